@@ -1,0 +1,248 @@
+"""The one exception tree.
+
+    ProcmemError
+     ├─ ProcessError                 .pid
+     │   ├─ NoSuchProcess            also psutil.NoSuchProcess
+     │   ├─ AccessDenied             also psutil.AccessDenied
+     │   ├─ ZombieProcess            also psutil.ZombieProcess
+     │   ├─ KernelThread             it has no address space
+     │   └─ ProcessChanged           .reason: exec, or another process got the PID
+     ├─ ParseError                   also ValueError; .source .lineno .line
+     ├─ ElfError                     also ValueError; .path
+     ├─ Unsupported                  .feature .reason
+     ├─ SyscallError                 also OSError; .syscall
+     ├─ MemoryFault                  .address .signal .code
+     └─ MissingExtra                 also ImportError; .extra
+
+This module imports psutil, which costs twice a bare Python start. The readers
+below the face therefore import it where they raise, not where they start.
+"""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+
+__all__ = [
+    "AccessDenied",
+    "ElfError",
+    "KernelThread",
+    "MemoryFault",
+    "MissingExtra",
+    "NoSuchProcess",
+    "ParseError",
+    "ProcessChanged",
+    "ProcessError",
+    "ProcmemError",
+    "SyscallError",
+    "Unsupported",
+    "ZombieProcess",
+]
+
+
+class ProcmemError(Exception):
+    """The base of every error that procmem raises on purpose."""
+
+
+class ProcessError(ProcmemError):
+    """A process could not be read.
+
+    Attributes:
+        pid: the process ID that was asked for.
+        msg: what happened, in words.
+    """
+
+    def __init__(self, pid: int, msg: str) -> None:
+        super().__init__(pid, msg)
+        self.pid = pid
+        self.msg = msg
+
+    def __str__(self) -> str:
+        return f"process {self.pid}: {self.msg}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(pid={self.pid!r}, msg={self.msg!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self)._again, (self.pid, self.msg)
+
+    @classmethod
+    def _again(cls, pid: int, msg: str) -> ProcessError:
+        return cls(pid, msg)
+
+
+class NoSuchProcess(ProcessError, psutil.NoSuchProcess):
+    """No process has this PID, or the one that had it has ended."""
+
+    def __init__(self, pid: int, msg: str = "no such process") -> None:
+        psutil.NoSuchProcess.__init__(self, pid, None, msg)
+        self.args = (pid, msg)
+
+
+class InvalidPid(NoSuchProcess, ValueError):
+    """The number can't be a PID: it is negative or larger than any."""
+
+
+class AccessDenied(ProcessError, psutil.AccessDenied):
+    """The kernel does not let this user read that file of the process."""
+
+    def __init__(self, pid: int, msg: str = "access denied") -> None:
+        psutil.AccessDenied.__init__(self, pid, None, msg)
+        self.args = (pid, msg)
+
+
+class ZombieProcess(ProcessError, psutil.ZombieProcess):
+    """The process has ended and waits for its parent: its memory is gone."""
+
+    def __init__(
+        self, pid: int, msg: str = "a zombie: it has ended, its memory is given back"
+    ) -> None:
+        psutil.ZombieProcess.__init__(self, pid, None, None, msg)
+        self.args = (pid, msg)
+
+
+class KernelThread(ProcessError):
+    """A thread of the kernel: it has no address space of its own."""
+
+    def __init__(
+        self, pid: int, msg: str = "a kernel thread: it has no address space of its own"
+    ) -> None:
+        super().__init__(pid, msg)
+
+
+class ProcessChanged(ProcessError):
+    """What was read belongs to no single program.
+
+    The process called execve(2) while it was read, or its PID went to another
+    process.
+
+    Attributes:
+        reason: "exec" or "pid reused".
+    """
+
+    def __init__(self, pid: int, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            pid,
+            {
+                "exec": "it started another program (execve) while it was read; read it again",
+                "pid reused": "its PID now belongs to another process",
+            }.get(reason, reason),
+        )
+        self.args = (pid, reason)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.pid, self.reason)
+
+
+class ParseError(ProcmemError, ValueError):
+    """A text is not what it should be.
+
+    Attributes:
+        source: where the text came from, a path or a name in angle brackets.
+        lineno: the line's number, from 1.
+        line: the line's bytes, without the newline.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, source: str, lineno: int, line: bytes, reason: str) -> None:
+        super().__init__(source, lineno, line, reason)
+        self.source = source
+        self.lineno = lineno
+        self.line = line
+        self.reason = reason
+
+    def __str__(self) -> str:
+        shown = repr(self.line[:160])[1:] + ("..." if len(self.line) > 160 else "")
+        return f"{self.source}, line {self.lineno}: {self.reason}: {shown}"
+
+
+class ElfError(ProcmemError, ValueError):
+    """A file is no ELF file, or a damaged one.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{os.fspath(self.path)}: {self.reason}"
+
+
+class Unsupported(ProcmemError):
+    """This kernel, machine or tree of files lacks what the call needs.
+
+    Attributes:
+        feature: what is lacking, by the name that its manual page uses.
+        reason: how that shows, and what to do about it.
+    """
+
+    def __init__(self, feature: str, reason: str) -> None:
+        super().__init__(feature, reason)
+        self.feature = feature
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.feature}: {self.reason}"
+
+
+class SyscallError(ProcmemError, OSError):
+    """A system call that was made for the caller failed.
+
+    Attributes:
+        syscall: its name, as in section 2 of the manual.
+        errno, strerror: as in OSError.
+    """
+
+    def __init__(self, syscall: str, errno: int) -> None:
+        OSError.__init__(self, errno, os.strerror(errno))
+        self.syscall = syscall
+
+    def __str__(self) -> str:
+        return f"{self.syscall}: {self.strerror}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.syscall, self.errno)
+
+
+class MemoryFault(ProcmemError):
+    """An access to memory ended in a signal.
+
+    Attributes:
+        address: the address that was touched, as the kernel reported it.
+        signal: the signal's number (signal(7)).
+        code: si_code of sigaction(2), such as SEGV_MAPERR.
+    """
+
+    def __init__(self, address: int, signal: int, code: int) -> None:
+        super().__init__(address, signal, code)
+        self.address = address
+        self.signal = signal
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"signal {self.signal} (code {self.code}) at {self.address:#x}"
+
+
+class MissingExtra(ProcmemError, ImportError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        extra: the extra of procmem-live that brings it.
+    """
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs an optional part: pip install 'procmem-live[{extra}]'"
+        )
+        self.extra = extra
+        self.needed_for = needed_for
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.extra, self.needed_for)

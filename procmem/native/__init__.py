@@ -1,0 +1,136 @@
+"""The native shim: the scanner of maps and smaps, and calls on files of /proc.
+
+All C lives in this folder. `_native` is cffi (API mode), `_records` is the
+type of the objects that stand for scanned records. Both are abi3 libraries.
+"""
+
+from __future__ import annotations
+
+import os
+
+from procmem.native._native import ffi, lib
+from procmem.native._records import Record, make
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COUNTER_NAMES", "Extra", "Record", "Scan", "ffi", "lib", "make"]
+
+HEADER_WORDS: int = lib.PM_HEADER_WORDS
+RESIDENCY_WORDS: int = lib.PM_RESIDENCY_WORDS
+VMA_PERMS = (
+    (lib.PM_VMA_READABLE, 0x72),
+    (lib.PM_VMA_WRITABLE, 0x77),
+    (lib.PM_VMA_EXECUTABLE, 0x78),
+)
+
+COUNTER_NAMES: Sequence[str] = tuple(
+    ffi.string(lib.pm_counter_names[i]).decode() for i in range(lib.pm_counter_count)
+)
+"""Counters of smaps that have a word of their own, in the order of the words."""
+
+_SEED = int.from_bytes(os.urandom(8), "little")
+
+Extra = tuple[int, bytes, "int | bytes", bool]
+"""An unknown counter: region number, name, value (text if no number), whether it was in kB."""
+
+
+class Scan:
+    """One pass over a text of maps or smaps, fed as it is read.
+
+    Args:
+        smaps: whether counters are expected between the region lines.
+        source: named in errors.
+
+    Raises:
+        ParseError: by feed() and finish(), at the first line that is neither
+            a region nor (in smaps) a counter.
+        MemoryError
+    """
+
+    __slots__ = ("_scan", "source")
+
+    def __init__(self, *, smaps: bool, source: str) -> None:
+        made = lib.pm_scan_new(lib.PM_SMAPS if smaps else lib.PM_MAPS, _SEED)
+        if made == ffi.NULL:
+            raise MemoryError
+        self._scan = ffi.gc(made, lib.pm_scan_free)
+        self.source = source
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next bytes, cut anywhere."""
+        if lib.pm_scan_feed(self._scan, chunk, len(chunk)):
+            self._fail()
+
+    def finish(self) -> None:
+        """Takes an unterminated last line. The text has ended."""
+        if lib.pm_scan_finish(self._scan):
+            self._fail()
+
+    def _fail(self) -> None:
+        scan = self._scan
+        if scan.error == ffi.NULL or scan.error_line == ffi.NULL:
+            raise MemoryError
+        from procmem.errors import ParseError
+
+        raise ParseError(
+            self.source,
+            scan.lines,
+            bytes(ffi.buffer(scan.error_line, scan.error_line_size)),
+            ffi.string(scan.error).decode(),
+        )
+
+    @property
+    def count(self) -> int:
+        """Regions seen so far."""
+        return int(self._scan.count)
+
+    @property
+    def disordered(self) -> bool:
+        """Whether a region started below the end of the one before it."""
+        return bool(self._scan.disordered)
+
+    @property
+    def unterminated(self) -> bool:
+        """Whether the text ended without a newline."""
+        return bool(self._scan.unterminated)
+
+    @property
+    def stride(self) -> int:
+        """Words per record."""
+        return int(self._scan.stride)
+
+    @property
+    def address(self) -> int:
+        """Where the records lie: valid while this object lives and is not fed."""
+        return int(ffi.cast("uintptr_t", self._scan.words))
+
+    def strings(self) -> list[bytes]:
+        """All strings by id; 0 is the absent one."""
+        scan = self._scan
+        if not scan.arena_size:
+            return [b""] * scan.string_count
+        arena = bytes(ffi.buffer(scan.arena, scan.arena_size))
+        return [
+            arena[s.offset : s.offset + s.length] for s in scan.strings[0 : scan.string_count]
+        ]
+
+    def extras(self) -> list[Extra]:
+        """The counters without a word of their own."""
+        if not self._scan.extra_count:
+            return []
+        strings = self.strings()
+        return [
+            (
+                int(e.region),
+                strings[e.key],
+                strings[e.text] if e.text else int(e.value),
+                bool(e.in_kb),
+            )
+            for e in self._scan.extras[0 : self._scan.extra_count]
+        ]
+
+    def release_text(self) -> None:
+        """Gives back the strings: only the records stay."""
+        lib.pm_scan_release_text(self._scan)

@@ -1,0 +1,76 @@
+"""Builds procmem.native._native, the cffi shim (API mode, one abi3 library).
+
+Run by setup.py; it must not import procmem, which is not built yet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).parent
+
+ffi = FFI()
+ffi.cdef(
+    """
+    enum { PM_START, PM_END, PM_OFFSET, PM_INODE, PM_DEV, PM_PERMS_NAME, PM_FLAGS_RAW,
+           PM_HEADER_WORDS };
+    #define PM_MAPS ...
+    #define PM_SMAPS ...
+    #define PM_OK ...
+    #define PM_BAD_TEXT ...
+    #define PM_NO_MEMORY ...
+
+    typedef struct { size_t offset; size_t length; } pm_string;
+    typedef struct { uint64_t region; uint64_t value; uint32_t key; uint32_t text;
+                     uint32_t in_kb; } pm_extra;
+    typedef struct {
+        uint64_t *words; size_t count; size_t stride;
+        char *arena; size_t arena_size;
+        pm_string *strings; size_t string_count;
+        pm_extra *extras; size_t extra_count;
+        size_t lines; int unterminated; int disordered;
+        const char *error; char *error_line; size_t error_line_size;
+        ...;
+    } pm_scan;
+    extern const char *const pm_counter_names[];
+    extern const size_t pm_counter_count;
+
+    pm_scan *pm_scan_new(int mode, uint64_t seed);
+    int pm_scan_feed(pm_scan *scan, const char *data, size_t size);
+    int pm_scan_finish(pm_scan *scan);
+    void pm_scan_release_text(pm_scan *scan);
+    void pm_scan_free(pm_scan *scan);
+
+    #define PM_NAME_ROOM ...
+    #define PM_VMA_READABLE ...
+    #define PM_VMA_WRITABLE ...
+    #define PM_VMA_EXECUTABLE ...
+    #define PM_VMA_SHARED ...
+    typedef struct {
+        uint64_t start, end, flags, page_size, offset, inode;
+        uint32_t dev_major, dev_minor, name_size, build_id_size;
+        char name[...]; unsigned char build_id[32];
+        ...;
+    } pm_vma;
+    int pm_query_vma(int maps_fd, uint64_t address, int or_next, int want_build_id, pm_vma *out);
+
+    #define PM_RESIDENCY_WORDS ...
+    typedef struct { uint64_t stray; uint64_t zero; int kernel_guard; ...; } pm_residency;
+    int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
+                          uint64_t page_size, pm_residency *out);
+    int pm_residency_read(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
+                          uint64_t page_size, pm_residency *out);
+    uint64_t pm_total_swap(void);
+    """
+)
+ffi.set_source(
+    "procmem.native._native",
+    '#include "scanner.h"\n#include "kernel.h"\n',
+    sources=["procmem/native/scanner.c", "procmem/native/kernel.c"],
+    include_dirs=["procmem/native"],
+    depends=["procmem/native/scanner.h", "procmem/native/kernel.h"],
+    extra_compile_args=["-O2", "-Wall", "-Wextra"],
+    py_limited_api=True,
+)

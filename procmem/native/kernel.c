@@ -1,0 +1,246 @@
+#include "kernel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+/* The layouts below are the kernel's (include/uapi/linux/fs.h). They are
+ * written out since the headers of a stable distribution are older than the
+ * kernels that it meets. */
+struct vma_query {
+    uint64_t size, query_flags, query_addr;
+    uint64_t vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
+    uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
+    uint64_t vma_name_addr, build_id_addr;
+};
+#define QUERY_VMA _IOWR('f', 17, struct vma_query)
+#define QUERY_COVERING_OR_NEXT 0x10
+
+struct page_range {
+    uint64_t start, end, categories;
+};
+struct page_scan {
+    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+    uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define SCAN_PAGES _IOWR('f', 16, struct page_scan)
+#define PAGE_PRESENT (1u << 3)
+#define PAGE_SWAPPED (1u << 4)
+#define PAGE_PFNZERO (1u << 5)
+#define PAGE_HUGE (1u << 6)
+#define PAGE_GUARD (1u << 8)
+
+#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
+#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
+#define PAGEMAP_GUARD (UINT64_C(1) << 58)
+
+int pm_query_vma(int maps_fd, uint64_t address, int or_next, int want_build_id, pm_vma *out)
+{
+    struct vma_query query;
+
+    memset(&query, 0, sizeof query);
+    query.size = sizeof query;
+    query.query_flags = or_next ? QUERY_COVERING_OR_NEXT : 0;
+    query.query_addr = address;
+    query.vma_name_addr = (uint64_t)(uintptr_t)out->name;
+    query.vma_name_size = PM_NAME_ROOM;
+    if (want_build_id) {
+        query.build_id_addr = (uint64_t)(uintptr_t)out->build_id;
+        query.build_id_size = sizeof out->build_id;
+    }
+    if (ioctl(maps_fd, QUERY_VMA, &query) < 0)
+        return -errno;
+    out->start = query.vma_start;
+    out->end = query.vma_end;
+    out->flags = query.vma_flags;
+    out->page_size = query.vma_page_size;
+    out->offset = query.vma_offset;
+    out->inode = query.inode;
+    out->dev_major = query.dev_major;
+    out->dev_minor = query.dev_minor;
+    out->name_size = query.vma_name_size ? query.vma_name_size - 1 : 0;
+    out->build_id_size = query.build_id_size;
+    return 0;
+}
+
+/* Adds [start, end) to word `to` of the records it meets, from record *from
+ * on, and what lies in no record to *stray. Ranges come in ascending order. */
+static void add(uint64_t *words, size_t count, size_t stride, size_t to, size_t *from,
+                uint64_t start, uint64_t end, uint64_t *stray)
+{
+    size_t i = *from;
+
+    while (i < count && words[i * stride + 1] <= start)
+        i++;
+    *from = i;
+    while (start < end) {
+        uint64_t *record = words + i * stride, stop;
+
+        if (i == count || record[0] >= end) {
+            *stray += end - start;
+            return;
+        }
+        if (record[0] > start) {
+            *stray += record[0] - start;
+            start = record[0];
+        }
+        stop = record[1] < end ? record[1] : end;
+        record[to] += stop - start;
+        start = stop;
+        if (record[1] <= start)
+            i++;
+    }
+}
+
+static void clear(uint64_t *words, size_t count, size_t stride, size_t at)
+{
+    size_t i;
+
+    for (i = 0; i < count; i++)
+        memset(words + i * stride + at, 0, PM_RESIDENCY_WORDS * sizeof *words);
+}
+
+#define RANGES 2048
+
+int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
+                      uint64_t page_size, pm_residency *out)
+{
+    struct page_range *ranges;
+    struct page_scan scan;
+    size_t from = 0;
+    uint64_t end;
+    long got, i;
+
+    memset(out, 0, sizeof *out);
+    clear(words, count, stride, at);
+    if (!count)
+        return 0;
+    memset(&scan, 0, sizeof scan);
+    scan.size = sizeof scan;
+    scan.start = words[0];
+    /* Nothing above the lower half belongs to a process; [vsyscall] does not. */
+    end = words[(count - 1) * stride + 1];
+    for (i = (long)count - 1; i >= 0 && words[(size_t)i * stride + 1] > INT64_MAX; i--)
+        end = i ? words[(size_t)(i - 1) * stride + 1] : 0;
+    if (end <= scan.start)
+        return 0;
+    scan.end = end;
+    scan.vec_len = RANGES;
+    scan.category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED;
+    scan.category_mask = PAGE_PFNZERO;
+    scan.category_inverted = PAGE_PFNZERO;
+    scan.return_mask = PAGE_PRESENT | PAGE_SWAPPED | PAGE_HUGE | PAGE_GUARD;
+    ranges = malloc(RANGES * sizeof *ranges);
+    if (!ranges)
+        return -ENOMEM;
+    scan.vec = (uint64_t)(uintptr_t)ranges;
+    out->kernel_guard = 1;
+    for (;;) {
+        got = ioctl(pagemap_fd, SCAN_PAGES, &scan);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EINVAL && out->kernel_guard) {
+            /* Kernels before 6.15 know no guard pages and refuse the bit. */
+            out->kernel_guard = 0;
+            scan.return_mask &= ~(uint64_t)PAGE_GUARD;
+            continue;
+        }
+        if (got < 0) {
+            got = -errno;
+            break;
+        }
+        for (i = 0; i < got; i++) {
+            const struct page_range *range = &ranges[i];
+
+            if (range->categories & PAGE_GUARD)
+                continue;
+            if (range->categories & PAGE_PRESENT) {
+                size_t again = from;
+
+                if (range->categories & PAGE_HUGE)
+                    add(words, count, stride, at + PM_HUGE, &again, range->start, range->end,
+                        &(uint64_t){0});
+                add(words, count, stride, at + PM_RSS, &from, range->start, range->end,
+                    &out->stray);
+            } else {
+                add(words, count, stride, at + PM_SWAP, &from, range->start, range->end,
+                    &out->stray);
+            }
+        }
+        /* walk_end may be stale on a finished scan with many ranges: the
+         * count alone says whether there is more, the last range says where. */
+        if (got < RANGES) {
+            got = 0;
+            break;
+        }
+        scan.start = ranges[got - 1].end;
+        if (scan.start >= scan.end) {
+            got = 0;
+            break;
+        }
+    }
+    free(ranges);
+    (void)page_size;
+    return (int)got;
+}
+
+#define PAGES 8192
+
+int pm_residency_read(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
+                      uint64_t page_size, pm_residency *out)
+{
+    uint64_t *pages = malloc(PAGES * sizeof *pages);
+    size_t i;
+
+    if (!pages)
+        return -ENOMEM;
+    memset(out, 0, sizeof *out);
+    out->zero = UINT64_MAX;
+    out->kernel_guard = 1;
+    clear(words, count, stride, at);
+    for (i = 0; i < count; i++) {
+        uint64_t *record = words + i * stride;
+        uint64_t page = record[0] / page_size, last = record[1] / page_size;
+
+        if (record[1] > INT64_MAX)
+            continue;
+        while (page < last) {
+            uint64_t want = last - page < PAGES ? last - page : PAGES, k;
+            ssize_t got = pread(pagemap_fd, pages, want * 8, (off_t)(page * 8));
+
+            if (got < 0 && errno == EINTR)
+                continue;
+            if (got < 0) {
+                int status = -errno;
+
+                free(pages);
+                return status;
+            }
+            if (got < 8)
+                break;
+            for (k = 0; k < (uint64_t)got / 8; k++) {
+                if (pages[k] & PAGEMAP_GUARD)
+                    continue;
+                if (pages[k] & PAGEMAP_PRESENT)
+                    record[at + PM_RSS] += page_size;
+                else if (pages[k] & PAGEMAP_SWAPPED)
+                    record[at + PM_SWAP] += page_size;
+            }
+            page += (uint64_t)got / 8;
+        }
+    }
+    free(pages);
+    return 0;
+}
+
+uint64_t pm_total_swap(void)
+{
+    struct sysinfo info;
+
+    if (sysinfo(&info))
+        return UINT64_MAX;
+    return (uint64_t)info.totalswap * info.mem_unit;
+}

@@ -1,0 +1,129 @@
+"""procmem: shows, measures and explains the memory of live Linux processes.
+
+>>> import procmem
+>>> regions = procmem.Process().maps()
+>>> regions.filter(kind="stack")[0].perms
+Perms('rw-p')
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from procmem.errors import (
+        AccessDenied,
+        ElfError,
+        KernelThread,
+        MemoryFault,
+        MissingExtra,
+        NoSuchProcess,
+        ParseError,
+        ProcessChanged,
+        ProcessError,
+        ProcmemError,
+        SyscallError,
+        Unsupported,
+        ZombieProcess,
+    )
+    from procmem.process import (
+        Comparison,
+        Faults,
+        Feature,
+        MemoryUsage,
+        Process,
+        Reconciliation,
+        Thread,
+        doctor,
+        processes,
+    )
+    from procmem.regions import (
+        Counters,
+        Device,
+        MeasuredRegion,
+        Perms,
+        Region,
+        RegionTable,
+        ResidentRegion,
+        VmFlags,
+        format_maps,
+        parse_maps,
+        parse_rollup,
+        parse_smaps,
+    )
+    from procmem.regions.kinds import Owner, RegionKind
+
+__version__ = "0.1.0"
+
+KiB = 1024
+MiB = 1024 * KiB
+GiB = 1024 * MiB
+
+# Names are imported when they are first used, so that a command pays only for
+# what it needs.
+_HOMES = {
+    "procmem.errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
+    "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
+    "procmem.process": "Comparison Faults Feature MemoryUsage Process Reconciliation Thread "
+    "doctor processes",
+    "procmem.regions": "Counters Device MeasuredRegion Perms Region RegionTable ResidentRegion "
+    "VmFlags format_maps parse_maps parse_rollup parse_smaps",
+    "procmem.regions.kinds": "Owner RegionKind",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "AccessDenied",
+    "Comparison",
+    "Counters",
+    "Device",
+    "ElfError",
+    "Faults",
+    "Feature",
+    "GiB",
+    "KernelThread",
+    "KiB",
+    "MeasuredRegion",
+    "MemoryFault",
+    "MemoryUsage",
+    "MiB",
+    "MissingExtra",
+    "NoSuchProcess",
+    "Owner",
+    "ParseError",
+    "Perms",
+    "Process",
+    "ProcessChanged",
+    "ProcessError",
+    "ProcmemError",
+    "Reconciliation",
+    "Region",
+    "RegionKind",
+    "RegionTable",
+    "ResidentRegion",
+    "SyscallError",
+    "Thread",
+    "Unsupported",
+    "VmFlags",
+    "ZombieProcess",
+    "__version__",
+    "doctor",
+    "format_maps",
+    "parse_maps",
+    "parse_rollup",
+    "parse_smaps",
+    "processes",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME_OF:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOME_OF[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,16 +14,19 @@ from procmem.native._records import Record, make
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 __all__ = ["COUNTER_NAMES", "Extra", "Record", "Scan", "ffi", "lib", "make"]
 
+MAPS: int = lib.PM_MAPS
+SMAPS: int = lib.PM_SMAPS
+RESIDENT: int = lib.PM_RESIDENT
 HEADER_WORDS: int = lib.PM_HEADER_WORDS
-RESIDENCY_WORDS: int = lib.PM_RESIDENCY_WORDS
-VMA_PERMS = (
-    (lib.PM_VMA_READABLE, 0x72),
-    (lib.PM_VMA_WRITABLE, 0x77),
-    (lib.PM_VMA_EXECUTABLE, 0x78),
-)
+INODE: int = lib.PM_INODE
+DEV: int = lib.PM_DEV
+RSS: int = HEADER_WORDS + lib.PM_RSS
+SWAP: int = HEADER_WORDS + lib.PM_SWAP
+HUGE: int = HEADER_WORDS + lib.PM_HUGE
 
 COUNTER_NAMES: Sequence[str] = tuple(
     ffi.string(lib.pm_counter_names[i]).decode() for i in range(lib.pm_counter_count)
@@ -40,7 +43,8 @@ class Scan:
     """One pass over a text of maps or smaps, fed as it is read.
 
     Args:
-        smaps: whether counters are expected between the region lines.
+        mode: MAPS, SMAPS (counters stand between the region lines) or RESIDENT (maps, with
+            room in the records for what PAGEMAP_SCAN finds).
         source: named in errors.
 
     Raises:
@@ -51,8 +55,8 @@ class Scan:
 
     __slots__ = ("_scan", "source")
 
-    def __init__(self, *, smaps: bool, source: str) -> None:
-        made = lib.pm_scan_new(lib.PM_SMAPS if smaps else lib.PM_MAPS, _SEED)
+    def __init__(self, mode: int, source: str) -> None:
+        made = lib.pm_scan_new(mode, _SEED)
         if made == ffi.NULL:
             raise MemoryError
         self._scan = ffi.gc(made, lib.pm_scan_free)
@@ -105,6 +109,30 @@ class Scan:
     def address(self) -> int:
         """Where the records lie: valid while this object lives and is not fed."""
         return int(ffi.cast("uintptr_t", self._scan.words))
+
+    @property
+    def words(self) -> Any:
+        """The records themselves, as C has them."""
+        return self._scan.words
+
+    def column(self, word: int) -> list[int]:
+        """One word of every record."""
+        scan = self._scan
+        if not scan.count:
+            return []
+        words = memoryview(ffi.buffer(scan.words, scan.count * scan.stride * 8)).cast("Q")
+        return words[word :: scan.stride].tolist()
+
+    def residency(self, record: int) -> tuple[int, int]:
+        """Resident and swapped bytes that were found for a record."""
+        at = record * self.stride
+        return int(self._scan.words[at + RSS]), int(self._scan.words[at + SWAP])
+
+    def set_residency(self, record: int, rss: int | None, swap: int | None) -> None:
+        """Fills the room that RESIDENT left in a record; None: not to be had."""
+        at = record * self.stride
+        for word, value in ((RSS, rss), (SWAP, swap)):
+            self._scan.words[at + word] = lib.PM_MISSING if value is None else value
 
     def strings(self) -> list[bytes]:
         """All strings by id; 0 is the absent one."""

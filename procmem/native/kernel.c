@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysinfo.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* The layouts below are the kernel's (include/uapi/linux/fs.h). They are
@@ -18,6 +19,10 @@ struct vma_query {
 };
 #define QUERY_VMA _IOWR('f', 17, struct vma_query)
 #define QUERY_COVERING_OR_NEXT 0x10
+#define VMA_READABLE 0x1
+#define VMA_WRITABLE 0x2
+#define VMA_EXECUTABLE 0x4
+#define VMA_SHARED 0x8
 
 struct page_range {
     uint64_t start, end, categories;
@@ -37,9 +42,11 @@ struct page_scan {
 #define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
 #define PAGEMAP_GUARD (UINT64_C(1) << 58)
 
-int pm_query_vma(int maps_fd, uint64_t address, int or_next, int want_build_id, pm_vma *out)
+int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, pm_vma *out)
 {
     struct vma_query query;
+    char perms[4];
+    uint32_t letters;
 
     memset(&query, 0, sizeof query);
     query.size = sizeof query;
@@ -47,23 +54,32 @@ int pm_query_vma(int maps_fd, uint64_t address, int or_next, int want_build_id, 
     query.query_addr = address;
     query.vma_name_addr = (uint64_t)(uintptr_t)out->name;
     query.vma_name_size = PM_NAME_ROOM;
-    if (want_build_id) {
-        query.build_id_addr = (uint64_t)(uintptr_t)out->build_id;
-        query.build_id_size = sizeof out->build_id;
-    }
     if (ioctl(maps_fd, QUERY_VMA, &query) < 0)
         return -errno;
-    out->start = query.vma_start;
-    out->end = query.vma_end;
-    out->flags = query.vma_flags;
     out->page_size = query.vma_page_size;
-    out->offset = query.vma_offset;
-    out->inode = query.inode;
-    out->dev_major = query.dev_major;
-    out->dev_minor = query.dev_minor;
     out->name_size = query.vma_name_size ? query.vma_name_size - 1 : 0;
-    out->build_id_size = query.build_id_size;
+    if (record) {
+        perms[0] = query.vma_flags & VMA_READABLE ? 'r' : '-';
+        perms[1] = query.vma_flags & VMA_WRITABLE ? 'w' : '-';
+        perms[2] = query.vma_flags & VMA_EXECUTABLE ? 'x' : '-';
+        perms[3] = query.vma_flags & VMA_SHARED ? 's' : 'p';
+        memcpy(&letters, perms, sizeof letters);
+        record[PM_START] = query.vma_start;
+        record[PM_END] = query.vma_end;
+        record[PM_OFFSET] = query.vma_offset;
+        record[PM_INODE] = query.inode;
+        record[PM_DEV] = (uint64_t)query.dev_major << 32 | query.dev_minor;
+        record[PM_PERMS_NAME] = (uint64_t)(out->name_size > 0) << 32 | letters;
+        record[PM_FLAGS_RAW] = 0;
+    }
     return 0;
+}
+
+int pm_is_proc(int fd)
+{
+    struct statfs info;
+
+    return !fstatfs(fd, &info) && info.f_type == 0x9fa0; /* PROC_SUPER_MAGIC */
 }
 
 /* Adds [start, end) to word `to` of the records it meets, from record *from
@@ -106,7 +122,7 @@ static void clear(uint64_t *words, size_t count, size_t stride, size_t at)
 #define RANGES 2048
 
 int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
-                      uint64_t page_size, pm_residency *out)
+                      pm_residency *out)
 {
     struct page_range *ranges;
     struct page_scan scan;
@@ -137,14 +153,12 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
     if (!ranges)
         return -ENOMEM;
     scan.vec = (uint64_t)(uintptr_t)ranges;
-    out->kernel_guard = 1;
     for (;;) {
         got = ioctl(pagemap_fd, SCAN_PAGES, &scan);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0 && errno == EINVAL && out->kernel_guard) {
+        if (got < 0 && errno == EINVAL && scan.return_mask & PAGE_GUARD) {
             /* Kernels before 6.15 know no guard pages and refuse the bit. */
-            out->kernel_guard = 0;
             scan.return_mask &= ~(uint64_t)PAGE_GUARD;
             continue;
         }
@@ -160,9 +174,11 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
             if (range->categories & PAGE_PRESENT) {
                 size_t again = from;
 
-                if (range->categories & PAGE_HUGE)
+                if (range->categories & PAGE_HUGE) {
                     add(words, count, stride, at + PM_HUGE, &again, range->start, range->end,
                         &(uint64_t){0});
+                    out->huge += range->end - range->start;
+                }
                 add(words, count, stride, at + PM_RSS, &from, range->start, range->end,
                     &out->stray);
             } else {
@@ -183,7 +199,6 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
         }
     }
     free(ranges);
-    (void)page_size;
     return (int)got;
 }
 
@@ -198,8 +213,6 @@ int pm_residency_read(int pagemap_fd, uint64_t *words, size_t count, size_t stri
     if (!pages)
         return -ENOMEM;
     memset(out, 0, sizeof *out);
-    out->zero = UINT64_MAX;
-    out->kernel_guard = 1;
     clear(words, count, stride, at);
     for (i = 0; i < count; i++) {
         uint64_t *record = words + i * stride;

@@ -294,7 +294,8 @@ static int region_line(pm_scan *scan, const char *line, size_t size)
     record[PM_PERMS_NAME] = (uint64_t)name_id << 32 | perms;
     record[PM_FLAGS_RAW] = (uint64_t)raw << 32;
     if (scan->stride > PM_HEADER_WORDS)
-        memset(record + PM_HEADER_WORDS, 0xff, COUNTERS * sizeof *record);
+        memset(record + PM_HEADER_WORDS, 0xff,
+               (scan->stride - PM_HEADER_WORDS) * sizeof *record);
     scan->count++;
     state->place = 0;
     state->region_extras = 0;
@@ -370,7 +371,8 @@ static int counter_line(pm_scan *scan, const char *line, size_t size, const char
 
     if (!scan->count)
         return bad(scan, "a counter stands before the first region", line, size);
-    while (at < end && *at == ' ')
+    /* Linux 5.3 to 5.9 put tabs before the value of THPeligible. */
+    while (at < end && (*at == ' ' || *at == '\t'))
         at++;
     slot = slot_of(state, line, length);
     if (slot < 0 && length == 7 && !memcmp(line, "VmFlags", 7)) {
@@ -528,7 +530,11 @@ pm_scan *pm_scan_new(int mode, uint64_t seed)
 
     if (!scan)
         return NULL;
-    scan->stride = PM_HEADER_WORDS + (mode == PM_SMAPS ? COUNTERS : 0);
+    scan->stride = PM_HEADER_WORDS;
+    if (mode == PM_SMAPS)
+        scan->stride += COUNTERS;
+    if (mode == PM_RESIDENT)
+        scan->stride += PM_RESIDENCY_WORDS;
     scan->string_count = 1;
     scan->state = calloc(1, sizeof *scan->state);
     if (!scan->state ||

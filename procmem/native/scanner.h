@@ -23,7 +23,9 @@ enum {
 
 #define PM_MISSING UINT64_MAX
 
-enum { PM_MAPS, PM_SMAPS };
+/* PM_RESIDENT: a text of maps, with room for PM_RESIDENCY_WORDS words a record. */
+enum { PM_MAPS, PM_SMAPS, PM_RESIDENT };
+enum { PM_RSS, PM_SWAP, PM_HUGE, PM_RESIDENCY_WORDS };
 enum { PM_OK = 0, PM_BAD_TEXT = -1, PM_NO_MEMORY = -2 };
 
 /* Strings are kept once, in one arena; an id is a place in `strings`.

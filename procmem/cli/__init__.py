@@ -1,0 +1,90 @@
+"""The command. One small module per subcommand, imported only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "maps": "the regions of a process: what each is, and what it costs",
+    "pmap": "the same in the format of pmap(1)",
+    "ps": "pid, rss, vsz and more in the format of ps(1)",
+    "query": "what lies at an address",
+    "reconcile": "every total against every other, each difference explained",
+    "doctor": "what this machine lets procmem see, and what is missing",
+    "demo": "a first look: the memory of two live processes",
+}
+
+USAGE = """\
+usage: procmem COMMAND [ARGUMENTS]
+       procmem COMMAND --help
+
+Shows, measures and explains the memory of live Linux processes.
+
+"""
+
+
+def usage() -> str:
+    """The help text."""
+    rows = (f"  {name:<10} {says}\n" for name, says in COMMANDS.items())
+    return USAGE + "".join(rows)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: its words, without the program's name; those of this process if None.
+
+    Returns:
+        The exit status: 0, 1 (a process or file could not be read), 2 (usage).
+        pmap and ps have those of their originals.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        status = run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; Python's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def run(words: list[str]) -> int:
+    """Runs one command and turns errors into messages and an exit status."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        (sys.stdout if words else sys.stderr).write(usage())
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from procmem import __version__
+
+        sys.stdout.write(f"procmem {__version__}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        sys.stderr.write(f"procmem: no command {ascii(words[0])}; see procmem --help\n")
+        return 2
+    try:
+        return command(words[0])(words[1:])
+    except (BrokenPipeError, KeyboardInterrupt, SystemExit):
+        raise
+    except Exception as error:
+        from procmem.errors import ProcmemError
+
+        if not isinstance(error, (ProcmemError, OSError, MemoryError)):
+            raise
+        from procmem.view.escape import printable
+
+        sys.stderr.write(f"procmem {words[0]}: {printable(str(error) or 'out of memory')}\n")
+        return 1
+
+
+def command(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """The main function of a subcommand."""
+    from importlib import import_module
+
+    return import_module(f"procmem.cli.{name}").main

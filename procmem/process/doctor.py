@@ -1,0 +1,105 @@
+"""What of this machine procmem can use, and what each missing part costs."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from procmem.procfs import probes
+
+__all__ = ["Feature", "doctor"]
+
+
+class Feature(NamedTuple):
+    """Something of the kernel or the machine that procmem uses if it's there.
+
+    Attributes:
+        name: by the name of its manual page or kernel document.
+        found: whether it is there for this user.
+        serves: what it is used for.
+        cost: what is lost without it; empty if it was found.
+        detail: what was seen.
+    """
+
+    name: str
+    found: bool
+    serves: str
+    cost: str
+    detail: str
+
+
+def doctor() -> list[Feature]:
+    """Every feature that procmem looks for, found or not. Nothing is changed by looking.
+
+    >>> all(feature.cost for feature in doctor() if not feature.found)
+    True
+    """
+    kernel = os.uname()
+    found: list[Feature] = []
+
+    def feature(name: str, here: bool, serves: str, cost: str, detail: str = "") -> None:
+        found.append(Feature(name, here, serves, "" if here else cost, detail))
+
+    def file(path: str, serves: str, cost: str) -> None:
+        reason = probes.can_read(path)
+        feature(path, not reason, serves, cost, reason)
+
+    file("/proc/self/smaps", "smaps(): every counter of every region", "no PSS, USS or flags")
+    file(
+        "/proc/self/smaps_rollup",
+        "rollup(): PSS and USS of a process in one short read",
+        "rollup() is unsupported; smaps() has the same sums, ten times dearer",
+    )
+    feature(
+        "PROCMAP_QUERY",
+        probes.has_procmap_query(),
+        "region_at(), true names of files with odd names",
+        "region_at() reads all of maps; a \\012 in a file's name is taken for a newline",
+    )
+    feature(
+        "PAGEMAP_SCAN",
+        probes.has_pagemap_scan(),
+        "residency(): resident bytes without smaps",
+        "residency() reads 8 bytes per page and counts the zero page as resident",
+    )
+    feature(
+        "page frame numbers",
+        probes.shows_page_frames(),
+        "which physical page is where",
+        "pagemap shows 0 for them: needs CAP_SYS_ADMIN",
+    )
+    lag = probes.counters_lag()
+    feature(
+        "exact VmRSS",
+        not lag,
+        "memory(), reconcile()",
+        "VmRSS lags by up to a batch of pages per CPU; rollup() and smaps() are exact",
+    )
+    file(
+        "/proc/1/maps",
+        "processes of other users",
+        "only processes of this user can be read: maps, smaps and pagemap need CAP_SYS_PTRACE",
+    )
+    feature(
+        "/proc without hidepid",
+        os.path.exists("/proc/1"),
+        "processes(): all processes",
+        "processes of other users don't show (hidepid=2, proc(5))",
+    )
+    scope = probes.ptrace_scope()
+    feature(
+        "ptrace_scope 0",
+        scope in (None, "0"),
+        "threads(): stack pointers of processes that are no child of this one",
+        "Yama restricts it: threads() of others tell no stacks",
+        "no Yama here" if scope is None else f"ptrace_scope is {scope}",
+    )
+    feature(
+        "64-bit Linux",
+        kernel.sysname == "Linux" and os.sysconf("SC_LONG_BIT") == 64,
+        "everything",
+        "addresses above 4 GiB of other processes can't be scanned",
+        f"{kernel.sysname} {kernel.release} {kernel.machine}, "
+        f"pages of {os.sysconf('SC_PAGESIZE')} bytes",
+    )
+    return found

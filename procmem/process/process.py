@@ -1,0 +1,299 @@
+"""Process: the memory of one live process, from the cheapest file that answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from procmem import native
+from procmem.errors import NoSuchProcess
+from procmem.pages import measure_residency
+from procmem.procfs import ProcessFiles, parse_status, pids
+from procmem.process.reconcile import Reconciliation, reconcile
+from procmem.process.threads import threads_of
+from procmem.process.usage import Faults, MemoryUsage, Thread, usage_from_status
+from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
+from procmem.regions.live import Queries, read_table
+from procmem.regions.model import PAGE_SIZE
+from procmem.regions.text import parse_rollup
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import psutil
+    from typing_extensions import Self
+
+    from procmem.procfs import MemoryFile
+
+__all__ = ["Process", "processes"]
+
+
+class Process:
+    """A live process, or one whose /proc files were saved.
+
+    It stands for one process, not for a number: when the process has ended and
+    its PID went to another, every method raises. Nothing is read but what a
+    method needs, and nothing is kept, so two calls may tell of two moments.
+
+    Args:
+        pid: the process's ID, or a psutil.Process; None is this process. A
+            thread's ID shows the memory of its process.
+        root: where /proc is: a container's ("/proc/PID/root/proc"), or a saved tree.
+
+    Raises:
+        NoSuchProcess: there is none (also for a PID that can't be one).
+        AccessDenied: it is hidden (hidepid, proc(5)).
+        Unsupported: root is no /proc.
+        TypeError: pid is no integer.
+
+    All sizes are bytes. Every method may raise NoSuchProcess, ZombieProcess,
+    KernelThread, AccessDenied or ProcessChanged.
+
+    >>> import procmem
+    >>> me = procmem.Process()
+    >>> me.maps().find(id(me)).kind.value in ("heap", "anon")
+    True
+    """
+
+    __slots__ = ("_files", "_queries")
+
+    def __init__(
+        self,
+        pid: int | psutil.Process | None = None,
+        *,
+        root: str | os.PathLike[str] = "/proc",
+    ) -> None:
+        if pid is None:
+            pid = own_pid(os.fspath(root))
+        elif not isinstance(pid, int) and hasattr(pid, "pid"):
+            pid = int(pid.pid)
+        self._files = ProcessFiles(pid, root)
+        self._queries: Queries | None = None
+
+    @property
+    def pid(self) -> int:
+        """The ID it was opened with."""
+        return self._files.pid
+
+    @property
+    def root(self) -> str:
+        """The /proc that it is read from."""
+        return self._files.root
+
+    @property
+    def start_time(self) -> int | None:
+        """Clock ticks from boot to its start (proc_pid_stat(5)); None in some saved trees."""
+        return self._files.start_time
+
+    def __repr__(self) -> str:
+        at = "" if self.root == "/proc" else f", root={self.root!r}"
+        return f"procmem.Process({self.pid}{at})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Process):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[Any, ...]:
+        return self.pid, self.start_time, self.root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of open files. They are opened again if it is used again."""
+        self._queries = None
+        self._files.close()
+
+    # ---- regions ----------------------------------------------------------
+
+    def maps(self) -> RegionTable[Region]:
+        """Its regions, from /proc/PID/maps.
+
+        The table is whole: a process that ends or calls execve(2) meanwhile
+        raises. One that maps and unmaps as fast as it can is read again a few
+        times; if every reading overlapped itself, `table.consistent` is False.
+
+        Source: proc_pid_maps(5).
+        """
+        table: RegionTable[Region] = read_table(self._files, native.MAPS)
+        return table
+
+    def smaps(self) -> RegionTable[MeasuredRegion]:
+        """Its regions with every counter of /proc/PID/smaps.
+
+        The kernel walks all its page tables for this, and holds up a process
+        that maps memory meanwhile: residency() is cheaper by far where resident
+        bytes are enough.
+
+        Source: proc_pid_smaps(5).
+        """
+        table: RegionTable[MeasuredRegion] = read_table(self._files, native.SMAPS)
+        return table
+
+    def residency(self) -> RegionTable[ResidentRegion]:
+        """Its regions with their resident and swapped bytes, without smaps.
+
+        From maps and one PAGEMAP_SCAN (Linux 6.7); on older kernels from eight
+        bytes per page of pagemap, where the zero page counts as resident, which
+        it does not in smaps. The two files are read one after the other: if
+        the process mapped more memory in between, both are read again.
+
+        Raises:
+            Unsupported: a saved tree, or a kernel without pagemap.
+
+        Source: Documentation/admin-guide/mm/pagemap.rst.
+        """
+        table: RegionTable[ResidentRegion] = read_table(
+            self._files, native.RESIDENT, self._add_residency
+        )
+        return table
+
+    def _add_residency(self, maps: MemoryFile, scan: native.Scan) -> bool:
+        queries = Queries(self._files)
+        starts: list[int] = []
+        kinds: dict[int, str] = {}
+
+        def is_hugetlb(record: int) -> bool | None:
+            starts[:] = starts or scan.column(0)
+            size = queries.page_size(starts[record])
+            return None if size is None else size > PAGE_SIZE
+
+        def is_shmem(dev: int) -> bool:
+            if not kinds:
+                kinds.update(file_systems(self._files))
+            # The kernel's own mount for memfd, System V and anonymous shared
+            # memory is in no list of mounts.
+            return kinds.get(dev, "tmpfs") in ("tmpfs", "devtmpfs", "ramfs")
+
+        with self._files.memory("pagemap") as pagemap:
+            told = measure_residency(pagemap.fd, scan, PAGE_SIZE, is_hugetlb, is_shmem)
+        return not told.stray
+
+    def region_at(self, address: int) -> Region | None:
+        """The region that covers an address, or None.
+
+        By PROCMAP_QUERY (Linux 6.11), which costs less than a thousandth of
+        reading maps of a large process; from maps on older kernels. A region
+        that was asked for alone doesn't know its neighbours, so its `kind`
+        goes by its name and permissions only: maps().find() tells more.
+
+        Args:
+            address: any integer.
+        """
+        if not 0 <= address < 1 << 64:
+            return None
+        queries = self._queries
+        if queries is None:
+            queries = self._queries = Queries(self._files)
+        if queries.supported:
+            try:
+                found = queries.region_at(address)
+            except LookupError:
+                return self.maps().find(address)
+            # The ioctl doesn't know [vsyscall], which lies in the kernel's half.
+            if found is not None or address < 1 << 63:
+                return found
+        return self.maps().find(address)
+
+    # ---- totals -----------------------------------------------------------
+
+    def rollup(self) -> Counters:
+        """The sums of smaps' counters over all regions, from smaps_rollup (Linux 4.14).
+
+        The kernel adds up before it rounds, so its pss is not below the sum of
+        the regions'. `.uss` is what only this process uses.
+        """
+        while True:
+            with self._files.memory("smaps_rollup") as file:
+                data = file.read()
+                if data:
+                    file.check()
+                    return parse_rollup(data, source=file.path)
+            self._files.explain_empty()
+
+    def memory(self) -> MemoryUsage:
+        """Its sizes, from /proc/PID/status, which every user may read of every process."""
+        return usage_from_status(self._status())
+
+    def _status(self) -> dict[str, str]:
+        while True:
+            name = self._files.memory_name("status")
+            status = parse_status(self._files.read(name), f"{self._files.path}/{name}")
+            if "VmSize" in status or not self._files.is_live:
+                return status
+            self._files.explain_empty()
+
+    def faults(self) -> Faults:
+        """Its page faults so far, from /proc/PID/stat."""
+        stat = self._files.stat()
+        return Faults(stat.minflt, stat.majflt)
+
+    def reconcile(self) -> Reconciliation:
+        """Every total against every other, each difference with its cause.
+
+        See Reconciliation.
+        """
+        return reconcile(self._files)
+
+    # ---- threads ----------------------------------------------------------
+
+    def threads(self) -> list[Thread]:
+        """Its threads, each with the region of its stack.
+
+        The stack is known by the thread's stack pointer, which the kernel tells
+        of threads that wait, not of those that run at the moment.
+
+        Source: proc_pid_task(5), proc_pid_syscall(5).
+        """
+        return threads_of(self._files, self.maps())
+
+
+def own_pid(root: str) -> int:
+    """This process's ID as a /proc tree has it."""
+    if root == "/proc":
+        return os.getpid()
+    try:
+        return int(os.readlink(f"{root}/self"))
+    except (OSError, ValueError):
+        pids(root)
+        raise NoSuchProcess(os.getpid(), f"this process does not appear in {root}") from None
+
+
+def file_systems(files: ProcessFiles) -> dict[int, str]:
+    """The type of each mounted file system by its device (major << 32 | minor)."""
+    found = {}
+    for line in files.read("mountinfo").split(b"\n"):
+        before, dash, behind = line.partition(b" - ")
+        if dash:
+            major, _, minor = before.split(b" ")[2].partition(b":")
+            found[int(major) << 32 | int(minor)] = behind.split(b" ")[0].decode("ascii", "replace")
+    return found
+
+
+def processes(root: str | os.PathLike[str] = "/proc") -> Iterator[Process]:
+    """All processes, by ascending PID; those that end meanwhile are left out.
+
+    Args:
+        root: as for Process.
+
+    Raises:
+        Unsupported: root is no /proc.
+    """
+    for pid in pids(root):
+        try:
+            yield Process(pid, root=root)
+        except NoSuchProcess:
+            continue

@@ -1,0 +1,331 @@
+"""Every total that the kernel gives for a process, held against every other."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from procmem.errors import AccessDenied, Unsupported
+from procmem.procfs import parse_status
+from procmem.procfs.text import parse_stat, parse_statm
+from procmem.procfs.probes import counters_lag, has_pagemap_scan
+from procmem.process.usage import MemoryUsage, usage_from_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procmem.procfs import ProcessFiles
+    from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
+
+__all__ = ["Comparison", "Reconciliation", "reconcile"]
+
+ATTEMPTS = 4
+"""Readings of a process that moves: the last one is reported as it is."""
+
+CAUSES = {
+    "gate": "[vsyscall] is listed as a region, but lies in the kernel's half: VmSize leaves it out",
+    "truncated pss": "each region's share is cut to whole KiB before it is added up; smaps_rollup "
+    "adds up first",
+    "approximate stat": "rss in stat is the kernel's quick counter, which lags by up to a batch of "
+    "pages per CPU",
+    "approximate counters": "this kernel keeps VmRSS in counters that lag by up to a batch of "
+    "pages per CPU; smaps walks the page table",
+    "shared swap": "VmSwap counts private memory only; smaps counts swapped shared memory too",
+    "locked": "Locked in smaps is the process's share (Pss) of what is resident; VmLck is the "
+    "size of the locked regions",
+    "hugetlb": "huge pages of hugetlbfs are counted apart, and are in no Rss",
+    "zero page": "without PAGEMAP_SCAN the zero page and hugetlbfs count as resident",
+    "moved": "the process moved between two readings",
+}
+"""What each cause says."""
+
+
+class Comparison(NamedTuple):
+    """Two totals that should agree, and why they don't.
+
+    Attributes:
+        left, right: what was compared, in the kernel's names.
+        left_value, right_value: bytes.
+        cause: a key of CAUSES; None if they are equal, or if no known cause
+            accounts for the whole difference.
+    """
+
+    left: str
+    left_value: int
+    right: str
+    right_value: int
+    cause: str | None
+
+    @property
+    def difference(self) -> int:
+        """left - right, in bytes."""
+        return self.left_value - self.right_value
+
+    @property
+    def explained(self) -> bool:
+        """Whether they are equal or the difference has a known cause."""
+        return not self.difference or self.cause is not None
+
+    @property
+    def why(self) -> str:
+        """The cause in words; empty if they are equal."""
+        if not self.difference:
+            return ""
+        return CAUSES[self.cause] if self.cause else "unexplained"
+
+
+class Reconciliation:
+    """Totals of one process against each other.
+
+    Attributes:
+        pid: whose they are.
+        comparisons: each pair of totals.
+        unavailable: what could not be read, with the reason.
+        moved: whether the process changed between the readings, in all attempts.
+        memory: its MemoryUsage.
+        maps: its regions; None if they could not be read.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        comparisons: list[Comparison],
+        unavailable: dict[str, str],
+        *,
+        moved: bool,
+        memory: MemoryUsage,
+        maps: RegionTable[Region] | None,
+    ) -> None:
+        self.pid = pid
+        self.comparisons = comparisons
+        self.unavailable = unavailable
+        self.moved = moved
+        self.memory = memory
+        self.maps = maps
+
+    @property
+    def explained(self) -> bool:
+        """Whether every difference has a known cause."""
+        return not self.unexplained
+
+    @property
+    def unexplained(self) -> list[Comparison]:
+        """The differences without a known cause."""
+        return [comparison for comparison in self.comparisons if not comparison.explained]
+
+    def __repr__(self) -> str:
+        open_ = len(self.unexplained)
+        return (
+            f"<Reconciliation of {self.pid}: {len(self.comparisons)} comparisons, "
+            f"{open_} unexplained>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "pid": self.pid,
+            "moved": self.moved,
+            "explained": self.explained,
+            "comparisons": [
+                {
+                    **comparison._asdict(),
+                    "difference": comparison.difference,
+                    "explained": comparison.explained,
+                    "why": comparison.why,
+                }
+                for comparison in self.comparisons
+            ],
+            "unavailable": self.unavailable,
+            "memory": self.memory._asdict(),
+        }
+
+
+class Readings:
+    """Everything that was read of one process at nearly one moment."""
+
+    def __init__(self, files: ProcessFiles, page_size: int) -> None:
+        from procmem.process.process import Process
+
+        process = Process.__new__(Process)
+        process._files, process._queries = files, None
+        self.unavailable: dict[str, str] = {}
+        self.page_size = page_size
+        before = self.cheap(files)
+        self.maps: RegionTable[Region] | None = self.attempt("maps", process.maps)
+        self.smaps: RegionTable[MeasuredRegion] | None = self.attempt("smaps", process.smaps)
+        self.rollup: Counters | None = self.attempt("smaps_rollup", process.rollup)
+        self.residency: RegionTable[ResidentRegion] | None = self.attempt(
+            "pagemap", process.residency
+        )
+        self.status, self.stat, self.statm = self.cheap(files)
+        old_status, _, old_statm = before
+        self.moved = (
+            vars_of(old_statm) != vars_of(self.statm)
+            or usage_from_status(old_status) != usage_from_status(self.status)
+            or any(t is not None and not t.consistent for t in (self.maps, self.smaps))
+            or (self.maps is not None and self.smaps is not None and not same_places(
+                self.maps, self.smaps
+            ))
+        )
+        self.memory = usage_from_status(self.status)
+
+    def cheap(self, files: ProcessFiles) -> tuple[dict[str, str], Any, Any]:
+        def read(name: str) -> bytes:
+            return files.read(files.memory_name(name))
+
+        while True:
+            status = parse_status(read("status"))
+            if "VmSize" in status or not files.is_live:
+                break
+            files.explain_empty()
+        stat = self.attempt("stat", lambda: parse_stat(read("stat")))
+        statm = self.attempt("statm", lambda: parse_statm(read("statm")))
+        return status, stat, statm
+
+    def attempt(self, name: str, read: Callable[[], Any]) -> Any:
+        try:
+            value = read()
+        except (AccessDenied, Unsupported) as error:
+            self.unavailable[name] = str(error)
+            return None
+        self.unavailable.pop(name, None)
+        return value
+
+
+def vars_of(statm: Any) -> tuple[int, ...] | None:
+    return None if statm is None else (statm.size, statm.resident, statm.shared, statm.data)
+
+
+def same_places(maps: RegionTable[Any], smaps: RegionTable[Any]) -> bool:
+    return [(r.start, r.end) for r in maps] == [(r.start, r.end) for r in smaps]
+
+
+def reconcile(files: ProcessFiles) -> Reconciliation:
+    """Reads a process's totals from everywhere and compares them."""
+    page_size = os.sysconf("SC_PAGESIZE")
+    for _ in range(ATTEMPTS):
+        readings = Readings(files, page_size)
+        comparisons = compare(readings)
+        if not readings.moved and all(comparison.explained for comparison in comparisons):
+            break
+    return Reconciliation(
+        files.pid,
+        comparisons,
+        readings.unavailable,
+        moved=readings.moved,
+        memory=readings.memory,
+        maps=readings.maps,
+    )
+
+
+GATES = ("[vsyscall]", "[vectors]")
+"""The region that get_gate_vma() adds on some architectures (mm/memory.c)."""
+
+
+def compare(readings: Readings) -> list[Comparison]:
+    """Every comparison that the readings allow."""
+    found: list[Comparison] = []
+    moved = "moved" if readings.moved else None
+    memory, maps, smaps = readings.memory, readings.maps, readings.smaps
+    rollup, page = readings.rollup, readings.page_size
+    # fs/proc/task_mmu.c and lib/percpu_counter.c: a counter may lag by a batch
+    # of max(32, 2 * CPUs) pages on each CPU, for each of file, anon and shmem.
+    cpus = os.cpu_count() or 1
+    lag = 3 * max(32, 2 * cpus) * cpus * page
+
+    def add(
+        left: str,
+        left_value: int | None,
+        right: str,
+        right_value: int | None,
+        cause: str | None = None,
+        *,
+        holds: bool = True,
+    ) -> None:
+        if left_value is not None and right_value is not None:
+            told = cause if holds else None
+            if left_value == right_value:
+                told = None
+            found.append(Comparison(left, left_value, right, right_value, told or (
+                moved if left_value != right_value else None
+            )))
+
+    def total(table: RegionTable[Any] | None, field: str) -> int | None:
+        return None if table is None or not len(table) else table.total(field)
+
+    def within(a: int | None, b: int | None, bound: int) -> bool:
+        return a is not None and b is not None and abs(a - b) <= bound
+
+    size = total(maps, "size")
+    gate = sum(r.size for r in maps or () if r.pathname in GATES)
+    add("Σ maps", size, "VmSize (status)", memory.vsz, "gate",
+        holds=size is not None and memory.vsz is not None and size - memory.vsz == gate)
+    add("Σ smaps Size", total(smaps, "Size"), "Σ maps", size)
+    if readings.statm is not None:
+        add("size (statm)", readings.statm.size * page, "VmSize (status)", memory.vsz)
+    if readings.stat is not None:
+        add("vsize (stat)", readings.stat.vsize, "VmSize (status)", memory.vsz)
+
+    parts = (memory.rss_anon, memory.rss_file, memory.rss_shmem)
+    if None not in parts:
+        add("RssAnon + RssFile + RssShmem", sum(p or 0 for p in parts),
+            "VmRSS (status)", memory.rss)
+    rss = total(smaps, "rss")
+    if readings.statm is not None:
+        resident = readings.statm.resident * page
+        add("resident (statm)", resident, "VmRSS (status)", memory.rss, "approximate counters",
+            holds=within(resident, memory.rss, lag))
+    if readings.stat is not None:
+        quick = readings.stat.rss * page
+        add("rss (stat)", quick, "VmRSS (status)", memory.rss, "approximate stat",
+            holds=within(quick, memory.rss, lag))
+    exact = rss if rss is not None else (rollup.rss if rollup else None)
+    add("VmRSS (status)", memory.rss, "Rss (smaps_rollup)", rollup.rss if rollup else exact,
+        "approximate counters", holds=within(memory.rss, exact, lag) and counters_lag())
+    add("RssAnon (status)", memory.rss_anon, "Σ smaps Anonymous", total(smaps, "anonymous"),
+        "approximate counters",
+        holds=within(memory.rss_anon, total(smaps, "anonymous"), lag) and counters_lag())
+    if smaps is not None and rss is not None:
+        states = [total(smaps, f) for f in
+                  ("shared_clean", "shared_dirty", "private_clean", "private_dirty")]
+        if None not in states:
+            add("Σ smaps Shared_* + Private_*", sum(s or 0 for s in states), "Σ smaps Rss", rss)
+    walked = total(readings.residency, "rss")
+    add("Σ residency (pagemap)", walked, "Σ smaps Rss", rss, "zero page",
+        holds=walked is not None and rss is not None and walked > rss and not has_pagemap_scan())
+
+    if rollup is not None:
+        add("Σ smaps Rss", rss, "Rss (smaps_rollup)", rollup.rss)
+        regions = len(smaps) if smaps is not None else 0
+        for field in ("Pss", "Pss_Dirty", "SwapPss", "Locked"):
+            whole = rollup.get(field)
+            cut = total(smaps, field)
+            if isinstance(whole, int) and cut is not None:
+                add(f"Σ smaps {field}", cut, f"{field} (smaps_rollup)", whole, "truncated pss",
+                    holds=0 <= whole - cut < 1024 * regions)
+        for field in ("Swap", "Private_Clean", "Private_Dirty", "Shared_Clean", "Shared_Dirty"):
+            whole = rollup.get(field)
+            if isinstance(whole, int):
+                add(f"Σ smaps {field}", total(smaps, field), f"{field} (smaps_rollup)", whole)
+        shares = (rollup.pss_anon, rollup.pss_file, rollup.pss_shmem)
+        if rollup.pss is not None and None not in shares:
+            split = sum(s or 0 for s in shares)
+            add("Pss_Anon + Pss_File + Pss_Shmem", split, "Pss (smaps_rollup)", rollup.pss,
+                "truncated pss", holds=0 <= rollup.pss - split < 3 * 1024)
+
+    swap = total(smaps, "swap")
+    shared = None
+    if smaps is not None:
+        shared = sum(r.swap or 0 for r in smaps if r.inode)
+    add("Σ smaps Swap", swap, "VmSwap (status)", memory.swap, "shared swap",
+        holds=swap is not None and memory.swap is not None and shared is not None
+        and 0 < swap - memory.swap <= shared)
+    add("Σ residency swap", total(readings.residency, "swap"), "VmSwap (status)", memory.swap)
+    locked = total(smaps, "locked")
+    add("Σ smaps Locked", locked, "VmLck (status)", memory.locked, "locked",
+        holds=locked is not None and memory.locked is not None and locked < memory.locked)
+    huge = [total(smaps, f) for f in ("shared_hugetlb", "private_hugetlb")]
+    if None not in huge:
+        add("Σ smaps *_Hugetlb", sum(h or 0 for h in huge), "HugetlbPages (status)",
+            memory.hugetlb)
+    return found

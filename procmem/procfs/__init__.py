@@ -1,0 +1,17 @@
+"""The only opener of /proc: bytes of one process's files, and whose they are."""
+
+from __future__ import annotations
+
+from procmem.procfs.files import MemoryFile, ProcessFiles, pids
+from procmem.procfs.text import Stat, Statm, parse_stat, parse_statm, parse_status
+
+__all__ = [
+    "MemoryFile",
+    "ProcessFiles",
+    "Stat",
+    "Statm",
+    "parse_stat",
+    "parse_statm",
+    "parse_status",
+    "pids",
+]

@@ -1,0 +1,462 @@
+"""Opening and reading the files of one process, and knowing whose they are.
+
+A process is held by a descriptor of its directory: the kernel ties that to the
+process, so that nothing read through it can come from another one that got the
+same PID later. An address space is held by an open maps or smaps file: when the
+process ends or calls execve(2), the kernel cuts the text short without an
+error, so the address space is asked after the last byte whether it still lives.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import weakref
+
+from procmem.native import ffi, lib
+from procmem.procfs.text import Stat, parse_stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import NoReturn
+
+    from typing_extensions import Self
+
+__all__ = ["MemoryFile", "ProcessFiles", "pids"]
+
+CHUNK = 65536
+"""A read returns at most about a page of whole records; more room costs nothing."""
+
+KEPT_OPEN = 64
+"""Directories held open at once, over all processes. A process whose directory
+was let go is opened again and known by its start time."""
+
+GONE = (errno.ENOENT, errno.ESRCH)
+DENIED = (errno.EACCES, errno.EPERM)
+
+
+class Directory:
+    """An open /proc/PID, closed when nobody uses it any more."""
+
+    __slots__ = ("__weakref__", "fd")
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        if hasattr(self, "fd"):
+            close(self.fd)
+
+
+_kept: dict[int, Directory] = {}
+
+
+def pids(root: str | os.PathLike[str] = "/proc") -> list[int]:
+    """The PIDs that a /proc tree lists, ascending: processes, not threads.
+
+    Raises:
+        Unsupported: root is no such tree.
+    """
+    path = os.fspath(root)
+    try:
+        found = sorted(int(name) for name in os.listdir(path) if name.isdecimal())
+    except OSError as error:
+        raise _no_proc(path, error.strerror or str(error)) from error
+    if not found:
+        raise _no_proc(path, "it holds no directory of a process")
+    return found
+
+
+def _no_proc(path: str, reason: str) -> Exception:
+    from procmem.errors import Unsupported
+
+    return Unsupported(
+        "proc", f"{path} is no /proc tree: {reason}. Mount one (proc(5)) or name another root."
+    )
+
+
+class MemoryFile:
+    """An open file that shows an address space (maps, smaps, ...).
+
+    Closed at the end of a `with` block, or when nobody uses it any more.
+    """
+
+    __slots__ = ("fd", "files", "path")
+
+    def __init__(self, files: ProcessFiles, fd: int, path: str) -> None:
+        self.files = files
+        self.fd = fd
+        self.path = path
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        if self.fd >= 0:
+            close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def pour(self, take: Callable[[bytes], None]) -> int:
+        """Hands every chunk to `take`, to the end of the file. Returns the number of bytes."""
+        read, fd, total = os.read, self.fd, 0
+        try:
+            while chunk := read(fd, CHUNK):
+                take(chunk)
+                total += len(chunk)
+        except OSError as error:
+            self.files.fail(error, self.path)
+        return total
+
+    def read(self) -> bytes:
+        """All of the file."""
+        chunks: list[bytes] = []
+        self.pour(chunks.append)
+        return b"".join(chunks)
+
+    def alive(self) -> bool:
+        """Whether the address space still exists.
+
+        PROCMAP_QUERY says so for little; elsewhere the file is read again from
+        its start, where a dead address space shows nothing.
+        """
+        status = lib.pm_query_vma(self.fd, 0, 1, ffi.NULL, _vma)
+        if status in (0, -errno.ENOENT):
+            return True
+        if status == -errno.ESRCH:
+            return False
+        try:
+            os.lseek(self.fd, 0, os.SEEK_SET)
+            return bool(os.read(self.fd, 1))
+        except OSError:
+            return False
+
+    def check(self) -> None:
+        """Raises unless the address space lived through the reading.
+
+        Raises:
+            NoSuchProcess, ZombieProcess: the process has ended.
+            ProcessChanged: it called execve(2), or the PID is another's now.
+        """
+        if not self.alive():
+            self.files.explain_death()
+
+
+_vma = ffi.new("pm_vma *")
+"""Room for an answer that nobody reads."""
+
+
+class ProcessFiles:
+    """The files of one process below a /proc root.
+
+    Args:
+        pid: its ID; a thread's ID shows the thread's process.
+        root: a /proc: of this system, of a container, or a saved tree.
+
+    Raises:
+        NoSuchProcess, AccessDenied, Unsupported (root is no /proc)
+        TypeError: pid is no integer.
+    """
+
+    __slots__ = ("__weakref__", "_directory", "_thread", "pid", "root", "start_time")
+
+    def __init__(self, pid: int, root: str | os.PathLike[str] = "/proc") -> None:
+        if isinstance(pid, bool) or not isinstance(pid, int):
+            raise TypeError(f"a PID is an int, not {type(pid).__name__} ({pid!r:.40})")
+        self.pid = pid
+        self.root = os.path.abspath(os.fspath(root))
+        self.start_time: int | None = None
+        self._directory: Callable[[], Directory | None] = _nothing
+        self._thread: int | None = None
+        if not 0 <= pid < 1 << 31:
+            from procmem.errors import InvalidPid
+
+            raise InvalidPid(pid, "no such process: a PID lies between 1 and 2147483647")
+        self.directory()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the directory. The next read opens it again."""
+        directory = self._directory()
+        if directory is not None:
+            _kept.pop(id(directory), None)
+        self._directory = _nothing
+
+    @property
+    def path(self) -> str:
+        """The process's directory."""
+        return f"{self.root}/{self.pid}"
+
+    def directory(self) -> Directory:
+        """The open directory; hold the object as long as its descriptor is used."""
+        directory = self._directory()
+        if directory is not None:
+            return directory
+        try:
+            directory = Directory(self.path)
+        except OSError as error:
+            self._fail_to_open(error)
+        start_time = self._start_time(directory)
+        if self.start_time is None:
+            self.start_time = start_time
+        elif start_time != self.start_time:
+            from procmem.errors import ProcessChanged
+
+            raise ProcessChanged(self.pid, "pid reused")
+        while len(_kept) >= KEPT_OPEN:
+            _kept.pop(next(iter(_kept)), None)
+        _kept[id(directory)] = directory
+        self._directory = weakref.ref(directory)
+        return directory
+
+    def _start_time(self, directory: Directory) -> int | None:
+        try:
+            fd = os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory.fd)
+        except OSError as error:
+            if error.errno in GONE and lib.pm_is_proc(directory.fd):
+                from procmem.errors import NoSuchProcess
+
+                raise NoSuchProcess(self.pid) from error
+            if error.errno in GONE or error.errno in DENIED:
+                # A saved tree need not hold it, and hidepid=1 hides it.
+                return None
+            raise
+        try:
+            return parse_stat(os.read(fd, CHUNK), f"{self.path}/stat").starttime
+        except ProcessLookupError as error:
+            from procmem.errors import NoSuchProcess
+
+            raise NoSuchProcess(self.pid) from error
+        finally:
+            os.close(fd)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is a process of a kernel's /proc, and not of a saved tree."""
+        return bool(lib.pm_is_proc(self.directory().fd))
+
+    # ---- reading ---------------------------------------------------------
+
+    def open(self, name: str) -> int:
+        """A descriptor of a file in the process's directory, for reading."""
+        directory = self.directory()
+        try:
+            # O_NONBLOCK: in a saved tree anything may lie, a FIFO too.
+            return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory.fd)
+        except OSError as error:
+            self.fail(error, f"{self.path}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """All of a file, such as "status"."""
+        fd = self.open(name)
+        try:
+            data = os.read(fd, CHUNK)
+            if not data:
+                return data
+            chunks = [data]
+            while data := os.read(fd, CHUNK):
+                chunks.append(data)
+            return b"".join(chunks)
+        except OSError as error:
+            self.fail(error, f"{self.path}/{name}")
+        finally:
+            os.close(fd)
+
+    def readlink(self, name: str) -> bytes | None:
+        """Where a link such as "exe" points; None if it can't be read or there is none."""
+        try:
+            return os.readlink(os.fsencode(name), dir_fd=self.directory().fd)
+        except OSError:
+            return None
+
+    def stat(self) -> Stat:
+        """The fields of its stat file."""
+        return parse_stat(self.read("stat"), f"{self.path}/stat")
+
+    def owner(self) -> int | None:
+        """The user ID that owns the process's files; None if unknown."""
+        try:
+            return os.fstat(self.directory().fd).st_uid
+        except OSError:
+            return None
+
+    def thread_ids(self) -> list[int]:
+        """Its threads, ascending."""
+        fd = self.open("task")
+        try:
+            return sorted(int(name) for name in os.listdir(fd) if name.isdecimal())
+        except OSError as error:
+            self.fail(error, f"{self.path}/task")
+        finally:
+            os.close(fd)
+
+    # ---- the address space ----------------------------------------------
+
+    def memory_name(self, name: str) -> str:
+        """Where a file of the address space is read: in the directory of a thread that lives."""
+        return name if self._thread is None else f"task/{self._thread}/{name}"
+
+    def memory(self, name: str) -> MemoryFile:
+        """A file that shows the address space: maps, smaps, smaps_rollup, pagemap.
+
+        A leading thread that has exited shows nothing: another thread's file
+        is opened then.
+
+        Raises:
+            KernelThread, ZombieProcess, NoSuchProcess, AccessDenied, Unsupported
+        """
+        from_thread = self.memory_name(name)
+        try:
+            fd = os.open(
+                from_thread,
+                os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK,
+                dir_fd=self.directory().fd,
+            )
+        except OSError as error:
+            if error.errno in GONE and self.use_living_thread():
+                return self.memory(name)
+            self.fail(error, f"{self.path}/{from_thread}")
+        return MemoryFile(self, fd, f"{self.path}/{from_thread}")
+
+    def use_living_thread(self) -> bool:
+        """Turns to another thread if the one that was read has exited. False if there is none."""
+        from procmem.errors import ProcmemError
+
+        tried = self._thread or self.pid
+        try:
+            if not self._thread_stat(tried).is_zombie:
+                return False
+        except ProcmemError:
+            if self._thread is None:
+                return False
+        try:
+            for thread in self.thread_ids():
+                if thread != tried and not self._thread_stat(thread).is_zombie:
+                    self._thread = thread
+                    return True
+        except ProcmemError:
+            pass
+        return False
+
+    def _thread_stat(self, thread: int) -> Stat:
+        name = "stat" if thread == self.pid else f"task/{thread}/stat"
+        return parse_stat(self.read(name), f"{self.path}/{name}")
+
+    # ---- what went wrong -------------------------------------------------
+
+    def fail(self, error: OSError, path: str) -> NoReturn:
+        """Raises the typed error for a failed call, with the path and the cause kept."""
+        from procmem import errors
+
+        if not error.filename:
+            error.filename = path
+        if error.errno in DENIED:
+            raise errors.AccessDenied(self.pid, self._denial(path, error)) from error
+        if error.errno not in GONE:
+            raise error
+        self._explain_missing(path, error)
+
+    def _denial(self, path: str, error: OSError) -> str:
+        owner = self.owner()
+        if owner == os.geteuid():
+            return (
+                f"{path} can't be read: {error.strerror}. The process is this user's, but has "
+                "capabilities that the reader lacks or is marked not dumpable (ptrace(2))."
+            )
+        whose = "" if owner is None else f", which belongs to user {owner},"
+        return (
+            f"{path}{whose} can't be read: {error.strerror}. Run as that user, as root, or with "
+            "CAP_SYS_PTRACE."
+        )
+
+    def _explain_missing(self, path: str, error: OSError) -> NoReturn:
+        from procmem import errors
+
+        directory = self.directory()
+        try:
+            fd = os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory.fd)
+            try:
+                stat = parse_stat(os.read(fd, CHUNK), f"{self.path}/stat")
+            finally:
+                os.close(fd)
+        except OSError:
+            if not lib.pm_is_proc(directory.fd):
+                raise errors.Unsupported(
+                    path.rsplit("/", 1)[-1], f"{path}: the tree holds no such file"
+                ) from error
+            self.close()
+            if self._reused():
+                raise errors.ProcessChanged(self.pid, "pid reused") from error
+            raise errors.NoSuchProcess(self.pid, "it has ended") from error
+        if stat.is_kernel_thread:
+            raise errors.KernelThread(self.pid) from error
+        if stat.is_zombie:
+            raise errors.ZombieProcess(self.pid) from error
+        raise errors.Unsupported(
+            path.rsplit("/", 1)[-1], f"{path}: {error.strerror}: this kernel does not offer it"
+        ) from error
+
+    def _reused(self) -> bool:
+        return self.start_time is not None and os.path.exists(f"{self.path}/stat")
+
+    def explain_death(self) -> NoReturn:
+        """Raises what became of an address space that is gone."""
+        from procmem import errors
+
+        stat = self.stat()
+        if stat.is_zombie and not self.use_living_thread():
+            raise errors.ZombieProcess(self.pid)
+        raise errors.ProcessChanged(self.pid, "exec")
+
+    def explain_empty(self) -> None:
+        """Raises why a file of the address space shows nothing, unless another thread's may."""
+        from procmem import errors
+
+        stat = self.stat()
+        if stat.is_kernel_thread:
+            raise errors.KernelThread(self.pid)
+        if not self.use_living_thread():
+            if stat.is_zombie:
+                raise errors.ZombieProcess(self.pid)
+            self._thread = None
+            raise errors.ProcessChanged(self.pid, "exec")
+
+    def _fail_to_open(self, error: OSError) -> NoReturn:
+        from procmem import errors
+
+        if error.errno in DENIED:
+            raise errors.AccessDenied(
+                self.pid, f"{self.path} can't be opened: {error.strerror}"
+            ) from error
+        if error.errno not in (*GONE, errno.ENOTDIR):
+            raise error
+        pids(self.root)
+        if self.root == "/proc" and self._hidden():
+            raise errors.AccessDenied(
+                self.pid,
+                "it exists, but /proc is mounted with hidepid and hides it. Run as its user "
+                "or as a member of the group that the mount's gid= names.",
+            ) from error
+        raise errors.NoSuchProcess(self.pid) from error
+
+    def _hidden(self) -> bool:
+        try:
+            os.close(os.pidfd_open(self.pid))
+        except (OSError, ValueError):
+            return False
+        return not os.path.exists(self.path)
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,278 @@
+"""Tables of live processes: reading to the end, making sure of what was read, naming it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from procmem import native
+from procmem.native import ffi, lib
+from procmem.regions.model import DELETED, PAGE_SIZE, Block, Region, split_deleted
+from procmem.regions.text import table_from_scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from procmem.procfs import MemoryFile, ProcessFiles
+    from procmem.regions.kinds import Kind
+    from procmem.regions.table import RegionTable
+
+__all__ = ["Queries", "read_scan", "read_table"]
+
+ATTEMPTS = 8
+"""Readings of a process that changes its mappings all the while, before the last
+one is given out as inconsistent. About 2 readings in 100 overlap themselves under
+the fastest such process, so this many in a row do not come by chance."""
+
+
+def read_scan(
+    files: ProcessFiles,
+    mode: int,
+    beside: Callable[[MemoryFile, native.Scan], bool] | None = None,
+) -> tuple[native.Scan, bool]:
+    """A scan of the whole of maps or smaps, and whether it is consistent.
+
+    Args:
+        files: the process.
+        mode: native.MAPS, SMAPS or RESIDENT.
+        beside: called while the file is open; what it reads belongs to the same
+            address space. False: the process has moved on, so both are read again.
+
+    Raises:
+        NoSuchProcess, ZombieProcess, KernelThread, AccessDenied, ProcessChanged
+        ParseError: the file is no such text, in a saved tree.
+    """
+    name = "smaps" if mode == native.SMAPS else "maps"
+    tries = 0
+    while True:
+        tries += 1
+        with files.memory(name) as file:
+            scan = native.Scan(mode, file.path)
+            try:
+                file.pour(scan.feed)
+                scan.finish()
+            except ValueError:
+                # A text that was cut short in the middle of a line.
+                file.check()
+                raise
+            if not scan.count:
+                if files.is_live:
+                    files.explain_empty()
+                    continue
+                return scan, True
+            settled = not scan.disordered
+            if settled and beside is not None:
+                settled = beside(file, scan)
+            file.check()
+        if settled or tries == ATTEMPTS or not files.is_live:
+            return scan, settled
+
+
+def read_table(
+    files: ProcessFiles,
+    mode: int,
+    beside: Callable[[MemoryFile, native.Scan], bool] | None = None,
+) -> RegionTable[Any]:
+    """The regions of a process; see read_scan()."""
+    scan, consistent = read_scan(files, mode, beside)
+    table = table_from_scan(
+        scan, mode, page_size=PAGE_SIZE, exe=files.readlink("exe"), consistent=consistent
+    )
+    resolve_names(files, table)
+    return table
+
+
+# ---- names that the text leaves open -----------------------------------------
+
+
+def resolve_names(files: ProcessFiles, table: RegionTable[Any]) -> None:
+    r"""Finds the true names of regions whose printed name can be read in two ways.
+
+    A \012 may be a newline or those four characters, and a file may be called
+    "x (deleted)". The kernel tells the first by PROCMAP_QUERY and in map_files;
+    the second shows in whether the path leads to the file.
+    """
+    block: Block = table._block
+    unsure = [
+        name
+        for name, raw in enumerate(block._strings)
+        if raw[:1] == b"/" and (b"\\012" in raw or raw.endswith(DELETED))
+    ]
+    if not unsure:
+        return
+    names = set(unsure)
+    found: dict[tuple[int, int, Any], tuple[str | None, bool]] = {}
+    queries = Queries(files)
+    try:
+        for region in table:
+            if region._name in names:
+                key = (region._name, region.inode, region.dev)
+                if key not in found:
+                    found[key] = true_name(files, queries, region)
+                if found[key] != split_deleted(block.text(region._name)):
+                    block.overrides[region._index] = found[key]
+    finally:
+        queries.close()
+
+
+def true_name(
+    files: ProcessFiles, queries: Queries, region: Region
+) -> tuple[str | None, bool]:
+    """The path of a region's file and whether that path is gone."""
+    raw = region.raw_pathname or b""
+    if b"\\012" in raw:
+        told = queries.name(region) or files.readlink(f"map_files/{region.start:x}-{region.end:x}")
+        name = raw.replace(b"\\012", b"\n") if told is None else told
+    else:
+        name = raw
+    deleted = name.endswith(DELETED) and not leads_to(files, name, region.inode)
+    if deleted:
+        name = name[: -len(DELETED)]
+    return name.decode("utf-8", "surrogateescape"), deleted
+
+
+def leads_to(files: ProcessFiles, path: bytes, inode: int) -> bool:
+    """Whether the path, as the process sees it, is that file."""
+    try:
+        return os.lstat(b"root" + path, dir_fd=files.directory().fd).st_ino == inode
+    except (OSError, ValueError):
+        return False
+
+
+# ---- single regions ------------------------------------------------------------
+
+
+class QueryBlock:
+    """What stands behind a region that was asked for alone (see model.Block)."""
+
+    __slots__ = ("files", "name", "words")
+
+    count = 1
+    unterminated = False
+    exe = None
+    page_size = PAGE_SIZE
+
+    def __init__(self, words: Any, name: bytes, files: ProcessFiles) -> None:
+        self.words = words
+        self.name = name
+        self.files = files
+
+    @property
+    def extras(self) -> dict[int, Any]:
+        """Nothing: no counters are known."""
+        return {}
+
+    @property
+    def source(self) -> str:
+        """Where the answer came from."""
+        return f"{self.files.path}/maps (PROCMAP_QUERY)"
+
+    def text(self, string: int) -> bytes:
+        """The name as maps prints it."""
+        return self.name.replace(b"\n", b"\\012") if string else b""
+
+    def path(self, name: int, index: int) -> tuple[str | None, bool]:
+        """The name, which the kernel told unescaped, and whether its file is deleted."""
+        if not name:
+            return None, False
+        told = self.name
+        if told.endswith(DELETED) and told[:1] == b"/":
+            if not leads_to(self.files, told, self.words[native.INODE]):
+                return told[: -len(DELETED)].decode("utf-8", "surrogateescape"), True
+        return told.decode("utf-8", "surrogateescape"), False
+
+    def kind(self, index: int) -> Kind:
+        """What the region is, going by itself alone."""
+        from procmem.regions.kinds import classify
+
+        return classify(self.make(), self)[0]
+
+    def make(self) -> list[Region]:
+        """The region."""
+        address = int(ffi.cast(ADDRESS, self.words))
+        return native.make(Region, self, address, native.HEADER_WORDS, 1)
+
+
+class Queries:
+    """Answers about single regions, by PROCMAP_QUERY on a kept maps file."""
+
+    __slots__ = ("_file", "_spare", "files", "supported")
+
+    def __init__(self, files: ProcessFiles) -> None:
+        self.files = files
+        self.supported = True
+        self._file: MemoryFile | None = None
+        self._spare: list[Any] = []
+
+    def close(self) -> None:
+        """Lets go of the maps file; the next question opens it again."""
+        self._file = None
+
+    def _ask(self, address: int, words: Any) -> tuple[bytes, int] | None:
+        """The name and page size of the region at an address; its record goes to `words`."""
+        # Room for an answer belongs to one call, since threads may ask at once.
+        spare = self._spare
+        vma = spare.pop() if spare else ffi.new("pm_vma *")
+        for _ in range(ATTEMPTS):
+            file = self._file
+            if file is None:
+                file = self._file = self.files.memory("maps")
+            status = lib.pm_query_vma(file.fd, address, 0, words, vma)
+            if not status:
+                size = vma.name_size
+                answer = ffi.buffer(vma.name, size)[:] if size else b"", vma.page_size
+                spare.append(vma)
+                return answer
+            if status == -errno.ENOENT:
+                return None
+            self.close()
+            if status != -errno.ESRCH:
+                self.supported = False
+                raise LookupError(os.strerror(-status))
+            # The address space has gone since the file was opened.
+            stat = self.files.stat()
+            if stat.is_kernel_thread or (stat.is_zombie and not self.files.use_living_thread()):
+                self.files.explain_empty()
+        self.files.explain_death()
+
+    def region_at(self, address: int) -> Region | None:
+        """The region that covers an address, or None.
+
+        Raises:
+            LookupError: this kernel can't tell (before 6.11, or a saved tree).
+            The errors of ProcessFiles.memory().
+        """
+        words = ffi.new(RECORD)
+        answer = self._ask(address, words)
+        if answer is None:
+            return None
+        block = QueryBlock(words, answer[0], self.files)
+        return native.make(Region, block, int(ffi.cast(ADDRESS, words)), native.HEADER_WORDS, 1)[0]
+
+    def name(self, region: Region) -> bytes | None:
+        """The unescaped name of a region, with the kernel's " (deleted)"; None: can't be told."""
+        if not self.supported:
+            return None
+        try:
+            found = self.region_at(region.start)
+        except LookupError:
+            return None
+        if found is None or (found.start, found.inode) != (region.start, region.inode):
+            return None
+        return found._block.name
+
+    def page_size(self, address: int) -> int | None:
+        """The page size of the region at an address, in bytes; None: can't be told."""
+        if not self.supported:
+            return None
+        try:
+            answer = self._ask(address, ffi.NULL)
+        except LookupError:
+            return None
+        return None if answer is None else int(answer[1])
+
+
+RECORD = ffi.typeof(f"uint64_t[{native.HEADER_WORDS}]")
+ADDRESS = ffi.typeof("uintptr_t")

@@ -1,0 +1,533 @@
+"""Region and its two richer forms, over the packed records of one reading."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from procmem import native
+from procmem.native import Record
+from procmem.regions.counters import ATTRIBUTES, Counters, unique
+from procmem.regions.perms import Device, Perms, VmFlags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypeVar
+
+    from procmem.regions.kinds import Kind, Owner, RegionKind
+
+    AnyRegion = TypeVar("AnyRegion", bound="Region")
+
+    class _Word:
+        """An attribute of the native record: bytes, or None where it was not read."""
+
+        def __get__(self, region: object, owner: type[object]) -> int | None: ...
+
+__all__ = ["Block", "MeasuredRegion", "Region", "ResidentRegion"]
+
+DELETED = b" (deleted)"
+
+
+def unescape(name: bytes) -> str:
+    """A name as maps prints it, as a string: the kernel escapes the newline alone."""
+    return name.replace(b"\\012", b"\n").decode("utf-8", "surrogateescape")
+
+
+class Block:
+    """What the regions of one reading share.
+
+    It keeps the memory of the records alive and gives their names. It never
+    refers to a region, so that a reading holds no reference cycle.
+    """
+
+    __slots__ = (
+        "_names",
+        "_scan",
+        "_strings",
+        "count",
+        "exe",
+        "extras",
+        "kinds",
+        "overrides",
+        "page_size",
+        "source",
+        "unterminated",
+    )
+
+    def __init__(
+        self, scan: native.Scan, *, source: str, page_size: int, exe: bytes | None
+    ) -> None:
+        self._scan = scan
+        self._strings = scan.strings()
+        self._names: dict[int, tuple[str | None, bool]] = {0: (None, False)}
+        self.source = source
+        self.page_size = page_size
+        self.exe = exe
+        self.count = scan.count
+        self.unterminated = scan.unterminated
+        self.extras: dict[int, list[tuple[str, int | str]]] = {}
+        for region, name, value, _ in scan.extras():
+            self.extras.setdefault(region, []).append(
+                (
+                    name.decode("utf-8", "surrogateescape"),
+                    value if isinstance(value, int) else value.decode("utf-8", "surrogateescape"),
+                )
+            )
+        scan.release_text()
+        self.overrides: dict[int, tuple[str | None, bool]] = {}
+        self.kinds: Sequence[Kind] | None = None
+
+    def make(self, cls: type[AnyRegion]) -> list[AnyRegion]:
+        """All regions, as objects of that class."""
+        scan = self._scan
+        return native.make(cls, self, scan.address, scan.stride, self.count)
+
+    def text(self, string: int) -> bytes:
+        """A string by its id."""
+        return self._strings[string]
+
+    def path(self, name: int, index: int) -> tuple[str | None, bool]:
+        """The name of a region and whether its file is deleted."""
+        if self.overrides and index in self.overrides:
+            return self.overrides[index]
+        known = self._names.get(name)
+        if known is None:
+            known = self._names[name] = split_deleted(self._strings[name])
+        return known
+
+    def kind(self, index: int) -> Kind:
+        """What a region is; all regions of the reading are told at once, on first demand."""
+        if self.kinds is None:
+            from procmem.regions.kinds import classify
+
+            self.kinds = classify(self.make(MeasuredRegion if self._measured else Region), self)
+        return self.kinds[index]
+
+    @property
+    def _measured(self) -> bool:
+        return self._scan.stride == native.HEADER_WORDS + len(native.COUNTER_NAMES)
+
+
+def split_deleted(raw: bytes) -> tuple[str | None, bool]:
+    """The path and whether the kernel marked it deleted, going by the text alone."""
+    if raw.endswith(DELETED) and not raw.startswith(b"["):
+        return unescape(raw[: -len(DELETED)]), True
+    return unescape(raw), False
+
+
+class Region(Record):
+    """One mapping of a process: a line of /proc/PID/maps.
+
+    Immutable, hashable, ordered by start. `address in region` tells whether it
+    covers the address.
+
+    Args:
+        start, end: addresses; end is the first byte behind the region.
+        perms: four letters, such as "rw-p".
+        offset: where in the file the region starts, in bytes.
+        dev: device number of the file, (major, minor).
+        inode: number of the file, 0 if there is none.
+        pathname: the file, or the kernel's name in brackets; None if anonymous.
+        deleted: whether the file has no name any more.
+
+    Attributes:
+        start, end, offset, inode, size: int, bytes where they are sizes.
+
+    Raises:
+        ValueError: end lies below start, or a number passes 64 bits.
+
+    Source: proc_pid_maps(5); fs/proc/task_mmu.c, show_map_vma().
+
+    >>> region = Region(0x400000, 0x402000, "r-xp", pathname="/bin/true", inode=7)
+    >>> region.size, region.perms.execute, 0x401fff in region, 0x402000 in region
+    (8192, True, True, False)
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        start: int,
+        end: int,
+        perms: str = "rw-p",
+        offset: int = 0,
+        dev: tuple[int, int] = (0, 0),
+        inode: int = 0,
+        pathname: str | None = None,
+        deleted: bool = False,
+        **counters: Any,
+    ) -> Region:
+        return _build(cls, (start, end, perms, offset, dev, inode, pathname, deleted), counters)
+
+    @property
+    def perms(self) -> Perms:
+        """What may be done with its pages, and whether writes are shared."""
+        word = self._perms
+        known = _PERMS.get(word)
+        if known is None:
+            known = _PERMS[word] = Perms(_native_bytes(word).decode("ascii"))
+        return known
+
+    @property
+    def dev(self) -> Device:
+        """The device that holds the file, (major, minor); (0, 0) if there is none."""
+        return Device(self._dev_major, self._dev_minor)
+
+    @property
+    def pathname(self) -> str | None:
+        r"""The file's path, or the kernel's name in brackets; None if anonymous.
+
+        Bytes that are no UTF-8 are kept (PEP 383, surrogateescape). A newline,
+        which the kernel prints as \012, is one again, and the " (deleted)" that
+        it puts behind a path is in `deleted` instead.
+        """
+        return self._block.path(self._name, self._index)[0]
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the mapped file has been unlinked (or never had a name)."""
+        return self._block.path(self._name, self._index)[1]
+
+    @property
+    def raw_pathname(self) -> bytes | None:
+        """The name exactly as the kernel printed it; None if anonymous."""
+        name = self._name
+        return self._block.text(name) if name else None
+
+    @property
+    def kind(self) -> RegionKind:
+        """What the region is for."""
+        return self._block.kind(self._index).kind
+
+    @property
+    def owner(self) -> Owner | None:
+        """Whether it belongs to the executable, a library or the loader; None otherwise."""
+        return self._block.kind(self._index).owner
+
+    @property
+    def kind_evidence(self) -> str:
+        """What `kind` rests on.
+
+        "name" (the kernel names it), "flags" (VmFlags of smaps), "perms", "position" (its
+        place among its neighbours: a guess), "none".
+        """
+        return self._block.kind(self._index).evidence
+
+    @property
+    def name(self) -> str:
+        """What a person would call it, such as "libc.so.6" or "thread stack"."""
+        return self._block.kind(self._index).name
+
+    def line(self) -> bytes:
+        """The line of /proc/PID/maps that it stands for, without the newline.
+
+        The very bytes that were parsed, if it was parsed.
+        """
+        raw = self._raw
+        if raw:
+            return self._block.text(raw)
+        name = self._name
+        return plain_line(
+            self.start,
+            self.end,
+            _native_bytes(self._perms),
+            self.offset,
+            (self._dev_major, self._dev_minor),
+            self.inode,
+            self._block.text(name) if name else b"",
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """All fields as a flat dict of plain values: a row for a data frame, or JSON."""
+        kind = self._block.kind(self._index)
+        pathname, deleted = self._block.path(self._name, self._index)
+        return {
+            "start": self.start,
+            "end": self.end,
+            "size": self.size,
+            "perms": str(self.perms),
+            "offset": self.offset,
+            "dev": str(self.dev),
+            "inode": self.inode,
+            "pathname": pathname,
+            "deleted": deleted,
+            "kind": kind.kind.value,
+            "owner": kind.owner.value if kind.owner else None,
+            "kind_evidence": kind.evidence,
+            "name": kind.name,
+        }
+
+    def _fields(self) -> tuple[Any, ...]:
+        return (
+            self.start,
+            self.end,
+            self._perms,
+            self.offset,
+            self._dev_major,
+            self._dev_minor,
+            self.inode,
+            self._block.path(self._name, self._index),
+        )
+
+    def _order(self) -> tuple[Any, ...]:
+        pathname, deleted = self._block.path(self._name, self._index)
+        return (*self._fields()[:-1], pathname or "", deleted)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        assert isinstance(other, Region)
+        return self._fields() == other._fields()
+
+    def __lt__(self, other: Region) -> bool:
+        return self._order() < other._order() if isinstance(other, Region) else NotImplemented
+
+    def __le__(self, other: Region) -> bool:
+        return self._order() <= other._order() if isinstance(other, Region) else NotImplemented
+
+    def __gt__(self, other: Region) -> bool:
+        return self._order() > other._order() if isinstance(other, Region) else NotImplemented
+
+    def __ge__(self, other: Region) -> bool:
+        return self._order() >= other._order() if isinstance(other, Region) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.start, self.end, self._perms, self.offset, self.inode))
+
+    def __repr__(self) -> str:
+        pathname, deleted = self._block.path(self._name, self._index)
+        mark = " (deleted)" if deleted else ""
+        shown = f" {pathname!r}{mark}" if pathname is not None else ""
+        return f"<{type(self).__name__} {self.start:08x}-{self.end:08x} {self.perms}{shown}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        pathname, deleted = self._block.path(self._name, self._index)
+        fields = (
+            self.start,
+            self.end,
+            str(self.perms),
+            self.offset,
+            (self._dev_major, self._dev_minor),
+            self.inode,
+            pathname,
+            deleted,
+        )
+        return _build, (type(self), fields, self._counter_values())
+
+    def __copy__(self: AnyRegion) -> AnyRegion:
+        return self
+
+    def __deepcopy__(self: AnyRegion, memo: object) -> AnyRegion:
+        return self
+
+    def _counter_values(self) -> dict[str, Any]:
+        return {}
+
+
+def _word(name: str) -> _Word:
+    word: _Word = Record.__dict__[f"_extra{native.COUNTER_NAMES.index(name)}"]
+    return word
+
+
+class MeasuredRegion(Region):
+    """A region with the counters of /proc/PID/smaps, in bytes.
+
+    Every counter is an attribute, None where the kernel did not print it, and
+    stands in `counters` under the kernel's name.
+
+    Source: proc_pid_smaps(5); fs/proc/task_mmu.c, show_smap().
+
+    >>> region = MeasuredRegion(0x1000, 0x3000, Rss=4096, Pss=2048, vm_flags="rd mr")
+    >>> region.rss, region.pss, region.swap, "rd" in region.vm_flags
+    (4096, 2048, None, True)
+    """
+
+    __slots__ = ()
+
+    kernel_page_size = _word("KernelPageSize")
+    mmu_page_size = _word("MMUPageSize")
+    rss = _word("Rss")
+    pss = _word("Pss")
+    pss_dirty = _word("Pss_Dirty")
+    shared_clean = _word("Shared_Clean")
+    shared_dirty = _word("Shared_Dirty")
+    private_clean = _word("Private_Clean")
+    private_dirty = _word("Private_Dirty")
+    referenced = _word("Referenced")
+    anonymous = _word("Anonymous")
+    ksm = _word("KSM")
+    lazy_free = _word("LazyFree")
+    anon_huge_pages = _word("AnonHugePages")
+    shmem_pmd_mapped = _word("ShmemPmdMapped")
+    file_pmd_mapped = _word("FilePmdMapped")
+    shared_hugetlb = _word("Shared_Hugetlb")
+    private_hugetlb = _word("Private_Hugetlb")
+    swap = _word("Swap")
+    swap_pss = _word("SwapPss")
+    locked = _word("Locked")
+    thp_eligible = _word("THPeligible")
+    protection_key = _word("ProtectionKey")
+
+    @property
+    def uss(self) -> int | None:
+        """Bytes that no other process maps (Counters.uss)."""
+        return unique(self.private_clean, self.private_dirty, self.private_hugetlb)
+
+    @property
+    def vm_flags(self) -> VmFlags | None:
+        """The kernel's flags; None where it printed no VmFlags line."""
+        flags = self._flags
+        if not flags:
+            return None
+        known = _FLAGS.get(text := self._block.text(flags))
+        if known is None:
+            if len(_FLAGS) > 4096:
+                _FLAGS.clear()
+            known = _FLAGS[text] = VmFlags(text.decode("utf-8", "surrogateescape"))
+        return known
+
+    @property
+    def counters(self) -> Counters:
+        """All counters by the kernel's names, unknown ones too."""
+        return Counters(self._counter_values(flags=False))
+
+    def _counter_values(self, *, flags: bool = True) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            name: value
+            for name, value in zip(native.COUNTER_NAMES, self._extras(), strict=True)
+            if value is not None
+        }
+        values.update(self._block.extras.get(self._index, ()))
+        if flags and self._flags:
+            values["VmFlags"] = self._block.text(self._flags).decode("utf-8", "surrogateescape")
+        return values
+
+    def _fields(self) -> tuple[Any, ...]:
+        extras = self._block.extras.get(self._index, ())
+        flags = self._block.text(self._flags) if self._flags else None
+        return (*super()._fields()[:-1], self._extras(), tuple(extras), flags, super()._fields()[-1])
+
+    def to_record(self) -> dict[str, Any]:
+        record = super().to_record()
+        for name, value in zip(native.COUNTER_NAMES, self._extras(), strict=True):
+            if value is not None and name != "Size":
+                record[ATTRIBUTES[name]] = value
+        record["uss"] = self.uss
+        record["vm_flags"] = None if self.vm_flags is None else str(self.vm_flags)
+        if unknown := self._block.extras.get(self._index):
+            record["unknown"] = dict(unknown)
+        return record
+
+
+class ResidentRegion(Region):
+    """A region with what its page table holds: resident and swapped bytes.
+
+    Attributes:
+        rss: bytes of its pages in memory, as Rss of smaps has it: neither the
+            zero page nor huge pages of hugetlbfs count. None: not to be had.
+        swap: bytes of its private pages in swap. None for shared memory while
+            the machine has swap: the page table doesn't tell where such pages
+            went, only smaps does.
+
+    Source: Documentation/admin-guide/mm/pagemap.rst, PAGEMAP_SCAN.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        rss: _Word
+        swap: _Word
+    else:
+        rss = Record._extra0
+        swap = Record._extra1
+
+    def _counter_values(self) -> dict[str, Any]:
+        values = {"rss": self.rss, "swap": self.swap}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _fields(self) -> tuple[Any, ...]:
+        return (*super()._fields()[:-1], self.rss, self.swap, super()._fields()[-1])
+
+    def to_record(self) -> dict[str, Any]:
+        return {**super().to_record(), "rss": self.rss, "swap": self.swap}
+
+
+_PERMS: dict[int, Perms] = {}
+_FLAGS: dict[bytes, VmFlags] = {}
+
+
+def _native_bytes(word: int) -> bytes:
+    return word.to_bytes(4, sys.byteorder)
+
+
+def plain_line(
+    start: int,
+    end: int,
+    perms: bytes,
+    offset: int,
+    dev: tuple[int, int],
+    inode: int,
+    name: bytes,
+) -> bytes:
+    """A line of maps as a 64-bit kernel prints it (fs/proc/task_mmu.c, show_vma_header_prefix)."""
+    head = b"%08x-%08x %b %08x %02x:%02x %d " % (start, end, perms, offset, *dev, inode)
+    return b"%-72b %b" % (head, name) if name else head
+
+
+def _build(
+    cls: type[AnyRegion], fields: tuple[Any, ...], counters: Mapping[str, Any]
+) -> AnyRegion:
+    """A region made by hand: printed and scanned, so that there is one way in."""
+    start, end, perms, offset, dev, inode, pathname, deleted = fields
+    if min(start, end, offset, inode, *dev) < 0:
+        raise ValueError("a region's numbers are not negative")
+    name = b""
+    if pathname is not None:
+        name = pathname.encode("utf-8", "surrogateescape").replace(b"\n", b"\\012")
+        name += DELETED if deleted else b""
+    lines = [plain_line(start, end, perms.encode("ascii"), offset, dev, inode, name)]
+    mode = native.MAPS
+    if issubclass(cls, MeasuredRegion):
+        mode = native.SMAPS
+        lines += counter_lines(counters)
+    elif issubclass(cls, ResidentRegion):
+        mode = native.RESIDENT
+    elif counters:
+        raise TypeError(f"{cls.__name__} has no {', '.join(counters)}")
+    scan = native.Scan(mode, "<made by hand>")
+    scan.feed(b"\n".join(lines) + b"\n")
+    scan.finish()
+    if scan.count != 1:
+        raise ValueError("a name holds no newline that could be printed")
+    if mode == native.RESIDENT:
+        scan.set_residency(0, counters.get("rss"), counters.get("swap"))
+    block = Block(scan, source="<made by hand>", page_size=PAGE_SIZE, exe=None)
+    if pathname is not None and split_deleted(name) != (pathname, deleted):
+        block.overrides[0] = (pathname, deleted)
+    return block.make(cls)[0]
+
+
+PAGE_SIZE = os.sysconf("SC_PAGESIZE")
+
+
+def counter_lines(counters: Mapping[str, Any]) -> list[bytes]:
+    """Counters as smaps prints them; `counters` by the kernel's names or by attribute."""
+    from procmem.regions.counters import KERNEL_NAMES, NOT_BYTES
+
+    lines = []
+    for given, value in counters.items():
+        if value is None:
+            continue
+        name = "VmFlags" if given == "vm_flags" else KERNEL_NAMES.get(given, given)
+        if name == "VmFlags":
+            text = str(value if isinstance(value, str) else VmFlags(value)) + " "
+        elif isinstance(value, int) and name in ATTRIBUTES and name not in NOT_BYTES:
+            if value < 0 or value % 1024:
+                raise ValueError(f"{name} is a number of bytes, a multiple of 1024: {value}")
+            text = f"{value >> 10:8} kB"
+        else:
+            text = f"{value:8}" if isinstance(value, int) else value
+        line = f"{name + ':':<16}{text}".encode("utf-8", "surrogateescape")
+        lines.append(line)
+    return lines

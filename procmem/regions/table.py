@@ -1,0 +1,281 @@
+"""RegionTable: the regions of one reading, in its order."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+
+from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_ADDITIVE
+from procmem.regions.model import Block, MeasuredRegion, Region, ResidentRegion
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar, overload
+
+    from procmem.regions.kinds import RegionKind
+
+    R = TypeVar("R", bound=Region, covariant=True)
+
+__all__ = ["RegionTable"]
+
+
+class RegionTable(Sequence["R"]):
+    """An immutable sequence of regions, as one reading gave them.
+
+    Indexing, slicing, iteration, `in` and comparison work as for a tuple. The
+    regions stand in the text's order, which is by start, unless `ordered` says
+    otherwise.
+
+    Attributes:
+        source: where the text came from.
+        page_size: of the machine that the text came from, in bytes.
+        exe: the path of the executable, where it is known.
+        consistent: False if the process changed its mappings so fast that every
+            reading overlapped itself: regions may be doubled or torn then.
+
+    >>> from procmem import parse_maps
+    >>> table = parse_maps(
+    ...     b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\\n"
+    ...     b"7f0000000000-7f0000002000 rw-p 00000000 00:00 0 \\n"
+    ... )
+    >>> len(table), table.total("size"), table.find(0x40_0000).name
+    (2, 53248, 'cat')
+    """
+
+    __slots__ = ("_block", "_kind", "_regions", "_starts", "consistent")
+
+    def __init__(
+        self, kind: type[R], regions: Sequence[R], block: Block, *, consistent: bool
+    ) -> None:
+        self._kind = kind
+        self._regions = regions if isinstance(regions, list) else list(regions)
+        self._block = block
+        self._starts: list[int] | None = None
+        self.consistent = consistent
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> R: ...
+        @overload
+        def __getitem__(self, index: slice) -> RegionTable[R]: ...
+        def __getitem__(self, index: int | slice) -> R | RegionTable[R]: ...
+    else:
+
+        def __getitem__(self, index):
+            if isinstance(index, slice):
+                return self._subset(self._regions[index])
+            return self._regions[index]
+
+        __class_getitem__ = classmethod(lambda cls, _: cls)
+
+    def __len__(self) -> int:
+        return len(self._regions)
+
+    def __iter__(self) -> Iterator[R]:
+        return iter(self._regions)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RegionTable):
+            return NotImplemented
+        return self._kind is other._kind and self._regions == other._regions
+
+    def __hash__(self) -> int:
+        return hash((self._kind, tuple(self._regions)))
+
+    def __repr__(self) -> str:
+        mark = "" if self.consistent else ", inconsistent"
+        return f"<RegionTable of {len(self)} {self._kind.__name__}s from {self.source}{mark}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from procmem.regions.text import table_from_json
+
+        return table_from_json, (self.to_json(),)
+
+    @property
+    def source(self) -> str:
+        """Where the text came from, such as "/proc/1/maps"."""
+        return self._block.source
+
+    @property
+    def page_size(self) -> int:
+        """The page size that the table was read with, in bytes."""
+        return self._block.page_size
+
+    @property
+    def exe(self) -> str | None:
+        """The executable's path as /proc/PID/exe tells it; None if not known."""
+        exe = self._block.exe
+        return None if exe is None else exe.decode("utf-8", "surrogateescape")
+
+    @property
+    def ordered(self) -> bool:
+        """Whether each region starts at or behind the end of the one before it."""
+        regions = self._regions
+        return all(
+            before.end <= after.start
+            for before, after in zip(regions, regions[1:], strict=False)
+        )
+
+    def find(self, address: int) -> R | None:
+        """The region that covers an address, or None.
+
+        Args:
+            address: any integer.
+        """
+        if self._starts is None:
+            self._starts = [region.start for region in self._regions] if self.ordered else []
+        if len(self._starts) != len(self._regions):
+            return next((region for region in self._regions if address in region), None)
+        place = bisect_right(self._starts, address) - 1
+        if place >= 0 and address in self._regions[place]:
+            return self._regions[place]
+        return None
+
+    def filter(
+        self,
+        predicate: Callable[[R], bool] | None = None,
+        *,
+        kind: RegionKind | str | None = None,
+        perms: str | None = None,
+        path: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> RegionTable[R]:
+        """The regions that meet every condition given.
+
+        Args:
+            predicate: called with each region.
+            kind: a RegionKind, or its value such as "heap".
+            perms: four letters; "?" or "." matches any letter, so "?w?p" is
+                all that is private and writable.
+            path: the pathname, or its last part, exactly; with "*" or "?" in
+                it a shell pattern.
+            start, end: keeps regions that share a byte with [start, end).
+
+        Raises:
+            ValueError: no such kind, or perms that are no four letters.
+        """
+        tests: list[Callable[[R], bool]] = [predicate] if predicate else []
+        if kind is not None:
+            from procmem.regions.kinds import RegionKind
+
+            wanted = RegionKind(kind) if isinstance(kind, str) else kind
+            tests.append(lambda region: region.kind is wanted)
+        if perms is not None:
+            if len(perms) != 4:
+                raise ValueError(f"perms are four letters such as 'rw-p' or '?w?p', not {perms!r}")
+            asked = [(i, letter) for i, letter in enumerate(perms) if letter not in "?."]
+            tests.append(lambda region: all(region.perms[i] == letter for i, letter in asked))
+        if path is not None:
+            tests.append(path_test(path))
+        if start is not None:
+            tests.append(lambda region: region.end > start)
+        if end is not None:
+            tests.append(lambda region: region.start < end)
+        return self._subset([r for r in self._regions if all(test(r) for test in tests)])
+
+    def total(self, field: str = "size") -> int | None:
+        """The sum of a field over all regions, in bytes.
+
+        Args:
+            field: an attribute of the regions such as "size", "rss" or "swap",
+                or a counter by the kernel's name.
+
+        Returns:
+            The sum; None if a region lacks the field (what was not read is not 0).
+
+        Raises:
+            ValueError: regions of this table have no such field, or its sum means nothing.
+        """
+        if KERNEL_NAMES.get(field, field) in NOT_ADDITIVE:
+            raise ValueError(f"a sum of {field} over regions means nothing")
+        attribute = ATTRIBUTES.get(field, field)
+        if not self._regions and not hasattr(self._kind, attribute):
+            raise ValueError(f"{self._kind.__name__} has no field {field!r}")
+        total = 0
+        for region in self._regions:
+            value = field_of(region, attribute)
+            if value is None:
+                return None
+            total += value
+        return total
+
+    def totals(self) -> dict[str, int | None]:
+        """All sums that mean something: the number of regions, the size and each counter."""
+        fields: tuple[str, ...] = ()
+        if issubclass(self._kind, MeasuredRegion):
+            fields = tuple(
+                attribute
+                for attribute, name in KERNEL_NAMES.items()
+                if name not in NOT_ADDITIVE and hasattr(self._kind, attribute)
+            )
+            fields = (*(f for f in fields if f != "size"), "uss")
+        elif issubclass(self._kind, ResidentRegion):
+            fields = ("rss", "swap")
+        sums: dict[str, int | None] = {"regions": len(self), "size": self.total("size")}
+        return sums | {field: self.total(field) for field in fields}
+
+    def by_kind(self) -> dict[RegionKind, RegionTable[R]]:
+        """The regions of each kind, kinds in the order of their first region."""
+        return self._grouped(lambda region: region.kind)
+
+    def by_path(self) -> dict[str | None, RegionTable[R]]:
+        """The regions of each pathname (None: anonymous), in order of first appearance."""
+        return self._grouped(lambda region: region.pathname)
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """A flat dict of plain values per region: pandas.DataFrame(table.to_records())."""
+        return [region.to_record() for region in self._regions]
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The table as JSON; from_json() gives it back without loss."""
+        from procmem.regions.text import table_to_json
+
+        return table_to_json(self, indent)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> RegionTable[Any]:
+        """The table that to_json() wrote.
+
+        Raises:
+            ParseError: the text is no such table.
+        """
+        from procmem.regions.text import table_from_json
+
+        return table_from_json(text)
+
+    def _subset(self, regions: list[R]) -> RegionTable[R]:
+        return RegionTable(self._kind, regions, self._block, consistent=self.consistent)
+
+    def _grouped(self, key: Callable[[R], Any]) -> dict[Any, RegionTable[R]]:
+        groups: dict[Any, list[R]] = {}
+        for region in self._regions:
+            groups.setdefault(key(region), []).append(region)
+        return {name: self._subset(regions) for name, regions in groups.items()}
+
+
+def field_of(region: Region, field: str) -> int | None:
+    missing = object()
+    value = getattr(region, field, missing)
+    if value is missing:
+        if not isinstance(region, MeasuredRegion):
+            raise ValueError(f"{type(region).__name__} has no field {field!r}")
+        value = region.counters.get(field)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{field} is not a number")
+    return value
+
+
+def path_test(path: str) -> Callable[[Region], bool]:
+    def name_of(region: Region) -> tuple[str, str]:
+        whole = region.pathname or ""
+        return whole, whole.rsplit("/", 1)[-1]
+
+    if "*" in path or "?" in path:
+        from fnmatch import fnmatchcase
+
+        return lambda region: any(fnmatchcase(name, path) for name in name_of(region))
+    return lambda region: path in name_of(region)

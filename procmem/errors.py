@@ -55,8 +55,8 @@ class ProcessError(ProcmemError):
 
     def __init__(self, pid: int, msg: str) -> None:
         super().__init__(pid, msg)
-        self.pid = pid
-        self.msg = msg
+        self.pid: int = pid
+        self.msg: str = msg
 
     def __str__(self) -> str:
         return f"process {self.pid}: {self.msg}"
@@ -84,7 +84,7 @@ class InvalidPid(NoSuchProcess, ValueError):
     """The number can't be a PID: it is negative or larger than any."""
 
 
-class AccessDenied(ProcessError, psutil.AccessDenied):
+class AccessDenied(ProcessError, psutil.AccessDenied):  # type: ignore[misc]  # its pid may be None
     """The kernel does not let this user read that file of the process."""
 
     def __init__(self, pid: int, msg: str = "access denied") -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
@@ -66,7 +70,7 @@ def run(words: list[str]) -> int:
         sys.stdout.write(f"procmem {__version__}\n")
         return 0
     if words[0] not in COMMANDS:
-        sys.stderr.write(f"procmem: no command {ascii(words[0])}; see procmem --help\n")
+        sys.stderr.write(f"procmem: no command {words[0]!a}; see procmem --help\n")
         return 2
     try:
         return command(words[0])(words[1:])
@@ -83,8 +87,9 @@ def run(words: list[str]) -> int:
         return 1
 
 
-def command(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def command(name: str) -> Callable[[list[str]], int]:
     """The main function of a subcommand."""
     from importlib import import_module
 
-    return import_module(f"procmem.cli.{name}").main
+    main: Callable[[list[str]], int] = import_module(f"procmem.cli.{name}").main
+    return main

@@ -140,9 +140,7 @@ class Scan:
         if not scan.arena_size:
             return [b""] * scan.string_count
         arena = bytes(ffi.buffer(scan.arena, scan.arena_size))
-        return [
-            arena[s.offset : s.offset + s.length] for s in scan.strings[0 : scan.string_count]
-        ]
+        return [arena[s.offset : s.offset + s.length] for s in scan.strings[0 : scan.string_count]]
 
     def extras(self) -> list[Extra]:
         """The counters without a word of their own."""

@@ -205,7 +205,7 @@ static void check_lossless(const pm_scan *scan, const unsigned char *text, size_
         const uint64_t *record = scan->words + i * scan->stride;
         const char *newline = memchr(line, '\n', (size_t)(end - line)), *name, *raw;
         size_t length = (size_t)((newline ? newline : end) - line), name_length, raw_length;
-        char head[160];
+        char head[256];
         int made;
 
         raw = string(scan, record[PM_FLAGS_RAW] >> 32, &raw_length);
@@ -222,7 +222,7 @@ static void check_lossless(const pm_scan *scan, const unsigned char *text, size_
                             (unsigned long long)(record[PM_DEV] >> 32),
                             (unsigned long long)(record[PM_DEV] & UINT32_MAX),
                             (unsigned long long)record[PM_INODE]);
-            REQUIRE(made > 0 && (size_t)made < sizeof head - 80);
+            REQUIRE(made > 0 && (size_t)made < sizeof head - NAME_COLUMN);
             if (record[PM_PERMS_NAME] >> 32) {
                 while (made < NAME_COLUMN - 1)
                     head[made++] = ' ';

@@ -371,7 +371,7 @@ static int counter_line(pm_scan *scan, const char *line, size_t size, const char
 
     if (!scan->count)
         return bad(scan, "a counter stands before the first region", line, size);
-    /* Linux 5.3 to 5.9 put tabs before the value of THPeligible. */
+    /* Linux 5.3 to 5.8 put tabs before the value of THPeligible. */
     while (at < end && (*at == ' ' || *at == '\t'))
         at++;
     slot = slot_of(state, line, length);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procmem.process.doctor import Feature, doctor
+from procmem.process.features import Feature, doctor
 from procmem.process.process import Process, processes
 from procmem.process.reconcile import Comparison, Reconciliation
 from procmem.process.usage import Faults, MemoryUsage, Thread

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from procmem import native
 from procmem.errors import NoSuchProcess
 from procmem.pages import measure_residency
-from procmem.procfs import ProcessFiles, parse_status, pids
 from procmem.process.reconcile import Reconciliation, reconcile
 from procmem.process.threads import threads_of
 from procmem.process.usage import Faults, MemoryUsage, Thread, usage_from_status
-from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
+from procmem.procfs import ProcessFiles, parse_status, pids
 from procmem.regions.live import Queries, read_table
 from procmem.regions.model import PAGE_SIZE
 from procmem.regions.text import parse_rollup
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     import psutil
     from typing_extensions import Self
 
-    from procmem.procfs import MemoryFile
+    from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
 
 __all__ = ["Process", "processes"]
 
@@ -66,9 +65,10 @@ class Process:
     ) -> None:
         if pid is None:
             pid = own_pid(os.fspath(root))
-        elif not isinstance(pid, int) and hasattr(pid, "pid"):
-            pid = int(pid.pid)
-        self._files = ProcessFiles(pid, root)
+        elif not isinstance(pid, int):
+            # psutil's own class is not asked for: any object with a pid will do.
+            pid = getattr(pid, "pid", pid)
+        self._files = ProcessFiles(cast("int", pid), root)
         self._queries: Queries | None = None
 
     @property
@@ -161,7 +161,7 @@ class Process:
         )
         return table
 
-    def _add_residency(self, maps: MemoryFile, scan: native.Scan) -> bool:
+    def _add_residency(self, scan: native.Scan) -> bool:
         queries = Queries(self._files)
         starts: list[int] = []
         kinds: dict[int, str] = {}

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procmem.errors import AccessDenied, Unsupported
-from procmem.procfs import parse_status
-from procmem.procfs.text import parse_stat, parse_statm
-from procmem.procfs.probes import counters_lag, has_pagemap_scan
 from procmem.process.usage import MemoryUsage, usage_from_status
+from procmem.procfs import parse_status
+from procmem.procfs.probes import counters_lag, has_pagemap_scan
+from procmem.procfs.text import parse_stat, parse_statm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class Comparison(NamedTuple):
 
     @property
     def difference(self) -> int:
-        """left - right, in bytes."""
+        """Left - right, in bytes."""
         return self.left_value - self.right_value
 
     @property
@@ -163,9 +163,11 @@ class Readings:
             vars_of(old_statm) != vars_of(self.statm)
             or usage_from_status(old_status) != usage_from_status(self.status)
             or any(t is not None and not t.consistent for t in (self.maps, self.smaps))
-            or (self.maps is not None and self.smaps is not None and not same_places(
-                self.maps, self.smaps
-            ))
+            or (
+                self.maps is not None
+                and self.smaps is not None
+                and not same_places(self.maps, self.smaps)
+            )
         )
         self.memory = usage_from_status(self.status)
 
@@ -246,9 +248,15 @@ def compare(readings: Readings) -> list[Comparison]:
             told = cause if holds else None
             if left_value == right_value:
                 told = None
-            found.append(Comparison(left, left_value, right, right_value, told or (
-                moved if left_value != right_value else None
-            )))
+            found.append(
+                Comparison(
+                    left,
+                    left_value,
+                    right,
+                    right_value,
+                    told or (moved if left_value != right_value else None),
+                )
+            )
 
     def total(table: RegionTable[Any] | None, field: str) -> int | None:
         return None if table is None or not len(table) else table.total(field)
@@ -258,8 +266,14 @@ def compare(readings: Readings) -> list[Comparison]:
 
     size = total(maps, "size")
     gate = sum(r.size for r in maps or () if r.pathname in GATES)
-    add("Σ maps", size, "VmSize (status)", memory.vsz, "gate",
-        holds=size is not None and memory.vsz is not None and size - memory.vsz == gate)
+    add(
+        "Σ maps",
+        size,
+        "VmSize (status)",
+        memory.vsz,
+        "gate",
+        holds=size is not None and memory.vsz is not None and size - memory.vsz == gate,
+    )
     add("Σ smaps Size", total(smaps, "Size"), "Σ maps", size)
     if readings.statm is not None:
         add("size (statm)", readings.statm.size * page, "VmSize (status)", memory.vsz)
@@ -268,31 +282,63 @@ def compare(readings: Readings) -> list[Comparison]:
 
     parts = (memory.rss_anon, memory.rss_file, memory.rss_shmem)
     if None not in parts:
-        add("RssAnon + RssFile + RssShmem", sum(p or 0 for p in parts),
-            "VmRSS (status)", memory.rss)
+        add(
+            "RssAnon + RssFile + RssShmem", sum(p or 0 for p in parts), "VmRSS (status)", memory.rss
+        )
     rss = total(smaps, "rss")
     if readings.statm is not None:
         resident = readings.statm.resident * page
-        add("resident (statm)", resident, "VmRSS (status)", memory.rss, "approximate counters",
-            holds=within(resident, memory.rss, lag))
+        add(
+            "resident (statm)",
+            resident,
+            "VmRSS (status)",
+            memory.rss,
+            "approximate counters",
+            holds=within(resident, memory.rss, lag),
+        )
     if readings.stat is not None:
         quick = readings.stat.rss * page
-        add("rss (stat)", quick, "VmRSS (status)", memory.rss, "approximate stat",
-            holds=within(quick, memory.rss, lag))
+        add(
+            "rss (stat)",
+            quick,
+            "VmRSS (status)",
+            memory.rss,
+            "approximate stat",
+            holds=within(quick, memory.rss, lag),
+        )
     exact = rss if rss is not None else (rollup.rss if rollup else None)
-    add("VmRSS (status)", memory.rss, "Rss (smaps_rollup)", rollup.rss if rollup else exact,
-        "approximate counters", holds=within(memory.rss, exact, lag) and counters_lag())
-    add("RssAnon (status)", memory.rss_anon, "Σ smaps Anonymous", total(smaps, "anonymous"),
+    add(
+        "VmRSS (status)",
+        memory.rss,
+        "Rss (smaps_rollup)",
+        rollup.rss if rollup else exact,
         "approximate counters",
-        holds=within(memory.rss_anon, total(smaps, "anonymous"), lag) and counters_lag())
+        holds=within(memory.rss, exact, lag) and counters_lag(),
+    )
+    add(
+        "RssAnon (status)",
+        memory.rss_anon,
+        "Σ smaps Anonymous",
+        total(smaps, "anonymous"),
+        "approximate counters",
+        holds=within(memory.rss_anon, total(smaps, "anonymous"), lag) and counters_lag(),
+    )
     if smaps is not None and rss is not None:
-        states = [total(smaps, f) for f in
-                  ("shared_clean", "shared_dirty", "private_clean", "private_dirty")]
+        states = [
+            total(smaps, f)
+            for f in ("shared_clean", "shared_dirty", "private_clean", "private_dirty")
+        ]
         if None not in states:
             add("Σ smaps Shared_* + Private_*", sum(s or 0 for s in states), "Σ smaps Rss", rss)
     walked = total(readings.residency, "rss")
-    add("Σ residency (pagemap)", walked, "Σ smaps Rss", rss, "zero page",
-        holds=walked is not None and rss is not None and walked > rss and not has_pagemap_scan())
+    add(
+        "Σ residency (pagemap)",
+        walked,
+        "Σ smaps Rss",
+        rss,
+        "zero page",
+        holds=walked is not None and rss is not None and walked > rss and not has_pagemap_scan(),
+    )
 
     if rollup is not None:
         add("Σ smaps Rss", rss, "Rss (smaps_rollup)", rollup.rss)
@@ -301,8 +347,14 @@ def compare(readings: Readings) -> list[Comparison]:
             whole = rollup.get(field)
             cut = total(smaps, field)
             if isinstance(whole, int) and cut is not None:
-                add(f"Σ smaps {field}", cut, f"{field} (smaps_rollup)", whole, "truncated pss",
-                    holds=0 <= whole - cut < 1024 * regions)
+                add(
+                    f"Σ smaps {field}",
+                    cut,
+                    f"{field} (smaps_rollup)",
+                    whole,
+                    "truncated pss",
+                    holds=0 <= whole - cut < 1024 * regions,
+                )
         for field in ("Swap", "Private_Clean", "Private_Dirty", "Shared_Clean", "Shared_Dirty"):
             whole = rollup.get(field)
             if isinstance(whole, int):
@@ -310,22 +362,41 @@ def compare(readings: Readings) -> list[Comparison]:
         shares = (rollup.pss_anon, rollup.pss_file, rollup.pss_shmem)
         if rollup.pss is not None and None not in shares:
             split = sum(s or 0 for s in shares)
-            add("Pss_Anon + Pss_File + Pss_Shmem", split, "Pss (smaps_rollup)", rollup.pss,
-                "truncated pss", holds=0 <= rollup.pss - split < 3 * 1024)
+            add(
+                "Pss_Anon + Pss_File + Pss_Shmem",
+                split,
+                "Pss (smaps_rollup)",
+                rollup.pss,
+                "truncated pss",
+                holds=0 <= rollup.pss - split < 3 * 1024,
+            )
 
     swap = total(smaps, "swap")
     shared = None
     if smaps is not None:
         shared = sum(r.swap or 0 for r in smaps if r.inode)
-    add("Σ smaps Swap", swap, "VmSwap (status)", memory.swap, "shared swap",
-        holds=swap is not None and memory.swap is not None and shared is not None
-        and 0 < swap - memory.swap <= shared)
+    add(
+        "Σ smaps Swap",
+        swap,
+        "VmSwap (status)",
+        memory.swap,
+        "shared swap",
+        holds=swap is not None
+        and memory.swap is not None
+        and shared is not None
+        and 0 < swap - memory.swap <= shared,
+    )
     add("Σ residency swap", total(readings.residency, "swap"), "VmSwap (status)", memory.swap)
     locked = total(smaps, "locked")
-    add("Σ smaps Locked", locked, "VmLck (status)", memory.locked, "locked",
-        holds=locked is not None and memory.locked is not None and locked < memory.locked)
+    add(
+        "Σ smaps Locked",
+        locked,
+        "VmLck (status)",
+        memory.locked,
+        "locked",
+        holds=locked is not None and memory.locked is not None and locked < memory.locked,
+    )
     huge = [total(smaps, f) for f in ("shared_hugetlb", "private_hugetlb")]
     if None not in huge:
-        add("Σ smaps *_Hugetlb", sum(h or 0 for h in huge), "HugetlbPages (status)",
-            memory.hugetlb)
+        add("Σ smaps *_Hugetlb", sum(h or 0 for h in huge), "HugetlbPages (status)", memory.hugetlb)
     return found

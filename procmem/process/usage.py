@@ -74,7 +74,7 @@ def usage_from_status(status: dict[str, str]) -> MemoryUsage:
 
 
 def in_bytes(text: str | None) -> int | None:
-    """ "12 kB" as 12288."""
+    """Turns "12 kB" into 12288."""
     if text is None:
         return None
     number, _, unit = text.partition(" ")

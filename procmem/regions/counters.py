@@ -146,4 +146,3 @@ def unique(clean: int | None, dirty: int | None, hugetlb: int | None) -> int | N
     if clean is None or dirty is None:
         return None
     return clean + dirty + (hugetlb or 0)
-

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from procmem.regions.model import Block, Region
+    from collections.abc import Sequence
+
+    from procmem.regions.model import Region, Shared
 
 __all__ = ["Kind", "Owner", "RegionKind", "classify"]
 
@@ -94,13 +95,19 @@ NAMED_ANON = (
     (re.compile(rb"thread signal stack"), K.STACK),
 )
 
-LOADER = re.compile(rb"(?:.*/)?(?:ld(?:64)?(?:-[\w.+-]*)?\.so(?:\.\d+)?|ld-\d[\d.]*\.so|linker(?:64)?)")
+LOADER = re.compile(
+    rb"(?:.*/)?(?:ld(?:64)?(?:-[\w.+-]*)?\.so(?:\.\d+)?|ld-\d[\d.]*\.so|linker(?:64)?)"
+)
 """ld-linux-x86-64.so.2, ld-musl-x86_64.so.1, ld64.so.2, ld-2.31.so, ld.so.1, linker64."""
 
 SHARED_LIBRARY = re.compile(rb".*\.so(?:[.-][^/]*)?")
 
-SHARED_MEMORY = re.compile(rb"/dev/zero \(deleted\)|/SYSV[0-9a-f]{8} \(deleted\)|/memfd:.*|/dev/shm/.*", re.S)
-HUGETLB = re.compile(rb"/anon_hugepage \(deleted\)|(?:/dev/|/mnt/|.*/)huge(?:pages|tlbfs)[^/]*/.*", re.S)
+SHARED_MEMORY = re.compile(
+    rb"/dev/zero \(deleted\)|/SYSV[0-9a-f]{8} \(deleted\)|/memfd:.*|/dev/shm/.*", re.S
+)
+HUGETLB = re.compile(
+    rb"/anon_hugepage \(deleted\)|(?:/dev/|/mnt/|.*/)huge(?:pages|tlbfs)[^/]*/.*", re.S
+)
 NOT_DEVICES = re.compile(rb"/dev/(?:shm|hugepages|mqueue)/.*|/dev/zero(?: \(deleted\))?", re.S)
 OTHER_DELETED = re.compile(rb"/secretmem \(deleted\)")
 KERNEL_RINGS = re.compile(rb"anon_inode:.*|socket:\[\d+\]|/\[aio\] \(deleted\)", re.S)
@@ -113,7 +120,7 @@ GUARD_LIMIT = 1 << 20
 """A PROT_NONE region larger than this is a reservation, not a guard."""
 
 
-def classify(regions: Sequence[Region], block: Block) -> list[Kind]:
+def classify(regions: Sequence[Region], block: Shared) -> list[Kind]:
     """What each region is; `regions` is a whole reading in its order."""
     found: list[Kind | None] = [by_name(region) for region in regions]
     for group in objects(regions):
@@ -190,7 +197,9 @@ def bracketed(region: Region, raw: bytes) -> Kind:
             if pattern.match(label):
                 return Kind(kind, None, "name", pathname[6:-1].strip())
         if region.perms.startswith("---"):
-            return Kind(K.GUARD if region.size <= GUARD_LIMIT else K.ANON, None, "name", pathname[6:-1])
+            return Kind(
+                K.GUARD if region.size <= GUARD_LIMIT else K.ANON, None, "name", pathname[6:-1]
+            )
         return Kind(K.ANON, None, "name", pathname[6:-1])
     return Kind(K.OTHER, None, "name", pathname[1:-1])
 
@@ -212,7 +221,8 @@ def objects(regions: Sequence[Region]) -> list[list[int]]:
         last = regions[groups[-1][-1]] if groups else None
         if (
             last is not None
-            and (last.dev, last.inode, raw_name(last)) == (region.dev, region.inode, raw_name(region))
+            and (last.dev, last.inode, raw_name(last))
+            == (region.dev, region.inode, raw_name(region))
             and last.start < region.start
             and last.offset <= region.offset
             and (region.offset or not last.offset)
@@ -224,7 +234,7 @@ def objects(regions: Sequence[Region]) -> list[list[int]]:
     return groups
 
 
-def owner_of(region: Region, block: Block, *, first: bool) -> tuple[Owner, str]:
+def owner_of(region: Region, block: Shared, *, first: bool) -> tuple[Owner, str]:
     """Whose segments these are, and what tells."""
     raw = raw_name(region)
     stripped = raw[:-10] if raw.endswith(b" (deleted)") else raw
@@ -239,7 +249,7 @@ def owner_of(region: Region, block: Block, *, first: bool) -> tuple[Owner, str]:
 
 
 def segments(
-    regions: Sequence[Region], group: list[int], block: Block, found: list[Kind | None]
+    regions: Sequence[Region], group: list[int], block: Shared, found: list[Kind | None]
 ) -> None:
     members = [regions[i] for i in group]
     first = members[0]
@@ -248,9 +258,7 @@ def segments(
             if found[index] is None:
                 found[index] = Kind(K.FILE, None, "name", basename(first))
         return
-    is_first = not any(
-        kind is not None and kind.kind is K.TEXT for kind in found[: group[0]]
-    )
+    is_first = not any(kind is not None and kind.kind is K.TEXT for kind in found[: group[0]])
     owner, _ = owner_of(first, block, first=is_first)
     name = basename(first)
     for place, index in enumerate(group):

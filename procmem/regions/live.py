@@ -30,7 +30,7 @@ the fastest such process, so this many in a row do not come by chance."""
 def read_scan(
     files: ProcessFiles,
     mode: int,
-    beside: Callable[[MemoryFile, native.Scan], bool] | None = None,
+    beside: Callable[[native.Scan], bool] | None = None,
 ) -> tuple[native.Scan, bool]:
     """A scan of the whole of maps or smaps, and whether it is consistent.
 
@@ -64,7 +64,7 @@ def read_scan(
                 return scan, True
             settled = not scan.disordered
             if settled and beside is not None:
-                settled = beside(file, scan)
+                settled = beside(scan)
             file.check()
         if settled or tries == ATTEMPTS or not files.is_live:
             return scan, settled
@@ -73,7 +73,7 @@ def read_scan(
 def read_table(
     files: ProcessFiles,
     mode: int,
-    beside: Callable[[MemoryFile, native.Scan], bool] | None = None,
+    beside: Callable[[native.Scan], bool] | None = None,
 ) -> RegionTable[Any]:
     """The regions of a process; see read_scan()."""
     scan, consistent = read_scan(files, mode, beside)
@@ -117,9 +117,7 @@ def resolve_names(files: ProcessFiles, table: RegionTable[Any]) -> None:
         queries.close()
 
 
-def true_name(
-    files: ProcessFiles, queries: Queries, region: Region
-) -> tuple[str | None, bool]:
+def true_name(files: ProcessFiles, queries: Queries, region: Region) -> tuple[str | None, bool]:
     """The path of a region's file and whether that path is gone."""
     raw = region.raw_pathname or b""
     if b"\\012" in raw:
@@ -151,7 +149,7 @@ class QueryBlock:
 
     count = 1
     unterminated = False
-    exe = None
+    exe: bytes | None = None
     page_size = PAGE_SIZE
 
     def __init__(self, words: Any, name: bytes, files: ProcessFiles) -> None:
@@ -173,17 +171,17 @@ class QueryBlock:
         """The name as maps prints it."""
         return self.name.replace(b"\n", b"\\012") if string else b""
 
-    def path(self, name: int, index: int) -> tuple[str | None, bool]:
+    def path(self, name: int, _: int) -> tuple[str | None, bool]:
         """The name, which the kernel told unescaped, and whether its file is deleted."""
         if not name:
             return None, False
         told = self.name
-        if told.endswith(DELETED) and told[:1] == b"/":
-            if not leads_to(self.files, told, self.words[native.INODE]):
-                return told[: -len(DELETED)].decode("utf-8", "surrogateescape"), True
+        marked = told.endswith(DELETED) and told[:1] == b"/"
+        if marked and not leads_to(self.files, told, self.words[native.INODE]):
+            return told[: -len(DELETED)].decode("utf-8", "surrogateescape"), True
         return told.decode("utf-8", "surrogateescape"), False
 
-    def kind(self, index: int) -> Kind:
+    def kind(self, _: int) -> Kind:
         """What the region is, going by itself alone."""
         from procmem.regions.kinds import classify
 
@@ -236,6 +234,7 @@ class Queries:
             if stat.is_kernel_thread or (stat.is_zombie and not self.files.use_living_thread()):
                 self.files.explain_empty()
         self.files.explain_death()
+        return None
 
     def region_at(self, address: int) -> Region | None:
         """The region that covers an address, or None.
@@ -255,13 +254,14 @@ class Queries:
         """The unescaped name of a region, with the kernel's " (deleted)"; None: can't be told."""
         if not self.supported:
             return None
+        words = ffi.new(RECORD)
         try:
-            found = self.region_at(region.start)
+            answer = self._ask(region.start, words)
         except LookupError:
             return None
-        if found is None or (found.start, found.inode) != (region.start, region.inode):
+        if answer is None or (words[0], words[native.INODE]) != (region.start, region.inode):
             return None
-        return found._block.name
+        return answer[0]
 
     def page_size(self, address: int) -> int | None:
         """The page size of the region at an address, in bytes; None: can't be told."""

@@ -13,16 +13,30 @@ from procmem.regions.perms import Device, Perms, VmFlags
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     from procmem.regions.kinds import Kind, Owner, RegionKind
 
     AnyRegion = TypeVar("AnyRegion", bound="Region")
 
+    class Shared(Protocol):
+        """What the regions of one reading share: a Block, or what answers for a single one."""
+
+        count: int
+        exe: bytes | None
+        unterminated: bool
+
+        @property
+        def extras(self) -> dict[int, list[tuple[str, int | str]]]: ...
+        def text(self, string: int) -> bytes: ...
+        def path(self, name: int, index: int, /) -> tuple[str | None, bool]: ...
+        def kind(self, index: int, /) -> Kind: ...
+
     class _Word:
         """An attribute of the native record: bytes, or None where it was not read."""
 
         def __get__(self, region: object, owner: type[object]) -> int | None: ...
+
 
 __all__ = ["Block", "MeasuredRegion", "Region", "ResidentRegion"]
 
@@ -146,7 +160,12 @@ class Region(Record):
 
     __slots__ = ()
 
-    def __new__(
+    if TYPE_CHECKING:
+
+        @property
+        def _block(self) -> Shared: ...
+
+    def __new__(  # noqa: D102 - the class tells the arguments
         cls,
         start: int,
         end: int,
@@ -275,22 +294,21 @@ class Region(Record):
         return (*self._fields()[:-1], pathname or "", deleted)
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+        if not isinstance(other, Region) or type(other) is not type(self):
             return NotImplemented
-        assert isinstance(other, Region)
         return self._fields() == other._fields()
 
     def __lt__(self, other: Region) -> bool:
-        return self._order() < other._order() if isinstance(other, Region) else NotImplemented
+        return self._order() < other._order()
 
     def __le__(self, other: Region) -> bool:
-        return self._order() <= other._order() if isinstance(other, Region) else NotImplemented
+        return self._order() <= other._order()
 
     def __gt__(self, other: Region) -> bool:
-        return self._order() > other._order() if isinstance(other, Region) else NotImplemented
+        return self._order() > other._order()
 
     def __ge__(self, other: Region) -> bool:
-        return self._order() >= other._order() if isinstance(other, Region) else NotImplemented
+        return self._order() >= other._order()
 
     def __hash__(self) -> int:
         return hash((self.start, self.end, self._perms, self.offset, self.inode))
@@ -406,9 +424,16 @@ class MeasuredRegion(Region):
     def _fields(self) -> tuple[Any, ...]:
         extras = self._block.extras.get(self._index, ())
         flags = self._block.text(self._flags) if self._flags else None
-        return (*super()._fields()[:-1], self._extras(), tuple(extras), flags, super()._fields()[-1])
+        return (
+            *super()._fields()[:-1],
+            self._extras(),
+            tuple(extras),
+            flags,
+            super()._fields()[-1],
+        )
 
     def to_record(self) -> dict[str, Any]:
+        """A flat dict of plain values; counters by attribute, those not printed left out."""
         record = super().to_record()
         for name, value in zip(native.COUNTER_NAMES, self._extras(), strict=True):
             if value is not None and name != "Size":
@@ -450,6 +475,7 @@ class ResidentRegion(Region):
         return (*super()._fields()[:-1], self.rss, self.swap, super()._fields()[-1])
 
     def to_record(self) -> dict[str, Any]:
+        """A flat dict of plain values."""
         return {**super().to_record(), "rss": self.rss, "swap": self.swap}
 
 
@@ -475,9 +501,7 @@ def plain_line(
     return b"%-72b %b" % (head, name) if name else head
 
 
-def _build(
-    cls: type[AnyRegion], fields: tuple[Any, ...], counters: Mapping[str, Any]
-) -> AnyRegion:
+def _build(cls: type[AnyRegion], fields: tuple[Any, ...], counters: Mapping[str, Any]) -> AnyRegion:
     """A region made by hand: printed and scanned, so that there is one way in."""
     start, end, perms, offset, dev, inode, pathname, deleted = fields
     if min(start, end, offset, inode, *dev) < 0:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["VM_FLAG_MEANINGS", "Device", "Perms", "VmFlags"]
 
 
@@ -64,6 +68,7 @@ class Device(tuple[int, int]):
         return super().__new__(cls, (major, minor))
 
     def __getnewargs__(self) -> tuple[int, int]:
+        """For copying and pickling."""
         return self[0], self[1]
 
     def __str__(self) -> str:
@@ -152,7 +157,7 @@ class VmFlags(Set[str]):
         self._codes = tuple(codes)
 
     @classmethod
-    def _from_iterable(cls, it: Iterable[str]) -> VmFlags:
+    def _from_iterable(cls, it: Iterable[Any]) -> Any:
         return cls(it)
 
     def __contains__(self, code: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
 
     from procmem.regions.kinds import RegionKind
 
-    R = TypeVar("R", bound=Region, covariant=True)
+    R_co = TypeVar("R_co", bound=Region, covariant=True)
 
 __all__ = ["RegionTable"]
 
 
-class RegionTable(Sequence["R"]):
-    """An immutable sequence of regions, as one reading gave them.
+class RegionTable(Sequence["R_co"]):
+    r"""An immutable sequence of regions, as one reading gave them.
 
     Indexing, slicing, iteration, `in` and comparison work as for a tuple. The
     regions stand in the text's order, which is by start, unless `ordered` says
@@ -45,7 +46,7 @@ class RegionTable(Sequence["R"]):
     __slots__ = ("_block", "_kind", "_regions", "_starts", "consistent")
 
     def __init__(
-        self, kind: type[R], regions: Sequence[R], block: Block, *, consistent: bool
+        self, kind: type[R_co], regions: Sequence[R_co], block: Block, *, consistent: bool
     ) -> None:
         self._kind = kind
         self._regions = regions if isinstance(regions, list) else list(regions)
@@ -56,10 +57,10 @@ class RegionTable(Sequence["R"]):
     if TYPE_CHECKING:
 
         @overload
-        def __getitem__(self, index: int) -> R: ...
+        def __getitem__(self, index: int) -> R_co: ...
         @overload
-        def __getitem__(self, index: slice) -> RegionTable[R]: ...
-        def __getitem__(self, index: int | slice) -> R | RegionTable[R]: ...
+        def __getitem__(self, index: slice) -> RegionTable[R_co]: ...
+        def __getitem__(self, index: int | slice) -> R_co | RegionTable[R_co]: ...
     else:
 
         def __getitem__(self, index):
@@ -72,7 +73,7 @@ class RegionTable(Sequence["R"]):
     def __len__(self) -> int:
         return len(self._regions)
 
-    def __iter__(self) -> Iterator[R]:
+    def __iter__(self) -> Iterator[R_co]:
         return iter(self._regions)
 
     def __eq__(self, other: object) -> bool:
@@ -112,12 +113,9 @@ class RegionTable(Sequence["R"]):
     def ordered(self) -> bool:
         """Whether each region starts at or behind the end of the one before it."""
         regions = self._regions
-        return all(
-            before.end <= after.start
-            for before, after in zip(regions, regions[1:], strict=False)
-        )
+        return all(before.end <= after.start for before, after in itertools.pairwise(regions))
 
-    def find(self, address: int) -> R | None:
+    def find(self, address: int) -> R_co | None:
         """The region that covers an address, or None.
 
         Args:
@@ -134,14 +132,14 @@ class RegionTable(Sequence["R"]):
 
     def filter(
         self,
-        predicate: Callable[[R], bool] | None = None,
+        predicate: Callable[[Any], bool] | None = None,
         *,
         kind: RegionKind | str | None = None,
         perms: str | None = None,
         path: str | None = None,
         start: int | None = None,
         end: int | None = None,
-    ) -> RegionTable[R]:
+    ) -> RegionTable[R_co]:
         """The regions that meet every condition given.
 
         Args:
@@ -151,12 +149,13 @@ class RegionTable(Sequence["R"]):
                 all that is private and writable.
             path: the pathname, or its last part, exactly; with "*" or "?" in
                 it a shell pattern.
-            start, end: keeps regions that share a byte with [start, end).
+            start: keeps regions that end above it.
+            end: keeps regions that start below it.
 
         Raises:
             ValueError: no such kind, or perms that are no four letters.
         """
-        tests: list[Callable[[R], bool]] = [predicate] if predicate else []
+        tests: list[Callable[[Any], bool]] = [predicate] if predicate else []
         if kind is not None:
             from procmem.regions.kinds import RegionKind
 
@@ -216,11 +215,11 @@ class RegionTable(Sequence["R"]):
         sums: dict[str, int | None] = {"regions": len(self), "size": self.total("size")}
         return sums | {field: self.total(field) for field in fields}
 
-    def by_kind(self) -> dict[RegionKind, RegionTable[R]]:
+    def by_kind(self) -> dict[RegionKind, RegionTable[R_co]]:
         """The regions of each kind, kinds in the order of their first region."""
         return self._grouped(lambda region: region.kind)
 
-    def by_path(self) -> dict[str | None, RegionTable[R]]:
+    def by_path(self) -> dict[str | None, RegionTable[R_co]]:
         """The regions of each pathname (None: anonymous), in order of first appearance."""
         return self._grouped(lambda region: region.pathname)
 
@@ -245,11 +244,11 @@ class RegionTable(Sequence["R"]):
 
         return table_from_json(text)
 
-    def _subset(self, regions: list[R]) -> RegionTable[R]:
+    def _subset(self, regions: list[Any]) -> RegionTable[R_co]:
         return RegionTable(self._kind, regions, self._block, consistent=self.consistent)
 
-    def _grouped(self, key: Callable[[R], Any]) -> dict[Any, RegionTable[R]]:
-        groups: dict[Any, list[R]] = {}
+    def _grouped(self, key: Callable[[Any], Any]) -> dict[Any, RegionTable[R_co]]:
+        groups: dict[Any, list[Any]] = {}
         for region in self._regions:
             groups.setdefault(key(region), []).append(region)
         return {name: self._subset(regions) for name, regions in groups.items()}
@@ -265,7 +264,7 @@ def field_of(region: Region, field: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{field} is not a number")
+        raise ValueError(f"{field} is not a number")  # noqa: TRY004 - the field is wrong
     return value
 
 

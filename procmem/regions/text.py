@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from procmem import native
 from procmem.regions.counters import KERNEL_NAMES, Counters
 from procmem.regions.model import (
@@ -20,6 +18,7 @@ from procmem.regions.table import RegionTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 __all__ = [
@@ -78,7 +77,7 @@ def as_bytes(data: bytes | bytearray | memoryview) -> bytes:
 def parse_maps(
     data: bytes, *, source: str = "<maps>", page_size: int | None = None, exe: str | None = None
 ) -> RegionTable[Region]:
-    """The regions of a text of /proc/PID/maps.
+    r"""The regions of a text of /proc/PID/maps.
 
     Args:
         data: the text, of any kernel and architecture.
@@ -100,7 +99,7 @@ def parse_maps(
 def parse_smaps(
     data: bytes, *, source: str = "<smaps>", page_size: int | None = None, exe: str | None = None
 ) -> RegionTable[MeasuredRegion]:
-    """The regions of a text of /proc/PID/smaps, with every counter.
+    r"""The regions of a text of /proc/PID/smaps, with every counter.
 
     Args and errors are those of parse_maps(). A text of maps is taken too: all
     counters are None then.
@@ -123,7 +122,7 @@ def parse_rollup(data: bytes, *, source: str = "<smaps_rollup>") -> Counters:
     Raises:
         ParseError: it is no such text, or an empty one.
     """
-    table = parse(data, native.SMAPS, source, None, None)
+    table: RegionTable[MeasuredRegion] = parse(data, native.SMAPS, source, None, None)
     if len(table) != 1:
         from procmem.errors import ParseError
 
@@ -140,7 +139,7 @@ def parse(
 
 
 def format_maps(table: Iterable[Region]) -> bytes:
-    """The text of /proc/PID/maps for a table: the bytes that it was parsed from.
+    r"""The text of /proc/PID/maps for a table: the bytes that it was parsed from.
 
     >>> text = b"400000-40b000 r-xp 0 8:1 7 /bin/odd format\\n"
     >>> format_maps(parse_maps(text)) == text
@@ -211,8 +210,6 @@ def table_from_json(text: str | bytes) -> RegionTable[Any]:
 
     try:
         data = json.loads(text)
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ValueError(f"it has no format {FORMAT!r}")
         return table_from_dict(data)
     except ParseError:
         raise
@@ -223,6 +220,8 @@ def table_from_json(text: str | bytes) -> RegionTable[Any]:
 
 
 def table_from_dict(data: dict[str, Any]) -> RegionTable[Any]:
+    if data["format"] != FORMAT:
+        raise ValueError(f"its format is not {FORMAT!r}")
     mode = next(mode for mode, cls in MODES.items() if cls.__name__ == data["type"])
     lines: list[bytes] = []
     names: list[tuple[bytes, str | None, bool]] = []
@@ -281,5 +280,3 @@ def row_line(row: dict[str, Any], name: bytes) -> bytes:
         row["inode"],
         name,
     )
-
-

@@ -78,7 +78,8 @@ def doctor() -> list[Feature]:
     file(
         "/proc/1/maps",
         "processes of other users",
-        "only processes of this user can be read: maps, smaps and pagemap need CAP_SYS_PTRACE",
+        "processes with more privileges than the reader can't be read: maps, smaps and pagemap "
+        "need CAP_SYS_PTRACE",
     )
     feature(
         "/proc without hidepid",

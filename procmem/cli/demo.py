@@ -1,0 +1,65 @@
+"""procmem demo: the main job on live processes, for a first look."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from procmem.process import Process
+from procmem.view.answers import reconciliation_table
+from procmem.view.columns import kib
+from procmem.view.maps import grouped_table, region_table
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; it starts one process and ends it again."""
+    argparse.ArgumentParser(
+        prog="procmem demo",
+        description="A first look: the memory of a process that it starts, and of this one.",
+    ).parse_args(argv)
+    say = sys.stdout.write
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        with Process(child.pid) as process:
+            wait_until_loaded(process)
+            say(f"$ procmem maps {child.pid}        # cat, waiting for input; sizes in KiB\n\n")
+            say(region_table(process.smaps()))
+            result = process.reconcile()
+            say(f"\n$ procmem reconcile {child.pid}   # do the kernel's totals agree?\n\n")
+            say(reconciliation_table(result))
+    finally:
+        if child.stdin is not None:
+            child.stdin.close()
+        child.wait()
+    me = Process()
+    table = me.smaps()
+    say("\n$ procmem maps --by kind self   # this Python, by what its memory is for\n\n")
+    say(grouped_table(table, "kind"))
+    memory = me.memory()
+    vsz = kib(memory.vsz)
+    rss = kib(memory.rss)
+    say(f"\nVSZ (VmSize) is {vsz} KiB, RSS (VmRSS) is {rss} KiB. In Python:\n\n")
+    region = table.find(id(table))
+    say(
+        ">>> import procmem\n"
+        ">>> regions = procmem.Process().smaps()\n"
+        f">>> regions.find(id(regions))\n{region!r}\n"
+        f">>> _.kind, _.rss, _.perms.write\n"
+        f"{(region.kind, region.rss, region.perms.write) if region else None!r}\n"
+    )
+    return 0
+
+
+def wait_until_loaded(process: Process) -> None:
+    """Returns when the child's own program waits in a system call, its libraries mapped."""
+    for _ in range(10_000):
+        thread = process.threads()[0]
+        if thread.stack_pointer is not None and process.maps().filter(kind="heap"):
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,29 @@
+"""procmem doctor: what this machine lets procmem see."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from procmem.process import doctor
+from procmem.view.answers import doctor_table
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem doctor --help`."""
+    made = argparse.ArgumentParser(
+        prog="procmem doctor",
+        description="What this machine lets procmem see, and what each missing part costs.",
+    )
+    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    options = made.parse_args(argv)
+    features = doctor()
+    if options.json:
+        json.dump([feature._asdict() for feature in features], sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write(doctor_table(features))
+    return 0

@@ -1,0 +1,1 @@
+"""All presentation: text from objects. Nothing here opens, reads or prints."""

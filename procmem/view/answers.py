@@ -1,0 +1,121 @@
+"""What query, reconcile and doctor say, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procmem.view.columns import columns, kib, pairs
+from procmem.view.escape import printable
+from procmem.view.maps import region_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from procmem.process import Feature, Reconciliation
+    from procmem.regions import MeasuredRegion, Region
+
+__all__ = ["address_answer", "doctor_table", "reconciliation_table"]
+
+EVIDENCE = {
+    "name": "the kernel's name for it",
+    "perms": "its permissions and its file",
+    "flags": "its VmFlags",
+    "position": "its place among its neighbours: a guess",
+    "stack pointer": "a thread's stack pointer",
+    "none": "nothing",
+}
+
+
+def address_answer(address: int, region: Region, measured: MeasuredRegion | None) -> str:
+    """What lies at an address, line by line."""
+    owner = f" of the {region.owner}" if region.owner else ""
+    inside = address - region.start
+    rows = [
+        ("address", f"{address:#x}"),
+        ("region", f"{region.start:x}-{region.end:x}, {kib(region.size)} KiB, {region.perms}"),
+        ("offset in region", f"{inside:#x} of {region.size:#x}"),
+        ("kind", f"{region.kind}{owner}"),
+        ("told by", EVIDENCE.get(region.kind_evidence, region.kind_evidence)),
+        ("name", region_name(region)),
+    ]
+    if region.pathname and region.inode:
+        gone = " (deleted)" if region.deleted else ""
+        rows += [
+            ("file", printable(region.pathname) + gone),
+            ("offset in file", f"{region.offset + inside:#x}"),
+            ("device, inode", f"{region.dev}, {region.inode}"),
+        ]
+    if measured is not None:
+        rows += [
+            (label, f"{kib(value)} KiB")
+            for label, value in (
+                ("resident", measured.rss),
+                ("share (PSS)", measured.pss),
+                ("only here (USS)", measured.uss),
+                ("in swap", measured.swap),
+            )
+            if value is not None
+        ]
+        if measured.vm_flags:
+            meanings = (
+                f"{code}: {meaning or 'not known'}"
+                for code, meaning in measured.vm_flags.meanings().items()
+            )
+            rows.append(("flags", "; ".join(map(printable, meanings))))
+    return pairs(rows)
+
+
+def reconciliation_table(result: Reconciliation) -> str:
+    """Each pair of totals, the difference and its cause; values in KiB."""
+
+    def row(index: int) -> list[str]:
+        one = result.comparisons[index]
+        difference = one.difference
+        return [
+            one.left,
+            kib(one.left_value),
+            one.right,
+            kib(one.right_value),
+            "=" if not difference else f"{difference / 1024:+g}",
+            one.why,
+        ]
+
+    text = columns(
+        ["Total", "KiB", "against", "KiB", "Difference", "Why"],
+        map(row, range(len(result.comparisons))),
+        "<><>><",
+    )
+    if result.unavailable:
+        text += "\nNot read:\n" + pairs(
+            (f"  {name}", printable(reason)) for name, reason in result.unavailable.items()
+        )
+    equal = sum(not one.difference for one in result.comparisons)
+    explained = sum(bool(one.difference) and one.explained for one in result.comparisons)
+    text += (
+        f"\n{len(result.comparisons)} comparisons: {equal} equal, {explained} differ for a known "
+        f"cause, {len(result.unexplained)} unexplained.\n"
+    )
+    if result.moved:
+        text += "The process moved during every attempt: differences may come from that.\n"
+    return text
+
+
+def doctor_table(features: Sequence[Feature]) -> str:
+    """What was found, and what each missing part costs."""
+    return columns(
+        ["Feature", "Here", "Serves", "Without it"],
+        (
+            [
+                feature.name,
+                "yes" if feature.found else "no",
+                feature.serves,
+                "; ".join(
+                    part
+                    for part in (feature.cost, feature.detail and f"({feature.detail})")
+                    if part
+                ),
+            ]
+            for feature in features
+        ),
+        "<<<<",
+    )

@@ -84,6 +84,10 @@ class InvalidPid(NoSuchProcess, ValueError):
     """The number can't be a PID: it is negative or larger than any."""
 
 
+class NotAPid(ProcmemError, TypeError):
+    """What was given as a PID is no integer."""
+
+
 class AccessDenied(ProcessError, psutil.AccessDenied):  # type: ignore[misc]  # its pid may be None
     """The kernel does not let this user read that file of the process."""
 

@@ -81,7 +81,7 @@ def run(words: list[str]) -> int:
 
         if not isinstance(error, (ProcmemError, OSError, MemoryError)):
             raise
-        from procmem.view.escape import printable
+        from procmem.view.names import printable
 
         sys.stderr.write(f"procmem {words[0]}: {printable(str(error) or 'out of memory')}\n")
         return 1

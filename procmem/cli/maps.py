@@ -6,12 +6,11 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import address_range, for_each_process, parser
-from procmem.process.threads import threads_of
+from procmem.cli.arguments import address_range, for_each_process, name_stacks, parser
 from procmem.regions.kinds import RegionKind
 from procmem.regions.text import table_to_dict
-from procmem.view.escape import printable
 from procmem.view.maps import counter_table, grouped_table, region_table
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from procmem.process import Process
@@ -73,7 +72,7 @@ def main(argv: list[str]) -> int:
 
     def show(process: Process) -> None:
         table = process.residency() if options.fast else process.smaps()
-        threads_of(process._files, table)
+        name_stacks(process, table)
         chosen = choose(table, options)
         if options.json:
             found.append({"pid": process.pid, **table_to_dict(chosen)})

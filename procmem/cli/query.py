@@ -6,10 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from procmem.cli.arguments import address, for_each_process, parser
-from procmem.process.threads import threads_of
+from procmem.cli.arguments import address, for_each_process, name_stacks, parser
 from procmem.view.answers import address_answer
-from procmem.view.escape import printable
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from procmem.process import Process
@@ -34,7 +33,7 @@ def main(argv: list[str]) -> int:
     def show(process: Process) -> None:
         nonlocal missing
         table = process.smaps()
-        threads_of(process._files, table)
+        name_stacks(process, table)
         answers = []
         for number in options.addresses:
             region = table.find(number)

@@ -220,6 +220,7 @@ static PyObject *make(PyObject *module, PyObject *args)
     PyObject *cls, *block, *made;
     unsigned long long address;
     Py_ssize_t stride, count, i;
+    int tracked;
 
     (void)module;
     if (!PyArg_ParseTuple(args, "OOKnn", &cls, &block, &address, &stride, &count))
@@ -229,6 +230,7 @@ static PyObject *make(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "not a block of records");
         return NULL;
     }
+    tracked = (PyType_GetFlags((PyTypeObject *)cls) & Py_TPFLAGS_HAVE_GC) != 0;
     made = PyList_New(count);
     for (i = 0; made && i < count; i++) {
         record *one = (record *)PyType_GenericAlloc((PyTypeObject *)cls, 0);
@@ -242,7 +244,8 @@ static PyObject *make(PyObject *module, PyObject *args)
         one->words = (const uint64_t *)(uintptr_t)address + i * stride;
         one->index = (uint32_t)i;
         one->stride = (uint32_t)stride;
-        PyObject_GC_UnTrack((PyObject *)one);
+        if (tracked)
+            PyObject_GC_UnTrack((PyObject *)one);
         PyList_SetItem(made, i, (PyObject *)one);
     }
     return made;

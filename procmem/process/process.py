@@ -44,7 +44,7 @@ class Process:
         NoSuchProcess: there is none (also for a PID that can't be one).
         AccessDenied: it is hidden (hidepid, proc(5)).
         Unsupported: root is no /proc.
-        TypeError: pid is no integer.
+        NotAPid: also a TypeError; pid is no integer.
 
     All sizes are bytes. Every method may raise NoSuchProcess, ZombieProcess,
     KernelThread, AccessDenied or ProcessChanged.
@@ -186,9 +186,9 @@ class Process:
         """The region that covers an address, or None.
 
         By PROCMAP_QUERY (Linux 6.11), which costs less than a thousandth of
-        reading maps of a large process; from maps on older kernels. A region
-        that was asked for alone doesn't know its neighbours, so its `kind`
-        goes by its name and permissions only: maps().find() tells more.
+        reading maps of a large process; from maps on older kernels. What kind
+        of region it is shows among its neighbours only, so asking for its
+        `kind`, `owner` or `name` reads maps after all.
 
         Args:
             address: any integer.
@@ -262,9 +262,7 @@ class Process:
 
 
 def own_pid(root: str) -> int:
-    """This process's ID as a /proc tree has it."""
-    if root == "/proc":
-        return os.getpid()
+    """This process's ID as a /proc tree has it, which may be of another PID namespace."""
     try:
         return int(os.readlink(f"{root}/self"))
     except (OSError, ValueError):

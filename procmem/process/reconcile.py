@@ -176,7 +176,7 @@ class Readings:
             return files.read(files.memory_name(name))
 
         while True:
-            status = parse_status(read("status"))
+            status = self.attempt("status", lambda: parse_status(read("status"))) or {}
             if "VmSize" in status or not files.is_live:
                 break
             files.explain_empty()

@@ -33,6 +33,9 @@ KEPT_OPEN = 64
 """Directories held open at once, over all processes. A process whose directory
 was let go is opened again and known by its start time."""
 
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""O_NONBLOCK: in a saved tree anything may lie, a FIFO too."""
+
 GONE = (errno.ENOENT, errno.ESRCH)
 DENIED = (errno.EACCES, errno.EPERM)
 
@@ -147,7 +150,7 @@ class MemoryFile:
             NoSuchProcess, ZombieProcess: the process has ended.
             ProcessChanged: it called execve(2), or the PID is another's now.
         """
-        if not self.alive():
+        if not self.alive() and self.files.is_live:
             self.files.explain_death()
 
 
@@ -164,18 +167,20 @@ class ProcessFiles:
 
     Raises:
         NoSuchProcess, AccessDenied, Unsupported (root is no /proc)
-        TypeError: pid is no integer.
+        NotAPid: also a TypeError; pid is no integer.
     """
 
     __slots__ = ("__weakref__", "_directory", "_thread", "pid", "root", "start_time")
 
     def __init__(self, pid: int, root: str | os.PathLike[str] = "/proc") -> None:
+        self._directory: Callable[[], Directory | None] = _nothing
         if isinstance(pid, bool) or not isinstance(pid, int):
-            raise TypeError(f"a PID is an int, not {type(pid).__name__} ({pid!r:.40})")
+            from procmem.errors import NotAPid
+
+            raise NotAPid(f"a PID is an int, not {type(pid).__name__}: {ascii(pid)[:40]}")
         self.pid = pid
         self.root = os.path.abspath(os.fspath(root))
         self.start_time: int | None = None
-        self._directory: Callable[[], Directory | None] = _nothing
         self._thread: int | None = None
         if not 0 <= pid < 1 << 31:
             from procmem.errors import InvalidPid
@@ -214,15 +219,16 @@ class ProcessFiles:
             from procmem.errors import ProcessChanged
 
             raise ProcessChanged(self.pid, "pid reused")
-        while len(_kept) >= KEPT_OPEN:
-            _kept.pop(next(iter(_kept)), None)
+        # Other threads open and let go at the same time; list() sees one moment.
+        for oldest in list(_kept)[: max(0, len(_kept) - KEPT_OPEN + 1)]:
+            _kept.pop(oldest, None)
         _kept[id(directory)] = directory
         self._directory = weakref.ref(directory)
         return directory
 
     def _start_time(self, directory: Directory) -> int | None:
         try:
-            fd = os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory.fd)
+            fd = os.open("stat", READ, dir_fd=directory.fd)
         except OSError as error:
             if error.errno in GONE and lib.pm_is_proc(directory.fd):
                 from procmem.errors import NoSuchProcess
@@ -244,7 +250,8 @@ class ProcessFiles:
     @property
     def is_live(self) -> bool:
         """Whether this is a process of a kernel's /proc, and not of a saved tree."""
-        return bool(lib.pm_is_proc(self.directory().fd))
+        directory = self.directory()
+        return bool(lib.pm_is_proc(directory.fd))
 
     # ---- reading ---------------------------------------------------------
 
@@ -252,8 +259,7 @@ class ProcessFiles:
         """A descriptor of a file in the process's directory, for reading."""
         directory = self.directory()
         try:
-            # O_NONBLOCK: in a saved tree anything may lie, a FIFO too.
-            return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory.fd)
+            return os.open(name, READ, dir_fd=directory.fd)
         except OSError as error:
             self.fail(error, f"{self.path}/{name}")
 
@@ -275,8 +281,9 @@ class ProcessFiles:
 
     def readlink(self, name: str) -> bytes | None:
         """Where a link such as "exe" points; None if it can't be read or there is none."""
+        directory = self.directory()
         try:
-            return os.readlink(os.fsencode(name), dir_fd=self.directory().fd)
+            return os.readlink(os.fsencode(name), dir_fd=directory.fd)
         except OSError:
             return None
 
@@ -286,8 +293,9 @@ class ProcessFiles:
 
     def owner(self) -> int | None:
         """The user ID that owns the process's files; None if unknown."""
+        directory = self.directory()
         try:
-            return os.fstat(self.directory().fd).st_uid
+            return os.fstat(directory.fd).st_uid
         except OSError:
             return None
 
@@ -318,11 +326,8 @@ class ProcessFiles:
         """
         from_thread = self.memory_name(name)
         try:
-            fd = os.open(
-                from_thread,
-                os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK,
-                dir_fd=self.directory().fd,
-            )
+            directory = self.directory()
+            fd = os.open(from_thread, READ, dir_fd=directory.fd)
         except OSError as error:
             if error.errno in GONE and self.use_living_thread():
                 return self.memory(name)
@@ -363,9 +368,17 @@ class ProcessFiles:
             error.filename = path
         if error.errno in DENIED:
             raise errors.AccessDenied(self.pid, self._denial(path, error)) from error
-        if error.errno not in GONE:
-            raise error
-        self._explain_missing(path, error)
+        if error.errno in GONE:
+            self._explain_missing(path, error)
+        if not self.is_live:
+            self._not_in_tree(path, error)
+        raise error
+
+    def _not_in_tree(self, path: str, error: OSError) -> NoReturn:
+        from procmem.errors import Unsupported
+
+        name = path.rsplit("/", 1)[-1]
+        raise Unsupported(name, f"{path}: the tree holds no such file: {error.strerror}") from error
 
     def _denial(self, path: str, error: OSError) -> str:
         owner = self.owner()
@@ -385,16 +398,14 @@ class ProcessFiles:
 
         directory = self.directory()
         try:
-            fd = os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory.fd)
+            fd = os.open("stat", READ, dir_fd=directory.fd)
             try:
                 stat = parse_stat(os.read(fd, CHUNK), f"{self.path}/stat")
             finally:
                 os.close(fd)
         except OSError:
-            if not lib.pm_is_proc(directory.fd):
-                raise errors.Unsupported(
-                    path.rsplit("/", 1)[-1], f"{path}: the tree holds no such file"
-                ) from error
+            if not self.is_live:
+                self._not_in_tree(path, error)
             self.close()
             if self._reused():
                 raise errors.ProcessChanged(self.pid, "pid reused") from error
@@ -430,6 +441,8 @@ class ProcessFiles:
             if stat.is_zombie:
                 raise errors.ZombieProcess(self.pid)
             self._thread = None
+            if not self.is_live:
+                raise errors.Unsupported("maps", f"{self.path}: the saved files are empty")
             raise errors.ProcessChanged(self.pid, "exec")
 
     def _fail_to_open(self, error: OSError) -> NoReturn:

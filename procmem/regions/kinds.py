@@ -238,7 +238,7 @@ def owner_of(region: Region, block: Shared, *, first: bool) -> tuple[Owner, str]
     """Whose segments these are, and what tells."""
     raw = raw_name(region)
     stripped = raw[:-10] if raw.endswith(b" (deleted)") else raw
-    if block.exe is not None and raw.replace(b"\\012", b"\n") == block.exe:
+    if block.exe is not None and unescaped(region) == block.exe:
         return Owner.EXECUTABLE, "name"
     if LOADER.fullmatch(stripped):
         return Owner.LOADER, "name"
@@ -246,6 +246,10 @@ def owner_of(region: Region, block: Shared, *, first: bool) -> tuple[Owner, str]
         # The kernel maps the program before the loader maps anything.
         return Owner.EXECUTABLE, "position"
     return Owner.LIBRARY, "position"
+
+
+def unescaped(region: Region) -> bytes:
+    return raw_name(region).replace(b"\\012", b"\n")
 
 
 def segments(

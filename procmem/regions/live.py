@@ -31,8 +31,8 @@ def read_scan(
     files: ProcessFiles,
     mode: int,
     beside: Callable[[native.Scan], bool] | None = None,
-) -> tuple[native.Scan, bool]:
-    """A scan of the whole of maps or smaps, and whether it is consistent.
+) -> tuple[native.Scan, bytes | None, bool]:
+    """A scan of the whole of maps or smaps, the executable's path, whether it is consistent.
 
     Args:
         files: the process.
@@ -58,16 +58,16 @@ def read_scan(
                 file.check()
                 raise
             if not scan.count:
-                if files.is_live:
-                    files.explain_empty()
-                    continue
-                return scan, True
+                files.explain_empty()
+                continue
             settled = not scan.disordered
             if settled and beside is not None:
                 settled = beside(scan)
+            exe = files.readlink(files.memory_name("exe"))
+            # Last of all: what was read before belongs to this address space then.
             file.check()
         if settled or tries == ATTEMPTS or not files.is_live:
-            return scan, settled
+            return scan, exe, settled
 
 
 def read_table(
@@ -76,10 +76,8 @@ def read_table(
     beside: Callable[[native.Scan], bool] | None = None,
 ) -> RegionTable[Any]:
     """The regions of a process; see read_scan()."""
-    scan, consistent = read_scan(files, mode, beside)
-    table = table_from_scan(
-        scan, mode, page_size=PAGE_SIZE, exe=files.readlink("exe"), consistent=consistent
-    )
+    scan, exe, consistent = read_scan(files, mode, beside)
+    table = table_from_scan(scan, mode, page_size=PAGE_SIZE, exe=exe, consistent=consistent)
     resolve_names(files, table)
     return table
 
@@ -133,8 +131,9 @@ def true_name(files: ProcessFiles, queries: Queries, region: Region) -> tuple[st
 
 def leads_to(files: ProcessFiles, path: bytes, inode: int) -> bool:
     """Whether the path, as the process sees it, is that file."""
+    directory = files.directory()
     try:
-        return os.lstat(b"root" + path, dir_fd=files.directory().fd).st_ino == inode
+        return os.lstat(b"root" + path, dir_fd=directory.fd).st_ino == inode
     except (OSError, ValueError):
         return False
 
@@ -182,10 +181,18 @@ class QueryBlock:
         return told.decode("utf-8", "surrogateescape"), False
 
     def kind(self, _: int) -> Kind:
-        """What the region is, going by itself alone."""
+        """What the region is. Its neighbours tell, so all of maps is read for this."""
+        from procmem.errors import ProcmemError
         from procmem.regions.kinds import classify
 
-        return classify(self.make(), self)[0]
+        words = self.words
+        try:
+            found = read_table(self.files, native.MAPS).find(words[0])
+        except (ProcmemError, OSError):
+            found = None
+        if found is None or (found.start, found.end) != (words[0], words[1]):
+            return classify(self.make(), self)[0]
+        return found._block.kind(found._index)
 
     def make(self) -> list[Region]:
         """The region."""
@@ -225,10 +232,11 @@ class Queries:
                 return answer
             if status == -errno.ENOENT:
                 return None
-            self.close()
             if status != -errno.ESRCH:
-                self.supported = False
+                # ENAMETOOLONG concerns this region alone.
+                self.supported = status == -errno.ENAMETOOLONG
                 raise LookupError(os.strerror(-status))
+            self.close()
             # The address space has gone since the file was opened.
             stat = self.files.stat()
             if stat.is_kernel_thread or (stat.is_zombie and not self.files.use_living_thread()):

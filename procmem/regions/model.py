@@ -23,8 +23,9 @@ if TYPE_CHECKING:
         """What the regions of one reading share: a Block, or what answers for a single one."""
 
         count: int
-        exe: bytes | None
         unterminated: bool
+
+        exe: bytes | None
 
         @property
         def extras(self) -> dict[int, list[tuple[str, int | str]]]: ...
@@ -536,19 +537,16 @@ PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
 
 def counter_lines(counters: Mapping[str, Any]) -> list[bytes]:
-    """Counters as smaps prints them; `counters` by the kernel's names or by attribute."""
-    from procmem.regions.counters import KERNEL_NAMES, NOT_BYTES
-
+    """Counters, by the kernel's names, as smaps prints them."""
     lines = []
-    for given, value in counters.items():
+    for name, value in counters.items():
         if value is None:
             continue
-        name = "VmFlags" if given == "vm_flags" else KERNEL_NAMES.get(given, given)
         if name == "VmFlags":
             text = str(value if isinstance(value, str) else VmFlags(value)) + " "
-        elif isinstance(value, int) and name in ATTRIBUTES and name not in NOT_BYTES:
-            if value < 0 or value % 1024:
-                raise ValueError(f"{name} is a number of bytes, a multiple of 1024: {value}")
+        elif isinstance(value, int) and value < 0:
+            raise ValueError(f"{name} is not negative: {value}")
+        elif isinstance(value, int) and name in BYTES and not value % 1024:
             text = f"{value >> 10:8} kB"
         else:
             text = f"{value:8}" if isinstance(value, int) else value

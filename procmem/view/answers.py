@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procmem.view.columns import columns, kib, pairs
-from procmem.view.escape import printable
+from procmem.view.names import printable
 from procmem.view.maps import region_name
 
 if TYPE_CHECKING:

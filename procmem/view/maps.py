@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
 from procmem.view.columns import columns, kib
-from procmem.view.escape import printable
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,0 +1,35 @@
+"""Names as a terminal may show them."""
+
+from __future__ import annotations
+
+__all__ = ["printable"]
+
+SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+
+
+def printable(text: str) -> str:
+    r"""The text with everything escaped that is no plain printable character.
+
+    A file's name may hold escape sequences that clear a screen or forge a line,
+    marks that turn the direction of writing, and bytes that are no text at all.
+    A backslash is doubled, so that two names never look the same.
+
+    >>> printable("a\x1b[2Jb\nc"), printable("back\\slash"), printable("\udcff é")
+    ('a\\x1b[2Jb\\nc', 'back\\\\slash', '\\xff é')
+    """
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(map(shown, text))
+
+
+def shown(char: str) -> str:
+    if char in SHORT:
+        return SHORT[char]
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8 (PEP 383)
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

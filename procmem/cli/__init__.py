@@ -47,16 +47,31 @@ def main(argv: list[str] | None = None) -> int:
         pmap and ps have those of their originals.
     """
     words = sys.argv[1:] if argv is None else argv
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    if hasattr(sys.stdout, "reconfigure"):
+        # A terminal that is not of UTF-8 gets escapes for what it lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = run(words)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone; Python's own flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # The reader has gone, as behind `| head`: the status is a shell's for SIGPIPE.
+        drop_output()
         return 141
     except KeyboardInterrupt:
+        drop_output()
         return 130
+    except OSError as error:
+        sys.stderr.write(f"procmem: writing the output: {error.strerror}\n")
+        drop_output()
+        return 1
     return status
+
+
+def drop_output() -> None:
+    """Keeps Python's own flush at exit from failing again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def run(words: list[str]) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from procmem.process import doctor
 from procmem.view.answers import doctor_table
+from procmem.view.json import json_text
 
 __all__ = ["main"]
 
@@ -22,8 +22,7 @@ def main(argv: list[str]) -> int:
     options = made.parse_args(argv)
     features = doctor()
     if options.json:
-        json.dump([feature._asdict() for feature in features], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        sys.stdout.write(json_text([feature._asdict() for feature in features]))
     else:
         sys.stdout.write(doctor_table(features))
     return 0

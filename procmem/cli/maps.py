@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from procmem.cli.arguments import address_range, for_each_process, name_stacks, parser
 from procmem.regions.kinds import RegionKind
 from procmem.regions.text import table_to_dict
+from procmem.view.json import json_text
 from procmem.view.maps import counter_table, grouped_table, region_table
 from procmem.view.names import printable
 
@@ -94,8 +94,7 @@ def main(argv: list[str]) -> int:
 
     status = for_each_process("maps", options.pids, options.root, show)
     if options.json:
-        json.dump(found, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        sys.stdout.write(json_text(found, "regions"))
     return status
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
 from procmem.cli.arguments import address, for_each_process, name_stacks, parser
 from procmem.view.answers import address_answer
+from procmem.view.json import json_text
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def main(argv: list[str]) -> int:
                 sys.stdout.write(("\n" if answers else "") + address_answer(number, region, region))
                 answers.append({})
         if options.json:
-            json.dump(answers, sys.stdout, indent=2)
-            sys.stdout.write("\n")
+            sys.stdout.write(json_text(answers))
 
     return for_each_process("query", [options.pid], options.root, show) or int(missing)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from procmem.cli.arguments import for_each_process, parser
 from procmem.view.answers import reconciliation_table
+from procmem.view.json import json_text
 
 if TYPE_CHECKING:
     from procmem.process import Process
@@ -36,6 +36,5 @@ def main(argv: list[str]) -> int:
 
     status = for_each_process("reconcile", options.pids, options.root, show)
     if options.json:
-        json.dump(found, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        sys.stdout.write(json_text(found, "comparisons"))
     return status

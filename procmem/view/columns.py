@@ -35,7 +35,7 @@ def columns(
     widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
     form = "  ".join(f"{{:{way}{width}}}" for way, width in zip(align, widths, strict=True)).format
     lines = [form(*row).rstrip() for row in whole]
-    rule = "  ".join("─" * width for width in widths)
+    rule = "  ".join("-" * width for width in widths)
     lines.insert(1, rule)
     if footer:
         lines.insert(-1, rule)

@@ -1,0 +1,87 @@
+"""Makes the sdist and the wheel in dist/, and checks what is in them.
+
+The wheel is made from the sdist, so an sdist without its C sources fails here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DIST = ROOT / "dist"
+NATIVE = "procmem/native/"
+WHEEL_NAME = re.compile(r"procmem_live-[^-]+-cp310-abi3-(?:many|musl)?linux[^-]*\.whl")
+
+
+def main() -> int:
+    for old in DIST.glob("procmem_live-*"):
+        old.unlink()
+    subprocess.run([sys.executable, "-m", "build", "--outdir", DIST, ROOT], check=True)
+    wheels, sdists = list(DIST.glob("*.whl")), list(DIST.glob("*.tar.gz"))
+    problems = [
+        f"{len(files)} files of a kind where one is expected"
+        for files in (wheels, sdists)
+        if len(files) != 1
+    ]
+    if not problems:
+        problems = check_wheel(wheels[0]) + check_sdist(sdists[0])
+    for problem in problems:
+        print(f"build: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"checked: {wheels[0].name}, {sdists[0].name}")
+    return 1 if problems else 0
+
+
+def check_wheel(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as wheel, tempfile.TemporaryDirectory() as place:
+        names = wheel.namelist()
+        wheel.extractall(place)  # noqa: S202 made by us just now
+        imported = subprocess.run(
+            [sys.executable, "-c", "import procmem.native as n; print(n.__file__)"],
+            cwd=place,
+            env={**os.environ, "PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        from_wheel = imported.stdout.startswith(place)
+    problems = (
+        [] if WHEEL_NAME.fullmatch(path.name) else [f"{path.name}: no abi3 wheel by its name"]
+    )
+    if not from_wheel:
+        problems.append(f"{path.name}: procmem.native can't be imported: {imported.stderr.strip()}")
+    tops = {name.split("/")[0] for name in names}
+    if strays := [top for top in tops if top != "procmem" and not top.endswith(".dist-info")]:
+        problems.append(f"{path.name} holds {', '.join(sorted(strays))} beside procmem")
+    if sources := [name for name in names if name.endswith((".c", ".h"))]:
+        problems.append(f"{path.name} holds sources: {', '.join(sources)}")
+    wanted = ["procmem/py.typed", f"{NATIVE}_native.abi3.so", f"{NATIVE}_records.abi3.so"]
+    wanted += [f"{NATIVE}{stub.name}" for stub in (ROOT / NATIVE).glob("*.pyi")]
+    return problems + [f"{path.name} lacks {name}" for name in wanted if name not in names]
+
+
+def check_sdist(path: Path) -> list[str]:
+    with tarfile.open(path) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    wanted = ["LICENSE", "Makefile", "README.md", "setup.py"]
+    wanted += [
+        f"{NATIVE}{source.name}"
+        for pattern in ("*.c", "*.h", "*.pyi", "build.py")
+        for source in (ROOT / NATIVE).glob(pattern)
+        if source.name != "_native.c"  # made by the build
+    ]
+    wanted += [str(test.relative_to(ROOT)) for test in (ROOT / "tests").rglob("*.py")]
+    problems = [f"{path.name} lacks {name}" for name in wanted if name not in names]
+    made = sorted(name for name in names if name.endswith((".so", ".pyc")))
+    return problems + [f"{path.name} holds {name}, which is built" for name in made]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -44,7 +44,7 @@ def region_table(table: RegionTable[Any], *, full_paths: bool = False) -> str:
         full_paths: the name column shows the whole pathname.
     """
     fields = sizes_of(table)
-    width = max([len(f"{region.end:x}") for region in table] or [8])
+    width = max([8, *(len(f"{region.end:x}") for region in table)])
 
     def row(region: Region) -> list[str]:
         name = region_name(region)
@@ -93,7 +93,7 @@ def counter_table(table: RegionTable[MeasuredRegion]) -> str:
     def row(region: MeasuredRegion) -> list[str]:
         counters = region.counters
         return [
-            f"{region.start:x}",
+            f"{region.start:08x}",
             str(region.perms),
             kib(region.size),
             *(shown(name, counters.get(name)) for name in names),

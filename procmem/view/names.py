@@ -12,14 +12,16 @@ def printable(text: str) -> str:
 
     A file's name may hold escape sequences that clear a screen or forge a line,
     marks that turn the direction of writing, and bytes that are no text at all.
-    A backslash is doubled, so that two names never look the same.
+    A backslash is doubled and spaces at the ends are escaped, so that two names
+    never look the same.
 
     >>> printable("a\x1b[2Jb\nc"), printable("back\\slash"), printable("\udcff é")
     ('a\\x1b[2Jb\\nc', 'back\\\\slash', '\\xff é')
     """
-    if text.isprintable() and "\\" not in text:
+    if text.isprintable() and "\\" not in text and text == text.strip(" "):
         return text
-    return "".join(map(shown, text))
+    start, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
+    return "".join(shown(char) if start <= at < end else "\\x20" for at, char in enumerate(text))
 
 
 def shown(char: str) -> str:

@@ -25,17 +25,9 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
-    from procmem.process import (
-        Comparison,
-        Faults,
-        Feature,
-        MemoryUsage,
-        Process,
-        Reconciliation,
-        Thread,
-        doctor,
-        processes,
-    )
+    from procmem.process import Faults, MemoryUsage, Process, Thread, processes
+    from procmem.process.features import Feature, doctor
+    from procmem.process.reconcile import Comparison, Reconciliation
     from procmem.regions import (
         Counters,
         Device,
@@ -63,8 +55,9 @@ GiB = 1024 * MiB
 _HOMES = {
     "procmem.errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
-    "procmem.process": "Comparison Faults Feature MemoryUsage Process Reconciliation Thread "
-    "doctor processes",
+    "procmem.process": "Faults MemoryUsage Process Thread processes",
+    "procmem.process.features": "Feature doctor",
+    "procmem.process.reconcile": "Comparison Reconciliation",
     "procmem.regions": "Counters Device MeasuredRegion Perms Region RegionTable ResidentRegion "
     "VmFlags format_maps parse_maps parse_rollup parse_smaps",
     "procmem.regions.kinds": "Owner RegionKind",

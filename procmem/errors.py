@@ -14,8 +14,8 @@
      ├─ MemoryFault                  .address .signal .code
      └─ MissingExtra                 also ImportError; .extra
 
-This module imports psutil, which costs twice a bare Python start. The readers
-below the face therefore import it where they raise, not where they start.
+This module imports psutil, which costs twice a bare Python start. All others
+therefore import it where they raise or catch, not where they start.
 """
 
 from __future__ import annotations

@@ -157,9 +157,13 @@ def test_maps_json_is_the_whole_table(run: Run, target: Target) -> None:
 
 
 def test_maps_names_the_threads_of_stacks(run: Run, target: Target) -> None:
-    threads = target.threads(3)
+    threads = target.threads(3).threads
+    process = procmem.Process(target.pid)
+    # A thread tells its stack once it waits, which it does not yet when it is started.
+    while any(thread.stack is None for thread in process.threads()):
+        os.sched_yield()
     out = run("maps", "--kind", "thread stack", target.pid).out
-    for thread in threads.threads:
+    for thread in threads:
         assert f"stack of thread {thread.tid}" in out
 
 

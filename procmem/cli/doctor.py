@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from procmem.process import doctor
+from procmem.process.features import doctor
 from procmem.view.answers import doctor_table
 from procmem.view.json import json_text
 

@@ -6,11 +6,11 @@ argparse costs 7 ms to start, and words its errors otherwise.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["Options", "UsageError"]
 
@@ -54,9 +54,7 @@ class Options:
         self.operands: list[str] = []
         self._argv = argv
         self._letters = {letter for letter in short if letter != ":"}
-        self._takes = {
-            letter for letter, colon in zip(short, short[1:], strict=False) if colon == ":"
-        }
+        self._takes = {letter for letter, colon in pairwise(short) if colon == ":"}
         self._takes.update(takes)
         self._long = long
 
@@ -110,3 +108,41 @@ class Options:
             listed = " ".join(f"'--{name}'" for name in fitting)
             raise UsageError(f"option '--{asked}' is ambiguous; possibilities: {listed}")
         return fitting[0]
+
+
+def strtoul(text: str, base: int) -> tuple[int, str]:
+    """The number at the start of a text, as C reads one on a 64-bit system.
+
+    Args:
+        text: white space, a sign, and 0x in base 16 may come first.
+        base: 16, or 0: decimal, octal behind 0, hexadecimal behind 0x.
+
+    Returns:
+        As strtoul(3): the number, a negative one modulo 2**64, one too large as 2**64 - 1; and
+        what follows it: the whole text if it starts with no number.
+
+    >>> strtoul("0x1f,", 16), strtoul("010", 0), strtoul("x", 16)
+    ((31, ','), (8, ''), (0, 'x'))
+    """
+    top = (1 << 64) - 1
+    digits = text.lstrip(" \t\n\v\f\r")
+    negative = digits.startswith("-")
+    if digits[:1] in ("-", "+"):
+        digits = digits[1:]
+    prefixed = digits[:2] in ("0x", "0X") and digits[2:3] in HEX and digits[2:3] != ""
+    if prefixed and base in (0, 16):
+        base, digits = 16, digits[2:]
+    elif base == 0:
+        base = 8 if digits.startswith("0") else 10
+    allowed = HEX[: base if base <= 10 else None]
+    rest = digits.lstrip(allowed)
+    number = digits[: len(digits) - len(rest)]
+    if not number:
+        return 0, text
+    value = int(number, base)
+    if value > top:
+        return top, rest
+    return (-value & top if negative else value), rest
+
+
+HEX = "0123456789abcdefABCDEF"

@@ -1,28 +1,39 @@
-"""What the commands must know of the place their text goes to."""
+"""What the commands must know of the place that their text goes to."""
 
 from __future__ import annotations
 
 import os
+import sys
 
-TYPE_CHECKING = False
-
-__all__ = ["is_utf8"]
+__all__ = ["is_utf8", "screen_columns"]
 
 COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 """What Python sets LC_CTYPE to where the locale is C (PEP 538)."""
 
 
 def is_utf8() -> bool:
-    """Whether the user's locale is a UTF-8 one, as another program would find it."""
+    """Whether the user's locale is a UTF-8 one, as a program in C finds it."""
     import _locale
 
     if _locale.nl_langinfo(_locale.CODESET).upper() not in ("UTF-8", "UTF8"):
         return False
     if os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") not in COERCED:
         return True
-    # The variable may be Python's own work: the environment that the process
-    # was started with tells.
+    # The variable may be Python's own work: what the process was started with tells.
     from procmem.procfs import ProcessFiles
 
     own = ProcessFiles(os.getpid()).read("environ").split(b"\0")
     return any(entry.startswith(b"LC_CTYPE=") for entry in own)
+
+
+def screen_columns() -> int | None:
+    """How wide the user's screen is: COLUMNS, or the terminal; None: there is none."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isascii() and given.isdecimal() and int(given[:9]) > 0:
+        return int(given[:9])
+    if not sys.stdout.isatty():
+        return None
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except OSError:
+        return 80

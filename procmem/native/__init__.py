@@ -33,6 +33,9 @@ COUNTER_NAMES: Sequence[str] = tuple(
 )
 """Counters of smaps that have a word of their own, in the order of the words."""
 
+PART = 1 << 16
+"""Bytes that one call reads: some hundred regions, so that Ctrl-C is heard in between."""
+
 _SEED = int.from_bytes(os.urandom(8), "little")
 
 Extra = tuple[int, bytes, "int | bytes", bool]
@@ -66,6 +69,22 @@ class Scan:
         """Takes the next bytes, cut anywhere."""
         if lib.pm_scan_feed(self._scan, chunk, len(chunk)):
             self._fail()
+
+    def feed_from(self, fd: int) -> bool:
+        """Takes the next part of an open file, from where it stands. False: it has ended.
+
+        The loop of reads is C's: between two reads of a page each, Python's own
+        code costs as much again as the scanner.
+
+        Raises:
+            OSError
+        """
+        got = lib.pm_scan_read(self._scan, fd, PART)
+        if got < 0:
+            if got == lib.PM_CANT_READ:
+                raise OSError(ffi.errno, os.strerror(ffi.errno))
+            self._fail()
+        return bool(got >= PART)
 
     def finish(self) -> None:
         """Takes an unterminated last line. The text has ended."""

@@ -44,8 +44,11 @@ ffi.cdef(
     void pm_scan_release_text(pm_scan *scan);
     void pm_scan_free(pm_scan *scan);
 
-    typedef struct { uint64_t page_size; uint32_t name_size; char name[...]; } pm_vma;
+    typedef struct { uint64_t record; uint64_t page_size; uint32_t name_size; char name[...];
+    } pm_vma;
     int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, pm_vma *out);
+    #define PM_CANT_READ ...
+    int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
     int pm_is_proc(int fd);
 
     #define PM_RSS ...
@@ -59,14 +62,17 @@ ffi.cdef(
     int pm_residency_read(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
                           uint64_t page_size, pm_residency *out);
     uint64_t pm_total_swap(void);
+
+    #define PM_SIZE_WORDS ...
+    int pm_elf_size(const char *path, uint64_t *out);
     """
 )
 ffi.set_source(
     "procmem.native._native",
-    '#include "scanner.h"\n#include "kernel.h"\n',
-    sources=["procmem/native/scanner.c", "procmem/native/kernel.c"],
+    '#include "scanner.h"\n#include "kernel.h"\n#include "elfsize.h"\n',
+    sources=["procmem/native/scanner.c", "procmem/native/kernel.c", "procmem/native/elfsize.c"],
     include_dirs=["procmem/native"],
-    depends=["procmem/native/scanner.h", "procmem/native/kernel.h"],
+    depends=["procmem/native/scanner.h", "procmem/native/kernel.h", "procmem/native/elfsize.h"],
     extra_compile_args=["-O2", "-Wall", "-Wextra"],
     py_limited_api=True,
 )

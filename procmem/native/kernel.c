@@ -56,6 +56,7 @@ int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, p
     query.vma_name_size = PM_NAME_ROOM;
     if (ioctl(maps_fd, QUERY_VMA, &query) < 0)
         return -errno;
+    out->record = (uint64_t)(uintptr_t)record;
     out->page_size = query.vma_page_size;
     out->name_size = query.vma_name_size ? query.vma_name_size - 1 : 0;
     if (record) {
@@ -73,6 +74,31 @@ int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, p
         record[PM_FLAGS_RAW] = 0;
     }
     return 0;
+}
+
+/* A read of /proc returns at most about a page of whole records. */
+#define READ_ROOM 16384
+
+int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit)
+{
+    char chunk[READ_ROOM];
+    uint64_t total = 0;
+
+    while (total < limit) {
+        ssize_t got = read(fd, chunk, sizeof chunk);
+        int status;
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return PM_CANT_READ;
+        if (!got)
+            break;
+        if ((status = pm_scan_feed(scan, chunk, (size_t)got)))
+            return status;
+        total += (uint64_t)got;
+    }
+    return (int64_t)total;
 }
 
 int pm_is_proc(int fd)
@@ -136,8 +162,8 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
         return 0;
     memset(&scan, 0, sizeof scan);
     scan.size = sizeof scan;
-    scan.start = words[0];
-    /* Nothing above the lower half belongs to a process; [vsyscall] does not. */
+    /* From 0, and not from the first record: what was mapped below it meanwhile is seen.
+     * Nothing above the lower half belongs to a process; [vsyscall] does not. */
     end = words[(count - 1) * stride + 1];
     for (i = (long)count - 1; i >= 0 && words[(size_t)i * stride + 1] > INT64_MAX; i--)
         end = i ? words[(size_t)(i - 1) * stride + 1] : 0;

@@ -11,6 +11,7 @@
 #define PM_NAME_ROOM 4096 /* PATH_MAX: the kernel refuses a larger name buffer */
 
 typedef struct {
+    uint64_t record; /* the address of the record that was filled, 0: none */
     uint64_t page_size;
     uint32_t name_size; /* without the terminating zero; 0: no name */
     char name[PM_NAME_ROOM];
@@ -21,6 +22,12 @@ typedef struct {
  * -ENOENT: none. -ESRCH: the address space is gone. -ENOTTY: this kernel or
  * this file can't tell. */
 int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, pm_vma *out);
+
+/* Reads an open maps or smaps on from where it stands into a scan, for `limit`
+ * bytes or a little more. Returns how many; fewer than `limit`: the file has
+ * ended. Below 0: an error of the scan, or PM_CANT_READ with errno set. */
+#define PM_CANT_READ (-3)
+int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
 
 /* Whether the descriptor belongs to a /proc file system. */
 int pm_is_proc(int fd);

@@ -76,12 +76,37 @@ static PyObject *get_index(PyObject *self, void *which)
     return it ? PyLong_FromUnsignedLong(it->index) : NULL;
 }
 
+/* The counters of thousands of regions hold the same few values: one object
+ * stands for all that are alike. */
+#define SHARED 256
+static struct {
+    uint64_t value;
+    PyObject *number;
+} shared[SHARED];
+
+static PyObject *counter(uint64_t value)
+{
+    size_t at = (value ^ value >> 8 ^ value >> 12) % SHARED;
+
+    if (!shared[at].number || shared[at].value != value) {
+        PyObject *made = PyLong_FromUnsignedLongLong(value), *before = shared[at].number;
+
+        if (!made)
+            return NULL;
+        shared[at].value = value;
+        shared[at].number = made;
+        Py_XDECREF(before);
+    }
+    Py_INCREF(shared[at].number);
+    return shared[at].number;
+}
+
 /* A word that may be missing: None then. */
 static PyObject *optional(const record *it, size_t which)
 {
     if (which >= it->stride || it->words[which] == PM_MISSING)
         Py_RETURN_NONE;
-    return PyLong_FromUnsignedLongLong(it->words[which]);
+    return counter(it->words[which]);
 }
 
 static PyObject *get_extra(PyObject *self, void *which)
@@ -108,6 +133,8 @@ static PyObject *extra_words(PyObject *self, PyObject *nothing)
             return NULL;
         }
     }
+    /* As the collector would do itself: numbers form no cycle. */
+    PyObject_GC_UnTrack(all);
     return all;
 }
 

@@ -1,20 +1,12 @@
-"""Process: what a user holds."""
+"""Process: what a user holds.
+
+What few users need is imported from its own module: features (doctor) and
+reconcile.
+"""
 
 from __future__ import annotations
 
-from procmem.process.features import Feature, doctor
 from procmem.process.process import Process, processes
-from procmem.process.reconcile import Comparison, Reconciliation
 from procmem.process.usage import Faults, MemoryUsage, Thread
 
-__all__ = [
-    "Comparison",
-    "Faults",
-    "Feature",
-    "MemoryUsage",
-    "Process",
-    "Reconciliation",
-    "Thread",
-    "doctor",
-    "processes",
-]
+__all__ = ["Faults", "MemoryUsage", "Process", "Thread", "processes"]

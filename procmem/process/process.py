@@ -6,9 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from procmem import native
-from procmem.errors import NoSuchProcess
 from procmem.pages import measure_residency
-from procmem.process.reconcile import Reconciliation, reconcile
 from procmem.process.threads import threads_of
 from procmem.process.usage import Faults, MemoryUsage, Thread, usage_from_status
 from procmem.procfs import ProcessFiles, parse_status, pids
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     import psutil
     from typing_extensions import Self
 
+    from procmem.process.reconcile import Reconciliation
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
 
 __all__ = ["Process", "processes"]
@@ -63,12 +62,18 @@ class Process:
         *,
         root: str | os.PathLike[str] = "/proc",
     ) -> None:
+        is_running = getattr(pid, "is_running", None)
         if pid is None:
             pid = own_pid(os.fspath(root))
         elif not isinstance(pid, int):
             # psutil's own class is not asked for: any object with a pid will do.
             pid = getattr(pid, "pid", pid)
         self._files = ProcessFiles(cast("int", pid), root)
+        # Asked behind opening: what is open now is what psutil means, or it says no.
+        if is_running is not None and not is_running():
+            from procmem.errors import NoSuchProcess
+
+            raise NoSuchProcess(self._files.pid, "it has ended, and its PID may be another's")
         self._queries: Queries | None = None
 
     @property
@@ -179,7 +184,13 @@ class Process:
             return kinds.get(dev, "tmpfs") in ("tmpfs", "devtmpfs", "ramfs")
 
         with self._files.memory("pagemap") as pagemap:
-            told = measure_residency(pagemap.fd, scan, PAGE_SIZE, is_hugetlb, is_shmem)
+            try:
+                told = measure_residency(pagemap.fd, scan, PAGE_SIZE, is_hugetlb, is_shmem)
+            except ProcessLookupError:
+                # The address space is gone, and so is that of maps, as will be found.
+                return False
+            except OSError as error:
+                self._files.fail(error, pagemap.path)
         return not told.stray
 
     def region_at(self, address: int) -> Region | None:
@@ -218,9 +229,10 @@ class Process:
         """
         while True:
             with self._files.memory("smaps_rollup") as file:
+                # The kernel holds the address space while it makes this text, in one
+                # piece: it is whole, or there is none.
                 data = file.read()
                 if data:
-                    file.check()
                     return parse_rollup(data, source=file.path)
             self._files.explain_empty()
 
@@ -246,6 +258,8 @@ class Process:
 
         See Reconciliation.
         """
+        from procmem.process.reconcile import reconcile
+
         return reconcile(self._files)
 
     # ---- threads ----------------------------------------------------------
@@ -267,13 +281,15 @@ def own_pid(root: str) -> int:
         return int(os.readlink(f"{root}/self"))
     except (OSError, ValueError):
         pids(root)
+        from procmem.errors import NoSuchProcess
+
         raise NoSuchProcess(os.getpid(), f"this process does not appear in {root}") from None
 
 
 def file_systems(files: ProcessFiles) -> dict[int, str]:
     """The type of each mounted file system by its device (major << 32 | minor)."""
     found = {}
-    for line in files.read("mountinfo").split(b"\n"):
+    for line in files.read(files.memory_name("mountinfo")).split(b"\n"):
         before, dash, behind = line.partition(b" - ")
         if dash:
             major, _, minor = before.split(b" ")[2].partition(b":")
@@ -282,7 +298,10 @@ def file_systems(files: ProcessFiles) -> dict[int, str]:
 
 
 def processes(root: str | os.PathLike[str] = "/proc") -> Iterator[Process]:
-    """All processes, by ascending PID; those that end meanwhile are left out.
+    """All processes, by ascending PID.
+
+    Those that end meanwhile are left out, and those that /proc hides from this
+    user (hidepid, proc(5)).
 
     Args:
         root: as for Process.
@@ -290,8 +309,10 @@ def processes(root: str | os.PathLike[str] = "/proc") -> Iterator[Process]:
     Raises:
         Unsupported: root is no /proc.
     """
+    from procmem.errors import AccessDenied, NoSuchProcess
+
     for pid in pids(root):
         try:
             yield Process(pid, root=root)
-        except NoSuchProcess:
+        except (NoSuchProcess, AccessDenied):
             continue

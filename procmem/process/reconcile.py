@@ -22,6 +22,9 @@ __all__ = ["Comparison", "Reconciliation", "reconcile"]
 ATTEMPTS = 4
 """Readings of a process that moves: the last one is reported as it is."""
 
+PARTS = ("Private_Clean", "Private_Dirty", "Shared_Clean", "Shared_Dirty")
+"""Rss by whether others map the same page and whether it was written."""
+
 CAUSES = {
     "gate": "[vsyscall] is listed as a region, but lies in the kernel's half: VmSize leaves it out",
     "truncated pss": "each region's share is cut to whole KiB before it is added up; smaps_rollup "
@@ -35,6 +38,7 @@ CAUSES = {
     "size of the locked regions",
     "hugetlb": "huge pages of hugetlbfs are counted apart, and are in no Rss",
     "zero page": "without PAGEMAP_SCAN the zero page and hugetlbfs count as resident",
+    "sharing": "another process began or ceased to map the same pages between the two readings",
     "moved": "the process moved between two readings",
 }
 """What each cause says."""
@@ -243,9 +247,10 @@ def compare(readings: Readings) -> list[Comparison]:
         cause: str | None = None,
         *,
         holds: bool = True,
+        or_else: str | None = None,
     ) -> None:
         if left_value is not None and right_value is not None:
-            told = cause if holds else None
+            told = cause if holds else or_else
             if left_value == right_value:
                 told = None
             found.append(
@@ -343,6 +348,18 @@ def compare(readings: Readings) -> list[Comparison]:
     if rollup is not None:
         add("Σ smaps Rss", rss, "Rss (smaps_rollup)", rollup.rss)
         regions = len(smaps) if smaps is not None else 0
+        # Which pages are shared, and with how many, is others' doing: that moves by itself,
+        # but never by more than what is mapped, and never what all four add up to.
+        split = [(total(smaps, field), rollup.get(field)) for field in PARTS]
+        ours = [left for left, _ in split if left is not None]
+        theirs = [right for _, right in split if isinstance(right, int)]
+        regrouped = len(ours) == len(theirs) == len(PARTS) and sum(ours) == sum(theirs)
+        bounds = {
+            "Pss": rss,
+            "Pss_Dirty": rss,
+            "SwapPss": total(smaps, "swap"),
+            "Locked": memory.locked,
+        }
         for field in ("Pss", "Pss_Dirty", "SwapPss", "Locked"):
             whole = rollup.get(field)
             cut = total(smaps, field)
@@ -354,21 +371,29 @@ def compare(readings: Readings) -> list[Comparison]:
                     whole,
                     "truncated pss",
                     holds=0 <= whole - cut < 1024 * regions,
+                    or_else="sharing" if within(whole, cut, bounds[field] or 0) else None,
                 )
-        for field in ("Swap", "Private_Clean", "Private_Dirty", "Shared_Clean", "Shared_Dirty"):
+        for field in ("Swap", *PARTS):
             whole = rollup.get(field)
             if isinstance(whole, int):
-                add(f"Σ smaps {field}", total(smaps, field), f"{field} (smaps_rollup)", whole)
+                add(
+                    f"Σ smaps {field}",
+                    total(smaps, field),
+                    f"{field} (smaps_rollup)",
+                    whole,
+                    "sharing",
+                    holds=regrouped and field in PARTS,
+                )
         shares = (rollup.pss_anon, rollup.pss_file, rollup.pss_shmem)
         if rollup.pss is not None and None not in shares:
-            split = sum(s or 0 for s in shares)
+            added = sum(s or 0 for s in shares)
             add(
                 "Pss_Anon + Pss_File + Pss_Shmem",
-                split,
+                added,
                 "Pss (smaps_rollup)",
                 rollup.pss,
                 "truncated pss",
-                holds=0 <= rollup.pss - split < 3 * 1024,
+                holds=0 <= rollup.pss - added < 3 * 1024,
             )
 
     swap = total(smaps, "swap")

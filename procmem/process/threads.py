@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from procmem.errors import AccessDenied, NoSuchProcess, Unsupported
 from procmem.process.usage import Thread
-from procmem.regions.kinds import Kind, RegionKind
 
 if TYPE_CHECKING:
     from typing import Any
@@ -22,23 +20,29 @@ LOOKS = 3
 
 def threads_of(files: ProcessFiles, table: RegionTable[Any]) -> list[Thread]:
     """The threads of a process; the stacks' regions are those of `table`."""
+    from procmem.errors import NoSuchProcess, Unsupported
+
     found = []
+    missed = False
     for tid in files.thread_ids():
         try:
             name = files.read(f"task/{tid}/comm").rstrip(b"\n").decode("utf-8", "surrogateescape")
             pointer = stack_pointer(files, tid)
         except (NoSuchProcess, Unsupported):
-            # The thread has ended; if the process has, thread_ids() raises.
+            missed = True
             continue
         region = None if pointer is None else table.find(pointer)
         found.append(Thread(tid, name, region, pointer))
-    if not found:
-        files.thread_ids()
+    if missed:
+        # Has a thread ended, or the whole process?
+        files.check_running()
     label_stacks(table, found)
     return found
 
 
 def stack_pointer(files: ProcessFiles, tid: int) -> int | None:
+    from procmem.errors import AccessDenied
+
     for _ in range(LOOKS):
         try:
             fields = files.read(f"task/{tid}/syscall").split()
@@ -53,6 +57,9 @@ def label_stacks(table: RegionTable[Any], threads: list[Thread]) -> None:
     """Names the stacks of threads that were seen in them, in the table's own kinds."""
     if not len(table):
         return
+    # Its patterns take a millisecond to compile, which not every user of Process needs.
+    from procmem.regions.kinds import Kind, RegionKind
+
     block = table._block
     table[0].kind  # noqa: B018 - tells all kinds, which are then corrected
     kinds = list(block.kinds or ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procmem.procfs.files import MemoryFile, ProcessFiles, pids
+from procmem.procfs.files import MemoryFile, ProcessFiles, pids, system_file
 from procmem.procfs.text import Stat, Statm, parse_stat, parse_statm, parse_status
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "parse_statm",
     "parse_status",
     "pids",
+    "system_file",
 ]

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["MemoryFile", "ProcessFiles", "pids"]
+    from procmem.native import Scan
+
+__all__ = ["MemoryFile", "ProcessFiles", "pids", "system_file"]
 
 CHUNK = 65536
 """A read returns at most about a page of whole records; more room costs nothing."""
@@ -72,6 +74,19 @@ def pids(root: str | os.PathLike[str] = "/proc") -> list[int]:
     return found
 
 
+def system_file(name: str, root: str | os.PathLike[str] = "/proc") -> bytes | None:
+    """A file of a /proc tree that tells of the whole system, such as "meminfo".
+
+    Returns:
+        Its bytes; None if the tree lacks it or it may not be read.
+    """
+    try:
+        with open(f"{os.fspath(root)}/{name}", "rb", buffering=0) as file:
+            return file.readall()
+    except OSError:
+        return None
+
+
 def _no_proc(path: str, reason: str) -> Exception:
     from procmem.errors import Unsupported
 
@@ -84,14 +99,21 @@ class MemoryFile:
     """An open file that shows an address space (maps, smaps, ...).
 
     Closed at the end of a `with` block, or when nobody uses it any more.
+
+    Args:
+        files, fd, path: whose it is, its descriptor, what to call it in errors.
+        space: maps of the same address space, to be asked whether that lives.
     """
 
-    __slots__ = ("fd", "files", "path")
+    __slots__ = ("fd", "files", "path", "space")
 
-    def __init__(self, files: ProcessFiles, fd: int, path: str) -> None:
+    def __init__(
+        self, files: ProcessFiles, fd: int, path: str, space: MemoryFile | None = None
+    ) -> None:
         self.files = files
         self.fd = fd
         self.path = path
+        self.space = space
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if self.fd >= 0:
@@ -108,30 +130,41 @@ class MemoryFile:
     ) -> None:
         fd, self.fd = self.fd, -1
         os.close(fd)
+        self.space = None
 
-    def pour(self, take: Callable[[bytes], None]) -> int:
-        """Hands every chunk to `take`, to the end of the file. Returns the number of bytes."""
-        read, fd, total = os.read, self.fd, 0
+    def pour(self, scan: Scan) -> None:
+        """Feeds all of the file to a scan."""
         try:
-            while chunk := read(fd, CHUNK):
-                take(chunk)
-                total += len(chunk)
+            while scan.feed_from(self.fd):
+                pass
         except OSError as error:
             self.files.fail(error, self.path)
-        return total
 
     def read(self) -> bytes:
         """All of the file."""
         chunks: list[bytes] = []
-        self.pour(chunks.append)
+        try:
+            while chunk := os.read(self.fd, CHUNK):
+                chunks.append(chunk)
+        except OSError as error:
+            self.files.fail(error, self.path)
         return b"".join(chunks)
+
+    def head(self) -> bytes:
+        """What one read at its start gives: at least one whole record."""
+        try:
+            return os.read(self.fd, CHUNK)
+        except OSError as error:
+            self.files.fail(error, self.path)
 
     def alive(self) -> bool:
         """Whether the address space still exists.
 
-        PROCMAP_QUERY says so for little; elsewhere the file is read again from
-        its start, where a dead address space shows nothing.
+        PROCMAP_QUERY on maps says so for little; elsewhere the file is read again
+        from its start, where a dead address space shows nothing.
         """
+        if self.space is not None:
+            return self.space.alive()
         status = lib.pm_query_vma(self.fd, 0, 1, ffi.NULL, _vma)
         if status in (0, -errno.ENOENT):
             return True
@@ -237,13 +270,15 @@ class ProcessFiles:
             if error.errno in GONE or error.errno in DENIED:
                 # A saved tree need not hold it, and hidepid=1 hides it.
                 return None
-            raise
+            self._fail_otherwise(f"{self.path}/stat", error, directory)
         try:
             return parse_stat(os.read(fd, CHUNK), f"{self.path}/stat").starttime
         except ProcessLookupError as error:
             from procmem.errors import NoSuchProcess
 
             raise NoSuchProcess(self.pid) from error
+        except OSError as error:
+            self._fail_otherwise(f"{self.path}/stat", error, directory)
         finally:
             os.close(fd)
 
@@ -325,14 +360,22 @@ class ProcessFiles:
             KernelThread, ZombieProcess, NoSuchProcess, AccessDenied, Unsupported
         """
         from_thread = self.memory_name(name)
+        space = None
         try:
             directory = self.directory()
+            if name == "smaps" and lib.pm_is_proc(directory.fd):
+                # smaps can't be asked whether its address space lives without walking
+                # the first regions again, and they may be large. maps is opened before
+                # it, so that it shows no later address space.
+                maps = self.memory_name("maps")
+                fd = os.open(maps, READ, dir_fd=directory.fd)
+                space = MemoryFile(self, fd, f"{self.path}/{maps}")
             fd = os.open(from_thread, READ, dir_fd=directory.fd)
         except OSError as error:
             if error.errno in GONE and self.use_living_thread():
                 return self.memory(name)
             self.fail(error, f"{self.path}/{from_thread}")
-        return MemoryFile(self, fd, f"{self.path}/{from_thread}")
+        return MemoryFile(self, fd, f"{self.path}/{from_thread}", space)
 
     def use_living_thread(self) -> bool:
         """Turns to another thread if the one that was read has exited. False if there is none."""
@@ -364,15 +407,23 @@ class ProcessFiles:
         """Raises the typed error for a failed call, with the path and the cause kept."""
         from procmem import errors
 
-        if not error.filename:
-            error.filename = path
+        # The call had the name within the directory alone.
+        error.filename = path
         if error.errno in DENIED:
+            # While a process ends, its files are denied to its own user too.
+            stat = self._stat_now(self.directory())
+            if stat is None or (stat.is_zombie and stat.num_threads <= 1):
+                self._explain_missing(path, error)
             raise errors.AccessDenied(self.pid, self._denial(path, error)) from error
         if error.errno in GONE:
             self._explain_missing(path, error)
-        if not self.is_live:
-            self._not_in_tree(path, error)
-        raise error
+        self._fail_otherwise(path, error, self.directory())
+
+    def _fail_otherwise(self, path: str, error: OSError, directory: Directory) -> NoReturn:
+        # EMFILE and the like concern the reader; in a saved tree anything may lie.
+        if lib.pm_is_proc(directory.fd):
+            raise error
+        self._not_in_tree(path, error)
 
     def _not_in_tree(self, path: str, error: OSError) -> NoReturn:
         from procmem.errors import Unsupported
@@ -393,30 +444,48 @@ class ProcessFiles:
             "CAP_SYS_PTRACE."
         )
 
-    def _explain_missing(self, path: str, error: OSError) -> NoReturn:
-        from procmem import errors
-
-        directory = self.directory()
+    def _stat_now(self, directory: Directory) -> Stat | None:
         try:
             fd = os.open("stat", READ, dir_fd=directory.fd)
             try:
-                stat = parse_stat(os.read(fd, CHUNK), f"{self.path}/stat")
+                return parse_stat(os.read(fd, CHUNK), f"{self.path}/stat")
             finally:
                 os.close(fd)
         except OSError:
+            return None
+
+    def _explain_missing(self, path: str, error: OSError) -> NoReturn:
+        from procmem import errors
+
+        stat = self._stat_now(self.directory())
+        if stat is None:
             if not self.is_live:
                 self._not_in_tree(path, error)
             self.close()
             if self._reused():
                 raise errors.ProcessChanged(self.pid, "pid reused") from error
             raise errors.NoSuchProcess(self.pid, "it has ended") from error
+        thread = path.removeprefix(f"{self.path}/").split("/")[:2]  # task/TID/...
+        if len(thread) == 2 and not self._exists("/".join(thread)):
+            raise errors.NoSuchProcess(self.pid, f"its thread {thread[1]} has ended") from error
         if stat.is_kernel_thread:
             raise errors.KernelThread(self.pid) from error
         if stat.is_zombie:
             raise errors.ZombieProcess(self.pid) from error
+        if error.errno == errno.ESRCH:
+            # The process lives, but not the address space that the file was opened on.
+            raise errors.ProcessChanged(self.pid, "exec") from error
         raise errors.Unsupported(
             path.rsplit("/", 1)[-1], f"{path}: {error.strerror}: this kernel does not offer it"
         ) from error
+
+    def _exists(self, name: str) -> bool:
+        directory = self.directory()
+        try:
+            os.stat(name, dir_fd=directory.fd)
+        except OSError:
+            return False
+        return True
 
     def _reused(self) -> bool:
         return self.start_time is not None and os.path.exists(f"{self.path}/stat")
@@ -429,6 +498,13 @@ class ProcessFiles:
         if stat.is_zombie and not self.use_living_thread():
             raise errors.ZombieProcess(self.pid)
         raise errors.ProcessChanged(self.pid, "exec")
+
+    def check_running(self) -> None:
+        """Raises if the process has ended, to the last of its threads."""
+        from procmem.errors import ZombieProcess
+
+        if self.stat().is_zombie and not self.use_living_thread():
+            raise ZombieProcess(self.pid)
 
     def explain_empty(self) -> None:
         """Raises why a file of the address space shows nothing, unless another thread's may."""

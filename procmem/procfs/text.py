@@ -37,6 +37,21 @@ class Stat:
         return self._field(4)
 
     @property
+    def pgrp(self) -> int:
+        """Its process group."""
+        return self._field(5)
+
+    @property
+    def session(self) -> int:
+        """Its session."""
+        return self._field(6)
+
+    @property
+    def tpgid(self) -> int:
+        """Process group in the foreground of its terminal, -1 without one."""
+        return self._field(8)
+
+    @property
     def flags(self) -> int:
         """PF_* flags of the kernel."""
         return self._field(9)
@@ -50,6 +65,11 @@ class Stat:
     def majflt(self) -> int:
         """Major faults."""
         return self._field(12)
+
+    @property
+    def nice(self) -> int:
+        """Nice value, -20 to 19."""
+        return self._field(19)
 
     @property
     def num_threads(self) -> int:

@@ -106,7 +106,7 @@ SHARED_MEMORY = re.compile(
     rb"/dev/zero \(deleted\)|/SYSV[0-9a-f]{8} \(deleted\)|/memfd:.*|/dev/shm/.*", re.S
 )
 HUGETLB = re.compile(
-    rb"/anon_hugepage \(deleted\)|(?:/dev/|/mnt/|.*/)huge(?:pages|tlbfs)[^/]*/.*", re.S
+    rb"/anon_hugepage \(deleted\)|/(?:dev/|mnt/)?huge(?:pages|tlbfs)[^/]*/.*", re.S
 )
 NOT_DEVICES = re.compile(rb"/dev/(?:shm|hugepages|mqueue)/.*|/dev/zero(?: \(deleted\))?", re.S)
 OTHER_DELETED = re.compile(rb"/secretmem \(deleted\)")
@@ -238,7 +238,7 @@ def owner_of(region: Region, block: Shared, *, first: bool) -> tuple[Owner, str]
     """Whose segments these are, and what tells."""
     raw = raw_name(region)
     stripped = raw[:-10] if raw.endswith(b" (deleted)") else raw
-    if block.exe is not None and unescaped(region) == block.exe:
+    if block.exe is not None and raw == escaped(block.exe):
         return Owner.EXECUTABLE, "name"
     if LOADER.fullmatch(stripped):
         return Owner.LOADER, "name"
@@ -248,8 +248,8 @@ def owner_of(region: Region, block: Shared, *, first: bool) -> tuple[Owner, str]
     return Owner.LIBRARY, "position"
 
 
-def unescaped(region: Region) -> bytes:
-    return raw_name(region).replace(b"\\012", b"\n")
+def escaped(path: bytes) -> bytes:
+    return path.replace(b"\n", b"\\012")
 
 
 def segments(

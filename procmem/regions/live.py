@@ -51,7 +51,7 @@ def read_scan(
         with files.memory(name) as file:
             scan = native.Scan(mode, file.path)
             try:
-                file.pour(scan.feed)
+                file.pour(scan)
                 scan.finish()
             except ValueError:
                 # A text that was cut short in the middle of a line.
@@ -187,7 +187,7 @@ class QueryBlock:
 
         words = self.words
         try:
-            found = read_table(self.files, native.MAPS).find(words[0])
+            found: Region | None = read_table(self.files, native.MAPS).find(words[0])
         except (ProcmemError, OSError):
             found = None
         if found is None or (found.start, found.end) != (words[0], words[1]):
@@ -215,23 +215,20 @@ class Queries:
         """Lets go of the maps file; the next question opens it again."""
         self._file = None
 
-    def _ask(self, address: int, words: Any) -> tuple[bytes, int] | None:
-        """The name and page size of the region at an address; its record goes to `words`."""
-        # Room for an answer belongs to one call, since threads may ask at once.
-        spare = self._spare
-        vma = spare.pop() if spare else ffi.new("pm_vma *")
+    def _ask(self, address: int, words: Any, vma: Any) -> bool:
+        """Asks for the region at an address. False: there is none.
+
+        Its record goes to `words`, its name and page size to `vma`.
+        """
         for _ in range(ATTEMPTS):
             file = self._file
             if file is None:
                 file = self._file = self.files.memory("maps")
             status = lib.pm_query_vma(file.fd, address, 0, words, vma)
             if not status:
-                size = vma.name_size
-                answer = ffi.buffer(vma.name, size)[:] if size else b"", vma.page_size
-                spare.append(vma)
-                return answer
+                return True
             if status == -errno.ENOENT:
-                return None
+                return False
             if status != -errno.ESRCH:
                 # ENAMETOOLONG concerns this region alone.
                 self.supported = status == -errno.ENAMETOOLONG
@@ -242,7 +239,7 @@ class Queries:
             if stat.is_kernel_thread or (stat.is_zombie and not self.files.use_living_thread()):
                 self.files.explain_empty()
         self.files.explain_death()
-        return None
+        return False
 
     def region_at(self, address: int) -> Region | None:
         """The region that covers an address, or None.
@@ -251,35 +248,46 @@ class Queries:
             LookupError: this kernel can't tell (before 6.11, or a saved tree).
             The errors of ProcessFiles.memory().
         """
+        # Room for an answer belongs to one call, since threads may ask at once.
+        spare = self._spare
+        vma = spare.pop() if spare else ffi.new("pm_vma *")
         words = ffi.new(RECORD)
-        answer = self._ask(address, words)
-        if answer is None:
-            return None
-        block = QueryBlock(words, answer[0], self.files)
-        return native.make(Region, block, int(ffi.cast(ADDRESS, words)), native.HEADER_WORDS, 1)[0]
+        found = None
+        if self._ask(address, words, vma):
+            name = told_name(vma) if vma.name_size else b""
+            block = QueryBlock(words, name, self.files)
+            found = native.make(Region, block, vma.record, native.HEADER_WORDS, 1)[0]
+        spare.append(vma)
+        return found
 
     def name(self, region: Region) -> bytes | None:
         """The unescaped name of a region, with the kernel's " (deleted)"; None: can't be told."""
         if not self.supported:
             return None
-        words = ffi.new(RECORD)
+        words, vma = ffi.new(RECORD), ffi.new("pm_vma *")
         try:
-            answer = self._ask(region.start, words)
+            found = self._ask(region.start, words, vma)
         except LookupError:
             return None
-        if answer is None or (words[0], words[native.INODE]) != (region.start, region.inode):
+        if not found or (words[0], words[native.INODE]) != (region.start, region.inode):
             return None
-        return answer[0]
+        return told_name(vma)
 
     def page_size(self, address: int) -> int | None:
         """The page size of the region at an address, in bytes; None: can't be told."""
         if not self.supported:
             return None
+        vma = ffi.new("pm_vma *")
         try:
-            answer = self._ask(address, ffi.NULL)
+            return int(vma.page_size) if self._ask(address, ffi.NULL, vma) else None
         except LookupError:
             return None
-        return None if answer is None else int(answer[1])
+
+
+def told_name(vma: Any) -> bytes:
+    """The name in an answer, empty if there is none."""
+    name: bytes = ffi.buffer(vma.name, vma.name_size)[:]
+    return name
 
 
 RECORD = ffi.typeof(f"uint64_t[{native.HEADER_WORDS}]")

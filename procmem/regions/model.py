@@ -7,7 +7,7 @@ import sys
 
 from procmem import native
 from procmem.native import Record
-from procmem.regions.counters import ATTRIBUTES, Counters, unique
+from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_BYTES, Counters, unique
 from procmem.regions.perms import Device, Perms, VmFlags
 
 TYPE_CHECKING = False
@@ -178,7 +178,10 @@ class Region(Record):
         deleted: bool = False,
         **counters: Any,
     ) -> Region:
-        return _build(cls, (start, end, perms, offset, dev, inode, pathname, deleted), counters)
+        named = {cls._counter_name(given): value for given, value in counters.items()}
+        if len(named) < len(counters):
+            raise TypeError("a counter is given twice: by attribute and by the kernel's name")
+        return _build(cls, (start, end, perms, offset, dev, inode, pathname, deleted), named)
 
     @property
     def perms(self) -> Perms:
@@ -192,7 +195,13 @@ class Region(Record):
     @property
     def dev(self) -> Device:
         """The device that holds the file, (major, minor); (0, 0) if there is none."""
-        return Device(self._dev_major, self._dev_minor)
+        numbers = self._dev_major, self._dev_minor
+        known = _DEVICES.get(numbers)
+        if known is None:
+            if len(_DEVICES) > 4096:
+                _DEVICES.clear()
+            known = _DEVICES[numbers] = Device(*numbers)
+        return known
 
     @property
     def pathname(self) -> str | None:
@@ -299,17 +308,17 @@ class Region(Record):
             return NotImplemented
         return self._fields() == other._fields()
 
-    def __lt__(self, other: Region) -> bool:
-        return self._order() < other._order()
+    def __lt__(self, other: object) -> bool:
+        return self._order() < other._order() if isinstance(other, Region) else NotImplemented
 
-    def __le__(self, other: Region) -> bool:
-        return self._order() <= other._order()
+    def __le__(self, other: object) -> bool:
+        return self._order() <= other._order() if isinstance(other, Region) else NotImplemented
 
-    def __gt__(self, other: Region) -> bool:
-        return self._order() > other._order()
+    def __gt__(self, other: object) -> bool:
+        return self._order() > other._order() if isinstance(other, Region) else NotImplemented
 
-    def __ge__(self, other: Region) -> bool:
-        return self._order() >= other._order()
+    def __ge__(self, other: object) -> bool:
+        return self._order() >= other._order() if isinstance(other, Region) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((self.start, self.end, self._perms, self.offset, self.inode))
@@ -342,6 +351,10 @@ class Region(Record):
 
     def _counter_values(self) -> dict[str, Any]:
         return {}
+
+    @classmethod
+    def _counter_name(cls, given: str) -> str:
+        raise TypeError(f"{cls.__name__} has no {given!r}")
 
 
 def _word(name: str) -> _Word:
@@ -422,6 +435,10 @@ class MeasuredRegion(Region):
             values["VmFlags"] = self._block.text(self._flags).decode("utf-8", "surrogateescape")
         return values
 
+    @classmethod
+    def _counter_name(cls, given: str) -> str:
+        return "VmFlags" if given == "vm_flags" else KERNEL_NAMES.get(given, given)
+
     def _fields(self) -> tuple[Any, ...]:
         extras = self._block.extras.get(self._index, ())
         flags = self._block.text(self._flags) if self._flags else None
@@ -440,7 +457,7 @@ class MeasuredRegion(Region):
             if value is not None and name != "Size":
                 record[ATTRIBUTES[name]] = value
         record["uss"] = self.uss
-        record["vm_flags"] = None if self.vm_flags is None else str(self.vm_flags)
+        record["vm_flags"] = self._counter_values().get("VmFlags")
         if unknown := self._block.extras.get(self._index):
             record["unknown"] = dict(unknown)
         return record
@@ -472,6 +489,10 @@ class ResidentRegion(Region):
         values = {"rss": self.rss, "swap": self.swap}
         return {name: value for name, value in values.items() if value is not None}
 
+    @classmethod
+    def _counter_name(cls, given: str) -> str:
+        return given if given in ("rss", "swap") else super()._counter_name(given)
+
     def _fields(self) -> tuple[Any, ...]:
         return (*super()._fields()[:-1], self.rss, self.swap, super()._fields()[-1])
 
@@ -482,6 +503,7 @@ class ResidentRegion(Region):
 
 _PERMS: dict[int, Perms] = {}
 _FLAGS: dict[bytes, VmFlags] = {}
+_DEVICES: dict[tuple[int, int], Device] = {}
 
 
 def _native_bytes(word: int) -> bytes:
@@ -518,8 +540,6 @@ def _build(cls: type[AnyRegion], fields: tuple[Any, ...], counters: Mapping[str,
         lines += counter_lines(counters)
     elif issubclass(cls, ResidentRegion):
         mode = native.RESIDENT
-    elif counters:
-        raise TypeError(f"{cls.__name__} has no {', '.join(counters)}")
     scan = native.Scan(mode, "<made by hand>")
     scan.feed(b"\n".join(lines) + b"\n")
     scan.finish()
@@ -528,12 +548,15 @@ def _build(cls: type[AnyRegion], fields: tuple[Any, ...], counters: Mapping[str,
     if mode == native.RESIDENT:
         scan.set_residency(0, counters.get("rss"), counters.get("swap"))
     block = Block(scan, source="<made by hand>", page_size=PAGE_SIZE, exe=None)
-    if pathname is not None and split_deleted(name) != (pathname, deleted):
+    region = block.make(cls)[0]
+    if (region.pathname, region.deleted) != (pathname, deleted):
         block.overrides[0] = (pathname, deleted)
-    return block.make(cls)[0]
+    return region
 
 
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
+
+BYTES = ATTRIBUTES.keys() - NOT_BYTES
 
 
 def counter_lines(counters: Mapping[str, Any]) -> list[bytes]:
@@ -546,7 +569,7 @@ def counter_lines(counters: Mapping[str, Any]) -> list[bytes]:
             text = str(value if isinstance(value, str) else VmFlags(value)) + " "
         elif isinstance(value, int) and value < 0:
             raise ValueError(f"{name} is not negative: {value}")
-        elif isinstance(value, int) and name in BYTES and not value % 1024:
+        elif isinstance(value, int) and name in BYTES and value % 1024 == 0:
             text = f"{value >> 10:8} kB"
         else:
             text = f"{value:8}" if isinstance(value, int) else value

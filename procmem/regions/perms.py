@@ -64,7 +64,7 @@ class Device(tuple[int, int]):
 
     __slots__ = ()
 
-    def __new__(cls, major: int, minor: int) -> Device:
+    def __new__(cls, major: int, minor: int) -> Device:  # noqa: D102 - the class says it
         return super().__new__(cls, (major, minor))
 
     def __getnewargs__(self) -> tuple[int, int]:

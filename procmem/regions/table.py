@@ -36,8 +36,8 @@ class RegionTable(Sequence["R_co"]):
 
     >>> from procmem import parse_maps
     >>> table = parse_maps(
-    ...     b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\\n"
-    ...     b"7f0000000000-7f0000002000 rw-p 00000000 00:00 0 \\n"
+    ...     b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n"
+    ...     b"7f0000000000-7f0000002000 rw-p 00000000 00:00 0 \n"
     ... )
     >>> len(table), table.total("size"), table.find(0x40_0000).name
     (2, 53248, 'cat')
@@ -190,11 +190,14 @@ class RegionTable(Sequence["R_co"]):
         if KERNEL_NAMES.get(field, field) in NOT_ADDITIVE:
             raise ValueError(f"a sum of {field} over regions means nothing")
         attribute = ATTRIBUTES.get(field, field)
-        if not self._regions and not hasattr(self._kind, attribute):
+        if field == "Size":
+            # `size` is end - start; what the kernel printed is asked for here.
+            attribute = ""
+        elif not self._regions and not hasattr(self._kind, attribute):
             raise ValueError(f"{self._kind.__name__} has no field {field!r}")
         total = 0
         for region in self._regions:
-            value = field_of(region, attribute)
+            value = field_of(region, attribute, KERNEL_NAMES.get(field, field))
             if value is None:
                 return None
             total += value
@@ -254,17 +257,17 @@ class RegionTable(Sequence["R_co"]):
         return {name: self._subset(regions) for name, regions in groups.items()}
 
 
-def field_of(region: Region, field: str) -> int | None:
+def field_of(region: Region, attribute: str, name: str) -> int | None:
     missing = object()
-    value = getattr(region, field, missing)
+    value = getattr(region, attribute, missing)
     if value is missing:
         if not isinstance(region, MeasuredRegion):
-            raise ValueError(f"{type(region).__name__} has no field {field!r}")
-        value = region.counters.get(field)
+            raise ValueError(f"{type(region).__name__} has no field {name!r}")
+        value = region.counters.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{field} is not a number")  # noqa: TRY004 - the field is wrong
+        raise ValueError(f"{name} is not a number")  # noqa: TRY004 - the field is wrong
     return value
 
 

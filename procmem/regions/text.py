@@ -12,7 +12,6 @@ from procmem.regions.model import (
     ResidentRegion,
     counter_lines,
     plain_line,
-    split_deleted,
 )
 from procmem.regions.table import RegionTable
 
@@ -90,7 +89,7 @@ def parse_maps(
 
     Source: proc_pid_maps(5). format_maps() gives the same bytes back.
 
-    >>> parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\\n")[0]
+    >>> parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n")[0]
     <Region 00400000-0040b000 r-xp '/bin/cat'>
     """
     return parse(data, native.MAPS, source, page_size, exe)
@@ -107,8 +106,8 @@ def parse_smaps(
     Source: proc_pid_smaps(5).
 
     >>> table = parse_smaps(
-    ...     b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\\n"
-    ...     b"Rss:                  44 kB\\n"
+    ...     b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n"
+    ...     b"Rss:                  44 kB\n"
     ... )
     >>> table[0].rss, table[0].pss
     (45056, None)
@@ -141,7 +140,7 @@ def parse(
 def format_maps(table: Iterable[Region]) -> bytes:
     r"""The text of /proc/PID/maps for a table: the bytes that it was parsed from.
 
-    >>> text = b"400000-40b000 r-xp 0 8:1 7 /bin/odd format\\n"
+    >>> text = b"400000-40b000 r-xp 0 8:1 7 /bin/odd format\n"
     >>> format_maps(parse_maps(text)) == text
     True
     """
@@ -208,13 +207,13 @@ def table_from_json(text: str | bytes) -> RegionTable[Any]:
 
     from procmem.errors import ParseError
 
+    head = text[:200].encode("utf-8", "replace") if isinstance(text, str) else bytes(text[:200])
     try:
         data = json.loads(text)
         return table_from_dict(data)
     except ParseError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as bad:
-        head = text[:200] if isinstance(text, bytes) else text[:200].encode("utf-8", "replace")
         reason = f"missing {bad}" if isinstance(bad, KeyError) else str(bad)
         raise ParseError("<json>", getattr(bad, "lineno", 1), head, f"no table: {reason}") from bad
 
@@ -222,16 +221,23 @@ def table_from_json(text: str | bytes) -> RegionTable[Any]:
 def table_from_dict(data: dict[str, Any]) -> RegionTable[Any]:
     if data["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
-    mode = next(mode for mode, cls in MODES.items() if cls.__name__ == data["type"])
+    from procmem.regions.kinds import Kind, Owner, RegionKind
+
+    mode = {cls.__name__: mode for mode, cls in MODES.items()}[data["type"]]
+    check_types(data, {"source": str, "page_size": int, "consistent": bool, "unterminated": bool})
     lines: list[bytes] = []
-    names: list[tuple[bytes, str | None, bool]] = []
+    names: list[tuple[str | None, bool]] = []
+    kinds = []
     for row in data["regions"]:
+        check_types(row, {"deleted": bool, "kind_evidence": str, "name": str})
         path, deleted = row["pathname"], row["deleted"]
         raw = b""
         if path is not None:
             raw = path.encode("utf-8", "surrogateescape").replace(b"\n", b"\\012")
             raw += b" (deleted)" if deleted else b""
-        names.append((raw, path, deleted))
+        names.append((path, deleted))
+        owner = None if row["owner"] is None else Owner(row["owner"])
+        kinds.append(Kind(RegionKind(row["kind"]), owner, row["kind_evidence"], row["name"]))
         lines.append(row_line(row, raw))
         if mode == native.SMAPS:
             counters = {
@@ -239,7 +245,8 @@ def table_from_dict(data: dict[str, Any]) -> RegionTable[Any]:
                 for field, value in row.items()
                 if field not in TOLD
             }
-            lines += counter_lines(counters | row.get("unknown", {}))
+            lines += counter_lines(counters)
+            lines += counter_lines(row.get("unknown", {}))
             if row["vm_flags"] is not None:
                 lines += counter_lines({"VmFlags": row["vm_flags"]})
     body = b"\n".join(lines)
@@ -259,11 +266,18 @@ def table_from_dict(data: dict[str, Any]) -> RegionTable[Any]:
         exe=None if exe is None else exe.encode("utf-8", "surrogateescape"),
         consistent=data["consistent"],
     )
-    for index, (raw, path, deleted) in enumerate(names):
-        told = split_deleted(raw) if path is not None else (None, False)
-        if told != (path, deleted):
-            table._block.overrides[index] = (path, deleted)
+    for index, (region, told) in enumerate(zip(table, names, strict=True)):
+        if (region.pathname, region.deleted) != told:
+            table._block.overrides[index] = told
+    # What a region is may have been told with more at hand than its neighbours here.
+    table._block.kinds = kinds
     return table
+
+
+def check_types(values: dict[str, Any], types: dict[str, type]) -> None:
+    for name, expected in types.items():
+        if type(values[name]) is not expected:
+            raise TypeError(f"{name} is no {expected.__name__}: {values[name]!r:.40}")
 
 
 def row_line(row: dict[str, Any], name: bytes) -> bytes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procmem.view.columns import columns, kib, pairs
-from procmem.view.names import printable
 from procmem.view.maps import region_name
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.process import Feature, Reconciliation
+    from procmem.process.features import Feature
+    from procmem.process.reconcile import Reconciliation
     from procmem.regions import MeasuredRegion, Region
 
 __all__ = ["address_answer", "doctor_table", "reconciliation_table"]

@@ -1,12 +1,11 @@
 """The tables of pmap(1), byte for byte as procps-ng 4.0.2 prints them in the C locale.
 
-Views over tables of regions: they open nothing, and give out rows as they are
+Views over tables of regions: they open nothing, and give rows out as they are
 made. docs/pmap.md names what pmap does otherwise, and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from procmem.native import COUNTER_NAMES
@@ -15,43 +14,28 @@ from procmem.view.procps import PRINTABLE, for_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from procmem.regions import MeasuredRegion, Region
 
-    Rows = Iterator[bytes]
-
 __all__ = [
     "DEFAULT_CONFIG",
-    "Field",
+    "Config",
     "Look",
     "device",
     "extended",
     "field_order",
     "fields",
+    "first_line",
     "read_config",
     "short",
 ]
 
-HIDDEN = frozenset(
-    {
-        "AnonHugePages",
-        "KernelPageSize",
-        "MMUPageSize",
-        "Private_Clean",
-        "Private_Dirty",
-        "Shared_Clean",
-        "Shared_Dirty",
-        "VmFlags",
-    }
-)
-"""Fields of smaps that -X leaves to -XX."""
-
-NAME_CUT = 127
-"""Bytes of a name that pmap -X keeps, before it takes what follows the last slash."""
-
 TOP = (1 << 64) - 1
+ROWS_AT_ONCE = 4096
+UNKNOWN = "-"
+"""Stands where the kernel printed no number: pmap prints 0 or the number before."""
 
 
 class Look:
@@ -62,15 +46,25 @@ class Look:
         quiet: no heading and no totals (-q).
         low, high: only regions that share a byte with [low, high], both ends
             included (-A).
-        start_stack: where the process's stack starts (field 28 of
-            /proc/PID/stat, 0 if it may not be seen): that region is "[ stack ]".
-        shm_device: minor number of the device that holds System V shared
-            memory; None: unknown, so that the name alone tells.
-        terminal: whether a terminal shows the rows: no control byte goes out.
+        start_stack: address where the process's stack starts (field 28 of
+            /proc/PID/stat, proc_pid_stat(5)); 0 if unknown. The region that
+            holds it is "[ stack ]".
+        shm_device: minor number of the device of System V shared memory;
+            None if unknown: the name alone tells then.
+        terminal: whether rows go to a terminal: no control byte is in them then.
         utf8: whether that terminal shows UTF-8.
     """
 
-    __slots__ = ("high", "low", "quiet", "shm_device", "show_path", "start_stack", "terminal", "utf8")
+    __slots__ = (
+        "high",
+        "low",
+        "quiet",
+        "shm_device",
+        "show_path",
+        "start_stack",
+        "terminal",
+        "utf8",
+    )
 
     def __init__(
         self,
@@ -93,27 +87,513 @@ class Look:
         self.terminal = terminal
         self.utf8 = utf8
 
-    def shown(self, table: Iterable[Region]) -> list[Any]:
-        """The regions within the range."""
-        if self.low == 0 and self.high == TOP:
-            return list(table)
+    def shown(self, table: Iterable[Any]) -> list[Any]:
+        """The regions of a table that lie in the range."""
         low, high = self.low, self.high
+        if low == 0 and high == TOP:
+            return list(table)
         return [region for region in table if region.end > low and region.start <= high]
+
+
+def first_line(tgid: int, command: bytes) -> bytes:
+    """The line above every table.
+
+    Args:
+        tgid: the process's ID, also where a thread was asked for.
+        command: as command_line() gives it.
+    """
+    return b"%d:   %b\n" % (tgid, command)
 
 
 # ---- pmap, pmap -x, pmap -d ----------------------------------------------------
 
 
-def modes() -> Callable[[int], str]:
-    """Mode columns by the four letters of the kernel, as the records hold them."""
-    known: dict[int, str] = {}
+def short(table: Iterable[Region], look: Look) -> Iterator[bytes]:
+    r"""The default table: address, size, mode, mapping.
 
-    def mode(region: Region) -> str:
-        word = region._perms
-        text = known.get(word)
+    >>> from procmem.regions import parse_maps
+    >>> table = parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n")
+    >>> print(b"".join(short(table, Look())).decode(), end="")
+    0000000000400000     44K r-x-- cat
+     total               44K
+    """
+    regions = look.shown(table)
+    sizes = [region.size for region in regions]
+    yield from rows(
+        "%016x %6dK %s %s",
+        [region.start for region in regions],
+        [size >> 10 for size in sizes],
+        modes(regions),
+        names(regions, look),
+    )
+    if not look.quiet:
+        yield b" total %16dK\n" % (sum(sizes) >> 10)
+
+
+def extended(table: Iterable[MeasuredRegion], look: Look) -> Iterator[bytes]:
+    """The table of -x: resident and dirty memory too."""
+    if not look.quiet:
+        yield b"Address           Kbytes     RSS   Dirty Mode  Mapping\n"
+    regions = look.shown(table)
+    sizes = [region.size for region in regions]
+    resident = [region.rss for region in regions]
+    dirty = [added((region.shared_dirty, region.private_dirty)) for region in regions]
+    yield from rows(
+        "%016x %7d %7s %7s %s %s",
+        [region.start for region in regions],
+        [size >> 10 for size in sizes],
+        [kib(value) for value in resident],
+        [kib(value) for value in dirty],
+        modes(regions),
+        names(regions, look),
+    )
+    if not look.quiet:
+        yield b"---------------- ------- ------- ------- \n"
+        yield (
+            f"total kB         {sum(sizes) >> 10:7} {kib(added(resident)):>7} "
+            f"{kib(added(dirty)):>7}\n"
+        ).encode()
+
+
+def device(table: Iterable[Region], look: Look) -> Iterator[bytes]:
+    """The table of -d: offset and device of the mapped file."""
+    if not look.quiet:
+        yield b"Address           Kbytes Mode  Offset           Device    Mapping\n"
+    regions = look.shown(table)
+    sizes = [region.size for region in regions]
+    yield from rows(
+        "%016x %7d %s %016x %03x:%05x %s",
+        [region.start for region in regions],
+        [size >> 10 for size in sizes],
+        modes(regions),
+        [region.offset for region in regions],
+        [region._dev_major for region in regions],
+        [region._dev_minor for region in regions],
+        names(regions, look),
+    )
+    if not look.quiet:
+        private = shared = 0
+        for region, size in zip(regions, sizes, strict=True):
+            perms = region.perms
+            if perms.shared:
+                shared += size
+            elif perms.private and perms.write:
+                private += size
+        yield b"mapped: %dK    writeable/private: %dK    shared: %dK\n" % (
+            sum(sizes) >> 10,
+            private >> 10,
+            shared >> 10,
+        )
+
+
+def rows(form: str, *columns: Iterable[Any]) -> Iterator[bytes]:
+    """A line for each row of the columns, some thousand at a time; latin-1 stands for bytes."""
+    lines = map(f"{form}\n".__mod__, zip(*columns, strict=True))
+    while part := "".join(islice(lines, ROWS_AT_ONCE)):
+        yield part.encode("latin-1")
+
+
+def added(values: Iterable[int | None]) -> int | None:
+    """The sum; None if one is missing."""
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
+
+
+def kib(value: int | None) -> int | str:
+    return UNKNOWN if value is None else value >> 10
+
+
+def modes(regions: Iterable[Region]) -> Iterator[str]:
+    """The mode column: "p" is a dash there, and one more follows."""
+    known: dict[str, str] = {}
+    for region in regions:
+        perms = region.perms
+        text = known.get(perms)
         if text is None:
-            perms = letters(word)
-            text = known[word] = (perms[:3] + "-" if perms[3] == "p" else perms) + "-"
-        return text
+            text = known[perms] = perms[:3] + ("-" if perms.private else perms[3]) + "-"
+        yield text
 
-    return mode  # type: ignore[return-value]
+
+def names(regions: Iterable[Region], look: Look) -> Iterator[str]:
+    """The mapping column of the default table, -x and -d."""
+    known: dict[bytes, str] = {}
+    stack = look.start_stack
+    for region in regions:
+        raw = region.raw_pathname
+        text = ""
+        if raw is not None:
+            if raw not in known:
+                known[raw] = file_name(raw, look)
+            text = known[raw]
+            if raw.startswith(b"/SYSV") and is_system_v(region, raw, look):
+                text = f"  [ shmid=0x{region.inode:x} ]"
+        if not text:
+            held = stack and region.start <= stack <= region.end
+            text = "  [ stack ]" if held else "  [ anon ]"
+        yield text
+
+
+def file_name(raw: bytes, look: Look) -> str:
+    """The name that is shown for a file; "" for what has no slash.
+
+    Names in brackets go by the same rule, so "[anon:a/b]" is "b]".
+    """
+    last = raw.rfind(b"/")
+    if last < 0:
+        return ""
+    shown = raw[raw.find(b"/") :] if look.show_path else raw[last + 1 :] or b"/"
+    return shown.translate(PRINTABLE).decode("ascii")
+
+
+def is_system_v(region: Region, raw: bytes, look: Look) -> bool:
+    """Whether the region is a segment of shmget(2): its inode is the segment's ID then.
+
+    The kernel names the file SYSV and the key in eight digits, at the root of
+    its own tmpfs (ipc/shm.c, newseg()).
+    """
+    if region._dev_major:
+        return False
+    if look.shm_device is not None:
+        return region._dev_minor == look.shm_device
+    return len(raw) == len(b"/SYSV00000000 (deleted)")
+
+
+# ---- pmap -X, -XX, -c ----------------------------------------------------------
+
+HIDDEN = frozenset(
+    {
+        "AnonHugePages",
+        "KernelPageSize",
+        "MMUPageSize",
+        "Private_Clean",
+        "Private_Dirty",
+        "Shared_Clean",
+        "Shared_Dirty",
+        "VmFlags",
+    }
+)
+"""Fields of smaps that -X leaves to -XX."""
+
+NAME_CUT = 127
+"""Bytes of a name that these tables keep, before they take what follows the last slash."""
+
+
+def field_order(head: bytes) -> list[tuple[str, bool]]:
+    r"""The counters of a text's first region: name, and whether the kernel counts it in kB.
+
+    The columns come in the order that the kernel prints, which a later kernel
+    may change, and the numbers in its units.
+
+    Args:
+        head: the start of a text of /proc/PID/smaps, at least its first region.
+
+    >>> field_order(b"0-1000 r--p 0 0:0 0\nRss:  4 kB\nTHPeligible: 0\n")
+    [('Rss', True), ('THPeligible', False)]
+    """
+    order = []
+    for line in head.split(b"\n")[1:-1]:
+        name, colon, value = line.partition(b":")
+        if not colon or b" " in name:
+            break
+        order.append((name.decode("latin-1"), value.endswith(b" kB")))
+    return order
+
+
+class Column:
+    """A column of the wide tables.
+
+    Attributes:
+        heading: its name.
+        values: a text or number for each row.
+        total: their sum in words; None: there can be none.
+        width: of the widest of these.
+        form: how % prints a value.
+    """
+
+    __slots__ = ("form", "heading", "total", "values", "width")
+
+    def __init__(
+        self, heading: str, values: Sequence[str | int], total: str | None, width: int, look: Look
+    ) -> None:
+        self.heading = heading
+        self.values = values
+        self.total = total
+        self.width = width if look.quiet else max(width, len(heading), len(total or ""))
+        self.form = f"%{self.width}s"
+
+
+def text_column(heading: str, values: Sequence[str], look: Look) -> Column:
+    return Column(heading, values, None, max(map(len, values)), look)
+
+
+def counter_column(
+    heading: str, in_kb: bool, values: Sequence[int | str | None], look: Look
+) -> Column:
+    """A column of something that smaps counts; values in bytes where it counts in kB."""
+    if all(type(value) is int for value in values):
+        numbers: Any = [value >> 10 for value in values] if in_kb else values  # type: ignore[operator]
+        column = Column(heading, numbers, str(sum(numbers)), len(str(max(numbers))), look)
+        column.form = f"%{column.width}d"
+        return column
+    texts = [
+        UNKNOWN if value is None else str(value >> 10 if in_kb and type(value) is int else value)
+        for value in values
+    ]
+    if any(type(value) is str for value in values):
+        return text_column(
+            heading, [clean(text.encode("utf-8", "surrogateescape"), look) for text in texts], look
+        )
+    return Column(heading, texts, UNKNOWN, max(map(len, texts)), look)
+
+
+def counter_columns(
+    regions: Sequence[MeasuredRegion], order: Sequence[tuple[str, bool]]
+) -> Iterator[tuple[str, bool, Sequence[int | str | None]]]:
+    """The counters that any of the regions has: name, whether in kB, values."""
+    found: dict[str, Sequence[Any]] = {
+        name: column
+        for name, column in zip(
+            COUNTER_NAMES, zip(*[r._extras() for r in regions], strict=True), strict=True
+        )
+        if column[0] is not None or any(value is not None for value in column)
+    }
+    unknown: dict[str, list[int | str | None]] = {}
+    extras = regions[0]._block.extras
+    for place, region in enumerate(regions if extras else ()):
+        for name, value in extras.get(region._index, ()):
+            printed = name.encode("utf-8", "surrogateescape").decode("latin-1")
+            unknown.setdefault(printed, [None] * len(regions))[place] = value
+    found.update(unknown)
+    for name, in_kb in order:
+        if name in found:
+            yield name, in_kb, found.pop(name)
+    for name, column in found.items():
+        yield name, name in COUNTER_NAMES and name not in NOT_BYTES, column
+
+
+def fields(
+    table: Iterable[MeasuredRegion],
+    look: Look,
+    order: Sequence[tuple[str, bool]] = (),
+    *,
+    everything: bool = False,
+    chosen: Collection[str] | None = None,
+) -> Iterator[bytes]:
+    """The wide tables of -X, -XX (everything) and -c (chosen): a column per field of smaps.
+
+    Args:
+        table: regions of smaps.
+        look: as for the other tables.
+        order: as field_order() gives it; the order and units of Linux 6.18 if empty.
+        everything: the fields too that -X leaves out.
+        chosen: only these fields, besides the address.
+
+    Nothing is given out for a table without regions.
+    """
+    regions: list[MeasuredRegion] = look.shown(table)
+    if not regions:
+        return
+
+    def wanted(name: str) -> bool:
+        if chosen is not None:
+            return name in chosen
+        return everything or name not in HIDDEN
+
+    columns = [
+        text_column(name, values, look)
+        for name, values in line_columns(regions)
+        if name == "Address" or wanted(name)
+    ]
+    front = sum(column.width + 1 for column in columns)
+    counted = [
+        counter_column(name, in_kb, values, look)
+        for name, in_kb, values in counter_columns(regions, order)
+        if wanted(name)
+    ]
+    columns += counted
+    if wanted("VmFlags") and any(region._flags for region in regions):
+        columns.append(text_column("VmFlags", flags_column(regions, look), look))
+    form = " ".join(column.form for column in columns)
+    values: list[Iterable[str | int]] = [column.values for column in columns]
+    heading = "".join(f"{column.heading:>{column.width}} " for column in columns)
+    if wanted("Mapping"):
+        form += " %s"
+        values.append(mapping_column(regions, look))
+        heading += "Mapping"
+    if not look.quiet:
+        yield (heading + "\n").encode("latin-1")
+    yield from rows(form, *values)
+    if not look.quiet and any(column.total for column in counted):
+        rule = "".join(("=" if c.total else " ") * c.width + " " for c in counted)
+        totals = "".join(f"{c.total or '':>{c.width}} " for c in counted)
+        yield f"{' ' * front}{rule}\n{' ' * front}{totals}KB \n".encode("latin-1")
+
+
+def line_columns(regions: Sequence[Region]) -> Iterator[tuple[str, list[str]]]:
+    """The columns of what stands in a region's own line, as the kernel prints it."""
+    if any(region._raw for region in regions):
+        # Lines that no 64-bit Linux prints, with short addresses, say: shown as they are.
+        parts = [region.line().decode("latin-1").split(None, 5) for region in regions]
+        yield "Address", [part[0].partition("-")[0] for part in parts]
+        for place, name in enumerate(("Perm", "Offset", "Device", "Inode"), 1):
+            yield name, [part[place] for part in parts]
+        return
+    yield "Address", [f"{region.start:08x}" for region in regions]
+    yield "Perm", [region.perms for region in regions]
+    yield "Offset", [f"{region.offset:08x}" for region in regions]
+    yield "Device", [f"{region._dev_major:02x}:{region._dev_minor:02x}" for region in regions]
+    yield "Inode", [f"{region.inode}" for region in regions]
+
+
+def flags_column(regions: Sequence[MeasuredRegion], look: Look) -> list[str]:
+    flags = [region._flags for region in regions]
+    text = regions[0]._block.text
+    known = {flag: clean(text(flag), look) if flag else UNKNOWN for flag in set(flags)}
+    return [known[flag] for flag in flags]
+
+
+def mapping_column(regions: Sequence[Region], look: Look) -> list[str]:
+    """The kernel's names, which hold any byte."""
+    known: dict[bytes | None, str] = {None: ""}
+    column = []
+    for region in regions:
+        raw = region.raw_pathname
+        text = known.get(raw)
+        if text is None:
+            kept = (raw or b"")[:NAME_CUT]
+            if not look.show_path:
+                kept = kept[kept.rfind(b"/") + 1 :]
+            text = known[raw] = clean(kept, look)
+        column.append(text)
+    return column
+
+
+def clean(name: bytes, look: Look) -> str:
+    """A name as it may go out; latin-1 stands for bytes."""
+    if look.terminal:
+        name = for_terminal(name, utf8=look.utf8)
+    return name.decode("latin-1")
+
+
+# ---- the configuration of -c, -C, -n, -N ----------------------------------------
+
+LINE_CUT = 1023
+"""Bytes of a line of the configuration; a longer one is left out."""
+
+FIELDS_SECTION = b"Fields Display"
+MAPPING_SECTION = b"Mapping"
+
+DEFAULT_CONFIG = b"""\
+# What `pmap -c` shows. Take the "#" away in front of a field to have its column.
+# Names are those of /proc/PID/smaps; upper and lower case matter, unknown names
+# are left out. The address is always shown.
+
+[Fields Display]
+
+#Perm
+#Offset
+#Device
+#Inode
+#Size
+#KernelPageSize
+#MMUPageSize
+#Rss
+#Pss
+#Pss_Dirty
+#Shared_Clean
+#Shared_Dirty
+#Private_Clean
+#Private_Dirty
+#Referenced
+#Anonymous
+#KSM
+#LazyFree
+#AnonHugePages
+#ShmemPmdMapped
+#FilePmdMapped
+#Shared_Hugetlb
+#Private_Hugetlb
+#Swap
+#SwapPss
+#Locked
+#THPeligible
+#ProtectionKey
+#VmFlags
+#Mapping
+
+[Mapping]
+
+# Whole paths, as with -p.
+#ShowPath
+"""
+"""What -n and -N write."""
+
+
+class Config:
+    """What a configuration asks for.
+
+    Attributes:
+        fields: names of the fields to show.
+        show_path: whether whole paths are shown.
+        complaints: what is wrong with it, in pmap's words.
+    """
+
+    __slots__ = ("complaints", "fields", "show_path")
+
+    def __init__(self) -> None:
+        self.fields: set[str] = set()
+        self.show_path = False
+        self.complaints: list[str] = []
+
+
+def read_config(data: bytes) -> Config:
+    r"""The configuration in a text; what can't be understood is left out and complained of.
+
+    >>> config = read_config(b"[Fields Display]\nRss\n[Mapping]\nShowPath # all of it\n")
+    >>> config.fields, config.show_path, config.complaints
+    ({'Rss'}, True, [])
+    """
+    config = Config()
+    section: bytes | None = None
+    for number, line in enumerate(data.split(b"\n"), 1):
+
+        def complain(what: str, number: int = number) -> None:
+            config.complaints.append(f"{what} - line {number}")
+
+        if len(line) > LINE_CUT:
+            complain("config line too long")
+            continue
+        entry = line.partition(b"\0")[0].lstrip(b" \t")
+        if not entry or entry.startswith(b"#"):
+            continue
+        if entry.startswith(b"["):
+            name, bracket, entry = entry[1:].partition(b"]")
+            if not bracket:
+                complain("syntax error found in the config")
+                continue
+            section = name
+            if section not in (FIELDS_SECTION, MAPPING_SECTION):
+                complain("unsupported section found in the config")
+            entry = entry.lstrip(b" \t")
+            if not entry or entry.startswith(b"#"):
+                continue
+            # What stands behind a section is wrong there, but taken.
+            complain("syntax error found in the config")
+        if section is None:
+            complain("syntax error found in the config")
+            continue
+        word, _, rest = entry.replace(b"\t", b" ").partition(b" ")
+        if section == FIELDS_SECTION:
+            config.fields.add(word.decode("latin-1"))
+        elif section != MAPPING_SECTION:
+            continue
+        elif word == b"ShowPath":
+            config.show_path = True
+        rest = rest.lstrip(b" ")
+        if rest and not rest.startswith(b"#"):
+            complain("syntax error found in the config")
+    return config

@@ -1,0 +1,94 @@
+"""What it costs to start: imports, and the command from its first instruction to its last."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from benchmarks.compare import Row, Skip, compare, timed
+from benchmarks.interpreters import environment, python, run, script
+from benchmarks.targets import Target, workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.compare import Effort
+
+__all__ = ["imports", "pmap", "start"]
+
+SMALL = 50
+"""Regions of a small process."""
+
+LARGE = 60_000
+"""And of a large one, from which on pmap's target holds."""
+
+MODULE = "python -m procmem pmap"
+SCRIPT = "procmem pmap"
+
+
+def imports(effort: Effort) -> Iterator[Row | Skip]:
+    """The import statement alone, in fresh interpreters."""
+    statements = ["import psutil", "import procmem", "from procmem import Process"]
+    found = compare("import", None, {s: import_time(s) for s in statements}, effort)
+    for statement in statements[1:]:
+        yield found.row(statement, "import psutil", 1.5)
+
+
+def import_time(statement: str) -> Callable[[], float]:
+    timing = (
+        f"import time; start = time.perf_counter()\n{statement}\nprint(time.perf_counter() - start)"
+    )
+    return lambda: float(run("-c", timing))
+
+
+def start(effort: Effort) -> Iterator[Row | Skip]:
+    """`procmem pmap` of a small process against a Python that does nothing."""
+    bare = "python -c pass"
+    with Target(SMALL) as target:
+        commands = {bare: [python(), "-c", "pass"]}
+        commands |= {name: [*words, str(target.pid)] for name, words in pmap_commands().items()}
+        if SCRIPT not in commands:
+            yield Skip("start", SCRIPT, "the command is not installed beside this Python")
+        if shutil.which("pmap"):
+            commands["pmap"] = ["pmap", str(target.pid)]
+        found = compare("start", SMALL, started(commands, effort), effort)
+    for name in list(commands)[1:]:
+        yield found.row(name, bare, None if name == "pmap" else 3.0)
+
+
+def pmap(effort: Effort) -> Iterator[Row | Skip]:
+    """`procmem pmap` of a very large process against pmap itself."""
+    if not shutil.which("pmap"):
+        yield Skip("pmap", "procmem pmap -X", "pmap is not installed (package procps)")
+        return
+    with Target(effort.largest) as target:
+        for option, goal in (("-X", 1.0), ("-x", None), ("", None)):
+            rest = [option, str(target.pid)] if option else [str(target.pid)]
+            commands = {f"pmap {option}".strip(): ["pmap", *rest]}
+            for name, words in pmap_commands().items():
+                commands[f"{name} {option}".strip()] = [*words, *rest]
+            found = compare("pmap", effort.largest, started(commands, effort), effort)
+            baseline, *ours = commands
+            for name in ours:
+                yield found.row(name, baseline, goal if effort.largest >= LARGE else None)
+
+
+def pmap_commands() -> dict[str, list[str]]:
+    found = {MODULE: [python(), "-m", "procmem", "pmap"]}
+    installed = script()
+    if installed is not None:
+        found[SCRIPT] = [python(), installed, "pmap"]
+    return found
+
+
+def started(commands: dict[str, list[str]], effort: Effort) -> dict[str, Callable[[], float]]:
+    def sample(words: list[str]) -> Callable[[], float]:
+        return timed(
+            lambda: subprocess.run(
+                words, check=True, stdout=subprocess.DEVNULL, env=environment(), cwd=workshop()
+            ),
+            effort,
+        )
+
+    return {name: sample(words) for name, words in commands.items()}

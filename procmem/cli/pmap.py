@@ -1,0 +1,388 @@
+"""procmem pmap: the options, the tables and the exit status of pmap(1).
+
+A small process is shown within three bare Python starts. So nothing here
+imports more than its way needs: errors (which bring psutil) where one came up.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from procmem import native
+from procmem.cli.options import Options, UsageError, strtoul
+from procmem.cli.terminal import is_utf8
+from procmem.procfs import ProcessFiles, parse_stat, parse_status
+from procmem.regions.live import read_scan
+from procmem.regions.text import table_from_scan
+from procmem.view.pmap import (
+    DEFAULT_CONFIG,
+    TOP,
+    Look,
+    device,
+    extended,
+    field_order,
+    fields,
+    first_line,
+    read_config,
+    short,
+)
+from procmem.view.procps import command_line, for_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+    from typing import Any
+
+    from procmem.procfs import Stat
+    from procmem.regions import RegionTable
+
+__all__ = ["main"]
+
+UNREADABLE = 1
+NOT_FOUND = 42
+
+USAGE = """\
+usage: procmem pmap [OPTION]... PID...
+
+The memory map of processes, as pmap of procps-ng 4.0.2 prints it. A PID is
+decimal, octal (0...), hexadecimal (0x...) or /proc/PID.
+
+  -x, --extended             resident and dirty memory of each mapping
+  -X                         a column for most counters of /proc/PID/smaps
+  -XX                        a column for everything there
+  -d, --device               offset and device of mapped files
+  -c, --read-rc              the columns that ~/.pmaprc names
+  -C, --read-rc-from=FILE    the columns that FILE names
+  -n, --create-rc            write a ~/.pmaprc to start from
+  -N, --create-rc-to=FILE    the same, to FILE
+  -p, --show-path            whole paths
+  -q, --quiet                no headings and no totals
+  -A, --range=LOW[,HIGH]     only what lies in this range (hexadecimal)
+  -h, --help                 this help
+  -V, --version              the version
+
+Exit status: 0; 1 a process could not be read, or usage; 42 a process was not
+found; 43 both.
+"""
+
+SHORT = "A:C:cdhN:npqrVXx"
+LONG = {
+    "extended": "x",
+    "device": "d",
+    "read-rc": "c",
+    "read-rc-from": "C",
+    "create-rc": "n",
+    "create-rc-to": "N",
+    "quiet": "q",
+    "show-path": "p",
+    "range": "A",
+    "help": "h",
+    "version": "V",
+}
+
+
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        mode: "x", "d", "X", "c" (rows of a configuration), "n" (write one), or
+            "" for the default table.
+        all_fields: -XX.
+        config: the file that -C or -N names; None: ~/.pmaprc.
+        chosen: the fields that the configuration names.
+        show_path, quiet, low, high: as in Look.
+        utf8: whether the locale is a UTF-8 one.
+    """
+
+    def __init__(self) -> None:
+        self.mode = ""
+        self.all_fields = False
+        self.config: str | None = None
+        self.chosen: set[str] | None = None
+        self.show_path = False
+        self.quiet = False
+        self.low, self.high = 0, TOP
+        self.utf8 = False
+
+
+def main(argv: list[str], root: str = "/proc") -> int:
+    """Runs the command.
+
+    Args:
+        argv: its arguments; see `procmem pmap --help`.
+        root: the /proc to read.
+
+    Returns:
+        The exit status: 0, or 1 (a process could not be read; usage) and 42 (a
+        process was not found), added up.
+    """
+    try:
+        return run(argv, root)
+    except UsageError as error:
+        message = f"procmem pmap: {error}\n\n" if str(error) else ""
+        sys.stderr.write(message + USAGE)
+    except Complaint as complaint:
+        warn(str(complaint))
+    return UNREADABLE
+
+
+def run(argv: list[str], root: str) -> int:
+    """Does what main() says.
+
+    Raises:
+        UsageError, Complaint
+    """
+    request = Request()
+    operands = understand(argv, request)
+    if operands is None:
+        return 0
+    if request.mode == "n":
+        return create_config(request, operands)
+    if not operands:
+        raise Complaint("argument missing")
+    if request.mode == "c":
+        load_config(request)
+    pids = process_ids(operands)
+    request.utf8 = is_utf8()
+    status = 0
+    for pid in pids:
+        status |= show(pid, root, request)
+    return status
+
+
+class Complaint(Exception):
+    """The command can't be run as asked; the message says why."""
+
+
+def warn(message: str) -> None:
+    """A line on standard error; a name in it can't forge another or steer the terminal."""
+    from procmem.view.names import printable
+
+    sys.stdout.flush()
+    sys.stderr.write(f"procmem pmap: {printable(message)}\n")
+
+
+# ---- the command line -----------------------------------------------------------
+
+
+def understand(argv: list[str], request: Request) -> list[str] | None:
+    """Fills the request. Returns the operands; None if help or version was all."""
+    if not argv:
+        raise UsageError
+    modes: set[str] = set()
+    options = Options(argv, SHORT, LONG)
+    for option, value in options:
+        if option == "h":
+            sys.stdout.write(USAGE)
+            return None
+        if option == "V":
+            from procmem import __version__
+
+            sys.stdout.write(f"procmem pmap {__version__}, as pmap of procps-ng 4.0.2\n")
+            return None
+        if option == "A":
+            request.low, request.high = address_range(value or "")
+        elif option == "p":
+            request.show_path = True
+        elif option == "q":
+            request.quiet = True
+        elif option == "r":
+            warn("option -r is ignored as SunOS compatibility")
+        else:
+            request.all_fields = option == "X" and "X" in modes
+            modes.add(option)
+            if value is not None:
+                request.config = value
+    if len(modes) > 1:
+        raise Complaint("options -c, -C, -d, -n, -N, -x, -X are mutually exclusive")
+    if modes:
+        request.mode = modes.pop().replace("C", "c").replace("N", "n")
+    if request.mode == "n" and (request.quiet or request.show_path):
+        raise Complaint("options -p, -q are mutually exclusive with -n, -N")
+    return options.operands
+
+
+def address_range(text: str) -> tuple[int, int]:
+    """The addresses of -A: "low,high", "low" (it alone), "low," or ",high"."""
+    low, comma, high = text.partition(",")
+    ends = [strtoul(part, 16) if part else None for part in (low, high)]
+    if any(end is not None and end[1] for end in ends):
+        raise Complaint(f"failed to parse argument: '{text}'")
+    first, last = (end and end[0] for end in ends)
+    if first is not None and not comma:
+        last = first
+    return first or 0, TOP if last is None else last
+
+
+def process_ids(operands: list[str]) -> list[int]:
+    """The PIDs of the command line.
+
+    `pmap /proc/*` is a habit: what has no number there is passed over.
+    """
+    pids = []
+    for operand in operands:
+        text = operand.removeprefix("/proc/")
+        if not ("0" <= text[:1] <= "9"):
+            if text is not operand and operand.startswith("/proc/"):
+                continue
+            raise UsageError(f"no process ID: '{operand}'")
+        pid, rest = strtoul(text, 0)
+        if rest or not 0 < pid < 1 << 31:
+            raise UsageError(f"no process ID: '{operand}'")
+        pids.append(pid)
+    if not pids:
+        raise Complaint("no process ID among the arguments")
+    return pids
+
+
+# ---- configurations ---------------------------------------------------------------
+
+
+def config_path(request: Request) -> str:
+    if request.config is not None:
+        return request.config
+    home = os.environ.get("HOME")
+    if home is None:
+        raise Complaint("HOME variable undefined")
+    return f"{home}/.pmaprc"
+
+
+def load_config(request: Request) -> None:
+    path = config_path(request)
+    try:
+        with open(path, "rb") as file:
+            config = read_config(file.read())
+    except (OSError, ValueError) as error:
+        what = "~/.pmaprc" if request.config is None else "the rc file"
+        raise Complaint(f"couldn't read {what}") from error
+    for complaint in config.complaints:
+        warn(complaint)
+    request.chosen = config.fields
+    request.show_path |= config.show_path
+
+
+def create_config(request: Request, operands: list[str]) -> int:
+    if operands:
+        raise Complaint("too many arguments")
+    path = config_path(request)
+    what = "the rc file" if request.config is not None else "~/.pmaprc"
+    try:
+        with open(path, "xb") as file:
+            file.write(DEFAULT_CONFIG)
+    except FileExistsError:
+        warn("the file already exists - delete or rename it first")
+        raise Complaint(f"couldn't create {what}") from None
+    except (OSError, ValueError) as error:
+        raise Complaint(f"couldn't create {what}") from error
+    made = "rc file" if request.config is not None else "~/.pmaprc file"
+    warn(f"{made} successfully created, feel free to edit the content")
+    return 0
+
+
+# ---- processes --------------------------------------------------------------------
+
+
+def errors() -> ModuleType:
+    """The exceptions; an except clause asks for them only when something was raised."""
+    from procmem import errors as module
+
+    return module
+
+
+def show(pid: int, root: str, request: Request) -> int:
+    """Prints the table of one process. Returns its part of the exit status."""
+    out = sys.stdout.buffer
+    terminal, utf8 = sys.stdout.isatty(), request.utf8
+    try:
+        files = ProcessFiles(pid, root)
+        stat = files.stat()
+        tgid = int(parse_status(files.read("status")).get("Tgid", pid))
+        command = command_line(files.read("cmdline"), stat.comm, stat.state, utf8=utf8)
+    except errors().NoSuchProcess:
+        return NOT_FOUND
+    except errors().ProcmemError as error:
+        warn(str(error))
+        return NOT_FOUND
+    if terminal:
+        command = for_terminal(command, utf8=utf8)
+    out.write(first_line(tgid, command))
+    look = Look(
+        show_path=request.show_path,
+        quiet=request.quiet,
+        low=request.low,
+        high=request.high,
+        terminal=terminal,
+        utf8=utf8,
+    )
+    try:
+        out.writelines(table(files, stat, request, look))
+    except errors().ProcmemError as error:
+        warn(str(error))
+        return UNREADABLE
+    return 0
+
+
+def table(files: ProcessFiles, stat: Stat, request: Request, look: Look) -> Iterator[bytes]:
+    """The lines under the first."""
+    wide = request.mode in ("X", "c")
+    regions = read(files, stat, native.SMAPS if wide or request.mode == "x" else native.MAPS)
+    if stat.is_zombie and regions:
+        # The leading thread has exited; its stat shows no stack any more.
+        stat = parse_stat(files.read(files.memory_name("stat")))
+    look.start_stack = stat.startstack
+    if any(text.startswith(b"/SYSV") for text in regions._block._strings):
+        look.shm_device = shm_device(files.root)
+    if wide:
+        return fields(
+            regions,
+            look,
+            order_of_fields(files) if regions else (),
+            everything=request.all_fields,
+            chosen=request.chosen,
+        )
+    return {"x": extended, "d": device, "": short}[request.mode](regions, look)
+
+
+def read(files: ProcessFiles, stat: Stat, mode: int) -> RegionTable[Any]:
+    """The regions; none for a kernel thread or a zombie, as pmap has it."""
+    if not (stat.is_kernel_thread or (stat.is_zombie and stat.num_threads == 1)):
+        try:
+            scan, _, consistent = read_scan(files, mode)
+        except (errors().KernelThread, errors().ZombieProcess):
+            pass
+        else:
+            if not consistent:
+                warn(f"process {files.pid} maps memory so fast that rows overlap or are missing")
+            return table_from_scan(scan, mode, consistent=consistent)
+    scan = native.Scan(mode, "<none>")
+    scan.finish()
+    return table_from_scan(scan, mode)
+
+
+def order_of_fields(files: ProcessFiles) -> list[tuple[str, bool]]:
+    """How the kernel orders and counts: the same for all processes, so any reading tells."""
+    try:
+        with files.memory("smaps") as file:
+            return field_order(file.head())
+    except errors().ProcmemError:
+        return []
+
+
+def shm_device(root: str) -> int | None:
+    """Minor number of the device of System V shared memory; None: can't be told.
+
+    The kernel keeps it in the same unnamed tmpfs as shared anonymous memory
+    (mm/shmem.c, shm_mnt), of which this process maps a page to look.
+    """
+    if root != "/proc":
+        return None
+    import mmap
+
+    with mmap.mmap(-1, mmap.PAGESIZE):
+        scan, _, _ = read_scan(ProcessFiles(os.getpid()), native.MAPS)
+    for region in table_from_scan(scan, native.MAPS):
+        if region.raw_pathname == b"/dev/zero (deleted)" and not region._dev_major:
+            return int(region._dev_minor)
+    return None

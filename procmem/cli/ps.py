@@ -1,0 +1,320 @@
+"""procmem ps: ps(1) for the columns that tell of memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from procmem.cli.options import strtoul
+from procmem.cli.terminal import is_utf8, screen_columns
+from procmem.procfs import ProcessFiles, parse_stat, parse_status, pids, system_file
+from procmem.view.ps import COLUMNS, FormatError, Row, parse_format, process_table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import ModuleType
+
+    from procmem.regions import Counters
+    from procmem.view.ps import Column
+
+__all__ = ["main"]
+
+DEFAULT_FORMAT = "pid,rss,vsz,comm"
+
+USAGE = f"""\
+usage: procmem ps [-o COLUMNS] -p PIDS
+
+Memory of processes, as ps of procps-ng 4.0.2 prints it.
+
+  -p, --pid PIDS            these processes; bare PIDs at the end do the same
+  -q, --quick-pid PIDS      the same in the order given
+  -e, -A                    all processes
+  -o, --format COLUMNS      what to print, "name", "name:width" or "name=heading"
+                            each ({DEFAULT_FORMAT})
+  --no-headers              no first line
+  -w                        132 columns wide; -ww: as wide as it gets
+  --help, --version
+
+Sizes are KiB. Columns:
+"""
+
+NO_HEADINGS = (
+    "no-header",
+    "no-headers",
+    "no-heading",
+    "no-headings",
+    "noheader",
+    "noheaders",
+    "noheading",
+    "noheadings",
+)
+
+
+class UsageError(Exception):
+    """The command line can't be understood; the message says why."""
+
+
+class Request:
+    """What the command line asks for."""
+
+    def __init__(self) -> None:
+        self.formats: list[str] = []
+        self.pids: list[int] = []
+        self.quick: list[int] | None = None
+        self.all = False
+        self.headings = True
+        self.wide = 0
+
+
+def main(argv: list[str], root: str = "/proc") -> int:
+    """Runs the command.
+
+    Args:
+        argv: its arguments; see `procmem ps --help`.
+        root: the /proc to read.
+
+    Returns:
+        The exit status: 0; 1 where no process was found, and for usage.
+    """
+    if argv in (["--help"], ["--version"], ["-V"]):
+        sys.stdout.write(usage() if argv == ["--help"] else version())
+        return 0
+    try:
+        request = understand(argv)
+        columns = columns_of(request, root)
+    except (UsageError, FormatError) as error:
+        from procmem.view.names import printable
+
+        sys.stderr.write(f"error: {printable(str(error))}\n\n{usage()}")
+        return 1
+    terminal = sys.stdout.isatty()
+    utf8 = is_utf8()
+    found = 0
+
+    def rows() -> Iterator[Row]:
+        nonlocal found
+        for row in read_rows(chosen(request, root), root, columns, utf8):
+            found += 1
+            yield row
+
+    screen = screen_columns()
+    if request.wide and screen is not None:
+        screen = max(screen, 132) if request.wide == 1 else None
+    sys.stdout.buffer.writelines(
+        process_table(
+            rows(),
+            columns,
+            headings=request.headings,
+            screen=screen,
+            terminal=terminal,
+            utf8=utf8,
+        )
+    )
+    return 0 if found else 1
+
+
+def usage() -> str:
+    """The help text."""
+    import textwrap
+
+    return (
+        USAGE
+        + textwrap.fill(", ".join(COLUMNS), 76, initial_indent="  ", subsequent_indent="  ")
+        + "\n"
+    )
+
+
+def version() -> str:
+    from procmem import __version__
+
+    return f"procmem ps {__version__}, as ps of procps-ng 4.0.2\n"
+
+
+# ---- the command line -----------------------------------------------------------
+
+
+def understand(argv: list[str]) -> Request:
+    """What the arguments ask for.
+
+    Raises:
+        UsageError
+    """
+    request = Request()
+    rest = iter(argv)
+    for argument in rest:
+        if argument in ("", "-", "--"):
+            raise UsageError("garbage option")
+        if argument.startswith("--"):
+            long_option(argument[2:], rest, request)
+        elif argument.startswith("-"):
+            short_options(argument[1:], rest, request)
+        elif argument[0] in "0123456789":
+            # Behind a bare PID nothing but PIDs may come.
+            for operand in (argument, *rest):
+                request.pids.append(process_id(operand))
+        else:
+            raise UsageError(f"BSD options such as '{argument}' are not offered")
+    if request.quick is not None and (request.pids or request.all):
+        raise UsageError("q/-q/--quick-pid cannot be combined with other selection options.")
+    if not (request.pids or request.quick or request.all):
+        raise UsageError("which processes? Name them with -p")
+    return request
+
+
+def short_options(letters: str, rest: Iterator[str], request: Request) -> None:
+    for place, letter in enumerate(letters, 1):
+        if letter in "opq":
+            value = letters[place:] or next(rest, "")
+            if letter == "o":
+                add_format(value, "-o", request)
+            else:
+                add_pids(value, f"-{letter}", request)
+            return
+        if letter in "eA":
+            request.all = True
+        elif letter == "w":
+            request.wide += 1
+        else:
+            raise UsageError(f"option -{letter} is not offered")
+
+
+def long_option(text: str, rest: Iterator[str], request: Request) -> None:
+    name, equals, value = text.partition("=")
+    if name in NO_HEADINGS:
+        if equals:
+            raise UsageError(f"option --{name} does not take an argument")
+        request.headings = False
+        return
+    if name not in ("pid", "quick-pid", "format"):
+        raise UsageError(f"option --{name} is not offered")
+    value = value if equals else next(rest, "")
+    if name == "format":
+        add_format(value, "--format", request)
+    else:
+        add_pids(value, f"--{name}", request)
+
+
+def add_format(text: str, option: str, request: Request) -> None:
+    if not text:
+        raise UsageError(f"format specification must follow {option}")
+    request.formats.append(text)
+
+
+def add_pids(text: str, option: str, request: Request) -> None:
+    if not text:
+        raise UsageError(f"list of process IDs must follow {option}")
+    parts = text.replace("\t", ",").replace(" ", ",").split(",")
+    if not all(parts):
+        raise UsageError("improper list")
+    found = [process_id(part) for part in parts]
+    if option in ("-p", "--pid"):
+        request.pids += found
+    elif request.quick is not None:
+        raise UsageError("q/-q/--quick-pid can only be used once.")
+    else:
+        request.quick = found
+
+
+def process_id(text: str) -> int:
+    number, rest = strtoul(text, 0)
+    if rest:
+        raise UsageError("process ID list syntax error")
+    if not 0 < number < 1 << 31:
+        raise UsageError("process ID out of range")
+    return number
+
+
+def columns_of(request: Request, root: str) -> list[Column]:
+    pid_max = (system_file("sys/kernel/pid_max", root) or b"").strip()
+    digits = len(pid_max) if pid_max.isdigit() else 5
+    formats = request.formats or [DEFAULT_FORMAT]
+    return [column for text in formats for column in parse_format(text, digits)]
+
+
+# ---- processes --------------------------------------------------------------------
+
+
+def errors() -> ModuleType:
+    """The exceptions; an except clause asks for them only when something was raised."""
+    from procmem import errors as module
+
+    return module
+
+
+def chosen(request: Request, root: str) -> Iterable[int]:
+    if request.all:
+        return pids(root)
+    return request.quick if request.quick is not None else sorted(set(request.pids))
+
+
+def read_rows(chosen: Iterable[int], root: str, columns: list[Column], utf8: bool) -> Iterator[Row]:
+    """What the columns need to know of each process; those that are gone are left out."""
+    needs = {column.needs for column in columns}
+    memory_total = total_memory(root) if "meminfo" in needs else 0
+    page_size = os.sysconf("SC_PAGESIZE")
+    for pid in chosen:
+        try:
+            files = ProcessFiles(pid, root)
+            stat = files.stat()
+            status = parse_status(files.read("status"))
+            if status.get("Tgid", str(pid)) != str(pid):
+                continue  # a thread is no process
+            memory = None
+            if stat.is_zombie and stat.num_threads > 1 and files.use_living_thread():
+                memory = (
+                    parse_stat(files.read(files.memory_name("stat"))),
+                    parse_status(files.read(files.memory_name("status"))),
+                )
+            yield Row(
+                pid,
+                stat,
+                status,
+                memory=memory,
+                cmdline=files.read("cmdline") if "cmdline" in needs else b"",
+                rollup=rollup(files) if "rollup" in needs else None,
+                user=user_name(status) if "user" in needs else "",
+                memory_total=memory_total,
+                page_size=page_size,
+                utf8=utf8,
+            )
+        except errors().NoSuchProcess:
+            continue
+        except errors().ProcessError as error:
+            from procmem.view.names import printable
+
+            sys.stderr.write(f"procmem ps: {printable(str(error))}\n")
+
+
+def total_memory(root: str) -> int:
+    for line in (system_file("meminfo", root) or b"").split(b"\n"):
+        if line.startswith(b"MemTotal:"):
+            return int(line.split()[1])
+    return 0
+
+
+def rollup(files: ProcessFiles) -> Counters | None:
+    """The sums of smaps; empty ones where there is no memory; None if they may not be read."""
+    from procmem.regions import Counters, parse_rollup
+
+    try:
+        with files.memory("smaps_rollup") as file:
+            data = file.read()
+    except (errors().KernelThread, errors().ZombieProcess):
+        data = b""
+    except (errors().AccessDenied, errors().Unsupported):
+        return None
+    if not data:
+        return Counters({"Pss": 0, "Private_Clean": 0, "Private_Dirty": 0})
+    return parse_rollup(data)
+
+
+def user_name(status: dict[str, str]) -> str:
+    """The name of the effective user, or the number of one that has no name."""
+    import pwd
+
+    uid = int(status.get("Uid", "0 0").split()[1])
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)

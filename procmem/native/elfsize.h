@@ -1,0 +1,24 @@
+/* Sizes of plain ELF files, for procmem.elf. No Python here. */
+#ifndef PROCMEM_ELFSIZE_H
+#define PROCMEM_ELFSIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PM_TEXT, PM_DATA, PM_BSS,             /* the Berkeley view */
+    PM_GNU_TEXT, PM_GNU_DATA, PM_GNU_BSS, /* the GNU view */
+    PM_DEVICE, PM_INODE_NUMBER, PM_FILE_SIZE, PM_MTIME_NS,
+    PM_SIZE_WORDS
+};
+
+/* Adds up the sections of a plain file: ELF64 of this machine's byte order, no
+ * core, every header as linkers and compilers write it. Returns 0; or 1 for
+ * any other file, to be looked at by the full rules, which are Python's. */
+int pm_elf_size(const char *path, uint64_t *out);
+
+/* The same over headers in memory: `head` is the ELF header, `table` the section
+ * headers, `size` that of the file. For pm_elf_size and the fuzzer. */
+int pm_elf_sum(const void *head, const void *table, uint64_t size, uint64_t *out);
+
+#endif

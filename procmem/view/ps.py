@@ -1,0 +1,403 @@
+"""The table of ps(1), for the columns that tell of memory and of who is who.
+
+Byte for byte as ps of procps-ng 4.0.2 prints it; docs/pmap.md names the
+differences. A view: rows of facts in, lines out.
+"""
+
+from __future__ import annotations
+
+from procmem.view.procps import PLAIN, command_line, escaped, for_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from procmem.procfs import Stat
+    from procmem.regions import Counters
+
+__all__ = ["COLUMNS", "Column", "FormatError", "Row", "parse_format", "process_table"]
+
+UNKNOWN = b"-"
+"""Stands for what may not be read: ps prints 0."""
+
+
+class Row:
+    """What is known of one process.
+
+    Args:
+        pid: its ID.
+        stat: of the process.
+        status: its status by field.
+        memory: stat and status where the address space is seen: those of another
+            thread if the leading one has exited.
+        cmdline: /proc/PID/cmdline, b"" if no column needs it.
+        rollup: smaps_rollup; None if it may not be read.
+        user: the user's name, or the number.
+        memory_total: the machine's memory in kB (MemTotal), 0 if unknown.
+        page_size: in bytes.
+        utf8: whether the locale is a UTF-8 one.
+    """
+
+    __slots__ = (
+        "cmdline",
+        "memory",
+        "memory_total",
+        "page_size",
+        "pid",
+        "rollup",
+        "stat",
+        "status",
+        "user",
+        "utf8",
+    )
+
+    def __init__(
+        self,
+        pid: int,
+        stat: Stat,
+        status: dict[str, str],
+        *,
+        memory: tuple[Stat, dict[str, str]] | None = None,
+        cmdline: bytes = b"",
+        rollup: Counters | None = None,
+        user: str = "",
+        memory_total: int = 0,
+        page_size: int = 4096,
+        utf8: bool = False,
+    ) -> None:
+        self.pid = pid
+        self.stat = stat
+        self.status = status
+        self.memory = memory or (stat, status)
+        self.cmdline = cmdline
+        self.rollup = rollup
+        self.user = user
+        self.memory_total = memory_total
+        self.page_size = page_size
+        self.utf8 = utf8
+
+    def kb(self, field: str) -> int:
+        """A size of status in kB. A kernel thread and a zombie have none: 0 is the truth."""
+        return int(self.memory[1].get(field, "0").split(" ")[0])
+
+    def number(self, field: str) -> int:
+        """The first number of a field of status."""
+        return int(self.status.get(field, "0").split()[0])
+
+    @property
+    def text_size(self) -> int:
+        """Size of the program's text in bytes."""
+        stat = self.memory[0]
+        return stat.endcode - stat.startcode
+
+
+class Column:
+    """A column of the table.
+
+    Attributes:
+        heading, width: as printed.
+        right: whether values stand at the right.
+        cut: what becomes of a text too long for the column: "" it is printed
+            whole, "short" it is cut, "plus" a plus sign ends what is left.
+        value: gives a row's text.
+        needs: what must be read for it beside stat and status: "cmdline",
+            "rollup", "user", "meminfo" or "".
+    """
+
+    __slots__ = ("cut", "heading", "needs", "right", "value", "width")
+
+    def __init__(
+        self,
+        heading: str,
+        width: int,
+        value: Callable[[Row], bytes | int],
+        *,
+        right: bool = True,
+        cut: str = "",
+        needs: str = "",
+    ) -> None:
+        self.heading = heading
+        self.width = width
+        self.value = value
+        self.right = right
+        self.cut = cut
+        self.needs = needs
+
+    def changed(self, heading: str, width: int) -> Column:
+        """The same column with another heading and width."""
+        return Column(
+            heading,
+            width,
+            self.value,
+            right=self.right,
+            cut=self.cut,
+            needs=self.needs,
+        )
+
+
+def share_of_memory(row: Row) -> bytes:
+    if not row.memory_total:
+        return UNKNOWN
+    per_mille = min(row.kb("VmRSS") * 1000 // row.memory_total, 999)
+    return b"%2d.%d" % divmod(per_mille, 10)
+
+
+def unique(row: Row) -> bytes | int:
+    if row.rollup is None:
+        return UNKNOWN
+    clean, dirty = row.rollup.private_clean, row.rollup.private_dirty
+    return UNKNOWN if clean is None or dirty is None else (clean + dirty) // 1024
+
+
+def proportional(row: Row) -> bytes | int:
+    pss = None if row.rollup is None else row.rollup.pss
+    return UNKNOWN if pss is None else pss // 1024
+
+
+def state(row: Row) -> bytes:
+    return row.status.get("State", row.stat.state)[:1].encode("ascii", "replace")
+
+
+def states(row: Row) -> bytes:
+    """The state with the marks that ps(1) lists under PROCESS STATE CODES."""
+    stat = row.stat
+    marks = (
+        (b"<", stat.nice < 0),
+        (b"N", stat.nice > 0),
+        (b"L", row.kb("VmLck") > 0),
+        (b"s", stat.session == row.pid),
+        (b"l", row.number("Threads") > 1),
+        (b"+", stat.pgrp == stat.tpgid),
+    )
+    return state(row) + b"".join(mark for mark, holds in marks if holds)
+
+
+def arguments(row: Row) -> bytes:
+    command = command_line(row.cmdline, row.stat.comm, row.stat.state, utf8=row.utf8)
+    return checked(command, utf8=row.utf8)
+
+
+def command_name(row: Row) -> bytes:
+    return checked(escaped(row.stat.comm, utf8=row.utf8), utf8=row.utf8)
+
+
+def checked(text: bytes, *, utf8: bool) -> bytes:
+    """The text with "?" for what is no character, which pmap lets pass."""
+    if not utf8 or not text.translate(None, PLAIN):
+        return text
+    characters = text.decode("utf-8", "surrogateescape")
+    return encoded("".join("?" if cell(c) < 0 else c for c in characters))
+
+
+PID_DIGITS = 5
+"""Of a PID, where the kernel's pid_max is 32768 as by default on small machines."""
+
+IDS = ("pid", "ppid", "tgid")
+"""Columns as wide as a PID can get."""
+
+COLUMNS = {
+    "pid": Column("PID", PID_DIGITS, lambda row: row.pid),
+    "ppid": Column("PPID", PID_DIGITS, lambda row: row.number("PPid")),
+    "tgid": Column("TGID", PID_DIGITS, lambda row: row.number("Tgid")),
+    "rss": Column("RSS", 5, lambda row: row.kb("VmRSS")),
+    "rssize": Column("RSS", 5, lambda row: row.kb("VmRSS")),
+    "rsz": Column("RSZ", 5, lambda row: row.kb("VmRSS")),
+    "vsz": Column("VSZ", 6, lambda row: row.kb("VmSize")),
+    "vsize": Column("VSZ", 6, lambda row: row.kb("VmSize")),
+    "uss": Column("USS", 5, unique, needs="rollup"),
+    "pss": Column("PSS", 5, proportional, needs="rollup"),
+    "size": Column("SIZE", 5, lambda row: row.kb("VmData") + row.kb("VmStk")),
+    "sz": Column("SZ", 5, lambda row: row.kb("VmSize") * 1024 // row.page_size),
+    "trs": Column("TRS", 4, lambda row: row.text_size // 1024),
+    "drs": Column("DRS", 5, lambda row: max(row.memory[0].vsize - row.text_size, 0) // 1024),
+    "pmem": Column("%MEM", 4, share_of_memory, needs="meminfo"),
+    "%mem": Column("%MEM", 4, share_of_memory, needs="meminfo"),
+    "min_flt": Column("MINFL", 6, lambda row: row.stat.minflt),
+    "minflt": Column("MINFLT", 6, lambda row: row.stat.minflt),
+    "maj_flt": Column("MAJFL", 6, lambda row: row.stat.majflt),
+    "majflt": Column("MAJFLT", 6, lambda row: row.stat.majflt),
+    "nlwp": Column("NLWP", 4, lambda row: row.number("Threads")),
+    "thcount": Column("THCNT", 5, lambda row: row.number("Threads")),
+    "stat": Column("STAT", 4, states, right=False),
+    "state": Column("S", 1, state, right=False),
+    "s": Column("S", 1, state, right=False),
+    "uid": Column("UID", 5, lambda row: int(row.status.get("Uid", "0 0").split()[1])),
+    "user": Column(
+        "USER",
+        8,
+        lambda row: encoded(row.user),
+        right=False,
+        cut="plus",
+        needs="user",
+    ),
+    "comm": Column("COMMAND", 15, command_name, right=False, cut="short"),
+    "ucomm": Column("COMMAND", 15, command_name, right=False, cut="short"),
+    "ucmd": Column("CMD", 15, command_name, right=False, cut="short"),
+    "args": Column("COMMAND", 27, arguments, right=False, cut="short", needs="cmdline"),
+    "command": Column("COMMAND", 27, arguments, right=False, cut="short", needs="cmdline"),
+    "cmd": Column("CMD", 27, arguments, right=False, cut="short", needs="cmdline"),
+}
+"""The columns by the names that ps gives them."""
+
+
+class FormatError(ValueError):
+    """A list of columns can't be understood; the message says why, in ps's words."""
+
+
+WIDEST = 131072
+
+
+def parse_format(text: str, pid_digits: int = PID_DIGITS) -> list[Column]:
+    """The columns that an argument of -o names.
+
+    Args:
+        text: names with commas or blanks between them, each with ":WIDTH" or
+            "=HEADING" if wished.
+        pid_digits: how wide a PID can get on this system.
+
+    Raises:
+        FormatError
+
+    >>> [(column.heading, column.width) for column in parse_format("pid,rss=MEMORY,comm:20")]
+    [('PID', 5), ('MEMORY', 6), ('COMMAND', 20)]
+    """
+    parts = text.replace("\t", ",").replace("\n", ",").replace(" ", ",").split(",")
+    if len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    if not all(parts):
+        raise FormatError("improper format list")
+    columns = []
+    for part in parts:
+        named, equals, heading = part.partition("=")
+        name, colon, digits = named.partition(":")
+        column = COLUMNS.get(name)
+        if column is None:
+            raise FormatError(f'unknown user-defined format specifier "{name}"')
+        heading = heading if equals else column.heading
+        if colon:
+            if not (digits.isascii() and digits.isdecimal()) or digits.startswith("0"):
+                raise FormatError("column widths must be unsigned decimal numbers")
+            width = min(int(digits[:7]), WIDEST)
+        else:
+            width = max(pid_digits if name in IDS else column.width, len(encoded(heading)))
+        columns.append(column.changed(heading, width))
+    return columns
+
+
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def process_table(
+    rows: Iterable[Row],
+    columns: Sequence[Column],
+    *,
+    headings: bool = True,
+    screen: int | None = None,
+    terminal: bool = False,
+    utf8: bool = False,
+) -> Iterator[bytes]:
+    """The table, line by line.
+
+    Args:
+        rows: one for each process.
+        columns: as parse_format() gives them.
+        headings: whether the first line may be printed; it is not if all are empty.
+        screen: columns of the screen, where the last column is cut; None: no cut.
+        terminal: whether the lines go to a terminal: no control byte is in them then.
+        utf8: whether the locale is a UTF-8 one.
+    """
+    if headings and any(column.heading for column in columns):
+        # ps counts bytes here, cells in the rows.
+        yield line(columns, [encoded(column.heading) for column in columns], None, utf8=False)
+    for row in rows:
+        texts = []
+        for column in columns:
+            value = column.value(row)
+            text = b"%d" % value if isinstance(value, int) else value
+            texts.append(for_terminal(text, utf8=utf8) if terminal else text)
+        yield line(columns, texts, screen, utf8=utf8, cuts=True)
+
+
+def line(
+    columns: Sequence[Column],
+    texts: Sequence[bytes],
+    screen: int | None,
+    *,
+    utf8: bool,
+    cuts: bool = False,
+) -> bytes:
+    """One line. A text too long for its column takes the room of blanks behind it."""
+    parts: list[bytes] = []
+    at = start = 0
+    for place, (column, whole) in enumerate(zip(columns, texts, strict=True)):
+        gap, text = 1 if place else 0, whole
+        if column.right:
+            gap = max(gap, start + max(column.width - cells(text, utf8), 0) - at)
+        else:
+            gap = max(gap, start - at)
+            if not (cuts and column.cut):
+                pass
+            elif place + 1 < len(columns):
+                text = fitted(column, text, column.width, utf8)
+            elif screen is not None and column.cut == "short":
+                text = fitted(column, text, room(screen, start) - (at + gap - start), utf8)
+        parts.append(b" " * gap + text)
+        at += gap + cells(text, utf8)
+        start += column.width + 1
+    return b"".join(parts) + b"\n"
+
+
+def room(screen: int, at: int) -> int:
+    """Cells to the end of the screen's line; of a later one where less than three are left."""
+    left = screen - at % screen
+    while left < 3:
+        left += screen
+    return left
+
+
+def fitted(column: Column, text: bytes, width: int, utf8: bool) -> bytes:
+    if column.cut == "plus" and cells(text, utf8) > width:
+        return cut(text, width - 1, utf8) + b"+"
+    return cut(text, width, utf8)
+
+
+def cells(text: bytes, utf8: bool) -> int:
+    """How many cells of a screen a text takes."""
+    if not utf8 or text.isascii():
+        return len(text)
+    return sum(map(cell, text.decode("utf-8", "surrogateescape")))
+
+
+def cell(character: str) -> int:
+    """How many cells a character takes, as wcwidth(3) of the GNU C library has it; -1: none."""
+    if " " <= character <= "~":
+        return 1
+    from unicodedata import category, east_asian_width
+
+    kind = category(character)
+    if kind in ("Cc", "Cn", "Cs", "Zl", "Zp"):
+        return -1
+    code = ord(character)
+    # What follows are the places where glibc departs from Unicode's tables.
+    if kind in ("Mn", "Me") or 0x1160 <= code <= 0x11FF:
+        return 0
+    if kind == "Cf":
+        return 1 if code == 0xAD or 0x600 <= code <= 0x8E2 or code in (0x110BD, 0x110CD) else 0
+    wide = east_asian_width(character) in ("W", "F")
+    return 2 if wide or 0x3248 <= code <= 0x324F or 0x4DC0 <= code <= 0x4DFF else 1
+
+
+def cut(text: bytes, width: int, utf8: bool) -> bytes:
+    """As much of a text as fits into so many cells."""
+    if not utf8 or text.isascii():
+        return text[: max(width, 0)]
+    kept = []
+    for character in text.decode("utf-8", "surrogateescape"):
+        taken = cell(character)
+        # A mark without a width is not added to a text that is full already.
+        if width <= 0 or taken > width:
+            break
+        width -= taken
+        kept.append(character)
+    return "".join(kept).encode("utf-8", "surrogateescape")

@@ -1,0 +1,149 @@
+"""Fixtures of all tests, and the check that the tests leave nothing behind on the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import targets
+from tests.targets import CannotBuild, Target, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DIRECTORY = "PROCMEM_TEST_TARGETS"
+WORKER = "PROCMEM_TEST_WORKER"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Workers of xdist inherit the controller's directory, so that each variant is compiled once.
+    if DIRECTORY not in os.environ:
+        made = targets.make_directory()
+        os.environ[DIRECTORY] = str(made)
+        config.add_cleanup(lambda: forget(made))
+    # Whoever is started by this process carries it in its environment; this process does not,
+    # since /proc/PID/environ shows what a process was started with.
+    os.environ[WORKER] = f"{os.getpid()}"
+
+
+def forget(directory: Path) -> None:
+    os.environ.pop(DIRECTORY, None)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def started_by_us() -> Iterator[str]:
+    """Processes that were started by this test process, or by one that it started."""
+    mark = f"{WORKER}={os.getpid()}".encode()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or entry == str(os.getpid()):
+            continue
+        with contextlib.suppress(OSError):
+            environ = Path("/proc", entry, "environ").read_bytes()
+            status = Path("/proc", entry, "status").read_text(errors="replace")
+            parent = f"\nPPid:\t{os.getpid()}\n" in status
+            if parent or mark in environ.split(b"\0"):
+                words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
+                yield f"process {entry} {words!r}"
+
+
+def segments() -> Iterator[str]:
+    """System V shared memory that was made by our targets."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[4]) in targets.started:
+                yield f"System V segment {fields[1]} of process {fields[4]}"
+
+
+def leftovers() -> list[str]:
+    mark = f"{machine.MARK}{os.getpid()}-"
+    found = [f"setting {what}" for what in machine.active]
+    found += started_by_us()
+    found += segments()
+    found += [f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if name.startswith(mark)]
+    for table in ("/proc/self/mounts", "/proc/swaps"):
+        found += [line for line in Path(table).read_text().splitlines() if mark in line]
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail at the end of the session if a process, file, mount or setting of ours is still there.
+
+    Under xdist each worker answers for what it started itself.
+    """
+    yield
+    found = leftovers()
+    # Orphans of a target that was killed end by themselves, but not before this line.
+    deadline = time.monotonic() + 10
+    while found and time.monotonic() < deadline:
+        os.sched_yield()
+        found = leftovers()
+    assert not found, f"left behind: {found}"
+
+
+@pytest.fixture(scope="session")
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+@pytest.fixture(scope="session")
+def target_binary() -> Path:
+    """The plain target, compiled."""
+    try:
+        return targets.build()
+    except CannotBuild as error:
+        if "no C compiler" in str(error):
+            pytest.skip("no C compiler to build the test targets with")
+        raise
+
+
+@pytest.fixture
+def target(target_binary: Path) -> Iterator[Target]:
+    """A fresh target process, ended with the test."""
+    with Target(target_binary) as started:
+        yield started
+
+
+@pytest.fixture
+def start(target_binary: Path) -> Iterator[Callable[..., Target]]:
+    """Start targets as ``Target(...)`` does; all are ended with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start_one(*args: object, **options: object) -> Target:
+            return stack.enter_context(Target(*args, **options))  # type: ignore[arg-type]
+
+        yield start_one
+
+
+@pytest.fixture(scope="session")
+def variant(target_binary: Path) -> Callable[[str], Path]:
+    """The path of a variant by its name in ``targets.VARIANTS``; skips where it can't be built."""
+
+    def built(name: str) -> Path:
+        try:
+            return targets.build(name)
+        except CannotBuild as error:
+            reason = str(error).partition("\n")[0]
+            pytest.skip(f"this toolchain can't build the {name} target: {reason}")
+
+    return built
+
+
+@pytest.fixture
+def shm_name() -> Callable[[str], bytes]:
+    """A name for /dev/shm that no other test run uses, made from a part that may be hostile."""
+    count = 0
+
+    def make(part: str = "") -> bytes:
+        nonlocal count
+        count += 1
+        return f"{machine.MARK}{os.getpid()}-{count}{part}".encode()
+
+    return make

@@ -1,0 +1,217 @@
+"""What the package shows of itself."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import procmem
+from procmem import errors
+
+ROOT = Path(procmem.__file__).parent
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# ---- __all__ ----
+
+FACE = (
+    # Names that users, course material and checks rely on.
+    "Process processes parse_maps parse_smaps format_maps Region MeasuredRegion ResidentRegion"
+    " RegionTable RegionKind Perms VmFlags Counters MemoryUsage Faults Thread Reconciliation"
+    " KiB MiB GiB ProcmemError ProcessError NoSuchProcess AccessDenied ZombieProcess KernelThread"
+    " ProcessChanged ParseError ElfError Unsupported SyscallError MemoryFault MissingExtra"
+).split()
+
+
+def test_the_face_is_there() -> None:
+    assert set(FACE) <= set(procmem.__all__)
+
+
+def test_all_can_be_imported_and_is_sorted() -> None:
+    assert procmem.__all__ == sorted(set(procmem.__all__))
+    namespace: dict[str, Any] = {}
+    exec("from procmem import *", namespace)
+    assert set(procmem.__all__) <= set(namespace)
+    assert set(procmem.__all__) <= set(dir(procmem))
+
+
+def test_what_is_imported_for_type_checkers_is_what_is_imported_on_demand() -> None:
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    declared = {
+        alias.asname or alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("procmem")
+        for alias in node.names
+    }
+    assert declared == procmem._HOME_OF
+    defined = {"KiB", "MiB", "GiB", "__version__"}
+    assert set(procmem.__all__) == set(declared) | defined
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        procmem.nothing_like_it  # noqa: B018
+    with pytest.raises(ImportError):
+        exec("from procmem import nothing_like_it")
+
+
+def test_sizes() -> None:
+    assert (procmem.KiB, procmem.MiB, procmem.GiB) == (1 << 10, 1 << 20, 1 << 30)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert procmem.__version__ == version("procmem-live")
+
+
+def test_every_module_lists_what_it_offers() -> None:
+    for info in pkgutil.walk_packages([str(ROOT)], "procmem."):
+        if info.name.rpartition(".")[2].startswith("_") or info.name.endswith("build"):
+            continue
+        module = importlib.import_module(info.name)
+        assert module.__doc__, info.name
+        for name in getattr(module, "__all__", ()):
+            assert hasattr(module, name), f"{info.name}.{name}"
+
+
+# ---- what an import costs ----
+
+HEAVY = "psutil typing dataclasses json re rich elftools hypothesis numpy pandas ctypes subprocess"
+
+
+def loaded_by(statement: str) -> set[str]:
+    # A bare interpreter: what the environment's .pth files import is nobody's fault here.
+    code = f"""
+import sys
+before = set(sys.modules)
+{statement}
+print(*(set(sys.modules) - before))
+"""
+    return set(python(code).split())
+
+
+def test_importing_procmem_imports_nothing_else() -> None:
+    loaded = loaded_by("import procmem")
+    assert loaded == {"procmem"}
+
+
+def test_parsing_does_without_psutil_and_the_like() -> None:
+    loaded = loaded_by(
+        "import procmem\nprocmem.parse_smaps(open('/proc/self/smaps', 'rb').read()).total('rss')"
+    )
+    assert not loaded & set(HEAVY.split()) - {"re", "typing"}
+    assert "psutil" not in loaded
+
+
+# ---- errors ----
+
+
+def test_the_tree_of_errors_is_as_drawn() -> None:
+    assert errors.__doc__ is not None
+    drawn: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for line in errors.__doc__.split("\n"):
+        match = re.match(r"([ │├└─]*)([A-Z]\w+)(.*)", line)
+        if not match or not line.startswith("    "):
+            continue
+        depth = len(match[1])
+        above = [(d, name) for d, name in above if d < depth]
+        if above:
+            drawn[match[2]] = above[-1][1]
+        above.append((depth, match[2]))
+        cls = getattr(errors, match[2])
+        for also in re.findall(r"also (?:psutil\.)?(\w+)", match[3]):
+            other = getattr(psutil, also, None) or getattr(builtins, also)
+            assert issubclass(cls, other), (cls, also)
+    assert drawn == {
+        name: "ProcmemError"
+        if issubclass(cls, errors.ProcmemError) and not issubclass(cls, errors.ProcessError)
+        else ("ProcmemError" if cls is errors.ProcessError else "ProcessError")
+        for name, cls in ((n, getattr(errors, n)) for n in errors.__all__)
+        if name != "ProcmemError"
+    }
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_every_error_is_a_procmem_error(name: str) -> None:
+    cls = getattr(errors, name)
+    assert issubclass(cls, errors.ProcmemError)
+    assert getattr(procmem, name) is cls
+
+
+def test_errors_that_are_psutils_too() -> None:
+    for name in ("NoSuchProcess", "AccessDenied", "ZombieProcess"):
+        assert issubclass(getattr(procmem, name), getattr(psutil, name))
+        assert issubclass(getattr(procmem, name), procmem.ProcessError)
+    assert not issubclass(procmem.ProcessChanged, psutil.Error)
+    error = procmem.SyscallError("mmap", 12)
+    assert isinstance(error, OSError)
+    assert (error.errno, error.syscall) == (12, "mmap")
+    assert error.strerror
+    assert str(error) == f"mmap: {error.strerror}"
+    assert issubclass(procmem.MissingExtra, ImportError)
+    assert issubclass(procmem.ParseError, ValueError)
+    assert issubclass(procmem.ElfError, ValueError)
+
+
+# ---- documentation ----
+
+
+def public() -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name in procmem.__all__:
+        value = getattr(procmem, name)
+        if not (inspect.isclass(value) or callable(value)):
+            continue
+        found.append((name, value))
+        if inspect.isclass(value):
+            found += [
+                (f"{name}.{member}", inspect.getattr_static(value, member))
+                for member in vars(value)
+                if not member.startswith("_")
+            ]
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name, _ in public()])
+def test_every_public_name_is_documented(name: str) -> None:
+    value = dict(public())[name]
+    if isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    owner = getattr(procmem, name.partition(".")[0])
+    if inspect.isclass(value) or inspect.isfunction(value) or isinstance(value, property):
+        text = inspect.getdoc(value) if not isinstance(value, property) else value.__doc__
+        assert text
+        assert text[0].isupper() or text[0] in '"`'
+        assert text.split("\n")[0].rstrip().endswith((".", ":", "?")), text
+    elif isinstance(owner, type) and issubclass(owner, tuple | procmem.Region):
+        assert owner.__doc__
+
+
+def test_every_public_function_says_what_it_raises() -> None:
+    for name in ("parse_maps", "parse_smaps", "parse_rollup", "processes", "Process"):
+        text = inspect.getdoc(getattr(procmem, name))
+        assert text is not None
+        assert "Raises:" in text or "errors are those of" in text, name
+
+
+def test_types_are_shipped() -> None:
+    assert (ROOT / "py.typed").exists()
+    assert list((ROOT / "native").glob("*.pyi"))

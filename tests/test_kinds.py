@@ -262,6 +262,30 @@ def test_an_arena_and_its_reserve() -> None:
     assert (used.name, reserve.name) == ("malloc arena", "malloc arena, reserved")
 
 
+@pytest.mark.parametrize(
+    "at, used, length, kinds",
+    [
+        # glibc aligns an arena to its length.
+        (0x7F0004001000, 132 * KiB, 64 * MiB, [K.ANON, K.ANON]),
+        (0x7F0004000000, 132 * KiB, 32 * MiB, [K.ANON, K.ANON]),
+        (0x7F0004000000, 132 * KiB, 60 * MiB, [K.ANON, K.ANON]),
+        # Behind a full one the next has merged with it.
+        (0x7F0004000000, 65 * MiB, 128 * MiB, [K.ARENA, K.ARENA]),
+        (0xF0000000, 132 * KiB, 1 * MiB, [K.ARENA, K.ARENA]),
+    ],
+)
+def test_what_is_an_arena_shows_in_its_place(
+    at: int, used: int, length: int, kinds: list[RegionKind]
+) -> None:
+    text = (
+        kernel_line(at, at + used, "rw-p", 0, (0, 0), 0, b"").text
+        + b"\n"
+        + kernel_line(at + used, at + length, "---p", 0, (0, 0), 0, b"").text
+        + b"\n"
+    )
+    assert [region.kind for region in parse_maps(text)] == kinds
+
+
 # ---- live: the parts of programs ----
 
 

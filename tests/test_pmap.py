@@ -421,19 +421,26 @@ class TestFaultsOfPmap:
     @pytest.mark.parametrize(
         "old, new",
         [
-            (b"", b""),  # a flag that it does not know: two question marks
+            # Two question marks are a flag that the kernel itself has no letters for.
+            (b"VmFlags: rd wr ?? \n", b"VmFlags: ?? rd \n"),
             (b"VmFlags: rd wr ?? \n", b"VmFlags: \n"),
             (b"VmFlags: rd wr ?? \n", b"Word: text\n"),
             (b"Pss:                   0 kB\n", b""),
         ],
     )
     def test_texts_that_end_it(self, both: Callable[..., Any], old: bytes, new: bytes) -> None:
-        theirs, ours = both(SMAPS.replace(old, new) if old else SMAPS, "-X", "7")
+        theirs, ours = both(SMAPS.replace(old, new), "-X", "7")
         assert theirs.status == 1
         assert theirs.out == b"7:   x\n"
         assert b"Unknown format" in theirs.err or b"inconsistent detail" in theirs.err
         assert ours.status == 0
         assert ours.out.count(b"\n") == 7
+
+    def test_flags_behind_an_unknown_one(self, both: Callable[..., Any]) -> None:
+        smaps = SMAPS.replace(b"?? \n", b"?? sd \n")
+        theirs, ours = both(smaps, "-XXq", "7")
+        assert theirs.out.endswith(b"rd wr \n")
+        assert ours.out.endswith(b"rd wr ?? sd \n")
 
     def test_numbers_of_another_region(self, both: Callable[..., Any]) -> None:
         theirs, ours = both(HEAD + b"Rss: 44 kB\n" + HEAD.replace(b"cat", b"dog"), "-Xq", "7")
@@ -897,6 +904,43 @@ def test_a_leader_that_exited_is_read_through_another_thread(mode: str, target: 
         assert (b"[ stack ]" in answer.out) == (mode != "-X")
         assert answer.out.count(b"\n") >= before.out.count(b"\n")
     assert stack
+
+
+def test_a_process_that_execs_all_the_while(target: Target) -> None:
+    """Whole, or an error: never a table that is cut short."""
+    last = ours(["pmap", "-q", str(target.pid)]).out.split(b"\n")[-2][31:]
+    if last == b"  [ stack ]":
+        pytest.skip("kernel feature missing: [vsyscall], by which a whole table is known")
+    target.start_execs(500)
+    whole = 0
+    for _ in range(60):
+        answer = ours(["pmap", "-q", str(target.pid)])
+        lines = answer.out.split(b"\n")
+        if answer.status:
+            # Even the first line may be of a process that is just replacing itself.
+            assert (answer.status, answer.err.count(b"\n")) == (1, 1), answer
+        else:
+            whole += 1
+            assert lines[-2].startswith(b"ffffffffff600000 "), answer
+            assert lines[1:-1] == sorted(lines[1:-1])
+    target.stop_execs()
+    assert whole or answer.err
+
+
+def test_a_process_that_maps_all_the_while(target: Target) -> None:
+    storm = target.storm()
+    for _ in range(40):
+        answer = ours(["pmap", "-d", "-q", str(target.pid)])
+        assert answer.status == 0
+        if answer.err:
+            assert b"overlap or are missing" in answer.err
+            continue
+        rows = [line.split()[:2] for line in answer.out.split(b"\n")[1:-1]]
+        ends = 0
+        for start, size in rows:
+            assert int(start, 16) >= ends
+            ends = int(start, 16) + int(size) * 1024
+    target.stop(storm)
 
 
 @needs_pmap

@@ -383,6 +383,43 @@ def test_threads_after_the_leader_has_exited(target: Target, process: Process) -
     assert threads[target.pid].stack is None
 
 
+def test_a_process_that_ends_among_its_threads_has_none(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = start()
+    target.threads(5)
+    process = Process(target.pid)
+    seen: list[int] = []
+
+    def look(_: object, tid: int) -> None:
+        seen.append(tid)
+        if len(seen) == 2:
+            target.kill()
+
+    monkeypatch.setattr("procmem.process.threads.stack_pointer", look)
+    with pytest.raises(NoSuchProcess):
+        process.threads()
+    assert len(seen) == 2
+
+
+def test_a_thread_that_ends_meanwhile_is_left_out(
+    target: Target, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.threads(5)
+    seen: list[int] = []
+
+    def look(_: object, tid: int) -> None:
+        seen.append(tid)
+        if len(seen) == 2:
+            target.join_threads()
+
+    monkeypatch.setattr("procmem.process.threads.stack_pointer", look)
+    left = [thread.tid for thread in process.threads()]
+    # Joined is not quite gone: who has ended may show for a moment yet.
+    assert target.pid in left
+    assert set(left) <= set(seen)
+
+
 # ---- residency is what smaps says ----
 
 

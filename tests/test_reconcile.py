@@ -14,7 +14,7 @@ import pytest
 import procmem
 from procmem import AccessDenied, MiB, Process, ProcessError, Reconciliation, doctor, processes
 from procmem.process import reconcile as module
-from tests.targets import PAGE, Advice, Target, machine, needs
+from tests.targets import PAGE, Advice, Mapping, Target, machine, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,6 +181,37 @@ def test_a_target_that_moves_all_the_time(target: Target) -> None:
     assert "moved" in moved[0].why
     target.stop(worker)
     assert not process.reconcile().moved
+
+
+def test_a_target_that_is_elsewhere_whenever_its_totals_are_read(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The same before and after each reading, but not in between, nor from one to the next.
+    maps, smaps = Process.maps, Process.smaps
+    place = target.map(1, at="slot").start
+    target.unmap(Mapping(place, PAGE))
+    pages = iter(range(3, 100))
+
+    def without(read: Callable[[Process], object], count: int) -> object:
+        mapping = target.map(count, at=place)
+        try:
+            return read(Process(target.pid))
+        finally:
+            target.unmap(mapping)
+
+    count = 0
+
+    def maps_then(_: Process) -> object:
+        nonlocal count
+        count = next(pages)
+        return without(maps, count)
+
+    monkeypatch.setattr(Process, "maps", maps_then)
+    monkeypatch.setattr(Process, "smaps", lambda _: without(smaps, count))
+    result = Process(target.pid).reconcile()
+    assert result.moved
+    assert_explained(result)
+    assert found(result, "Σ maps").cause == "moved"
 
 
 def test_a_target_in_a_storm(target: Target) -> None:

@@ -230,6 +230,9 @@ def test_counters_belong_to_the_regions_that_have_them() -> None:
         MeasuredRegion(0, 4096, Rss=4096, rss=4096)
     with pytest.raises(ValueError):
         MeasuredRegion(0, 4096, Rss=-1)
+    hostile: dict[str, Any] = {"X: 1\n00001000-00002000 rw-p 00000000 00:00 0 \nY": 1}
+    with pytest.raises(ValueError):
+        MeasuredRegion(0, 4096, **hostile)
 
 
 def test_a_measured_region_by_the_kernels_names_or_by_attribute() -> None:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from procmem.procfs import Stat
     from procmem.regions import RegionTable
 
 __all__ = ["main"]
@@ -93,7 +92,8 @@ class Request:
         config: the file that -C or -N names; None: ~/.pmaprc.
         chosen: the fields that the configuration names.
         show_path, quiet, low, high: as in Look.
-        utf8: whether the locale is a UTF-8 one.
+        terminal, utf8: whether the tables go to a terminal; whether the locale
+            is a UTF-8 one.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Request:
         self.show_path = False
         self.quiet = False
         self.low, self.high = 0, TOP
-        self.utf8 = False
+        self.terminal = self.utf8 = False
 
 
 def main(argv: list[str], root: str = "/proc") -> int:
@@ -145,7 +145,7 @@ def run(argv: list[str], root: str) -> int:
     if request.mode == "c":
         load_config(request)
     pids = process_ids(operands)
-    request.utf8 = is_utf8()
+    request.terminal, request.utf8 = sys.stdout.isatty(), is_utf8()
     status = 0
     for pid in pids:
         status |= show(pid, root, request)
@@ -291,70 +291,103 @@ def errors() -> ModuleType:
     return module
 
 
+class Subject:
+    """A process: what its first line and its table tell beside its regions.
+
+    Attributes:
+        tgid: its ID, also where a thread was asked for.
+        stat: of the process.
+        cmdline: its arguments.
+        start_stack: where its stack starts; 0 if unknown.
+    """
+
+    def __init__(self, files: ProcessFiles) -> None:
+        self.files = files
+        self.tgid = int(parse_status(files.read("status")).get("Tgid", files.pid))
+        self.update()
+
+    def update(self) -> None:
+        """Reads what an execve(2) changes."""
+        self.stat = stat = self.files.stat()
+        self.cmdline = self.files.read("cmdline")
+        living = self.files.memory_name("stat")
+        if living != "stat":
+            # The leading thread has exited; its own stat shows no stack any more.
+            stat = parse_stat(self.files.read(living))
+        self.start_stack = stat.startstack
+
+    def first_line(self, request: Request) -> bytes:
+        """The line above the table."""
+        command = command_line(self.cmdline, self.stat.comm, self.stat.state, utf8=request.utf8)
+        if request.terminal:
+            command = for_terminal(command, utf8=request.utf8)
+        return first_line(self.tgid, command)
+
+
 def show(pid: int, root: str, request: Request) -> int:
     """Prints the table of one process. Returns its part of the exit status."""
-    out = sys.stdout.buffer
-    terminal, utf8 = sys.stdout.isatty(), request.utf8
     try:
-        files = ProcessFiles(pid, root)
-        stat = files.stat()
-        tgid = int(parse_status(files.read("status")).get("Tgid", pid))
-        command = command_line(files.read("cmdline"), stat.comm, stat.state, utf8=utf8)
+        subject = Subject(ProcessFiles(pid, root))
     except errors().NoSuchProcess:
         return NOT_FOUND
     except errors().ProcmemError as error:
         warn(str(error))
         return NOT_FOUND
-    if terminal:
-        command = for_terminal(command, utf8=utf8)
-    out.write(first_line(tgid, command))
+    out = sys.stdout.buffer
+    try:
+        rows = table(subject, request)
+    except errors().ProcmemError as error:
+        out.write(subject.first_line(request))
+        warn(str(error))
+        return UNREADABLE
+    out.write(subject.first_line(request))
+    out.writelines(rows)
+    return 0
+
+
+def table(subject: Subject, request: Request) -> Iterator[bytes]:
+    """The lines under the first; they and the subject are of one address space."""
+    wide = request.mode in ("X", "c")
+    regions = read(subject, native.SMAPS if wide or request.mode == "x" else native.MAPS)
     look = Look(
         show_path=request.show_path,
         quiet=request.quiet,
         low=request.low,
         high=request.high,
-        terminal=terminal,
-        utf8=utf8,
+        start_stack=subject.start_stack,
+        terminal=request.terminal,
+        utf8=request.utf8,
     )
-    try:
-        out.writelines(table(files, stat, request, look))
-    except errors().ProcmemError as error:
-        warn(str(error))
-        return UNREADABLE
-    return 0
-
-
-def table(files: ProcessFiles, stat: Stat, request: Request, look: Look) -> Iterator[bytes]:
-    """The lines under the first."""
-    wide = request.mode in ("X", "c")
-    regions = read(files, stat, native.SMAPS if wide or request.mode == "x" else native.MAPS)
-    if stat.is_zombie and regions:
-        # The leading thread has exited; its stat shows no stack any more.
-        stat = parse_stat(files.read(files.memory_name("stat")))
-    look.start_stack = stat.startstack
     if any(text.startswith(b"/SYSV") for text in regions._block._strings):
-        look.shm_device = shm_device(files.root)
+        look.shm_device = shm_device(subject.files.root)
     if wide:
         return fields(
             regions,
             look,
-            order_of_fields(files) if regions else (),
+            order_of_fields(subject.files) if regions else (),
             everything=request.all_fields,
             chosen=request.chosen,
         )
     return {"x": extended, "d": device, "": short}[request.mode](regions, look)
 
 
-def read(files: ProcessFiles, stat: Stat, mode: int) -> RegionTable[Any]:
+def read(subject: Subject, mode: int) -> RegionTable[Any]:
     """The regions; none for a kernel thread or a zombie, as pmap has it."""
+
+    def update(_: native.Scan) -> bool:
+        # While the file that was read is open, so that both are of one program.
+        subject.update()
+        return True
+
+    stat = subject.stat
     if not (stat.is_kernel_thread or (stat.is_zombie and stat.num_threads == 1)):
         try:
-            scan, _, consistent = read_scan(files, mode)
+            scan, _, consistent = read_scan(subject.files, mode, update)
         except (errors().KernelThread, errors().ZombieProcess):
             pass
         else:
             if not consistent:
-                warn(f"process {files.pid} maps memory so fast that rows overlap or are missing")
+                warn(f"process {subject.tgid} maps memory so fast that rows overlap or are missing")
             return table_from_scan(scan, mode, consistent=consistent)
     scan = native.Scan(mode, "<none>")
     scan.finish()

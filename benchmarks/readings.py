@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from benchmarks.baselines import plain_maps, plain_smaps, raw_read, regex_smaps
-from benchmarks.compare import Row, Skip, compare, timed
+from benchmarks.compare import Row, Skip, children_time, compare, timed
 from benchmarks.targets import Target
 from procmem import MeasuredRegion, Process
 from procmem.regions.counters import ATTRIBUTES
@@ -73,12 +73,15 @@ def smaps_of(target: Target, effort: Effort) -> Iterator[Row]:
         PLAIN: lambda: plain_smaps(pid),
         PSUTIL: lambda: psutil.Process(pid).memory_maps(grouped=False),
     }
+    samples = sampled(others, effort)
     if shutil.which("pmap"):
-        others["pmap -X, start included"] = lambda: subprocess.run(
-            ["pmap", "-X", str(pid)], stdout=subprocess.DEVNULL, check=True
+        samples["pmap -X, start included"] = timed(
+            lambda: subprocess.run(["pmap", "-X", str(pid)], stdout=subprocess.DEVNULL, check=True),
+            effort,
+            children_time,
         )
-    found = compare("smaps", size, sampled(others, effort), effort)
-    for name in list(others)[1:]:
+    found = compare("smaps", size, samples, effort)
+    for name in list(samples)[1:]:
         yield found.row(name, RAW_SMAPS)
 
 

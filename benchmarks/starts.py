@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from benchmarks.compare import Row, Skip, compare, timed
+from benchmarks.compare import Row, Skip, children_time, compare, timed
 from benchmarks.interpreters import environment, python, run, script
 from benchmarks.targets import Target, workshop
 
@@ -36,9 +36,8 @@ def imports(effort: Effort) -> Iterator[Row | Skip]:
 
 
 def import_time(statement: str) -> Callable[[], float]:
-    timing = (
-        f"import time; start = time.perf_counter()\n{statement}\nprint(time.perf_counter() - start)"
-    )
+    clock = "time.process_time()"
+    timing = f"import time; start = {clock}\n{statement}\nprint({clock} - start)"
     return lambda: float(run("-c", timing))
 
 
@@ -89,6 +88,7 @@ def started(commands: dict[str, list[str]], effort: Effort) -> dict[str, Callabl
                 words, check=True, stdout=subprocess.DEVNULL, env=environment(), cwd=workshop()
             ),
             effort,
+            children_time,
         )
 
     return {name: sample(words) for name, words in commands.items()}

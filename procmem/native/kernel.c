@@ -76,29 +76,39 @@ int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, p
     return 0;
 }
 
-/* A read of /proc returns at most about a page of whole records. */
-#define READ_ROOM 16384
+/* A read of /proc returns at most about a page of whole records, but for a line
+ * that is longer. */
+#define READ_ROOM 65536
 
 int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit)
 {
-    char chunk[READ_ROOM];
-    uint64_t total = 0;
+    char *chunk = malloc(READ_ROOM);
+    int64_t total = 0;
+    int error;
 
-    while (total < limit) {
-        ssize_t got = read(fd, chunk, sizeof chunk);
+    if (!chunk)
+        return PM_NO_MEMORY;
+    while ((uint64_t)total < limit) {
+        ssize_t got = read(fd, chunk, READ_ROOM);
         int status;
 
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0)
-            return PM_CANT_READ;
-        if (!got)
+        if (got <= 0) {
+            if (got < 0)
+                total = PM_CANT_READ;
             break;
-        if ((status = pm_scan_feed(scan, chunk, (size_t)got)))
-            return status;
-        total += (uint64_t)got;
+        }
+        if ((status = pm_scan_feed(scan, chunk, (size_t)got))) {
+            total = status;
+            break;
+        }
+        total += got;
     }
-    return (int64_t)total;
+    error = errno;
+    free(chunk);
+    errno = error;
+    return total;
 }
 
 int pm_is_proc(int fd)

@@ -12,6 +12,8 @@ from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
 from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
+from benchmarks.sections import sections
+from benchmarks.sizes import sizes
 from benchmarks.starts import imports, pmap, start
 from benchmarks.targets import CantMeasure
 from benchmarks.totals import prices, totals
@@ -27,6 +29,8 @@ BENCHMARKS = {
     "pmap": pmap,
     "totals": totals,
     "prices": prices,
+    "sizes": sizes,
+    "sections": sections,
 }
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from procmem.elf.live import LiveObject, LiveSection
+    from procmem.elf.sizing import ObjectSize, SectionSize, size
     from procmem.errors import (
         AccessDenied,
         ElfError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from procmem.process import Faults, MemoryUsage, Process, Thread, processes
     from procmem.process.features import Feature, doctor
     from procmem.process.reconcile import Comparison, Reconciliation
+    from procmem.process.symbols import Symbol
     from procmem.regions import (
         Counters,
         Device,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     )
     from procmem.regions.kinds import Owner, RegionKind
 
+    from . import elf as elf
+
 __version__ = "0.1.0"
 
 KiB = 1024
@@ -55,9 +60,12 @@ GiB = 1024 * MiB
 _HOMES = {
     "procmem.errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
+    "procmem.elf.live": "LiveObject LiveSection",
+    "procmem.elf.sizing": "ObjectSize SectionSize size",
     "procmem.process": "Faults MemoryUsage Process Thread processes",
     "procmem.process.features": "Feature doctor",
     "procmem.process.reconcile": "Comparison Reconciliation",
+    "procmem.process.symbols": "Symbol",
     "procmem.regions": "Counters Device MeasuredRegion Perms Region RegionTable ResidentRegion "
     "VmFlags format_maps parse_maps parse_rollup parse_smaps",
     "procmem.regions.kinds": "Owner RegionKind",
@@ -75,12 +83,15 @@ __all__ = [
     "GiB",
     "KernelThread",
     "KiB",
+    "LiveObject",
+    "LiveSection",
     "MeasuredRegion",
     "MemoryFault",
     "MemoryUsage",
     "MiB",
     "MissingExtra",
     "NoSuchProcess",
+    "ObjectSize",
     "Owner",
     "ParseError",
     "Perms",
@@ -93,6 +104,8 @@ __all__ = [
     "RegionKind",
     "RegionTable",
     "ResidentRegion",
+    "SectionSize",
+    "Symbol",
     "SyscallError",
     "Thread",
     "Unsupported",
@@ -105,6 +118,7 @@ __all__ = [
     "parse_rollup",
     "parse_smaps",
     "processes",
+    "size",
 ]
 
 
@@ -115,6 +129,10 @@ def __getattr__(name: str) -> object:
         value = getattr(import_module(_HOME_OF[name]), name)
         globals()[name] = value
         return value
+    if name == "elf":  # procmem.elf.sizes() without an import of its own
+        from importlib import import_module
+
+        return import_module("procmem.elf")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -15,6 +15,8 @@ COMMANDS = {
     "maps": "the regions of a process: what each is, and what it costs",
     "pmap": "the same in the format of pmap(1)",
     "ps": "pid, rss, vsz and more in the format of ps(1)",
+    "size": "text, data and bss of ELF files in the format of size(1)",
+    "sections": "the ELF sections of a process: in memory, copied, in swap",
     "query": "what lies at an address",
     "reconcile": "every total against every other, each difference explained",
     "doctor": "what this machine lets procmem see, and what is missing",

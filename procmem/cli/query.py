@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from procmem.cli.arguments import address, for_each_process, name_stacks, parser
+from procmem.errors import ElfError
+from procmem.process.sections import tell_kinds_of
 from procmem.view.answers import address_answer
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -27,12 +29,19 @@ def main(argv: list[str]) -> int:
         nargs="+",
         help="hexadecimal, with or without 0x",
     )
+    made.add_argument(
+        "--debug-root",
+        default="/usr/lib/debug",
+        metavar="DIR",
+        help="where separate debug files are (default: %(default)s)",
+    )
     options = made.parse_args(argv)
     missing = False
 
     def show(process: Process) -> None:
         nonlocal missing
         table = process.smaps()
+        tell_kinds_of(process._files, table)
         name_stacks(process, table)
         answers = []
         for number in options.addresses:
@@ -42,16 +51,46 @@ def main(argv: list[str]) -> int:
                 sys.stderr.write(
                     f"procmem query: process {process.pid}: {nothing(table, number)}\n"
                 )
-            elif options.json:
+                continue
+            code = look_up(process, number, options.debug_root)
+            if options.json:
                 inside = {"address": number, "offset_in_region": number - region.start}
-                answers.append(inside | {"region": region.to_record()})
+                answers.append(inside | {"region": region.to_record()} | code)
             else:
-                sys.stdout.write(("\n" if answers else "") + address_answer(number, region, region))
+                text = address_answer(number, region, region, code)
+                sys.stdout.write(("\n" if answers else "") + text)
                 answers.append({})
         if options.json:
             sys.stdout.write(json_text(answers))
 
     return for_each_process("query", [options.pid], options.root, show) or int(missing)
+
+
+def look_up(process: Process, number: int, debug_root: str) -> dict[str, Any]:
+    """The ELF object, section, symbol and source line at an address, as far as they are told."""
+    if not process._files.is_live:
+        return {}
+    try:
+        place = process._place(number, debug_root)
+        if place is None:
+            return {}
+        symbol = place.symbol
+        found: dict[str, Any] = {
+            "object": place.path,
+            "section": place.section,
+            "offset_in_section": place.offset_in_section,
+            "symbol": None if symbol is None else symbol.name,
+            "offset_in_symbol": None if symbol is None else symbol.offset,
+            "source_line": None,
+        }
+    except (ElfError, OSError) as error:
+        sys.stderr.write(f"procmem query: {printable(str(error))}\n")
+        return {}
+    try:
+        found["source_line"] = place.source_line
+    except ElfError as error:
+        sys.stderr.write(f"procmem query: {printable(str(error))}\n")
+    return found
 
 
 def nothing(table: RegionTable[MeasuredRegion], number: int) -> str:

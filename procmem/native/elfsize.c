@@ -12,12 +12,30 @@
 #define HEAD 1024 /* the ELF header and most program headers, in one read */
 #define MOST_SECTIONS 512
 #define NS 1000000000
+#define SHT_RELR_TYPE 19 /* SHT_RELR: newer than some headers */
 
 #if __BYTE_ORDER == __LITTLE_ENDIAN
 #define OUR_ORDER ELFDATA2LSB
 #else
 #define OUR_ORDER ELFDATA2MSB
 #endif
+
+/* Sizes that the two classes differ in; headers of ELF32 are widened to ELF64. */
+struct widths {
+    size_t header, section, segment, symbol, rel, rela, word;
+};
+
+static const struct widths widths_of[] = {
+    [ELFCLASS32] = {sizeof(Elf32_Ehdr), sizeof(Elf32_Shdr), sizeof(Elf32_Phdr),
+                    sizeof(Elf32_Sym), sizeof(Elf32_Rel), sizeof(Elf32_Rela), 4},
+    [ELFCLASS64] = {sizeof(Elf64_Ehdr), sizeof(Elf64_Shdr), sizeof(Elf64_Phdr),
+                    sizeof(Elf64_Sym), sizeof(Elf64_Rel), sizeof(Elf64_Rela), 8},
+};
+
+static const struct widths *widths(const Elf64_Ehdr *head)
+{
+    return &widths_of[head->e_ident[EI_CLASS]];
+}
 
 static int is_within(uint64_t offset, uint64_t size, uint64_t limit)
 {
@@ -29,19 +47,18 @@ static int is_plain_type(uint32_t type)
     return type == SHT_PROGBITS || type == SHT_NOBITS || type == SHT_NOTE ||
            type == SHT_INIT_ARRAY || type == SHT_FINI_ARRAY || type == SHT_PREINIT_ARRAY ||
            type == SHT_HASH || type == SHT_GNU_HASH || type == SHT_DYNAMIC ||
-           type == SHT_GNU_verdef || type == SHT_GNU_verneed;
+           type >= SHT_LOOS; /* all but SHT_GNU_versym, which has its own rule */
 }
 
 static int is_plain_header(const Elf64_Ehdr *head, uint64_t size)
 {
-    return !memcmp(head->e_ident, ELFMAG, SELFMAG) && head->e_ident[EI_CLASS] == ELFCLASS64 &&
-           head->e_ident[EI_DATA] == OUR_ORDER && head->e_ident[EI_VERSION] == EV_CURRENT &&
-           head->e_type != ET_CORE && head->e_shoff >= sizeof *head &&
-           head->e_shentsize == sizeof(Elf64_Shdr) && head->e_shnum > 1 &&
+    return head->e_ident[EI_VERSION] == EV_CURRENT && head->e_type != ET_CORE &&
+           head->e_shoff >= widths(head)->header &&
+           head->e_shentsize == widths(head)->section && head->e_shnum > 1 &&
            head->e_shnum <= MOST_SECTIONS && head->e_shstrndx > 0 &&
            head->e_shstrndx < head->e_shnum && head->e_phnum != PN_XNUM &&
-           is_within(head->e_shoff, (uint64_t)head->e_shnum * sizeof(Elf64_Shdr), size) &&
-           is_within(head->e_phoff, (uint64_t)head->e_phnum * sizeof(Elf64_Phdr), size);
+           is_within(head->e_shoff, (uint64_t)head->e_shnum * widths(head)->section, size) &&
+           is_within(head->e_phoff, (uint64_t)head->e_phnum * widths(head)->segment, size);
 }
 
 /* Whether relocations are kept apart by GNU, so that they count nowhere: they
@@ -49,7 +66,7 @@ static int is_plain_header(const Elf64_Ehdr *head, uint64_t size)
 static int is_plain_relocation(const Elf64_Ehdr *head, const Elf64_Shdr *all,
                                const Elf64_Shdr *one)
 {
-    size_t entry = one->sh_type == SHT_REL ? sizeof(Elf64_Rel) : sizeof(Elf64_Rela);
+    size_t entry = one->sh_type == SHT_REL ? widths(head)->rel : widths(head)->rela;
 
     if (one->sh_entsize != entry || one->sh_info >= head->e_shnum)
         return 0;
@@ -74,14 +91,16 @@ static int is_plain(const Elf64_Ehdr *head, const Elf64_Shdr *all, uint32_t inde
     switch (one->sh_type) {
     case SHT_SYMTAB:
     case SHT_DYNSYM:
-        return one->sh_entsize == sizeof(Elf64_Sym) &&
-               one->sh_info <= one->sh_size / sizeof(Elf64_Sym) &&
+        return one->sh_entsize == widths(head)->symbol &&
+               one->sh_info <= one->sh_size / widths(head)->symbol &&
                (one->sh_type == SHT_DYNSYM || !(one->sh_flags & SHF_ALLOC));
     case SHT_STRTAB:
         return one->sh_link == 0 && (index != head->e_shstrndx || !(one->sh_flags & SHF_ALLOC));
     case SHT_REL:
     case SHT_RELA:
         return is_plain_relocation(head, all, one);
+    case SHT_RELR_TYPE:
+        return one->sh_entsize == widths(head)->word;
     case SHT_GNU_versym:
         return one->sh_entsize == 2;
     default:
@@ -89,14 +108,11 @@ static int is_plain(const Elf64_Ehdr *head, const Elf64_Shdr *all, uint32_t inde
     }
 }
 
-int pm_elf_sum(const void *headers, const void *table, uint64_t size, uint64_t *out)
+static int sum(const Elf64_Ehdr *head, const Elf64_Shdr *all, uint64_t size, uint64_t *out)
 {
-    const Elf64_Ehdr *head = headers;
-    const Elf64_Shdr *all = table;
     uint32_t index, symbols = 0, dynamic = 0, symbols_at = 0;
 
-    memset(out, 0, PM_SIZE_WORDS * sizeof *out);
-    if (!is_plain_header(head, size) || all[head->e_shstrndx].sh_type != SHT_STRTAB ||
+    if (all[head->e_shstrndx].sh_type != SHT_STRTAB ||
         !all[head->e_shstrndx].sh_size)
         return 1;
     for (index = 1; index < head->e_shnum; index++) {
@@ -120,46 +136,104 @@ int pm_elf_sum(const void *headers, const void *table, uint64_t size, uint64_t *
            all[all[symbols_at].sh_link].sh_flags & SHF_ALLOC;
 }
 
-static int read_all(int fd, void *to, size_t size, uint64_t at)
+/* The ELF header, of either class; 0 if it is none of this machine's byte order. */
+static int take_header(const unsigned char *bytes, size_t got, Elf64_Ehdr *to)
 {
-    return pread(fd, to, size, (off_t)at) == (ssize_t)size;
+    Elf32_Ehdr narrow;
+
+    if (got < sizeof *to || memcmp(bytes, ELFMAG, SELFMAG) || bytes[EI_DATA] != OUR_ORDER)
+        return 0;
+    memcpy(to, bytes, sizeof *to);
+    if (bytes[EI_CLASS] == ELFCLASS64)
+        return 1;
+    memcpy(&narrow, bytes, sizeof narrow);
+    to->e_phoff = narrow.e_phoff;
+    to->e_shoff = narrow.e_shoff;
+    to->e_phnum = narrow.e_phnum;
+    to->e_shentsize = narrow.e_shentsize;
+    to->e_shnum = narrow.e_shnum;
+    to->e_shstrndx = narrow.e_shstrndx;
+    return bytes[EI_CLASS] == ELFCLASS32;
+}
+
+/* Makes ELF64 headers of ELF32 ones in place, from the last: none is
+ * overwritten before it is read. */
+static void widen(Elf64_Shdr *table, size_t count)
+{
+    while (count--) {
+        Elf32_Shdr one;
+        Elf64_Shdr wide;
+
+        memcpy(&one, (const char *)table + count * sizeof one, sizeof one);
+        wide.sh_name = one.sh_name;
+        wide.sh_type = one.sh_type;
+        wide.sh_flags = one.sh_flags;
+        wide.sh_addr = one.sh_addr;
+        wide.sh_offset = one.sh_offset;
+        wide.sh_size = one.sh_size;
+        wide.sh_link = one.sh_link;
+        wide.sh_info = one.sh_info;
+        wide.sh_addralign = one.sh_addralign;
+        wide.sh_entsize = one.sh_entsize;
+        table[count] = wide;
+    }
 }
 
 /* Whether no program header makes GNU warn. */
-static int are_plain_segments(const unsigned char *head, size_t got, const Elf64_Ehdr *header)
+static int are_plain_segments(const unsigned char *bytes, size_t got, const Elf64_Ehdr *head)
 {
-    size_t i;
+    size_t width = widths(head)->segment, i;
 
-    if (!is_within(header->e_phoff, (uint64_t)header->e_phnum * sizeof(Elf64_Phdr), got))
-        return header->e_phnum == 0;
-    for (i = 0; i < header->e_phnum; i++) {
-        Elf64_Phdr one;
+    if (!is_within(head->e_phoff, head->e_phnum * width, got))
+        return head->e_phnum == 0;
+    for (i = 0; i < head->e_phnum; i++) {
+        const unsigned char *at = bytes + head->e_phoff + i * width;
+        uint64_t align;
+        Elf32_Phdr narrow;
+        Elf64_Phdr wide;
 
-        memcpy(&one, head + header->e_phoff + i * sizeof one, sizeof one);
-        if (one.p_align & (one.p_align - 1))
+        if (width == sizeof narrow) {
+            memcpy(&narrow, at, sizeof narrow);
+            align = narrow.p_align;
+        } else {
+            memcpy(&wide, at, sizeof wide);
+            align = wide.p_align;
+        }
+        if (align & (align - 1))
             return 0;
     }
     return 1;
 }
 
-static int size_of(int fd, uint64_t size, uint64_t *out)
+static int read_all(pm_reader *read, void *file, void *to, size_t size, uint64_t at)
 {
-    union {
-        Elf64_Ehdr header;
-        unsigned char bytes[HEAD];
-    } head;
+    return read(file, to, size, at) == (int64_t)size;
+}
+
+int pm_elf_sum(pm_reader *read, void *file, uint64_t size, uint64_t *out)
+{
+    unsigned char bytes[HEAD];
+    Elf64_Ehdr head;
     Elf64_Shdr table[MOST_SECTIONS];
     const Elf64_Shdr *names;
-    ssize_t got = pread(fd, head.bytes, sizeof head.bytes, 0);
+    int64_t got = read(file, bytes, sizeof bytes, 0);
     char last;
 
-    if (got < (ssize_t)sizeof head.header || !is_plain_header(&head.header, size) ||
-        !are_plain_segments(head.bytes, (size_t)got, &head.header) ||
-        !read_all(fd, table, head.header.e_shnum * sizeof *table, head.header.e_shoff) ||
-        pm_elf_sum(&head.header, table, size, out))
+    memset(out, 0, PM_SIZE_WORDS * sizeof *out);
+    if (got < 0 || !take_header(bytes, (size_t)got, &head) || !is_plain_header(&head, size) ||
+        !are_plain_segments(bytes, (size_t)got, &head) ||
+        !read_all(read, file, table, head.e_shnum * widths(&head)->section, head.e_shoff))
         return 1;
-    names = &table[head.header.e_shstrndx];
-    return !read_all(fd, &last, 1, names->sh_offset + names->sh_size - 1) || last != 0;
+    if (widths(&head)->section != sizeof *table)
+        widen(table, head.e_shnum);
+    names = &table[head.e_shstrndx];
+    return sum(&head, table, size, out) ||
+           !read_all(read, file, &last, 1, names->sh_offset + names->sh_size - 1) || last != 0;
+}
+
+static int64_t read_file(void *file, void *to, size_t size, uint64_t at)
+{
+    return pread(*(const int *)file, to, size, (off_t)at);
 }
 
 int pm_elf_size(const char *path, uint64_t *out)
@@ -174,7 +248,7 @@ int pm_elf_size(const char *path, uint64_t *out)
     if (fd < 0)
         return 1;
     status = fstat(fd, &found) || !S_ISREG(found.st_mode) || found.st_size < 0 ||
-             size_of(fd, (uint64_t)found.st_size, out);
+             pm_elf_sum(read_file, &fd, (uint64_t)found.st_size, out);
     close(fd);
     out[PM_DEVICE] = found.st_dev;
     out[PM_INODE_NUMBER] = found.st_ino;

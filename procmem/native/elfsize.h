@@ -12,13 +12,14 @@ enum {
     PM_SIZE_WORDS
 };
 
-/* Adds up the sections of a plain file: ELF64 of this machine's byte order, no
+/* Adds up the sections of a plain file: of this machine's byte order, no
  * core, every header as linkers and compilers write it. Returns 0; or 1 for
  * any other file, to be looked at by the full rules, which are Python's. */
 int pm_elf_size(const char *path, uint64_t *out);
 
-/* The same over headers in memory: `head` is the ELF header, `table` the section
- * headers, `size` that of the file. For pm_elf_size and the fuzzer. */
-int pm_elf_sum(const void *head, const void *table, uint64_t size, uint64_t *out);
+/* The same over anything that can be read: what `read` returns is how many
+ * bytes it wrote to `to`, or -1. For pm_elf_size and the fuzzer. */
+typedef int64_t pm_reader(void *file, void *to, size_t size, uint64_t at);
+int pm_elf_sum(pm_reader *read, void *file, uint64_t size, uint64_t *out);
 
 #endif

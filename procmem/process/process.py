@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import psutil
     from typing_extensions import Self
 
+    from procmem.elf.live import LiveObject, LiveSection
     from procmem.process.reconcile import Reconciliation
+    from procmem.process.symbols import Place, Symbol, SymbolFinder
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
 
 __all__ = ["Process", "processes"]
@@ -54,7 +56,7 @@ class Process:
     True
     """
 
-    __slots__ = ("_files", "_queries")
+    __slots__ = ("_files", "_queries", "_symbols")
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class Process:
 
             raise NoSuchProcess(self._files.pid, "it has ended, and its PID may be another's")
         self._queries: Queries | None = None
+        self._symbols: SymbolFinder | None = None
 
     @property
     def pid(self) -> int:
@@ -120,6 +123,7 @@ class Process:
     def close(self) -> None:
         """Lets go of open files. They are opened again if it is used again."""
         self._queries = None
+        self._symbols = None
         self._files.close()
 
     # ---- regions ----------------------------------------------------------
@@ -261,6 +265,60 @@ class Process:
         from procmem.process.reconcile import reconcile
 
         return reconcile(self._files)
+
+    # ---- ELF files --------------------------------------------------------
+
+    def sections(self) -> list[LiveSection]:
+        """The sections of its executable and of every library, in place, by address.
+
+        Resident, privately copied and swapped bytes come from the page table. A page may
+        hold more than one section: each counts its own bytes on it. The regions' kinds are
+        told by the headers (kind_evidence "elf"). Headers are kept by the file's device,
+        inode, size and mtime, so that a second call opens nothing.
+
+        Files that are deleted or replaced are reached as root alone (map_files); else they
+        have no sections here, never another file's: objects() tells of them.
+
+        Source: elf(5); Documentation/admin-guide/mm/pagemap.rst.
+        """
+        return [section for live in self.objects() for section in live.sections]
+
+    def objects(self) -> list[LiveObject]:
+        """Its ELF files: the executable, libraries, the loader and the vdso, by address.
+
+        One that was loaded twice is there twice. See LiveObject for what is told of each.
+        """
+        from procmem.process.sections import objects_of
+
+        return objects_of(self._files)[1]
+
+    def symbol_at(self, address: int, *, debug_root: str = "/usr/lib/debug") -> Symbol | None:
+        """The function or variable at an address, or None.
+
+        From .symtab and .dynsym of the file that is mapped there, and from its separate debug
+        file if there is one here: by build-id, or by .gnu_debuglink with a right checksum.
+        Nothing is downloaded. An object's symbols are loaded once; source lines, from DWARF,
+        are read when `source_line` is asked for.
+
+        Args:
+            address: any integer.
+            debug_root: where separate debug files are.
+
+        Raises:
+            ElfError: the file is damaged.
+
+        Source: elf(5); gdb's manual, "Debugging Information in Separate Files".
+        """
+        place = self._place(address, debug_root)
+        return None if place is None else place.symbol
+
+    def _place(self, address: int, debug_root: str) -> Place | None:
+        finder = self._symbols
+        if finder is None:
+            from procmem.process.symbols import SymbolFinder
+
+            finder = self._symbols = SymbolFinder(self._files)
+        return finder.place(address, debug_root)
 
     # ---- threads ----------------------------------------------------------
 

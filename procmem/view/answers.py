@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from procmem.view.columns import columns, kib, pairs
 from procmem.view.maps import region_name
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from procmem.process.features import Feature
     from procmem.process.reconcile import Reconciliation
@@ -22,13 +22,26 @@ EVIDENCE = {
     "perms": "its permissions and its file",
     "flags": "its VmFlags",
     "position": "its place among its neighbours: a guess",
+    "elf": "the ELF headers of its file",
     "stack pointer": "a thread's stack pointer",
     "none": "nothing",
 }
 
 
-def address_answer(address: int, region: Region, measured: MeasuredRegion | None) -> str:
-    """What lies at an address, line by line."""
+def address_answer(
+    address: int,
+    region: Region,
+    measured: MeasuredRegion | None,
+    code: Mapping[str, Any] | None = None,
+) -> str:
+    """What lies at an address, line by line.
+
+    Args:
+        address: it.
+        region: that covers it.
+        measured: the same with counters, if they were read.
+        code: the object, section, symbol and source line, as far as they are told.
+    """
     owner = f" of the {region.owner}" if region.owner else ""
     inside = address - region.start
     rows = [
@@ -46,6 +59,7 @@ def address_answer(address: int, region: Region, measured: MeasuredRegion | None
             ("offset in file", f"{region.offset + inside:#x}"),
             ("device, inode", f"{region.dev}, {region.inode}"),
         ]
+    rows += code_rows(code or {})
     if measured is not None:
         rows += [
             (label, f"{kib(value)} KiB")
@@ -64,6 +78,24 @@ def address_answer(address: int, region: Region, measured: MeasuredRegion | None
             )
             rows.append(("flags", "; ".join(map(printable, meanings))))
     return pairs(rows)
+
+
+def code_rows(code: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What an ELF file says of an address."""
+
+    def within(name: str, offset: int | None) -> str:
+        return printable(name) + (f"+{offset:#x}" if offset else "")
+
+    rows = []
+    if code.get("object"):
+        rows.append(("object", printable(code["object"])))
+    if code.get("section"):
+        rows.append(("section", within(code["section"], code["offset_in_section"])))
+    if code.get("symbol"):
+        rows.append(("symbol", within(code["symbol"], code["offset_in_symbol"])))
+    if code.get("source_line"):
+        rows.append(("source line", printable(code["source_line"])))
+    return rows
 
 
 def reconciliation_table(result: Reconciliation) -> str:

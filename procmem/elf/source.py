@@ -1,0 +1,135 @@
+"""The bytes of a file, or of a part of it, read where they are asked for.
+
+Nothing is mapped: a file that is cut short while it is mapped ends the process
+with SIGBUS; a read just ends early.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import NoReturn
+
+__all__ = ["Source", "fail", "open_source"]
+
+HEAD = 4096
+"""Bytes that the first read takes along: small files, and what stands near the start."""
+
+
+class Source:
+    """An open regular file, or a window of one such as a member of an archive.
+
+    Args:
+        fd: its descriptor.
+        start: where the window begins in the file.
+        size: bytes of the window.
+        path: named in errors.
+
+    Attributes:
+        path, start, size: as given.
+        identity: what tells that the file is still the same: device, inode, size, mtime in ns.
+    """
+
+    __slots__ = ("_fd", "_head", "_owner", "identity", "path", "size", "start")
+
+    def __init__(
+        self,
+        fd: int,
+        start: int,
+        size: int,
+        path: str | bytes | os.PathLike[str],
+        identity: tuple[int, ...] = (),
+    ) -> None:
+        self._fd = fd
+        self._owner = False
+        self._head = b""
+        self.start = start
+        self.size = size
+        self.path = path
+        self.identity = identity
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the window; fewer where it, or the file, ends.
+
+        Raises:
+            OSError
+        """
+        if not 0 <= offset < self.size or size <= 0:
+            return b""
+        end = min(offset + size, self.size)
+        if end <= HEAD:
+            if not self._head:
+                self._head = os.pread(self._fd, min(HEAD, self.size), self.start)
+            return self._head[offset:end]
+        parts = []
+        while offset < end:
+            part = os.pread(self._fd, end - offset, self.start + offset)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def window(self, start: int, size: int) -> Source:
+        """A part of this window, which lives as long as it."""
+        start = min(start, self.size)
+        size = max(0, min(size, self.size - start))
+        return Source(self._fd, self.start + start, size, self.path, self.identity)
+
+    def close(self) -> None:
+        """Closes the file, if this object opened it."""
+        if self._owner:
+            self._owner = False
+            os.close(self._fd)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def open_source(path: str | bytes | os.PathLike[str]) -> Source:
+    """Opens a regular file; anything else is refused, and never waited for.
+
+    Raises:
+        OSError: there is no such file, or it may not be read.
+        ElfError: it is a directory, a device, a FIFO or a socket.
+    """
+    # Opening a device may already do something: it is asked first what it is.
+    check_kind(path, os.stat(path).st_mode)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        found = os.fstat(fd)
+        check_kind(path, found.st_mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    source = Source(fd, 0, found.st_size, path, identity)
+    source._owner = True
+    return source
+
+
+def check_kind(path: str | bytes | os.PathLike[str], mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        fail(path, "is a directory" if stat.S_ISDIR(mode) else "is not an ordinary file")
+
+
+def fail(path: str | bytes | os.PathLike[str], reason: str) -> NoReturn:
+    """Raises ElfError, whose module is imported only now."""
+    from procmem.errors import ElfError
+
+    raise ElfError(os.fsdecode(path), reason)

@@ -1,0 +1,494 @@
+"""The ELF files of a process: found by its regions, laid over its page table."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from procmem import native
+from procmem.elf.headers import ElfFile
+from procmem.elf.image import MemorySource, image_of, kept_image, place, reason_of
+from procmem.elf.live import LiveObject, Rest, length, union, without
+from procmem.elf.notes import build_id
+from procmem.elf.source import Source
+from procmem.elf.spec import PF_W, PF_X
+from procmem.pages.states import PageStates, read_states
+from procmem.procfs.mapped import mapped_build_id, open_link, read_memory, stat_link
+from procmem.regions.kinds import Kind, Owner, RegionKind
+from procmem.regions.live import ATTEMPTS, read_table
+from procmem.regions.model import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from procmem.elf.image import Image
+    from procmem.elf.live import Row
+    from procmem.procfs import MemoryFile, ProcessFiles
+    from procmem.regions import Region, RegionTable
+
+__all__ = ["Mapped", "locate", "objects_of", "tell_kinds_of"]
+
+ROOT_ONLY = (
+    "the mapped file is not under its path any more; only root can open it (/proc/PID/map_files)"
+)
+
+
+class Mapped:
+    """A file that a process has mapped, and what could be learnt of it.
+
+    Attributes:
+        regions: all of this file, ascending.
+        image: None if the mapped file can't be opened, or is no ELF file.
+        link: a name in the process's directory that leads to the mapped file, or None.
+        identity: device, inode, size and mtime of that file.
+        build_id, file_build_id, state, reason: as in LiveObject; here as bytes, b"" for none.
+    """
+
+    __slots__ = (
+        "build_id",
+        "file_build_id",
+        "identity",
+        "image",
+        "link",
+        "reason",
+        "regions",
+        "state",
+    )
+
+    def __init__(self, regions: Sequence[Region]) -> None:
+        self.regions = regions
+        self.image: Image | None = None
+        self.link: bytes | None = None
+        self.identity: tuple[int, ...] | None = None
+        self.build_id: bytes | None = None
+        self.file_build_id: bytes | None = None
+        self.state = "unreadable"
+        self.reason = ""
+
+    @property
+    def path(self) -> bytes:
+        """Its path, as the process sees it."""
+        return os.fsencode(self.regions[0].pathname or "")
+
+
+# ---- finding and opening -----------------------------------------------------
+
+
+def candidates(table: RegionTable[Any]) -> list[list[Region]]:
+    """The regions of each file that may be a loaded ELF file.
+
+    Those with an executable region, and those in several private regions: a library of
+    data alone has no code.
+    """
+    groups: dict[tuple[Any, ...], list[Region]] = {}
+    for region in table:
+        raw = region.raw_pathname
+        if region.inode and raw and raw.startswith(b"/"):
+            groups.setdefault((region.dev, region.inode, raw), []).append(region)
+    return [
+        group
+        for group in groups.values()
+        if any(region.perms.private for region in group)
+        and (
+            any(region.perms.execute for region in group)
+            or len({str(region.perms) for region in group}) > 1
+        )
+    ]
+
+
+def look_at_files(
+    files: ProcessFiles, maps: MemoryFile, table: RegionTable[Any]
+) -> tuple[list[Mapped], dict[int, list[int]]]:
+    """The ELF files of a process, and the load biases of each by its place in the list."""
+    found: list[Mapped] = []
+    places: dict[int, list[int]] = {}
+    for regions in candidates(table):
+        mapped = look_at(files, maps, regions)
+        executable = any(region.perms.execute and region.perms.private for region in regions)
+        biases = [] if mapped.image is None else place(mapped.image, regions, PAGE_SIZE)
+        if not biases and not executable:
+            continue  # a file that is mapped as data
+        if mapped.image is not None and not biases:
+            mapped.image, mapped.state = None, "unreadable"
+            mapped.reason = "its regions are not where its program headers put them"
+        places[len(found)] = biases
+        found.append(mapped)
+    return found, places
+
+
+def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) -> Mapped:
+    """What a file is, by the mapped inode; never by another that lies under its path."""
+    mapped = Mapped(regions)
+    first = regions[0]
+    mapped.build_id = mapped_build_id(maps, first.start)
+    if mapped.build_id is None:
+        mapped.build_id = build_id_in_memory(files, regions)
+    beneath = b"root" + mapped.path
+    on_disk = stat_link(files, beneath, follow=False)
+    exact = f"map_files/{first.start:x}-{first.end:x}".encode()
+    ways: list[tuple[bytes, os.stat_result]] = []
+    inode = stat_link(files, exact, follow=True)
+    if inode is not None:
+        ways.append((exact, inode))
+    same = on_disk is not None and (
+        agrees(on_disk, first)
+        if inode is None
+        else (on_disk.st_dev, on_disk.st_ino) == (inode.st_dev, inode.st_ino)
+    )
+    if not ways:
+        exe = files.memory_name("exe").encode()
+        program = stat_link(files, exe, follow=True)
+        if program is not None and agrees(program, first):
+            ways.append((exe, program))
+    if on_disk is not None and (same or (not first.deleted and not ways)):
+        ways.append((beneath, on_disk))
+    for link, told in ways:
+        read_headers(files, mapped, link, told)
+        if mapped.image is None:
+            continue
+        told_id = mapped.build_id
+        if link == beneath and not same:
+            # On btrfs and older overlay file systems maps shows another device: the
+            # build-id, read by the kernel from the mapped inode, may vouch for the file.
+            same = bool(told_id) and told_id == mapped.image.build_id
+            if not same:
+                mapped.image, mapped.link = None, None
+                mapped.reason = ROOT_ONLY
+        elif told_id and told_id != mapped.image.build_id:
+            mapped.image, mapped.link = None, None
+            mapped.reason = "its build-id is not that of what is mapped"
+        break
+    if mapped.image is not None and not mapped.build_id:
+        mapped.build_id = mapped.image.build_id
+    set_state(files, mapped, on_disk, same=same)
+    return mapped
+
+
+def build_id_in_memory(files: ProcessFiles, regions: Sequence[Region]) -> bytes | None:
+    """The build-id as it lies in memory, for kernels that don't tell it; None: can't be told.
+
+    Only a page that is resident is read, so that the process is left as it is.
+    """
+    first = next((region for region in regions if not region.offset), None)
+    if first is None or not first.perms.read:
+        return None
+    try:
+        with files.memory("pagemap") as pagemap:
+            head = first.start, first.start + PAGE_SIZE
+            if not read_states(pagemap.fd, [head], PAGE_SIZE).runs:
+                return None
+    except OSError:
+        return None
+    source = MemorySource(
+        lambda address, size: read_memory(files, address, size), first.start, PAGE_SIZE, ""
+    )
+    try:
+        return build_id(ElfFile(source), in_memory=True) or None
+    except (ValueError, OSError):
+        return None
+
+
+def agrees(told: os.stat_result, region: Region) -> bool:
+    """Whether that is the file of a region, by the device and inode that maps shows."""
+    device = os.major(told.st_dev), os.minor(told.st_dev)
+    return (device, told.st_ino) == (tuple(region.dev), region.inode)
+
+
+def identity_of(told: os.stat_result) -> tuple[int, ...]:
+    return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns
+
+
+def read_headers(files: ProcessFiles, mapped: Mapped, link: bytes, told: os.stat_result) -> None:
+    """Reads the headers of a file, or takes those that are kept of it."""
+    mapped.link, mapped.identity = link, identity_of(told)
+    kept = kept_image(mapped.identity)
+    if kept is None:
+        kept = headers_at(files, mapped, link, told)
+    if isinstance(kept, str):
+        mapped.reason, mapped.link = kept, None
+    else:
+        mapped.image, mapped.reason = kept, ""
+
+
+def headers_at(
+    files: ProcessFiles, mapped: Mapped, link: bytes, told: os.stat_result
+) -> Image | str:
+    fd = open_link(files, link, told)
+    if fd is None:
+        return "it can't be opened"
+    try:
+        now = os.fstat(fd)
+        source = Source(fd, 0, now.st_size, mapped.path)
+        return image_of(source, identity_of(now))
+    except ValueError as error:  # ElfError
+        return reason_of(error)
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        os.close(fd)
+
+
+def set_state(
+    files: ProcessFiles, mapped: Mapped, on_disk: os.stat_result | None, *, same: bool
+) -> None:
+    """How what is mapped compares to what lies under its path now."""
+    first = mapped.regions[0]
+    if same:
+        mapped.file_build_id = mapped.image.build_id if mapped.image is not None else None
+        mapped.state = "same" if mapped.image is not None else "unreadable"
+        return
+    if on_disk is not None:
+        mapped.state = "replaced"
+        other = Mapped(mapped.regions)
+        read_headers(files, other, b"root" + mapped.path, on_disk)
+        mapped.file_build_id = None if other.image is None else other.image.build_id
+    elif first.deleted:
+        mapped.state = "deleted"
+    else:
+        mapped.reason = mapped.reason or "its path leads nowhere for this process"
+    if mapped.image is None and mapped.state != "unreadable":
+        mapped.reason = mapped.reason or ROOT_ONLY
+
+
+# ---- the vdso ------------------------------------------------------------------
+
+_vdsos: dict[bytes, Image] = {}
+
+
+def look_at_vdso(files: ProcessFiles, region: Region) -> Mapped:
+    """The image that the kernel maps; its headers are read from memory."""
+    mapped = Mapped([region])
+    mapped.state = "kernel"
+
+    def read(address: int, size: int) -> bytes:
+        return read_memory(files, address, size)
+
+    source = MemorySource(read, region.start, region.size, "[vdso]")
+    try:
+        # The first page is resident as soon as a C library has started. The section
+        # headers are in the last, which need not be: they are kept.
+        name = build_id(ElfFile(source), in_memory=True)
+        if name not in _vdsos:
+            _vdsos[name] = image_of(source, in_memory=True)
+        mapped.image = _vdsos[name]
+        mapped.build_id = name
+    except (ValueError, OSError) as error:
+        mapped.state = "unreadable"
+        mapped.reason = reason_of(error)
+    return mapped
+
+
+# ---- laying them over the page table -------------------------------------------
+
+
+def locate(
+    files: ProcessFiles, maps: MemoryFile, table: RegionTable[Any]
+) -> list[tuple[Mapped, int]]:
+    """Each loaded object of a process with its load bias, by address."""
+    found, places = look_at_files(files, maps, table)
+    located = [
+        (mapped, bias) for index, mapped in enumerate(found) for bias in places[index] or [0]
+    ]
+    for region in table:
+        if region.raw_pathname == b"[vdso]":
+            mapped = look_at_vdso(files, region)
+            biases = [] if mapped.image is None else vdso_place(mapped.image, region)
+            located += [(mapped, bias) for bias in biases or [0]]
+    return located
+
+
+def vdso_place(image: Image, region: Region) -> list[int]:
+    first = image.loads[0] if image.loads else None
+    return [] if first is None else [region.start + first.offset - first.vaddr]
+
+
+def objects_of(files: ProcessFiles) -> tuple[RegionTable[Any], list[LiveObject]]:
+    """The regions of a process, their kinds told by headers where there are any, and its objects.
+
+    Raises:
+        The errors of ProcessFiles.memory().
+    """
+    tries = 0
+    while True:
+        tries += 1
+        with files.memory("maps") as maps:
+            table = read_table(files, native.MAPS)
+            objects = [lay_out(table, mapped, bias) for mapped, bias in locate(files, maps, table)]
+            states = read_pages(files, objects)
+            again = read_table(files, native.MAPS)
+            maps.check()
+        steady = all(same_regions(table, again, each) for each in objects)
+        if steady or tries == ATTEMPTS or not files.is_live:
+            break
+    table.consistent = table.consistent and steady
+    objects.sort(key=lambda each: each.start)
+    for each in objects:
+        count_pages(table, each, states)
+    tell_kinds(table, objects)
+    return table, objects
+
+
+def read_pages(files: ProcessFiles, objects: Iterable[LiveObject]) -> PageStates:
+    spans = union(piece for each in objects for piece in each.pieces)
+    with files.memory("pagemap") as pagemap:
+        try:
+            return read_states(pagemap.fd, spans, PAGE_SIZE)
+        except ProcessLookupError:
+            # The address space is gone, as maps.check() will find.
+            return PageStates(())
+        except OSError as error:
+            files.fail(error, pagemap.path)
+
+
+def same_regions(before: RegionTable[Any], after: RegionTable[Any], live: LiveObject) -> bool:
+    """Whether the regions of an object are the same in both readings."""
+    if not live.regions:
+        return True
+    start, end = live.regions[0].start, live.regions[-1].end
+    return inside(before, start, end) == inside(after, start, end)
+
+
+def inside(table: RegionTable[Any], start: int, end: int) -> list[Region]:
+    regions: Sequence[Region] = table._regions
+    first = bisect_left(regions, start + 1, key=lambda region: region.end)
+    found = []
+    for region in regions[first:]:
+        if region.start >= end:
+            break
+        found.append(region)
+    return found
+
+
+def lay_out(table: RegionTable[Any], mapped: Mapped, bias: int) -> LiveObject:
+    """Which parts of which regions belong to an object."""
+    first = mapped.regions[0]
+    live = LiveObject()
+    live.path = first.pathname or ""
+    live.owner = next((r.owner for r in mapped.regions if r.owner is not None), None)
+    live.bias, live.image = bias, mapped.image
+    live.build_id = mapped.build_id.hex() if mapped.build_id else None
+    live.file_build_id = mapped.file_build_id.hex() if mapped.file_build_id else None
+    live.state, live.reason = mapped.state, mapped.reason
+    image = mapped.image
+    if image is None:
+        live.regions = list(mapped.regions)
+        live.pieces = union((region.start, region.end) for region in mapped.regions)
+        live.size, live.gaps = length(live.pieces), 0
+        live.start = first.start
+        return live
+    pages = union(tuple(bias + edge for edge in load.pages(PAGE_SIZE)) for load in image.loads)
+    span = pages[0][0], pages[-1][1]
+    live.start = span[0]
+    live.size = live.gaps = 0
+    own: list[tuple[int, int]] = []
+    live.regions = regions = []
+    for region in inside(table, *span):
+        within = [
+            (max(start, region.start), min(end, region.end))
+            for start, end in pages
+            if start < region.end and region.start < end
+        ]
+        if region.inode == first.inode and region.dev == first.dev:
+            # Between its segments a loader may leave regions of the file, too.
+            live.size += region.size
+            live.gaps += region.size - length(within)
+        elif within and (region.pathname is None or region.pathname.startswith(ANONYMOUS)):
+            live.size += length(within)
+        elif not (within and region is first):
+            continue
+        own += within
+        regions.append(region)
+    live.pieces = union(own)
+    return live
+
+
+ANONYMOUS = ("[anon:", "[heap]")
+"""Where bss may lie: the kernel names the region of the program break, and others may be named."""
+
+
+def count_pages(table: RegionTable[Any], live: LiveObject, states: PageStates) -> None:
+    """Fills in the bytes of an object and of its sections."""
+    pages = states.clip(live.pieces)
+    live.resident, live.private, live.swapped = pages.total
+    rows: list[Row] = []
+    covered = []
+    if live.image is not None:
+        find = table.find
+        for section in live.image.sections:
+            if section.loaded:
+                start = live.bias + section.address
+                end = start + section.size
+                rows.append((*pages.within(start, end), find(start)))
+                if section.size:
+                    covered.append((start, end))
+            else:
+                rows.append((0, 0, 0, None))
+    between = pages.clip(without(live.pieces, union(covered)))
+    left = length(without(live.pieces, union(covered)))
+    live._rows = rows
+    live.rest = Rest(left + live.gaps, *between.total)
+
+
+# ---- kinds told by headers -------------------------------------------------------
+
+
+def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:
+    """Corrects what position and permissions said of the regions of ELF files."""
+    if not len(table):
+        return
+    table[0].kind  # noqa: B018 - tells all kinds, which are then corrected
+    block = table._block
+    kinds = list(block.kinds or ())
+    read = {live.name for live in objects if live.image is not None}
+    for live in objects:
+        if live.image is None or live.state == "kernel":
+            continue
+        owner = live.owner or Owner.LIBRARY
+        for region in live.regions:
+            kind = kind_of(region, live, live.image)
+            if kind is not None:
+                kinds[region._index] = Kind(kind, owner, "elf", live.name)
+    for index, told in enumerate(kinds):
+        if told.kind is RegionKind.BSS and told.evidence == "position" and told.name in read:
+            # By the headers, the object before it ends there.
+            kinds[index] = Kind(RegionKind.ANON, None, "elf", "anonymous")
+    block.kinds = kinds
+
+
+def tell_kinds_of(files: ProcessFiles, table: RegionTable[Any]) -> None:
+    """Corrects the kinds of a table that was read of a process, by the headers of its files."""
+    if files.is_live:
+        with files.memory("maps") as maps:
+            located = locate(files, maps, table)
+        tell_kinds(table, [lay_out(table, mapped, bias) for mapped, bias in located])
+
+
+def kind_of(region: Region, live: LiveObject, image: Image) -> RegionKind | None:
+    """What most of a region is, by the segments over it; None: the headers don't say."""
+    weights: dict[RegionKind, int] = {}
+
+    def add(kind: RegionKind, start: int, end: int) -> None:
+        common = min(end, region.end) - max(start, region.start)
+        if common > 0:
+            weights[kind] = weights.get(kind, 0) + common
+
+    for load in image.loads:
+        start, middle = (live.bias + edge for edge in load.file_pages(PAGE_SIZE))
+        end = live.bias + load.pages(PAGE_SIZE)[1]
+        add(RegionKind.BSS, middle, end)
+        if load.flags & PF_X:
+            add(RegionKind.TEXT, start, middle)
+        elif not load.flags & PF_W:
+            add(RegionKind.RODATA, start, middle)
+        elif image.relro is not None and not region.perms.write:
+            # The loader takes the right to write only from whole pages of PT_GNU_RELRO.
+            add(RegionKind.RELRO, start, middle)
+        else:
+            add(RegionKind.DATA, start, middle)
+    if not weights:
+        return None
+    kind = max(weights, key=lambda kind: weights[kind])
+    # Anonymous memory that bss has merged with is not bss.
+    return kind if 2 * weights[kind] >= region.size else None

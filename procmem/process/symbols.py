@@ -1,0 +1,363 @@
+"""Which function or variable lies at an address of a process."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from procmem import native
+from procmem.elf.debug import has_lines, open_debug_file
+from procmem.elf.headers import ElfFile
+from procmem.elf.image import MemorySource
+from procmem.elf.source import Source
+from procmem.elf.symbols import SymbolTable
+from procmem.native import ffi
+from procmem.process.sections import identity_of, lay_out, locate
+from procmem.procfs.mapped import open_link, read_memory, stat_link
+from procmem.regions.live import ATTEMPTS, RECORD, Queries, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, BinaryIO
+
+    from procmem.elf.lines import Lines
+    from procmem.process.sections import Mapped
+    from procmem.procfs import ProcessFiles
+    from procmem.regions import Region
+
+__all__ = ["Loaded", "Place", "Symbol", "SymbolFinder"]
+
+KEPT = 64
+"""Objects whose symbols are kept, over all processes."""
+
+
+class Symbol:
+    """A function or variable at an address.
+
+    Attributes:
+        name: as in the symbol table: names of C++ and the like are not decoded.
+        offset: bytes from its start to the address.
+        address: where it starts in the process.
+        size: in bytes; 0 where the table doesn't tell.
+        object: the path of its ELF file, as maps has it; "[vdso]".
+    """
+
+    __slots__ = ("_place", "address", "name", "object", "offset", "size")
+
+    def __init__(self, place: Place, name: str, value: int, size: int) -> None:
+        self.name = name
+        self.offset = place.value - value
+        self.address = place.bias + value
+        self.size = size
+        self.object = place.path
+        self._place = place
+
+    @property
+    def section(self) -> str | None:
+        """The name of the section that holds the address; None if none does."""
+        return self._place.section
+
+    @property
+    def source_line(self) -> str | None:
+        """The source line of the address, as "path:line"; None without debug information.
+
+        Raises:
+            ElfError: the debug information is damaged.
+        """
+        return self._place.source_line
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Symbol):
+            return NotImplemented
+        return self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
+
+    def _fields(self) -> tuple[Any, ...]:
+        return self.name, self.offset, self.address, self.size, self.object, self.section
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.offset:#x}" if self.offset else self.name
+
+    def __repr__(self) -> str:
+        return f"<Symbol {self} of {self.object!r}>"
+
+
+class Place:
+    """An address within an ELF file.
+
+    Attributes:
+        path: the file's, as maps has it.
+        bias: what is added to addresses of the file.
+        value: the address as the file has it.
+    """
+
+    __slots__ = ("_finder", "_loaded", "_mapped", "bias", "path", "value")
+
+    def __init__(
+        self, mapped: Mapped, bias: int, value: int, loaded: Loaded, finder: SymbolFinder
+    ) -> None:
+        self.path = mapped.regions[0].pathname or ""
+        self.bias = bias
+        self.value = value
+        self._mapped = mapped
+        self._loaded = loaded
+        self._finder = finder
+
+    @property
+    def section(self) -> str | None:
+        """The section that holds it; None if none does."""
+        told = self._loaded.table.section_at(self.value)
+        return None if told is None else told[2]
+
+    @property
+    def offset_in_section(self) -> int | None:
+        """Bytes from the section's start."""
+        told = self._loaded.table.section_at(self.value)
+        return None if told is None else self.value - told[0]
+
+    @property
+    def symbol(self) -> Symbol | None:
+        """The symbol that covers it; None if none does."""
+        told = self._loaded.table.find(self.value)
+        return None if told is None else Symbol(self, *told)
+
+    @property
+    def source_line(self) -> str | None:
+        """As of Symbol."""
+        loaded = self._loaded
+        lines = loaded.lines(lambda: self._finder.open_file(self._mapped))
+        if lines is None and loaded.debug is not None:
+            # The process that led to the file has ended: another may lead there again.
+            for key in [key for key, kept in _kept.items() if kept is loaded]:
+                _kept.pop(key, None)
+        return None if lines is None else lines.at(self.value)
+
+
+class Loaded:
+    """The symbols of one object, and where its source lines are told.
+
+    It is kept when the process that it was read for has ended.
+
+    Args:
+        table: the symbols.
+        path: of the file, for errors.
+        debug: the debug file that has the lines; "": the file itself; None: there are none.
+    """
+
+    __slots__ = ("_lines", "_path", "debug", "table")
+
+    def __init__(self, table: SymbolTable, path: str, debug: str | None) -> None:
+        self.table = table
+        self._path = path
+        self.debug = debug
+        self._lines: Lines | None = None
+
+    def lines(self, open_file: Callable[[], BinaryIO | None]) -> Lines | None:
+        """The line tables, loaded when they are first asked for.
+
+        Args:
+            open_file: opens the file itself.
+
+        Returns:
+            None without any, or if they can't be opened any more.
+        """
+        if self._lines is None and self.debug is not None:
+            from procmem.elf.lines import Lines
+
+            stream = open_regular(self.debug) if self.debug else open_file()
+            if stream is not None:
+                with stream:
+                    self._lines = Lines(stream, self.debug or self._path)
+        return self._lines
+
+
+_kept: dict[tuple[Any, ...], Loaded] = {}
+
+Key = tuple[int, ...]
+
+
+class SymbolFinder:
+    """Symbols of one process. What was found out about its regions is kept while they stay."""
+
+    __slots__ = ("_found", "_objects", "_queries", "_spare", "files")
+
+    def __init__(self, files: ProcessFiles) -> None:
+        self.files = files
+        self._queries = Queries(files)
+        self._spare: list[Any] = []
+        # What lies in each region: parts of objects; nothing is an answer, too.
+        self._found: dict[Key, list[tuple[int, int, int]]] = {}
+        # Each with its load bias, and a region of its file that stays while it is loaded.
+        self._objects: list[tuple[Mapped, int, Key]] = []
+
+    def place(self, address: int, debug_root: str) -> Place | None:
+        """Where in which ELF file an address lies; None if in none.
+
+        Args:
+            address: in the process.
+            debug_root: where debug files are.
+
+        Raises:
+            ElfError: the file is damaged.
+        """
+        for _ in range(ATTEMPTS):
+            key = self._key_at(address)
+            if key is None:
+                return None
+            parts = self._found.get(key)
+            if parts is None:
+                self._look()
+                parts = self._found.setdefault(key, [])
+            for start, end, number in parts:
+                if start <= address < end:
+                    mapped, bias, anchor = self._objects[number]
+                    # Anonymous memory may have become another's since.
+                    if not key[INODE] and anchor[INODE] and self._key_at(anchor[0]) != anchor:
+                        break
+                    loaded = self._load(mapped, debug_root)
+                    if loaded is None:
+                        return None
+                    return Place(mapped, bias, address - bias, loaded, self)
+            else:
+                return None
+            self._found = {}
+        return None
+
+    def _key_at(self, address: int) -> Key | None:
+        """What tells the region at an address from others; None: there is none."""
+        queries = self._queries
+        if not queries.supported:
+            return self._key_in_maps(address)
+        if not 0 <= address < 1 << 63:  # above it lies only the kernel's [vsyscall]
+            return None
+        # Room for an answer belongs to one call, since threads may ask at once.
+        words, vma = self._spare.pop() if self._spare else (ffi.new(RECORD), ffi.new("pm_vma *"))
+        try:
+            found = queries._ask(address, words, vma)
+        except LookupError:
+            return self._key_in_maps(address)
+        key = tuple(ffi.unpack(words, KEY_WORDS)) if found else None
+        self._spare.append((words, vma))
+        return key
+
+    def _key_in_maps(self, address: int) -> Key | None:
+        region: Region | None = read_table(self.files, native.MAPS).find(address)
+        return None if region is None else key_of(region)
+
+    def _look(self) -> None:
+        """Reads maps, and finds all objects in it."""
+        self._found = {}
+        self._objects = []
+        with self.files.memory("maps") as maps:
+            table = read_table(self.files, native.MAPS)
+            located = locate(self.files, maps, table)
+            maps.check()
+        for region in table:
+            self._found[key_of(region)] = []
+        for mapped, bias in located:
+            if mapped.image is None:
+                continue
+            live = lay_out(table, mapped, bias)
+            number = len(self._objects)
+            anchors = [region for region in live.regions if region.inode]
+            anchor = (anchors or live.regions or mapped.regions)[-1]
+            self._objects.append((mapped, bias, key_of(anchor)))
+            for start, end in live.pieces:
+                for region in live.regions:
+                    low, high = max(start, region.start), min(end, region.end)
+                    if low < high:
+                        self._found[key_of(region)].append((low, high, number))
+
+    def _load(self, mapped: Mapped, debug_root: str) -> Loaded | None:
+        """The symbols of an object; None if its file can't be opened any more."""
+        if mapped.identity is None:
+            key: tuple[Any, ...] = ("[vdso]", mapped.build_id)
+        else:
+            key = (*mapped.identity, mapped.build_id, debug_root)
+        kept = _kept.get(key)
+        if kept is None:
+            kept = (
+                self._load_vdso(mapped)
+                if mapped.identity is None
+                else self._read(mapped, debug_root)
+            )
+            if kept is not None:
+                if len(_kept) >= KEPT:
+                    _kept.clear()
+                _kept[key] = kept
+        return kept
+
+    def _load_vdso(self, mapped: Mapped) -> Loaded:
+        region = mapped.regions[0]
+        source = MemorySource(
+            lambda address, size: read_memory(self.files, address, size),
+            region.start,
+            region.size,
+            "[vdso]",
+        )
+        return Loaded(SymbolTable([ElfFile(source)]), "[vdso]", None)
+
+    def _open(self, mapped: Mapped) -> int | None:
+        if mapped.link is None:
+            return None
+        told = stat_link(self.files, mapped.link, follow=True)
+        if told is None or identity_of(told) != mapped.identity:
+            return None
+        return open_link(self.files, mapped.link, told)
+
+    def _read(self, mapped: Mapped, debug_root: str) -> Loaded | None:
+        fd = self._open(mapped)
+        if fd is None:
+            return None
+        path = os.fsdecode(mapped.path)
+        try:
+            elf = ElfFile(Source(fd, 0, os.fstat(fd).st_size, path))
+            own = "" if has_lines(elf) else None
+            debug = open_debug_file(elf, mapped.path, debug_root, self._root())
+            if debug is not None:
+                # A damaged debug file (ElfError) takes nothing from what there is.
+                with debug, suppress(ValueError):
+                    table = SymbolTable([elf, debug])
+                    lines = os.fsdecode(debug.source.path) if has_lines(debug) else own
+                    return Loaded(table, path, lines)
+            return Loaded(SymbolTable([elf]), path, own)
+        finally:
+            os.close(fd)
+
+    def _root(self) -> str:
+        """What leads to the process's files; "" where they are this process's own, too."""
+        ours, theirs = os.stat("/"), stat_link(self.files, "root", follow=True)
+        if theirs is None or (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
+            return ""
+        return f"{self.files.path}/root"
+
+    def open_file(self, mapped: Mapped) -> BinaryIO | None:
+        """The mapped file; None if it can't be opened any more."""
+        fd = self._open(mapped)
+        return None if fd is None else os.fdopen(fd, "rb")
+
+
+def open_regular(path: str) -> BinaryIO | None:
+    """A debug file, once more; None if it has gone."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return os.fdopen(fd, "rb")
+    os.close(fd)
+    return None
+
+
+def key_of(region: Region) -> Key:
+    """The first words of its record, as the kernel tells them of a region that is asked for."""
+    device = region._dev_major << 32 | region._dev_minor
+    return region.start, region.end, region.offset, region.inode, device
+
+
+INODE = native.INODE
+KEY_WORDS = native.DEV + 1

@@ -1,0 +1,80 @@
+"""What `procmem size --explain` says, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procmem.view.columns import columns, pairs
+from procmem.view.names import printable
+
+if TYPE_CHECKING:
+    from procmem.elf import ObjectSize
+    from procmem.elf.programs import Program
+
+__all__ = ["explanation"]
+
+RELRO = {
+    "full": "full: all addresses are looked up at the start, then read-only",
+    "partial": "partial: the table of lazily bound functions stays writable",
+    "none": "none",
+}
+NX = {
+    True: "yes: the stack can't run code",
+    False: "NO: PT_GNU_STACK asks for a stack that can run code",
+    None: "not told: no PT_GNU_STACK",
+}
+
+
+def explanation(size: ObjectSize, program: Program | None) -> str:
+    """Sections with what they count as, the program's type, and the bridge; sizes in bytes."""
+    label = printable(size.path) + (f" ({printable(size.member)})" if size.member else "")
+    text = f"{label}\n\n" + columns(
+        ["Section", "Address", "Size", "Berkeley", "GNU", "Why"],
+        (
+            [
+                printable(one.name),
+                f"{one.address:x}",
+                str(one.size),
+                one.counts_as or "-",
+                one.counts_as_gnu or "-",
+                one.why,
+            ]
+            for one in size.sections
+        ),
+        "<>><<<",
+    )
+    text += "\n" + columns(
+        ["View", "text", "data", "bss", "total"],
+        [
+            [name, str(one.text), str(one.data), str(one.bss), str(one.total)]
+            for name, one in (("Berkeley", size), ("GNU", size.gnu))
+        ],
+        "<>>>>",
+    )
+    if program is None:
+        return text
+    rows = [
+        ("type", program.kind),
+        ("interpreter", printable(program.interpreter or "none")),
+        ("relro", RELRO[program.relro]),
+        ("relro bytes", str(program.relro_size)),
+        ("NX", NX[program.nx]),
+        ("build-id", program.build_id or "none"),
+    ]
+    text += "\n" + pairs(rows if program.bridge else [rows[0], rows[-1]])
+    bridge = program.bridge
+    if bridge is None:
+        return text
+    steps = [["text + data + bss", str(bridge.start)]]
+    steps += [[step.what, f"{step.size:+d}"] for step in bridge.steps if step.size]
+    steps += [["address space of its PT_LOAD segments", str(bridge.occupied)]]
+    return (
+        text
+        + "\n"
+        + columns(
+            ["From size to address space", "Bytes"],
+            steps,
+            "<>",
+            footer=["remainder", str(bridge.remainder)],
+        )
+    )

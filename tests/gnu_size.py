@@ -1,0 +1,90 @@
+"""The installed `size` as an oracle, and our command beside it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from procmem.cli import size as command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["Said", "gnu", "needs_size", "ours", "same"]
+
+MEMORY = 1_000_000_000
+"""Bytes that the oracle may take: it takes 24 GB for a hostile core of 4 MB."""
+
+
+@functools.cache
+def version() -> str:
+    if not shutil.which("size") or not shutil.which("prlimit"):
+        return ""
+    done = subprocess.run(["size", "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.partition("\n")[0]
+
+
+needs_size = pytest.mark.skipif(
+    not version().endswith(" 2.40"), reason="no size of GNU Binutils 2.40, or no prlimit, here"
+)
+
+
+class Said(NamedTuple):
+    status: int
+    out: bytes
+    err: bytes
+
+
+class Stream:
+    """A standard stream that is no terminal."""
+
+    def __init__(self) -> None:
+        self.buffer = io.BytesIO()
+
+    def write(self, text: str) -> None:
+        self.buffer.write(text.encode("utf-8", "surrogateescape"))
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+def without_usage(err: bytes) -> bytes:
+    at = err.lower().find(b"usage: ")
+    return err if at < 0 else err[:at]
+
+
+def ours(arguments: Sequence[str]) -> Said:
+    out, err = Stream(), Stream()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = out, err
+    try:
+        status = command.main(list(arguments))
+    finally:
+        sys.stdout, sys.stderr = before
+    return Said(status, out.buffer.getvalue(), without_usage(err.buffer.getvalue()))
+
+
+def gnu(arguments: Sequence[str], cwd: Path | None = None) -> Said:
+    done = subprocess.run(
+        ["prlimit", f"--as={MEMORY}", "size", *arguments],
+        capture_output=True,
+        check=False,
+        timeout=60,
+        cwd=cwd,
+        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+    )
+    return Said(done.returncode, done.stdout, without_usage(done.stderr))
+
+
+def same(arguments: Sequence[str]) -> bool:
+    return ours(arguments) == gnu(arguments)

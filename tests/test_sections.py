@@ -1,0 +1,690 @@
+"""sections() and objects(): ELF files in place, over targets whose pages are known."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import mmap
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import procmem
+from procmem.cli import main
+from procmem.elf import open_elf, size
+from procmem.elf.image import Image, Load, place
+from procmem.elf.live import length, union, without
+from procmem.elf.notes import build_id
+from procmem.pages import states
+from procmem.pages.states import PRIVATE, SHARED, SWAPPED, PageStates
+from procmem.process import sections as module
+from procmem.procfs import mapped
+from tests.elves import Section, Segment, elf
+from tests.targets import NOBODY, PAGE, VARIANTS, Advice, Mapping, Target, machine, start_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from procmem.elf.live import LiveObject, LiveSection
+
+    Start = Callable[..., Target]
+    Build = Callable[[str], Path]
+
+
+def objects_of(target: Target | subprocess.Popen[bytes]) -> list[LiveObject]:
+    return procmem.Process(target.pid).objects()
+
+
+def own(target: Target) -> LiveObject:
+    """The object that holds the target's main()."""
+    return holding(objects_of(target), target.truths.main)
+
+
+def holding(objects: list[LiveObject], address: int) -> LiveObject:
+    found = [live for live in objects if any(start <= address < end for start, end in live.pieces)]
+    assert len(found) == 1
+    return found[0]
+
+
+def named(live: LiveObject, name: str) -> LiveSection:
+    (found,) = [section for section in live.sections if section.name == name]
+    return found
+
+
+def inside(length_: int, address: int) -> Mapping:
+    """The whole pages of a variable."""
+    start = -(-address // PAGE) * PAGE
+    return Mapping(start, (address + length_) // PAGE * PAGE - start)
+
+
+# ---- where sections are --------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_known_parts_lie_in_their_sections(start: Start, variant: Build, name: str) -> None:
+    binary = variant(name)
+    built = VARIANTS[name]
+    target = start(binary)
+    truths = target.truths
+    live = own(target)
+
+    def at(address: int, span: int = 1) -> LiveSection:
+        (found,) = [
+            section
+            for section in live.sections
+            if section.region and section.address <= address < section.address + section.size
+        ]
+        assert address + span <= found.address + found.size
+        assert found.region is not None
+        assert found.address in found.region
+        return found
+
+    assert (live.path, live.state, live.reason) == (os.fspath(binary), "same", "")
+    assert live.owner is procmem.Owner.EXECUTABLE
+    assert live.start == truths.image
+    assert at(truths.main).name == ".text"
+    assert at(truths.data, truths.data_bytes).name == ".data"
+    assert at(truths.bss, truths.bss_bytes).name == ".bss"
+    assert at(truths.rodata, truths.rodata_bytes).name == ".rodata"
+    absolute = name in ("no-pie", "old-style")  # addresses are known when it is linked
+    names = (".rodata",) if absolute else (".data.rel.ro", ".data.rel.ro.local")
+    assert at(truths.relro, 16).name in names
+    assert built.bss < 1 << 20 or named(live, ".bss").region is not None
+    sizes = size(binary)
+    sums = dict.fromkeys(("text", "data", "bss"), 0)
+    for section in live.sections:
+        sums[section.counts_as] += section.size
+    assert sums == {"text": sizes.text, "data": sizes.data, "bss": sizes.bss}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_kinds_are_told_by_the_headers(start: Start, variant: Build, name: str) -> None:
+    target = start(variant(name))
+    truths = target.truths
+    table, _ = module.objects_of(procmem.Process(target.pid)._files)
+
+    def told(address: int) -> tuple[str, str]:
+        region = table.find(address)
+        assert region is not None
+        return region.kind.value, region.kind_evidence
+
+    rodata = "text" if name in ("noseparate-code", "old-style") else "rodata"
+    assert told(truths.main) == ("text", "elf")
+    assert told(truths.rodata) in ((rodata, "elf"), ("text", "elf"))
+    assert told(truths.data) == ("data", "elf")
+    if name not in ("no-pie", "old-style"):
+        assert told(truths.relro) == ("data" if name == "norelro" else "relro", "elf")
+    if VARIANTS[name].bss > 1 << 20:
+        assert told(truths.bss + truths.bss_bytes // 2) == ("bss", "elf")
+
+
+@pytest.mark.parametrize("name", ["big", "static", "no-pie", "library"])
+def test_readelf_says_the_same(start: Start, variant: Build, name: str) -> None:
+    if shutil.which("readelf") is None:
+        pytest.skip("readelf is not installed")
+    target = start(variant(name))
+    for live in objects_of(target):
+        if live.state == "kernel":
+            continue
+        text = subprocess.run(
+            ["readelf", "-SW", live.path], capture_output=True, text=True, check=True
+        ).stdout
+        wanted = []
+        for line in text.splitlines():
+            fields = line.partition("]")[2].split()
+            if len(fields) >= 10 and "A" in fields[6]:
+                wanted.append((fields[0], int(fields[2], 16), int(fields[4], 16)))
+        assert wanted == [(s.name, s.address - live.bias, s.size) for s in live.sections]
+
+
+def test_every_library_the_loader_and_the_vdso_are_there(target: Target) -> None:
+    objects = objects_of(target)
+    truths = target.truths
+    assert [live.start for live in objects] == sorted(live.start for live in objects)
+    libc = holding(objects, truths.libc_text)
+    assert libc.owner is procmem.Owner.LIBRARY
+    assert holding(objects, truths.libc_data) is libc
+    assert holding(objects, truths.loader).owner is procmem.Owner.LOADER
+    if truths.vdso:
+        vdso = holding(objects, truths.vdso)
+        assert (vdso.path, vdso.state, vdso.owner) == ("[vdso]", "kernel", None)
+        assert vdso.build_id
+        assert {".dynsym", ".text"} <= {section.name for section in vdso.sections}
+    assert all(live.build_id == live.file_build_id for live in objects if live.state == "same")
+
+
+def test_thread_local_memory_is_not_in_the_image(target: Target) -> None:
+    libc = holding(objects_of(target), target.truths.libc_text)
+    tbss = named(libc, ".tbss")
+    assert tbss.size > 0
+    assert (tbss.region, tbss.resident, tbss.private, tbss.swapped) == (None, 0, 0, 0)
+
+
+# ---- bytes, page by page -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["big", "static", "static-pie", "no-pie", "noseparate-code", "old-style", "norelro"]
+)
+def test_touched_pages_show_in_their_section_alone(start: Start, variant: Build, name: str) -> None:
+    target = start(variant(name))
+    truths = target.truths
+    bss = inside(truths.bss_bytes, truths.bss)
+    data = inside(truths.data_bytes, truths.data)
+    # Variables of the program and of a static libc are in the same sections.
+    target.touch(bss.page(0), 1)
+    target.touch(data.page(0), 1)
+    before = own(target)
+    target.touch(bss.page(10, 100))
+    target.touch(data.page(20, 7))
+    after = own(target)
+    assert named(after, ".bss").resident - named(before, ".bss").resident == 100 * PAGE
+    assert named(after, ".bss").private - named(before, ".bss").private == 100 * PAGE
+    assert named(after, ".data").private - named(before, ".data").private == 7 * PAGE
+    assert after.private - before.private == 107 * PAGE
+    # Reading gives the zero page, which is nobody's.
+    target.read(bss.page(500, 50))
+    assert named(own(target), ".bss").resident == named(after, ".bss").resident
+    rodata = inside(truths.rodata_bytes, truths.rodata)
+    target.read(rodata)
+    section = named(own(target), ".rodata")
+    assert section.private == 0
+    assert section.resident >= rodata.size
+
+
+def test_a_partly_touched_section_counts_its_own_bytes(start: Start, variant: Build) -> None:
+    target = start(variant("big"))
+    truths = target.truths
+    target.touch(Mapping((truths.bss + truths.bss_bytes - 1) // PAGE * PAGE, PAGE))
+    live = own(target)
+    section = named(live, ".bss")
+    assert section.size % PAGE
+    assert section.resident % PAGE
+    assert section.resident < section.size
+
+
+def test_pages_given_back_are_gone(start: Start, variant: Build) -> None:
+    target = start(variant("big"))
+    truths = target.truths
+    data = inside(truths.data_bytes, truths.data)
+    target.touch(data)
+    assert named(own(target), ".data").private >= data.size
+    target.madvise(data, Advice.DONTNEED)
+    assert named(own(target), ".data").private <= VARIANTS["big"].data - data.size + 2 * PAGE
+
+
+@pytest.mark.parametrize("name", ["plain", "big", "static", "no-pie", "norelro", "library"])
+@pytest.mark.parametrize("fallback", [False, True], ids=["PAGEMAP_SCAN", "pagemap"])
+def test_the_sums_are_those_of_the_regions(
+    start: Start, variant: Build, name: str, fallback: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "_scan_refused", fallback)
+    target = start(variant(name))
+    process = procmem.Process(target.pid)
+    measured = {region.start: region for region in process.smaps()}
+    resident = {region.start: region for region in process.residency()}
+    for live in process.objects():
+        regions = [measured[region.start] for region in live.regions]
+        assert sum(r.size for r in regions) == live.size == length(live.pieces) + live.gaps
+        if live.state == "kernel":
+            continue  # smaps counts it otherwise on some kernels
+        assert sum(r.rss or 0 for r in regions) == live.resident
+        assert sum(resident[r.start].rss or 0 for r in regions) == live.resident
+        assert sum(r.anonymous or 0 for r in regions) == live.private
+        assert sum(r.swap or 0 for r in regions) == live.swapped
+        sections = live.sections
+        assert sum(s.resident for s in sections) + live.rest.resident == live.resident
+        assert sum(s.private for s in sections) + live.rest.private == live.private
+        assert sum(s.swapped for s in sections) + live.rest.swapped == live.swapped
+        assert sum(s.size for s in sections if s.region) + live.rest.size == live.size
+
+
+def test_swapped_bytes(start: Start, variant: Build) -> None:
+    with machine.swap() as setting:
+        setting.or_skip()
+        target = start(variant("big"))
+        data = inside(target.truths.data_bytes, target.truths.data)
+        target.touch(data)
+        target.madvise(data.page(0, 64), Advice.PAGEOUT)
+        section = named(own(target), ".data")
+        if not section.swapped:
+            pytest.skip("kernel feature missing: MADV_PAGEOUT to swap")
+        assert section.swapped == 64 * PAGE
+        assert section.resident + section.swapped >= data.size
+
+
+def test_what_relocation_cost(start: Start, variant: Build) -> None:
+    target = start(variant("now"))
+    live = own(target)
+    assert live.copied[".data.rel.ro"] == named(live, ".data.rel.ro").size
+    assert 0 < live.relocation_cost <= sum(live.copied.values())
+    assert live.relocation_cost < sum(live.copied.values())
+
+
+# ---- the bridge ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_bridge_ends_with_nothing_left(start: Start, variant: Build, name: str) -> None:
+    target = start(variant(name))
+    maps = procmem.Process(target.pid).maps()
+    for live in objects_of(target):
+        steps = {step.what: step.bytes for step in live.bridge()}
+        assert steps.pop("remainder") == 0
+        assert steps.pop("VSZ") == live.size == sum(steps.values())
+        if live.state == "same":
+            sizes = size(live.path)
+            assert (steps["text"], steps["data"], steps["bss"]) == (
+                sizes.text, sizes.data, sizes.bss,
+            )  # fmt: skip
+            of_file = [r.size for r in maps if r.pathname == live.path]
+            assert sum(of_file) <= live.size
+
+
+def test_pages_that_are_unmapped_are_in_the_bridge(start: Start, variant: Build) -> None:
+    target = start(variant("big"))
+    rodata = inside(target.truths.rodata_bytes, target.truths.rodata)
+    target.unmap(rodata.page(3, 10))
+    live = own(target)
+    steps = {step.what: step.bytes for step in live.bridge()}
+    assert steps["not mapped"] == -10 * PAGE
+    assert steps["remainder"] == 0
+
+
+# ---- where a file was put --------------------------------------------------------
+
+
+def image_with(*loads: Load) -> Image:
+    image = Image.__new__(Image)
+    image.loads, image.relro, image.sections = list(loads), None, []
+    return image
+
+
+def test_two_segments_in_one_file_page_are_told_apart() -> None:
+    # As gcc -Wl,-z,noseparate-code: file page 0 holds the end of the first, the start of the other.
+    image = image_with(Load(0, 0, 0xD00, 0xD00, 5), Load(0xD00, 0x1D00, 0x200, 0x400, 6))
+    base = 0x7F0000000000
+    regions = [
+        procmem.Region(base, base + PAGE, "r-xp", 0, (8, 1), 7, "/lib/x.so"),
+        procmem.Region(base + PAGE, base + 2 * PAGE, "rw-p", 0, (8, 1), 7, "/lib/x.so"),
+    ]
+    assert place(image, regions, PAGE) == [base]
+
+
+def test_a_library_may_be_there_twice() -> None:
+    image = image_with(Load(0, 0, 0x1800, 0x1800, 5), Load(0x1800, 0x3800, 0x200, 0x400, 6))
+    regions = []
+    for base in (0x10000000, 0x10010000):
+        regions += [
+            procmem.Region(base, base + 0x2000, "r-xp", 0, (8, 1), 7, "/lib/x.so"),
+            procmem.Region(base + 0x3000, base + 0x4000, "rw-p", 0x1000, (8, 1), 7, "/lib/x.so"),
+        ]
+    assert place(image, regions, 0x1000) == [0x10000000, 0x10010000]
+
+
+def test_a_file_that_is_read_as_data_is_not_loaded(target: Target, variant: Build) -> None:
+    path = variant("big")
+    pages = -(-path.stat().st_size // PAGE)
+    target.map_file(path, pages)
+    target.map_file(path, pages, "rw-p")
+    assert [live.path for live in objects_of(target)].count(os.fspath(path)) == 0
+
+
+def test_a_file_that_is_loaded_and_read_as_data(start: Start, variant: Build) -> None:
+    path = variant("big")
+    target = start(path)
+    target.map_file(path, -(-path.stat().st_size // PAGE))
+    (live,) = [live for live in objects_of(target) if live.path == os.fspath(path)]
+    assert live.start == target.truths.image
+    assert live.bridge()[-1].bytes == 0
+
+
+def test_headers_without_end_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "many"
+    loads = [Segment(vaddr=at << 12, filesz=1, memsz=1) for at in range(70_000)]
+    path.write_bytes(elf(None, loads, type=3, phnum=65_000))
+    with open_elf(path) as file, pytest.raises(procmem.ElfError):
+        Image(file)
+    text = [Section(flags=2, addr=1 << 12) for _ in range(70_000)]
+    path.write_bytes(elf(text, names=False, shnum=0, type=3))
+    data = bytearray(path.read_bytes())
+    start = int.from_bytes(data[40:48], "little")
+    data[start + 32 : start + 40] = (70_001).to_bytes(8, "little")  # sh_size of section 0
+    path.write_bytes(data)
+    with open_elf(path) as file, pytest.raises(procmem.ElfError):
+        Image(file)
+
+
+# ---- files that are not what they were ---------------------------------------------
+
+HOLDER = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    char byte;
+    if (!dlopen(argv[1], RTLD_NOW) || (argc > 2 && !dlmopen(LM_ID_NEWLM, argv[1], RTLD_NOW)))
+        return puts(dlerror()), 1;
+    puts("ready");
+    fflush(stdout);
+    return read(0, &byte, 1) < 0;
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def holder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("no C compiler")
+    place = tmp_path_factory.mktemp("holder")
+    (place / "holder.c").write_text(HOLDER)
+    subprocess.run(
+        ["gcc", place / "holder.c", "-o", place / "holder", "-ldl"], check=True, capture_output=True
+    )
+    return place / "holder"
+
+
+@contextlib.contextmanager
+def held(holder: Path, library: Path, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has loaded a library."""
+    with subprocess.Popen(
+        [holder, library, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def library(tmp_path: Path, variant: Build) -> Path:
+    """A copy of the library with known parts."""
+    made = tmp_path / "libcopy.so"
+    shutil.copy(variant("library").parent / "libtarget.so", made)
+    return made
+
+
+def of_path(objects: list[LiveObject], path: Path) -> LiveObject:
+    (found,) = [live for live in objects if live.path == os.fspath(path)]
+    return found
+
+
+@pytest.mark.parametrize("then", ["delete", "replace"])
+def test_an_executable_that_is_gone(tmp_path: Path, variant: Build, then: str) -> None:
+    # A user reaches his own through /proc/PID/exe.
+    with start_copy(tmp_path / "program", variant("big"), then=then) as target:  # type: ignore[arg-type]
+        live = own(target)
+        assert live.path == os.fspath(tmp_path / "program")
+        assert live.state == {"delete": "deleted", "replace": "replaced"}[then]
+        assert live.owner is procmem.Owner.EXECUTABLE
+        assert named(live, ".data").size >= VARIANTS["big"].data
+        if then == "replace":
+            assert live.file_build_id == live.build_id
+        else:
+            assert live.file_build_id is None
+
+
+def test_a_library_that_is_deleted(
+    holder: Path, library: Path, is_root: bool, tmp_path: Path
+) -> None:
+    with held(holder, library) as process:
+        before = of_path(objects_of(process), library)
+        assert before.state == "same"
+        library.unlink()
+        live = of_path(objects_of(process), library)
+        assert (live.state, live.file_build_id) == ("deleted", None)
+        if live.build_id is not None:
+            assert live.build_id == before.build_id
+        if is_root:
+            assert [s[2:7] for s in live.sections] == [s[2:7] for s in before.sections] != []
+        else:
+            assert live.sections == []
+            assert "root" in live.reason
+            assert live.resident == before.resident - bss_of(before)
+
+
+def bss_of(live: LiveObject) -> int:
+    """Resident bytes outside of the file's own regions."""
+    return (
+        sum(
+            section.resident
+            for section in live.sections
+            if section.region is not None and section.region.pathname is None
+        )
+        // PAGE
+        * PAGE
+    )
+
+
+def test_a_library_that_is_replaced_by_another(
+    holder: Path, library: Path, variant: Build, is_root: bool
+) -> None:
+    other = variant("big")
+    with held(holder, library) as process:
+        before = of_path(objects_of(process), library)
+        new = library.with_name("new")
+        shutil.copy(other, new)
+        new.rename(library)
+        live = of_path(objects_of(process), library)
+        assert live.state == "replaced"
+        assert live.build_id in (before.build_id, None)
+        assert live.file_build_id == id_of(other)
+        assert live.file_build_id != before.build_id
+        assert [s.name for s in live.sections] == ([s.name for s in before.sections] * is_root)
+
+
+def id_of(path: Path) -> str:
+    with open_elf(path) as elf:
+        return build_id(elf).hex()
+
+
+@pytest.mark.parametrize("left", [0, 1, 40, 100, 4096, 8192, 100_000])
+def test_a_library_that_is_cut_short(holder: Path, library: Path, left: int) -> None:
+    with held(holder, library) as process:
+        os.truncate(library, left)
+        live = of_path(objects_of(process), library)
+        assert (live.state, live.sections) == ("unreadable", [])
+        assert live.reason
+        assert live.bridge() == []
+        json.dumps(live.to_record())
+
+
+@pytest.mark.parametrize("offset", [0, 4, 5, 16, 32, 40, 54, 56, 58, 60, 62, 64, 80, 96, 104])
+def test_a_library_whose_headers_are_damaged(holder: Path, library: Path, offset: int) -> None:
+    with held(holder, library) as process:
+        with open(library, "r+b") as file:
+            file.seek(offset)
+            file.write(b"\xff" * 8)
+        for live in objects_of(process):
+            json.dumps(live.to_record())
+            assert live.state in ("same", "unreadable", "kernel")
+
+
+def test_a_library_that_is_loaded_twice(holder: Path, library: Path) -> None:
+    with held(holder, library, "twice") as process:
+        both = [live for live in objects_of(process) if live.path == os.fspath(library)]
+        assert len(both) == 2
+        assert both[0].bias != both[1].bias
+        assert both[0].size == both[1].size
+        assert [live.bridge()[-1].bytes for live in both] == [0, 0]
+
+
+def test_a_fifo_under_the_path_is_not_waited_for(holder: Path, library: Path) -> None:
+    with held(holder, library) as process:
+        library.unlink()
+        os.mkfifo(library)
+        live = of_path(objects_of(process), library)
+        assert (live.state, live.file_build_id) == ("replaced", None)
+
+
+def test_a_file_that_is_no_elf_file_but_runs(target: Target, tmp_path: Path) -> None:
+    path = tmp_path / "code"
+    path.write_bytes(b"\xcc" * PAGE)
+    target.map_file(path, 1, "r-xp")
+    live = of_path(objects_of(target), path)
+    assert (live.state, live.reason) == ("unreadable", "not an ELF file")
+
+
+# ---- who may look ----------------------------------------------------------------
+
+
+def test_a_process_of_another_user(start: Start, variant: Build, is_root: bool) -> None:
+    if not is_root:
+        with pytest.raises(procmem.AccessDenied):
+            procmem.Process(1).sections()
+        return
+    target = start(variant("big"), user=NOBODY)
+    assert named(own(target), ".data").private
+    done = machine.as_nobody(
+        "import sys, procmem\n"
+        "print(len([s for s in procmem.Process(int(sys.argv[1])).sections()]) > 50)\n"
+        "try: procmem.Process(int(sys.argv[2])).sections()\n"
+        "except procmem.AccessDenied: print('denied')\n",
+        target.pid,
+        os.getpid(),
+    )
+    assert done.stdout.split() == ["True", "denied"], done.stderr
+
+
+def test_one_that_has_ended_and_one_that_execs(start: Start, variant: Build) -> None:
+    target = start(variant("big"))
+    process = procmem.Process(target.pid)
+    before = process.sections()
+    target.exec(variant("no-pie"))
+    after = process.sections()
+    assert {s.path for s in before} != {s.path for s in after}
+    target.exit(0)
+    with pytest.raises((procmem.NoSuchProcess, procmem.ZombieProcess)):
+        process.sections()
+
+
+# ---- what kernels lack ---------------------------------------------------------------
+
+
+def test_without_build_ids_from_the_kernel(
+    start: Start, variant: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = start(variant("big"))
+    before = objects_of(target)
+    monkeypatch.setattr(mapped, "_query_refused", True)
+    after = objects_of(target)
+    assert [(x.state, x.build_id) for x in before] == [(x.state, x.build_id) for x in after]
+
+
+def test_a_second_look_opens_no_file(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = procmem.Process(target.pid).sections()
+
+    def opened(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "open_link", opened)
+    assert procmem.Process(target.pid).sections() == before
+
+
+# ---- parts -----------------------------------------------------------------------------
+
+
+def test_bytes_of_ranges_that_cut_through_pages() -> None:
+    pages = PageStates(
+        [(0x1000, 0x3000, SHARED), (0x3000, 0x4000, PRIVATE), (0x6000, 0x8000, SWAPPED)]
+    )
+    assert pages.total == (0x3000, 0x1000, 0x2000)
+    assert pages.within(0, 1 << 64) == pages.total
+    assert pages.within(0x2FFF, 0x3001) == (2, 1, 0)
+    assert pages.within(0x3800, 0x6800) == (0x800, 0x800, 0x800)
+    assert pages.within(0x5000, 0x5000) == pages.within(0x5000, 0x4000) == (0, 0, 0)
+    clipped = pages.clip([(0x1800, 0x2000), (0x3F00, 0x7000)])
+    assert clipped.runs == [
+        (0x1800, 0x2000, SHARED), (0x3F00, 0x4000, PRIVATE), (0x6000, 0x7000, SWAPPED),
+    ]  # fmt: skip
+
+
+def test_ranges() -> None:
+    assert union([(5, 9), (1, 3), (3, 4), (8, 12), (7, 7)]) == [(1, 4), (5, 12)]
+    assert without([(0, 10), (20, 30)], [(2, 4), (8, 22), (29, 40)]) == [
+        (0, 2), (4, 8), (22, 29),
+    ]  # fmt: skip
+    assert without([(0, 10)], []) == [(0, 10)]
+    assert without([(3, 5)], [(0, 10)]) == []
+
+
+def test_scan_and_entries_agree() -> None:
+    with mmap.mmap(-1, 64 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for page in (0, 1, 7, 9, 63):
+            memory[page * PAGE] = 1
+        fd = os.open("/proc/self/pagemap", os.O_RDONLY)
+        try:
+            told = list(states.entries(fd, start, start + 64 * PAGE, PAGE))
+            scanned = states.scan(fd, start, start + 64 * PAGE)
+        finally:
+            os.close(fd)
+    assert [(a - start) // PAGE for a, _, _ in told] == [0, 7, 9, 63]
+    assert scanned is None or scanned == told
+
+
+# ---- the command -------------------------------------------------------------------------
+
+
+def test_the_command(start: Start, variant: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    target = start(variant("big"))
+    pid = str(target.pid)
+    live = own(target)
+
+    def ran(*words: str) -> str:
+        assert main(["sections", pid, *words]) == 0
+        return capsys.readouterr().out
+
+    text = ran()
+    assert text.count("headers, padding") == len(objects_of(target))
+    assert (
+        f"{live.path}  (executable, build-id {live.build_id[:12] if live.build_id else ''}" in text
+    )
+    assert "A page may hold the ends of several sections" in text
+    text = ran("--object", "target")
+    (row,) = [line.split() for line in text.splitlines() if line.startswith(".data ")]
+    section = named(live, ".data")
+    assert row == [
+        ".data", f"{section.address:x}", str(section.size), str(section.resident),
+        str(section.private), "0", "data", "data",
+    ]  # fmt: skip
+    assert "copied: .init_array" in text
+    totals = ran("--totals", "--sort", "size").splitlines()
+    assert totals[2].split()[-1] == "target"
+    bridge = ran("--bridge", "--object", "target").splitlines()
+    assert bridge[-1].split() == ["remainder", "0"]
+    (told,) = json.loads(ran("--json", "--object", "t?rget"))
+    assert told["pid"] == target.pid
+    assert told["objects"][0] == live.to_record()
+    assert ran("--object", "nothing") == f"no ELF file of process {pid} matches nothing\n"
+
+
+def test_the_command_says_what_it_could_not_read(
+    holder: Path, library: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held(holder, library) as process:
+        os.truncate(library, 10)
+        for option in ("--totals", "--bridge", "--json"):
+            assert main(["sections", str(process.pid), option]) == 0
+            capsys.readouterr()
+        assert main(["sections", str(process.pid)]) == 0
+        out = capsys.readouterr().out
+    assert "libcopy.so  (library, " in out
+    assert "no sections: " in out
+    assert main(["sections", str(2**22 + 1)]) == 1
+    with pytest.raises(SystemExit):
+        main(["sections", "self", "--sort", "size"])
+
+
+def test_loading_it_is_put_off() -> None:
+    code = "import sys, procmem.process; print([m for m in sys.modules if '.elf' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

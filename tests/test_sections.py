@@ -231,6 +231,11 @@ def test_the_sums_are_those_of_the_regions(
     resident = {region.start: region for region in process.residency()}
     for live in process.objects():
         regions = [measured[region.start] for region in live.regions]
+        if regions[-1].pathname is None and regions[-1].end > live.pieces[-1][1]:
+            # The kernel has joined bss with anonymous memory that happens to lie behind it.
+            joined = sum(r.size for r in regions) - regions[-1].end + live.pieces[-1][1]
+            assert joined == live.size
+            continue
         assert sum(r.size for r in regions) == live.size == length(live.pieces) + live.gaps
         if live.state == "kernel":
             continue  # smaps counts it otherwise on some kernels

@@ -1,9 +1,75 @@
 """The native parts; all else is in pyproject.toml."""
 
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+ALONE = (
+    "-nostdlib -static -ffreestanding -fno-stack-protector -fno-pie -no-pie"
+    " -fno-asynchronous-unwind-tables -Wl,--build-id=none -Wl,-z,noexecstack -s"
+).split()
+"""Without libc: what the process maps and touches is then ours alone."""
+
+
+class Program(Extension):
+    """A helper program that is shipped beside the libraries; without it a forked child serves."""
+
+
+class BuildAll(build_ext):
+    """Builds programs, too."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        name = fullname.rpartition(".")[2]
+        if any(isinstance(e, Program) and e.name.endswith(f".{name}") for e in self.extensions):
+            return str(Path(*fullname.split(".")))
+        return str(super().get_ext_filename(fullname))  # type: ignore[no-untyped-call]
+
+    def build_extension(self, ext: Extension) -> None:
+        if not isinstance(ext, Program):
+            super().build_extension(ext)
+            return
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command = [
+            *os.environ.get("CC", "cc").split(),
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            *ext.extra_compile_args,
+            "-o",
+            str(target),
+            *ext.sources,
+        ]
+        try:
+            subprocess.run(command, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise CompileError(str(error)) from error
+
+
+def program(name: str, *arguments: str) -> Program:
+    return Program(
+        f"procmem.native.{name}",
+        ["procmem/native/specimen.c"],
+        depends=["procmem/native/specimen.h"],
+        extra_compile_args=list(arguments),
+        optional=True,
+    )
+
+
+programs = [program("specimen_libc", "-DPM_WITH_LIBC", "-pthread")]
+if platform.machine() in ("x86_64", "aarch64"):
+    programs.append(program("specimen", *ALONE))
 
 setup(
     cffi_modules=["procmem/native/build.py:ffi"],
+    cmdclass={"build_ext": BuildAll},
     ext_modules=[
         Extension(
             "procmem.native._records",
@@ -13,7 +79,8 @@ setup(
             define_macros=[("Py_LIMITED_API", "0x030A0000")],
             extra_compile_args=["-O2", "-Wall", "-Wextra"],
             py_limited_api=True,
-        )
+        ),
+        *programs,
     ],
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -67,12 +67,70 @@ ffi.cdef(
     int pm_elf_size(const char *path, uint64_t *out);
     """
 )
+CALL_CONSTANTS = """
+    PROT_NONE PROT_READ PROT_WRITE PROT_EXEC PROT_GROWSDOWN PROT_GROWSUP
+    MAP_SHARED MAP_PRIVATE MAP_SHARED_VALIDATE MAP_DROPPABLE MAP_FIXED MAP_ANONYMOUS MAP_GROWSDOWN
+    MAP_LOCKED MAP_NORESERVE MAP_POPULATE MAP_NONBLOCK MAP_STACK MAP_HUGETLB MAP_SYNC
+    MAP_FIXED_NOREPLACE MAP_HUGE_SHIFT
+    MREMAP_MAYMOVE MREMAP_FIXED MREMAP_DONTUNMAP MS_ASYNC MS_INVALIDATE MS_SYNC MLOCK_ONFAULT
+    MADV_NORMAL MADV_RANDOM MADV_SEQUENTIAL MADV_WILLNEED MADV_DONTNEED MADV_FREE MADV_REMOVE
+    MADV_DONTFORK MADV_DOFORK MADV_MERGEABLE MADV_UNMERGEABLE MADV_HUGEPAGE MADV_NOHUGEPAGE
+    MADV_DONTDUMP MADV_DODUMP MADV_WIPEONFORK MADV_KEEPONFORK MADV_COLD MADV_PAGEOUT
+    MADV_POPULATE_READ MADV_POPULATE_WRITE MADV_DONTNEED_LOCKED MADV_COLLAPSE MADV_HWPOISON
+    MADV_SOFT_OFFLINE MADV_GUARD_INSTALL MADV_GUARD_REMOVE
+"""
+ffi.cdef("".join(f"#define {name} ...\n" for name in CALL_CONSTANTS.split()))
+
+# ---- the quiet helper (procmem.experiments) ----
+
+SYSTEM_CALLS = """
+    mmap munmap mprotect mremap madvise mlock mlock2 munlock brk memfd_create ftruncate openat close
+    wait4 prctl userfaultfd ioctl getpid
+"""
+ffi.cdef("".join(f"#define SYS_{name} ...\n" for name in SYSTEM_CALLS.split()))
+ffi.cdef(
+    """
+    enum { PM_OP_NOTHING, PM_OP_CALL, PM_OP_TOUCH = 1048576, PM_OP_READ, PM_OP_JUMP, PM_OP_STORE,
+           PM_OP_PIPE, PM_OP_FORK, PM_OP_MALLOC, PM_OP_FREE, PM_OP_TRIM, PM_OP_THREAD, PM_OP_JOIN,
+           PM_OP_THREAD_MALLOC, PM_OP_THREAD_FREE };
+    #define PM_SERVE_PINNED ...
+    #define PM_SERVE_THP ...
+    #define PM_UNKNOWN ...
+    #define PM_SOURCE_STATUS ...
+    #define PM_SOURCE_ROLLUP ...
+
+    typedef struct { uint64_t op; uint64_t argument[6]; } pm_request;
+    typedef struct { int64_t result; uint64_t minor; uint64_t major; uint64_t ns;
+                     uint64_t signal; int64_t code; uint64_t address; } pm_reply;
+    typedef struct { uint64_t vsz, rss, rss_anon, rss_file, rss_shmem, swap, hugetlb, locked,
+                     page_tables, regions; } pm_figures;
+    typedef struct {
+        int request, reply, statm, status, maps, rollup, source, known, waiting;
+        pm_figures figures; pm_request asked; pm_reply answer; pm_figures before;
+        ...;
+    } pm_specimen;
+    int pm_specimen_read(pm_specimen *specimen);
+    int pm_specimen_step(pm_specimen *specimen);
+    int pm_specimen_ask(pm_specimen *specimen);
+    long pm_specimen_fork(int request, int reply, long flags, long cpu);
+    """
+)
 ffi.set_source(
     "procmem.native._native",
-    '#include "scanner.h"\n#include "kernel.h"\n#include "elfsize.h"\n',
-    sources=["procmem/native/scanner.c", "procmem/native/kernel.c", "procmem/native/elfsize.c"],
+    "#include <sys/syscall.h>\n"
+    + "".join(
+        f'#include "{name}.h"\n' for name in ("scanner", "kernel", "elfsize", "calls", "measure")
+    ),
+    sources=[
+        f"procmem/native/{name}.c"
+        for name in ("scanner", "kernel", "elfsize", "measure", "specimen")
+    ],
     include_dirs=["procmem/native"],
-    depends=["procmem/native/scanner.h", "procmem/native/kernel.h", "procmem/native/elfsize.h"],
+    depends=[
+        f"procmem/native/{name}.h"
+        for name in ("scanner", "kernel", "elfsize", "measure", "specimen")
+    ],
+    define_macros=[("PM_HOSTED", None)],
     extra_compile_args=["-O2", "-Wall", "-Wextra"],
     py_limited_api=True,
 )

@@ -1,0 +1,1 @@
+"""Calls of this process on its own memory."""

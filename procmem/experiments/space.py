@@ -1,0 +1,825 @@
+"""A model of one address space: what each operation must change, by the kernel's rules.
+
+It is told the same operations as the process and predicts every figure: it reads
+nothing of the process but its first regions and pages.
+
+Source: mm/memory.c, mm/mmap.c, mm/vma.c, mm/madvise.c, mm/mprotect.c, mm/mremap.c,
+mm/gup.c; Documentation/admin-guide/mm/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from procmem.experiments.tables import PageTables, Table, Tally, table_copy
+from procmem.experiments.vmas import EXEC, READ, WRITE, Backing, Vma, Vmas
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["FORWARD", "Order", "Rules", "Space", "Trap"]
+
+SIGBUS, SIGSEGV = 7, 11
+LOCKS = {"locked", "lockonfault"}
+MAPERR, ACCERR, ADRERR, SI_KERNEL = 1, 2, 2, 128
+
+
+class Rules(NamedTuple):
+    """What differs between kernels and machines, found out at run time.
+
+    Attributes:
+        page_size: in bytes.
+        bits: of an address that one level of page tables takes.
+        around: pages that a fault on a file maps at most (fault_around_bytes).
+        pt_reclaim: MADV_DONTNEED frees emptied lowest tables (CONFIG_PT_RECLAIM, Linux 6.14).
+        huge: transparent huge pages for this process: "always", "madvise", "never".
+        has_swap: anonymous pages can be swapped out.
+        address_bits: of an address that a program may use.
+    """
+
+    page_size: int = 4096
+    bits: int = 9
+    around: int = 16
+    pt_reclaim: bool = False
+    huge: str = "never"
+    has_swap: bool = False
+    address_bits: int = 47
+
+
+class Order(NamedTuple):
+    """The order of accesses: the n-th is number (n * factor + shift) % count."""
+
+    factor: int = 1
+    shift: int = 0
+
+
+FORWARD = Order()
+
+
+@dataclass(frozen=True)
+class Trap:
+    """The signal that an access must raise.
+
+    Attributes:
+        done: accesses that succeed before it.
+        address: where it happens, in bytes.
+    """
+
+    signal: int
+    code: int
+    address: int
+    done: int
+
+
+class Space:
+    """The address space of a process that does nothing on its own."""
+
+    def __init__(self, rules: Rules, regions: Sequence[Vma] = ()) -> None:
+        self.rules = rules
+        self.vmas = Vmas(list(regions))
+        self.tables = PageTables(rules.bits)
+        self.brk: tuple[int, int] = (0, 0)
+        self._hugetlb: set[int] = set()
+
+    # ---- mapping -----------------------------------------------------------
+
+    def mmap(
+        self,
+        start: int,
+        pages: int,
+        prot: int,
+        tally: Tally,
+        *,
+        shared: bool = False,
+        backing: Backing | None = None,
+        offset: int = 0,
+        flags: Iterable[str] = (),
+        populate: bool = False,
+    ) -> None:
+        """A mapping of whole pages at a page number; what lay there goes first."""
+        if not self.vmas.is_free(start, start + pages):
+            self.munmap(start, pages, tally)
+        kept = frozenset(flags)
+        if not shared and prot & WRITE and "noreserve" not in kept:
+            kept |= {"account"}
+        region = Vma(
+            start, start + pages, prot, shared, backing, start if backing is None else offset, kept
+        )
+        self.vmas.add(region)
+        tally.vsz += pages
+        if "locked" in kept:
+            tally.locked += pages
+        if populate or "locked" in kept:
+            self.populate(start, start + pages, tally)
+
+    def munmap(self, start: int, pages: int, tally: Tally) -> None:
+        """Takes a range out, mapped or not."""
+        gone = self.vmas.cut(start, start + pages)
+        for region in gone:
+            tally.vsz -= region.pages
+            if "locked" in region.flags:
+                tally.locked -= region.pages
+            if region.backing and region.backing.kind == "hugetlb":
+                self._drop_hugetlb(region.start, region.end, tally)
+            self.tables.drop(region.start, region.end, tally)
+        for region in gone:
+            floor, ceiling = self.vmas.neighbours(region.start, region.end)
+            self.tables.free(region.start, region.end, floor, ceiling, tally)
+
+    def set_brk(self, new: int, tally: Tally, *, locked: bool = False) -> None:
+        """Moves the end of the heap to an address in bytes; self.brk holds its start and end."""
+        size = self.rules.page_size
+        base, old = self.brk
+        first, last = -(-old // size), -(-new // size)
+        if last > first:
+            self.mmap(first, last - first, READ | WRITE, tally, flags={"locked"} if locked else ())
+        elif last < first:
+            self.munmap(last, first - last, tally)
+        self.brk = base, new
+
+    def mremap(
+        self,
+        start: int,
+        pages: int,
+        new_pages: int,
+        target: int,
+        tally: Tally,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Resizes in place (target == start) or moves a part of one region."""
+        region = self.vmas.at(start)
+        if region is None:
+            return
+        if target == start:
+            if new_pages < pages:
+                self.munmap(start + new_pages, pages - new_pages, tally)
+            elif new_pages > pages:
+                more = region.part(start, start + pages)
+                more.start, more.end = start + pages, start + new_pages
+                more.offset = region.offset + start - region.start + pages
+                tally.vsz += new_pages - pages
+                if "locked" in region.flags:
+                    tally.locked += new_pages - pages
+                self.vmas.add(more)
+                if "locked" in region.flags:
+                    self.populate(start + pages, start + new_pages, tally)
+            return
+        if new_pages < pages:
+            if not self.vmas.is_free(target, target + new_pages):
+                self.munmap(target, new_pages, tally)
+            self.munmap(start + new_pages, pages - new_pages, tally)
+            pages = new_pages
+            region = self.vmas.at(start)
+            if region is None:
+                return
+        if region.end < start + pages:
+            # Several regions are moved one by one, with the holes between them.
+            pieces = [
+                (max(start, one.start), min(start + pages, one.end))
+                for one in self.vmas.within(start, start + pages)
+            ]
+            for first, last in pieces:
+                count = last - first
+                self.mremap(first, count, count, target + first - start, tally, keep=keep)
+            return
+        if not self.vmas.is_free(target, target + new_pages):
+            self.munmap(target, new_pages, tally)
+        region = self.vmas.at(start)
+        if region is None:
+            return
+        copy = region.part(start, start + pages)
+        copy.start, copy.end = target, target + new_pages
+        if copy.backing is None and copy.anon_vma is None:
+            copy.offset = target
+        self.vmas.add(copy)
+        tally.vsz += new_pages
+        if "locked" in copy.flags:
+            tally.locked += new_pages
+        self._move_tables(start, start + pages, target, tally)
+        if keep:
+            for one in self.vmas.within(start, start + pages):
+                if one.start == start and one.end == start + pages:
+                    one.anon_vma, one.forked = None, False
+                if "locked" in one.flags:
+                    tally.locked -= one.pages
+                    one.flags -= LOCKS
+            return
+        locked = "locked" in copy.flags
+        self.munmap(start, pages, tally)
+        if locked and new_pages > pages:
+            self.populate(target + pages, target + new_pages, tally)
+
+    def _move_tables(self, start: int, end: int, target: int, tally: Tally) -> None:
+        tables, bits = self.tables, self.tables.bits
+        size = 1 << bits
+        old, new = start, target
+        if self._can_realign(old, new, end):
+            old, new = old & -size, new & -size
+        while old < end:
+            upper_step = 1 << (2 * bits)
+            extent = min(end - old, size - (old & (size - 1)), size - (new & (size - 1)))
+            middle = old >> 2 * bits
+            if middle not in tables.middle:
+                old_next = min(end, (old | (upper_step - 1)) + 1)
+                step = min(old_next - old, upper_step - (new & (upper_step - 1)))
+                old, new = old + step, new + step
+                continue
+            new_middle = new >> 2 * bits
+            upper_extent = min(
+                end - old,
+                upper_step - (old & (upper_step - 1)),
+                upper_step - (new & (upper_step - 1)),
+            )
+            if new_middle >> bits not in tables.upper:
+                tables.upper.add(new_middle >> bits)
+                tally.tables += 1
+            if upper_extent == upper_step and new_middle not in tables.middle:
+                # A table of the middle level is moved whole.
+                tables.middle.remove(middle)
+                tables.middle.add(new_middle)
+                for index in [i for i in tables.lowest if i >> bits == middle]:
+                    tables.lowest[index - (middle << bits) + (new_middle << bits)] = (
+                        tables.lowest.pop(index)
+                    )
+                old, new = old + upper_step, new + upper_step
+                continue
+            source = tables.lowest.get(old >> bits)
+            if source is not None:
+                tables.make_middle(new >> bits, tally)
+                if extent == size and new >> bits not in tables.lowest:
+                    tables.lowest[new >> bits] = tables.lowest.pop(old >> bits)
+                else:
+                    low = old & (size - 1)
+                    source.huge = ""
+                    taken = source.take((1 << (low + extent)) - (1 << low))
+                    tables.make(new >> bits, tally).put(taken, (new & (size - 1)) - low)
+            old, new = old + extent, new + extent
+
+    def _can_realign(self, old: int, new: int, end: int) -> bool:
+        size = 1 << self.tables.bits
+        low = old & (size - 1)
+        if not low or low != new & (size - 1) or end - old < size - low:
+            return False
+        for page in (old, new):
+            region = self.vmas.at(page)
+            if region is None or region.start != page:
+                return False
+            if not self.vmas.is_free(page & -size, page):
+                return False
+        return True
+
+    # ---- properties --------------------------------------------------------
+
+    def mprotect(self, start: int, pages: int, prot: int, tally: Tally) -> bool:
+        """False: a part of the range isn't mapped; what lies before it has changed."""
+        end = self._mapped_until(start, start + pages)
+
+        def alter(region: Vma) -> tuple[int, frozenset[str]]:
+            flags = region.flags
+            if prot == region.prot:
+                return prot, flags
+            if prot & WRITE:
+                if not (
+                    region.shared or flags & {"account", "noreserve"} or region.prot & WRITE
+                ) and not (region.backing and region.backing.kind == "hugetlb"):
+                    flags |= {"account"}
+            elif "account" in flags and region.is_anonymous and region.anon_vma is None:
+                flags -= {"account"}
+            return prot, flags
+
+        self._split_huge(start, end)
+        # What was locked and read-only becomes our own now, not at the first write.
+        locked = [
+            (max(start, region.start), min(end, region.end))
+            for region in self.vmas.within(start, end)
+            if prot & WRITE
+            and "locked" in region.flags
+            and not region.shared
+            and not region.prot & WRITE
+        ]
+        self.vmas.change(start, end, alter)
+        for first, last in locked:
+            self.populate(first, last, tally)
+        return end == start + pages
+
+    def mlock(self, start: int, pages: int, tally: Tally, *, on_fault: bool = False) -> bool:
+        """False: it fails, having locked what lies before a hole."""
+        end = self._mapped_until(start, start + pages)
+        before = self._locked_pages()
+        add = {"locked", "lockonfault"} if on_fault else {"locked"}
+        self.vmas.change(
+            start, end, lambda region: (region.prot, region.flags - {"lockonfault"} | add)
+        )
+        tally.locked += self._locked_pages() - before
+        if end < start + pages:
+            return False
+        return on_fault or self.populate(start, end, tally)
+
+    def munlock(self, start: int, pages: int, tally: Tally) -> bool:
+        """False: it fails at a hole."""
+        end = self._mapped_until(start, start + pages)
+        before = self._locked_pages()
+        self.vmas.change(start, end, lambda region: (region.prot, region.flags - LOCKS))
+        tally.locked += self._locked_pages() - before
+        return end == start + pages
+
+    def _locked_pages(self) -> int:
+        return sum(region.pages for region in self.vmas.all if "locked" in region.flags)
+
+    def _mapped_until(self, start: int, end: int) -> int:
+        for region in self.vmas.within(start, end):
+            if region.start > start:
+                break
+            start = min(region.end, end)
+        return start
+
+    def _split_huge(self, start: int, end: int) -> None:
+        for index, mask in self.tables.present_masks(start, end):
+            self.tables.split_huge(self.tables.lowest[index], mask)
+
+    def madvise(self, start: int, pages: int, advice: str, tally: Tally) -> None:
+        """By the name that madvise(2) has for it, without MADV_, in small letters.
+
+        What the call does before it fails at a region that it can't advise, is done here, too.
+        """
+        for region in list(self.vmas.within(start, start + pages)):
+            first, last = max(start, region.start), min(start + pages, region.end)
+            populates = advice.startswith("populate")
+            if populates and first > start:
+                return  # a hole
+            if not self._takes_advice(region, advice):
+                return
+            if advice in FLAG_ADVICE:
+                add, remove = FLAG_ADVICE[advice]
+                self.vmas.change(first, last, lambda r: (r.prot, (r.flags - remove) | add))  # noqa: B023
+            elif populates:
+                if not self.populate(first, last, tally, write=advice.endswith("write")):
+                    return
+                start = last
+                pages -= last - first
+            else:
+                self._discard(region, first, last, advice, tally)
+
+    def _takes_advice(self, region: Vma, advice: str) -> bool:
+        """Whether the kernel advises such a region so, or fails there."""
+        backing, locked = region.backing, "locked" in region.flags
+        if advice == "free":
+            return backing is None
+        if advice in ("dontneed", "cold", "pageout"):
+            return not locked
+        if advice in ("guard_install", "guard_remove"):
+            return not locked or advice == "guard_remove"
+        if advice == "remove":
+            return (
+                not locked and backing is not None and region.shared and bool(region.prot & WRITE)
+            )
+        if advice == "wipeonfork":
+            return backing is None and not region.shared
+        if advice == "populate_write":
+            return bool(region.prot & WRITE)
+        if advice == "populate_read":
+            return bool(region.prot & READ)
+        return True
+
+    def _discard(self, region: Vma, start: int, end: int, advice: str, tally: Tally) -> None:
+        tables = self.tables
+        if advice == "guard_install":
+            self.vmas.prepare_anon(region)
+            tables.drop(start, end, tally, guards=False)
+            for index, mask in tables.masks(start, end):
+                tables.make(index, tally).guard |= mask
+        elif advice == "guard_remove":
+            for index, mask in tables.present_masks(start, end):
+                tables.lowest[index].guard &= ~mask
+        elif advice == "dontneed":
+            if region.backing and region.backing.kind == "hugetlb":
+                self._drop_hugetlb(start, end, tally)
+            tables.drop(start, end, tally, guards=False)
+            if self.rules.pt_reclaim:
+                tables.reclaim(start, end, tally)
+        elif advice == "free":
+            for index, mask in tables.present_masks(start, end):
+                table = tables.lowest[index]
+                tally.swap -= (table.swap & mask).bit_count()
+                table.swap &= ~mask
+        elif advice == "pageout" and self.rules.has_swap:
+            for index, mask in tables.present_masks(start, end):
+                table = tables.lowest[index]
+                if mask == tables.full:
+                    table.huge = ""
+                out = table.anon & mask & ~table.shared
+                table.anon &= ~out
+                table.swap |= out
+                tally.anon -= out.bit_count()
+                tally.swap += out.bit_count()
+        elif advice == "remove" and region.backing:
+            tables.drop(start, end, tally)
+            first = region.offset + start - region.start
+            region.backing.cache.held &= ~((1 << (first + end - start)) - (1 << first))
+
+    # ---- faults ------------------------------------------------------------
+
+    def populate(self, start: int, end: int, tally: Tally, *, write: bool | None = None) -> bool:
+        """MAP_POPULATE, mlock, MADV_POPULATE_*: all pages, in order. False: it stopped early."""
+        for region in list(self.vmas.within(start, end)):
+            if "lockonfault" in region.flags and write is None:
+                continue
+            if not region.prot:
+                return False
+            writes = region.prot & WRITE and not region.shared if write is None else write
+            first, last = max(start, region.start), min(end, region.end)
+            guard = self._first_guard(first, last)
+            inside = min(last, guard, self._end_of_file(region))
+            if first < inside:
+                self._fault_in(region, first, inside, bool(writes), tally)
+            if inside < last:
+                if inside < guard:
+                    self._meet_end_of_file(max(first, inside), tally)
+                return False
+        return True
+
+    def _first_guard(self, start: int, end: int) -> int:
+        for index, mask in self.tables.present_masks(start, end):
+            if found := self.tables.lowest[index].guard & mask:
+                return (index << self.tables.bits) + (found & -found).bit_length() - 1
+        return end
+
+    def _end_of_file(self, region: Vma) -> int:
+        """The first page that lies beyond the mapped file."""
+        if region.backing is None or region.backing.kind == "other":
+            return 1 << 64
+        return region.start + region.backing.cache.pages - region.offset
+
+    def _meet_end_of_file(self, page: int, tally: Tally) -> None:
+        """It is found out when the tables above the lowest have been made."""
+        self.tables.make_middle(page >> self.tables.bits, tally)
+
+    def touch(
+        self,
+        address: int,
+        tally: Tally,
+        *,
+        count: int = 1,
+        stride: int | None = None,
+        write: bool = True,
+        order: Order = FORWARD,
+    ) -> Trap | None:
+        """One access after the other, in bytes; stops at one that is a fault of the program."""
+        size = self.rules.page_size
+        stride = size if stride is None else stride
+        need = WRITE if write else READ
+        if stride == size and count:
+            region = self.vmas.at(address // size)
+            if region is not None and region.end >= address // size + count:
+                start = address // size
+                if self._allows(region, start, start + count, need):
+                    self._fault_in(region, start, start + count, write, tally, order)
+                    return None
+        return self._touch_each(address, count, stride, write, order, tally)
+
+    def _allows(self, region: Vma, start: int, end: int, need: int) -> bool:
+        readable = READ | WRITE | EXEC  # x86-64 and aarch64 read what may be written or run
+        if not region.prot & (readable if need == READ else need):
+            return False
+        if end > self._end_of_file(region):
+            return False
+        return self._first_guard(start, end) == end
+
+    def _touch_each(
+        self, address: int, count: int, stride: int, write: bool, order: Order, tally: Tally
+    ) -> Trap | None:
+        size = self.rules.page_size
+        place, need = order.shift, WRITE if write else READ
+        for done in range(count):
+            at = address + place * stride
+            page = at // size
+            region = self.vmas.at(page)
+            if at >> self.rules.address_bits:
+                # Not canonical: the processor tells no address.
+                canonical = at >> self.rules.address_bits == (
+                    (1 << (64 - self.rules.address_bits)) - 1
+                )
+                code, seen = (MAPERR, at) if canonical else (SI_KERNEL, 0)
+                return Trap(SIGSEGV, code, seen, done)
+            if region is None:
+                return Trap(SIGSEGV, MAPERR, at, done)
+            if not self._allows(region, page, page + 1, need):
+                return self._refuse(region, page, at, done, need, tally)
+            self._fault_in(region, page, page + 1, write, tally)
+            place = (place + order.factor) % count
+        return None
+
+    def _refuse(self, region: Vma, page: int, at: int, done: int, need: int, tally: Tally) -> Trap:
+        readable = READ | WRITE | EXEC
+        if not region.prot & (readable if need == READ else need):
+            return Trap(SIGSEGV, ACCERR, at, done)
+        table = self.tables.lowest.get(page >> self.tables.bits)
+        if table and table.guard >> (page & ((1 << self.tables.bits) - 1)) & 1:
+            return Trap(SIGSEGV, MAPERR, at, done)
+        self._meet_end_of_file(page, tally)
+        return Trap(SIGBUS, ADRERR, at, done)
+
+    def _fault_in(
+        self,
+        region: Vma,
+        start: int,
+        end: int,
+        write: bool,
+        tally: Tally,
+        order: Order = FORWARD,
+    ) -> None:
+        """Pages of one region that may be accessed so, all of them."""
+        backing = region.backing
+        if backing is None:
+            self._fault_anonymous(region, start, end, write, tally)
+        elif backing.kind == "hugetlb":
+            self._fault_hugetlb(start, end, tally)
+        elif write and not region.shared:
+            self._fault_private_write(region, backing, start, end, tally)
+        elif write:
+            self._fault_shared_write(region, backing, start, end, tally)
+        else:
+            self._fault_file_read(region, backing, start, end, tally, order)
+
+    def _fault_anonymous(
+        self, region: Vma, start: int, end: int, write: bool, tally: Tally
+    ) -> None:
+        tables = self.tables
+        for index, mask in tables.masks(start, end):
+            if self._fault_huge(region, index, write, tally):
+                continue
+            table = tables.make(index, tally)
+            if write:
+                missing = mask & ~(table.anon | table.swap)
+                if missing and region.anon_vma is None:
+                    self.vmas.prepare_anon(region)
+                unshared = mask & table.shared
+                tally.fresh += missing.bit_count()
+                tally.unshared += unshared.bit_count()
+                tally.minor += missing.bit_count() + unshared.bit_count()
+                tally.anon += missing.bit_count()
+                table.anon |= missing
+                table.zero &= ~missing
+                table.shared &= ~unshared
+            else:
+                missing = mask & ~(table.anon | table.zero | table.swap)
+                tally.minor += missing.bit_count()
+                tally.zeros += missing.bit_count()
+                table.zero |= missing
+            back = mask & table.swap
+            if back:
+                self._swap_in(table, back, tally)
+
+    def _fault_huge(self, region: Vma, index: int, write: bool, tally: Tally) -> bool:
+        """Whether a transparent huge page answers for the whole table."""
+        if not self._wants_huge(region):
+            return False
+        tables = self.tables
+        first = index << tables.bits
+        table = tables.lowest.get(index)
+        if table is not None:
+            if table.huge == "zero" and write:
+                tally.minor += 1
+                tally.anon += 1 << tables.bits
+                tally.huge += 1
+                table.zero, table.anon, table.huge = 0, tables.full, "anon"
+            return bool(table.huge) and not (write and table.shared)
+        if region.start > first or region.end < first + (1 << tables.bits):
+            return False
+        self.vmas.prepare_anon(region)
+        table = tables.make(index, tally)
+        tally.minor += 1
+        tally.huge += 1
+        if write:
+            table.anon, table.huge = tables.full, "anon"
+            tally.anon += 1 << tables.bits
+        else:
+            table.zero, table.huge = tables.full, "zero"
+        return True
+
+    def _wants_huge(self, region: Vma) -> bool:
+        huge = self.rules.huge
+        return "nohugepage" not in region.flags and (
+            huge == "always" or (huge == "madvise" and "hugepage" in region.flags)
+        )
+
+    def _swap_in(self, table: Table, pages: int, tally: Tally) -> None:
+        count = pages.bit_count()
+        tally.major += count
+        tally.anon += count
+        tally.swap -= count
+        table.swap &= ~pages
+        table.anon |= pages
+
+    def _fault_private_write(
+        self, region: Vma, backing: Backing, start: int, end: int, tally: Tally
+    ) -> None:
+        for index, mask in self.tables.masks(start, end):
+            table = self.tables.make(index, tally)
+            missing = mask & ~(table.anon | table.swap)
+            if missing and region.anon_vma is None:
+                self.vmas.prepare_anon(region)
+            replaced = missing & (table.file | table.shmem)
+            unread = missing & ~replaced & ~self._cached(region, backing, index)
+            self._read_in(region, backing, index, unread)
+            unshared = mask & table.shared
+            tally.copies += missing.bit_count()
+            tally.unshared += unshared.bit_count()
+            # A page of shared memory that nobody has written is no input.
+            major = unread.bit_count() if backing.kind == "file" else 0
+            tally.major += major
+            tally.minor += missing.bit_count() - major + unshared.bit_count()
+            tally.anon += missing.bit_count()
+            tally.file -= (missing & table.file).bit_count()
+            tally.shmem -= (missing & table.shmem).bit_count()
+            table.anon |= missing
+            table.file &= ~missing
+            table.shmem &= ~missing
+            table.shared &= ~unshared
+            if back := mask & table.swap:
+                self._swap_in(table, back, tally)
+
+    def _fault_shared_write(
+        self, region: Vma, backing: Backing, start: int, end: int, tally: Tally
+    ) -> None:
+        for index, mask in self.tables.masks(start, end):
+            table = self.tables.make(index, tally)
+            missing = mask & ~(table.file | table.shmem)
+            unread = missing & ~self._cached(region, backing, index)
+            self._read_in(region, backing, index, unread)
+            if backing.kind == "file":
+                major = unread.bit_count()
+                # The file system is told of the first write to each page.
+                clean = mask & table.file & ~table.dirty
+                tally.major += major
+                tally.minor += missing.bit_count() - major + clean.bit_count()
+                tally.file += missing.bit_count()
+                table.file |= missing
+                table.dirty |= mask
+            else:
+                tally.minor += missing.bit_count()
+                tally.shmem += missing.bit_count()
+                tally.fresh += unread.bit_count()
+                table.shmem |= missing
+
+    def _fault_file_read(
+        self,
+        region: Vma,
+        backing: Backing,
+        start: int,
+        end: int,
+        tally: Tally,
+        order: Order,
+    ) -> None:
+        """A fault maps what is in the page cache around it, too (do_fault_around)."""
+        tables, around = self.tables, self.rules.around
+        size = 1 << tables.bits
+        for index, wanted in tables.masks(start, end):
+            table = tables.make(index, tally)
+            first = index << tables.bits
+            if back := wanted & table.swap:
+                self._swap_in(table, back, tally)
+            missing = wanted & ~table.present
+            if not missing:
+                continue
+            cached = self._cached(region, backing, index)
+            low, high = max(region.start - first, 0), min(region.end - first, size)
+            inside = (1 << high) - (1 << low)
+            mapped = 0
+            # The window of a fault begins at a multiple of its size or at the region's
+            # start, so that the first two may overlap.
+            for at, length in windows(low, high, around):
+                here = missing & ((1 << at + length) - (1 << at))
+                if not here:
+                    continue
+                near = inside & cached & ~table.used & ~mapped
+                simple = length == around and (here & cached == here or not here & cached)
+                if simple:
+                    taken = near & ((1 << at + around) - (1 << at)) | here
+                    faults = 1 if here & cached else here.bit_count()
+                else:
+                    ordered = in_order(here, first - start, end - start, order)
+                    taken, faults = fault_each(ordered, near, cached, low, around)
+                fresh = here & ~cached
+                unread = fresh.bit_count()
+                if backing.kind == "file":
+                    tally.major += unread
+                    tally.minor += faults - unread
+                else:
+                    tally.minor += faults
+                    tally.fresh += unread
+                tally.around += (taken & ~here).bit_count()
+                mapped |= taken
+                self._read_in(region, backing, index, fresh)
+            count = mapped.bit_count()
+            if backing.kind == "shmem":
+                tally.shmem += count
+                table.shmem |= mapped
+            else:
+                tally.file += count
+                table.file |= mapped
+
+    def _cached(self, region: Vma, backing: Backing, index: int) -> int:
+        """What of a table's span is in the page cache."""
+        delta = region.offset - region.start + (index << self.tables.bits)
+        held = backing.cache.held
+        return (held >> delta if delta >= 0 else held << -delta) & self.tables.full
+
+    def _read_in(self, region: Vma, backing: Backing, index: int, pages: int) -> None:
+        if pages:
+            delta = region.offset - region.start + (index << self.tables.bits)
+            backing.cache.held |= pages << delta if delta >= 0 else pages >> -delta
+
+    def _fault_hugetlb(self, start: int, end: int, tally: Tally) -> None:
+        tables = self.tables
+        for index, _ in tables.masks(start, end):
+            if index not in self._hugetlb:
+                self._hugetlb.add(index)
+                tables.make_middle(index, tally)
+                tally.hugetlb += 1 << tables.bits
+                tally.minor += 1
+
+    def _drop_hugetlb(self, start: int, end: int, tally: Tally) -> None:
+        for index, _ in self.tables.masks(start, end):
+            if index in self._hugetlb:
+                self._hugetlb.remove(index)
+                tally.hugetlb -= 1 << self.tables.bits
+
+    # ---- fork --------------------------------------------------------------
+
+    def fork(self) -> Space:
+        """The child's address space. Anonymous pages of both are shared from now on."""
+        child = Space(self.rules)
+        child.vmas = self.vmas.fork()
+        child.brk = self.brk
+        ignored = Tally()
+        for region in self.vmas.all:
+            copied = region.anon_vma is not None or "pfnmap" in region.flags
+            if not copied or region.flags & {"dontfork", "wipeonfork"}:
+                continue
+            # Pages of files are found again by faults; where there are
+            # anonymous pages, all present ones are copied, and with them the tables.
+            self.tables.copy_upper(child.tables, region.start, region.end)
+            for index, mask in self.tables.present_masks(region.start, region.end):
+                table = self.tables.lowest[index]
+                table.shared |= table.anon & mask
+                entries = table_copy(table).take(mask)
+                child.tables.make(index, ignored).put(entries, 0)
+                child.tables.lowest[index].huge = table.huge
+        return child
+
+
+def windows(low: int, high: int, around: int) -> Iterable[tuple[int, int]]:
+    """What the faults on one table's pages low..high may map: start and length of each window."""
+    first = low & -around
+    if first != low and first + 2 * around <= high + around:
+        yield low, first + 2 * around - low
+        first += 2 * around
+    while first < high:
+        yield first, around
+        first += around
+
+
+def in_order(pages: int, shift: int, count: int, order: Order) -> list[int]:
+    """The bits of some pages as they are accessed; bit n is access number n + shift of `count`."""
+    found = [bit for bit in range(pages.bit_length()) if pages >> bit & 1]
+    if order == FORWARD or count == 1:
+        return found
+    inverse = pow(order.factor, -1, count)
+    return sorted(found, key=lambda bit: (bit + shift - order.shift) * inverse % count)
+
+
+def fault_each(pages: list[int], near: int, cached: int, low: int, around: int) -> tuple[int, int]:
+    """Page by page, where one fault decides about the next: what gets mapped, and the faults."""
+    mapped = faults = 0
+    for page in pages:
+        if mapped >> page & 1:
+            continue
+        faults += 1
+        begin = max(page & -around, low)
+        mapped |= near & ((1 << begin + around) - (1 << begin)) | 1 << page
+        near &= ~mapped
+        if not cached >> page & 1:
+            cached |= 1 << page
+    return mapped, faults
+
+
+FLAG_ADVICE: dict[str, tuple[set[str], set[str]]] = {
+    "normal": (set(), {"random", "sequential"}),
+    "random": ({"random"}, {"sequential"}),
+    "sequential": ({"sequential"}, {"random"}),
+    "dontfork": ({"dontfork"}, set()),
+    "dofork": (set(), {"dontfork"}),
+    "wipeonfork": ({"wipeonfork"}, set()),
+    "keeponfork": (set(), {"wipeonfork"}),
+    "dontdump": ({"dontdump"}, set()),
+    "dodump": (set(), {"dontdump"}),
+    "hugepage": ({"hugepage"}, {"nohugepage"}),
+    "nohugepage": ({"nohugepage"}, {"hugepage"}),
+    "mergeable": ({"mergeable"}, set()),
+    "unmergeable": (set(), {"mergeable"}),
+}
+"""What an advice adds to a region's flags, and what it takes away."""

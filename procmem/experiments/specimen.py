@@ -1,0 +1,890 @@
+"""The Specimen: a quiet process that does one memory operation at a time.
+
+It has no libc and no malloc, sleeps in read(2) between operations, and is measured from
+outside while it sleeps: what moves is the operation's doing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import threading
+import weakref
+from math import gcd
+from operator import sub
+from struct import Struct
+from typing import NamedTuple
+
+from procmem.calls.constants import Map, Mremap, Prot, advice_of, prot_of
+from procmem.errors import BadArgument, MemoryFault, NoSuchProcess, SyscallError, Unsupported
+from procmem.experiments.launch import Launched, end, launch
+from procmem.experiments.rules import has_swap, huge_pages, initial_space, page_size
+from procmem.experiments.space import FORWARD, Order, Rules, Space, Trap
+from procmem.experiments.steps import Delta, Figures, Step
+from procmem.experiments.tables import Tally
+from procmem.experiments.vmas import EXEC, READ, WRITE, Backing, Cache
+from procmem.experiments.words import Cause
+from procmem.native import ffi, lib
+from procmem.procfs.files import ProcessFiles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from procmem.process import Process
+
+__all__ = ["Area", "Specimen"]
+
+REQUEST = Struct("=7Q")
+REPLY = Struct("=q3QQqQ")
+FIGURES = Struct("=10Q")
+WORD = (1 << 64) - 1
+AT_FDCWD = WORD - 99
+
+SLOT = 1 << 39
+"""What one table below the topmost spans, with 4 KiB pages: 512 GiB."""
+
+_rules: Rules | None = None
+
+
+class Area(NamedTuple):
+    """Memory that a specimen has mapped.
+
+    Attributes:
+        start: its address.
+        length: in bytes, whole pages.
+        page_size: in bytes; of huge pages theirs.
+    """
+
+    start: int
+    length: int
+    page_size: int
+
+    @property
+    def end(self) -> int:
+        """The address behind it."""
+        return self.start + self.length
+
+    @property
+    def pages(self) -> int:
+        """Its length in pages."""
+        return self.length // self.page_size
+
+    def __repr__(self) -> str:
+        return f"<Area {self.start:x}-{self.end:x}>"
+
+
+class Specimen:
+    """A process for experiments, which does nothing but what it is told.
+
+    >>> from procmem import KiB
+    >>> with Specimen() as s:
+    ...     mapped = s.mmap(pages=1000)
+    ...     touched = s.touch(mapped.mapping, pages=10)
+    >>> mapped.delta.vsz == 4000 * KiB, mapped.delta.rss
+    (True, 0)
+    >>> touched.delta.rss == touched.predicted.rss == 40 * KiB
+    True
+
+    Args:
+        libc: whether it is linked with the system's libc: for malloc and threads.
+        cpu: the CPU that it is pinned to; None: the scheduler decides.
+        thp: let it have transparent huge pages as the system is set; they are off otherwise,
+            since a single touch may then map any number of pages.
+        kind: "program", "libc" or "fork" instead of what fits: the last is a forked child of this
+            process that never leaves a loop in C, where the program can't be run.
+        source: where Rss comes from, "status" or "smaps_rollup", instead of the cheapest that
+            was seen to be exact.
+
+    Attributes:
+        pid: its process ID: any outsider can check.
+        space: the model of its address space.
+
+    Raises:
+        Unsupported: it can't be started here.
+        OSError
+
+    It ends with the with statement, with close(), or with this process. It may be used from
+    several threads, one step at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        libc: bool = False,
+        cpu: int | None = None,
+        thp: bool = False,
+        kind: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        if cpu is not None and cpu not in os.sched_getaffinity(0):
+            raise BadArgument(f"cpu={cpu} is none of this process's: {os.sched_getaffinity(0)}")
+        if source not in (None, "status", "smaps_rollup"):
+            raise BadArgument(f'source is "status" or "smaps_rollup", not {source!r}')
+        flags = (lib.PM_SERVE_PINNED if cpu is not None else 0) | (lib.PM_SERVE_THP if thp else 0)
+        self._begin(launch_best(kind, libc, flags, cpu or 0), thp, source)
+
+    def _begin(self, started: Launched, thp: bool, source: str | None) -> None:
+        self._set_up(started)
+        self._thp = thp
+        self._reason: str | None = None
+        try:
+            self._scratch = self._quiet(lib.PM_OP_NOTHING)
+            self._open()
+            self._learn(source)
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, started: Launched) -> None:
+        self._lock = threading.RLock()
+        self._parent: Specimen | None = None
+        self._closer: Callable[[], object] | None = None
+        self._finalizer = weakref.finalize(self, end, started, os.getpid())
+        self.pid = started.pid
+        self.kind = started.kind
+        self._native = ffi.new("pm_specimen *")
+        self._native.request, self._native.reply = started.request, started.reply
+        self._asked, self._answer, self._before, self._after = (
+            ffi.buffer(ffi.addressof(self._native, name))
+            for name in ("asked", "answer", "before", "figures")
+        )
+
+    def _open(self) -> None:
+        self._files = ProcessFiles(self.pid)
+        fds = [self._files.open(name) for name in ("statm", "status", "maps", "smaps_rollup")]
+        self._native.statm, self._native.status, self._native.maps, self._native.rollup = fds
+        self._closer = weakref.finalize(self, close_all, fds)
+
+    def _learn(self, source: str | None) -> None:
+        """Finds out, once for this kernel, what the model must know; and calibrates."""
+        global _rules  # noqa: PLW0603 - a kernel's rules hold as long as it runs
+        size = page_size()
+        stack = max(
+            (int(line.split(b"-")[0], 16) for line in self._files.read("maps").splitlines()
+             if b"[stack]" in line),
+            default=1 << 46,
+        )  # fmt: skip
+        bits = stack.bit_length()
+        # Far away from what the program maps itself, in a slot that nobody uses.
+        self._base = 1 << (bits - 3)
+        self._next = self._base
+        known = Rules(size, (size // 8).bit_length() - 1, address_bits=bits)
+        self.space = Space(known)
+        self._calibrate(source)
+        if _rules is None:
+            _rules = self._probe(known)
+        self.space = initial_space(
+            self._files, _rules._replace(huge=huge_pages() if self._thp else "never")
+        )
+        self._next = self._base + SLOT
+
+    def _calibrate(self, source: str | None) -> None:
+        """Touches one page and expects one page."""
+        size = self.space.rules.page_size
+        at = self._base
+        self._map_quietly(at, size, shared=False)
+        for attempt in ("status", "smaps_rollup"):
+            if source not in (None, attempt):
+                continue
+            self._native.source = (
+                lib.PM_SOURCE_STATUS if attempt == "status" else lib.PM_SOURCE_ROLLUP
+            )
+            self._syscall("madvise", at, size, advice_of("dontneed"))
+            before, after = self._measure(lib.PM_OP_TOUCH, at, 1, size, 1, 1, 0)
+            if (after.rss or 0) - (before.rss or 0) == size:
+                break
+        else:
+            self._reason = "no source here tells one page: statm and smaps_rollup are inexact"
+        self._syscall("munmap", at, size)
+
+    def _probe(self, known: Rules) -> Rules:
+        """How many pages a fault on a file maps, and whether emptied tables are freed."""
+        size = known.page_size
+        span = size << known.bits
+        at = self._base + (span << known.bits)
+        self._map_quietly(at, span, shared=True)
+        self._measure(lib.PM_OP_TOUCH, at, 64, size, 1, 1, 0)
+        self._syscall("madvise", at, span, advice_of("dontneed"))
+        before, after = self._measure(lib.PM_OP_READ, at, 1, size, 1, 1, 0)
+        around = ((after.rss or 0) - (before.rss or 0)) // size
+        self._measure(lib.PM_OP_TOUCH, at, 1, size, 1, 1, 0)
+        before = self.figures
+        self._syscall("madvise", at, span, advice_of("dontneed"))
+        reclaims = (self.figures.page_tables or 0) < (before.page_tables or 0)
+        self._syscall("munmap", at, span)
+        return known._replace(around=max(1, around), pt_reclaim=reclaims)
+
+    def _map_quietly(self, at: int, length: int, *, shared: bool) -> None:
+        kind = Map.MAP_SHARED if shared else Map.MAP_PRIVATE
+        flags = kind | Map.MAP_ANONYMOUS | Map.MAP_FIXED_NOREPLACE
+        self._syscall("mmap", at, length, Prot.PROT_READ | Prot.PROT_WRITE, flags, WORD, 0)
+
+    # ---- life ------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process. Harmless if it has ended."""
+        with self._lock:
+            self._finalizer()
+            if self._closer:
+                self._closer()
+            parent, self._parent = self._parent, None
+            if parent is not None and parent.is_alive:
+                parent._quiet(lib.PM_OP_CALL + lib.SYS_wait4, self.pid, 0, 0, 0, 0, 0)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether steps can be asked of it: it was not closed and has not ended."""
+        if not self._finalizer.alive:
+            return False
+        try:
+            return not self._files.stat().is_zombie
+        except NoSuchProcess:
+            return False
+
+    @property
+    def process(self) -> Process:
+        """The specimen as any other process, for maps(), smaps() and all else."""
+        from procmem.process import Process
+
+        return Process(self.pid)
+
+    def __repr__(self) -> str:
+        return f"<Specimen pid={self.pid} kind={self.kind!r}>"
+
+    # ---- asking ------------------------------------------------------------
+
+    @property
+    def figures(self) -> Figures:
+        """What the kernel says of it now."""
+        with self._lock:
+            self._check(lib.pm_specimen_read(self._native))
+            return self._figures(self._after)
+
+    def _figures(self, buffer: Any) -> Figures:
+        values = FIGURES.unpack_from(buffer)
+        if WORD in values:
+            return Figures(*(None if value == WORD else value for value in values))  # type: ignore[arg-type]
+        return Figures(*values)
+
+    def _check(self, status: int) -> None:
+        if not status:
+            return
+        if not self._finalizer.alive:
+            raise BadArgument(f"specimen {self.pid} is closed")
+        if status in (-errno.EPIPE, -errno.ESRCH):
+            raise NoSuchProcess(self.pid, f"the specimen has ended{self._ending()}")
+        raise OSError(-status, os.strerror(-status))
+
+    def _ending(self) -> str:
+        """How it ended, if it can be told."""
+        if self._parent is not None or not self._finalizer.alive:
+            return ""
+        try:
+            info = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        except ChildProcessError:
+            return ""
+        if info is None:
+            return ""
+        if info.si_code == os.CLD_EXITED:
+            return f", with exit status {info.si_status}"
+        return f", by signal {info.si_status}"
+
+    def _run(self, function: Callable[[Any], int], op: int, arguments: tuple[int, ...]) -> None:
+        if not self._finalizer.alive:
+            raise BadArgument(f"specimen {self.pid} is closed")
+        if self._native.waiting:
+            # Ctrl-C came while it worked: its answer belongs to the step that was given up.
+            while (status := lib.pm_specimen_ask(self._native)) == -errno.EINTR:
+                pass
+            self._check(status)
+        REQUEST.pack_into(self._asked, 0, op, *arguments, *ZEROS[len(arguments) :])
+        # Python's own handlers run between two calls, and may raise.
+        while (status := function(self._native)) == -errno.EINTR:
+            pass
+        self._check(status)
+
+    def _quiet(self, op: int, *arguments: int) -> int:
+        """An operation without figures; its result, or -errno."""
+        with self._lock:
+            self._run(lib.pm_specimen_ask, op, arguments)
+            return int(self._native.answer.result)
+
+    def _syscall(self, name: str, *arguments: int) -> int:
+        """A system call of the specimen, outside of any step.
+
+        Raises:
+            SyscallError
+        """
+        words = tuple(argument & WORD for argument in arguments)
+        result = self._quiet(lib.PM_OP_CALL + getattr(lib, f"SYS_{name}"), *words)
+        if -4096 < result < 0:
+            raise SyscallError(name, -result)
+        return result
+
+    def _measure(self, op: int, *arguments: int) -> tuple[Figures, Figures]:
+        with self._lock:
+            self._run(lib.pm_specimen_step, op, arguments)
+            return self._figures(self._before), self._figures(self._after)
+
+    def _step(
+        self,
+        op: int,
+        arguments: tuple[int, ...],
+        call: tuple[object, ...],
+        predict: Callable[[Tally, int], Trap | None],
+        reason: str | None = None,
+    ) -> Step:
+        """One operation, measured and predicted.
+
+        `predict` applies it to the model; it is told what the call returned, which decides no
+        figure but the address.
+
+        Raises:
+            SyscallError: the kernel refused.
+        """
+        with self._lock:
+            self._run(lib.pm_specimen_step, op, arguments)
+            before, after = self._figures(self._before), self._figures(self._after)
+            result, minor, major, ns, signal, code, address = REPLY.unpack_from(self._answer)
+            tally = Tally()
+            if -4096 < result < 0:
+                if call[0] in PARTIAL:
+                    predict(tally, result)
+                raise SyscallError(str(call[0]), -result)
+            regions = len(self.space.vmas)
+            trap = predict(tally, result)
+            regions = len(self.space.vmas) - regions
+        delta = difference(before, after, minor, major)
+        size = self.space.rules.page_size
+        predicted = Delta(
+            tally.vsz * size,
+            (tally.anon + tally.file + tally.shmem) * size,
+            tally.anon * size,
+            tally.file * size,
+            tally.shmem * size,
+            tally.swap * size,
+            tally.hugetlb * size,
+            tally.locked * size,
+            tally.tables * size,
+            regions,
+            tally.minor,
+            tally.major,
+        )
+        step = Step(
+            call, before, after, delta, predicted, result, ns, self._reason or reason,
+            Cause(str(call[0]), tally, regions, size, trap is not None),
+        )  # fmt: skip
+        if signal:
+            step.fault = MemoryFault(address, signal, code)
+        if trap is not None:
+            step.predicted_fault = trap.signal, trap.code, trap.address
+        return step
+
+    def _call(
+        self,
+        name: str,
+        arguments: tuple[int, ...],
+        shown: tuple[object, ...],
+        predict: Callable[[Tally, int], Trap | None],
+        reason: str | None = None,
+    ) -> Step:
+        words = tuple(argument & WORD for argument in arguments)
+        op = lib.PM_OP_CALL + getattr(lib, f"SYS_{name}")
+        return self._step(op, words, (name, *shown), predict, reason)
+
+    # ---- mapping -----------------------------------------------------------
+
+    def mmap(
+        self,
+        length: int | None = None,
+        *,
+        pages: int | None = None,
+        prot: str | int = "rw",
+        shared: bool = False,
+        file: str | os.PathLike[str] | int | None = None,
+        offset: int = 0,
+        warm: bool = True,
+        populate: bool = False,
+        locked: bool = False,
+        noreserve: bool = False,
+        hugetlb: bool = False,
+        address: int | None = None,
+        place: str = "near",
+    ) -> Step:
+        """Maps memory, as mmap(2) does. The step's `mapping` is what was mapped.
+
+        Args:
+            length: in bytes; or give `pages`.
+            pages: of the page size, with `hugetlb` of that of huge pages.
+            prot: letters of maps ("rw", "r-x", "") or Prot.
+            shared: MAP_SHARED; else MAP_PRIVATE.
+            file: a path or a descriptor; None: anonymous memory.
+            offset: into the file, whole pages.
+            warm: read the file into the page cache first; False: drop it from there.
+            populate: MAP_POPULATE: bring all pages in at once.
+            locked: MAP_LOCKED.
+            noreserve: MAP_NORESERVE.
+            hugetlb: MAP_HUGETLB: huge pages that the system has set aside.
+            address: where, replacing nothing; None: as `place` says.
+            place: "near": behind the last mapping, with a hole in between, aligned to what a
+                lowest page table spans; "slot": with page tables of its own on every level;
+                "kernel": where the kernel puts it.
+
+        Raises:
+            SyscallError: as mmap(2) fails; EEXIST: something lies at `address`.
+            BadArgument: values that no call could be made with.
+        """
+        size = self.space.rules.page_size
+        unit = self._huge_page_size() if hugetlb else size
+        length = byte_length(length, pages, unit)
+        given = prot_of(prot)
+        flags = Map.MAP_SHARED if shared else Map.MAP_PRIVATE
+        for wanted, flag in (
+            (populate, Map.MAP_POPULATE), (locked, Map.MAP_LOCKED),
+            (noreserve, Map.MAP_NORESERVE), (hugetlb, Map.MAP_HUGETLB),
+            (file is None, Map.MAP_ANONYMOUS), (place != "kernel" or address is not None,
+                                                Map.MAP_FIXED_NOREPLACE),
+        ):  # fmt: skip
+            if wanted:
+                flags |= flag
+        rounded = -(-length // unit) * unit
+        at = self._place(rounded, place) if address is None else address
+        backing, fd, reason = None, WORD, None
+        if file is not None:
+            backing, fd, reason = self._open_file(file, given, shared, warm)
+        elif hugetlb:
+            backing = Backing("hugetlb", Cache(rounded // size))
+        elif shared:
+            backing = Backing("shmem", Cache(rounded // size))
+        kept = {name for name, on in (("locked", locked), ("noreserve", noreserve)) if on}
+
+        def predict(tally: Tally, result: int) -> None:
+            self.space.mmap(
+                result // size, rounded // size, letters(given), tally, shared=shared,
+                backing=backing, offset=offset // size, flags=kept, populate=populate,
+            )  # fmt: skip
+
+        try:
+            step = self._call(
+                "mmap",
+                (at, length, given, flags, fd, offset),
+                (hex(at) if at else "NULL", length, names(given, Prot), names(flags, Map),
+                 -1 if fd == WORD else fd, offset),
+                predict,
+                reason,
+            )  # fmt: skip
+        finally:
+            if fd != WORD:
+                self._syscall("close", fd)
+        step.mapping = Area(step.result, rounded, unit)
+        return step
+
+    def _place(self, length: int, place: str) -> int:
+        if place == "kernel":
+            return 0
+        rules = self.space.rules
+        step = {"near": rules.page_size << rules.bits, "slot": SLOT}.get(place)
+        if step is None:
+            raise BadArgument(f'place is "near", "slot" or "kernel", not {place!r}')
+        at = -(-self._next // step) * step
+        if length < 1 << rules.address_bits:
+            self._next = -(-(at + length + step) // step) * step
+        return at
+
+    def _huge_page_size(self) -> int:
+        from procmem.procfs.files import system_file
+
+        for line in (system_file("meminfo") or b"").splitlines():
+            if line.startswith(b"Hugepagesize:"):
+                return int(line.split()[1]) * 1024
+        raise Unsupported("hugetlb", "this kernel has no huge pages (CONFIG_HUGETLBFS)")
+
+    def _open_file(
+        self, file: str | os.PathLike[str] | int, prot: int, shared: bool, warm: bool
+    ) -> tuple[Backing, int, str | None]:
+        """Opens it in the specimen; with what the model must know of it."""
+        from procmem.experiments.files import describe
+
+        path = f"/proc/{os.getpid()}/fd/{file}" if isinstance(file, int) else os.path.abspath(file)
+        cache, kind, reason = describe(path, self.space.rules.page_size, warm)
+        self._store(os.fsencode(path) + b"\0")
+        flags = os.O_RDWR if shared and prot & Prot.PROT_WRITE else os.O_RDONLY
+        fd = self._quiet(
+            lib.PM_OP_CALL + lib.SYS_openat, AT_FDCWD, self._scratch, flags | os.O_CLOEXEC
+        )
+        if fd < 0:
+            raise SyscallError("openat", -fd, f"{path} in the specimen")
+        return Backing(kind, cache), fd, reason
+
+    def _store(self, data: bytes) -> None:
+        """Writes into the specimen's scratch buffer."""
+        if len(data) > 4096:
+            raise BadArgument("a path may have 4,095 bytes")
+        for at in range(0, len(data), 40):
+            words = Struct("=5Q").unpack(data[at : at + 40].ljust(40, b"\0"))
+            self._quiet(lib.PM_OP_STORE, self._scratch + at, *words)
+
+    def munmap(self, area: Area, *, start: int = 0, pages: int | None = None) -> Step:
+        """Unmaps all of it or some of its pages, as munmap(2) does."""
+        address, length = part(area, start, pages)
+        size = self.space.rules.page_size
+
+        def predict(tally: Tally, _result: int) -> None:
+            self.space.munmap(address // size, length // size, tally)
+
+        return self._call("munmap", (address, length), (hex(address), length), predict)
+
+    def mremap(
+        self,
+        area: Area,
+        *,
+        pages: int,
+        to: int | None = None,
+        move: bool = True,
+        keep: bool = False,
+    ) -> Step:
+        """Gives it another size, as mremap(2) does: in place if there is room, else elsewhere.
+
+        Args:
+            area: what to resize or move.
+            pages: the new size.
+            to: the address to move to, in any case.
+            move: MREMAP_MAYMOVE.
+            keep: MREMAP_DONTUNMAP: leave the old range mapped, and empty.
+        """
+        size = self.space.rules.page_size
+        flags = Mremap(0)
+        if move or to is not None or keep:
+            flags |= Mremap.MREMAP_MAYMOVE
+        if to is not None:
+            flags |= Mremap.MREMAP_FIXED
+        if keep:
+            flags |= Mremap.MREMAP_DONTUNMAP
+        length = byte_length(None, pages, area.page_size)
+
+        def predict(tally: Tally, result: int) -> None:
+            self.space.mremap(
+                area.start // size, area.length // size, length // size, result // size, tally,
+                keep=keep,
+            )  # fmt: skip
+
+        shown = (hex(area.start), area.length, length, names(flags, Mremap))
+        step = self._call(
+            "mremap",
+            (area.start, area.length, length, flags, to or 0),
+            shown if to is None else (*shown, hex(to)),
+            predict,
+        )
+        step.mapping = Area(step.result, length, area.page_size)
+        return step
+
+    def mprotect(
+        self, area: Area, prot: str | int, *, start: int = 0, pages: int | None = None
+    ) -> Step:
+        """Changes the protection, as mprotect(2) does."""
+        address, length = part(area, start, pages)
+        given, size = prot_of(prot), self.space.rules.page_size
+
+        def predict(tally: Tally, _result: int) -> None:
+            self.space.mprotect(address // size, length // size, letters(given), tally)
+
+        return self._call(
+            "mprotect",
+            (address, length, given),
+            (hex(address), length, names(given, Prot)),
+            predict,
+        )
+
+    def madvise(
+        self, area: Area, advice: str | int, *, start: int = 0, pages: int | None = None
+    ) -> Step:
+        """Gives advice by name ("dontneed", "MADV_FREE") or number, as madvise(2) takes it."""
+        from procmem.calls.constants import Advice
+
+        address, length = part(area, start, pages)
+        number, size = advice_of(advice), self.space.rules.page_size
+        name = Advice(number).name if number in set(Advice) else str(number)
+        short = name.removeprefix("MADV_").lower()
+        if short == "pageout":
+            self.space.rules = self.space.rules._replace(has_swap=has_swap())
+
+        def predict(tally: Tally, _result: int) -> None:
+            self.space.madvise(address // size, length // size, short, tally)
+
+        return self._call(
+            "madvise", (address, length, number), (hex(address), length, name), predict,
+            None if short in PREDICTED else f"no rule here predicts {name}",
+        )  # fmt: skip
+
+    def mlock(
+        self, area: Area, *, start: int = 0, pages: int | None = None, on_fault: bool = False
+    ) -> Step:
+        """Locks pages, as mlock(2) does, or with `on_fault` mlock2(2) with MLOCK_ONFAULT."""
+        address, length = part(area, start, pages)
+        size = self.space.rules.page_size
+
+        def predict(tally: Tally, _result: int) -> None:
+            self.space.mlock(address // size, length // size, tally, on_fault=on_fault)
+
+        if on_fault:
+            return self._call(
+                "mlock2", (address, length, lib.MLOCK_ONFAULT),
+                (hex(address), length, "MLOCK_ONFAULT"), predict,
+            )  # fmt: skip
+        return self._call("mlock", (address, length), (hex(address), length), predict)
+
+    def munlock(self, area: Area, *, start: int = 0, pages: int | None = None) -> Step:
+        """Unlocks pages, as munlock(2) does."""
+        address, length = part(area, start, pages)
+        size = self.space.rules.page_size
+
+        def predict(tally: Tally, _result: int) -> None:
+            self.space.munlock(address // size, length // size, tally)
+
+        return self._call("munlock", (address, length), (hex(address), length), predict)
+
+    def brk(self, address: int) -> Step:
+        """Moves the end of the heap to an address, as brk(2) does.
+
+        Raises:
+            SyscallError: ENOMEM: the kernel left it where it is.
+        """
+        start, old = self._heap()
+
+        def predict(tally: Tally, result: int) -> None:
+            if result == address:
+                self.space.set_brk(address, tally)
+
+        step = self._call("brk", (address,), (hex(address),), predict)
+        if step.result != address:
+            # The system call returns the old break where the function of libc fails.
+            raise SyscallError("brk", errno.ENOMEM, f"the break stays at {old:#x}")
+        step.mapping = Area(start, max(0, address - start), self.space.rules.page_size)
+        return step
+
+    def sbrk(self, increment: int) -> Step:
+        """Moves the end of the heap by so many bytes, as sbrk(3) does."""
+        return self.brk(self._heap()[1] + increment)
+
+    def _heap(self) -> tuple[int, int]:
+        if not self.space.brk[0]:
+            now = self._quiet(lib.PM_OP_CALL + lib.SYS_brk, 0)
+            self.space.brk = now, now
+        return self.space.brk
+
+    # ---- accesses ------------------------------------------------------------
+
+    def touch(
+        self,
+        area: Area | int,
+        *,
+        pages: int | None = None,
+        start: int = 0,
+        write: bool = True,
+        stride: int | None = None,
+        order: str | Order = "forward",
+        seed: int = 0,
+        value: int = 1,
+    ) -> Step:
+        """Reads or writes one byte of each of some pages.
+
+        Args:
+            area: what mmap gave, or an address.
+            pages: how many accesses; all from `start` on if not given (one at a bare address).
+            start: the first page, counted from the area's start.
+            write: or else read.
+            stride: bytes between two accesses; a page if not given.
+            order: "forward", "backward", "random" (by `seed`), or an Order.
+            seed: of the random order.
+            value: the byte that is written.
+
+        The step's `fault` is the signal of an access that wasn't allowed; `result` tells how many
+        accesses came before it.
+        """
+        unit = self.space.rules.page_size if isinstance(area, int) else area.page_size
+        address = (area if isinstance(area, int) else area.start) + start * unit
+        if pages is None:
+            pages = 1 if isinstance(area, int) else area.pages - start
+        if pages < 1:
+            raise BadArgument(f"{pages} pages can't be touched")
+        stride = unit if stride is None else stride
+        if stride < 1:
+            raise BadArgument(f"a stride of {stride} bytes")
+        way = order if isinstance(order, Order) else order_of(order, pages, seed)
+
+        def predict(tally: Tally, _result: int) -> Trap | None:
+            return self.space.touch(
+                address, tally, count=pages, stride=stride, write=write, order=way
+            )
+
+        return self._step(
+            lib.PM_OP_TOUCH if write else lib.PM_OP_READ,
+            (address & WORD, pages, stride, value & 255, way.factor, way.shift),
+            ("write" if write else "read", f"{pages} of {unit} bytes apart at {address:#x}"),
+            predict,
+        )
+
+    def read(self, area: Area | int, **how: Any) -> Step:
+        """Reads one byte of each page: touch() with write=False."""
+        return self.touch(area, write=False, **how)
+
+    def jump(self, address: int) -> Step:
+        """Executes the code at an address, which must return at once."""
+        size = self.space.rules.page_size
+
+        def predict(tally: Tally, _result: int) -> Trap | None:
+            region = self.space.vmas.at(address // size)
+            if region is None or region.prot & EXEC:
+                return self.space.touch(address, tally, write=False)
+            return Trap(11, 2, address, 0)
+
+        return self._step(lib.PM_OP_JUMP, (address & WORD,), ("jump", hex(address)), predict)
+
+    # ---- fork ----------------------------------------------------------------
+
+    def fork(self) -> Step:
+        """Forks, as fork(2) does. The step's `child` is a specimen of its own."""
+        pipes = [self._quiet(lib.PM_OP_PIPE), self._quiet(lib.PM_OP_PIPE)]
+        (theirs_in, request), (reply, theirs_out) = [(p & 0xFFFFFFFF, p >> 32) for p in pipes]
+        ours: list[int] = []
+        try:
+            for fd, how in ((theirs_in, os.O_RDONLY), (request, os.O_WRONLY), (reply, os.O_RDONLY)):
+                ours.append(self._open_end(fd, how))
+            for fd in (request, reply):
+                self._syscall("close", fd)
+            made: list[Space] = []
+
+            def predict(_tally: Tally, _result: int) -> None:
+                made.append(self.space.fork())
+
+            step = self._step(lib.PM_OP_FORK, (theirs_in, theirs_out, self.pid), ("fork",), predict)
+        except BaseException:
+            for fd in ours:
+                os.close(fd)
+            raise
+        child = Specimen.__new__(Specimen)
+        child._adopt(self, Launched(self.kind, step.result, ours[1], ours[2], ours[0]), made[0])
+        step.child = child
+        return step
+
+    def _open_end(self, fd: int, how: int) -> int:
+        directory = self._files.directory()
+        return os.open(f"fd/{fd}", how | os.O_CLOEXEC, dir_fd=directory.fd)
+
+    def _adopt(self, parent: Specimen, started: Launched, space: Space) -> None:
+        self._set_up(started)
+        self._parent = parent
+        self._thp, self._reason = parent._thp, parent._reason
+        self._base, self._next, self._scratch = parent._base, parent._next, parent._scratch
+        self._native.source = parent._native.source
+        self.space = space
+        try:
+            # Its answer to the fork, once it serves.
+            self._native.waiting = 1
+            self._check(lib.pm_specimen_ask(self._native))
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+
+PREDICTED = frozenset(
+    "normal random sequential willneed dontneed free remove dontfork dofork mergeable unmergeable "
+    "hugepage nohugepage dontdump dodump wipeonfork keeponfork cold pageout populate_read "
+    "populate_write guard_install guard_remove".split()
+)
+"""Advice that the model knows."""
+
+PARTIAL = frozenset(("mprotect", "madvise", "mlock", "mlock2", "munlock"))
+"""Calls that work region by region: one that fails has done what lies before the obstacle."""
+
+ZEROS = (0,) * 6
+
+
+def difference(before: Figures, after: Figures, minor: int, major: int) -> Delta:
+    moved: Any = map(sub, after, before)
+    if None in before:
+        moved = (
+            None if old is None or new is None else new - old
+            for old, new in zip(before, after, strict=True)
+        )
+    return Delta(*moved, minor, major)
+
+
+def launch_best(kind: str | None, libc: bool, flags: int, cpu: int) -> Launched:
+    """The kind that was asked for, or the first that can be started."""
+    if kind is not None:
+        return launch(kind, flags, cpu)
+    if libc:
+        return launch("libc", flags, cpu)
+    try:
+        return launch("program", flags, cpu)
+    except Unsupported:
+        return launch("fork", flags, cpu)
+
+
+def close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def byte_length(length: int | None, pages: int | None, unit: int) -> int:
+    if (length is None) == (pages is None):
+        raise BadArgument("give a length in bytes, or a number of pages")
+    total = pages * unit if pages is not None else length
+    if total is None or not 0 <= total <= WORD:
+        raise BadArgument(f"a length of {total} bytes")
+    return total
+
+
+def part(area: Area, start: int, pages: int | None) -> tuple[int, int]:
+    """Address and length of some pages of an area."""
+    count = area.pages - start if pages is None else pages
+    return area.start + start * area.page_size, count * area.page_size
+
+
+def letters(prot: int) -> int:
+    """Prot as the model has it."""
+    return (
+        READ * bool(prot & Prot.PROT_READ)
+        | WRITE * bool(prot & Prot.PROT_WRITE)
+        | EXEC * bool(prot & Prot.PROT_EXEC)
+    )
+
+
+def names(value: int, kind: Any) -> str:
+    """Flags by their names, as C has them."""
+    if not value:
+        return "PROT_NONE" if kind is Prot else "0"
+    return "|".join(one.name for one in kind if one.value and value & one.value == one.value)
+
+
+def order_of(order: str, count: int, seed: int) -> Order:
+    if order == "forward" or count == 1:
+        return FORWARD
+    if order == "backward":
+        return Order(count - 1, count - 1)
+    if order != "random":
+        raise BadArgument(f'order is "forward", "backward" or "random", not {order!r}')
+    chosen = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    while True:
+        factor = chosen.randrange(1, count)
+        if gcd(factor, count) == 1:
+            return Order(factor, chosen.randrange(count))

@@ -1,0 +1,49 @@
+/* The asking side of the quiet helper: one request, and what the kernel says
+ * of the helper before and after it. */
+#ifndef PROCMEM_MEASURE_H
+#define PROCMEM_MEASURE_H
+
+#include <stdint.h>
+
+#include "specimen.h"
+
+#define PM_UNKNOWN UINT64_MAX
+
+/* Bytes; regions: lines of maps. PM_UNKNOWN: the kernel doesn't tell. */
+typedef struct {
+    uint64_t vsz, rss, rss_anon, rss_file, rss_shmem, swap, hugetlb, locked, page_tables, regions;
+} pm_figures;
+
+/* Where Rss and its kinds come from, the cheapest first. */
+#define PM_SOURCE_STATUS 0
+#define PM_SOURCE_ROLLUP 1
+
+typedef struct {
+    int request, reply;              /* our ends of the pipes */
+    int statm, status, maps, rollup; /* open files of /proc/PID */
+    int source;
+    int known;   /* `figures` are those of `statm_text` */
+    int waiting; /* a request was sent and not yet answered */
+    char statm_text[256];
+    int64_t statm_size;
+    pm_figures figures;
+    pm_request asked;
+    pm_reply answer;
+    pm_figures before;
+} pm_specimen;
+
+/* Reads the helper's figures. 0, or a negated errno. */
+int pm_specimen_read(pm_specimen *specimen);
+
+/* Sends `asked`, waits, and reads: `before`, `answer`, `figures`. 0, or a
+ * negated errno. -EPIPE: the helper is gone. -EINTR: a signal came while
+ * `waiting`; call again to go on waiting. */
+int pm_specimen_step(pm_specimen *specimen);
+
+/* The same without figures. */
+int pm_specimen_ask(pm_specimen *specimen);
+
+/* In specimen.c. */
+long pm_specimen_fork(int request, int reply, long flags, long cpu);
+
+#endif

@@ -17,7 +17,7 @@ from procmem.experiments.specimen import Area, Specimen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from procmem.experiments.steps import Step
 
@@ -40,7 +40,7 @@ class Walk:
         self.areas: list[Area] = []
         self.children: list[tuple[Specimen, list[Area]]] = []
         self.files = files or []
-        self.operations = {
+        self.operations: dict[Callable[[Specimen, list[Area]], Step | None], int] = {
             self.mmap: 6, self.touch: 16, self.munmap: 3, self.mprotect: 4, self.madvise: 5,
             self.mremap: 3, self.lock: 2, self.brk: 3, self.stray: 1, self.fork: 1, self.end: 1,
             self.refill: 1,
@@ -180,12 +180,12 @@ class Walk:
         self.children.append((step.child, list(areas)))
         return step
 
-    def end(self, *_: object) -> None:
+    def end(self, *_given: object) -> None:
         if self.children:
             child, _ = self.children.pop(self.random.randrange(len(self.children)))
             child.close()
 
-    def refill(self, *_: object) -> None:
+    def refill(self, *_given: object) -> None:
         """Now and then all begins anew, so that a mistake doesn't end the walk."""
         if self.random.random() < 0.05:
             self.close()

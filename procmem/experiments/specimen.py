@@ -825,7 +825,7 @@ def difference(before: Figures, after: Figures, minor: int, major: int) -> Delta
             None if old is None or new is None else new - old
             for old, new in zip(before, after, strict=True)
         )
-    return Delta(*moved, minor, major)
+    return Delta(*moved, minor, major)  # type: ignore[call-arg]  # ten and two
 
 
 def launch_best(kind: str | None, libc: bool, flags: int, cpu: int) -> Launched:

@@ -274,8 +274,14 @@ class Space:
     # ---- properties --------------------------------------------------------
 
     def mprotect(self, start: int, pages: int, prot: int, tally: Tally) -> bool:
-        """False: a part of the range isn't mapped; what lies before it has changed."""
+        """False: a part of the range isn't mapped, or may not be so; what is before has changed."""
         end = self._mapped_until(start, start + pages)
+        for region in self.vmas.within(start, end):
+            if (prot & WRITE and "nowrite" in region.flags) or (
+                prot & EXEC and "noexec" in region.flags
+            ):
+                end = max(start, region.start)
+                break
 
         def alter(region: Vma) -> tuple[int, frozenset[str]]:
             flags = region.flags
@@ -291,18 +297,17 @@ class Space:
             return prot, flags
 
         self._split_huge(start, end)
-        # What was locked and read-only becomes our own now, not at the first write.
-        locked = [
-            (max(start, region.start), min(end, region.end))
-            for region in self.vmas.within(start, end)
-            if prot & WRITE
-            and "locked" in region.flags
-            and not region.shared
-            and not region.prot & WRITE
-        ]
-        self.vmas.change(start, end, alter)
-        for first, last in locked:
-            self.populate(first, last, tally)
+
+        def settle(first: int, last: int) -> None:
+            region = self.vmas.at(first)
+            if region and becomes_ours and not region.shared and "locked" in region.flags:
+                self.populate(first, last, tally)
+
+        # What was locked and read-only becomes the process's own now, not at the first write.
+        for region in list(self.vmas.within(start, end)):
+            becomes_ours = bool(prot & WRITE) and not region.prot & WRITE
+            first, last = max(start, region.start), min(end, region.end)
+            self.vmas.change(first, last, alter, settle)
         return end == start + pages
 
     def mlock(self, start: int, pages: int, tally: Tally, *, on_fault: bool = False) -> bool:
@@ -437,7 +442,7 @@ class Space:
                 self._fault_in(region, first, inside, bool(writes), tally)
             if inside < last:
                 if inside < guard:
-                    self._meet_end_of_file(max(first, inside), tally)
+                    self._meet_end_of_file(region, max(first, inside), bool(writes), tally)
                 return False
         return True
 
@@ -453,9 +458,30 @@ class Space:
             return 1 << 64
         return region.start + region.backing.cache.pages - region.offset
 
-    def _meet_end_of_file(self, page: int, tally: Tally) -> None:
-        """It is found out when the tables above the lowest have been made."""
-        self.tables.make_middle(page >> self.tables.bits, tally)
+    def _meet_end_of_file(self, region: Vma, page: int, write: bool, tally: Tally) -> None:
+        """Found out when the tables above the lowest are made, and a read's neighbours mapped."""
+        index = page >> self.tables.bits
+        self.tables.make_middle(index, tally)
+        if write or region.backing is None:
+            return
+        table = self.tables.lowest.get(index) or Table()
+        base, around = index << self.tables.bits, self.rules.around
+        low, high = max(region.start - base, 0), min(region.end - base, 1 << self.tables.bits)
+        begin = max((page - base) & -around, low)
+        window = (1 << min(begin + around, high)) - (1 << begin)
+        near = self._cached(region, region.backing, index) & window & ~table.used
+        if not near:
+            return
+        self._map_pages(region.backing, self.tables.make(index, tally), near, tally)
+        tally.around += near.bit_count()
+
+    def _map_pages(self, backing: Backing, table: Table, pages: int, tally: Tally) -> None:
+        if backing.kind == "shmem":
+            tally.shmem += pages.bit_count()
+            table.shmem |= pages
+        else:
+            tally.file += pages.bit_count()
+            table.file |= pages
 
     def touch(
         self,
@@ -519,7 +545,7 @@ class Space:
         table = self.tables.lowest.get(page >> self.tables.bits)
         if table and table.guard >> (page & ((1 << self.tables.bits) - 1)) & 1:
             return Trap(SIGSEGV, MAPERR, at, done)
-        self._meet_end_of_file(page, tally)
+        self._meet_end_of_file(region, page, need == WRITE, tally)
         return Trap(SIGBUS, ADRERR, at, done)
 
     def _fault_in(
@@ -714,13 +740,7 @@ class Space:
                 tally.around += (taken & ~here).bit_count()
                 mapped |= taken
                 self._read_in(region, backing, index, fresh)
-            count = mapped.bit_count()
-            if backing.kind == "shmem":
-                tally.shmem += count
-                table.shmem |= mapped
-            else:
-                tally.file += count
-                table.file |= mapped
+            self._map_pages(backing, table, mapped, tally)
 
     def _cached(self, region: Vma, backing: Backing, index: int) -> int:
         """What of a table's span is in the page cache."""

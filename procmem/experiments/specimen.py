@@ -467,13 +467,17 @@ class Specimen:
         rounded = -(-length // unit) * unit
         at = self._place(rounded, place) if address is None else address
         backing, fd, reason = None, WORD, None
+        kept = {name for name, on in (("locked", locked), ("noreserve", noreserve)) if on}
         if file is not None:
             backing, fd, reason = self._open_file(file, given, shared, warm)
+            if shared and not given & Prot.PROT_WRITE:
+                kept.add("nowrite")  # it was opened for reading
+            if not isinstance(file, int) and os.statvfs(file).f_flag & os.ST_NOEXEC:
+                kept.add("noexec")
         elif hugetlb:
             backing = Backing("hugetlb", Cache(rounded // size))
         elif shared:
             backing = Backing("shmem", Cache(rounded // size))
-        kept = {name for name, on in (("locked", locked), ("noreserve", noreserve)) if on}
 
         def predict(tally: Tally, result: int) -> None:
             self.space.mmap(

@@ -241,9 +241,16 @@ class Vmas:
         region.anon_vma = next(_numbers)
 
     def change(
-        self, start: int, end: int, alter: Callable[[Vma], tuple[int, frozenset[str]]]
+        self,
+        start: int,
+        end: int,
+        alter: Callable[[Vma], tuple[int, frozenset[str]]],
+        then: Callable[[int, int], object] | None = None,
     ) -> None:
-        """mprotect, madvise, mlock: another protection or other flags, region by region."""
+        """mprotect, madvise, mlock: another protection or other flags, region by region.
+
+        `then` is called with the range of each region that was changed.
+        """
         while start < end:
             region = self.at(start)
             if region is None:
@@ -257,6 +264,8 @@ class Vmas:
                 assert piece is not None  # noqa: S101 - it was split off just now
                 piece.prot, piece.flags = prot, flags
                 self.join(piece)
+                if then:
+                    then(start, stop)
             start = stop
 
     def fork(self) -> Vmas:
@@ -267,10 +276,11 @@ class Vmas:
                 continue
             child = region.part(region.start, region.end)
             child.flags = region.flags - {"locked", "lockonfault"}
-            if "wipeonfork" in region.flags:
+            if "wipeonfork" in region.flags or region.shared:
+                # Shared memory has an anon_vma where it has guard pages. That the child's
+                # has none was found by trying.
                 child.anon_vma, child.forked = None, False
             elif region.anon_vma is not None:
-                child.anon_vma = next(_numbers)
-                child.forked = True
+                child.anon_vma, child.forked = next(_numbers), True
             regions.append(child)
         return Vmas(regions)

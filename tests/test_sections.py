@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import json
 import mmap
@@ -24,6 +25,7 @@ from procmem.pages import states
 from procmem.pages.states import PRIVATE, SHARED, SWAPPED, PageStates
 from procmem.process import sections as module
 from procmem.procfs import mapped
+from procmem.view.sections import section_tables
 from tests.elves import Section, Segment, elf
 from tests.targets import NOBODY, PAGE, VARIANTS, Advice, Mapping, Target, machine, start_copy
 
@@ -653,7 +655,7 @@ def test_the_command(start: Start, variant: Build, capsys: pytest.CaptureFixture
     assert (
         f"{live.path}  (executable, build-id {live.build_id[:12] if live.build_id else ''}" in text
     )
-    assert "A page may hold the ends of several sections" in text
+    assert "Sections share pages" in text
     text = ran("--object", "target")
     (row,) = [line.split() for line in text.splitlines() if line.startswith(".data ")]
     section = named(live, ".data")
@@ -687,6 +689,19 @@ def test_the_command_says_what_it_could_not_read(
     assert main(["sections", str(2**22 + 1)]) == 1
     with pytest.raises(SystemExit):
         main(["sections", "self", "--sort", "size"])
+
+
+def test_long_names_of_sections_are_cut(start: Start, variant: Build) -> None:
+    live = own(start(variant("big")))
+    assert live.image is not None
+    live.image = copy.copy(live.image)
+    name = "\x1b[2J" + "x" * 250
+    live.image.sections = [section._replace(name=name) for section in live.image.sections]
+    text = section_tables([live])
+    assert "\x1b" not in text
+    assert "\\x1b[2Jx" in text
+    assert max(len(line) for line in text.splitlines() if "/" not in line) <= 110
+    assert live.sections[0].name == name
 
 
 def test_loading_it_is_put_off() -> None:

@@ -11,6 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +33,6 @@ from tests.targets import NOBODY, PAGE, VARIANTS, Advice, Mapping, Target, machi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from procmem.elf.live import LiveObject, LiveSection
 
@@ -378,8 +379,11 @@ HOLDER = """
 int main(int argc, char **argv)
 {
     char byte;
-    if (!dlopen(argv[1], RTLD_NOW) || (argc > 2 && !dlmopen(LM_ID_NEWLM, argv[1], RTLD_NOW)))
+    if (!dlopen(argv[1], RTLD_NOW) ||
+        (argc == 3 && !dlmopen(LM_ID_NEWLM, argv[1], RTLD_NOW)))
         return puts(dlerror()), 1;
+    if (argc == 4 && (chroot(argv[3]) || chdir("/")))
+        return puts("chroot"), 1;
     puts("ready");
     fflush(stdout);
     return read(0, &byte, 1) < 0;
@@ -522,6 +526,71 @@ def test_a_library_that_is_loaded_twice(holder: Path, library: Path) -> None:
         assert both[0].bias != both[1].bias
         assert both[0].size == both[1].size
         assert [live.bridge()[-1].bytes for live in both] == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["libcopy.so", "lib (deleted)"])
+@pytest.mark.parametrize("jail", [".", "jail"])
+def test_a_process_that_has_changed_its_root(
+    holder: Path, library: Path, jail: str, name: str, is_root: bool
+) -> None:
+    if not is_root:
+        pytest.skip("only root may chroot(2)")
+    # maps shows paths from the reader's root, wherever the process's own is.
+    library = library.rename(library.with_name(name))
+    place = library.parent / jail
+    place.mkdir(exist_ok=True)
+    with held(holder, library, "chroot", os.fspath(place)) as process:
+        live = of_path(objects_of(process), library)
+        assert (live.state, live.reason, live.file_build_id) == ("same", "", live.build_id)
+        library.unlink()
+        assert of_path(objects_of(process), library).state == "deleted"
+
+
+def small32() -> bytes:
+    """A program for i386 that waits: pause(2), for ever."""
+    code, data = b"\xb8\x1d\x00\x00\x00\xcd\x80\xeb\xf7", b"d" * 100
+    start = 52 + 2 * 32
+    text_at, data_at = 0x8048000 + start, 0x8049000 + start + len(code)
+    return elf(
+        [
+            Section(".text", 1, 6, code, addr=text_at),
+            Section(".data", 1, 3, data, addr=data_at),
+            Section(".bss", 8, 3, addr=data_at + len(data), fields={"size": 10_000}),
+        ],
+        [
+            Segment(1, 5, 0, 0x8048000, start + len(code), start + len(code), PAGE),
+            Segment(1, 6, start + len(code), data_at, len(data), len(data) + 10_000, PAGE),
+        ],
+        bits=32, machine=3, type=2, entry=text_at,
+    )  # fmt: skip
+
+
+def test_a_process_of_32_bits(tmp_path: Path) -> None:
+    path = tmp_path / "small32"
+    path.write_bytes(small32())
+    path.chmod(0o755)
+    try:
+        process = subprocess.Popen([path])
+    except OSError as error:
+        pytest.skip(f"the kernel runs no programs of i386: {error.strerror}")
+    with process:
+        try:
+            # Popen() knows that execve(2) has begun; asleep, the program has its segments.
+            while ") S " not in Path(f"/proc/{process.pid}/stat").read_text():
+                time.sleep(0.01)
+            live = of_path(objects_of(process), path)
+            assert live.state == "same"
+            assert [(s.name, s.counts_as, s.size) for s in live.sections] == [
+                (".text", "text", 9), (".data", "data", 100), (".bss", "bss", 10_000),
+            ]  # fmt: skip
+            assert named(live, ".text").resident == 9
+            assert named(live, ".bss").region is not None
+            assert live.bridge()[-1].bytes == 0
+            place = procmem.Process(process.pid).symbol_at(named(live, ".text").address)
+            assert place is None
+            assert sum(r.size for r in live.regions) == live.size == 4 * PAGE
+        finally:
+            process.kill()
 
 
 def test_a_fifo_under_the_path_is_not_waited_for(holder: Path, library: Path) -> None:

@@ -45,6 +45,8 @@ def heading(live: LiveObject) -> str:
         parts.append(f"build-id {short(live.build_id)}")
     parts.append(f"{len(live.regions)} region{'s' * (len(live.regions) != 1)}")
     state = STATES[live.state]
+    if live.state == "unreadable" and live.image is not None:
+        state = live.reason
     if live.state == "replaced":
         if live.file_build_id and live.file_build_id == live.build_id:
             state += " by the same build"

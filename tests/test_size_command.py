@@ -338,7 +338,9 @@ def test_explain(folder: Path) -> None:
     said = ours(["--explain", "object.o", "loaded"])
     assert said.status == 0
     text = said.out.decode()
-    assert "allocated, not writable: counts as text in Berkeley's view" in text
+    assert "read-only, with contents" in text
+    assert "Of the rest, what" in text
+    assert max(map(len, text.splitlines())) <= 80
     assert "remainder" in text
     assert ours(["--explain", "gone"]).status == 1
 

@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from procmem.view.columns import columns, kib
-from procmem.view.names import printable
+from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,8 +34,6 @@ RULE = (
 
 WIDTH = 80
 NO_BREAK = "\xa0"
-LONGEST_NAME = 40
-"""Characters of a section's name: a hostile one would push the figures off the screen."""
 
 
 def heading(live: LiveObject) -> str:
@@ -87,7 +85,7 @@ def totals(objects: Iterable[LiveObject]) -> str:
 def section_rows(live: LiveObject) -> list[list[str]]:
     rows = [
         [
-            shown(section.name) or "(no name)",
+            clipped(printable(section.name)) or "(no name)",
             f"{section.address:x}",
             str(section.size),
             str(section.resident),
@@ -104,15 +102,11 @@ def section_rows(live: LiveObject) -> list[list[str]]:
     return rows
 
 
-def shown(name: str) -> str:
-    """A section's name, cut if it is longer than any that a linker gives."""
-    text = printable(name)
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
-
-
 def cost_lines(live: LiveObject) -> str:
     """What was copied of the file's writable sections, and by whom."""
-    copied = [f"{shown(name)}{NO_BREAK}{size}" for name, size in live.copied.items() if size]
+    copied = [
+        f"{clipped(printable(name))}{NO_BREAK}{size}" for name, size in live.copied.items() if size
+    ]
     if not copied:
         return ""
     told = f"copied: {', '.join(copied)}; by relocation alone {live.relocation_cost}"

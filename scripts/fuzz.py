@@ -1,10 +1,11 @@
-"""Fuzzes the scanner of maps and smaps, for a given time.
+"""Fuzzes the C that reads what others wrote, for a given time.
 
-Builds procmem/native/fuzz_scanner.c with AddressSanitizer and
-UndefinedBehaviorSanitizer: under libFuzzer if a clang that has it is there
-(on Debian: apt-get install clang libclang-rt-14-dev), else with gcc and the
-driver in that file. Starts from the fixtures and from this machine's own
-/proc/self. Exit status 0: nothing found; 1: something was; 2: usage; 77: no
+The targets are the scanner of maps and smaps, and the sizes of ELF files. Builds
+procmem/native/fuzz_TARGET.c with AddressSanitizer and UndefinedBehaviorSanitizer:
+under libFuzzer if a clang that has it is there (on Debian: apt-get install clang
+libclang-rt-14-dev), else with gcc and the driver in fuzz_driver.h. Starts from the
+fixtures and this machine's own /proc/self; from the ELF files of the tests and
+fresh ones of the compiler. Exit status 0: nothing found; 1: something was; 2: usage; 77: no
 compiler here has the sanitizers.
 """
 
@@ -17,13 +18,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
 NATIVE = ROOT / "procmem" / "native"
 FIXTURES = ROOT / "tests" / "fixtures"
-DICTIONARY = ROOT / "scripts" / "fuzz.dict"
+DICTIONARIES = {"scanner": ROOT / "scripts" / "fuzz.dict"}
 
 NO_COMPILER = 77
 SLACK = 120
@@ -48,6 +55,9 @@ PROBES = {
 
 MODES = {"maps": 1, "smaps": 0}
 """The header's first byte, as fuzz_scanner.c reads it."""
+
+SHORT = 3000
+"""Bytes of a text that is tried more often than a whole one."""
 
 
 class Engine(NamedTuple):
@@ -74,8 +84,13 @@ def main() -> int:
         type=Path,
         help="keep the corpus and what is found in this folder (.fuzz; what lies there is used)",
     )
-    parser.add_argument("input", nargs="*", type=Path, help="only run these inputs, once each")
+    parser.add_argument("--target", choices=SEEDS, help="only this one; the time is shared else")
+    parser.add_argument(
+        "input", nargs="*", type=Path, help="only run these inputs of --target, once each"
+    )
     options = parser.parse_args()
+    if options.input and not options.target:
+        parser.error("an input goes with --target")
 
     engine = find_engine(list(PROBES) if options.engine == "auto" else [options.engine])
     if engine is None:
@@ -85,33 +100,34 @@ def main() -> int:
             file=sys.stderr,
         )
         return NO_COMPILER
-    work = (options.work or ROOT / ".fuzz").resolve()
+    targets = [options.target] if options.target else list(SEEDS)
+    options.seconds = -(-options.seconds // len(targets))
+    return max(fuzz(engine, target, options) for target in targets)
+
+
+def fuzz(engine: Engine, target: str, options: argparse.Namespace) -> int:
+    work = (options.work or ROOT / ".fuzz").resolve() / target
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
-        program = Path(place) / "fuzz_scanner"
+        program = Path(place) / "fuzz"
+        source = NATIVE / f"fuzz_{target}.c"
         subprocess.run(
-            [
-                *engine.compiler.split(),
-                *engine.compile_flags(),
-                f"-I{NATIVE}",
-                "-o",
-                program,
-                NATIVE / "fuzz_scanner.c",
-            ],
-            check=True,
+            [*engine.compiler.split(), *engine.compile_flags(), "-o", program, source], check=True
         )
         seeds = Path(place) / "seeds"
         seeds.mkdir()
-        count = write_seeds(seeds)
+        count = 0
+        for count, seed in enumerate(SEEDS[target](engine), 1):
+            (seeds / f"{count:03}").write_bytes(seed)
         print(
-            f"fuzzing with {engine.kind} ({engine.compiler}) from {count} seeds,"
+            f"fuzzing {target} with {engine.kind} ({engine.compiler}) from {count} seeds,"
             f" {options.seconds} s, seed {options.seed}",
             flush=True,
         )
-        command = command_line(engine, program, seeds, work, options)
+        command = command_line(engine, target, program, seeds, work, options)
         status = run(engine, command, options.seconds + SLACK)
     if status:
-        print(f"fuzz: something was found; the input is in {work}", file=sys.stderr)
+        print(f"fuzz: something was found in {target}; the input is in {work}", file=sys.stderr)
         return 1
     return 0
 
@@ -147,48 +163,71 @@ def try_engine(kind: str, compiler: str) -> Engine | None:
         # The leak checker traces its own process, which a container may forbid.
         for leaks in (1, 0):
             for prefix in (fixed, []):
-                candidate = Engine(
-                    kind, compiler, prefix, {"ASAN_OPTIONS": f"detect_leaks={leaks}"}
-                )
+                environment = {
+                    "ASAN_OPTIONS": f"detect_leaks={leaks}",
+                    "UBSAN_OPTIONS": "abort_on_error=1",
+                }
+                candidate = Engine(kind, compiler, prefix, environment)
                 arguments = ["-runs=1"] if kind == "libfuzzer" else []
                 if run(candidate, [str(program), *arguments], 60, quiet=True) == 0:
                     return candidate
     return None
 
 
-def write_seeds(folder: Path) -> int:
-    """Puts texts of maps and smaps into the folder, each behind a header of two bytes."""
+def texts(_engine: Engine) -> Iterator[bytes]:
+    """Texts of maps and smaps, each behind a header of two bytes."""
     sources = [
         *sorted(FIXTURES.rglob("*maps")),
         Path("/proc/self/maps"),
         Path("/proc/self/smaps"),
     ]
-    count = 0
-    for source in sources:
+    for count, source in enumerate(sources):
         try:
             text = source.read_bytes()
         except OSError as error:
             print(f"fuzz: without {source}: {error.strerror}", file=sys.stderr)
             continue
-        mode = MODES["smaps" if source.name.endswith("smaps") else "maps"]
+        header = bytes([MODES["smaps" if source.name.endswith("smaps") else "maps"], count & 255])
+        yield header + text
         # The first regions say what the rest says, and are tried more often.
-        for length in (len(text), 3000):
-            if length <= len(text):
-                (folder / f"{count:03}").write_bytes(bytes([mode, count & 255]) + text[:length])
-                count += 1
-    return count
+        if len(text) > SHORT:
+            yield header + text[:SHORT]
+
+
+def elf_files(engine: Engine) -> Iterator[bytes]:
+    """ELF files, each behind a header that lets every read be whole."""
+    with suppress(ImportError):
+        from tests.elves import FILES
+
+        yield from (bytes(2) + data for data in FILES.values() if data[:4] == b"\x7fELF")
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / "made"
+        for flags in (["-c"], ["-fPIC", "-shared", "-nostdlib", "-s"], ["-s"]):
+            subprocess.run(
+                [*engine.compiler.split(), *flags, "-x", "c", "-", "-o", made],
+                input="int a = 1, b; const int c; int main(void) { return a + b; }",
+                text=True,
+                check=True,
+            )
+            yield bytes(2) + made.read_bytes()
+
+
+SEEDS: dict[str, Callable[[Engine], Iterator[bytes]]] = {"scanner": texts, "elfsize": elf_files}
+"""What each target starts from."""
 
 
 def command_line(
-    engine: Engine, program: Path, seeds: Path, work: Path, options: argparse.Namespace
+    engine: Engine, target: str, program: Path, seeds: Path, work: Path, options: argparse.Namespace
 ) -> list[str]:
     inputs = [str(path.resolve()) for path in options.input]
+    dictionary = DICTIONARIES.get(target)
     if engine.kind == "standalone":
         seconds = 0 if inputs else options.seconds
         inputs = inputs or [str(path) for path in sorted(seeds.iterdir())]
         found = work / f"found-by-seed-{options.seed}"
         return [
-            str(program), str(seconds), str(options.seed), str(found), str(DICTIONARY), *inputs,
+            str(program), str(seconds), str(options.seed), str(found),
+            str(dictionary or os.devnull), *inputs,
         ]  # fmt: skip
     if inputs:
         return [str(program), *inputs]
@@ -199,7 +238,7 @@ def command_line(
         f"-max_total_time={options.seconds}",
         f"-seed={options.seed}",
         f"-artifact_prefix={work}/",
-        f"-dict={DICTIONARY}",
+        *([f"-dict={dictionary}"] if dictionary else []),
         "-max_len=16384",
         "-timeout=20",
         "-rss_limit_mb=2048",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-__all__ = ["Section", "Segment", "archive", "elf", "member"]
+__all__ = ["FILES", "Section", "Segment", "archive", "elf", "member"]
 
 SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA = 0, 1, 2, 3, 4
 SHT_NOTE, SHT_NOBITS, SHT_REL = 7, 8, 9
@@ -153,3 +153,108 @@ def member(name: bytes, data: bytes, size: int | None = None) -> bytes:
 def archive(*members: bytes, magic: bytes = b"!<arch>\n") -> bytes:
     """An archive of what member() made."""
     return magic + b"".join(members)
+
+
+OBJECT = elf(
+    [
+        Section(".text", 1, 6, b"abcd"),
+        Section(".rela.text", 4, 0x40, bytes(24), 0, 4, 1, 8, 24),
+        Section(".data", 1, 3, b"abc"),
+        Section(".symtab", 2, 0, bytes(24) + struct.pack("<IBBHQQ", 1, 17, 0, 0xFFF2, 4, 100),
+                0, 5, 1, 8, 24),
+        Section(".strtab", 3, 0, b"\0common\0"),
+        Section(".note", 7, 2, struct.pack("<III", 4, 4, 1) + b"GNU\0abcd"),
+        Section(".bss", 8, 3, b"123"),
+        Section(".dynstr", 3, 2, b"123"),
+        Section(".dynsym", 11, 2, bytes(48), 0, 8, 1, 8, 24),
+    ]
+)  # fmt: skip
+
+
+def group() -> bytes:
+    """An object with a section group, whose sections come before it."""
+    return elf(
+        [
+            Section(".text.f", 1, 0x206, b"abcd"),
+            Section(".rodata.f", 1, 0x202, b"ab"),
+            Section(".group", 17, 0, struct.pack("<III", 1, 1, 2), 0, 4, 1, 4, 4),
+            Section(".symtab", 2, 0, bytes(48), 0, 5, 1, 8, 24),
+            Section(".strtab", 3, 0, b"\0"),
+        ]
+    )
+
+
+def core(threads: int = 2) -> bytes:
+    """A core file with the notes that Linux writes."""
+
+    def note(name: bytes, kind: int, data: bytes) -> bytes:
+        head = struct.pack("<III", len(name), len(data), kind)
+        return head + name.ljust(-(-len(name) // 4) * 4, b"\0") + data + bytes(-len(data) % 4)
+
+    info = bytes(24) + struct.pack("<i", 99) + bytes(28) + b"a b ".ljust(80, b"\0")
+    notes = note(b"CORE\0", 3, info)
+    for i in range(threads):
+        notes += note(b"CORE\0", 1, bytes(32) + struct.pack("<i", 77 + i) + bytes(300))
+        notes += note(b"CORE\0", 2, bytes(512)) + note(b"LINUX\0", 0x202, bytes(20))
+        notes += note(b"CORE\0", 0x53494749, bytes(128))
+    notes += note(b"CORE\0", 6, bytes(32)) + note(b"CORE\0", 0x46494C45, bytes(60))
+    at = 64 + 56 * 5
+    segments = [
+        Segment(4, 4, at, 0, len(notes), 0, 4),
+        Segment(1, 5, at, 0x1000, 100, 100),
+        Segment(1, 6, at, 0x2000, 100, 300),
+        Segment(1, 4, at, 0x4000, 0, 300),
+        Segment(1, 6, at, 0xFFFFFFFFFF600000, 10, 10),
+    ]
+    return elf(None, segments, type=4, tail=notes)
+
+
+FILES = {
+    "object.o": OBJECT,
+    "group.o": group(),
+    "core": core(),
+    "none": elf(None, type=2),
+    "empty-table": elf([]),
+    "short": elf([Section(".a", 1, 2, b"x")]),
+    "nameless": elf([Section("", 1, 2, b"x")]),
+    "odd-name": elf([Section(".\xff\x01name", 1, 6, b"abc")]),
+    "high": elf([Section(".a", 1, 2, addr=(1 << 64) - 1, fields={"size": (1 << 64) - 1})]),
+    "wrap": elf([Section(f".{i}", 8, 3, fields={"size": (1 << 63) + i}) for i in range(3)]),
+    "big32.o": elf([Section(".a", 1, 6, b"abc")], bits=32, order=">", machine=20),
+    "big64.o": elf([Section(".a", 1, 6, b"abc")], order=">", machine=21),
+    "arm.o": elf([Section(".a", 1, 6, b"abc"), Section(".b", 8, 3, b"a")], bits=32, machine=40),
+    "riscv.so": elf([Section(".a", 1, 6, b"abc")], [Segment()], machine=243, type=3),
+    "relr": elf([Section(".relr", 19, 2, bytes(16), entsize=8)], type=3),
+    "loaded": elf([Section(".a", 1, 6, b"a")], [Segment(1, 5, 0, 0, 99, 99)], type=2),
+    "past": elf([Section(".a", 1, 6, b"abc", fields={"size": 9999})]),
+    "align": elf([Section(".a", 1, 6, b"abc")], [Segment(align=3)], type=2),
+    "strtab": elf([Section(".a", 1, 6, b"abc")], shstrndx=1),
+    "text": b"hello\n",
+    "zero": b"",
+    "lib.a": archive(
+        member(b"//", b"a_long_name_for_a_member.o/\n"),
+        member(b"object.o/", OBJECT),
+        member(b"/0", OBJECT + b"x"),
+        member(b"text/", b"hello\n"),
+        member(b"#1/8", b"bsd name" + OBJECT),
+        member(b"inner.a/", archive(member(b"object.o/", OBJECT))),
+    ),
+    "thin.a": archive(
+        member(b"//", b"object.o/\nlib.a/\nsub/../short/\n"),
+        member(b"/0", b"", size=9),
+        member(b"/10", b"", size=9),
+        member(b"/17", b"", size=9),
+        magic=b"!<thin>\n",
+    ),
+    "missing.a": archive(
+        member(b"//", b"gone.o/\n"), member(b"/0", b"", size=9), magic=b"!<thin>\n"
+    ),
+    "cut.a": archive(member(b"object.o/", OBJECT))[:600],
+    "bad.a": archive(member(b"object.o/", OBJECT), b"x" * 60),
+    "noend.a": archive(member(b"object.o/", OBJECT), member(b"o/", OBJECT, size=10**10 - 1)),
+    "negative.a": archive(member(b"o/", OBJECT).replace(b"%-10d" % len(OBJECT), b"-100      ")),
+    "only.a": archive(),
+    "names.a": archive(
+        *(member(name, OBJECT) for name in (b"a b.o/", b"a b", b"", b"abcdefghijklmnop", b"x\0y"))
+    ),
+}

@@ -66,7 +66,11 @@ def test_each_kind_and_its_reason(tmp_path: Path) -> None:
         ".comment": (None, None),
     }
     why = {one.name: one.why for one in found.sections}
-    assert why[".rodata"].startswith("allocated, not writable: counts as text in Berkeley's view")
+    assert why[".rodata"] == (
+        "allocated, read-only, with contents: counts as text in Berkeley's view, as data in GNU's"
+    )
+    assert why[".text"] == "allocated, code: counts as text in both views"
+    assert why[".bss"] == "allocated, writable, no contents: counts as bss in both views"
     assert "not allocated" in why[".comment"]
     assert found.member is None
     assert found.path == str(path)

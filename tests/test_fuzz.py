@@ -9,29 +9,41 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 5
+SECONDS = 6
 NO_COMPILER = 77
 
 
-def fuzz(work: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-B", ROOT / "scripts" / "fuzz.py", "--work", work, *arguments],
+def fuzz(root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-B", root / "scripts" / "fuzz.py", *arguments],
         capture_output=True,
         text=True,
         check=False,
     )
+    if done.returncode == NO_COMPILER:
+        needs = "clang with libFuzzer" if "libfuzzer" in arguments else "gcc with sanitizers"
+        pytest.skip(f"no {needs} here")
+    return done
 
 
 @pytest.mark.parametrize("engine", ["standalone", "libfuzzer"])
 def test_finds_nothing(engine: str, tmp_path: Path) -> None:
-    done = fuzz(tmp_path, "--engine", engine, "--seconds", f"{SECONDS}")
-    if done.returncode == NO_COMPILER:
-        needs = "clang with libFuzzer" if engine == "libfuzzer" else "gcc with sanitizers"
-        pytest.skip(f"no {needs} here")
+    done = fuzz(ROOT, "--work", tmp_path, "--engine", engine, "--seconds", f"{SECONDS}")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "fuzzing scanner" in done.stdout
+    assert "fuzzing elfsize" in done.stdout
 
 
-def test_a_planted_bug_is_found_kept_and_shown_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "target, plain, planted",
+    [
+        ("scanner", "if (end - at < 5 || at[4] != ' ')", "if (at[4] != ' ')"),
+        ("elfsize", "head->e_shstrndx < head->e_shnum && ", ""),
+    ],
+)
+def test_a_planted_bug_is_found_kept_and_shown_again(
+    target: str, plain: str, planted: str, tmp_path: Path
+) -> None:
     native, scripts = tmp_path / "procmem" / "native", tmp_path / "scripts"
     native.mkdir(parents=True)
     scripts.mkdir()
@@ -39,24 +51,14 @@ def test_a_planted_bug_is_found_kept_and_shown_again(tmp_path: Path) -> None:
         (scripts / name).write_bytes((ROOT / "scripts" / name).read_bytes())
     for source in (ROOT / "procmem" / "native").glob("*.[ch]"):
         text = source.read_text()
-        if source.name == "scanner.c":
-            plain = "if (end - at < 5 || at[4] != ' ')"
+        if source.name == f"{target}.c":
             assert plain in text
-            text = text.replace(plain, "if (at[4] != ' ')")
+            text = text.replace(plain, planted)
         (native / source.name).write_text(text)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-B", scripts / "fuzz.py", "--engine", "standalone", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    done = run("--seconds", "30", "--work", str(tmp_path / "work"))
-    if done.returncode == NO_COMPILER:
-        pytest.skip("no gcc with sanitizers here")
+    engine = ("--target", target, "--engine", "standalone")
+    done = fuzz(tmp_path, *engine, "--seconds", "30", "--work", tmp_path / "work")
     assert done.returncode == 1, done.stdout + done.stderr
-    (found,) = (tmp_path / "work").iterdir()
-    again = run("--work", str(tmp_path / "again"), str(found))
+    (found,) = (tmp_path / "work" / target).iterdir()
+    again = fuzz(tmp_path, *engine, "--work", tmp_path / "again", found)
     assert again.returncode == 1, again.stdout + again.stderr

@@ -47,8 +47,9 @@ def test_no_warnings(name: str, compiler: str) -> None:
     assert compiled(compiler, NATIVE / name, *WARNINGS, *limited) == ""
 
 
-def test_no_warnings_in_the_driver_of_the_fuzzer(compiler: str) -> None:
-    assert compiled(compiler, NATIVE / "fuzz_scanner.c", *WARNINGS, "-DSTANDALONE_FUZZ") == ""
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("fuzz_")])
+def test_no_warnings_in_the_driver_of_the_fuzzer(name: str, compiler: str) -> None:
+    assert compiled(compiler, NATIVE / name, *WARNINGS, "-DSTANDALONE_FUZZ") == ""
 
 
 def test_no_warnings_in_what_cffi_writes(compiler: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -87,6 +88,44 @@ def test_nm_says_the_same(start: Start, variant: Build, name: str) -> None:
             assert symbol.object == os.fspath(binary)
             checked += 1
     assert checked > 20
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("-no-pie",),
+        ("-no-pie", "-fcf-protection=full", "-Wl,-z,ibtplt"),
+        ("-pie", "-fPIE", "-Wl,-z,now"),
+        ("-fuse-ld=gold", "-no-pie"),
+    ],
+    ids=" ".join,
+)
+def test_entries_of_plts_are_named_as_objdump_names_them(
+    flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    if os.uname().machine != "x86_64":
+        pytest.skip("entries of PLTs are told apart on x86-64 only")
+    source, binary = tmp_path / "plt.c", tmp_path / "plt"
+    source.write_text(
+        "#include <stdlib.h>\n#include <stdio.h>\nvoid *(*taken)(size_t) = malloc;\n"
+        'int main(void) { puts(""); free(taken(1)); return abs(getchar()); }\n'
+    )
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc here")
+    words: list[str | Path] = ["gcc", "-O1", *flags, source, "-o", binary]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"gcc does not take {flags}: {done.stderr[-200:]}")
+    with open_elf(binary) as file:
+        table = SymbolTable([file])
+        plts = {s.name for s in file.sections if s.name.startswith(".plt")}
+    listing = tool("objdump", "-d", *(f"--section={name}" for name in plts), binary)
+    wanted = re.findall(r"^([0-9a-f]+) <(.*@plt)>:", listing, re.MULTILINE)
+    assert {"puts@plt", "free@plt"} <= {name for _, name in wanted}
+    for address, name in wanted:
+        told = table.find(int(address, 16) + 7)
+        assert told is not None
+        assert (told[0], told[1]) == (name, int(address, 16))
 
 
 def test_known_variables(start: Start, variant: Build) -> None:

@@ -272,7 +272,7 @@ def bridge(live: LiveObject, image: Image) -> list[BridgeStep]:
 
     text, data, bss = image.sums()
     steps = [
-        BridgeStep("text", text, "code and read-only data, as size counts them"),
+        BridgeStep("text", text, "code and read-only data"),
         BridgeStep("data", data, "writable, with contents in the file"),
         BridgeStep("bss", bss, "writable, zero at the start"),
     ]
@@ -284,7 +284,7 @@ def bridge(live: LiveObject, image: Image) -> list[BridgeStep]:
     loaded = [each for each in image.sections if each.loaded and each.size]
     unloaded = [each for each in image.sections if not each.loaded and each.size]
     tbss = sum(each.size for each in unloaded if each.flags & SHF_TLS)
-    step(".tbss", -tbss, "counts as bss, but its memory is each thread's own")
+    step(".tbss", -tbss, "in bss, but each thread has its own")
     step(
         "not in a segment",
         tbss - sum(each.size for each in unloaded),
@@ -309,8 +309,8 @@ def bridge(live: LiveObject, image: Image) -> list[BridgeStep]:
             relro = end - start
         else:
             gaps += end - start
-    step("headers", head, "the ELF and program headers, which no section holds")
-    step("relro", relro, "padding, so that PT_GNU_RELRO ends with a page")
+    step("headers", head, "ELF and program headers, in no section")
+    step("relro", relro, "so that PT_GNU_RELRO ends with a page")
     step("alignment", gaps, "between sections")
     pages = union(load.pages(PAGE) for load in image.loads)
     lone = sum(end - start for start, end in (load.pages(PAGE) for load in image.loads))
@@ -318,19 +318,19 @@ def bridge(live: LiveObject, image: Image) -> list[BridgeStep]:
     step(
         "shared file pages",
         shared,
-        "file pages that hold the ends of two segments are mapped for each",
+        "pages of the file mapped for two segments",
     )
     step("page rounding", rounding, "segments are mapped in whole pages")
     step(
         "shared pages",
         length(pages) - lone + sum(load.memsz for load in image.loads) - length(segments),
-        "segments that meet within a page of memory",
+        "segments meet within a page of memory",
     )
     own = union(live.pieces)
     biased = [(start + live.bias, end + live.bias) for start, end in pages]
     inside = length(biased) - length(without(biased, own))
-    step("not mapped", inside - length(pages), "pages that are unmapped now, or others'")
-    step("between segments", live.gaps, "kept by the loader, mostly without permissions")
+    step("not mapped", inside - length(pages), "pages unmapped by now, or others'")
+    step("between segments", live.gaps, "kept by the loader, often without access")
     walked = sum(each.bytes for each in steps)
     steps += [
         BridgeStep("VSZ", live.size, "the bytes of its regions in maps"),

@@ -74,6 +74,7 @@ class SectionSize:
         address, size: bytes.
         counts_as: "text", "data" or "bss" in the Berkeley view; None: it does not count.
         counts_as_gnu: the same in the GNU view.
+        facts: what of its header decides, such as "read-only, with contents".
         why: the reason, in words.
     """
 
@@ -98,19 +99,23 @@ class SectionSize:
     @property
     def why(self) -> str:
         """Why it counts as it does."""
-        flags = self._flags
-        if not flags & ALLOC:
+        if not self._flags & ALLOC:
             return "not allocated: takes no memory, counts in no sum but -A's"
         ours, theirs = self.counts_as, self.counts_as_gnu
+        if ours == theirs:
+            return f"allocated, {self.facts}: counts as {ours} in both views"
+        return f"allocated, {self.facts}: counts as {ours} in Berkeley's view, as {theirs} in GNU's"
+
+    @property
+    def facts(self) -> str:
+        """What of its header decides, in few words."""
+        flags = self._flags
+        if not flags & ALLOC:
+            return "not allocated"
         if flags & CODE_FLAG:
-            return "allocated, code: counts as text in both views"
-        contents = "with contents" if flags & CONTENTS else "without contents"
-        if flags & READONLY:
-            return (
-                f"allocated, not writable: counts as text in Berkeley's view; "
-                f"no code, {contents}: as {theirs} in GNU's"
-            )
-        return f"allocated, writable, {contents}: counts as {ours} in both views"
+            return "code"
+        access = "read-only" if flags & READONLY else "writable"
+        return f"{access}, {'with' if flags & CONTENTS else 'no'} contents"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -6,16 +6,20 @@ pyelftools takes tens of microseconds for each. Names are decoded when they are 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from operator import itemgetter
+from struct import Struct
 
 from procmem.elf.spec import (
     SHF_ALLOC,
+    SHF_EXECINSTR,
     SHF_TLS,
     SHN_LORESERVE,
     SHN_UNDEF,
     SHT_DYNSYM,
     SHT_NOBITS,
+    SHT_RELA,
     SHT_SYMTAB,
 )
 
@@ -29,7 +33,14 @@ __all__ = ["SymbolTable"]
 
 NOTYPE, OBJECT, FUNC, GNU_IFUNC = 0, 1, 2, 10
 LOCAL, GLOBAL, WEAK = 0, 1, 2
-EM_ARM = 40
+EM_ARM, EM_X86_64 = 40, 62
+R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT = 6, 7
+RELA = Struct("<QQq")
+JUMP = re.compile(rb"\xff\x25(....)", re.DOTALL)
+"""jmp *displacement(%rip), by which an entry of a PLT goes on to the function."""
+
+PLT_ENTRIES = 16, 8
+"""Bytes of an entry; the first where sh_entsize does not tell."""
 
 BINDINGS = {GLOBAL: 2, WEAK: 1}
 
@@ -39,7 +50,8 @@ STEPS_BACK = 1000
 LONGEST_NAME = 1 << 16
 
 Entry = tuple[int, int, int, int, int]
-"""Value, rank, size, string table and offset in it."""
+"""Value, rank, size, string table and offset in it. Of an entry of a PLT the table's number is
+inverted (~)."""
 
 
 class SymbolTable:
@@ -71,6 +83,8 @@ class SymbolTable:
             for section in sections:
                 if section.sh_type in (SHT_SYMTAB, SHT_DYNSYM):
                     found.update(self._read(elf, sections, section))
+            if elf.header.e_machine == EM_X86_64 and elf.layout.order == "<" and elf.layout.is64:
+                found.update(self._read_plt(elf, sections))
         # The best of those with one value is the last, where the search starts.
         self._entries = sorted(found)
         self._values = list(map(itemgetter(0), self._entries))
@@ -113,6 +127,39 @@ class SymbolTable:
                 value &= ~1  # the bit says that the code is Thumb
             yield value, rank(kind, info >> 4, size, strings, name), size, number, name
 
+    def _read_plt(self, elf: ElfFile, sections: list[Shdr]) -> Iterator[Entry]:
+        """The entries of PLTs: no symbols tell them, but relocations of where they lead to."""
+        plts = [
+            section
+            for section in sections
+            if section.sh_flags & SHF_EXECINSTR and section.name.startswith(".plt")
+        ]
+        slots = dict(self._slots(elf, sections)) if plts else {}
+        for section in plts:
+            size = section.sh_entsize if section.sh_entsize in PLT_ENTRIES else PLT_ENTRIES[0]
+            for jump in JUMP.finditer(section.data(elf.source.size)):
+                displacement = int.from_bytes(jump[1], "little", signed=True)
+                told = slots.get(section.sh_addr + jump.end() + displacement)
+                if told:
+                    yield section.sh_addr + jump.start() // size * size, 0, size, *told
+
+    def _slots(self, elf: ElfFile, sections: list[Shdr]) -> Iterator[tuple[int, tuple[int, int]]]:
+        """The words of .got and .got.plt that hold functions' addresses, and their names."""
+        for section in sections:
+            if section.sh_type != SHT_RELA or not 0 < section.sh_link < len(sections):
+                continue
+            symbols = sections[section.sh_link]
+            if symbols.sh_type != SHT_DYNSYM or symbols.sh_link >= len(sections):
+                continue
+            raw = symbols.data(elf.source.size)
+            number = ~len(self._strings)
+            self._strings.append(sections[symbols.sh_link].data(elf.source.size))
+            table = section.data(elf.source.size)
+            for slot, info, _ in RELA.iter_unpack(table[: len(table) // RELA.size * RELA.size]):
+                at = (info >> 32) * elf.layout.sym.size
+                if info & 0xFFFFFFFF in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT) and at:
+                    yield slot, (number, int.from_bytes(raw[at : at + 4], "little"))
+
     def find(self, value: int) -> tuple[str, int, int] | None:
         """The symbol that covers an address of the file: its name, its value and its size.
 
@@ -135,9 +182,10 @@ class SymbolTable:
 
     def _told(self, entry: Entry) -> tuple[str, int, int]:
         value, _, size, number, name = entry
-        strings = self._strings[number]
+        strings = self._strings[number if number >= 0 else ~number]
         end = strings.find(b"\0", name, name + LONGEST_NAME)
         text = strings[name : end if end >= 0 else name + LONGEST_NAME]
+        text += b"" if number >= 0 else b"@plt"  # as gdb and objdump name it
         return text.decode("utf-8", "surrogateescape"), value, size
 
     def section_at(self, value: int) -> tuple[int, int, str] | None:

@@ -14,7 +14,13 @@ from procmem.elf.notes import build_id
 from procmem.elf.source import Source
 from procmem.elf.spec import PF_W, PF_X
 from procmem.pages.states import PageStates, read_states
-from procmem.procfs.mapped import mapped_build_id, open_link, read_memory, stat_link
+from procmem.procfs.mapped import (
+    mapped_build_id,
+    names_on_disk,
+    open_link,
+    read_memory,
+    stat_link,
+)
 from procmem.regions.kinds import Kind, Owner, RegionKind
 from procmem.regions.live import ATTEMPTS, read_table
 from procmem.regions.model import PAGE_SIZE
@@ -125,8 +131,7 @@ def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) ->
     mapped.build_id = mapped_build_id(maps, first.start)
     if mapped.build_id is None:
         mapped.build_id = build_id_in_memory(files, regions)
-    beneath = b"root" + mapped.path
-    on_disk = stat_link(files, beneath, follow=False)
+    beneath, on_disk = look_on_disk(files, first)
     exact = f"map_files/{first.start:x}-{first.end:x}".encode()
     ways: list[tuple[bytes, os.stat_result]] = []
     inode = stat_link(files, exact, follow=True)
@@ -162,8 +167,20 @@ def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) ->
         break
     if mapped.image is not None and not mapped.build_id:
         mapped.build_id = mapped.image.build_id
-    set_state(files, mapped, on_disk, same=same)
+    set_state(files, mapped, beneath, on_disk, same=same)
     return mapped
+
+
+def look_on_disk(files: ProcessFiles, region: Region) -> tuple[bytes, os.stat_result | None]:
+    """What lies under the path of a region now, and the name that leads there."""
+    path = os.fsencode(region.pathname or "")
+    found = [
+        (name, told)
+        for name in names_on_disk(files, path)
+        if (told := stat_link(files, name, follow=False)) is not None
+    ]
+    theirs = (each for each in found if agrees(each[1], region))
+    return next(theirs, None) or next(iter(found), (b"", None))
 
 
 def build_id_in_memory(files: ProcessFiles, regions: Sequence[Region]) -> bytes | None:
@@ -231,7 +248,12 @@ def headers_at(
 
 
 def set_state(
-    files: ProcessFiles, mapped: Mapped, on_disk: os.stat_result | None, *, same: bool
+    files: ProcessFiles,
+    mapped: Mapped,
+    beneath: bytes,
+    on_disk: os.stat_result | None,
+    *,
+    same: bool,
 ) -> None:
     """How what is mapped compares to what lies under its path now."""
     first = mapped.regions[0]
@@ -242,7 +264,7 @@ def set_state(
     if on_disk is not None:
         mapped.state = "replaced"
         other = Mapped(mapped.regions)
-        read_headers(files, other, b"root" + mapped.path, on_disk)
+        read_headers(files, other, beneath, on_disk)
         mapped.file_build_id = None if other.image is None else other.image.build_id
     elif first.deleted:
         mapped.state = "deleted"

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.procfs.files import MemoryFile, ProcessFiles
 
-__all__ = ["mapped_build_id", "open_link", "read_memory", "stat_link"]
+__all__ = ["mapped_build_id", "names_on_disk", "open_link", "read_memory", "stat_link"]
 
 QUERY_VMA = 3 << 30 | 104 << 16 | ord("f") << 8 | 17
 """PROCMAP_QUERY: _IOWR('f', 17, struct procmap_query) (include/uapi/linux/fs.h)."""
@@ -62,6 +62,27 @@ def mapped_build_id(maps: MemoryFile, address: int) -> bytes | None:
         _query_refused = error.errno in NOT_HERE
         return None
     return room.tobytes()[: QUERY.unpack(query)[12]]
+
+
+def names_on_disk(files: ProcessFiles, path: bytes) -> list[bytes]:
+    """Names, in the process's directory, that may lead to what lies under a path of maps.
+
+    maps shows paths as its reader sees them (d_path() in fs/d_path.c), and so does the
+    link to the process's root: after chroot(2) that is no part of paths below it, and files
+    that were mapped before may lie outside.
+    """
+    directory = files.directory()
+    try:
+        root = os.readlink(b"root", dir_fd=directory.fd).rstrip(b"/")
+    except OSError:
+        root = b""
+    names = [b"root" + path[len(root) :]] if path.startswith(root + b"/") else []
+    if root:
+        theirs = stat_link(files, "ns/mnt", follow=True)
+        ours = os.stat("/proc/self/ns/mnt") if theirs else None
+        if theirs and ours and (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
+            names.append(path)
+    return names
 
 
 def stat_link(files: ProcessFiles, name: str | bytes, *, follow: bool) -> os.stat_result | None:

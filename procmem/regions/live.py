@@ -131,11 +131,10 @@ def true_name(files: ProcessFiles, queries: Queries, region: Region) -> tuple[st
 
 def leads_to(files: ProcessFiles, path: bytes, inode: int) -> bool:
     """Whether the path, as the process sees it, is that file."""
-    directory = files.directory()
-    try:
-        return os.lstat(b"root" + path, dir_fd=directory.fd).st_ino == inode
-    except (OSError, ValueError):
-        return False
+    from procmem.procfs.mapped import names_on_disk, stat_link
+
+    found = (stat_link(files, name, follow=False) for name in names_on_disk(files, path))
+    return any(told is not None and told.st_ino == inode for told in found)
 
 
 # ---- single regions ------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+__all__ = ["clipped", "printable"]
 
 SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 
@@ -22,6 +22,11 @@ def printable(text: str) -> str:
         return text
     start, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
     return "".join(shown(char) if start <= at < end else "\\x20" for at, char in enumerate(text))
+
+
+def clipped(text: str, most: int = 40) -> str:
+    """The text, cut so that a name in front of figures can't push them off the screen."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def shown(char: str) -> str:

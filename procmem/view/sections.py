@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from procmem.view.columns import columns, kib
-from procmem.view.names import printable
+from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,13 +23,17 @@ STATES = {
     "kernel": "the kernel's image",
 }
 
-HEADING = ["Section", "Address", "Size", "Resident", "Private", "Swap", "Counts", "Region"]
+HEADING = ["Section", "Address", "Size", "Resident", "Private", "Swap", "As", "Region"]
 WAYS = "<<>>>><<"
 
 RULE = (
-    "Bytes. A page may hold the ends of several sections; each counts its own bytes on it.\n"
+    "Bytes. Sections share pages: each counts its own bytes on them.\n"
     "Private: of the resident bytes, those on pages that were written to and copied.\n"
+    "As: what size(1) counts the section as.\n"
 )
+
+WIDTH = 80
+NO_BREAK = "\xa0"
 
 
 def heading(live: LiveObject) -> str:
@@ -36,7 +41,10 @@ def heading(live: LiveObject) -> str:
     parts = [live.owner.value] if live.owner else []
     if live.build_id:
         parts.append(f"build-id {short(live.build_id)}")
+    parts.append(f"{len(live.regions)} region{'s' * (len(live.regions) != 1)}")
     state = STATES[live.state]
+    if live.state == "unreadable" and live.image is not None:
+        state = live.reason
     if live.state == "replaced":
         if live.file_build_id and live.file_build_id == live.build_id:
             state += " by the same build"
@@ -53,30 +61,31 @@ def short(build_id: str) -> str:
 
 def section_tables(objects: Sequence[LiveObject]) -> str:
     """The sections of each object, in bytes, with what lies between them and the totals."""
-    groups = [(live, section_rows(live)) for live in objects]
-    every = [HEADING, *(row for _, rows in groups for row in rows), grand_total(objects)]
-    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
-    form = "  ".join(f"{{:{way}{width}}}" for way, width in zip(WAYS, widths, strict=True)).format
-    rule = "  ".join("-" * width for width in widths)
     parts = []
-    for live, rows in groups:
-        parts.append(heading(live))
+    for live in objects:
+        parts.append(heading(live) + "\n")
         if live.image is None:
-            parts.append(f"  no sections: {printable(live.reason)}")
+            parts += [f"  no sections: {printable(live.reason)}\n", f"  total: {totals([live])}\n"]
         else:
-            parts += [form(*HEADING).rstrip(), rule]
-        parts += [form(*row).rstrip() for row in rows]
-        cost = cost_line(live)
-        parts += [cost, ""] if cost else [""]
+            rows = section_rows(live)
+            parts.append(columns(HEADING, rows[:-1], WAYS, footer=rows[-1]))
+            parts.append(cost_lines(live))
+        parts.append("\n")
     if len(objects) > 1:
-        parts += [rule, form(*grand_total(objects)).rstrip()]
-    return "\n".join(parts) + "\n" + RULE
+        parts.append(f"{len(objects)} objects: {totals(objects)}\n")
+    return "".join(parts) + RULE
+
+
+def totals(objects: Iterable[LiveObject]) -> str:
+    """The sums of some objects, in words."""
+    fields = ("size", "resident", "private", "swapped")
+    return ", ".join(f"{field} {sum(getattr(live, field) for live in objects)}" for field in fields)
 
 
 def section_rows(live: LiveObject) -> list[list[str]]:
     rows = [
         [
-            printable(section.name) or "(no name)",
+            clipped(printable(section.name)) or "(no name)",
             f"{section.address:x}",
             str(section.size),
             str(section.resident),
@@ -87,29 +96,24 @@ def section_rows(live: LiveObject) -> list[list[str]]:
         ]
         for section in live.sections
     ]
-    if rows:
-        rows.append(["headers, padding", "", *map(str, live.rest), "", ""])
+    rows.append(["headers, padding", "", *map(str, live.rest), "", ""])
     total = (live.size, live.resident, live.private, live.swapped)
-    rows.append(["total", f"{live.start:x}", *map(str, total), "", f"{len(live.regions)} regions"])
+    rows.append(["total", f"{live.start:x}", *map(str, total), "", ""])
     return rows
 
 
-def cost_line(live: LiveObject) -> str:
+def cost_lines(live: LiveObject) -> str:
     """What was copied of the file's writable sections, and by whom."""
-    copied = {name: size for name, size in live.copied.items() if size}
+    copied = [
+        f"{clipped(printable(name))}{NO_BREAK}{size}" for name, size in live.copied.items() if size
+    ]
     if not copied:
         return ""
-    listed = ", ".join(f"{printable(name)} {size}" for name, size in copied.items())
-    return f"copied: {listed}; by relocation alone {live.relocation_cost}"
-
-
-def grand_total(objects: Iterable[LiveObject]) -> list[str]:
-    listed = list(objects)
-    sums = [
-        sum(getattr(live, field) for live in listed)
-        for field in ("size", "resident", "private", "swapped")
-    ]
-    return ["total", f"{len(listed)} objects", *map(str, sums), "", ""]
+    told = f"copied: {', '.join(copied)}; by relocation alone {live.relocation_cost}"
+    lines = fill(
+        told, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return lines.replace(NO_BREAK, " ") + "\n"
 
 
 SORTS = {

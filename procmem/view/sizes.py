@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procmem.view.columns import columns, pairs
-from procmem.view.names import printable
+from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
     from procmem.elf import ObjectSize
@@ -24,25 +24,31 @@ NX = {
     None: "not told: no PT_GNU_STACK",
 }
 
+RULE = """\
+Code is text in both views, what is read-only in Berkeley's. Of the rest, what
+has contents is data, and what has none is bss. Not allocated counts nowhere.
+"""
+
 
 def explanation(size: ObjectSize, program: Program | None) -> str:
     """Sections with what they count as, the program's type, and the bridge; sizes in bytes."""
     label = printable(size.path) + (f" ({printable(size.member)})" if size.member else "")
     text = f"{label}\n\n" + columns(
-        ["Section", "Address", "Size", "Berkeley", "GNU", "Why"],
+        ["Section", "Address", "Size", "Berkeley", "GNU", "Header says"],
         (
             [
-                printable(one.name),
+                clipped(printable(one.name)),
                 f"{one.address:x}",
                 str(one.size),
                 one.counts_as or "-",
                 one.counts_as_gnu or "-",
-                one.why,
+                one.facts,
             ]
             for one in size.sections
         ),
         "<>><<<",
     )
+    text += RULE
     text += "\n" + columns(
         ["View", "text", "data", "bss", "total"],
         [

@@ -34,6 +34,8 @@ class Rules(NamedTuple):
         bits: of an address that one level of page tables takes.
         around: pages that a fault on a file maps at most (fault_around_bytes).
         pt_reclaim: MADV_DONTNEED frees emptied lowest tables (CONFIG_PT_RECLAIM, Linux 6.14).
+        sticky_guards: a region is marked by its guard pages (VmFlags gu, Linux 6.19), where it
+            got an anon_vma before.
         huge: transparent huge pages for this process: "always", "madvise", "never".
         has_swap: anonymous pages can be swapped out.
         address_bits: of an address that a program may use.
@@ -43,6 +45,7 @@ class Rules(NamedTuple):
     bits: int = 9
     around: int = 16
     pt_reclaim: bool = False
+    sticky_guards: bool = False
     huge: str = "never"
     has_swap: bool = False
     address_bits: int = 47
@@ -392,7 +395,10 @@ class Space:
     def _discard(self, region: Vma, start: int, end: int, advice: str, tally: Tally) -> None:
         tables = self.tables
         if advice == "guard_install":
-            self.vmas.prepare_anon(region)
+            if self.rules.sticky_guards:
+                region.flags |= {"guarded"}
+            if region.is_anonymous or not self.rules.sticky_guards:
+                self.vmas.prepare_anon(region)
             tables.drop(start, end, tally, guards=False)
             for index, mask in tables.masks(start, end):
                 tables.make(index, tally).guard |= mask
@@ -462,6 +468,8 @@ class Space:
         """Found out when the tables above the lowest are made, and a read's neighbours mapped."""
         index = page >> self.tables.bits
         self.tables.make_middle(index, tally)
+        if write and not region.shared:
+            self.vmas.prepare_anon(region)
         if write or region.backing is None:
             return
         table = self.tables.lowest.get(index) or Table()
@@ -777,7 +785,7 @@ class Space:
         child.brk = self.brk
         ignored = Tally()
         for region in self.vmas.all:
-            copied = region.anon_vma is not None or "pfnmap" in region.flags
+            copied = region.anon_vma is not None or region.flags & {"pfnmap", "guarded"}
             if not copied or region.flags & {"dontfork", "wipeonfork"}:
                 continue
             # Pages of files are found again by faults; where there are

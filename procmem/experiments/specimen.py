@@ -11,6 +11,7 @@ import os
 import random
 import threading
 import weakref
+from contextlib import suppress
 from math import gcd
 from operator import sub
 from struct import Struct
@@ -217,8 +218,12 @@ class Specimen:
         before = self.figures
         self._syscall("madvise", at, span, advice_of("dontneed"))
         reclaims = (self.figures.page_tables or 0) < (before.page_tables or 0)
+        sticky = False
+        with suppress(SyscallError):  # guards are newer than Linux 6.12
+            self._syscall("madvise", at, size, advice_of("guard_install"))
+            sticky = b" gu" in self._files.read("smaps")
         self._syscall("munmap", at, span)
-        return known._replace(around=max(1, around), pt_reclaim=reclaims)
+        return known._replace(around=max(1, around), pt_reclaim=reclaims, sticky_guards=sticky)
 
     def _map_quietly(self, at: int, length: int, *, shared: bool) -> None:
         kind = Map.MAP_SHARED if shared else Map.MAP_PRIVATE

@@ -19,6 +19,9 @@ __all__ = ["EXEC", "READ", "WRITE", "Backing", "Cache", "Vma", "Vmas"]
 READ, WRITE, EXEC = 1, 2, 4
 """PROT_READ, PROT_WRITE, PROT_EXEC."""
 
+STICKY = frozenset(("guarded",))
+"""Flags that don't keep regions apart, and that the joined one has if either had it."""
+
 _numbers = count(1)
 
 
@@ -58,7 +61,8 @@ class Vma:
         shared: MAP_SHARED.
         backing: None for private anonymous memory.
         offset: in pages; of anonymous memory the page number that it was mapped at.
-        flags: names of madvise(2) and "locked", "account", "noreserve".
+        flags: names of madvise(2) and "locked", "lockonfault", "account", "noreserve", "guarded",
+            "noexec", "nowrite", "pfnmap", "stack".
         anon_vma: what ties the region to its anonymous pages; None before the first.
         forked: anon_vma is linked with a parent's, which keeps regions from being joined.
     """
@@ -95,7 +99,7 @@ class Vma:
         return (
             self.end == other.start
             and self.prot == other.prot
-            and self.flags == other.flags
+            and self.flags ^ other.flags <= STICKY
             and self.backing is other.backing
             and self.shared == other.shared
             and self.offset + self.pages == other.offset
@@ -214,6 +218,7 @@ class Vmas:
         one, other = self.all[index], self.all[index + 1]
         whole = one.part(one.start, one.end)
         whole.end = other.end
+        whole.flags |= other.flags & STICKY
         if one.anon_vma is None:
             whole.anon_vma, whole.forked = other.anon_vma, other.forked
         self.all[index : index + 2] = [whole]
@@ -233,7 +238,7 @@ class Vmas:
                 a.end == b.start
                 and a.backing is b.backing
                 and a.shared == b.shared
-                and a.flags == b.flags
+                and a.flags ^ b.flags <= STICKY
                 and b.offset == a.offset + b.start - a.start
             ):
                 region.anon_vma = one.anon_vma
@@ -276,9 +281,7 @@ class Vmas:
                 continue
             child = region.part(region.start, region.end)
             child.flags = region.flags - {"locked", "lockonfault"}
-            if "wipeonfork" in region.flags or region.shared:
-                # Shared memory has an anon_vma where it has guard pages. That the child's
-                # has none was found by trying.
+            if "wipeonfork" in region.flags:
                 child.anon_vma, child.forked = None, False
             elif region.anon_vma is not None:
                 child.anon_vma, child.forked = next(_numbers), True

@@ -10,7 +10,7 @@
      ├─ ParseError                   also ValueError; .source .lineno .line
      ├─ ElfError                     also ValueError; .path
      ├─ Unsupported                  .feature .reason
-     ├─ SyscallError                 also OSError; .syscall
+     ├─ SyscallError                 also OSError; .syscall .hint
      ├─ MemoryFault                  .address .signal .code
      └─ MissingExtra                 also ImportError; .extra
 
@@ -140,6 +140,14 @@ class ProcessChanged(ProcessError):
         return type(self), (self.pid, self.reason)
 
 
+class BadArgument(ProcmemError, ValueError):
+    """A value that no call could be made with: a closed mapping, a range outside of it."""
+
+
+class MappingInUse(ProcmemError, BufferError):
+    """The memory is lent out, or is not such that it can be: as Python's mmap says it."""
+
+
 class ParseError(ProcmemError, ValueError):
     """A text is not what it should be.
 
@@ -202,17 +210,19 @@ class SyscallError(ProcmemError, OSError):
     Attributes:
         syscall: its name, as in section 2 of the manual.
         errno, strerror: as in OSError.
+        hint: what it was about and the way out; empty if there is nothing to say.
     """
 
-    def __init__(self, syscall: str, errno: int) -> None:
+    def __init__(self, syscall: str, errno: int, hint: str = "") -> None:
         OSError.__init__(self, errno, os.strerror(errno))
         self.syscall = syscall
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.syscall}: {self.strerror}"
+        return f"{self.syscall}: {self.strerror}" + (f" ({self.hint})" if self.hint else "")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.syscall, self.errno)
+        return type(self), (self.syscall, self.errno, self.hint)
 
 
 class MemoryFault(ProcmemError):

@@ -67,12 +67,56 @@ ffi.cdef(
     int pm_elf_size(const char *path, uint64_t *out);
     """
 )
+# ---- calls of this process on its own memory (procmem.calls) ----
+
+CALL_CONSTANTS = """
+    PROT_NONE PROT_READ PROT_WRITE PROT_EXEC PROT_GROWSDOWN PROT_GROWSUP
+    MAP_SHARED MAP_PRIVATE MAP_SHARED_VALIDATE MAP_DROPPABLE MAP_FIXED MAP_ANONYMOUS MAP_GROWSDOWN
+    MAP_LOCKED MAP_NORESERVE MAP_POPULATE MAP_NONBLOCK MAP_STACK MAP_HUGETLB MAP_SYNC
+    MAP_FIXED_NOREPLACE MAP_HUGE_SHIFT
+    MREMAP_MAYMOVE MREMAP_FIXED MREMAP_DONTUNMAP MS_ASYNC MS_INVALIDATE MS_SYNC MLOCK_ONFAULT
+    MADV_NORMAL MADV_RANDOM MADV_SEQUENTIAL MADV_WILLNEED MADV_DONTNEED MADV_FREE MADV_REMOVE
+    MADV_DONTFORK MADV_DOFORK MADV_MERGEABLE MADV_UNMERGEABLE MADV_HUGEPAGE MADV_NOHUGEPAGE
+    MADV_DONTDUMP MADV_DODUMP MADV_WIPEONFORK MADV_KEEPONFORK MADV_COLD MADV_PAGEOUT
+    MADV_POPULATE_READ MADV_POPULATE_WRITE MADV_DONTNEED_LOCKED MADV_COLLAPSE MADV_HWPOISON
+    MADV_SOFT_OFFLINE MADV_GUARD_INSTALL MADV_GUARD_REMOVE
+    PM_MMAP PM_MUNMAP PM_MPROTECT PM_MREMAP PM_MADVISE PM_MLOCK PM_MLOCK2 PM_MUNLOCK PM_MINCORE
+    PM_MSYNC PM_BRK PM_TOUCH_READ PM_TOUCH_WRITE PM_COPY PM_TRIP_READINGS
+"""
+ffi.cdef("".join(f"#define {name} ...\n" for name in CALL_CONSTANTS.split()))
+ffi.cdef(
+    """
+    typedef struct {
+        int64_t result; int error; int signal, code; uint64_t address;
+        int64_t minor, major; int before_size, after_size;
+        char before[...], after[...];
+    } pm_outcome;
+    int pm_perform(int operation, const uint64_t *arguments, uint64_t low, uint64_t high,
+                   int statm, pm_outcome *out);
+    typedef struct {
+        int error; uint64_t start; int64_t minor, major; int sizes[...]; char readings[...][...];
+    } pm_trip;
+    void pm_brk_trip(int statm, uint64_t grow, uint64_t touch, uint64_t step, pm_trip *out);
+    int64_t pm_hugetlb_page_size(int fd);
+    """
+)
+
 ffi.set_source(
     "procmem.native._native",
-    '#include "scanner.h"\n#include "kernel.h"\n#include "elfsize.h"\n',
-    sources=["procmem/native/scanner.c", "procmem/native/kernel.c", "procmem/native/elfsize.c"],
+    '#include "scanner.h"\n#include "kernel.h"\n#include "elfsize.h"\n#include "calls.h"\n',
+    sources=[
+        "procmem/native/scanner.c",
+        "procmem/native/kernel.c",
+        "procmem/native/elfsize.c",
+        "procmem/native/calls.c",
+    ],
     include_dirs=["procmem/native"],
-    depends=["procmem/native/scanner.h", "procmem/native/kernel.h", "procmem/native/elfsize.h"],
+    depends=[
+        "procmem/native/scanner.h",
+        "procmem/native/kernel.h",
+        "procmem/native/elfsize.h",
+        "procmem/native/calls.h",
+    ],
     extra_compile_args=["-O2", "-Wall", "-Wextra"],
     py_limited_api=True,
 )

@@ -49,8 +49,9 @@ class Layout:
     def within(self, start: int, end: int) -> Iterator[Piece]:
         """The pieces of a range, cut to it."""
         for piece in self.pieces:
-            if piece.start < end and start < piece.end:
-                yield piece._replace(start=max(start, piece.start), end=min(end, piece.end))
+            low, high = max(start, piece.start), min(end, piece.end)
+            if low < high:
+                yield piece._replace(start=low, end=high)
 
     def covers(self, start: int, end: int) -> bool:
         """Whether all of a range is mapped."""

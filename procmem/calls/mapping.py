@@ -414,12 +414,14 @@ class Mapping(Memory):
             if pages is None:
                 pages = max(0, -(-(self.pages - start) // stride))
             numbers = range(start, start + pages * stride, stride)
+            ends = (start, start + (pages - 1) * stride) if pages else (0, 0)
         elif (pages, start, stride) == (None, 0, 1):
             numbers = order
+            ends = (min(order), max(order)) if order else (0, 0)
         else:
             raise BadArgument("an order of page numbers replaces pages, start and stride")
-        first, last = (min(numbers), max(numbers)) if numbers else (0, 0)
-        if first < 0 or (numbers and last >= self.pages):
+        first, last = ends
+        if first < 0 or last >= self.pages:
             raise BadArgument(f"the mapping has pages 0 to {self.pages - 1}, not {first} to {last}")
         offsets = self._offsets(numbers, order, seed)
         operation = lib.PM_TOUCH_WRITE if write else lib.PM_TOUCH_READ
@@ -462,8 +464,8 @@ class Mapping(Memory):
             wanted = range(start, stop, step)
             if not wanted:
                 return b""
-            low = min(wanted)
-            return bytes(self._read(low, max(wanted) + 1)[at - low] for at in wanted)
+            low, high = sorted((wanted[0], wanted[-1]))
+            return self._read(low, high + 1)[:: abs(step)][:: 1 if step > 0 else -1]
         return self._read(*self._byte(key))[0]
 
     def __setitem__(self, key: int | slice, value: int | Buffer) -> None:

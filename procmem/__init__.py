@@ -10,7 +10,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.calls.mapping import Mapping, mmap
+    from procmem.calls.making import mmap
+    from procmem.calls.mapping import Mapping
     from procmem.elf.live import LiveObject, LiveSection
     from procmem.elf.sizing import ObjectSize, SectionSize, size
     from procmem.errors import (
@@ -60,7 +61,8 @@ GiB = 1024 * MiB
 # Names are imported when they are first used, so that a command pays only for
 # what it needs.
 _HOMES = {
-    "procmem.calls.mapping": "Mapping mmap",
+    "procmem.calls.making": "mmap",
+    "procmem.calls.mapping": "Mapping",
     "procmem.errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",

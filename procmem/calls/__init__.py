@@ -6,7 +6,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.calls.breaks import BrkTrip, brk, brk_trip, sbrk
     from procmem.calls.constants import Advice, Map, Mremap, Msync, Prot
-    from procmem.calls.mapping import Mapping, Resident, Touched, mmap
+    from procmem.calls.making import mmap
+    from procmem.calls.mapping import Mapping, Resident, Touched
     from procmem.calls.measured import Bracket, Reading, bracket
     from procmem.calls.raw import (
         madvise,
@@ -51,7 +52,8 @@ _HOMES = {
     "procmem.calls.measured": "Bracket Reading bracket",
     "procmem.calls.breaks": "BrkTrip brk brk_trip sbrk",
     "procmem.calls.constants": "Advice Map Mremap Msync Prot",
-    "procmem.calls.mapping": "Mapping Resident Touched mmap",
+    "procmem.calls.making": "mmap",
+    "procmem.calls.mapping": "Mapping Resident Touched",
     "procmem.calls.raw": "madvise mincore mlock mprotect mremap msync munlock munmap",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

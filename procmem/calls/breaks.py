@@ -97,12 +97,6 @@ def brk_trip(pages: int, touch: int = 0) -> BrkTrip:
     That is safe in a process with one thread: signals are blocked, so that malloc can't
     run before the break is where it was.
 
-    >>> trip = brk_trip(10, touch=3)
-    >>> trip.grown.since(trip.before).vsz // 4096, trip.touched.since(trip.before).rss // 4096
-    (10, 3)
-    >>> trip.after == trip.before
-    True
-
     Args:
         pages: to grow by.
         touch: how many of them to write to.

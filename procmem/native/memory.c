@@ -46,21 +46,21 @@ static int get_buffer(PyObject *self, view *to, int flags)
     PyObject *answer;
 
     to->obj = NULL;
-    answer = PyObject_CallMethod(self, "_lend", "i", flags & PyBUF_WRITABLE);
-    if (!answer)
-        return -1;
-    if (!PyArg_ParseTuple(answer, "Knp", &address, &length, &readonly)) {
-        Py_DECREF(answer);
-        return -1;
-    }
-    Py_DECREF(answer);
     if (it->users < 0) {
         PyErr_SetString(PyExc_BufferError, "another thread is changing this mapping");
         return -1;
     }
+    /* Before it is asked: other threads may run while Python answers. */
+    it->users++;
+    answer = PyObject_CallMethod(self, "_lend", "i", flags & PyBUF_WRITABLE);
+    if (!answer || !PyArg_ParseTuple(answer, "Knp", &address, &length, &readonly)) {
+        Py_XDECREF(answer);
+        it->users--;
+        return -1;
+    }
+    Py_DECREF(answer);
     /* Borrowers share it->length: it can't change while there are any. */
     it->length = length;
-    it->users++;
     Py_INCREF(self);
     to->obj = self;
     to->buf = (void *)(uintptr_t)address;

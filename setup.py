@@ -80,6 +80,13 @@ setup(
             extra_compile_args=["-O2", "-Wall", "-Wextra"],
             py_limited_api=True,
         ),
+        Extension(
+            "procmem.native._memory",
+            ["procmem/native/memory.c"],
+            define_macros=[("Py_LIMITED_API", "0x030A0000")],
+            extra_compile_args=["-O2", "-Wall", "-Wextra"],
+            py_limited_api=True,
+        ),
         *programs,
     ],
     options={"bdist_wheel": {"py_limited_api": "cp310"}},

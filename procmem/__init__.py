@@ -10,6 +10,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from procmem.calls.making import mmap
+    from procmem.calls.mapping import Mapping
     from procmem.elf.live import LiveObject, LiveSection
     from procmem.elf.sizing import ObjectSize, SectionSize, size
     from procmem.errors import (
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     )
     from procmem.regions.kinds import Owner, RegionKind
 
+    from . import calls as calls
     from . import elf as elf
 
 __version__ = "0.1.0"
@@ -58,6 +61,8 @@ GiB = 1024 * MiB
 # Names are imported when they are first used, so that a command pays only for
 # what it needs.
 _HOMES = {
+    "procmem.calls.making": "mmap",
+    "procmem.calls.mapping": "Mapping",
     "procmem.errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",
@@ -85,6 +90,7 @@ __all__ = [
     "KiB",
     "LiveObject",
     "LiveSection",
+    "Mapping",
     "MeasuredRegion",
     "MemoryFault",
     "MemoryUsage",
@@ -114,6 +120,7 @@ __all__ = [
     "__version__",
     "doctor",
     "format_maps",
+    "mmap",
     "parse_maps",
     "parse_rollup",
     "parse_smaps",
@@ -129,10 +136,10 @@ def __getattr__(name: str) -> object:
         value = getattr(import_module(_HOME_OF[name]), name)
         globals()[name] = value
         return value
-    if name == "elf":  # procmem.elf.sizes() without an import of its own
+    if name in {"calls", "elf"}:  # procmem.elf.sizes() without an import of its own
         from importlib import import_module
 
-        return import_module("procmem.elf")
+        return import_module(f"procmem.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

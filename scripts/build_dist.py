@@ -62,7 +62,8 @@ def check_wheel(path: Path) -> list[str]:
         problems.append(f"{path.name} holds {', '.join(sorted(strays))} beside procmem")
     if sources := [name for name in names if name.endswith((".c", ".h"))]:
         problems.append(f"{path.name} holds sources: {', '.join(sources)}")
-    wanted = ["procmem/py.typed", f"{NATIVE}_native.abi3.so", f"{NATIVE}_records.abi3.so"]
+    wanted = ["procmem/py.typed"]
+    wanted += [f"{NATIVE}{name}.abi3.so" for name in ("_native", "_records", "_memory")]
     wanted += [f"{NATIVE}{stub.name}" for stub in (ROOT / NATIVE).glob("*.pyi")]
     return problems + [f"{path.name} lacks {name}" for name in wanted if name not in names]
 

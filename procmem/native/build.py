@@ -67,6 +67,8 @@ ffi.cdef(
     int pm_elf_size(const char *path, uint64_t *out);
     """
 )
+# ---- calls of this process on its own memory (procmem.calls) ----
+
 CALL_CONSTANTS = """
     PROT_NONE PROT_READ PROT_WRITE PROT_EXEC PROT_GROWSDOWN PROT_GROWSUP
     MAP_SHARED MAP_PRIVATE MAP_SHARED_VALIDATE MAP_DROPPABLE MAP_FIXED MAP_ANONYMOUS MAP_GROWSDOWN
@@ -78,8 +80,26 @@ CALL_CONSTANTS = """
     MADV_DONTDUMP MADV_DODUMP MADV_WIPEONFORK MADV_KEEPONFORK MADV_COLD MADV_PAGEOUT
     MADV_POPULATE_READ MADV_POPULATE_WRITE MADV_DONTNEED_LOCKED MADV_COLLAPSE MADV_HWPOISON
     MADV_SOFT_OFFLINE MADV_GUARD_INSTALL MADV_GUARD_REMOVE
+    PM_MMAP PM_MUNMAP PM_MPROTECT PM_MREMAP PM_MADVISE PM_MLOCK PM_MLOCK2 PM_MUNLOCK PM_MINCORE
+    PM_MSYNC PM_BRK PM_TOUCH_READ PM_TOUCH_WRITE PM_COPY PM_TRIP_READINGS
 """
 ffi.cdef("".join(f"#define {name} ...\n" for name in CALL_CONSTANTS.split()))
+ffi.cdef(
+    """
+    typedef struct {
+        int64_t result; int error; int signal, code; uint64_t address;
+        int64_t minor, major; int before_size, after_size;
+        char before[...], after[...];
+    } pm_outcome;
+    int pm_perform(int operation, const uint64_t *arguments, uint64_t low, uint64_t high,
+                   int statm, pm_outcome *out);
+    typedef struct {
+        int error; uint64_t start; int64_t minor, major; int sizes[...]; char readings[...][...];
+    } pm_trip;
+    void pm_brk_trip(int statm, uint64_t grow, uint64_t touch, uint64_t step, pm_trip *out);
+    int64_t pm_hugetlb_page_size(int fd);
+    """
+)
 
 # ---- the quiet helper (procmem.experiments) ----
 
@@ -115,21 +135,13 @@ ffi.cdef(
     long pm_specimen_fork(int request, int reply, long flags, long cpu);
     """
 )
+PARTS = ("scanner", "kernel", "elfsize", "calls", "measure", "specimen")
 ffi.set_source(
     "procmem.native._native",
-    "#include <sys/syscall.h>\n"
-    + "".join(
-        f'#include "{name}.h"\n' for name in ("scanner", "kernel", "elfsize", "calls", "measure")
-    ),
-    sources=[
-        f"procmem/native/{name}.c"
-        for name in ("scanner", "kernel", "elfsize", "measure", "specimen")
-    ],
+    "#include <sys/syscall.h>\n" + "".join(f'#include "{name}.h"\n' for name in PARTS),
+    sources=[f"procmem/native/{name}.c" for name in PARTS],
     include_dirs=["procmem/native"],
-    depends=[
-        f"procmem/native/{name}.h"
-        for name in ("scanner", "kernel", "elfsize", "measure", "specimen")
-    ],
+    depends=[f"procmem/native/{name}.h" for name in PARTS],
     define_macros=[("PM_HOSTED", None)],
     extra_compile_args=["-O2", "-Wall", "-Wextra"],
     py_limited_api=True,

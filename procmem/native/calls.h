@@ -79,13 +79,14 @@ enum pm_operation {
     PM_MINCORE,
     PM_MSYNC,
     PM_BRK,
-    PM_SYSTEM_CALLS, /* those above are calls of the kernel, with their arguments in its order */
+    /* Those above are calls of the kernel, with their arguments in its order. */
+    PM_SYSTEM_CALLS,
 
     /* One access each at `at + i * step` for i below `count`; with `order`, at
      * `at + order[i]`. A write leaves the byte as it is. */
-    PM_TOUCH_READ,  /* at, step, count, order */
+    PM_TOUCH_READ = PM_SYSTEM_CALLS, /* at, step, count, order */
     PM_TOUCH_WRITE,
-    PM_COPY,        /* to, from, size */
+    PM_COPY, /* to, from, size */
 };
 
 #define PM_STATM_ROOM 128

@@ -1,0 +1,82 @@
+"""What became of the bytes of a mapping: which still are mapped, and how they may be accessed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Layout", "Piece"]
+
+
+class Piece(NamedTuple):
+    """Bytes of a mapping that are alike, by their offsets in it.
+
+    Attributes:
+        start, end: offsets.
+        prot: PROT_* flags.
+        guarded: whether MADV_GUARD_INSTALL was called on them.
+    """
+
+    start: int
+    end: int
+    prot: int
+    guarded: bool = False
+
+
+class Layout:
+    """The pieces of a mapping, in order. Bytes that belong to none are unmapped.
+
+    >>> layout = Layout([Piece(0, 100, 3)]).changed(40, 60, lambda piece: None)
+    >>> [(piece.start, piece.end) for piece in layout.pieces]
+    [(0, 40), (60, 100)]
+    >>> layout.covers(0, 40), layout.covers(30, 50)
+    (True, False)
+    """
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, pieces: list[Piece]) -> None:
+        self.pieces = pieces
+
+    @property
+    def mapped(self) -> int:
+        """Bytes that are mapped."""
+        return sum(piece.end - piece.start for piece in self.pieces)
+
+    def within(self, start: int, end: int) -> Iterator[Piece]:
+        """The pieces of a range, cut to it."""
+        for piece in self.pieces:
+            low, high = max(start, piece.start), min(end, piece.end)
+            if low < high:
+                yield piece._replace(start=low, end=high)
+
+    def covers(self, start: int, end: int) -> bool:
+        """Whether all of a range is mapped."""
+        return sum(piece.end - piece.start for piece in self.within(start, end)) == end - start
+
+    def changed(self, start: int, end: int, change: Callable[[Piece], Piece | None]) -> Layout:
+        """Another layout, with the pieces in a range changed; None: they are unmapped."""
+        size = self.pieces[-1].end if self.pieces else 0
+        made = list(self.within(0, start))
+        made += [new for piece in self.within(start, end) if (new := change(piece)) is not None]
+        made += self.within(end, max(end, size))
+        joined: list[Piece] = []
+        for piece in made:
+            if joined and joined[-1].end == piece.start and joined[-1][2:] == piece[2:]:
+                joined[-1] = joined[-1]._replace(end=piece.end)
+            else:
+                joined.append(piece)
+        return Layout(joined)
+
+    def spans(self) -> list[tuple[int, int]]:
+        """The mapped ranges, each as long as can be."""
+        found: list[tuple[int, int]] = []
+        for piece in self.pieces:
+            if found and found[-1][1] == piece.start:
+                found[-1] = (found[-1][0], piece.end)
+            else:
+                found.append((piece.start, piece.end))
+        return found

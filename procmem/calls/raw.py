@@ -1,0 +1,163 @@
+"""System calls on plain addresses, as C programs make them.
+
+They do what they say, to Python's own memory too. Of what lies within a Mapping, that
+is told, so that it never touches what is no longer mapped.
+"""
+
+from __future__ import annotations
+
+from procmem.calls import gate, hints
+from procmem.calls.constants import Mremap, Msync, advice_of, prot_of
+from procmem.calls.mapping import PAGE, Mapping, live
+from procmem.errors import BadArgument
+from procmem.native import ffi
+
+__all__ = ["madvise", "mincore", "mlock", "mprotect", "mremap", "msync", "munlock", "munmap"]
+
+
+def owner(address: int, length: int) -> Mapping | None:
+    """The Mapping that a range lies in.
+
+    Raises:
+        BadArgument: only a part of it does.
+    """
+    end = gate.word(address, "the address") + gate.word(length, "the length")
+    for mapping in list(live):
+        if any(
+            address < mapping._address + high and mapping._address + low < end
+            for low, high in mapping._layout.spans()
+        ):
+            if mapping.address <= address and end <= mapping.address + mapping.size:
+                return mapping
+            raise BadArgument(f"{address:#x}-{end:#x} lies partly in {mapping!r}")
+    return None
+
+
+def munmap(address: int, length: int) -> None:
+    """Unmaps memory.
+
+    Raises:
+        SyscallError
+
+    Source: munmap(2).
+    """
+    if mapping := owner(address, length):
+        mapping.unmap(address - mapping.address, length)
+    else:
+        gate.call("munmap", address, length, hint=hints.of_room)
+
+
+def mprotect(address: int, length: int, prot: int | str) -> None:
+    """Changes how memory may be accessed; prot as for mmap().
+
+    Raises:
+        SyscallError
+
+    Source: mprotect(2).
+    """
+    if mapping := owner(address, length):
+        mapping.protect(prot, address - mapping.address, length)
+    else:
+        gate.call("mprotect", address, length, prot_of(prot))
+
+
+def madvise(address: int, length: int, advice: int | str) -> None:
+    """Gives advice, as Mapping.advise() does.
+
+    Raises:
+        SyscallError
+
+    Source: madvise(2).
+    """
+    if mapping := owner(address, length):
+        mapping.advise(advice, address - mapping.address, length)
+    else:
+        number = advice_of(advice)
+        hint = hints.of_advice
+        gate.call("madvise", address, length, number, hint=lambda error: hint(error, number))
+
+
+def mremap(
+    address: int,
+    old_length: int,
+    new_length: int,
+    flags: int = Mremap.MREMAP_MAYMOVE,
+    new_address: int = 0,
+) -> int:
+    """Makes a mapping longer or shorter, or moves it.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        SyscallError
+        BadArgument: a Mapping's memory can only be resized, as a whole.
+
+    Source: mremap(2).
+    """
+    gate.word(new_length, "the new length")
+    gate.word(new_address, "the new address")
+    if flags & Mremap.MREMAP_FIXED and owner(new_address, new_length):
+        raise BadArgument("the new address lies in another Mapping")
+    if mapping := owner(address, old_length):
+        whole = (address, -(-old_length // PAGE) * PAGE) == (mapping.address, mapping.size)
+        if not whole or flags & ~Mremap.MREMAP_MAYMOVE:
+            raise BadArgument(f"{mapping!r} can only be resized, as a whole")
+        mapping.resize(new_length, may_move=bool(flags))
+        return mapping.address
+    return gate.call(
+        "mremap", address, old_length, new_length, int(flags), new_address, hint=hints.of_mremap
+    )
+
+
+def mlock(address: int, length: int) -> None:
+    """Faults pages in and keeps them in memory.
+
+    Raises:
+        SyscallError
+
+    Source: mlock(2).
+    """
+    gate.call("mlock", *checked(address, length), hint=hints.of_lock)
+
+
+def munlock(address: int, length: int) -> None:
+    """Ends mlock().
+
+    Raises:
+        SyscallError
+
+    Source: munlock(2).
+    """
+    gate.call("munlock", *checked(address, length))
+
+
+def msync(address: int, length: int, flags: int = Msync.MS_SYNC) -> None:
+    """Writes what was changed to the file.
+
+    Raises:
+        SyscallError
+
+    Source: msync(2).
+    """
+    gate.call("msync", *checked(address, length), int(flags))
+
+
+def mincore(address: int, length: int) -> bytes:
+    """One byte per page, 1 if it is in memory: in the page cache, for files.
+
+    Raises:
+        SyscallError: ENOMEM: not all is mapped.
+
+    Source: mincore(2).
+    """
+    where = checked(address, length)
+    if length > 1 << 47:
+        raise BadArgument(f"no address space is so long: {length}")
+    vector = ffi.new("unsigned char[]", -(-length // PAGE))
+    gate.call("mincore", *where, int(ffi.cast("uintptr_t", vector)))
+    return bytes(page & 1 for page in vector)
+
+
+def checked(address: int, length: int) -> tuple[int, int]:
+    return gate.word(address, "the address"), gate.word(length, "the length")

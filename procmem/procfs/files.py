@@ -350,11 +350,16 @@ class ProcessFiles:
         """Where a file of the address space is read: in the directory of a thread that lives."""
         return name if self._thread is None else f"task/{self._thread}/{name}"
 
-    def memory(self, name: str) -> MemoryFile:
+    def memory(self, name: str, *, beside_maps: bool = False) -> MemoryFile:
         """A file that shows the address space: maps, smaps, smaps_rollup, pagemap.
 
         A leading thread that has exited shows nothing: another thread's file
         is opened then.
+
+        Args:
+            name: the file's.
+            beside_maps: opens maps too, which tells whether the address space still lives:
+                pagemap can't, it shows nothing then. smaps always has it.
 
         Raises:
             KernelThread, ZombieProcess, NoSuchProcess, AccessDenied, Unsupported
@@ -363,7 +368,7 @@ class ProcessFiles:
         space = None
         try:
             directory = self.directory()
-            if name == "smaps" and lib.pm_is_proc(directory.fd):
+            if (beside_maps or name == "smaps") and lib.pm_is_proc(directory.fd):
                 # smaps can't be asked whether its address space lives without walking
                 # the first regions again, and they may be large. maps is opened before
                 # it, so that it shows no later address space.
@@ -373,7 +378,7 @@ class ProcessFiles:
             fd = os.open(from_thread, READ, dir_fd=directory.fd)
         except OSError as error:
             if error.errno in GONE and self.use_living_thread():
-                return self.memory(name)
+                return self.memory(name, beside_maps=beside_maps)
             self.fail(error, f"{self.path}/{from_thread}")
         return MemoryFile(self, fd, f"{self.path}/{from_thread}", space)
 

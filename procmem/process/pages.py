@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.errors import (
     AccessDenied,
@@ -218,6 +218,7 @@ class Sharers(NamedTuple):
         processes: how many processes were looked at.
         gone: processes left out since they ended or called execve(2) meanwhile.
         denied: processes left out since they could not be read.
+        page_size: in bytes.
     """
 
     shares: list[Share]
@@ -225,19 +226,21 @@ class Sharers(NamedTuple):
     processes: int
     gone: int
     denied: int
+    page_size: int
 
 
-def sharers_of(process: Process, start: int, end: int) -> Sharers:
-    """Who else maps the pages of a range; see Process.sharers()."""
+def sharers_of(process: Process, ranges: Iterable[tuple[int, int]]) -> Sharers:
+    """Who else maps the pages of some ranges; see Process.sharers()."""
     from procmem.process.process import processes
 
     need_frames(process.pid, "sharers()")
     places: dict[int, list[int]] = {}
-    pages = pagemap_of(process._files, start, end)
-    for run in pages.runs():
-        if run.state in (PageState.ANONYMOUS_SHARED, PageState.FILE_SHARED):
-            for address, frame in pages.within(run.start, run.end).frames():
-                places.setdefault(frame, []).append(address)
+    for start, end in ranges:
+        pages = pagemap_of(process._files, start, end)
+        for run in pages.runs():
+            if run.state in (PageState.ANONYMOUS_SHARED, PageState.FILE_SHARED):
+                for address, frame in pages.within(run.start, run.end).frames():
+                    places.setdefault(frame, []).append(address)
     wanted = array("Q", sorted(places))
     shares: list[Share] = []
     looked = gone = denied = 0
@@ -262,7 +265,7 @@ def sharers_of(process: Process, start: int, end: int) -> Sharers:
             if not (same and here == there)
         ]
         shares += (Share(other, *stretch) for stretch in stretches(pairs))
-    return Sharers(shares, sum(map(len, places.values())), looked, gone, denied)
+    return Sharers(shares, sum(map(len, places.values())), looked, gone, denied, PAGE_SIZE)
 
 
 def stretches(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
@@ -276,11 +279,3 @@ def stretches(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]
         end = here + PAGE_SIZE
     if start < end:
         yield start, end, at
-
-
-def to_dict(sharers: Sharers) -> dict[str, Any]:
-    """Plain values, for JSON."""
-    return {
-        **sharers._asdict(),
-        "shares": [{**share._asdict(), "process": share.process.pid} for share in sharers.shares],
-    }

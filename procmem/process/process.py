@@ -343,7 +343,7 @@ class Process:
         """
         from procmem.process.pages import sharers_of
 
-        return sharers_of(self, start, end)
+        return sharers_of(self, [(start, end)])
 
     def page_tables(self) -> PageTables:
         """The page tables that its pages need, level by level, against VmPTE.

@@ -25,7 +25,7 @@ from procmem.regions.model import PAGE_SIZE
 if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles
 
-__all__ = ["PageTables", "TableLevel", "machine_scheme", "page_tables_of"]
+__all__ = ["PageTables", "TableLevel", "machine_scheme", "page_tables_of", "this_machine"]
 
 ATTEMPTS = 4
 
@@ -116,9 +116,18 @@ def cpu_flags() -> str:
         return ""
 
 
+def this_machine() -> PagingScheme:
+    """How this machine translates addresses.
+
+    Raises:
+        Unsupported: its page tables are not known here.
+    """
+    return machine_scheme(os.uname().machine, PAGE_SIZE, cpu_flags())
+
+
 def page_tables_of(files: ProcessFiles) -> PageTables:
     """The tables of a process; see Process.page_tables()."""
-    scheme = machine_scheme(os.uname().machine, PAGE_SIZE, cpu_flags())
+    scheme = this_machine()
     for _ in range(ATTEMPTS):
         before = charged(files)
         counts = tables_of(scheme, mapped(files), files)

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from procmem.cli.arguments import address, for_each_process, name_stacks, page_range, parser
 from procmem.cli.query import nothing
+from procmem.errors import Unsupported
 from procmem.pages.pagemap import LIMIT
+from procmem.process.pages import sharers_of
+from procmem.process.tables import this_machine
 from procmem.view.json import json_text
 from procmem.view.names import printable
 from procmem.view.pages import (
@@ -28,6 +31,7 @@ from procmem.view.pages import (
 
 if TYPE_CHECKING:
     from procmem.cli.arguments import AskedRange
+    from procmem.pages.tables import PagingScheme
     from procmem.process import Process
     from procmem.regions import Region, RegionTable
     from procmem.view.pages import Part
@@ -57,7 +61,7 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--translate",
         metavar="ADDRESS",
-        type=address,
+        type=user_address,
         action="append",
         default=[],
         help="the frame and the physical address behind an address (root)",
@@ -69,12 +73,14 @@ def main(argv: list[str]) -> int:
         default="auto",
         help="auto: on a terminal, unless NO_COLOR is set",
     )
-    options = made.parse_args(argv)
+    # Options may stand between the PID and a RANGE.
+    options = made.parse_intermixed_args(argv)
     missing = False
+    answers: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
         nonlocal missing
-        answers: dict[str, Any] = {"pid": process.pid}
+        told: dict[str, Any] = {"pid": process.pid}
         asked = bool(options.frames or options.sharers or options.tables or options.translate)
         texts = []
         spans: list[tuple[int, int]] = []
@@ -90,19 +96,29 @@ def main(argv: list[str]) -> int:
                     spans += found
             parts = parts_of(process, table, spans if options.ranges else None)
             if options.json:
-                answers["regions"] = [plain_part(part) for part in parts]
+                told["regions"] = [plain_part(part) for part in parts]
             elif parts:
                 texts.append(pictures(parts, options))
         spans = spans if options.ranges else [(0, LIMIT)]
         try:
-            tell(process, options, spans, answers, texts)
+            tell(process, options, spans, told, texts)
         finally:
-            if options.json:
-                sys.stdout.write(json_text([answers], "regions"))
-            else:
+            answers.append(told)
+            if not options.json:
                 sys.stdout.write("\n".join(texts))
 
-    return for_each_process("pages", [options.pid], options.root, show) or int(missing)
+    status = for_each_process("pages", [options.pid], options.root, show)
+    if options.json:
+        sys.stdout.write(json_text(answers, "regions"))
+    return status or int(missing)
+
+
+def user_address(text: str) -> int:
+    """An address that there can be."""
+    number = address(text)
+    if not 0 <= number < 1 << 64:
+        raise argparse.ArgumentTypeError(f"an address has 64 bits: {text!a} has not")
+    return number
 
 
 def width(text: str) -> int:
@@ -164,28 +180,35 @@ def pictures(parts: list[Part], options: Any) -> str:
     return f"{text}\n{legend(colour=colour)}"
 
 
+def scheme() -> PagingScheme | None:
+    """How addresses are split here, if that is known."""
+    try:
+        return this_machine()
+    except Unsupported:
+        return None
+
+
 def tell(
     process: Process,
     options: Any,
     spans: list[tuple[int, int]],
-    answers: dict[str, Any],
+    told: dict[str, Any],
     texts: list[str],
 ) -> None:
     """What the other options ask for."""
     if options.tables:
         tables = process.page_tables()
-        answers["tables"] = plain_tables(tables)
+        told["tables"] = plain_tables(tables)
         texts.append(page_tables_table(tables))
     for number in options.translate:
         found = process.translate(number)
-        answers.setdefault("translations", []).append(plain_translation(found))
-        texts.append(translation_text(found))
+        told.setdefault("translations", []).append(plain_translation(found))
+        texts.append(translation_text(found, scheme()))
     if options.frames:
         frames = [frame for start, end in spans for frame in process.frames(start, end)]
-        answers["frames"] = [{**frame._asdict(), "flags": frame.flags.names} for frame in frames]
+        told["frames"] = [{**frame._asdict(), "flags": frame.flags.names} for frame in frames]
         texts.append(frames_table(frames))
     if options.sharers:
-        for start, end in spans:
-            sharers = process.sharers(start, end)
-            answers.setdefault("sharers", []).append(plain_sharers(sharers))
-            texts.append(sharers_table(sharers))
+        sharers = sharers_of(process, spans)
+        told["sharers"] = plain_sharers(sharers)
+        texts.append(sharers_table(sharers))

@@ -107,10 +107,10 @@ def overview(parts: Sequence[Part], *, width: int = 32, colour: bool = False) ->
     if not colour:
         return text
     lines = text.split("\n")
+    place = lines[0].index("Map")
     # Behind the heading and its rule.
     for i, (row, shown) in enumerate(letters, 2):
         if row:
-            place = lines[i].index(row, len(rows[i - 2][0]))
             lines[i] = lines[i][:place] + shown + lines[i][place + len(row) :]
     return "\n".join(lines)
 
@@ -150,7 +150,6 @@ def counts_line(pages: PageMap) -> str:
         name
         for name, number in (
             ("the page of zeros", counts.zero),
-            ("soft-dirty", counts.soft_dirty),
             ("guard pages", counts.guard),
         )
         if number is None
@@ -203,10 +202,7 @@ def translation_text(found: Translation, scheme: PagingScheme | None = None) -> 
     rows = [("address", f"{found.virtual:#x}")]
     if scheme is not None:
         rows += [
-            (
-                f"{step.name} entry",
-                f"{step.entry} (bits {step.shift} to {step.shift + step.bits - 1})",
-            )
+            (step.name, f"entry {step.entry} (bits {step.shift} to {step.shift + step.bits - 1})")
             for step in scheme.walk(found.virtual)
         ]
     rows += [

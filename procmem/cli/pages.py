@@ -13,6 +13,7 @@ from procmem.errors import Unsupported
 from procmem.pages.pagemap import LIMIT
 from procmem.process.pages import sharers_of
 from procmem.process.tables import this_machine
+from procmem.regions.kinds import RegionKind
 from procmem.view.json import json_text
 from procmem.view.names import printable
 from procmem.view.pages import (
@@ -156,7 +157,7 @@ def parts_of(
     if spans is None:
         pages = process.pagemap(0, LIMIT)
         return [
-            (region, None if region.end > LIMIT else pages.within(region.start, region.end))
+            (region, None if is_hidden(region) else pages.within(region.start, region.end))
             for region in table
         ]
     parts: list[Part] = []
@@ -164,10 +165,15 @@ def parts_of(
         inside = table.filter(start=start, end=end)
         for region in inside:
             low, high = max(start, region.start), min(end, region.end)
-            parts.append((region, None if high > LIMIT else process.pagemap(low, high)))
+            parts.append((region, None if is_hidden(region) else process.pagemap(low, high)))
         if not inside:
             parts.append((None, process.pagemap(start, end)))
     return parts
+
+
+def is_hidden(region: Region) -> bool:
+    """Whether the kernel shows no pages of a region, whatever is there."""
+    return region.end > LIMIT or region.kind is RegionKind.VVAR
 
 
 def pictures(parts: list[Part], options: Any) -> str:

@@ -180,9 +180,10 @@ static int mark_zero(int fd, uint64_t page_size, uint64_t page, uint64_t *entrie
     }
 }
 
-/* Finds the zero page. Its entry is that of an anonymous page which another process
- * maps too; that of the huge one is a shared file page's, 512 at a time. The frame
- * tells the small one apart where frames are shown; else PAGEMAP_SCAN is asked. */
+/* Finds the page of zeros. Its entry is that of an anonymous page which another process
+ * maps too: the frame tells them apart where frames are shown, else PAGEMAP_SCAN. That of
+ * the huge one is a shared file page's, for all pages that one entry of the next level
+ * covers: it is enough to ask about the first. */
 static int find_zero(int fd, uint64_t page_size, uint64_t page, uint64_t *entries, size_t count,
                      uint64_t zero_frame)
 {
@@ -190,26 +191,27 @@ static int find_zero(int fd, uint64_t page_size, uint64_t page, uint64_t *entrie
     size_t i = 0;
 
     while (i < count) {
-        uint64_t kind = entries[i] & (KIND | PM_ENTRY_FILE), at = page + i;
-        size_t start = i;
-        int status, ask = 0;
+        uint64_t kind = entries[i] & (KIND | PM_ENTRY_FILE);
+        size_t start = i, k;
+        int status = 0;
 
         while (i < count && (entries[i] & (KIND | PM_ENTRY_FILE)) == kind)
             i++;
-        if (kind == PM_ENTRY_PRESENT) {
-            if (zero_frame) {
-                for (; start < i; start++)
-                    if ((entries[start] & PM_ENTRY_FRAME) == zero_frame)
-                        entries[start] |= PM_ENTRY_ZERO;
-            } else {
-                ask = 1;
-            }
+        if (kind == PM_ENTRY_PRESENT && zero_frame) {
+            for (; start < i; start++)
+                if ((entries[start] & PM_ENTRY_FRAME) == zero_frame)
+                    entries[start] |= PM_ENTRY_ZERO;
+        } else if (kind == PM_ENTRY_PRESENT) {
+            status = mark_zero(fd, page_size, page + start, entries + start, i - start);
         } else if (kind == (PM_ENTRY_PRESENT | PM_ENTRY_FILE)) {
-            uint64_t first = (at + block - 1) / block * block;
-
-            ask = first + block <= page + i;
+            start += (block - (page + start) % block) % block;
+            for (; !status && start + block <= i; start += block) {
+                status = mark_zero(fd, page_size, page + start, entries + start, 1);
+                for (k = start + 1; entries[start] & PM_ENTRY_ZERO && k < start + block; k++)
+                    entries[k] = (entries[k] & ~PM_ENTRY_FILE) | PM_ENTRY_ZERO;
+            }
         }
-        if (ask && (status = mark_zero(fd, page_size, at, entries + start, i - start)))
+        if (status)
             return status;
     }
     return 0;

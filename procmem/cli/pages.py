@@ -183,7 +183,7 @@ def pictures(parts: list[Part], options: Any) -> str:
         text = "\n".join(picture(part, width=options.width or 64, colour=colour) for part in parts)
     else:
         text = overview(parts, width=options.width or 32, colour=colour)
-    return f"{text}\n{legend(colour=colour)}"
+    return f"{text}\n{legend(parts, colour=colour)}"
 
 
 def scheme() -> PagingScheme | None:

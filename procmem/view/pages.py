@@ -69,9 +69,14 @@ def dressed(row: str, colour: bool) -> str:
     return coloured(row) if colour else row
 
 
-def legend(*, colour: bool = False) -> str:
-    """What the letters mean."""
-    return "".join(f"  {dressed(s.value, colour)} {s.meaning}\n" for s in PageState)
+def legend(parts: Sequence[Part], *, colour: bool = False) -> str:
+    """What the letters mean that some pages are shown by."""
+    seen = [pages.counts() for _, pages in parts if pages]
+    return "".join(
+        f"  {dressed(state.value, colour)} {state.meaning}\n"
+        for state in PageState
+        if any(getattr(counts, state.name.lower()) for counts in seen)
+    )
 
 
 def overview(parts: Sequence[Part], *, width: int = 32, colour: bool = False) -> str:

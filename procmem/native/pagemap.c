@@ -66,8 +66,8 @@ static int keep(pm_pages *pages, uint64_t page, size_t count, size_t there)
         }
         if (from + start != pages->entries + pages->count)
             memmove(pages->entries + pages->count, from + start, (end - start) * sizeof *from);
-        last = pages->segments + pages->segment_count - 1;
-        if (pages->segment_count && last->page + last->count == page + start) {
+        last = pages->segment_count ? pages->segments + pages->segment_count - 1 : NULL;
+        if (last && last->page + last->count == page + start) {
             last->count += end - start;
         } else {
             status = grow((void **)&pages->segments, &pages->segment_room,

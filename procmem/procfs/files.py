@@ -377,7 +377,8 @@ class ProcessFiles:
                 space = MemoryFile(self, fd, f"{self.path}/{maps}")
             fd = os.open(from_thread, READ, dir_fd=directory.fd)
         except OSError as error:
-            if error.errno in GONE and self.use_living_thread():
+            # Some files of a thread that has exited belong to root.
+            if error.errno in (*GONE, *DENIED) and self.use_living_thread():
                 return self.memory(name, beside_maps=beside_maps)
             self.fail(error, f"{self.path}/{from_thread}")
         return MemoryFile(self, fd, f"{self.path}/{from_thread}", space)
@@ -417,7 +418,8 @@ class ProcessFiles:
         if error.errno in DENIED:
             # While a process ends, its files are denied to its own user too.
             stat = self._stat_now(self.directory())
-            if stat is None or (stat.is_zombie and stat.num_threads <= 1):
+            ending = stat is None or (stat.is_zombie and stat.num_threads <= 1)
+            if ending or (stat is not None and stat.is_kernel_thread):
                 self._explain_missing(path, error)
             raise errors.AccessDenied(self.pid, self._denial(path, error)) from error
         if error.errno in GONE:

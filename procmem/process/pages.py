@@ -5,14 +5,6 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmem.errors import (
-    AccessDenied,
-    KernelThread,
-    NoSuchProcess,
-    ProcessChanged,
-    Unsupported,
-    ZombieProcess,
-)
 from procmem.pages.frames import Frame, FrameReader
 from procmem.pages.pagemap import LIMIT, Page, PageMap, PageState, read_pagemap, whole_pages
 from procmem.pages.scan import IS_HUGE, scan_ranges
@@ -41,6 +33,8 @@ def pagemap_of(files: ProcessFiles, start: int, end: int) -> PageMap:
     """The page map of a range; see Process.pagemap()."""
     start, end = whole_pages(start, end, PAGE_SIZE)
     if end > LIMIT:
+        from procmem.errors import Unsupported
+
         raise Unsupported(
             "pagemap", f"it shows no pages from {LIMIT:#x} on: they are the kernel's ([vsyscall])"
         )
@@ -80,6 +74,8 @@ def need_frames(pid: int, what: str) -> None:
         AccessDenied
     """
     if not probes.shows_page_frames():
+        from procmem.errors import AccessDenied
+
         raise AccessDenied(
             pid,
             f"{what} needs page frame numbers, which the kernel shows only with CAP_SYS_ADMIN: "
@@ -92,6 +88,8 @@ def need_frames(pid: int, what: str) -> None:
 
 def frames_of(files: ProcessFiles, start: int, end: int) -> list[Frame]:
     """The frames of a range; see Process.frames()."""
+    from procmem.errors import AccessDenied, Unsupported
+
     need_frames(files.pid, "frames()")
     pages = pagemap_of(files, start, end)
     try:
@@ -159,6 +157,8 @@ def translate(process: Process, address: int) -> Translation:
     region = process.region_at(address)
     start, end = whole_pages(address, address + 1, PAGE_SIZE)
     if end > LIMIT:
+        from procmem.errors import Unsupported
+
         raise Unsupported(
             "pagemap", f"{address:#x} lies in the kernel's half of the address space: not shown"
         )
@@ -231,6 +231,13 @@ class Sharers(NamedTuple):
 
 def sharers_of(process: Process, ranges: Iterable[tuple[int, int]]) -> Sharers:
     """Who else maps the pages of some ranges; see Process.sharers()."""
+    from procmem.errors import (
+        AccessDenied,
+        KernelThread,
+        NoSuchProcess,
+        ProcessChanged,
+        ZombieProcess,
+    )
     from procmem.process.process import processes
 
     need_frames(process.pid, "sharers()")

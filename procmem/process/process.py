@@ -330,7 +330,7 @@ class Process:
     def sharers(self, start: int, end: int) -> Sharers:
         """Who else maps the pages of a range: every process whose page map has their frames.
 
-        It reads the page map of every process, once: about 10 ms for each GiB that is
+        It reads the page map of every process, once: 10 to 30 ms for each GiB that is
         resident in all of them together. One page map is held at a time. Processes that end
         meanwhile or can't be read are left out and counted.
 

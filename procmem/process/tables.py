@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmem.errors import Unsupported
 from procmem.pages.pagemap import LIMIT, PageState
 from procmem.pages.scan import IS_FILE, IS_HUGE, Range, scan_ranges
 from procmem.pages.tables import (
@@ -104,6 +103,8 @@ def machine_scheme(machine: str, page_size: int, cpu_flags: str = "") -> PagingS
         for scheme in (AARCH64_4K, AARCH64_16K, AARCH64_64K):
             if scheme.page_size == page_size:
                 return scheme
+    from procmem.errors import Unsupported
+
     raise Unsupported("page tables", f"how {machine} lays them out is not known here")
 
 
@@ -163,6 +164,8 @@ def charged(files: ProcessFiles) -> int:
         if told is not None:
             return told
         if not files.is_live:
+            from procmem.errors import Unsupported
+
             raise Unsupported("VmPTE", f"{files.path}/{name} does not tell it")
         files.explain_empty()
 

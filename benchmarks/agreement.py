@@ -204,7 +204,7 @@ def main() -> int:
     wrong: Counter[str] = Counter()
     begun = time.monotonic()
     for number, step in enumerate(walk):
-        name = step.call.partition("(")[0]
+        name = step.operation
         done[name] += 1
         if step.exact and not step.agrees:
             wrong[name] += 1

@@ -12,6 +12,7 @@ import random
 import threading
 import weakref
 from contextlib import suppress
+from functools import lru_cache
 from math import gcd
 from operator import sub
 from struct import Struct
@@ -352,7 +353,7 @@ class Specimen:
         self,
         op: int,
         arguments: tuple[int, ...],
-        call: tuple[object, ...],
+        call: tuple[str, Callable[[], tuple[object, ...]]],
         predict: Callable[[Tally, int], Trap | None],
         reason: str | None = None,
     ) -> Step:
@@ -372,7 +373,7 @@ class Specimen:
             if -4096 < result < 0:
                 if call[0] in PARTIAL:
                     predict(tally, result)
-                raise SyscallError(str(call[0]), -result)
+                raise SyscallError(call[0], -result, hint_for(call[0], -result))
             regions = len(self.space.vmas)
             trap = predict(tally, result)
             regions = len(self.space.vmas) - regions
@@ -394,7 +395,7 @@ class Specimen:
         )
         step = Step(
             call, before, after, delta, predicted, result, ns, self._reason or reason,
-            Cause(str(call[0]), tally, regions, size, trap is not None),
+            Cause(call[0], tally, regions, size, trap is not None),
         )  # fmt: skip
         if signal:
             step.fault = MemoryFault(address, signal, code)
@@ -406,13 +407,13 @@ class Specimen:
         self,
         name: str,
         arguments: tuple[int, ...],
-        shown: tuple[object, ...],
+        shown: Callable[[], tuple[object, ...]],
         predict: Callable[[Tally, int], Trap | None],
         reason: str | None = None,
     ) -> Step:
         words = tuple(argument & WORD for argument in arguments)
         op = lib.PM_OP_CALL + getattr(lib, f"SYS_{name}")
-        return self._step(op, words, (name, *shown), predict, reason)
+        return self._step(op, words, (name, shown), predict, reason)
 
     # ---- mapping -----------------------------------------------------------
 
@@ -459,23 +460,23 @@ class Specimen:
         size = self.space.rules.page_size
         unit = self._huge_page_size() if hugetlb else size
         length = byte_length(length, pages, unit)
-        given = prot_of(prot)
-        flags = Map.MAP_SHARED if shared else Map.MAP_PRIVATE
-        for wanted, flag in (
-            (populate, Map.MAP_POPULATE), (locked, Map.MAP_LOCKED),
-            (noreserve, Map.MAP_NORESERVE), (hugetlb, Map.MAP_HUGETLB),
-            (file is None, Map.MAP_ANONYMOUS), (place != "kernel" or address is not None,
-                                                Map.MAP_FIXED_NOREPLACE),
-        ):  # fmt: skip
-            if wanted:
-                flags |= flag
+        given = protection(prot)
+        flags = (
+            (lib.MAP_SHARED if shared else lib.MAP_PRIVATE)
+            | (lib.MAP_POPULATE if populate else 0)
+            | (lib.MAP_LOCKED if locked else 0)
+            | (lib.MAP_NORESERVE if noreserve else 0)
+            | (lib.MAP_HUGETLB if hugetlb else 0)
+            | (lib.MAP_ANONYMOUS if file is None else 0)
+            | (lib.MAP_FIXED_NOREPLACE if place != "kernel" or address is not None else 0)
+        )
         rounded = -(-length // unit) * unit
         at = self._place(rounded, place) if address is None else address
         backing, fd, reason = None, WORD, None
         kept = {name for name, on in (("locked", locked), ("noreserve", noreserve)) if on}
         if file is not None:
             backing, fd, reason = self._open_file(file, given, shared, warm)
-            if shared and not given & Prot.PROT_WRITE:
+            if shared and not given & lib.PROT_WRITE:
                 kept.add("nowrite")  # it was opened for reading
             if not isinstance(file, int) and os.statvfs(file).f_flag & os.ST_NOEXEC:
                 kept.add("noexec")
@@ -494,8 +495,8 @@ class Specimen:
             step = self._call(
                 "mmap",
                 (at, length, given, flags, fd, offset),
-                (hex(at) if at else "NULL", length, names(given, Prot), names(flags, Map),
-                 -1 if fd == WORD else fd, offset),
+                lambda: (hex(at) if at else "NULL", length, names(given, Prot), names(flags, Map),
+                         -1 if fd == WORD else fd, offset),
                 predict,
                 reason,
             )  # fmt: skip
@@ -534,7 +535,7 @@ class Specimen:
         path = f"/proc/{os.getpid()}/fd/{file}" if isinstance(file, int) else os.path.abspath(file)
         cache, kind, reason = describe(path, self.space.rules.page_size, warm)
         self._store(os.fsencode(path) + b"\0")
-        flags = os.O_RDWR if shared and prot & Prot.PROT_WRITE else os.O_RDONLY
+        flags = os.O_RDWR if shared and prot & lib.PROT_WRITE else os.O_RDONLY
         fd = self._quiet(
             lib.PM_OP_CALL + lib.SYS_openat, AT_FDCWD, self._scratch, flags | os.O_CLOEXEC
         )
@@ -558,7 +559,7 @@ class Specimen:
         def predict(tally: Tally, _result: int) -> None:
             self.space.munmap(address // size, length // size, tally)
 
-        return self._call("munmap", (address, length), (hex(address), length), predict)
+        return self._call("munmap", (address, length), lambda: (hex(address), length), predict)
 
     def mremap(
         self,
@@ -594,11 +595,16 @@ class Specimen:
                 keep=keep,
             )  # fmt: skip
 
-        shown = (hex(area.start), area.length, length, names(flags, Mremap))
         step = self._call(
             "mremap",
             (area.start, area.length, length, flags, to or 0),
-            shown if to is None else (*shown, hex(to)),
+            lambda: (
+                hex(area.start),
+                area.length,
+                length,
+                names(flags, Mremap),
+                *(() if to is None else (hex(to),)),
+            ),
             predict,
         )
         step.mapping = Area(step.result, length, area.page_size)
@@ -609,7 +615,7 @@ class Specimen:
     ) -> Step:
         """Changes the protection, as mprotect(2) does."""
         address, length = part(area, start, pages)
-        given, size = prot_of(prot), self.space.rules.page_size
+        given, size = protection(prot), self.space.rules.page_size
 
         def predict(tally: Tally, _result: int) -> None:
             self.space.mprotect(address // size, length // size, letters(given), tally)
@@ -617,7 +623,7 @@ class Specimen:
         return self._call(
             "mprotect",
             (address, length, given),
-            (hex(address), length, names(given, Prot)),
+            lambda: (hex(address), length, names(given, Prot)),
             predict,
         )
 
@@ -638,7 +644,7 @@ class Specimen:
             self.space.madvise(address // size, length // size, short, tally)
 
         return self._call(
-            "madvise", (address, length, number), (hex(address), length, name), predict,
+            "madvise", (address, length, number), lambda: (hex(address), length, name), predict,
             None if short in PREDICTED else f"no rule here predicts {name}",
         )  # fmt: skip
 
@@ -655,9 +661,9 @@ class Specimen:
         if on_fault:
             return self._call(
                 "mlock2", (address, length, lib.MLOCK_ONFAULT),
-                (hex(address), length, "MLOCK_ONFAULT"), predict,
+                lambda: (hex(address), length, "MLOCK_ONFAULT"), predict,
             )  # fmt: skip
-        return self._call("mlock", (address, length), (hex(address), length), predict)
+        return self._call("mlock", (address, length), lambda: (hex(address), length), predict)
 
     def munlock(self, area: Area, *, start: int = 0, pages: int | None = None) -> Step:
         """Unlocks pages, as munlock(2) does."""
@@ -667,7 +673,7 @@ class Specimen:
         def predict(tally: Tally, _result: int) -> None:
             self.space.munlock(address // size, length // size, tally)
 
-        return self._call("munlock", (address, length), (hex(address), length), predict)
+        return self._call("munlock", (address, length), lambda: (hex(address), length), predict)
 
     def brk(self, address: int) -> Step:
         """Moves the end of the heap to an address, as brk(2) does.
@@ -681,7 +687,7 @@ class Specimen:
             if result == address:
                 self.space.set_brk(address, tally)
 
-        step = self._call("brk", (address,), (hex(address),), predict)
+        step = self._call("brk", (address,), lambda: (hex(address),), predict)
         if step.result != address:
             # The system call returns the old break where the function of libc fails.
             raise SyscallError("brk", errno.ENOMEM, f"the break stays at {old:#x}")
@@ -746,7 +752,10 @@ class Specimen:
         return self._step(
             lib.PM_OP_TOUCH if write else lib.PM_OP_READ,
             (address & WORD, pages, stride, value & 255, way.factor, way.shift),
-            ("write" if write else "read", f"{pages} of {unit} bytes apart at {address:#x}"),
+            (
+                "write" if write else "read",
+                lambda: (hex(address), "1 byte" if pages == 1 else f"{pages} × {stride} bytes"),
+            ),
             predict,
         )
 
@@ -764,7 +773,9 @@ class Specimen:
                 return self.space.touch(address, tally, write=False)
             return Trap(11, 2, address, 0)
 
-        return self._step(lib.PM_OP_JUMP, (address & WORD,), ("jump", hex(address)), predict)
+        return self._step(
+            lib.PM_OP_JUMP, (address & WORD,), ("jump", lambda: (hex(address),)), predict
+        )
 
     # ---- fork ----------------------------------------------------------------
 
@@ -783,7 +794,9 @@ class Specimen:
             def predict(_tally: Tally, _result: int) -> None:
                 made.append(self.space.fork())
 
-            step = self._step(lib.PM_OP_FORK, (theirs_in, theirs_out, self.pid), ("fork",), predict)
+            step = self._step(
+                lib.PM_OP_FORK, (theirs_in, theirs_out, self.pid), ("fork", tuple), predict
+            )
         except BaseException:
             for fd in ours:
                 os.close(fd)
@@ -863,18 +876,37 @@ def byte_length(length: int | None, pages: int | None, unit: int) -> int:
     return total
 
 
+def hint_for(name: str, number: int) -> str:
+    """What a refusal may be about, where errno alone says little."""
+    if name == "mmap" and number == errno.ENOMEM:
+        return "beyond the address space, a limit (RLIMIT_AS), or too few huge pages set aside"
+    if name == "mmap" and number == errno.EEXIST:
+        return "something is mapped there"
+    if name in ("mlock", "mlock2") and number in (errno.ENOMEM, errno.EPERM):
+        return "not all of it is mapped and accessible, or RLIMIT_MEMLOCK is too low"
+    return ""
+
+
 def part(area: Area, start: int, pages: int | None) -> tuple[int, int]:
     """Address and length of some pages of an area."""
+    if start < 0 or (pages is not None and pages < 0):
+        raise BadArgument(f"pages {start} to {start + (pages or 0)} of {area}")
     count = area.pages - start if pages is None else pages
     return area.start + start * area.page_size, count * area.page_size
+
+
+@lru_cache(maxsize=64)
+def protection(prot: str | int) -> int:
+    """PROT_* as a number."""
+    return int(prot_of(prot))
 
 
 def letters(prot: int) -> int:
     """Prot as the model has it."""
     return (
-        READ * bool(prot & Prot.PROT_READ)
-        | WRITE * bool(prot & Prot.PROT_WRITE)
-        | EXEC * bool(prot & Prot.PROT_EXEC)
+        READ * bool(prot & lib.PROT_READ)
+        | WRITE * bool(prot & lib.PROT_WRITE)
+        | EXEC * bool(prot & lib.PROT_EXEC)
     )
 
 

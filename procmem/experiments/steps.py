@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from procmem.errors import MemoryFault
     from procmem.experiments.specimen import Area, Specimen
@@ -76,7 +76,6 @@ class Step:
     """One operation on a specimen.
 
     Attributes:
-        call: the operation as one would write it, "munmap(0x100000000000, 4096)".
         before, after: the kernel's figures of the specimen around it.
         delta: after - before, and the faults that the operation took.
         predicted: the same by the kernel's rules, known without looking.
@@ -99,7 +98,7 @@ class Step:
 
     def __init__(
         self,
-        call: Sequence[object],
+        call: tuple[str, Callable[[], tuple[object, ...]]],
         before: Figures,
         after: Figures,
         delta: Delta,
@@ -129,8 +128,13 @@ class Step:
     @property
     def call(self) -> str:
         """The operation as one would write it."""
-        name, *arguments = self._call
-        return f"{name}({', '.join(str(argument) for argument in arguments)})"
+        name, arguments = self._call
+        return f"{name}({', '.join(str(argument) for argument in arguments())})"
+
+    @property
+    def operation(self) -> str:
+        """Its name alone."""
+        return self._call[0]
 
     @property
     def why(self) -> str:

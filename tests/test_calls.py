@@ -840,7 +840,7 @@ def test_mincore_tells_the_page_cache_and_residency_does_not(file: Path) -> None
 def test_residency_leaves_the_zero_page_out() -> None:
     with small(mmap(pages=4)) as memory:
         assert memory.touch(write=False) == (4, 4, 0)
-        if procmem.doctor()[3].found:
+        if probes.has_pagemap_scan():
             assert memory.residency().resident == 0
         assert memory.touch() == (4, 4, 0)
         assert memory.residency() == (4 * PAGE, 4 * PAGE, 0)

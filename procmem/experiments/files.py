@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import Literal
 
-from procmem.errors import BadArgument
+from procmem.calls import mmap
+from procmem.errors import BadArgument, SyscallError
 from procmem.experiments.vmas import Cache
 from procmem.procfs.files import ProcessFiles
 
@@ -14,45 +16,62 @@ __all__ = ["describe"]
 
 Kind = Literal["shmem", "file", "hugetlb"]
 
-PIECE = 1 << 20
-
 _known: dict[tuple[int, int], Cache] = {}
 
 
 def describe(path: str, page_size: int, warm: bool) -> tuple[Cache, Kind, str | None]:
     """Its page cache, the kind of its file system, and why faults on it can't be predicted.
 
-    With `warm` it is read into the page cache first, else dropped from there.
+    On a disk's file system it is dropped from the page cache, and with `warm` read in again
+    page by page: a fault maps groups of pages (large folios) whole, and how they are grouped is
+    told to nobody but root.
 
     Raises:
         BadArgument: no regular file.
-        OSError
+        SyscallError: it can't be opened.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise SyscallError("openat", error.errno or 0, path) from error
     try:
         about = os.fstat(fd)
-        if not os.path.isfile(path):
+        if not stat.S_ISREG(about.st_mode):
             raise BadArgument(f"{path}: only regular files can be mapped here")
         kind = kind_of(fd, about.st_dev)
         pages = -(-about.st_size // page_size)
         cache = _known.setdefault((about.st_dev, about.st_ino), Cache(pages))
         cache.pages = pages
-        if kind == "hugetlb":
-            return cache, kind, None
         if kind == "shmem":
             cache.held = allocated(fd, about.st_size, page_size)
-            return cache, kind, None
-        if warm:
-            while os.read(fd, PIECE):
-                pass
-            cache.held = (1 << pages) - 1
+        if kind != "file" or not pages:
             return cache, kind, None
         os.fsync(fd)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        cache.held = 0
-        return cache, kind, None
+        left = held(fd, about.st_size)
+        if warm:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+            for page in range(pages):
+                os.pread(fd, 1, page * page_size)
+            cache.held = (1 << pages) - 1
+        else:
+            cache.held = left
+        if left:
+            return cache, kind, "another process maps this file, too: its pages stay as they are"
+        if not warm:
+            return cache, kind, None
+        return cache, kind, None if held(fd, about.st_size) == cache.held else "the cache is full"
     finally:
         os.close(fd)
+
+
+def held(fd: int, size: int) -> int:
+    """Bit n: page n is in the page cache."""
+    with mmap(size, file=fd, prot="r", shared=True) as mapping:
+        found = 0
+        for page, present in enumerate(mapping.mincore()):
+            found |= present << page
+        return found
 
 
 def kind_of(fd: int, dev: int) -> Kind:

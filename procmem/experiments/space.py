@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FORWARD", "Order", "Rules", "Space", "Trap"]
 
 SIGBUS, SIGSEGV = 7, 11
+READAHEAD = "readahead decides which pages come along (madvise: MADV_RANDOM stops it)"
 LOCKS = {"locked", "lockonfault"}
 MAPERR, ACCERR, ADRERR, SI_KERNEL = 1, 2, 2, 128
 
@@ -627,6 +628,7 @@ class Space:
         table = tables.make(index, tally)
         tally.minor += 1
         tally.huge += 1
+        tally.uncertain = "only if the system has a huge page free"
         if write:
             table.anon, table.huge = tables.full, "anon"
             tally.anon += 1 << tables.bits
@@ -664,6 +666,8 @@ class Space:
             tally.unshared += unshared.bit_count()
             # A page of shared memory that nobody has written is no input.
             major = unread.bit_count() if backing.kind == "file" else 0
+            if major and "random" not in region.flags:
+                tally.uncertain = READAHEAD
             tally.major += major
             tally.minor += missing.bit_count() - major + unshared.bit_count()
             tally.anon += missing.bit_count()
@@ -686,8 +690,12 @@ class Space:
             self._read_in(region, backing, index, unread)
             if backing.kind == "file":
                 major = unread.bit_count()
+                if major and "random" not in region.flags:
+                    tally.uncertain = READAHEAD
                 # The file system is told of the first write to each page.
                 clean = mask & table.file & ~table.dirty
+                if mask & table.dirty:
+                    tally.uncertain = "a page written back meanwhile takes another fault"
                 tally.major += major
                 tally.minor += missing.bit_count() - major + clean.bit_count()
                 tally.file += missing.bit_count()
@@ -742,6 +750,8 @@ class Space:
                 if backing.kind == "file":
                     tally.major += unread
                     tally.minor += faults - unread
+                    if unread and "random" not in region.flags:
+                        tally.uncertain = READAHEAD
                 else:
                     tally.minor += faults
                     tally.fresh += unread

@@ -394,7 +394,7 @@ class Specimen:
             tally.major,
         )
         step = Step(
-            call, before, after, delta, predicted, result, ns, self._reason or reason,
+            call, before, after, delta, predicted, result, ns, self._reason or reason or tally.uncertain,
             Cause(call[0], tally, regions, size, trap is not None),
         )  # fmt: skip
         if signal:

@@ -19,7 +19,7 @@ __all__ = ["PageTables", "Table", "Tally"]
 
 @dataclass(slots=True)
 class Tally:
-    """What one operation changes, in pages, tables, regions and faults; and by what."""
+    """What one operation changes, in pages, tables and faults; by what; and what is uncertain."""
 
     vsz: int = 0
     anon: int = 0
@@ -40,6 +40,7 @@ class Tally:
     huge: int = 0
     dropped: int = 0
     freed_tables: int = 0
+    uncertain: str | None = None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import random
+import signal
 import threading
 import weakref
 from contextlib import suppress
@@ -368,7 +370,7 @@ class Specimen:
         with self._lock:
             self._run(lib.pm_specimen_step, op, arguments)
             before, after = self._figures(self._before), self._figures(self._after)
-            result, minor, major, ns, signal, code, address = REPLY.unpack_from(self._answer)
+            result, minor, major, ns, number, code, address = REPLY.unpack_from(self._answer)
             tally = Tally()
             if -4096 < result < 0:
                 if call[0] in PARTIAL:
@@ -394,11 +396,15 @@ class Specimen:
             tally.major,
         )
         step = Step(
-            call, before, after, delta, predicted, result, ns, self._reason or reason or tally.uncertain,
+            call, before, after, delta, predicted, result, ns,
+            self._reason or reason or tally.uncertain,
             Cause(call[0], tally, regions, size, trap is not None),
         )  # fmt: skip
-        if signal:
-            step.fault = MemoryFault(address, signal, code)
+        if number:
+            step.fault = MemoryFault(address, number, code)
+            if trap is None:
+                self._reason = step.reason = LOST
+                step.exact = False
         if trap is not None:
             step.predicted_fault = trap.signal, trap.code, trap.address
         return step
@@ -771,7 +777,11 @@ class Specimen:
             region = self.space.vmas.at(address // size)
             if region is None or region.prot & EXEC:
                 return self.space.touch(address, tally, write=False)
-            return Trap(11, 2, address, 0)
+            if region.prot and platform.machine() == "x86_64":
+                # Its processors tell a fetch from a read only where a page is present: the
+                # kernel brings one in before it says no.
+                self.space.touch(address, tally, write=False)
+            return Trap(signal.SIGSEGV, 2, address, 0)
 
         return self._step(
             lib.PM_OP_JUMP, (address & WORD,), ("jump", lambda: (hex(address),)), predict
@@ -833,6 +843,8 @@ PREDICTED = frozenset(
     "populate_write guard_install guard_remove".split()
 )
 """Advice that the model knows."""
+
+LOST = "an access failed for want of room: what came in before it can't be known"
 
 PARTIAL = frozenset(("mprotect", "madvise", "mlock", "mlock2", "munlock"))
 """Calls that work region by region: one that fails has done what lies before the obstacle."""

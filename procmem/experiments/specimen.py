@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from procmem.experiments.written import WriteWatch
     from procmem.process import Process
 
 __all__ = ["Area", "Specimen"]
@@ -786,6 +787,12 @@ class Specimen:
         return self._step(
             lib.PM_OP_JUMP, (address & WORD,), ("jump", lambda: (hex(address),)), predict
         )
+
+    def watch_writes(self, area: Area) -> WriteWatch:
+        """Tells from now on which pages of an area are written."""
+        from procmem.experiments.written import WriteWatch
+
+        return WriteWatch(self, area)
 
     # ---- fork ----------------------------------------------------------------
 

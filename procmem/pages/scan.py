@@ -20,6 +20,7 @@ __all__ = [
     "IS_ZERO",
     "Range",
     "scan_ranges",
+    "take_written",
     "user_limit",
 ]
 
@@ -34,6 +35,9 @@ RANGES = 1024
 
 IS_FILE, IS_PRESENT, IS_SWAPPED, IS_ZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
 IS_HUGE, IS_GUARD = 1 << 6, 1 << 8
+IS_WRITTEN = 1 << 1
+PROTECT_WHAT_MATCHES, FAIL_WITHOUT_ASYNC = 1 << 0, 1 << 1
+"""PM_SCAN_WP_MATCHING, PM_SCAN_CHECK_WPASYNC."""
 
 _knows_guards = True
 
@@ -112,6 +116,43 @@ def scan_ranges(
                 return None  # a file of a saved tree
             raise
         found += zip(*(room[at : 3 * got : 3] for at in range(3)), strict=True)
+        # walk_end may be stale on a finished scan: the count says whether there is more.
+        if got < RANGES:
+            break
+        start = room[3 * got - 2]
+    return found
+
+
+def take_written(fd: int, start: int, end: int) -> list[tuple[int, int]]:
+    """The ranges that were written since this was last asked; from now on they count anew.
+
+    Only memory that its process has registered with userfaultfd(2) in mode WP_ASYNC can be asked.
+
+    Args:
+        fd: an open /proc/PID/pagemap.
+        start: address of the first byte, a multiple of the page size.
+        end: address behind the last, likewise.
+
+    Raises:
+        OSError: EPERM: some of it isn't registered; ENOTTY: no PAGEMAP_SCAN (Linux 6.7).
+
+    Source: Documentation/admin-guide/mm/pagemap.rst.
+    """
+    room = array("Q", bytes(24 * RANGES))
+    found: list[tuple[int, int]] = []
+    while start < end:
+        request = bytearray(
+            SCAN.pack(
+                SCAN.size, PROTECT_WHAT_MATCHES | FAIL_WITHOUT_ASYNC, start, end, 0,
+                room.buffer_info()[0], RANGES, 0, 0, IS_WRITTEN, 0, IS_WRITTEN,
+            )
+        )  # fmt: skip
+        got = fcntl.ioctl(fd, SCAN_PAGES, request)
+        for at in range(0, 3 * got, 3):
+            if found and found[-1][1] == room[at]:
+                found[-1] = found[-1][0], room[at + 1]
+            else:
+                found.append((room[at], room[at + 1]))
         # walk_end may be stale on a finished scan: the count says whether there is more.
         if got < RANGES:
             break

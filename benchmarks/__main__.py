@@ -15,6 +15,7 @@ from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
 from benchmarks.sections import sections
 from benchmarks.sizes import sizes
+from benchmarks.specimens import specimens
 from benchmarks.starts import imports, pmap, start
 from benchmarks.targets import CantMeasure
 from benchmarks.totals import prices, totals
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "prices": prices,
     "sizes": sizes,
     "sections": sections,
+    "specimens": specimens,
     "pagemap": pagemaps,
 }
 

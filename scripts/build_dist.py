@@ -6,6 +6,7 @@ The wheel is made from the sdist, so an sdist without its C sources fails here.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -64,6 +65,9 @@ def check_wheel(path: Path) -> list[str]:
         problems.append(f"{path.name} holds sources: {', '.join(sources)}")
     wanted = ["procmem/py.typed"]
     wanted += [f"{NATIVE}{name}.abi3.so" for name in ("_native", "_records", "_memory")]
+    wanted.append(f"{NATIVE}specimen_libc")
+    if platform.machine() in ("x86_64", "aarch64"):
+        wanted.append(f"{NATIVE}specimen")
     wanted += [f"{NATIVE}{stub.name}" for stub in (ROOT / NATIVE).glob("*.pyi")]
     return problems + [f"{path.name} lacks {name}" for name in wanted if name not in names]
 
@@ -80,7 +84,8 @@ def check_sdist(path: Path) -> list[str]:
     ]
     wanted += [str(test.relative_to(ROOT)) for test in (ROOT / "tests").rglob("*.py")]
     problems = [f"{path.name} lacks {name}" for name in wanted if name not in names]
-    made = sorted(name for name in names if name.endswith((".so", ".pyc")))
+    programs = {f"{NATIVE}specimen", f"{NATIVE}specimen_libc"}
+    made = sorted(name for name in names if name.endswith((".so", ".pyc")) or name in programs)
     return problems + [f"{path.name} holds {name}, which is built" for name in made]
 
 

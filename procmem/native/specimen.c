@@ -96,7 +96,6 @@ int pm_read(uint64_t address, int value);
 int pm_write(uint64_t address, int value);
 int pm_jump(uint64_t address, int value);
 void pm_landing(void);
-#define ATTEMPT(access, address, value) access(address, value)
 #else
 #include <setjmp.h>
 static sigjmp_buf landing;
@@ -117,8 +116,6 @@ static int pm_jump(uint64_t address, int value)
     ((void (*)(void))(uintptr_t)address)();
     return 0;
 }
-#define ATTEMPT(access, address, value) \
-    (sigsetjmp(landing, 1) ? 1 : access(address, value))
 #endif
 
 static struct {
@@ -129,6 +126,7 @@ static struct {
     struct rusage before, after;
     struct timespec begun, done;
     int ends[2];
+    volatile int attempting;
     _Alignas(16) unsigned char scratch[PM_SCRATCH_SIZE];
     _Alignas(16) unsigned char signal_stack[SIGNAL_STACK];
 } self;
@@ -149,6 +147,8 @@ static void on_parents_end(int signal)
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
+    if (!self.attempting)
+        leave(128 + signal); /* our own mistake */
     self.answer.signal = (uint64_t)signal;
     self.answer.code = info->si_code;
     self.answer.address = (uint64_t)(uintptr_t)info->si_addr;
@@ -158,6 +158,19 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     (void)context;
     siglongjmp(landing, 1);
 #endif
+}
+
+/* 1: the access was answered by a signal. */
+static int attempt(int (*access)(uint64_t, int), uint64_t address, int value)
+{
+    int failed = 1;
+    self.attempting = 1;
+#ifndef PROGRAM_COUNTER
+    if (!sigsetjmp(landing, 1))
+#endif
+        failed = access(address, value);
+    self.attempting = 0;
+    return failed;
 }
 
 #if defined(PM_WITH_LIBC) || defined(PM_HOSTED)
@@ -250,7 +263,7 @@ static int64_t touch(const uint64_t *argument, int (*access)(uint64_t, int))
 {
     uint64_t count = argument[1], page = argument[5];
     for (uint64_t done = 0; done < count; done++) {
-        if (ATTEMPT(access, argument[0] + page * argument[2], (int)argument[3]))
+        if (attempt(access, argument[0] + page * argument[2], (int)argument[3]))
             return (int64_t)done;
         /* factor < count, so that the sum can't wrap */
         page += argument[4];
@@ -384,7 +397,7 @@ static inline __attribute__((always_inline)) int64_t do_it(const pm_request *ask
     case PM_OP_READ:
         return touch(a, pm_read);
     case PM_OP_JUMP:
-        return !ATTEMPT(pm_jump, a[0], 0);
+        return !attempt(pm_jump, a[0], 0);
     case PM_OP_STORE:
         for (int word = 0; word < 5; word++)
             ((volatile uint64_t *)(uintptr_t)a[0])[word] = a[word + 1];
@@ -472,7 +485,7 @@ static void rehearse(void)
 {
     uint64_t room = (uint64_t)(uintptr_t)self.scratch;
 #ifdef PROGRAM_COUNTER
-    pm_jump((uint64_t)(uintptr_t)pm_landing, 0);
+    attempt(pm_jump, (uint64_t)(uintptr_t)pm_landing, 0);
 #endif
     for (self.asked.op = PM_OP_TOUCH; self.asked.op <= PM_OP_READ; self.asked.op++) {
         pm_request one = {self.asked.op, {room, 1, 1, 0, 1, 0}};
@@ -480,8 +493,9 @@ static void rehearse(void)
         self.answer.result = touch(one.argument, one.op == PM_OP_TOUCH ? pm_write : pm_read);
     }
 #ifndef PM_HOSTED
-    for (const volatile char *at = __executable_start; at < _end; at += PAGE_MINIMUM)
-        (void)*at;
+    /* Between segments there may be holes. */
+    for (const char *at = __executable_start; at < _end; at += PAGE_MINIMUM)
+        attempt(pm_read, (uint64_t)(uintptr_t)at, 0);
 #endif
 }
 

@@ -89,12 +89,13 @@ class Step:
         predicted_fault: signal, code and address that it had to raise; None: none.
         child: the specimen that fork made.
         address: what malloc returned.
+        predicted_address: what it had to return; of a mapping of its own, where the kernel put it.
         thread: the number of the thread that was started.
     """
 
     __slots__ = (
         "_call", "_cause", "address", "after", "before", "child", "delta", "exact", "fault",
-        "mapping", "ns", "predicted", "predicted_fault", "reason", "result", "thread",
+        "mapping", "ns", "predicted", "predicted_address", "predicted_fault", "reason", "result", "thread",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +125,7 @@ class Step:
         self.predicted_fault: tuple[int, int, int] | None = None
         self.child: Specimen | None = None
         self.address: int | None = None
+        self.predicted_address: int | None = None
         self.thread: int | None = None
 
     @property
@@ -143,6 +145,8 @@ class Step:
     def differences(self) -> list[str]:
         """Names of the figures whose measured and predicted change differ."""
         found = self.delta.differences(self.predicted)
+        if self.predicted_address not in (None, self.address):
+            found.append("address")
         seen = self.fault and (self.fault.signal, self.fault.code, self.fault.address)
         return [*found, "fault"] if seen != self.predicted_fault else found
 

@@ -20,6 +20,7 @@ class Cause(NamedTuple):
         regions: how many more there are.
         page_size: in bytes.
         trapped: the access was not allowed.
+        said: what libc decided before it asked the kernel.
     """
 
     call: str
@@ -27,6 +28,7 @@ class Cause(NamedTuple):
     regions: int
     page_size: int
     trapped: bool = False
+    said: str = ""
 
 
 def explain(cause: Cause) -> str:
@@ -53,6 +55,8 @@ def explain(cause: Cause) -> str:
 def opening(cause: Cause) -> str:
     tally, call = cause.tally, cause.call
     moved = size(abs(tally.vsz) * cause.page_size)
+    if cause.said:
+        return cause.said
     populated = tally.fresh or tally.zeros or tally.copies or tally.hugetlb or tally.shmem
     if call == "mmap":
         return f"mmap hands out addresses: VSZ +{moved}." + (

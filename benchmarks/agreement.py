@@ -225,9 +225,8 @@ def main() -> int:
             break
     walk.close()
     total = sum(done.values())
-    print(
-        f"{total - sum(wrong.values()):,} of {total:,} steps agree, {time.monotonic() - begun:.0f} s"
-    )
+    agreed = total - sum(wrong.values())
+    print(f"{agreed:,} of {total:,} steps agree, {time.monotonic() - begun:.0f} s")
     for name, count in done.most_common():
         print(f"  {name:10} {count - wrong[name]:>7,} of {count:>7,}")
     return 1 if wrong else 0

@@ -12,12 +12,22 @@ from procmem.errors import BadArgument, Unsupported
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from procmem.experiments.specimen import Area
     from procmem.experiments.steps import Step
 
 __all__ = ["EXPERIMENTS", "Claim", "Story", "Table", "Teller", "Told", "experiment", "find"]
 
 EXPERIMENTS = {
     "lazy-allocation": "mmap gives addresses; a page comes with its first write",
+    "brk": "the heap's end moves, in whole pages; touching fills it",
+    "file-mapping": "files in memory: lazy, shared or private, fault-around, SIGBUS",
+    "copy-on-write": "fork copies nothing; who writes first, pays",
+    "faults": "minor, major, and those that end in a signal",
+    "page-tables": "what page tables cost, and how an address is taken apart",
+    "protection": "read-only, no-execute and guard pages; mprotect splits regions",
+    "static-dynamic": "a static and a dynamic program: regions, libraries, sizes",
+    "grow": "an interpreter doubles a string: the heap first, then fresh mappings",
+    "copy": "read and write against mmap, sendfile and copy_file_range, timed",
 }
 """Names and what each shows. The function is in `ready`, its name with underscores."""
 
@@ -172,6 +182,13 @@ class Teller:
         """A measured step; it is given back."""
         self.told.append(Told(label, teaches, step=step))
         return step
+
+    def mapping(self, label: str, step: Step, teaches: str = "") -> Area:
+        """A step that maps; what it mapped is given back."""
+        area = self.step(label, step, teaches).mapping
+        if area is None:
+            raise BadArgument(f"{step.call} maps nothing")
+        return area
 
     def claim(
         self,

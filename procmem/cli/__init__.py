@@ -18,6 +18,7 @@ COMMANDS = {
     "size": "text, data and bss of ELF files in the format of size(1)",
     "sections": "the ELF sections of a process: in memory, copied, in swap",
     "query": "what lies at an address",
+    "experiment": "what mmap, fork, faults and more do to memory, step by step",
     "reconcile": "every total against every other, each difference explained",
     "doctor": "what this machine lets procmem see, and what is missing",
     "demo": "a first look: the memory of two live processes",

@@ -6,16 +6,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.experiments.specimen import Area, Specimen
     from procmem.experiments.steps import Delta, Figures, Step
+    from procmem.experiments.story import Claim, Story, Told
 
 _HOME_OF = {
     "Area": "specimen",
+    "Claim": "story",
     "Delta": "steps",
     "Figures": "steps",
     "Specimen": "specimen",
     "Step": "steps",
+    "Story": "story",
+    "Told": "story",
 }
 
-__all__ = ["Area", "Delta", "Figures", "Specimen", "Step"]
+__all__ = ["Area", "Claim", "Delta", "Figures", "Specimen", "Step", "Story", "Told"]
+# Beside these, each ready experiment is a function here: EXPERIMENTS in story.py lists them.
 
 
 def __getattr__(name: str) -> object:
@@ -23,4 +28,9 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    if not name.startswith("_"):
+        from procmem.experiments.story import EXPERIMENTS, find
+
+        if name.replace("_", "-") in EXPERIMENTS:
+            return find(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Literal
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
-from procmem.errors import BadArgument
+from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.vmas import Cache
 from procmem.procfs.files import ProcessFiles
 
-__all__ = ["describe"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["describe", "disk_directory", "disk_file", "memory_file", "pages_in_memory"]
 
 Kind = Literal["shmem", "file", "hugetlb"]
 
@@ -80,3 +85,78 @@ def allocated(fd: int, size: int, page_size: int) -> int:
         at = os.lseek(fd, start, os.SEEK_HOLE)
         held |= (1 << -(-at // page_size)) - (1 << start // page_size)
     return held
+
+
+# ---- files to experiment with: none has a name, so none can be left behind ----------
+
+
+@contextmanager
+def memory_file(pages: int, page_size: int) -> Iterator[int]:
+    """A descriptor of a file in memory (memfd_create(2)), each page beginning with its number.
+
+    The numbers are one byte; page 0 has 1.
+    """
+    fd = os.memfd_create("procmem-experiment")
+    try:
+        fill(fd, pages, page_size)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def disk_file(pages: int, page_size: int) -> Iterator[int]:
+    """The same on a disk, written there.
+
+    Raises:
+        Unsupported: no directory on a disk can be written to.
+    """
+    with tempfile.TemporaryFile(dir=disk_directory()) as file:
+        fill(file.fileno(), pages, page_size)
+        os.fsync(file.fileno())
+        yield file.fileno()
+
+
+def fill(fd: int, pages: int, page_size: int) -> None:
+    for number in range(pages):
+        os.write(fd, bytes([number % 255 + 1]).ljust(page_size, b"."))
+
+
+def disk_directory() -> str:
+    """A directory for temporary files that isn't in memory.
+
+    Raises:
+        Unsupported
+    """
+    tried = []
+    for place in dict.fromkeys((tempfile.gettempdir(), "/var/tmp", os.getcwd())):  # noqa: S108
+        try:
+            with tempfile.TemporaryFile(dir=place) as file:
+                about = os.fstat(file.fileno())
+                if kind_of(file.fileno(), about.st_dev) == "file":
+                    return place
+        except OSError:
+            pass
+        tried.append(place)
+    raise Unsupported("a file on a disk", f"none can be made in {', '.join(tried)}; set TMPDIR")
+
+
+def pages_in_memory(fd: int, length: int) -> int:
+    """How many pages of a file the page cache holds, as mincore(2) tells without loading any.
+
+    Raises:
+        OSError
+    """
+    import ctypes
+    import mmap
+
+    count = -(-length // mmap.PAGESIZE)
+    vector = (ctypes.c_ubyte * count)()
+    with mmap.mmap(fd, length, mmap.MAP_PRIVATE) as mapped:
+        at = ctypes.c_char.from_buffer(mapped)
+        libc = ctypes.CDLL(None, use_errno=True)
+        failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(at)), ctypes.c_size_t(length), vector)
+        del at  # or else the mapping can't be closed
+    if failed:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "mincore")
+    return sum(one & 1 for one in vector)

@@ -520,7 +520,38 @@ class Space:
         if table and table.guard >> (page & ((1 << self.tables.bits) - 1)) & 1:
             return Trap(SIGSEGV, MAPERR, at, done)
         self._meet_end_of_file(page, tally)
+        if need == READ:
+            self._fault_around_end(region, page, tally)
         return Trap(SIGBUS, ADRERR, at, done)
+
+    def _fault_around_end(self, region: Vma, page: int, tally: Tally) -> None:
+        """Before a reading fault finds that the file has ended, it has mapped what lies around."""
+        backing, around, bits = region.backing, self.rules.around, self.tables.bits
+        if backing is None or backing.kind not in ("file", "shmem"):
+            return
+        index = page >> bits
+        first = index << bits
+        start = max(page & -around, region.start)
+        end = min(start + around, self._end_of_file(region))
+        if end <= start:
+            return
+        found = self._cached(region, backing, index)
+        found &= (1 << end - first) - (1 << start - first)
+        if not found:
+            return
+        last = 1 << self._end_of_file(region) - 1 - first
+        if backing.kind == "file" and found == last and index not in self.tables.lowest:
+            # Since Linux 6.18 filemap_map_pages() makes no table for a file's last folio.
+            return
+        table = self.tables.make(index, tally)
+        mapped = found & ~table.used
+        tally.around += mapped.bit_count()
+        if backing.kind == "shmem":
+            tally.shmem += mapped.bit_count()
+            table.shmem |= mapped
+        else:
+            tally.file += mapped.bit_count()
+            table.file |= mapped
 
     def _fault_in(
         self,

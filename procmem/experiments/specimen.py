@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from procmem.experiments.libc import Libc
     from procmem.process import Process
 
-__all__ = ["Area", "Specimen"]
+__all__ = ["FAULTS", "Area", "Specimen"]
 
 REQUEST = Struct("=7Q")
 REPLY = Struct("=q3QQqQ")
@@ -852,6 +852,66 @@ class Specimen:
         """Lets a thread return, and joins it, as pthread_join(3) does."""
         return self._libc.join(thread)
 
+    def fault(self, kind: str) -> Step:
+        """One page fault of a kind, provoked on purpose. What it needs is set up before the step.
+
+        Args:
+            kind: one of FAULTS: "minor"; "major" (a page of a file that isn't in memory) or "swap"
+                (one that was swapped out); or an access that ends in a signal, which is the
+                step's `fault`: to "null", "unmapped", "kernel" or "non-canonical" addresses, a
+                write to "read-only" memory or the program's "text", any access to "prot-none"
+                memory, executing "no-exec" memory, an access "past-end" of a mapped file.
+
+        Raises:
+            Unsupported: this machine has no such fault: no swap, no file system on a disk.
+            BadArgument: no such kind.
+        """
+        if kind not in FAULTS:
+            raise BadArgument(f"no fault {kind!r}; there are {', '.join(FAULTS)}")
+        size, bits = self.space.rules.page_size, self.space.rules.address_bits
+        if kind == "null":
+            return self.read(0)
+        if kind == "kernel":
+            return self.read(-(1 << bits) & WORD)
+        if kind == "non-canonical":
+            if os.uname().machine != "x86_64":
+                raise Unsupported("a non-canonical address", "a notion of x86-64")
+            return self.read(1 << 60)
+        if kind == "text":
+            return self.touch(next(r.start for r in self.space.vmas.all if r.prot & EXEC) * size)
+        if kind in ("major", "past-end"):
+            return self._fault_on_file(kind)
+        prot = {"read-only": "r", "prot-none": ""}.get(kind, "rw")
+        area = self._mapped(self.mmap(pages=1, prot=prot))
+        if kind == "unmapped":
+            self.munmap(area)
+        elif kind == "swap":
+            if not has_swap():
+                raise Unsupported("swap", "none is set up; swapon(8) adds some, as root")
+            self.touch(area)
+            self.madvise(area, "pageout")
+        elif kind == "no-exec":
+            self.touch(area)
+            return self.jump(area.start)
+        return self.touch(area, write=kind not in ("unmapped", "prot-none", "swap"))
+
+    def _fault_on_file(self, kind: str) -> Step:
+        from procmem.experiments.files import disk_file, memory_file
+
+        size = self.space.rules.page_size
+        if kind == "past-end":
+            with memory_file(1, size) as fd:
+                area = self._mapped(self.mmap(pages=2, prot="r", file=fd))
+            return self.read(area, start=1)
+        with disk_file(1, size) as fd:
+            area = self._mapped(self.mmap(pages=1, prot="r", file=fd, warm=False))
+            return self.read(area)
+
+    def _mapped(self, step: Step) -> Area:
+        area = step.mapping
+        assert area is not None  # noqa: S101 - for mypy: mmap's steps have one
+        return area
+
     # ---- fork ----------------------------------------------------------------
 
     def fork(self) -> Step:
@@ -903,6 +963,12 @@ class Specimen:
             self.close()
             raise
 
+
+FAULTS = (
+    "minor", "major", "swap", "null", "unmapped", "kernel", "non-canonical", "read-only", "text",
+    "prot-none", "no-exec", "past-end",
+)  # fmt: skip
+"""Kinds of page faults that fault() makes."""
 
 PREDICTED = frozenset(
     "normal random sequential willneed dontneed free remove dontfork dofork mergeable unmergeable "

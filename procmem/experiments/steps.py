@@ -7,6 +7,7 @@ from typing import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from procmem.errors import MemoryFault
     from procmem.experiments.specimen import Area, Specimen
@@ -154,6 +155,27 @@ class Step:
     def agrees(self) -> bool:
         """Whether measurement and prediction are equal in every figure."""
         return not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value for JSON."""
+        fault = self.fault
+        return {
+            "call": self.call,
+            "before": self.before._asdict(),
+            "after": self.after._asdict(),
+            "delta": self.delta._asdict(),
+            "predicted": self.predicted._asdict(),
+            "fault": fault and {
+                "signal": fault.signal, "code": fault.code, "address": fault.address,
+            },
+            "exact": self.exact,
+            "reason": self.reason,
+            "agrees": self.agrees,
+            "differences": self.differences,
+            "why": self.why,
+            "result": self.result,
+            "ns": self.ns,
+        }  # fmt: skip
 
     def __repr__(self) -> str:
         verdict = "as predicted" if self.agrees else f"differs in {', '.join(self.differences)}"

@@ -312,7 +312,9 @@ def main() -> int:
                     if figure == "fault":
                         print(f"  fault: {step.fault!r}, predicted {step.predicted_fault}")
                     elif figure == "address":
-                        print(f"  address: {step.address:#x}, predicted {step.predicted_address:#x}")
+                        print(
+                            f"  address: {step.address:#x}, predicted {step.predicted_address:#x}"
+                        )
                     else:
                         print(
                             f"  {figure}: {getattr(step.delta, figure)},"

@@ -93,8 +93,6 @@ class Arena:
     bins: list[list[int]] = field(default_factory=lambda: [[] for _ in range(BINS)])
     has_fast: bool = False
     remainder: int = 0
-    total: int = 0
-    peak: int = 0
     attached: int = 0
 
 
@@ -157,7 +155,6 @@ class Malloc:
         self.threshold = THRESHOLD
         self.trim_threshold = THRESHOLD
         self.mmaps = 0
-        self.brk_start = 0
         self.main_arena = Arena(main=True, attached=1)
         self.arenas = [self.main_arena]
         self.by_heap: dict[int, Arena] = {}
@@ -192,54 +189,54 @@ class Malloc:
 
     # ---- memory ------------------------------------------------------------
 
-    def write(self, at: int, length: int = 8) -> None:
+    def _write(self, at: int, length: int = 8) -> None:
         first = at // self.page
         count = (at + length - 1) // self.page - first + 1
         self.space.touch(first * self.page, self.tally, count=count)
 
-    def read(self, at: int, length: int) -> None:
+    def _read(self, at: int, length: int) -> None:
         first = at // self.page
         count = (at + length - 1) // self.page - first + 1
         self.space.touch(first * self.page, self.tally, count=count, write=False)
 
-    def size(self, chunk: int) -> int:
+    def _size(self, chunk: int) -> int:
         return self.head[chunk] & ~FLAGS
 
-    def set_head(self, chunk: int, head: int) -> None:
+    def _set_head(self, chunk: int, head: int) -> None:
         self.head[chunk] = head
-        self.write(chunk + 8)
+        self._write(chunk + 8)
 
-    def set_foot(self, chunk: int, size: int) -> None:
+    def _set_foot(self, chunk: int, size: int) -> None:
         self.foot[chunk + size] = size
-        self.write(chunk + size)
+        self._write(chunk + size)
 
-    def set_inuse(self, chunk: int, *, to: bool = True) -> None:
+    def _set_inuse(self, chunk: int, *, to: bool = True) -> None:
         """The bit in a chunk that tells whether the one before it is in use."""
-        self.set_head(chunk, self.head[chunk] & ~PREV_INUSE | to)
+        self._set_head(chunk, self.head[chunk] & ~PREV_INUSE | to)
 
-    def is_free(self, chunk: int) -> bool:
-        return not self.head[chunk + self.size(chunk)] & PREV_INUSE
+    def _is_free(self, chunk: int) -> bool:
+        return not self.head[chunk + self._size(chunk)] & PREV_INUSE
 
-    def links(self, chunk: int, size: int) -> None:
+    def _links(self, chunk: int, size: int) -> None:
         """Writes the places of a free chunk in its list, in what was the caller's memory."""
-        self.write(chunk + HEADER, 16 if size < LARGE else 32)
+        self._write(chunk + HEADER, 16 if size < LARGE else 32)
 
-    def pages_up(self, size: int) -> int:
+    def _pages_up(self, size: int) -> int:
         return -(-size // self.page) * self.page
 
-    def map(self, at: int, length: int, prot: int, flags: Iterable[str] = ()) -> None:
+    def _map(self, at: int, length: int, prot: int, flags: Iterable[str] = ()) -> None:
         self.space.mmap(at // self.page, length // self.page, prot, self.tally, flags=flags)
 
-    def unmap(self, at: int, length: int) -> None:
+    def _unmap(self, at: int, length: int) -> None:
         self.space.munmap(at // self.page, length // self.page, self.tally)
 
-    def protect(self, at: int, length: int) -> None:
+    def _protect(self, at: int, length: int) -> None:
         self.space.mprotect(at // self.page, length // self.page, READ | WRITE, self.tally)
 
-    def discard(self, at: int, length: int) -> None:
+    def _discard(self, at: int, length: int) -> None:
         self.space.madvise(at // self.page, length // self.page, "dontneed", self.tally)
 
-    def new_place(self, length: int, align: int) -> int:
+    def _new_place(self, length: int, align: int) -> int:
         at = self.place(length, align)
         if at is None:
             raise LostTrackError(f"no new mapping of {told(length)}")
@@ -252,17 +249,17 @@ class Malloc:
         if request > PTRDIFF_MAX:
             return None
         size = chunk_size(request)
-        self.say_size(request, size)
-        self.need_tcache(actor)
-        if found := self.from_tcache(actor, size):
+        self._say_size(request, size)
+        self._need_tcache(actor)
+        if found := self._from_tcache(actor, size):
             return found + HEADER
-        arena = self.arena_for(actor)
-        chunk = self.take(actor, arena, size)
+        arena = self._arena_for(actor)
+        chunk = self._take(actor, arena, size)
         if chunk is None and self.threaded:
-            chunk = self.take(actor, self.another_arena(actor, arena), size)
+            chunk = self._take(actor, self._another_arena(actor, arena), size)
         return None if chunk is None else chunk + HEADER
 
-    def say_size(self, request: int, size: int) -> None:
+    def _say_size(self, request: int, size: int) -> None:
         self.said.append(
             f"{told(request)} take a chunk of {size:,} bytes: eight for its size, rounded up to"
             f" {ALIGN}."
@@ -273,27 +270,24 @@ class Malloc:
         if request > PTRDIFF_MAX:
             return None
         size = chunk_size(request)
-        self.say_size(request, size)
-        self.need_tcache(actor)
-        arena = self.arena_for(actor)
+        self._say_size(request, size)
+        self._need_tcache(actor)
+        arena = self._arena_for(actor)
         old_top = arena.top
-        old_size = self.size(old_top) if old_top else 0
-        if arena.main:
-            if old_top:
-                old_size = max(old_size, self.brk_start + arena.peak - old_top)
-        else:
+        old_size = self._size(old_top) if old_top else 0
+        if not arena.main:
             heap = arena.heaps[-1]
             old_size = max(old_size, heap.start + heap.writable - old_top)
-        chunk = self.take(actor, arena, size)
+        chunk = self._take(actor, arena, size)
         if chunk is None and self.threaded:
-            chunk = self.take(actor, self.another_arena(actor, arena), size)
+            chunk = self._take(actor, self._another_arena(actor, arena), size)
         if chunk is None:
             return None
         if not self.head[chunk] & IS_MMAPPED:
-            clear = self.size(chunk)
+            clear = self._size(chunk)
             if chunk == old_top and clear > old_size:
                 clear = old_size
-            self.write(chunk + HEADER, clear - 8)
+            self._write(chunk + HEADER, clear - 8)
         return chunk + HEADER
 
     def realloc(self, actor: Actor, address: int, request: int) -> int | None:
@@ -301,16 +295,16 @@ class Malloc:
         if request > PTRDIFF_MAX:
             return None
         size, chunk = chunk_size(request), address - HEADER
-        self.say_size(request, size)
-        old = self.size(chunk)
+        self._say_size(request, size)
+        old = self._size(chunk)
         if self.head[chunk] & IS_MMAPPED:
-            return self.resize_mapping(chunk, old, size)
-        self.need_tcache(actor)
-        arena = self.arena_of(chunk)
-        new = self.resize(actor, arena, chunk, size)
+            return self._resize_mapping(actor, chunk, old, request)
+        self._need_tcache(actor)
+        arena = self._arena_of(chunk)
+        new = self._resize(actor, arena, chunk, size)
         if new is None and self.threaded and (made := self.malloc(actor, request)):
-            self.copy(made, address, old - 8)
-            self.release(actor, arena, chunk)
+            self._copy(made, address, old - 8)
+            self._release(actor, arena, chunk)
             return made
         return None if new is None else new + HEADER
 
@@ -320,7 +314,7 @@ class Malloc:
             self.said.append("free(NULL) does nothing.")
             return
         chunk = address - HEADER
-        size = self.size(chunk)
+        size = self._size(chunk)
         if self.head[chunk] & IS_MMAPPED:
             if self.threshold < size | IS_MMAPPED <= THRESHOLD_MAX:
                 self.threshold, self.trim_threshold = size, 2 * size
@@ -328,74 +322,72 @@ class Malloc:
                     f"What was mapped and is freed moves the threshold: from now on less than"
                     f" {told(size)} comes from the heap."
                 )
-            self.unmap_chunk(chunk)
+            self._unmap_chunk(chunk)
             return
-        self.need_tcache(actor)
-        self.release(actor, self.arena_of(chunk), chunk)
+        self._need_tcache(actor)
+        self._release(actor, self._arena_of(chunk), chunk)
 
     def trim(self, pad: int) -> bool:
         """malloc_trim: every arena gives back whole pages that are free."""
         some = False
         for arena in self.arenas:
-            self.consolidate(arena)
+            self._consolidate(arena)
             for number in (UNSORTED, *range(bin_of(self.page), BINS)):
                 for chunk in reversed(arena.bins[number]):
-                    size = self.size(chunk)
+                    size = self._size(chunk)
                     if size <= self.page - 1 + 48:
                         continue
-                    first = self.pages_up(chunk + 48)
+                    first = self._pages_up(chunk + 48)
                     if (inside := chunk + size - first) >= self.page:
-                        self.discard(first, inside & -self.page)
+                        self._discard(first, inside & -self.page)
                         some = True
-            if arena.main and self.cut_top(pad):
+            if arena.main and self._cut_top(pad):
                 some = True
         return some
 
     # ---- the heap's memory ---------------------------------------------------
 
-    def take(self, actor: Actor, arena: Arena, size: int) -> int | None:
+    def _take(self, actor: Actor, arena: Arena, size: int) -> int | None:
         """_int_malloc(): a chunk from the arena's free ones, from its end, or from the kernel."""
         if size <= MAX_FAST and (kept := arena.fast.get(size)):
             chunk = kept.pop()
             bin_ = actor.bins.setdefault(size, []) if actor.tcache else None
             while bin_ is not None and kept and len(bin_) < TCACHE_COUNT:
-                self.to_tcache(actor, kept.pop())
+                self._to_tcache(actor, kept.pop())
             self.said.append("One of that size was free: it is used again.")
             return chunk
         number = bin_of(size)
         if size < LARGE:
             if free := arena.bins[number]:
-                chunk = self.use_whole(arena, free.pop())
+                chunk = self._use_whole(arena, free.pop())
                 while free and actor.tcache and len(actor.bins.get(size, ())) < TCACHE_COUNT:
-                    self.to_tcache(actor, self.use_whole(arena, free.pop()))
+                    self._to_tcache(actor, self._use_whole(arena, free.pop()))
                 self.said.append("One of that size was free: it is used again.")
                 return chunk
         elif arena.has_fast:
-            self.consolidate(arena)
+            self._consolidate(arena)
         cacheable = actor.tcache and size <= cached_most()
         while True:
-            found = self.sort(actor, arena, size, bool(cacheable))
+            found = self._sort(actor, arena, size, bool(cacheable))
+            if found is None:
+                found = self._best_fit(arena, size, number)
             if found is not None:
-                self.said.append("It is cut from a free chunk, or is one that was freed.")
+                self.said.append("A free chunk is large enough: no system call.")
                 return found
-            chunk = self.best_fit(arena, size, number)
-            if chunk is not None:
-                self.said.append("It is cut from a free chunk that is large enough.")
-                return chunk
-            if arena.top and self.size(arena.top) >= size + MINSIZE:
+            if arena.top and self._size(arena.top) >= size + MINSIZE:
                 self.said.append("It is cut from the end of the heap: no system call.")
-                return self.cut_from_top(arena, size)
+                return self._cut_from_top(arena, size)
             if not arena.has_fast:
-                return self.ask_kernel(actor, arena, size)
-            self.consolidate(arena)
+                return self._ask_kernel(actor, arena, size)
+            self._consolidate(arena)
 
-    def sort(self, actor: Actor, arena: Arena, size: int, cacheable: bool) -> int | None:
+    def _sort(self, actor: Actor, arena: Arena, size: int, cacheable: bool) -> int | None:
         """Puts what was freed lately into its bins, unless it fits."""
         unsorted, cached = arena.bins[UNSORTED], False
         turns = 0
         while unsorted:
             chunk = unsorted[-1]
-            have = self.size(chunk)
+            have = self._size(chunk)
             if (
                 size < LARGE
                 and len(unsorted) == 1
@@ -403,183 +395,183 @@ class Malloc:
                 and have > size + MINSIZE
             ):
                 unsorted.pop()
-                rest = self.split(arena, chunk, size)
+                rest = self._split(arena, chunk, size)
                 arena.remainder = rest
                 return chunk
             unsorted.pop()
             if have == size:
-                self.use_whole(arena, chunk)
+                self._use_whole(arena, chunk)
                 if cacheable and len(actor.bins.get(size, ())) < TCACHE_COUNT:
-                    self.to_tcache(actor, chunk)
+                    self._to_tcache(actor, chunk)
                     cached = True
                     continue
                 return chunk
-            self.into_bin(arena, chunk, have)
+            self._into_bin(arena, chunk, have)
             turns += 1
             if turns >= 10000:
                 break
-        return self.from_tcache(actor, size) if cached else None
+        return self._from_tcache(actor, size) if cached else None
 
-    def into_bin(self, arena: Arena, chunk: int, size: int) -> None:
+    def _into_bin(self, arena: Arena, chunk: int, size: int) -> None:
         kept = arena.bins[bin_of(size)]
-        self.links(chunk, size)
+        self._links(chunk, size)
         if size < LARGE:
             kept.insert(0, chunk)
             return
         for place, other in enumerate(kept):
-            if self.size(other) <= size:
-                kept.insert(place + (self.size(other) == size), chunk)
+            if self._size(other) <= size:
+                kept.insert(place + (self._size(other) == size), chunk)
                 return
         kept.append(chunk)
 
-    def best_fit(self, arena: Arena, size: int, number: int) -> int | None:
+    def _best_fit(self, arena: Arena, size: int, number: int) -> int | None:
         if size >= LARGE:
             kept = arena.bins[number]
-            if kept and self.size(kept[0]) >= size:
-                fitting = min(self.size(chunk) for chunk in kept if self.size(chunk) >= size)
-                same = [chunk for chunk in kept if self.size(chunk) == fitting]
+            if kept and self._size(kept[0]) >= size:
+                fitting = min(self._size(chunk) for chunk in kept if self._size(chunk) >= size)
+                same = [chunk for chunk in kept if self._size(chunk) == fitting]
                 # The first of a size is the one that the next sizes are linked with.
                 chunk = same[1] if len(same) > 1 else same[0]
                 kept.remove(chunk)
-                return self.use_part(arena, chunk, size)
+                return self._use_part(arena, chunk, size)
         for larger in range(number + 1, BINS):
             if arena.bins[larger]:
-                return self.use_part(arena, arena.bins[larger].pop(), size)
+                return self._use_part(arena, arena.bins[larger].pop(), size)
         return None
 
-    def use_part(self, arena: Arena, chunk: int, size: int) -> int:
-        if self.size(chunk) - size < MINSIZE:
-            return self.use_whole(arena, chunk)
-        rest = self.split(arena, chunk, size)
+    def _use_part(self, arena: Arena, chunk: int, size: int) -> int:
+        if self._size(chunk) - size < MINSIZE:
+            return self._use_whole(arena, chunk)
+        rest = self._split(arena, chunk, size)
         if size < LARGE:
             arena.remainder = rest
         return chunk
 
-    def split(self, arena: Arena, chunk: int, size: int) -> int:
+    def _split(self, arena: Arena, chunk: int, size: int) -> int:
         """The rest is free, and first in line to be used."""
-        rest, left = chunk + size, self.size(chunk) - size
+        rest, left = chunk + size, self._size(chunk) - size
         arena.bins[UNSORTED].insert(0, rest)
-        self.links(rest, left)
-        self.set_head(chunk, size | PREV_INUSE | NON_MAIN * (not arena.main))
-        self.set_head(rest, left | PREV_INUSE)
-        self.set_foot(rest, left)
+        self._links(rest, left)
+        self._set_head(chunk, size | PREV_INUSE | NON_MAIN * (not arena.main))
+        self._set_head(rest, left | PREV_INUSE)
+        self._set_foot(rest, left)
         return rest
 
-    def use_whole(self, arena: Arena, chunk: int) -> int:
-        self.set_inuse(chunk + self.size(chunk))
+    def _use_whole(self, arena: Arena, chunk: int) -> int:
+        self._set_inuse(chunk + self._size(chunk))
         if not arena.main:
-            self.set_head(chunk, self.head[chunk] | NON_MAIN)
+            self._set_head(chunk, self.head[chunk] | NON_MAIN)
         return chunk
 
-    def cut_from_top(self, arena: Arena, size: int) -> int:
-        chunk, have = arena.top, self.size(arena.top)
+    def _cut_from_top(self, arena: Arena, size: int) -> int:
+        chunk, have = arena.top, self._size(arena.top)
         arena.top = chunk + size
-        self.set_head(chunk, size | PREV_INUSE | NON_MAIN * (not arena.main))
-        self.set_head(arena.top, have - size | PREV_INUSE)
+        self._set_head(chunk, size | PREV_INUSE | NON_MAIN * (not arena.main))
+        self._set_head(arena.top, have - size | PREV_INUSE)
         return chunk
 
-    def consolidate(self, arena: Arena) -> None:
+    def _consolidate(self, arena: Arena) -> None:
         """malloc_consolidate(): small chunks that were kept as they are join their neighbours."""
         arena.has_fast = False
         for size in sorted(arena.fast):
             kept, arena.fast[size] = arena.fast[size], []
             for chunk in reversed(kept):
-                self.merge(arena, chunk)
+                self._merge(arena, chunk)
 
-    def merge(self, arena: Arena, chunk: int) -> int:
+    def _merge(self, arena: Arena, chunk: int) -> int:
         """Joins a chunk with free ones on both sides; its size then."""
-        size = self.size(chunk)
+        size = self._size(chunk)
         following = chunk + size
         if not self.head[chunk] & PREV_INUSE:
             before = self.foot[chunk]
             chunk -= before
             size += before
-            self.take_out(arena, chunk)
+            self._take_out(arena, chunk)
         if following == arena.top:
-            size += self.size(following)
-            self.set_head(chunk, size | PREV_INUSE)
+            size += self._size(following)
+            self._set_head(chunk, size | PREV_INUSE)
             arena.top = chunk
             return size
-        if self.is_free(following):
-            size += self.size(following)
-            self.take_out(arena, following)
+        if self._is_free(following):
+            size += self._size(following)
+            self._take_out(arena, following)
         else:
-            self.set_inuse(following, to=False)
+            self._set_inuse(following, to=False)
         arena.bins[UNSORTED].insert(0, chunk)
-        self.links(chunk, size)
-        self.set_head(chunk, size | PREV_INUSE)
-        self.set_foot(chunk, size)
+        self._links(chunk, size)
+        self._set_head(chunk, size | PREV_INUSE)
+        self._set_foot(chunk, size)
         return size
 
-    def take_out(self, arena: Arena, chunk: int) -> None:
-        for kept in (arena.bins[UNSORTED], arena.bins[bin_of(self.size(chunk))]):
+    def _take_out(self, arena: Arena, chunk: int) -> None:
+        for kept in (arena.bins[UNSORTED], arena.bins[bin_of(self._size(chunk))]):
             if chunk in kept:
                 kept.remove(chunk)
                 return
         raise LostTrackError(f"no free chunk at {chunk:#x}")
 
-    def release(self, actor: Actor, arena: Arena, chunk: int) -> None:
+    def _release(self, actor: Actor, arena: Arena, chunk: int) -> None:
         """_int_free()."""
-        size = self.size(chunk)
-        if actor.tcache and size <= cached_most():
-            if len(actor.bins.get(size, ())) < TCACHE_COUNT:
-                self.to_tcache(actor, chunk)
-                self.said.append("The thread keeps it, to use it again: nothing is given back.")
-                return
+        size = self._size(chunk)
+        cached = len(actor.bins.get(size, ()))
+        if actor.tcache and size <= cached_most() and cached < TCACHE_COUNT:
+            self._to_tcache(actor, chunk)
+            self.said.append("The thread keeps it, to use it again: nothing is given back.")
+            return
         if size <= MAX_FAST:
             arena.has_fast = True
             arena.fast.setdefault(size, []).append(chunk)
-            self.write(chunk + HEADER)
+            self._write(chunk + HEADER)
             self.said.append("malloc keeps it, to use it again: nothing is given back.")
             return
-        if self.merge(arena, chunk) < CONSOLIDATE:
+        if self._merge(arena, chunk) < CONSOLIDATE:
             self.said.append("malloc keeps it, to use it again: nothing is given back.")
             return
         if arena.has_fast:
-            self.consolidate(arena)
+            self._consolidate(arena)
         if not arena.main:
-            self.cut_arena(arena)
-        elif self.size(arena.top) >= self.trim_threshold:
-            self.cut_top(TOP_PAD)
+            self._cut_arena(arena)
+        elif self._size(arena.top) >= self.trim_threshold:
+            self._cut_top(TOP_PAD)
         else:
             self.said.append(
-                f"{told(self.size(arena.top))} are free at the end of the heap, less than the"
+                f"{told(self._size(arena.top))} are free at the end of the heap, less than the"
                 f" {told(self.trim_threshold)} from which on they are given back."
             )
 
     # ---- the thread's cache ----------------------------------------------------
 
-    def to_tcache(self, actor: Actor, chunk: int) -> None:
-        actor.bins.setdefault(self.size(chunk), []).append(chunk)
-        self.write(chunk + HEADER, 16)
+    def _to_tcache(self, actor: Actor, chunk: int) -> None:
+        actor.bins.setdefault(self._size(chunk), []).append(chunk)
+        self._write(chunk + HEADER, 16)
 
-    def from_tcache(self, actor: Actor, size: int) -> int | None:
+    def _from_tcache(self, actor: Actor, size: int) -> int | None:
         kept = actor.bins.get(size) if actor.tcache else None
         if not kept:
             return None
         chunk = kept.pop()
-        self.write(chunk + HEADER, 16)
+        self._write(chunk + HEADER, 16)
         self.said.append("The thread had freed one of that size: it is used again.")
         return chunk
 
-    def need_tcache(self, actor: Actor) -> None:
+    def _need_tcache(self, actor: Actor) -> None:
         if actor.tcache or actor.ending:
             return
-        arena = self.arena_for(actor)
+        arena = self._arena_for(actor)
         size = self.learned.tcache
         said, self.said = self.said, []
-        chunk = self.take(actor, arena, size)
+        chunk = self._take(actor, arena, size)
         if chunk is None and self.threaded:
-            chunk = self.take(actor, self.another_arena(actor, arena), size)
+            chunk = self._take(actor, self._another_arena(actor, arena), size)
         if chunk is None:
             raise LostTrackError("no memory for a thread's cache")
         self.said = said + [one for one in self.said if "kernel" in one or "arena" in one]
         actor.tcache = chunk
-        self.write(chunk + HEADER, size - HEADER)
+        self._write(chunk + HEADER, size - HEADER)
 
     # ---- the kernel ------------------------------------------------------------
 
-    def ask_kernel(self, actor: Actor, arena: Arena, size: int) -> int | None:
+    def _ask_kernel(self, actor: Actor, arena: Arena, size: int) -> int | None:
         """sysmalloc()."""
         refused = self.refused and size > HEAP_MAX
         if size >= self.threshold and self.mmaps < MMAPS_MAX:
@@ -588,48 +580,46 @@ class Malloc:
                     f"That is no less than the threshold of {told(self.threshold)}: malloc asks"
                     " the kernel for a mapping of its own."
                 )
-                return self.map_chunk(size)
+                return self._map_chunk(size)
             tried = True
         else:
             tried = False
         if arena.main:
             if refused:
                 return None
-            self.grow_main(arena, size)
-        elif not self.grow_arena(actor, arena, size):
+            self._grow_main(arena, size)
+        elif not self._grow_arena(actor, arena, size):
             if tried or refused:
                 return None
-            return self.map_chunk(size)
-        arena.peak = max(arena.peak, arena.total)
-        if self.size(arena.top) < size + MINSIZE:
+            return self._map_chunk(size)
+        if self._size(arena.top) < size + MINSIZE:
             return None
-        return self.cut_from_top(arena, size)
+        return self._cut_from_top(arena, size)
 
-    def map_chunk(self, size: int) -> int:
-        length = self.pages_up(size + 8)
+    def _map_chunk(self, size: int) -> int:
+        length = self._pages_up(size + 8)
         at = self.mapped_at
         if not at or at % self.page:
             raise LostTrackError(f"a mapping of {told(length)} was expected")
-        self.map(at, length, READ | WRITE)
+        self._map(at, length, READ | WRITE)
         self.mmaps += 1
         self.foot[at] = 0
-        self.set_head(at, length | IS_MMAPPED)
+        self._set_head(at, length | IS_MMAPPED)
         return at
 
-    def unmap_chunk(self, chunk: int) -> None:
+    def _unmap_chunk(self, chunk: int) -> None:
         self.mmaps -= 1
         self.said.append("It had a mapping of its own, which goes back to the kernel at once.")
-        self.unmap(chunk, self.size(chunk))
+        self._unmap(chunk, self._size(chunk))
 
-    def resize_mapping(self, chunk: int, old: int, size: int) -> int | None:
-        length = self.pages_up(size + 8)
+    def _resize_mapping(self, actor: Actor, chunk: int, old: int, request: int) -> int | None:
+        size = chunk_size(request)
+        length = self._pages_up(size + 8)
         if length == old:
             self.said.append("It fits into the pages that it has.")
             return chunk + HEADER
         if self.refused:
-            if old - 8 >= size:
-                return chunk + HEADER
-            return None
+            return self.malloc(actor, request)
         target = self.mapped_at
         if target % self.page:
             raise LostTrackError(f"a mapping of {told(length)} was expected")
@@ -638,46 +628,42 @@ class Malloc:
             self.tally,
         )  # fmt: skip
         self.said.append("mremap gives its mapping another size: no page is copied.")
-        self.set_head(target, length | IS_MMAPPED)
+        self._set_head(target, length | IS_MMAPPED)
         return target + HEADER
 
-    def grow_main(self, arena: Arena, size: int) -> None:
+    def _grow_main(self, arena: Arena, size: int) -> None:
         """brk: the request, and 128 KiB more for the next ones."""
         old_top = arena.top
-        old = self.size(old_top) if old_top else 0
-        more = self.pages_up(size + TOP_PAD + MINSIZE - old)
+        old = self._size(old_top) if old_top else 0
+        more = self._pages_up(size + TOP_PAD + MINSIZE - old)
         brk = self.space.brk[1]
         self.space.set_brk(brk + more, self.tally)
-        arena.total += more
         self.said.append(
             f"malloc asks the kernel for {told(more)} (brk): what is needed, and"
             f" {told(TOP_PAD)} for later requests (M_TOP_PAD), in whole pages."
         )
         if not old_top:
-            self.brk_start = brk
             start = (brk + ALIGN - 1) & -ALIGN
-            end = self.pages_up(brk + more)
+            end = self._pages_up(brk + more)
             self.space.set_brk(end, self.tally)
-            arena.total += end - brk - more
             arena.top = start
-            self.set_head(start, end - start | PREV_INUSE)
+            self._set_head(start, end - start | PREV_INUSE)
         elif brk == old_top + old:
-            self.set_head(old_top, old + more | PREV_INUSE)
+            self._set_head(old_top, old + more | PREV_INUSE)
         else:
             raise LostTrackError("somebody else moved the end of the heap")
 
-    def cut_top(self, pad: int) -> bool:
+    def _cut_top(self, pad: int) -> bool:
         """systrim(): the free end of the heap goes back, but for a pad."""
         arena = self.main_arena
         if not arena.top:
             return False
-        size = self.size(arena.top)
+        size = self._size(arena.top)
         extra = (size - MINSIZE - 1 - pad) // self.page * self.page
         if extra <= 0:
             return False
         self.space.set_brk(self.space.brk[1] - extra, self.tally)
-        arena.total -= extra
-        self.set_head(arena.top, size - extra | PREV_INUSE)
+        self._set_head(arena.top, size - extra | PREV_INUSE)
         self.said.append(
             f"{told(size)} are free at the end of the heap: {told(extra)} go back to the kernel"
             " (brk)."
@@ -686,23 +672,23 @@ class Malloc:
 
     # ---- arenas ------------------------------------------------------------------
 
-    def arena_of(self, chunk: int) -> Arena:
+    def _arena_of(self, chunk: int) -> Arena:
         if not self.head[chunk] & NON_MAIN:
             return self.main_arena
         return self.by_heap[chunk & -HEAP_MAX]
 
-    def arena_for(self, actor: Actor) -> Arena:
+    def _arena_for(self, actor: Actor) -> Arena:
         if actor.arena is None:
-            actor.arena = self.get_arena(actor)
+            actor.arena = self._get_arena(actor)
         return actor.arena
 
-    def another_arena(self, actor: Actor, arena: Arena) -> Arena:
+    def _another_arena(self, actor: Actor, arena: Arena) -> Arena:
         """Where one has no memory: the main arena, or for that any other."""
         if not arena.main:
             return self.main_arena
-        return self.get_arena(actor)
+        return self._get_arena(actor)
 
-    def get_arena(self, actor: Actor) -> Arena:
+    def _get_arena(self, actor: Actor) -> Arena:
         """arena_get2(): one that nobody uses, a new one, or one that others use, too."""
         if actor.arena is not None:
             actor.arena.attached -= 1
@@ -710,23 +696,23 @@ class Malloc:
             arena = self.free_arenas.pop()
             arena.attached = 1
         elif len(self.arenas) < self.learned.arena_limit:
-            arena = self.new_arena()
+            arena = self._new_arena()
         else:
             arena = self.next_arena or self.main_arena
             if arena in self.free_arenas:
                 self.free_arenas.remove(arena)
             arena.attached += 1
-            self.next_arena = self.after(arena)
+            self.next_arena = self._after(arena)
             self.said.append(
                 f"There are {len(self.arenas)} arenas, as many as may be: the thread shares one."
             )
         actor.arena = arena
         return arena
 
-    def after(self, arena: Arena) -> Arena:
+    def _after(self, arena: Arena) -> Arena:
         return self.arenas[(self.arenas.index(arena) + 1) % len(self.arenas)]
 
-    def detach(self, actor: Actor) -> None:
+    def _detach(self, actor: Actor) -> None:
         """At the end of a thread: its arena is the next thread's, if it was the last one there."""
         arena, actor.arena = actor.arena, None
         if arena is not None:
@@ -734,98 +720,93 @@ class Malloc:
             if not arena.attached:
                 self.free_arenas.append(arena)
 
-    def new_heap(self, size: int) -> Heap | None:
+    def _new_heap(self, size: int) -> Heap | None:
         if size > HEAP_MAX:
             return None
-        length = self.pages_up(min(size + TOP_PAD, HEAP_MAX))
-        at = self.new_place(HEAP_MAX, HEAP_MAX)
-        self.map(at, HEAP_MAX, 0, {"noreserve"})
-        self.protect(at, length)
+        length = self._pages_up(min(size + TOP_PAD, HEAP_MAX))
+        at = self._new_place(HEAP_MAX, HEAP_MAX)
+        self._map(at, HEAP_MAX, 0, {"noreserve"})
+        self._protect(at, length)
         self.said.append(
             f"A thread's arena takes {told(HEAP_MAX)} of addresses from the kernel, of which"
             f" {told(length)} may be used as yet; the rest is PROT_NONE."
         )
         return Heap(at, length, length)
 
-    def new_arena(self) -> Arena:
-        heap = self.new_heap(self.learned.arena + ALIGN + self.learned.tcache)
+    def _new_arena(self) -> Arena:
+        heap = self._new_heap(self.learned.arena + ALIGN + self.learned.tcache)
         if heap is None:
             raise LostTrackError("no memory for an arena")
         arena = Arena(main=False, heaps=[heap], attached=1)
-        arena.total = arena.peak = heap.length
         self.by_heap[heap.start] = arena
         arena.top = heap.start + self.learned.arena
-        self.write(heap.start, self.learned.arena)
-        self.set_head(arena.top, heap.length - self.learned.arena | PREV_INUSE)
+        self._write(heap.start, self.learned.arena)
+        self._set_head(arena.top, heap.length - self.learned.arena | PREV_INUSE)
         self.arenas.insert(1, arena)
         return arena
 
-    def grow_arena(self, actor: Actor, arena: Arena, size: int) -> bool:
+    def _grow_arena(self, actor: Actor, arena: Arena, size: int) -> bool:
         heap, top = arena.heaps[-1], arena.top
-        old = self.size(top)
-        length = heap.length + self.pages_up(MINSIZE + size - old)
+        old = self._size(top)
+        length = heap.length + self._pages_up(MINSIZE + size - old)
         if length <= HEAP_MAX:
             if length > heap.writable:
-                self.protect(heap.start + heap.writable, length - heap.writable)
+                self._protect(heap.start + heap.writable, length - heap.writable)
                 heap.writable = length
                 self.said.append("More of the arena becomes writable (mprotect, by the kernel).")
-            arena.total += length - heap.length
             heap.length = length
-            self.set_head(top, heap.start + length - top | PREV_INUSE)
+            self._set_head(top, heap.start + length - top | PREV_INUSE)
             return True
-        new = self.new_heap(size + MINSIZE + HEAP_INFO)
+        new = self._new_heap(size + MINSIZE + HEAP_INFO)
         if new is None:
             return False
-        self.write(new.start, HEAP_INFO)
+        self._write(new.start, HEAP_INFO)
         arena.heaps.append(new)
-        arena.total += new.length
         self.by_heap[new.start] = arena
         arena.top = new.start + HEAP_INFO
-        self.set_head(arena.top, new.length - HEAP_INFO | PREV_INUSE)
+        self._set_head(arena.top, new.length - HEAP_INFO | PREV_INUSE)
         # A fence, so that nobody looks for a chunk behind the last one.
         old = (old - MINSIZE) & -ALIGN
-        self.set_head(top + old + HEADER, PREV_INUSE)
+        self._set_head(top + old + HEADER, PREV_INUSE)
         if old >= MINSIZE:
-            self.set_head(top + old, HEADER | PREV_INUSE)
-            self.set_foot(top + old, HEADER)
-            self.set_head(top, old | PREV_INUSE | NON_MAIN)
-            self.release(actor, arena, top)
+            self._set_head(top + old, HEADER | PREV_INUSE)
+            self._set_foot(top + old, HEADER)
+            self._set_head(top, old | PREV_INUSE | NON_MAIN)
+            self._release(actor, arena, top)
         else:
-            self.set_head(top, old + HEADER | PREV_INUSE)
-            self.set_foot(top, old + HEADER)
+            self._set_head(top, old + HEADER | PREV_INUSE)
+            self._set_foot(top, old + HEADER)
         return True
 
-    def cut_arena(self, arena: Arena) -> None:
+    def _cut_arena(self, arena: Arena) -> None:
         """heap_trim()."""
         while len(arena.heaps) > 1 and arena.top == arena.heaps[-1].start + HEAP_INFO:
             heap, before = arena.heaps[-1:-3:-1]
             end = before.start + before.length - HEADER
             end -= end % ALIGN
             last = end - self.foot[end]
-            size = self.size(last) + before.start + before.length - end
+            size = self._size(last) + before.start + before.length - end
             free = self.foot[last] if not self.head[last] & PREV_INUSE else 0
             if size + free + HEAP_MAX - before.length < TOP_PAD + MINSIZE + self.page:
                 break
-            arena.total -= heap.length
-            self.unmap(heap.start, HEAP_MAX)
+            self._unmap(heap.start, HEAP_MAX)
             arena.heaps.pop()
             del self.by_heap[heap.start]
             if free:
                 last -= free
-                self.take_out(arena, last)
+                self._take_out(arena, last)
             arena.top = last
-            self.set_head(last, size + free | PREV_INUSE)
+            self._set_head(last, size + free | PREV_INUSE)
         heap, top = arena.heaps[-1], arena.top
-        size = self.size(top)
+        size = self._size(top)
         if size < self.trim_threshold:
             return
         extra = (size - MINSIZE - 1 - TOP_PAD) // self.page * self.page
         if extra <= 0:
             return
-        self.discard(heap.start + heap.length - extra, extra)
+        self._discard(heap.start + heap.length - extra, extra)
         heap.length -= extra
-        arena.total -= extra
-        self.set_head(top, size - extra | PREV_INUSE)
+        self._set_head(top, size - extra | PREV_INUSE)
         self.said.append(
             f"{told(extra)} at the end of the arena are given back page by page"
             " (MADV_DONTNEED): the kernel has the memory, the addresses stay."
@@ -833,47 +814,47 @@ class Malloc:
 
     # ---- realloc -----------------------------------------------------------------
 
-    def copy(self, to: int, source: int, length: int) -> None:
-        self.read(source, length)
-        self.write(to, length)
+    def _copy(self, to: int, source: int, length: int) -> None:
+        self._read(source, length)
+        self._write(to, length)
 
-    def resize(self, actor: Actor, arena: Arena, chunk: int, size: int) -> int | None:
+    def _resize(self, actor: Actor, arena: Arena, chunk: int, size: int) -> int | None:
         """_int_realloc()."""
-        old = self.size(chunk)
+        old = self._size(chunk)
         have, flags = old, self.head[chunk] & FLAGS
         if old < size:
             following = chunk + old
-            after = self.size(following)
+            after = self._size(following)
             if following == arena.top and old + after >= size + MINSIZE:
-                self.set_head(chunk, size | flags)
+                self._set_head(chunk, size | flags)
                 arena.top = chunk + size
-                self.set_head(arena.top, old + after - size | PREV_INUSE)
+                self._set_head(arena.top, old + after - size | PREV_INUSE)
                 self.said.append("It grows into the free end of the heap, where it is.")
                 return chunk
-            if following != arena.top and self.is_free(following) and old + after >= size:
-                self.take_out(arena, following)
+            if following != arena.top and self._is_free(following) and old + after >= size:
+                self._take_out(arena, following)
                 have = old + after
                 self.said.append("It grows into the free chunk behind it.")
             else:
-                new = self.take(actor, arena, size)
+                new = self._take(actor, arena, size)
                 if new is None:
                     return None
                 if new == following:
-                    have = old + self.size(new)
+                    have = old + self._size(new)
                 else:
-                    self.copy(new + HEADER, chunk + HEADER, old - 8)
+                    self._copy(new + HEADER, chunk + HEADER, old - 8)
                     self.said.append("It is copied, and the old one freed.")
-                    self.release(actor, arena, chunk)
+                    self._release(actor, arena, chunk)
                     return new
         if have - size < MINSIZE:
-            self.set_head(chunk, have | flags)
-            self.set_inuse(chunk + have)
+            self._set_head(chunk, have | flags)
+            self._set_inuse(chunk + have)
         else:
-            self.set_head(chunk, size | flags)
+            self._set_head(chunk, size | flags)
             rest = chunk + size
-            self.set_head(rest, have - size | PREV_INUSE | NON_MAIN * (not arena.main))
-            self.set_inuse(chunk + have)
-            self.release(actor, arena, rest)
+            self._set_head(rest, have - size | PREV_INUSE | NON_MAIN * (not arena.main))
+            self._set_inuse(chunk + have)
+            self._release(actor, arena, rest)
         return chunk
 
     # ---- threads -----------------------------------------------------------------
@@ -881,15 +862,15 @@ class Malloc:
     def thread(self, stack_size: int | None) -> Actor:
         """pthread_create, until the thread waits for work."""
         self.threaded = True
-        length = self.pages_up((stack_size or self.default_stack) + self.page)
-        actor = Actor(stack=self.cached_stack(length) or self.new_stack(length))
+        length = self._pages_up((stack_size or self.default_stack) + self.page)
+        actor = Actor(stack=self._cached_stack(length) or self._new_stack(length))
         stack = actor.stack
         assert stack is not None  # noqa: S101 - made just now
         for number in self.learned.stack_pages:
-            self.write(stack.start + stack.length - number * self.page)
+            self._write(stack.start + stack.length - number * self.page)
         return actor
 
-    def cached_stack(self, length: int) -> Stack | None:
+    def _cached_stack(self, length: int) -> Stack | None:
         fitting = [one for one in self.stacks if one.length >= length]
         if not fitting:
             return None
@@ -901,17 +882,18 @@ class Malloc:
         self.said.append(f"A stack of {told(best.length)} that glibc had kept is used again.")
         return best
 
-    def new_stack(self, length: int) -> Stack:
-        at = self.new_place(length, self.page)
-        self.map(at, length, 0, self.learned.stack_flags)
-        self.protect(at + self.page, length - self.page)
+    def _new_stack(self, length: int) -> Stack:
+        at = self._new_place(length, self.page)
+        self._map(at, length, 0, self.learned.stack_flags)
+        self._protect(at + self.page, length - self.page)
         said, self.said = self.said, []
-        self.said = [
-            f"The thread's stack is a mapping of {told(length)}: the size that was asked for, or"
-            f" that of ulimit -s, and a page below it that nobody may touch, the guard.",
+        kept = [
+            (
+                f"The thread's stack is a mapping of {told(length)}: the size that was asked for,"
+                " or that of ulimit -s, and a page below it that nobody may touch, the guard."
+            ),
             *said,
         ]
-        kept, self.said = self.said, []
         address = self.calloc(self.main, self.learned.dtv - HEADER)
         asked = [one for one in self.said if "kernel" in one]
         self.said = kept + (
@@ -932,10 +914,10 @@ class Malloc:
                     self.free(actor, chunk + HEADER)
             self.free(actor, cache + HEADER)
         self.said = []
-        self.detach(actor)
+        self._detach(actor)
         kept = max(self.learned.stack_pages) * self.page + STACK_MINIMUM
         if stack.length > kept:
-            self.discard(stack.start, stack.length - kept)
+            self._discard(stack.start, stack.length - kept)
         self.stacks.insert(0, stack)
         self.stacks_size += stack.length
         self.said.append(
@@ -948,7 +930,7 @@ class Malloc:
                 old = self.stacks.pop()
                 self.stacks_size -= old.length
                 self.free(self.main, old.dtv)
-                self.unmap(old.start, old.length)
+                self._unmap(old.start, old.length)
             self.said = [f"{said[0]} Older ones were more, and go."]
 
 

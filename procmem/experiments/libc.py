@@ -16,7 +16,7 @@ from procmem.regions import parse_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from procmem.experiments.space import Space
     from procmem.experiments.specimen import Specimen
@@ -83,6 +83,7 @@ class Libc:
     # ---- calls ---------------------------------------------------------------
 
     def malloc(self, size: int, thread: int | None) -> Step:
+        """malloc(3)."""
         check_size(size)
         return self._allocate(
             "malloc", lib.PM_OP_MALLOC, (size,), thread, size,
@@ -90,6 +91,7 @@ class Libc:
         )  # fmt: skip
 
     def calloc(self, count: int, size: int, thread: int | None) -> Step:
+        """calloc(3)."""
         check_size(count)
         check_size(size)
         return self._allocate(
@@ -98,6 +100,7 @@ class Libc:
         )  # fmt: skip
 
     def realloc(self, address: int, size: int, thread: int | None) -> Step:
+        """realloc(3)."""
         check_size(size)
         if not size:
             raise BadArgument("realloc to 0 bytes is free in glibc: call free()")
@@ -148,6 +151,7 @@ class Libc:
         return step
 
     def free(self, address: int, thread: int | None, *, check: bool) -> Step:
+        """free(3)."""
         actor, words = self._actor(thread)
         if address and check:
             self._check_given(address)
@@ -162,6 +166,7 @@ class Libc:
         return step
 
     def trim(self, pad: int) -> Step:
+        """malloc_trim(3)."""
         check_size(pad)
         try:
             return self._do(
@@ -173,6 +178,7 @@ class Libc:
             raise
 
     def thread(self, stack_size: int | None) -> Step:
+        """pthread_create(3)."""
         page = self.specimen.space.rules.page_size
         if stack_size is not None and not STACK_MINIMUM <= stack_size <= WORD >> 1:
             raise BadArgument(
@@ -195,6 +201,7 @@ class Libc:
         return step
 
     def join(self, thread: int) -> Step:
+        """pthread_join(3)."""
         actor, _ = self._actor(thread)
         step = self._do(
             lib.PM_OP_JOIN, (thread,), ("pthread_join", thread), lambda: self.model.join(actor),
@@ -218,7 +225,7 @@ class Libc:
     def _check_given(self, address: int) -> None:
         if address in self.given:
             return
-        shown = hex(address) if isinstance(address, int) else repr(address)
+        shown = hex(address)
         if address in self.freed:
             raise BadArgument(
                 f"{shown} was freed already: twice is undefined, and glibc ends the process where"
@@ -248,7 +255,7 @@ class Libc:
 
         def predict(tally: Tally, result: int) -> None:
             if known:
-                model.begin(tally, result, lambda length, align: self._find(length, align))
+                model.begin(tally, result, self._find)
                 try:
                     act()
                 except (LostTrackError, KeyError) as error:
@@ -260,9 +267,9 @@ class Libc:
             finally:
                 if self.reason is not None and specimen.is_alive:
                     self._follow()
-            if self.reason is not None and known:
-                step.exact, step.reason = False, self.reason
             if known:
+                if self.reason is not None:
+                    step.exact, step.reason = False, self.reason
                 step._cause = step._cause._replace(said=" ".join(model.said))
         return step
 
@@ -286,7 +293,10 @@ class Libc:
                     fitting.append((end - start != length, at))
                     break
                 at += align
-        return min(fitting)[1] if fitting else None
+        if fitting:
+            return min(fitting)[1]
+        # A heap may come and go within one call; where it lay moves no figure.
+        return -(-self.specimen._next // align) * align if align > page else None
 
 
 def new_ranges(specimen: Specimen, known: Space) -> list[tuple[int, int]]:
@@ -353,12 +363,8 @@ def learn() -> tuple[Learned, str | None]:
         if start is None:
             return Learned(), "threads here have no stack as glibc makes them"
         flags = one.process.smaps().find(start + length - size)
-        pages = tuple(
-            page
-            for page in range(1, length // size + 1)
-            if (table := after.tables.lowest.get(((start + length) // size - page) >> 9))
-            and table.anon >> (((start + length) // size - page) & 511) & 1
-        )
+        end = (start + length) // size
+        pages = tuple(n for n in range(1, length // size + 1) if is_own(after, end - n))
     tcache = first - brk - 16
     no_huge = flags is not None and "nh" in (flags.vm_flags or ())
     return Learned(
@@ -370,7 +376,13 @@ def learn() -> tuple[Learned, str | None]:
     ), None
 
 
-SCRIPT: tuple[tuple[str, int | tuple[int, int]], ...] = (
+def is_own(space: Space, page: int) -> bool:
+    """Whether a page of anonymous memory is present."""
+    table = space.tables.lowest.get(page >> space.rules.bits)
+    return table is not None and bool(table.anon >> (page & ((1 << space.rules.bits) - 1)) & 1)
+
+
+SCRIPT: tuple[tuple[str, int], ...] = (
     ("malloc", 24), ("malloc", 2000), ("malloc", 100_000), ("malloc", 131_049), ("malloc", 131_048),
     ("free", 0), ("free", 1), ("malloc", 1000), ("free", 2), ("malloc", 24), ("free", 3),
     ("malloc", 140_000), ("calloc", 5000), ("free", 0), ("malloc", 300), ("malloc", 70_000),
@@ -399,7 +411,7 @@ def play(learned: Learned, *, threaded: bool = False) -> str | None:
         kept: list[int] = []
         thread = None
 
-        def steps() -> object:
+        def steps() -> Iterator[Step]:
             nonlocal thread
             if threaded:
                 yield (begun := one.thread())

@@ -684,8 +684,8 @@ class Specimen:
         """
         if self.kind == "libc":
             raise BadArgument(
-                "malloc relies on the break staying where it put it: move it in a Specimen() without"
-                " libc"
+                "malloc relies on the break staying where it put it: move it in a Specimen()"
+                " without libc"
             )
         start, old = self._heap()
 

@@ -96,7 +96,8 @@ class Step:
 
     __slots__ = (
         "_call", "_cause", "address", "after", "before", "child", "delta", "exact", "fault",
-        "mapping", "ns", "predicted", "predicted_address", "predicted_fault", "reason", "result", "thread",
+        "mapping", "ns", "predicted", "predicted_address", "predicted_fault", "reason", "result",
+        "thread",
     )  # fmt: skip
 
     def __init__(

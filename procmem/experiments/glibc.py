@@ -375,7 +375,7 @@ class Malloc:
                 self.said.append("A free chunk is large enough: no system call.")
                 return found
             if arena.top and self._size(arena.top) >= size + MINSIZE:
-                self.said.append("It is cut from the end of the heap: no system call.")
+                self.said.append("It is cut from the end of the heap.")
                 return self._cut_from_top(arena, size)
             if not arena.has_fast:
                 return self._ask_kernel(actor, arena, size)

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
+from benchmarks.pagemaps import pagemaps
 from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
 from benchmarks.sections import sections
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "prices": prices,
     "sizes": sizes,
     "sections": sections,
+    "pagemap": pagemaps,
 }
 
 

@@ -27,10 +27,15 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
+    from procmem.pages.frames import Frame, FrameFlags
+    from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
+    from procmem.pages.tables import PagingScheme
     from procmem.process import Faults, MemoryUsage, Process, Thread, processes
     from procmem.process.features import Feature, doctor
+    from procmem.process.pages import Share, Sharers, Translation
     from procmem.process.reconcile import Comparison, Reconciliation
     from procmem.process.symbols import Symbol
+    from procmem.process.tables import PageTables
     from procmem.regions import (
         Counters,
         Device,
@@ -62,10 +67,15 @@ _HOMES = {
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",
     "procmem.elf.sizing": "ObjectSize SectionSize size",
+    "procmem.pages.frames": "Frame FrameFlags",
+    "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
+    "procmem.pages.tables": "PagingScheme",
     "procmem.process": "Faults MemoryUsage Process Thread processes",
     "procmem.process.features": "Feature doctor",
+    "procmem.process.pages": "Share Sharers Translation",
     "procmem.process.reconcile": "Comparison Reconciliation",
     "procmem.process.symbols": "Symbol",
+    "procmem.process.tables": "PageTables",
     "procmem.regions": "Counters Device MeasuredRegion Perms Region RegionTable ResidentRegion "
     "VmFlags format_maps parse_maps parse_rollup parse_smaps",
     "procmem.regions.kinds": "Owner RegionKind",
@@ -80,6 +90,8 @@ __all__ = [
     "ElfError",
     "Faults",
     "Feature",
+    "Frame",
+    "FrameFlags",
     "GiB",
     "KernelThread",
     "KiB",
@@ -93,6 +105,12 @@ __all__ = [
     "NoSuchProcess",
     "ObjectSize",
     "Owner",
+    "Page",
+    "PageCounts",
+    "PageMap",
+    "PageState",
+    "PageTables",
+    "PagingScheme",
     "ParseError",
     "Perms",
     "Process",
@@ -105,9 +123,12 @@ __all__ = [
     "RegionTable",
     "ResidentRegion",
     "SectionSize",
+    "Share",
+    "Sharers",
     "Symbol",
     "SyscallError",
     "Thread",
+    "Translation",
     "Unsupported",
     "VmFlags",
     "ZombieProcess",

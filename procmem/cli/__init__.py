@@ -17,6 +17,7 @@ COMMANDS = {
     "ps": "pid, rss, vsz and more in the format of ps(1)",
     "size": "text, data and bss of ELF files in the format of size(1)",
     "sections": "the ELF sections of a process: in memory, copied, in swap",
+    "pages": "every page: in memory, in swap, shared, zero; page tables and frames",
     "query": "what lies at an address",
     "experiment": "what mmap, fork, faults and more do to memory, step by step",
     "reconcile": "every total against every other, each difference explained",

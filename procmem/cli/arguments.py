@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from procmem.errors import ProcmemError, Unsupported
 from procmem.process import Process
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
     from procmem.regions import RegionTable
 
-__all__ = ["address", "address_range", "for_each_process", "name_stacks", "parser", "pid"]
+__all__ = [
+    "AskedRange",
+    "address",
+    "address_range",
+    "for_each_process",
+    "name_stacks",
+    "page_range",
+    "parser",
+    "pid",
+]
+
+AskedRange: TypeAlias = "tuple[int, int | None] | str"
+"""Start and end; an address alone (its region); a region's name."""
 
 
 def parser(command: str, description: str, *, pids: str = "+") -> argparse.ArgumentParser:
@@ -74,6 +86,38 @@ def address_range(text: str) -> tuple[int | None, int | None]:
     if not separator and ends[0] is not None:
         return ends[0], ends[0] + 1
     return ends
+
+
+UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def page_range(text: str) -> AskedRange:
+    """START-END, START+LENGTH, an address, or a region's name.
+
+    Numbers are hexadecimal, as maps prints them; a LENGTH with K, M, G or T behind it is
+    decimal. What can't be read as one of these is a name.
+    """
+    for separator in "-,+":
+        low, found, high = text.partition(separator)
+        if not found:
+            continue
+        try:
+            start = int(low, 16)
+            if separator != "+":
+                end = int(high, 16)
+            elif high[-1:].upper() in UNITS:
+                end = start + (int(high[:-1]) << UNITS[high[-1].upper()])
+            else:
+                end = start + int(high, 16)
+        except ValueError:
+            continue
+        if not 0 <= start < end <= 1 << 64:
+            raise argparse.ArgumentTypeError(f"{text!a} ends where it starts, or before")
+        return start, end
+    try:
+        return address(text), None
+    except argparse.ArgumentTypeError:
+        return text
 
 
 def for_each_process(

@@ -9,9 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from procmem.cli.terminal import screen_columns
+from procmem.errors import BadArgument
 from procmem.experiments.story import EXPERIMENTS, find
 from procmem.view.experiment import experiment_list, story_text, verdict_text
 from procmem.view.json import json_text
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,13 +49,16 @@ def main(argv: list[str]) -> int:
     options = vars(made.parse_args(argv[1:]))
     as_json = options.pop("json")
     stories = []
-    for story in told(list(functions), options, quick=name == "all"):
-        stories.append(story)
-        if not as_json:
-            sys.stdout.write(story_text(story, screen_columns() or 80))
-            if name == "all":
-                sys.stdout.write("\n")
-            sys.stdout.flush()
+    try:
+        for story in told(list(functions), options, quick=name == "all"):
+            stories.append(story)
+            if not as_json:
+                sys.stdout.write(story_text(story, screen_columns() or 80))
+                if name == "all":
+                    sys.stdout.write("\n")
+                sys.stdout.flush()
+    except BadArgument as error:
+        made.error(printable(str(error)))
     if as_json:
         sys.stdout.write(json_text([story.to_dict() for story in stories], "told"))
     elif name == "all":

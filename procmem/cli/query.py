@@ -14,7 +14,7 @@ from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from procmem.process import Process
-    from procmem.regions import MeasuredRegion, Region, RegionTable
+    from procmem.regions import Region, RegionTable
 
 __all__ = ["main"]
 
@@ -93,7 +93,7 @@ def look_up(process: Process, number: int, debug_root: str) -> dict[str, Any]:
     return found
 
 
-def nothing(table: RegionTable[MeasuredRegion], number: int) -> str:
+def nothing(table: RegionTable[Any], number: int) -> str:
     """That no region covers an address, and between which ones it lies."""
     below = [region for region in table if region.end <= number]
     above = [region for region in table if region.start > number]

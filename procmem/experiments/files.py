@@ -20,6 +20,8 @@ __all__ = ["describe", "disk_directory", "disk_file", "memory_file", "pages_in_m
 Kind = Literal["shmem", "file", "hugetlb"]
 
 PIECE = 1 << 20
+LONGEST = 64 << 20
+"""Bytes of a file that are read page by page."""
 
 _known: dict[tuple[int, int], Cache] = {}
 
@@ -48,16 +50,41 @@ def describe(path: str, page_size: int, warm: bool) -> tuple[Cache, Kind, str | 
             cache.held = allocated(fd, about.st_size, page_size)
             return cache, kind, None
         if warm:
-            while os.read(fd, PIECE):
-                pass
+            cache.doubt = read_by_pages(fd, about.st_size, page_size, cache)
             cache.held = (1 << pages) - 1
-            return cache, kind, None
+            return cache, kind, cache.doubt
         os.fsync(fd)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         cache.held = 0
         return cache, kind, None
     finally:
         os.close(fd)
+
+
+def read_by_pages(fd: int, size: int, page_size: int, cache: Cache) -> str | None:
+    """Brings a file into the page cache in single pages; why it may lie there in larger folios.
+
+    What is written or read in large pieces lies in large folios, and a fault maps more of these
+    than of single pages (filemap_map_pages() and finish_fault()).
+    """
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    # What stays is mapped: by a specimen, from an earlier call here, or by others.
+    left = 0 if cache.single or not size else pages_in_memory(fd, size)
+    if size > LONGEST:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
+        while os.read(fd, PIECE):
+            pass
+        return f"files above {LONGEST >> 20} MiB lie in memory in folios of unknown sizes"
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+    for at in range(0, size, page_size):
+        os.pread(fd, 1, at)
+    cache.single = not left
+    return (
+        f"{left:,} of its pages were mapped elsewhere, and may lie in folios of any size"
+        if left
+        else None
+    )
 
 
 def kind_of(fd: int, dev: int) -> Kind:
@@ -155,7 +182,9 @@ def pages_in_memory(fd: int, length: int) -> int:
     with mmap.mmap(fd, length, mmap.MAP_PRIVATE) as mapped:
         at = ctypes.c_char.from_buffer(mapped)
         libc = ctypes.CDLL(None, use_errno=True)
-        failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(at)), ctypes.c_size_t(length), vector)
+        failed = libc.mincore(
+            ctypes.c_void_p(ctypes.addressof(at)), ctypes.c_size_t(length), vector
+        )
         del at  # or else the mapping can't be closed
     if failed:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "mincore")

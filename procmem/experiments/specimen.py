@@ -760,7 +760,12 @@ class Specimen:
             (address & WORD, pages, stride, value & 255, way.factor, way.shift),
             ("write" if write else "read", f"{pages} of {unit} bytes apart at {address:#x}"),
             predict,
+            self._doubt(address),
         )
+
+    def _doubt(self, address: int) -> str | None:
+        region = self.space.vmas.at(address // self.space.rules.page_size)
+        return region.backing.cache.doubt if region is not None and region.backing else None
 
     def read(self, area: Area | int, **how: Any) -> Step:
         """Reads one byte of each page: touch() with write=False."""

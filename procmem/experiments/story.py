@@ -208,7 +208,7 @@ class Teller:
     def bytes(
         self,
         label: str,
-        expected: int | str,
+        expected: int | str | None,
         seen: int | None,
         teaches: str = "",
         *,

@@ -65,7 +65,7 @@ def opening(cause: Cause) -> str:
     if call == "munmap":
         return (
             f"munmap takes the addresses back (VSZ -{moved}), and with them the pages that were"
-            f" present there ({tally.dropped})."
+            f" present there ({tally.dropped:,})."
             if tally.vsz
             else "Nothing was mapped there: munmap of a hole is no error."
         )
@@ -171,7 +171,7 @@ def size(number: int) -> str:
     >>> size(4096), size(2 << 20), size(100)
     ('4 KiB', '2 MiB', '100 bytes')
     """
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if number and number % unit == 0:
             return f"{number // unit:,} {name}"
     return f"{number:,} bytes"

@@ -63,6 +63,27 @@ ffi.cdef(
                           uint64_t page_size, pm_residency *out);
     uint64_t pm_total_swap(void);
 
+    enum { PM_ABSENT, PM_ANON, PM_ANON_SHARED, PM_FILE, PM_FILE_SHARED, PM_ZERO, PM_IN_SWAP,
+           PM_GUARDED, PM_STATES };
+    typedef struct { size_t count; size_t segment_count; ...; } pm_pages;
+    pm_pages *pm_pages_new(void);
+    void pm_pages_free(pm_pages *pages);
+    int pm_pages_add(pm_pages *pages, uint64_t page, const uint64_t *entries, size_t count);
+    int pm_pages_read(pm_pages *pages, int fd, uint64_t page_size, uint64_t *page, uint64_t last,
+                      int scan, uint64_t zero_frame);
+    uint64_t pm_pages_entry(const pm_pages *pages, uint64_t page);
+    void pm_pages_copy(const pm_pages *pages, uint64_t first, uint64_t last, uint64_t *out);
+    uint64_t pm_pages_count(const pm_pages *pages, uint64_t first, uint64_t last, uint64_t mask,
+                            uint64_t value);
+    void pm_pages_states(const pm_pages *pages, uint64_t first, uint64_t last, uint64_t *out);
+    size_t pm_pages_runs(const pm_pages *pages, uint64_t *page, uint64_t last, uint64_t *out,
+                         size_t room);
+    void pm_pages_row(const pm_pages *pages, uint64_t first, uint64_t last, size_t width,
+                      unsigned char *out);
+    size_t pm_pages_frames(const pm_pages *pages, uint64_t *page, uint64_t last,
+                           const uint64_t *frames, size_t frame_count, uint64_t *out,
+                           size_t room);
+
     #define PM_SIZE_WORDS ...
     int pm_elf_size(const char *path, uint64_t *out);
     """
@@ -119,16 +140,17 @@ ffi.set_source(
     "procmem.native._native",
     "#include <sys/syscall.h>\n"
     + "".join(
-        f'#include "{name}.h"\n' for name in ("scanner", "kernel", "elfsize", "calls", "measure")
+        f'#include "{name}.h"\n'
+        for name in ("scanner", "kernel", "elfsize", "pagemap", "calls", "measure")
     ),
     sources=[
         f"procmem/native/{name}.c"
-        for name in ("scanner", "kernel", "elfsize", "measure", "specimen")
+        for name in ("scanner", "kernel", "elfsize", "pagemap", "measure", "specimen")
     ],
     include_dirs=["procmem/native"],
     depends=[
         f"procmem/native/{name}.h"
-        for name in ("scanner", "kernel", "elfsize", "measure", "specimen")
+        for name in ("scanner", "kernel", "elfsize", "pagemap", "measure", "specimen")
     ],
     define_macros=[("PM_HOSTED", None)],
     extra_compile_args=["-O2", "-Wall", "-Wextra"],

@@ -1,4 +1,5 @@
 #include "kernel.h"
+#include "pagemap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,24 +24,6 @@ struct vma_query {
 #define VMA_WRITABLE 0x2
 #define VMA_EXECUTABLE 0x4
 #define VMA_SHARED 0x8
-
-struct page_range {
-    uint64_t start, end, categories;
-};
-struct page_scan {
-    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-    uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-#define SCAN_PAGES _IOWR('f', 16, struct page_scan)
-#define PAGE_PRESENT (1u << 3)
-#define PAGE_SWAPPED (1u << 4)
-#define PAGE_PFNZERO (1u << 5)
-#define PAGE_HUGE (1u << 6)
-#define PAGE_GUARD (1u << 8)
-
-#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
-#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
-#define PAGEMAP_GUARD (UINT64_C(1) << 58)
 
 int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, pm_vma *out)
 {
@@ -271,11 +254,11 @@ int pm_residency_read(int pagemap_fd, uint64_t *words, size_t count, size_t stri
             if (got < 8)
                 break;
             for (k = 0; k < (uint64_t)got / 8; k++) {
-                if (pages[k] & PAGEMAP_GUARD)
+                if (pages[k] & PM_ENTRY_GUARD)
                     continue;
-                if (pages[k] & PAGEMAP_PRESENT)
+                if (pages[k] & PM_ENTRY_PRESENT)
                     record[at + PM_RSS] += page_size;
-                else if (pages[k] & PAGEMAP_SWAPPED)
+                else if (pages[k] & PM_ENTRY_SWAPPED)
                     record[at + PM_SWAP] += page_size;
             }
             page += (uint64_t)got / 8;

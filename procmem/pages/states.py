@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
-from array import array
 from bisect import bisect_right
 from itertools import groupby
-from struct import Struct
+
+from procmem.pages.pagemap import PageState, read_pagemap
+from procmem.pages.scan import IS_FILE, IS_GUARD, IS_PRESENT, IS_SWAPPED, IS_ZERO, scan_ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,19 +24,7 @@ Bytes = tuple[int, int, int]
 Run = tuple[int, int, int]
 """Start, end and state of consecutive pages."""
 
-SCAN_PAGES = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
-"""PAGEMAP_SCAN: _IOWR('f', 16, struct pm_scan_arg) (include/uapi/linux/fs.h)."""
-
-SCAN = Struct("=12Q")
-RANGES = 1024
-
-IS_FILE, IS_PRESENT, IS_SWAPPED, IS_ZERO, IS_GUARD = 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 8
-
-ENTRIES = 1 << 16
-"""Entries of pagemap that one read takes."""
-
-_scan_refused = False
-_knows_guards = True
+WANTED = IS_FILE | IS_PRESENT | IS_SWAPPED | IS_GUARD
 
 
 class PageStates:
@@ -123,46 +109,12 @@ def read_states(pagemap_fd: int, spans: Iterable[tuple[int, int]], page_size: in
     runs: list[Run] = []
     for start, end in spans:
         if end <= 1 << 63:  # above it lies only the kernel's [vsyscall]
-            found = scan(pagemap_fd, start, end)
-            runs += entries(pagemap_fd, start, end, page_size) if found is None else found
+            found = scan_ranges(pagemap_fd, start, end, WANTED, without=IS_ZERO)
+            if found is None:
+                runs += entries(pagemap_fd, start, end, page_size)
+            else:
+                runs += [(s, e, state_of(c)) for s, e, c in found if not c & IS_GUARD]
     return PageStates(runs)
-
-
-def scan(fd: int, start: int, end: int) -> list[Run] | None:
-    """By PAGEMAP_SCAN; None: read the entries."""
-    global _scan_refused, _knows_guards  # noqa: PLW0603 - the kernel's answers hold
-    if _scan_refused:
-        return None
-    room = array("Q", bytes(24 * RANGES))
-    found: list[Run] = []
-    while start < end:
-        wanted = IS_FILE | IS_PRESENT | IS_SWAPPED | (IS_GUARD if _knows_guards else 0)
-        request = bytearray(
-            SCAN.pack(
-                SCAN.size, 0, start, end, 0, room.buffer_info()[0], RANGES, 0,
-                IS_ZERO, IS_ZERO, IS_PRESENT | IS_SWAPPED, wanted,
-            )
-        )  # fmt: skip
-        try:
-            got = fcntl.ioctl(fd, SCAN_PAGES, request)
-        except OSError as error:
-            if error.errno == errno.EINVAL and _knows_guards:
-                # Kernels before 6.15 know no guard pages and refuse the bit.
-                _knows_guards = False
-                continue
-            if error.errno == errno.ENOTTY:
-                _scan_refused = True
-                return None
-            raise
-        for at in range(0, 3 * got, 3):
-            first, last, categories = room[at], room[at + 1], room[at + 2]
-            if not categories & IS_GUARD:
-                found.append((first, last, state_of(categories)))
-        # walk_end may be stale on a finished scan: the count says whether there is more.
-        if got < RANGES:
-            break
-        start = room[3 * got - 2]
-    return found
 
 
 def state_of(categories: int) -> int:
@@ -173,16 +125,17 @@ def state_of(categories: int) -> int:
 
 def entries(fd: int, start: int, end: int, page_size: int) -> Iterator[Run]:
     """From the page map itself."""
-    page, last = start // page_size, end // page_size
-    while page < last:
-        raw = os.pread(fd, min(last - page, ENTRIES) * 8, page * 8)
-        if len(raw) < 8:
-            return
-        # Bits 63 present, 62 swapped, 61 file or shared, 58 guard.
-        heads = [entry >> 58 for entry in memoryview(raw[: len(raw) // 8 * 8]).cast("Q")]
-        for head, same in groupby(heads):
-            count = sum(1 for _ in same)
-            if not head & 1 and head & 0b110000:
-                state = SWAPPED if not head & 0b100000 else SHARED if head & 0b1000 else PRIVATE
-                yield page * page_size, (page + count) * page_size, state
-            page += count
+    pages = read_pagemap(fd, start, end, page_size)
+    for state, runs in groupby(pages.runs(), lambda run: STATE_OF.get(run.state)):
+        if state is not None:
+            listed = list(runs)
+            yield listed[0].start, listed[-1].end, state
+
+
+STATE_OF = {
+    PageState.ANONYMOUS: PRIVATE,
+    PageState.ANONYMOUS_SHARED: PRIVATE,
+    PageState.FILE: SHARED,
+    PageState.FILE_SHARED: SHARED,
+    PageState.SWAPPED: SWAPPED,
+}

@@ -59,14 +59,27 @@ def doctor() -> list[Feature]:
     feature(
         "PAGEMAP_SCAN",
         probes.has_pagemap_scan(),
-        "residency(): resident bytes without smaps",
-        "residency() reads 8 bytes per page and counts the zero page as resident",
+        "residency(): resident bytes without smaps; pagemap() of empty address space for nothing",
+        "residency() and pagemap() read 8 bytes per page; the zero page looks like any other",
     )
     feature(
         "page frame numbers",
         probes.shows_page_frames(),
-        "which physical page is where",
+        "which physical page is where: translate(), frames(), sharers()",
         "pagemap shows 0 for them: needs CAP_SYS_ADMIN",
+    )
+    file("/proc/kpageflags", "frames(): what each page frame is", "frames() is denied: needs root")
+    feature(
+        "soft-dirty bits",
+        probes.has_soft_dirty(),
+        "pagemap(): which pages were written since a moment",
+        "PageMap.soft_dirty is None (CONFIG_MEM_SOFT_DIRTY)",
+    )
+    feature(
+        "guard pages in pagemap",
+        probes.shows_guard_pages(),
+        "pagemap(): which pages are guards",
+        "PageMap.guard is None: guard pages look like swapped ones",
     )
     lag = probes.counters_lag()
     feature(

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from procmem.elf.live import LiveObject, LiveSection
+    from procmem.pages.frames import Frame
+    from procmem.pages.pagemap import PageMap
+    from procmem.process.pages import Sharers, Translation
     from procmem.process.reconcile import Reconciliation
     from procmem.process.symbols import Place, Symbol, SymbolFinder
+    from procmem.process.tables import PageTables
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
 
 __all__ = ["Process", "processes"]
@@ -265,6 +269,94 @@ class Process:
         from procmem.process.reconcile import reconcile
 
         return reconcile(self._files)
+
+    # ---- pages ------------------------------------------------------------
+
+    def pagemap(self, start: int, end: int) -> PageMap:
+        """What its page table holds for each page of a range. See PageMap.
+
+        PAGEMAP_SCAN (Linux 6.7) finds where there are pages, and eight bytes are read for each
+        of those: empty address space costs next to nothing. On older kernels eight bytes are
+        read for every page; from 1 GiB on, of those regions alone where smaps says that there
+        are any. A large range is no picture of one moment: the process runs on.
+
+        Args:
+            start: address of the first byte; the range is taken to whole pages.
+            end: address behind the last.
+
+        Raises:
+            Unsupported: the range reaches into the kernel's half ([vsyscall]).
+            ValueError: it ends before it starts.
+
+        Source: Documentation/admin-guide/mm/pagemap.rst.
+        """
+        from procmem.process.pages import pagemap_of
+
+        return pagemap_of(self._files, start, end)
+
+    def frames(self, start: int, end: int) -> list[Frame]:
+        """The page frames that a range lies in: how often each is mapped, and what it is.
+
+        Pages that are not in memory and the page of zeros are left out.
+
+        Args:
+            start: as for pagemap().
+            end: likewise.
+
+        Raises:
+            AccessDenied: the reader lacks CAP_SYS_ADMIN, or may not open kpagecount.
+            Unsupported: a kernel without kpagecount.
+
+        Source: Documentation/admin-guide/mm/pagemap.rst.
+        """
+        from procmem.process.pages import frames_of
+
+        return frames_of(self._files, start, end)
+
+    def translate(self, address: int) -> Translation:
+        """The page frame and the physical address that a virtual address leads to.
+
+        Args:
+            address: any that is not the kernel's.
+
+        Raises:
+            AccessDenied: the reader lacks CAP_SYS_ADMIN.
+            Unsupported: the address lies in the kernel's half.
+        """
+        from procmem.process.pages import translate
+
+        return translate(self, address)
+
+    def sharers(self, start: int, end: int) -> Sharers:
+        """Who else maps the pages of a range: every process whose page map has their frames.
+
+        It reads the page map of every process, once: 10 to 30 ms for each GiB that is
+        resident in all of them together. One page map is held at a time. Processes that end
+        meanwhile or can't be read are left out and counted.
+
+        Args:
+            start: as for pagemap().
+            end: likewise.
+
+        Raises:
+            AccessDenied: the reader lacks CAP_SYS_ADMIN.
+        """
+        from procmem.process.pages import sharers_of
+
+        return sharers_of(self, [(start, end)])
+
+    def page_tables(self) -> PageTables:
+        """The page tables that its pages need, level by level, against VmPTE.
+
+        A page in memory or in swap needs the table that has its entry, and that table one of
+        the level above. What VmPTE has more are tables that hold nothing any more.
+
+        Raises:
+            Unsupported: this machine's tables are not known (only x86-64 and aarch64 are).
+        """
+        from procmem.process.tables import page_tables_of
+
+        return page_tables_of(self._files)
 
     # ---- ELF files --------------------------------------------------------
 

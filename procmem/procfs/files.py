@@ -350,11 +350,16 @@ class ProcessFiles:
         """Where a file of the address space is read: in the directory of a thread that lives."""
         return name if self._thread is None else f"task/{self._thread}/{name}"
 
-    def memory(self, name: str) -> MemoryFile:
+    def memory(self, name: str, *, beside_maps: bool = False) -> MemoryFile:
         """A file that shows the address space: maps, smaps, smaps_rollup, pagemap.
 
         A leading thread that has exited shows nothing: another thread's file
         is opened then.
+
+        Args:
+            name: the file's.
+            beside_maps: opens maps too, which tells whether the address space still lives:
+                pagemap can't, it shows nothing then. smaps always has it.
 
         Raises:
             KernelThread, ZombieProcess, NoSuchProcess, AccessDenied, Unsupported
@@ -363,7 +368,7 @@ class ProcessFiles:
         space = None
         try:
             directory = self.directory()
-            if name == "smaps" and lib.pm_is_proc(directory.fd):
+            if (beside_maps or name == "smaps") and lib.pm_is_proc(directory.fd):
                 # smaps can't be asked whether its address space lives without walking
                 # the first regions again, and they may be large. maps is opened before
                 # it, so that it shows no later address space.
@@ -372,8 +377,9 @@ class ProcessFiles:
                 space = MemoryFile(self, fd, f"{self.path}/{maps}")
             fd = os.open(from_thread, READ, dir_fd=directory.fd)
         except OSError as error:
-            if error.errno in GONE and self.use_living_thread():
-                return self.memory(name)
+            # Some files of a thread that has exited belong to root.
+            if error.errno in (*GONE, *DENIED) and self.use_living_thread():
+                return self.memory(name, beside_maps=beside_maps)
             self.fail(error, f"{self.path}/{from_thread}")
         return MemoryFile(self, fd, f"{self.path}/{from_thread}", space)
 
@@ -412,7 +418,8 @@ class ProcessFiles:
         if error.errno in DENIED:
             # While a process ends, its files are denied to its own user too.
             stat = self._stat_now(self.directory())
-            if stat is None or (stat.is_zombie and stat.num_threads <= 1):
+            ending = stat is None or (stat.is_zombie and stat.num_threads <= 1)
+            if ending or (stat is not None and stat.is_kernel_thread):
                 self._explain_missing(path, error)
             raise errors.AccessDenied(self.pid, self._denial(path, error)) from error
         if error.errno in GONE:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import sys
 from functools import cache
 
 from procmem.native import ffi, lib
 from procmem.procfs.text import parse_statm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "can_read",
     "counters_lag",
     "has_pagemap_scan",
     "has_procmap_query",
+    "has_soft_dirty",
     "ptrace_scope",
+    "shows_guard_pages",
     "shows_page_frames",
+    "zero_frame",
 ]
 
 
@@ -73,15 +81,59 @@ def has_pagemap_scan() -> bool:
 @cache
 def shows_page_frames() -> bool:
     """Whether pagemap tells page frame numbers (CAP_SYS_ADMIN)."""
+    return bool(entry_of_a_page(written) & FRAME)
+
+
+@cache
+def zero_frame() -> int:
+    """The frame of the page of zeros, which reading of untouched memory gives; 0: not told."""
+    return entry_of_a_page(looked_at) & FRAME
+
+
+@cache
+def has_soft_dirty() -> bool:
+    """Whether this kernel keeps soft-dirty bits (CONFIG_MEM_SOFT_DIRTY): else they read 0."""
+    return bool(entry_of_a_page(written) & 1 << 55)
+
+
+@cache
+def shows_guard_pages() -> bool:
+    """Whether pagemap tells guard pages (Linux 6.15) of madvise(2)'s MADV_GUARD_INSTALL."""
+    return bool(entry_of_a_page(guarded) & 1 << 58)
+
+
+FRAME = (1 << 55) - 1
+GUARD_INSTALL = 102
+"""MADV_GUARD_INSTALL (include/uapi/asm-generic/mman-common.h)."""
+
+
+def written(memory: mmap.mmap) -> None:
+    memory[0] = 1
+
+
+def looked_at(memory: mmap.mmap) -> None:
+    memory[0]
+
+
+def guarded(memory: mmap.mmap) -> None:
+    memory.madvise(GUARD_INSTALL)
+
+
+def entry_of_a_page(prepare: Callable[[mmap.mmap], None]) -> int:
+    """What pagemap has for a fresh page of our own; 0 if that can't be found out."""
+    page_size = os.sysconf("SC_PAGESIZE")
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     try:
         fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return 0
     try:
-        here = ffi.new("char[]", b"present")
-        page = int(ffi.cast("uintptr_t", here)) // os.sysconf("SC_PAGESIZE")
-        entry = int.from_bytes(os.pread(fd, 8, page * 8), "little")
-        return bool(entry & (1 << 55) - 1)
+        with mmap.mmap(-1, page_size, flags=flags) as memory:
+            prepare(memory)
+            address = int(ffi.cast("uintptr_t", ffi.from_buffer(memory)))
+            return int.from_bytes(os.pread(fd, 8, address // page_size * 8), sys.byteorder)
+    except OSError:
+        return 0
     finally:
         os.close(fd)
 

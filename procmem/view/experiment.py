@@ -36,8 +36,6 @@ CODES = {
     (11, 128): "SI_KERNEL",
     (7, 2): "BUS_ADRERR",
 }
-LABEL = 40
-"""Longest label that doesn't get a line of its own."""
 
 
 def story_text(story: Story, width: int = 80) -> str:
@@ -113,7 +111,7 @@ def with_notes(
     """A table, and below each row what explains it; long labels are wrapped."""
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
     others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
-    room = max(18, min(LABEL, width - others))
+    room = max(18, width - others)
     labels = [wrap(row[1], room) or [""] for row in rows]
     short = [[row[0], said[-1], *row[2:]] for row, said in zip(rows, labels, strict=True)]
     head, rule, *lines = columns(heading, short, align).splitlines()
@@ -176,12 +174,12 @@ def change(delta: Delta, name: str) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes in the largest unit that takes no fraction, so that sizes compare: KiB up to 1 GiB.
+    """Bytes in KiB, so that sizes compare; in GiB if they are whole.
 
     >>> size(4096), size(1 << 30), size((1 << 30) + 4096), size(100)
     ('4 KiB', '1 GiB', '1,048,580 KiB', '100 bytes')
     """
-    if number >= 1 << 30 and number % (1 << 30) == 0:
+    if number and number % (1 << 30) == 0:
         return f"{number >> 30:,} GiB"
     return f"{number >> 10:,} KiB" if number % 1024 == 0 else f"{number:,} bytes"
 

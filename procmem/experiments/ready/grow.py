@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from operator import sub
 from typing import TYPE_CHECKING
 
 from procmem.errors import BadArgument, Unsupported
@@ -67,11 +68,14 @@ def grow(tell: Teller, *, doublings: int = 14) -> None:
 
 
 def observe(
-    tell: Teller, child: subprocess.Popen[bytes], doublings: int, rows: list[tuple[object, ...]]
+    tell: Teller,
+    child: subprocess.Popen[bytes],
+    doublings: int,
+    rows: list[tuple[str | int | None, ...]],
 ) -> None:
     unit = page_size()
     with Process(child.pid) as process:
-        before = None
+        before: tuple[int, int, int] | None = None
         mapped = False
         for address, length in strings(child, doublings):
             region = process.region_at(address)
@@ -91,20 +95,14 @@ def observe(
                     tell.bytes(
                         f"{length >> 10:,} KiB string: VSZ changes by",
                         chunk(length, unit) - chunk(before[0], unit),
-                        memory.vsz - before[1].vsz,
+                        (memory.vsz or 0) - before[1],
                     )
-            kib = length >> 10
-            rows.append(
-                (
-                    f"{kib:,} KiB",
-                    place,
-                    memory.vsz >> 10,
-                    None if before is None else (memory.vsz - before[1].vsz) >> 10,
-                    (memory.rss or 0) >> 10,
-                    None if before is None else ((memory.rss or 0) - (before[1].rss or 0)) >> 10,
-                )
-            )
-            before = length, memory
+            now = memory.vsz or 0, memory.rss or 0
+            moved = [None, None] if before is None else list(map(sub, now, before[1:]))
+            figures = (now[0], moved[0], now[1], moved[1])
+            in_kib = [None if value is None else value >> 10 for value in figures]
+            rows.append((f"{length >> 10:,} KiB", place, *in_kib))
+            before = length, *now
 
 
 PLACES = {"heap": "heap", "anon": "mapping"}

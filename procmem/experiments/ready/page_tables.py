@@ -145,5 +145,3 @@ def arithmetic(tell: Teller, scheme: PagingScheme, address: int) -> None:
         f"{address:#x}",
         f"{scheme.join(split.indices, split.offset):#x}",
     )
-
-

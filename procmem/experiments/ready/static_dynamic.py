@@ -47,14 +47,14 @@ def static_dynamic(tell: Teller) -> None:
         tables = {name: process.smaps() for name, process in found.items()}
         tell.claim(
             "the dynamic one's VSZ is larger", "yes",
-            "yes" if usage["dynamic"].vsz > usage["static"].vsz else "no",
+            "yes" if (usage["dynamic"].vsz or 0) > (usage["static"].vsz or 0) else "no",
             "Its file is not: size(1) counts what is in the file, not what the loader brings.",
         )  # fmt: skip
         for name, table in tables.items():
             # [vsyscall] lies outside of every process's VSZ.
             inside = sum(r.size for r in table if r.name != "vsyscall")
             tell.bytes(f"{name}: its regions add up to VSZ", usage[name].vsz, inside)
-        rows: list[tuple[str, int | None, int | None]] = [
+        rows: list[tuple[str | int | None, ...]] = [
             ("regions", *(len(table) for table in tables.values())),
             ("text (size)", *(one.text for one in sizes.values())),
             ("data (size)", *(one.data for one in sizes.values())),

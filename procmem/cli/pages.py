@@ -1,0 +1,220 @@
+"""procmem pages: every page of a process, as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from procmem.cli.arguments import address, for_each_process, name_stacks, page_range, parser
+from procmem.cli.query import nothing
+from procmem.errors import Unsupported
+from procmem.pages.pagemap import LIMIT
+from procmem.process.pages import sharers_of
+from procmem.process.tables import this_machine
+from procmem.regions.kinds import RegionKind
+from procmem.view.json import json_text
+from procmem.view.names import printable
+from procmem.view.pages import (
+    frames_table,
+    legend,
+    overview,
+    page_tables_table,
+    picture,
+    plain_part,
+    plain_sharers,
+    plain_tables,
+    plain_translation,
+    sharers_table,
+    translation_text,
+)
+
+if TYPE_CHECKING:
+    from procmem.cli.arguments import AskedRange
+    from procmem.pages.tables import PagingScheme
+    from procmem.process import Process
+    from procmem.regions import Region, RegionTable
+    from procmem.view.pages import Part
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem pages --help`."""
+    made = parser(
+        "pages",
+        "Which pages of a process are in memory, in swap, shared, zero: a letter for each page, "
+        "or for as many as fit into a row.",
+        pids="1",
+    )
+    made.add_argument(
+        "ranges",
+        metavar="RANGE",
+        type=page_range,
+        nargs="*",
+        help="START-END or START+LENGTH in hexadecimal, an address (its region), or the name of "
+        'a region such as "[heap]" or "libc.so.6"; without one: a line for each region',
+    )
+    made.add_argument("--frames", action="store_true", help="the page frames: count, flags (root)")
+    made.add_argument("--sharers", action="store_true", help="who else maps the pages (root)")
+    made.add_argument("--tables", action="store_true", help="the page tables, against VmPTE")
+    made.add_argument(
+        "--translate",
+        metavar="ADDRESS",
+        type=user_address,
+        action="append",
+        default=[],
+        help="the frame and the physical address behind an address (root)",
+    )
+    made.add_argument("--width", type=width, metavar="N", help="letters in a row")
+    made.add_argument(
+        "--colour",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: on a terminal, unless NO_COLOR is set",
+    )
+    # Options may stand between the PID and a RANGE.
+    options = made.parse_intermixed_args(argv)
+    missing = False
+    answers: list[dict[str, Any]] = []
+
+    def show(process: Process) -> None:
+        nonlocal missing
+        told: dict[str, Any] = {"pid": process.pid}
+        asked = bool(options.frames or options.sharers or options.tables or options.translate)
+        texts = []
+        spans: list[tuple[int, int]] = []
+        if options.ranges or not asked:
+            table = process.maps()
+            name_stacks(process, table)
+            for text in options.ranges:
+                found = resolve(table, text)
+                if isinstance(found, str):
+                    missing = True
+                    sys.stderr.write(f"procmem pages: process {process.pid}: {found}\n")
+                else:
+                    spans += found
+            parts = parts_of(process, table, spans if options.ranges else None)
+            if options.json:
+                told["regions"] = [plain_part(part) for part in parts]
+            elif parts:
+                texts.append(pictures(parts, options))
+        spans = spans if options.ranges else [(0, LIMIT)]
+        try:
+            tell(process, options, spans, told, texts)
+        finally:
+            answers.append(told)
+            if not options.json:
+                sys.stdout.write("\n".join(texts))
+
+    status = for_each_process("pages", [options.pid], options.root, show)
+    if options.json:
+        sys.stdout.write(json_text(answers, "regions"))
+    return status or int(missing)
+
+
+def user_address(text: str) -> int:
+    """An address that there can be."""
+    number = address(text)
+    if not 0 <= number < 1 << 64:
+        raise argparse.ArgumentTypeError(f"an address has 64 bits: {text!a} has not")
+    return number
+
+
+def width(text: str) -> int:
+    """A number of letters."""
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) <= 4096):
+        raise argparse.ArgumentTypeError(f"a width lies between 1 and 4096, not {text!a}")
+    return int(text)
+
+
+def is_coloured(how: str) -> bool:
+    """Whether rows get colours."""
+    if how == "auto":
+        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return how == "always"
+
+
+def resolve(table: RegionTable[Region], asked: AskedRange) -> list[tuple[int, int]] | str:
+    """The ranges that a RANGE stands for, or why it stands for none."""
+    if isinstance(asked, str):
+        named = table.filter(path=asked) or table.filter(lambda region: region.name == asked)
+        if not named:
+            return f"no region is called {printable(asked)}"
+        return [(region.start, region.end) for region in named]
+    start, end = asked
+    if end is not None:
+        return [(start, end)]
+    region = table.find(start)
+    return nothing(table, start) if region is None else [(region.start, region.end)]
+
+
+def parts_of(
+    process: Process, table: RegionTable[Region], spans: list[tuple[int, int]] | None
+) -> list[Part]:
+    """Regions with their pages: of the whole process, or of some ranges."""
+    if spans is None:
+        pages = process.pagemap(0, LIMIT)
+        return [
+            (region, None if is_hidden(region) else pages.within(region.start, region.end))
+            for region in table
+        ]
+    parts: list[Part] = []
+    for start, end in spans:
+        inside = table.filter(start=start, end=end)
+        for region in inside:
+            low, high = max(start, region.start), min(end, region.end)
+            parts.append((region, None if is_hidden(region) else process.pagemap(low, high)))
+        if not inside:
+            parts.append((None, process.pagemap(start, end)))
+    return parts
+
+
+def is_hidden(region: Region) -> bool:
+    """Whether the kernel shows no pages of a region, whatever is there."""
+    return region.end > LIMIT or region.kind is RegionKind.VVAR
+
+
+def pictures(parts: list[Part], options: Any) -> str:
+    """What is seen of the pages."""
+    colour = is_coloured(options.colour)
+    if options.ranges:
+        text = "\n".join(picture(part, width=options.width or 64, colour=colour) for part in parts)
+    else:
+        text = overview(parts, width=options.width or 32, colour=colour)
+    return f"{text}\n{legend(parts, colour=colour)}"
+
+
+def scheme() -> PagingScheme | None:
+    """How addresses are split here, if that is known."""
+    try:
+        return this_machine()
+    except Unsupported:
+        return None
+
+
+def tell(
+    process: Process,
+    options: Any,
+    spans: list[tuple[int, int]],
+    told: dict[str, Any],
+    texts: list[str],
+) -> None:
+    """What the other options ask for."""
+    if options.tables:
+        tables = process.page_tables()
+        told["tables"] = plain_tables(tables)
+        texts.append(page_tables_table(tables))
+    for number in options.translate:
+        found = process.translate(number)
+        told.setdefault("translations", []).append(plain_translation(found))
+        texts.append(translation_text(found, scheme()))
+    if options.frames:
+        frames = [frame for start, end in spans for frame in process.frames(start, end)]
+        told["frames"] = [{**frame._asdict(), "flags": frame.flags.names} for frame in frames]
+        texts.append(frames_table(frames))
+    if options.sharers:
+        sharers = sharers_of(process, spans)
+        told["sharers"] = plain_sharers(sharers)
+        texts.append(sharers_table(sharers))

@@ -1,0 +1,288 @@
+"""The pages of a process: its page map, frames, translations, and who shares them."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, NamedTuple
+
+from procmem.pages.frames import Frame, FrameReader
+from procmem.pages.pagemap import LIMIT, Page, PageMap, PageState, read_pagemap, whole_pages
+from procmem.pages.scan import IS_HUGE, scan_ranges
+from procmem.procfs import probes
+from procmem.procfs.files import DENIED
+from procmem.regions.live import Queries, read_table
+from procmem.regions.model import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from procmem.process.process import Process
+    from procmem.procfs import MemoryFile, ProcessFiles
+    from procmem.regions import Region
+
+__all__ = ["Share", "Sharers", "Translation", "frames_of", "pagemap_of", "sharers_of", "translate"]
+
+HUGE_SIZE = PAGE_SIZE * (PAGE_SIZE // 8)
+"""What one entry of the last level but one covers: a transparent huge page."""
+
+WORTH_SMAPS = 1 << 30
+"""Bytes from which, without PAGEMAP_SCAN, smaps is asked first where there is anything."""
+
+
+def pagemap_of(files: ProcessFiles, start: int, end: int) -> PageMap:
+    """The page map of a range; see Process.pagemap()."""
+    start, end = whole_pages(start, end, PAGE_SIZE)
+    if end > LIMIT:
+        from procmem.errors import Unsupported
+
+        raise Unsupported(
+            "pagemap", f"it shows no pages from {LIMIT:#x} on: they are the kernel's ([vsyscall])"
+        )
+    spans = None
+    if end - start >= WORTH_SMAPS and not probes.has_pagemap_scan():
+        spans = populated(files)
+    with files.memory("pagemap", beside_maps=True) as file:
+        pages = read_or_fail(file, start, end, spans)
+        file.check()
+    return pages
+
+
+def read_or_fail(
+    file: MemoryFile, start: int, end: int, spans: list[tuple[int, int]] | None = None
+) -> PageMap:
+    try:
+        return read_pagemap(file.fd, start, end, PAGE_SIZE, spans=spans)
+    except OSError as error:
+        file.files.fail(error, file.path)
+
+
+def populated(files: ProcessFiles) -> list[tuple[int, int]]:
+    """The regions that may have pages, by smaps."""
+    from procmem import native
+
+    return [
+        (region.start, region.end)
+        for region in read_table(files, native.SMAPS)
+        if region.rss != 0 or region.swap != 0 or region.kernel_page_size != PAGE_SIZE
+    ]
+
+
+def need_frames(pid: int, what: str) -> None:
+    """Raises unless the page map tells frames.
+
+    Raises:
+        AccessDenied
+    """
+    if not probes.shows_page_frames():
+        from procmem.errors import AccessDenied
+
+        raise AccessDenied(
+            pid,
+            f"{what} needs page frame numbers, which the kernel shows only with CAP_SYS_ADMIN: "
+            "run as root",
+        )
+
+
+# ---- frames --------------------------------------------------------------------
+
+
+def frames_of(files: ProcessFiles, start: int, end: int) -> list[Frame]:
+    """The frames of a range; see Process.frames()."""
+    from procmem.errors import AccessDenied, Unsupported
+
+    need_frames(files.pid, "frames()")
+    pages = pagemap_of(files, start, end)
+    try:
+        with FrameReader(files.root) as reader:
+            return reader.read(pages.frames())
+    except FileNotFoundError as error:
+        raise Unsupported(
+            "kpagecount", f"{error.filename}: this kernel lacks it (CONFIG_PROC_PAGE_MONITOR)"
+        ) from error
+    except OSError as error:
+        if error.errno not in DENIED:
+            raise
+        raise AccessDenied(
+            files.pid, f"{error.filename} can't be read: {error.strerror}. Run as root."
+        ) from error
+
+
+# ---- translation -----------------------------------------------------------------
+
+
+class Translation(NamedTuple):
+    """Where a virtual address leads.
+
+    Attributes:
+        virtual: the address.
+        region: that covers it; None: nothing is mapped there.
+        page: that holds it.
+        offset: of the address within its page.
+        frame: number of the page frame; None: the page is not in memory.
+        physical: the physical address; None likewise.
+        mapping_size: bytes that the entry covers which maps it: a page, or a huge page. None:
+            not in memory, or this kernel can't tell (before Linux 6.7).
+        why: what happened there, in words.
+    """
+
+    virtual: int
+    region: Region | None
+    page: Page
+    offset: int
+    frame: int | None
+    physical: int | None
+    mapping_size: int | None
+    why: str
+
+
+WHY = {
+    PageState.ABSENT: "not in memory: never touched, given back, or its file's and not yet asked "
+    "for; touching it is a page fault",
+    PageState.SWAPPED: "in swap: touching it is a major fault that reads it back",
+    PageState.GUARD: "a guard page: touching it is an error (SIGSEGV)",
+    PageState.ZERO: "the page of zeros: it was read, never written",
+    PageState.ANONYMOUS: "anonymous memory, mapped here alone",
+    PageState.ANONYMOUS_SHARED: "anonymous memory that another process maps too: a write copies it",
+    PageState.FILE: "a file's or shared memory, mapped here alone",
+    PageState.FILE_SHARED: "a file's or shared memory, mapped elsewhere too",
+}
+
+
+def translate(process: Process, address: int) -> Translation:
+    """Where an address leads; see Process.translate()."""
+    files = process._files
+    need_frames(files.pid, "translate()")
+    if not 0 <= address < 1 << 64:
+        raise ValueError(f"no address: {address:#x}")
+    region = process.region_at(address)
+    start, end = whole_pages(address, address + 1, PAGE_SIZE)
+    if end > LIMIT:
+        from procmem.errors import Unsupported
+
+        raise Unsupported(
+            "pagemap", f"{address:#x} lies in the kernel's half of the address space: not shown"
+        )
+    with files.memory("pagemap", beside_maps=True) as file:
+        page = read_or_fail(file, start, end)[0]
+        size = mapping_size(files, file, start) if page.present else None
+        file.check()
+    offset = address - start
+    frame = page.pfn
+    return Translation(
+        address,
+        region,
+        page,
+        offset,
+        frame,
+        None if frame is None else frame * PAGE_SIZE + offset,
+        size,
+        WHY[page.state] if region or page.present else "nothing is mapped there",
+    )
+
+
+def mapping_size(files: ProcessFiles, file: MemoryFile, start: int) -> int | None:
+    """Bytes that the page table's entry for a page covers; None: can't be told."""
+    found = scan_ranges(file.fd, start, start + PAGE_SIZE, IS_HUGE)
+    if found is None:
+        return None
+    if not any(categories & IS_HUGE for _, _, categories in found):
+        return PAGE_SIZE
+    told = Queries(files).page_size(start)
+    return HUGE_SIZE if told is None or told == PAGE_SIZE else told
+
+
+# ---- sharing ----------------------------------------------------------------------
+
+
+class Share(NamedTuple):
+    """Pages of one process that lie in the same frames as pages of another.
+
+    Attributes:
+        process: the other one; the process itself, where it maps them twice.
+        start, end: addresses in the process that was asked about, the end exclusive.
+        at: address of the first of these pages in the other process.
+    """
+
+    process: Process
+    start: int
+    end: int
+    at: int
+
+
+class Sharers(NamedTuple):
+    """Who else maps the pages of a range.
+
+    Attributes:
+        shares: by process, then by address.
+        asked: pages whose sharers were looked for: those that are mapped more than once.
+        processes: how many processes were looked at.
+        gone: processes left out since they ended or called execve(2) meanwhile.
+        denied: processes left out since they could not be read.
+        page_size: in bytes.
+    """
+
+    shares: list[Share]
+    asked: int
+    processes: int
+    gone: int
+    denied: int
+    page_size: int
+
+
+def sharers_of(process: Process, ranges: Iterable[tuple[int, int]]) -> Sharers:
+    """Who else maps the pages of some ranges; see Process.sharers()."""
+    from procmem.errors import (
+        AccessDenied,
+        KernelThread,
+        NoSuchProcess,
+        ProcessChanged,
+        ZombieProcess,
+    )
+    from procmem.process.process import processes
+
+    need_frames(process.pid, "sharers()")
+    places: dict[int, list[int]] = {}
+    for start, end in ranges:
+        pages = pagemap_of(process._files, start, end)
+        for run in pages.runs():
+            if run.state in (PageState.ANONYMOUS_SHARED, PageState.FILE_SHARED):
+                for address, frame in pages.within(run.start, run.end).frames():
+                    places.setdefault(frame, []).append(address)
+    wanted = array("Q", sorted(places))
+    shares: list[Share] = []
+    looked = gone = denied = 0
+    for other in processes(process.root) if wanted else ():
+        try:
+            with other:
+                theirs = pagemap_of(other._files, 0, LIMIT)
+        except (KernelThread, ZombieProcess):
+            continue
+        except (NoSuchProcess, ProcessChanged):
+            gone += 1
+            continue
+        except AccessDenied:
+            denied += 1
+            continue
+        looked += 1
+        same = other.pid == process.pid
+        pairs = [
+            (here, there)
+            for there, frame in theirs.frames(wanted)
+            for here in places[frame]
+            if not (same and here == there)
+        ]
+        shares += (Share(other, *stretch) for stretch in stretches(pairs))
+    return Sharers(shares, sum(map(len, places.values())), looked, gone, denied, PAGE_SIZE)
+
+
+def stretches(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Pairs of pages as ranges: start and end of the one, start of the other."""
+    start = end = at = 0
+    for here, there in sorted(pairs, key=lambda pair: (pair[1] - pair[0], pair[0])):
+        if here != end or there - here != at - start:
+            if start < end:
+                yield start, end, at
+            start, at = here, there
+        end = here + PAGE_SIZE
+    if start < end:
+        yield start, end, at

@@ -1,0 +1,301 @@
+"""Pictures of pages: rows of letters, counts, frames, sharers, translations, page tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from procmem.pages.pagemap import PageState
+from procmem.view.columns import columns, pairs
+from procmem.view.maps import region_name
+from procmem.view.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from procmem.pages.frames import Frame
+    from procmem.pages.pagemap import PageMap
+    from procmem.pages.tables import PagingScheme
+    from procmem.process.pages import Sharers, Translation
+    from procmem.process.tables import PageTables
+    from procmem.regions import Region
+
+__all__ = [
+    "coloured",
+    "frames_table",
+    "legend",
+    "overview",
+    "page_tables_table",
+    "picture",
+    "plain_part",
+    "plain_sharers",
+    "plain_tables",
+    "plain_translation",
+    "sharers_table",
+    "translation_text",
+]
+
+Part = tuple["Region | None", "PageMap | None"]
+"""A region, or a range that none covers, and its pages; None: the kernel does not show them."""
+
+LINES = 16
+"""Of one picture, at most."""
+
+COLOURS = {
+    PageState.ANONYMOUS: 32,
+    PageState.ANONYMOUS_SHARED: 33,
+    PageState.FILE: 34,
+    PageState.FILE_SHARED: 36,
+    PageState.ZERO: 90,
+    PageState.SWAPPED: 35,
+    PageState.GUARD: 31,
+}
+"""Of the terminal (ECMA-48, SGR)."""
+
+CODES = {state.value: code for state, code in COLOURS.items()}
+
+
+def coloured(row: str) -> str:
+    """A row of letters with the colours of a terminal."""
+    parts = []
+    for letter, run in groupby(row):
+        text = "".join(run)
+        parts.append(f"\x1b[{CODES[letter]}m{text}\x1b[0m" if letter in CODES else text)
+    return "".join(parts)
+
+
+def dressed(row: str, colour: bool) -> str:
+    return coloured(row) if colour else row
+
+
+def legend(parts: Sequence[Part], *, colour: bool = False) -> str:
+    """What the letters mean that some pages are shown by."""
+    seen = [pages.counts() for _, pages in parts if pages]
+    return "".join(
+        f"  {dressed(state.value, colour)} {state.meaning}\n"
+        for state in PageState
+        if any(getattr(counts, state.name.lower()) for counts in seen)
+    )
+
+
+def overview(parts: Sequence[Part], *, width: int = 32, colour: bool = False) -> str:
+    """A line for each region: its pages, those in memory and in swap, and a row of letters."""
+    rows = []
+    letters = []
+    totals = [0, 0, 0]
+    for region, pages in parts:
+        if region is None:
+            continue
+        counts = pages.counts() if pages else None
+        figures = [len(pages), counts.present, counts.swapped] if pages and counts else None
+        for i, figure in enumerate(figures or ()):
+            totals[i] += figure
+        row = pages.row(width) if pages else ""
+        letters.append((row, dressed(row, colour)))
+        rows.append(
+            [
+                f"{region.start:x}",
+                str(region.perms),
+                *(map(str, figures) if figures else "---"),
+                # Padded here: the colours' own characters have no width.
+                f"{row:<{width}}",
+                region_name(region) + ("" if pages else "  (the kernel's: not shown)"),
+            ]
+        )
+    text = columns(
+        ["Start", "Perm", "Pages", "Present", "Swap", f"{'Map':<{width}}", "Name"],
+        rows,
+        "<<>>><<",
+        footer=["total", "", *map(str, totals), "", f"{len(rows)} regions"],
+    )
+    if not colour:
+        return text
+    lines = text.split("\n")
+    place = lines[0].index("Map")
+    # Behind the heading and its rule.
+    for i, (row, shown) in enumerate(letters, 2):
+        if row:
+            lines[i] = lines[i][:place] + shown + lines[i][place + len(row) :]
+    return "\n".join(lines)
+
+
+def picture(part: Part, *, width: int = 64, colour: bool = False) -> str:
+    """The pages of a range: lines of letters with the address of each, and the counts."""
+    region, pages = part
+    if region is None:
+        title = "no region"
+    else:
+        title = f"{region.start:x}-{region.end:x} {region.perms} {region_name(region)}"
+    if pages is None:
+        return f"{title}\n  the kernel's own memory: pagemap does not show it\n"
+    each = max(1, -(-len(pages) // (width * LINES)))
+    text = f"{title}\n"
+    if region is None or (pages.start, pages.end) != (region.start, region.end):
+        text += f"  pages {pages.start:x}-{pages.end:x}\n"
+    if each > 1:
+        text += f"  a letter for {each} pages\n"
+    step = width * each
+    for first in range(0, len(pages), step):
+        line = pages[first : first + step]
+        row = line.row(-(-len(line) // each))
+        text += f"  {line.start:012x}  {dressed(row, colour)}\n"
+    return text + f"  {counts_line(pages)}\n"
+
+
+def counts_line(pages: PageMap) -> str:
+    """The counts in words: what there is, and what could not be told."""
+    counts = pages.counts()
+    told = [f"{counts.pages} pages"]
+    for state in PageState:
+        number = getattr(counts, state.name.lower())
+        if number:
+            told.append(f"{number} {state.value}")
+    unknown = [
+        name
+        for name, number in (
+            ("the page of zeros", counts.zero),
+            ("guard pages", counts.guard),
+        )
+        if number is None
+    ]
+    if counts.soft_dirty:
+        told.append(f"{counts.soft_dirty} soft-dirty")
+    if counts.uffd_wp:
+        told.append(f"{counts.uffd_wp} write-protected by userfaultfd")
+    return ", ".join(told) + (f"; not told here: {', '.join(unknown)}" if unknown else "")
+
+
+def frames_table(frames: Sequence[Frame]) -> str:
+    """How many frames have which flags and are mapped how often, the most first."""
+    kinds = Counter((frame.flags, frame.mapped) for frame in frames)
+    return columns(
+        ["Frames", "Mapped", "Flags"],
+        (
+            [str(number), f"{mapped} ×", " ".join(flags.names) or "-"]
+            for (flags, mapped), number in kinds.most_common()
+        ),
+        ">><",
+        footer=[str(len(frames)), "", "in all"],
+    )
+
+
+def sharers_table(sharers: Sharers) -> str:
+    """A line for each process and stretch of pages that lie in the same frames."""
+    rows = [
+        [
+            f"{share.start:x}-{share.end:x}",
+            str((share.end - share.start) // sharers.page_size),
+            str(share.process.pid),
+            f"{share.at:x}",
+        ]
+        for share in sharers.shares
+    ]
+    text = columns(["Here", "Pages", "Process", "There"], rows, "<>><")
+    text += (
+        f"\n{sharers.asked} pages are mapped more than once; {sharers.processes} processes were "
+        "looked at"
+    )
+    for number, why in ((sharers.gone, "ended meanwhile"), (sharers.denied, "could not be read")):
+        if number:
+            text += f", {number} {why}"
+    return text + ".\n"
+
+
+def translation_text(found: Translation, scheme: PagingScheme | None = None) -> str:
+    """An address, what it splits into, and the frame it leads to."""
+    rows = [("address", f"{found.virtual:#x}")]
+    if scheme is not None:
+        rows += [
+            (step.name, f"entry {step.entry} (bits {step.shift} to {step.shift + step.bits - 1})")
+            for step in scheme.walk(found.virtual)
+        ]
+    rows += [
+        ("offset in page", f"{found.offset} ({found.offset:#x})"),
+        ("region", "none" if found.region is None else region_name(found.region)),
+        ("page", f"{found.page.state.value}: {found.why}"),
+        ("frame", "none" if found.frame is None else f"{found.frame} ({found.frame:#x})"),
+        ("physical", "none" if found.physical is None else f"{found.physical:#x}"),
+    ]
+    if found.mapping_size is not None:
+        rows.append(("mapped by", f"an entry for {found.mapping_size >> 10} KiB"))
+    return pairs(rows)
+
+
+def page_tables_table(tables: PageTables) -> str:
+    """The tables of each level, and the sum against VmPTE."""
+    sizes = tables.scheme.table_bytes
+    text = columns(
+        ["Level", "One covers", "Tables", "KiB", ""],
+        (
+            [
+                level.name,
+                extent(level.covers),
+                str(level.tables),
+                f"{level.tables * size / 1024:g}",
+                "" if level.counted else "not in VmPTE",
+            ]
+            for level, size in zip(tables.levels, sizes, strict=True)
+        ),
+        "<>>><",
+    )
+    return (
+        text
+        + "\n"
+        + pairs(
+            [
+                ("by its pages", f"{tables.predicted >> 10} KiB"),
+                ("VmPTE", f"{tables.vm_pte >> 10} KiB"),
+                (
+                    "difference",
+                    f"{tables.difference / 1024:+g} KiB" if tables.difference else "none",
+                ),
+                (tables.bound, printable(tables.why)),
+            ]
+        )
+    )
+
+
+def plain_part(part: Part) -> dict[str, Any]:
+    """A region and its pages, for JSON."""
+    region, pages = part
+    return {
+        "region": None if region is None else region.to_record(),
+        "pages": None if pages is None else pages.to_dict(),
+    }
+
+
+def plain_sharers(sharers: Sharers) -> dict[str, Any]:
+    """Who shares pages, for JSON: processes are told by their ID."""
+    return {
+        **sharers._asdict(),
+        "shares": [{**share._asdict(), "process": share.process.pid} for share in sharers.shares],
+    }
+
+
+def plain_translation(found: Translation) -> dict[str, Any]:
+    """A translation, for JSON."""
+    return {
+        **found._asdict(),
+        "region": None if found.region is None else found.region.to_record(),
+        "page": {**found.page._asdict(), "state": found.page.state.value},
+    }
+
+
+def plain_tables(tables: PageTables) -> dict[str, Any]:
+    """The page tables of a process, for JSON."""
+    return {
+        **tables._asdict(),
+        "scheme": tables.scheme.name,
+        "levels": [level._asdict() for level in tables.levels],
+        "difference": tables.difference,
+        "exact": tables.exact,
+    }
+
+
+def extent(size: int) -> str:
+    """A power of two as people say it."""
+    for unit, shift in (("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20)):
+        if size >> shift:
+            return f"{size >> shift} {unit}"
+    return f"{size >> 10} KiB"

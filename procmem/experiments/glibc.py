@@ -659,11 +659,22 @@ class Malloc:
         if not arena.top:
             return False
         size = self._size(arena.top)
-        extra = (size - MINSIZE - 1 - pad) // self.page * self.page
-        if extra <= 0:
+        room = size - MINSIZE - 1
+        # An end as small as can be is -1 here, which glibc compares without a sign: it then
+        # takes a page more, where it meant to give some back.
+        if 0 <= room <= pad:
+            return False
+        extra = (room - pad) // self.page * self.page
+        if not extra:
             return False
         self.space.set_brk(self.space.brk[1] - extra, self.tally)
         self._set_head(arena.top, size - extra | PREV_INUSE)
+        if extra < 0:
+            self.said.append(
+                f"Nothing is free at the end of the heap. That is a case which glibc miscounts: it"
+                f" asks the kernel for {told(-extra)} more (brk)."
+            )
+            return True
         self.said.append(
             f"{told(size)} are free at the end of the heap: {told(extra)} go back to the kernel"
             " (brk)."

@@ -74,8 +74,9 @@ class Libc:
     def fork(self, child: Specimen) -> Libc:
         """The child's."""
         other = Libc.__new__(Libc)
-        other.specimen, other.found = child, self.found
-        other.reason = self.reason or "a fork shares libc's own pages, which the model doesn't know"
+        shared = "libc's notes on threads are shared with the parent since the fork"
+        other.specimen, other.found = child, self.found._replace(threads=shared)
+        other.reason = self.reason or (shared if self.model.threaded else None)
         other.threads, other.given, other.freed = {}, dict(self.given), set(self.freed)
         other.model = self.model.fork(child.space)
         return other

@@ -27,6 +27,8 @@ EXPERIMENTS = {
     "protection": "read-only, no-execute and guard pages; mprotect splits regions",
     "static-dynamic": "a static and a dynamic program: regions, libraries, sizes",
     "grow": "an interpreter doubles a string: the heap first, then fresh mappings",
+    "malloc": "brk or mmap, the threshold that moves, what free gives back",
+    "threads": "a stack and its guard, and an arena for those that allocate",
     "copy": "read and write against mmap, sendfile and copy_file_range, timed",
 }
 """Names and what each shows. The function is in `ready`, its name with underscores."""

@@ -28,6 +28,12 @@
 #include <time.h>
 #include <ucontext.h>
 
+#if defined(PM_WITH_LIBC) && defined(__has_include)
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+#endif
+
 #include "specimen.h"
 
 #ifndef PR_SET_THP_DISABLE
@@ -252,6 +258,8 @@ static void __attribute__((noinline)) warm_up(void)
     room[sizeof room - 1] = 0;
 #ifdef PM_WITH_LIBC
     *(volatile int *)&errno = 0;
+    volatile unsigned char *me = (volatile unsigned char *)(uintptr_t)pthread_self();
+    *me = *me;
     dl_iterate_phdr(warm_object, NULL);
 #endif
     for (size_t at = 0; at < sizeof self; at += PAGE_MINIMUM)
@@ -564,6 +572,11 @@ static __attribute__((noreturn)) void begin(int request, int reply, long parent,
     /* Where libc ends us, as it does for a double free, that is no news for the core handler. */
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
+#ifdef RSEQ_SIG
+    /* The kernel writes there whenever it gives us a CPU, which may be in the middle of a fork. */
+    call(SYS_rseq, (long)((char *)__builtin_thread_pointer() + __rseq_offset), 32, 1, RSEQ_SIG, 0,
+         0);
+#endif
 #endif
     if (!(flags & PM_SERVE_THP))
         call(SYS_prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0, 0);

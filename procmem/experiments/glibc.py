@@ -62,7 +62,8 @@ class Learned(NamedTuple):
         stack_flags: VmFlags of a thread's stack that other memory hasn't.
         stack_pages: pages that a thread has written to when it waits for work, from the end of
             its stack.
-        arena_limit: arenas, at most.
+        by_affinity: the number of arenas is capped by the CPUs that the process may use, and not
+            by those that there are.
     """
 
     tcache: int = 0x290
@@ -70,7 +71,7 @@ class Learned(NamedTuple):
     dtv: int = 0x120
     stack_flags: frozenset[str] = frozenset()
     stack_pages: tuple[int, ...] = (1, 2, 3)
-    arena_limit: int = 8
+    by_affinity: bool = False
 
 
 @dataclass(eq=False)
@@ -145,10 +146,12 @@ class Malloc:
         said: what was decided in the last call, in sentences.
     """
 
-    def __init__(self, space: Space, learned: Learned, default_stack: int) -> None:
+    def __init__(self, space: Space, learned: Learned, default_stack: int, cpus: int) -> None:
         self.space = space
         self.learned = learned
         self.default_stack = default_stack
+        # CPUs are counted when there are nine, and not before.
+        self.most_arenas = max(9, 8 * cpus)
         self.page = space.rules.page_size
         self.head: dict[int, int] = {}
         self.foot: dict[int, int] = {}
@@ -706,7 +709,7 @@ class Malloc:
         if self.free_arenas:
             arena = self.free_arenas.pop()
             arena.attached = 1
-        elif len(self.arenas) < self.learned.arena_limit:
+        elif len(self.arenas) < self.most_arenas:
             arena = self._new_arena()
         else:
             arena = self.next_arena or self.main_arena

@@ -64,11 +64,14 @@ class Libc:
         self.given: dict[int, int] = {}
         self.freed: set[int] = set()
         specimen._heap()
-        limit = max(9, 8 * len(os.sched_getaffinity(specimen.pid)))
+        learned = self.found.learned
         self.model = Malloc(
             specimen.space,
-            self.found.learned._replace(arena_limit=limit),
+            learned,
             default_stack(specimen.pid, specimen.space.rules.page_size),
+            len(os.sched_getaffinity(specimen.pid))
+            if learned.by_affinity
+            else os.sysconf("SC_NPROCESSORS_ONLN"),
         )
 
     def fork(self, child: Specimen) -> Libc:
@@ -374,7 +377,23 @@ def learn() -> tuple[Learned, str | None]:
         dtv=second - first - 32,
         stack_flags=frozenset({"nohugepage"} if no_huge else ()),
         stack_pages=pages,
+        by_affinity=counts_by_affinity(),
     ), None
+
+
+def counts_by_affinity() -> bool:
+    """Whether a process that is pinned to one CPU stops at nine arenas."""
+    from procmem.experiments.specimen import Specimen
+
+    if os.sysconf("SC_NPROCESSORS_ONLN") == 1:
+        return True
+    with Specimen(libc=True, cpu=min(os.sched_getaffinity(0))) as one:
+        numbers = [one._quiet(lib.PM_OP_THREAD, 65536) for _ in range(9)]
+        heaps = {
+            one._quiet(lib.PM_OP_MALLOC, 24, 0, 0, 0, 0, number + 1) // HEAP_MAX
+            for number in numbers
+        }
+        return len(heaps) < 9 or one._heap()[1] // HEAP_MAX in heaps
 
 
 def is_own(space: Space, page: int) -> bool:

@@ -20,14 +20,14 @@ __all__ = ["EXPERIMENTS", "Claim", "Story", "Table", "Teller", "Told", "experime
 EXPERIMENTS = {
     "lazy-allocation": "mmap gives addresses; a page comes with its first write",
     "brk": "the heap's end moves, in whole pages; touching fills it",
-    "file-mapping": "files in memory: lazy, shared or private, fault-around, SIGBUS",
+    "file-mapping": "mapped files: lazy, shared or private, fault-around, SIGBUS",
     "copy-on-write": "fork copies nothing; who writes first, pays",
     "faults": "minor, major, and those that end in a signal",
     "page-tables": "what page tables cost, and how an address is taken apart",
-    "protection": "read-only, no-execute and guard pages; mprotect splits regions",
+    "protection": "read-only, no-execute, guard pages; mprotect cuts regions",
     "static-dynamic": "a static and a dynamic program: regions, libraries, sizes",
-    "grow": "an interpreter doubles a string: the heap first, then fresh mappings",
-    "copy": "read and write against mmap, sendfile and copy_file_range, timed",
+    "grow": "an interpreter doubles a string: heap first, then mappings",
+    "copy": "read and write, mmap, sendfile, copy_file_range: timed",
 }
 """Names and what each shows. The function is in `ready`, its name with underscores."""
 

@@ -298,6 +298,7 @@ def test_faults_with_swap() -> None:
         told = experiments.faults(pages=32)
         assert told.agrees, story_text(told)
         assert not any("swap" in one.impossible for one in told.told)
+        assert max(map(len, story_text(told).splitlines())) <= 80
         out = labelled(told, "ask for them to be swapped out").step
         back = labelled(told, "read them again").step
         assert out is not None
@@ -436,7 +437,21 @@ def test_what_is_unsupported_is_told_and_no_failure() -> None:
     assert (nothing().skipped, nothing().agrees) == ("magic: no wand", True)
     assert "not possible here: magic: no wand" in story_text(nothing())
     assert (half().skipped, half().agreed, half().told[1].impossible) == ("", 1, "magic: no wand")
-    assert half(size=2).agrees is False
+    assert not half(size=2).agrees
+
+
+def test_a_disturbed_story_is_told_anew_and_says_so() -> None:
+    seen = iter([2, 1, 2, 2, 2])
+
+    @experiment("shaky", "Shaky", "Does it hold?")
+    def shaky(tell: Teller) -> None:
+        tell.claim("one", 1, next(seen))
+
+    told = shaky()
+    assert (told.agreed, told.total, told.disturbed) == (1, 1, ("one",))
+    assert "Told anew, since something else was in the way at first: one." in story_text(told)
+    told = shaky()  # what differs each time is no disturbance
+    assert (told.agreed, told.total, told.disturbed) == (0, 1, ())
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

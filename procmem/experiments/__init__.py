@@ -4,6 +4,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from procmem.experiments.ready.brk import brk as brk
+    from procmem.experiments.ready.copy import copy as copy
+    from procmem.experiments.ready.copy_on_write import copy_on_write as copy_on_write
+    from procmem.experiments.ready.faults import faults as faults
+    from procmem.experiments.ready.file_mapping import file_mapping as file_mapping
+    from procmem.experiments.ready.grow import grow as grow
+    from procmem.experiments.ready.lazy_allocation import lazy_allocation as lazy_allocation
+    from procmem.experiments.ready.page_tables import page_tables as page_tables
+    from procmem.experiments.ready.protection import protection as protection
+    from procmem.experiments.ready.static_dynamic import static_dynamic as static_dynamic
     from procmem.experiments.specimen import Area, Specimen
     from procmem.experiments.steps import Delta, Figures, Step
     from procmem.experiments.story import Claim, Story, Told

@@ -29,6 +29,9 @@ FIGURES = {
     "regions": "Regions",
 }
 COUNTS = ("minor", "major", "regions")
+NARROWEST = 18
+"""What a label gets at least."""
+
 SIGNALS = {4: "SIGILL", 5: "SIGTRAP", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
 CODES = {
     (11, 1): "SEGV_MAPERR",
@@ -54,7 +57,13 @@ def story_text(story: Story, width: int = 80) -> str:
         text += "\n" + form(list(group), width)
     for table in story.tables:
         text += "\n" + table_text(table, width)
-    return text + "\n" + verdict_text([story])
+    text += "\n" + verdict_text([story])
+    if story.disturbed:
+        text += folded(
+            "Told anew, since something else was in the way at first:"
+            f" {'; '.join(story.disturbed)}.", width, 0,
+        )  # fmt: skip
+    return text
 
 
 def form_of(told: Told) -> Callable[[Sequence[tuple[int, Told]], int], str]:
@@ -84,6 +93,11 @@ def steps_text(told: Sequence[tuple[int, Told]], width: int) -> str:
         ]
         for number, one in told
     ]
+    others = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+    if sum(others) - others[1] + 2 * len(others[1:]) + NARROWEST > width and len(told) > 1:
+        # Fewer figures move in each half.
+        half = len(told) // 2
+        return steps_text(told[:half], width) + "\n" + steps_text(told[half:], width)
     return with_notes(heading, rows, told, "><" + ">" * len(shown) + "<", width)
 
 
@@ -111,7 +125,7 @@ def with_notes(
     """A table, and below each row what explains it; long labels are wrapped."""
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
     others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
-    room = max(18, width - others)
+    room = max(NARROWEST, width - others)
     labels = [wrap(row[1], room) or [""] for row in rows]
     short = [[row[0], said[-1], *row[2:]] for row, said in zip(rows, labels, strict=True)]
     head, rule, *lines = columns(heading, short, align).splitlines()

@@ -25,8 +25,7 @@ LABELS = {
     ),
     "non-canonical": (
         "read an address that can't be",
-        "Its upper bits are not alike: the processor refuses it before it looks at any page"
-        " table, and the signal knows no address.",
+        "Its upper bits are not alike: the processor refuses it, and the signal knows no address.",
     ),
     "read-only": ("write to a read-only page", "The region is there, but not for that: ACCERR."),
     "text": ("write to the program's own code", "Code is mapped r-x."),

@@ -50,6 +50,7 @@ def grow(tell: Teller, *, doublings: int = 14) -> None:
         [sys.executable, "-I", "-S", "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # it gets Ctrl-C, too
         env=clean_environment(),
     ) as child:
         try:

@@ -106,13 +106,13 @@ def scheme_of(text: str) -> PagingScheme:
     """
     try:
         *bits, offset = (int(word) for word in text.split(","))
-        if not bits or min(*bits, offset) < 1 or sum(bits) + offset > 64:
-            raise ValueError
     except ValueError:
+        bits, offset = [], 0
+    if not bits or min(*bits, offset) < 1 or sum(bits) + offset > 64:
         raise BadArgument(
-            f"levels are bits such as 10,10,12: each level's index, then the offset, 64 in all;"
+            "levels are bits such as 10,10,12: each level's index, then the offset, 64 in all;"
             f" not {text!r}"
-        ) from None
+        )
     return PagingScheme(bits, 1 << offset, 4 if sum(bits) + offset <= 32 else 8)
 
 

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from procmem.experiments.ready.file_mapping import file_mapping as file_mapping
     from procmem.experiments.ready.grow import grow as grow
     from procmem.experiments.ready.lazy_allocation import lazy_allocation as lazy_allocation
+    from procmem.experiments.ready.malloc import malloc as malloc
     from procmem.experiments.ready.page_tables import page_tables as page_tables
     from procmem.experiments.ready.protection import protection as protection
     from procmem.experiments.ready.static_dynamic import static_dynamic as static_dynamic
+    from procmem.experiments.ready.threads import threads as threads
     from procmem.experiments.specimen import Area, Specimen
     from procmem.experiments.steps import Delta, Figures, Step
     from procmem.experiments.story import Claim, Story, Told

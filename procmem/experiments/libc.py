@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import threading
+import weakref
 from typing import NamedTuple
 
 from procmem.errors import BadArgument, SyscallError, Unsupported
@@ -57,7 +58,8 @@ class Libc:
     """
 
     def __init__(self, specimen: Specimen, found: Verdict | None = None) -> None:
-        self.specimen = specimen
+        # Weak, so that a specimen that is forgotten ends at once.
+        self._specimen = weakref.ref(specimen)
         self.found = verdict() if found is None else found
         self.reason = self.found.malloc
         self.threads: dict[int, Actor] = {}
@@ -78,11 +80,20 @@ class Libc:
         """The child's."""
         other = Libc.__new__(Libc)
         shared = "libc's notes on threads are shared with the parent since the fork"
-        other.specimen, other.found = child, self.found._replace(threads=shared)
+        other._specimen = weakref.ref(child)
+        other.found = self.found._replace(threads=shared)
         other.reason = self.reason or (shared if self.model.threaded else None)
         other.threads, other.given, other.freed = {}, dict(self.given), set(self.freed)
         other.model = self.model.fork(child.space)
         return other
+
+    @property
+    def specimen(self) -> Specimen:
+        """The one that calls; it is there as long as anybody asks for its calls."""
+        specimen = self._specimen()
+        if specimen is None:
+            raise BadArgument("the specimen is gone")
+        return specimen
 
     # ---- calls ---------------------------------------------------------------
 

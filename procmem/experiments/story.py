@@ -28,8 +28,8 @@ EXPERIMENTS = {
     "static-dynamic": "a static and a dynamic program: regions, libraries, sizes",
     "grow": "an interpreter doubles a string: heap first, then mappings",
     "copy": "read and write, mmap, sendfile, copy_file_range: timed",
-    "malloc": "brk or mmap, the threshold that moves, what free gives back",
-    "threads": "a stack and its guard, and an arena for those that allocate",
+    "malloc": "brk or mmap; the moving threshold; what free gives back",
+    "threads": "a stack and its guard; an arena for those that allocate",
 }
 """Names and what each shows. The function is in `ready`, its name with underscores."""
 

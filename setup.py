@@ -63,7 +63,7 @@ def program(name: str, *arguments: str) -> Program:
     )
 
 
-programs = [program("specimen_libc", "-DPM_WITH_LIBC", "-pthread")]
+programs = [program("specimen_libc", "-DPM_WITH_LIBC", "-pthread", "-Wl,-z,now")]
 if platform.machine() in ("x86_64", "aarch64"):
     programs.append(program("specimen", *ALONE))
 

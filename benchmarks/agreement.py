@@ -1,6 +1,7 @@
 """Whether prediction equals measurement, over random steps of a Specimen.
 
 python -m benchmarks.agreement --steps 100000
+python -m benchmarks.agreement --steps 20000 --libc
 """
 
 from __future__ import annotations
@@ -36,15 +37,18 @@ class Walk:
 
     def __init__(self, seed: int, *, files: list[str] | None = None) -> None:
         self.random = random.Random(seed)  # noqa: S311 - repeatable on purpose
-        self.root = Specimen()
-        self.areas: list[Area] = []
-        self.children: list[tuple[Specimen, list[Area]]] = []
+        self.renew()
         self.files = files or []
         self.operations: dict[Callable[[Specimen, list[Area]], Step | None], int] = {
             self.mmap: 6, self.touch: 16, self.munmap: 3, self.mprotect: 4, self.madvise: 5,
             self.mremap: 3, self.lock: 2, self.brk: 3, self.stray: 1, self.fork: 1, self.end: 1,
             self.refill: 1,
         }  # fmt: skip
+
+    def renew(self) -> None:
+        self.root = Specimen()
+        self.areas: list[Area] = []
+        self.children: list[tuple[Specimen, list[Area]]] = []
 
     def close(self) -> None:
         for child, _ in self.children:
@@ -189,7 +193,100 @@ class Walk:
         """Now and then all begins anew, so that a mistake doesn't end the walk."""
         if self.random.random() < 0.05:
             self.close()
-            self.root, self.areas, self.children = Specimen(), [], []
+            self.renew()
+
+
+class LibcWalk:
+    """Random calls of malloc and threads on one specimen with libc."""
+
+    SIZES = (
+        0, 8, 24, 25, 40, 100, 120, 121, 200, 500, 1000, 1008, 1032, 1033, 2000, 4000, 4096, 8000,
+        16384, 30000, 65536, 70000, 100_000, 131_048, 131_049, 140_000, 200_000, 262_144, 500_000,
+        1_000_000, 3_000_000, 33_000_000,
+    )  # fmt: skip
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self.renew()
+
+    def renew(self) -> None:
+        self.root = Specimen(libc=True)
+        self.sizes: dict[int, int] = {}
+        self.threads: list[int] = []
+        self.most = self.random.choice([0, 0, 2, 5, 12])
+        self.living = self.random.choice([10, 40, 150])
+        # Long runs of one kind reach what a mixture doesn't: full caches, emptied heaps.
+        self.small = self.random.random()
+
+    def close(self) -> None:
+        self.root.close()
+
+    def __iter__(self) -> Iterator[Step]:
+        steps = 0
+        while True:
+            steps += 1
+            if steps % 400 == 0:
+                self.close()
+                self.renew()
+            # ENOMEM.
+            with suppress(SyscallError):
+                if (step := self.one()) is not None:
+                    yield step
+
+    def size(self) -> int:
+        pick = self.random
+        if pick.random() < 0.01:
+            return 1 << 45
+        if pick.random() < self.small:
+            return pick.choice(self.SIZES[:14])
+        return pick.choice(self.SIZES) if pick.random() < 0.6 else int(2 ** pick.uniform(3, 21))
+
+    def one(self) -> Step | None:
+        pick, root = self.random, self.root
+        actor = pick.choice([None, *self.threads])
+        what = pick.choices(
+            ["malloc", "free", "calloc", "realloc", "trim", "thread", "join", "touch", "drop"],
+            [30, 26 if len(self.sizes) < self.living else 60, 6, 6, 1, 1.5, 1, 6, 0.3],
+        )[0]
+        if what in ("malloc", "calloc"):
+            size = self.size()
+            step = (
+                root.malloc(size, thread=actor)
+                if what == "malloc"
+                else root.calloc(1, size, thread=actor)
+            )
+            self.sizes[step.result] = size
+            return step
+        if what == "trim":
+            return root.trim(pick.choice([0, 0, 100, 200_000]))
+        if what == "thread":
+            if len(self.threads) >= self.most:
+                return None
+            step = root.thread(pick.choice([None, None, None, 16384, 65536, 1 << 20, 20 << 20]))
+            self.threads.append(step.result)
+            return step
+        if what == "join":
+            if not self.threads:
+                return None
+            return root.join(self.threads.pop(pick.randrange(len(self.threads))))
+        if not self.sizes:
+            return None
+        if what == "drop":
+            for address in list(self.sizes)[1:]:
+                del self.sizes[address]
+                root.free(address)
+        address = pick.choice(list(self.sizes))
+        if what == "free" or what == "drop":
+            del self.sizes[address]
+            return root.free(address, thread=actor)
+        if what == "realloc":
+            size = max(1, self.size())
+            step = root.realloc(address, size, thread=actor)
+            del self.sizes[address]
+            self.sizes[step.result] = size
+            return step
+        pages = max(1, self.sizes[address] // 4096)
+        return root.touch(address, pages=pages, write=pick.random() < 0.7)
 
 
 def main() -> int:
@@ -198,21 +295,26 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--file", action="append", help="map these files, too")
     parser.add_argument("--keep-going", action="store_true", help="show more than 10 differences")
+    parser.add_argument("--libc", action="store_true", help="malloc and threads instead")
     asked = parser.parse_args()
-    walk = Walk(asked.seed, files=asked.file)
+    walk = LibcWalk(asked.seed) if asked.libc else Walk(asked.seed, files=asked.file)
     done: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     begun = time.monotonic()
     for number, step in enumerate(walk):
         name = step.operation
         done[name] += 1
-        if step.exact and not step.agrees:
+        if (step.exact and not step.agrees) or (asked.libc and not step.exact):
             wrong[name] += 1
             if sum(wrong.values()) <= 10 or asked.keep_going:
-                print(f"step {number}: {step}")
+                print(f"step {number}: {step}", step.reason or "")
                 for figure in step.differences:
                     if figure == "fault":
                         print(f"  fault: {step.fault!r}, predicted {step.predicted_fault}")
+                    elif figure == "address":
+                        print(
+                            f"  address: {step.address:#x}, predicted {step.predicted_address:#x}"
+                        )
                     else:
                         print(
                             f"  {figure}: {getattr(step.delta, figure)},"
@@ -220,13 +322,13 @@ def main() -> int:
                         )
             # The model is wrong from here on.
             walk.close()
-            walk.root, walk.areas, walk.children = Specimen(), [], []
+            walk.renew()
         if number + 1 >= asked.steps:
             break
     walk.close()
     total = sum(done.values())
-    seconds = time.monotonic() - begun
-    print(f"{total - sum(wrong.values()):,} of {total:,} steps agree, {seconds:.0f} s")
+    agreed = total - sum(wrong.values())
+    print(f"{agreed:,} of {total:,} steps agree, {time.monotonic() - begun:.0f} s")
     for name, count in done.most_common():
         print(f"  {name:10} {count - wrong[name]:>7,} of {count:>7,}")
     return 1 if wrong else 0

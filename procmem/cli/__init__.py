@@ -19,6 +19,7 @@ COMMANDS = {
     "sections": "the ELF sections of a process: in memory, copied, in swap",
     "pages": "every page: in memory, in swap, shared, zero; page tables and frames",
     "query": "what lies at an address",
+    "experiment": "what mmap, fork, faults and more do to memory, step by step",
     "reconcile": "every total against every other, each difference explained",
     "doctor": "what this machine lets procmem see, and what is missing",
     "demo": "a first look: the memory of two live processes",

@@ -5,16 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Literal
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 from procmem.calls import mmap
-from procmem.errors import BadArgument, SyscallError
+from procmem.errors import BadArgument, SyscallError, Unsupported
 from procmem.experiments.vmas import Cache
 from procmem.procfs.files import ProcessFiles
 
-__all__ = ["describe"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["describe", "disk_directory", "disk_file", "memory_file", "pages_in_memory"]
 
 Kind = Literal["shmem", "file", "hugetlb"]
+
+PIECE = 1 << 20
+LONGEST = 64 << 20
+"""Bytes of a file that are read page by page."""
+
+ELSEWHERE = "pages of this file are mapped elsewhere, and may lie in folios of any size"
 
 _known: dict[tuple[int, int], Cache] = {}
 
@@ -44,34 +55,41 @@ def describe(path: str, page_size: int, warm: bool) -> tuple[Cache, Kind, str | 
         cache.pages = pages
         if kind == "shmem":
             cache.held = allocated(fd, about.st_size, page_size)
-        if kind != "file" or not pages:
             return cache, kind, None
+        if kind == "hugetlb" or not pages:
+            return cache, kind, None
+        if warm:
+            cache.doubt = read_by_pages(fd, about.st_size, page_size, cache)
+            cache.held = (1 << pages) - 1
+            return cache, kind, cache.doubt
         os.fsync(fd)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        left = held(fd, about.st_size)
-        if warm:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-            for page in range(pages):
-                os.pread(fd, 1, page * page_size)
-            cache.held = (1 << pages) - 1
-        else:
-            cache.held = left
-        if left:
-            return cache, kind, "another process maps this file, too: its pages stay as they are"
-        if not warm:
-            return cache, kind, None
-        return cache, kind, None if held(fd, about.st_size) == cache.held else "the cache is full"
+        cache.held = held_pages(fd, about.st_size)
+        return cache, kind, ELSEWHERE if cache.held else None
     finally:
         os.close(fd)
 
 
-def held(fd: int, size: int) -> int:
-    """Bit n: page n is in the page cache."""
-    with mmap(size, file=fd, prot="r", shared=True) as mapping:
-        found = 0
-        for page, present in enumerate(mapping.mincore()):
-            found |= present << page
-        return found
+def read_by_pages(fd: int, size: int, page_size: int, cache: Cache) -> str | None:
+    """Brings a file into the page cache in single pages; why it may lie there in larger folios.
+
+    What is written or read in large pieces lies in large folios, and a fault maps more of these
+    than of single pages (filemap_map_pages() and finish_fault()).
+    """
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    # What stays is mapped: by a specimen, from an earlier call here, or by others.
+    left = 0 if cache.single else pages_in_memory(fd, size)
+    if size > LONGEST:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
+        while os.read(fd, PIECE):
+            pass
+        return f"files above {LONGEST >> 20} MiB lie in memory in folios of unknown sizes"
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+    for at in range(0, size, page_size):
+        os.pread(fd, 1, at)
+    cache.single = not left
+    return ELSEWHERE if left else None
 
 
 def kind_of(fd: int, dev: int) -> Kind:
@@ -99,3 +117,72 @@ def allocated(fd: int, size: int, page_size: int) -> int:
         at = os.lseek(fd, start, os.SEEK_HOLE)
         held |= (1 << -(-at // page_size)) - (1 << start // page_size)
     return held
+
+
+# ---- files to experiment with: none has a name, so none can be left behind ----------
+
+
+@contextmanager
+def memory_file(pages: int, page_size: int) -> Iterator[int]:
+    """A descriptor of a file in memory (memfd_create(2)), each page beginning with its number.
+
+    The numbers are one byte; page 0 has 1.
+    """
+    fd = os.memfd_create("procmem-experiment")
+    try:
+        fill(fd, pages, page_size)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def disk_file(pages: int, page_size: int) -> Iterator[int]:
+    """The same on a disk, written there.
+
+    Raises:
+        Unsupported: no directory on a disk can be written to.
+    """
+    with tempfile.TemporaryFile(dir=disk_directory()) as file:
+        fill(file.fileno(), pages, page_size)
+        os.fsync(file.fileno())
+        yield file.fileno()
+
+
+def fill(fd: int, pages: int, page_size: int) -> None:
+    for number in range(pages):
+        os.write(fd, bytes([number % 255 + 1]).ljust(page_size, b"."))
+
+
+def disk_directory() -> str:
+    """A directory for temporary files that isn't in memory.
+
+    Raises:
+        Unsupported
+    """
+    tried = []
+    for place in dict.fromkeys((tempfile.gettempdir(), "/var/tmp", os.getcwd())):  # noqa: S108
+        try:
+            with tempfile.TemporaryFile(dir=place) as file:
+                about = os.fstat(file.fileno())
+                if kind_of(file.fileno(), about.st_dev) == "file":
+                    return place
+        except OSError:
+            pass
+        tried.append(place)
+    raise Unsupported("a file on a disk", f"none can be made in {', '.join(tried)}; set TMPDIR")
+
+
+def pages_in_memory(fd: int, length: int) -> int:
+    """How many pages of a file the page cache holds.
+
+    Raises:
+        SyscallError
+    """
+    return held_pages(fd, length).bit_count()
+
+
+def held_pages(fd: int, length: int) -> int:
+    """Bit n: page n is in the page cache, as mincore(2) tells without loading any."""
+    with mmap(length, file=fd, prot="r", shared=True) as mapping:
+        return sum(present << page for page, present in enumerate(mapping.mincore()))

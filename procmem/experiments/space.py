@@ -471,18 +471,8 @@ class Space:
         self.tables.make_middle(index, tally)
         if write and not region.shared:
             self.vmas.prepare_anon(region)
-        if write or region.backing is None:
-            return
-        table = self.tables.lowest.get(index) or Table()
-        base, around = index << self.tables.bits, self.rules.around
-        low, high = max(region.start - base, 0), min(region.end - base, 1 << self.tables.bits)
-        begin = max((page - base) & -around, low)
-        window = (1 << min(begin + around, high)) - (1 << begin)
-        near = self._cached(region, region.backing, index) & window & ~table.used
-        if not near:
-            return
-        self._map_pages(region.backing, self.tables.make(index, tally), near, tally)
-        tally.around += near.bit_count()
+        if not write:
+            self._fault_around_end(region, page, tally)
 
     def _map_pages(self, backing: Backing, table: Table, pages: int, tally: Tally) -> None:
         if backing.kind == "shmem":
@@ -556,6 +546,30 @@ class Space:
             return Trap(SIGSEGV, MAPERR, at, done)
         self._meet_end_of_file(region, page, need == WRITE, tally)
         return Trap(SIGBUS, ADRERR, at, done)
+
+    def _fault_around_end(self, region: Vma, page: int, tally: Tally) -> None:
+        """Before a reading fault finds that the file has ended, it has mapped what lies around."""
+        backing, around, bits = region.backing, self.rules.around, self.tables.bits
+        if backing is None or backing.kind not in ("file", "shmem"):
+            return
+        index = page >> bits
+        first = index << bits
+        start = max(page & -around, region.start)
+        end = min(start + around, self._end_of_file(region))
+        if end <= start:
+            return
+        found = self._cached(region, backing, index)
+        found &= (1 << end - first) - (1 << start - first)
+        if not found:
+            return
+        last = 1 << self._end_of_file(region) - 1 - first
+        if backing.kind == "file" and found == last and index not in self.tables.lowest:
+            # Since Linux 6.18 filemap_map_pages() makes no table for a file's last folio.
+            return
+        table = self.tables.make(index, tally)
+        mapped = found & ~table.used
+        tally.around += mapped.bit_count()
+        self._map_pages(backing, table, mapped, tally)
 
     def _fault_in(
         self,

@@ -10,8 +10,9 @@ import errno
 import os
 import platform
 import random
-import signal
+import signal as signals
 import threading
+import time
 import weakref
 from contextlib import suppress
 from functools import lru_cache
@@ -40,10 +41,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from procmem.experiments.libc import Libc
     from procmem.experiments.written import WriteWatch
     from procmem.process import Process
 
-__all__ = ["Area", "Specimen"]
+__all__ = ["FAULTS", "Area", "Specimen"]
 
 REQUEST = Struct("=7Q")
 REPLY = Struct("=q3QQqQ")
@@ -150,6 +152,8 @@ class Specimen:
         self._lock = threading.RLock()
         self._parent: Specimen | None = None
         self._closer: Callable[[], object] | None = None
+        self._ended = ""
+        self._allocator: Libc | None = None
         self._finalizer = weakref.finalize(self, end, started, os.getpid())
         self.pid = started.pid
         self.kind = started.kind
@@ -295,29 +299,40 @@ class Specimen:
     def _check(self, status: int) -> None:
         if not status:
             return
+        self._check_open()
+        if status in (-errno.EPIPE, -errno.ESRCH):
+            self._ended = f"the specimen has ended{self._ending()}"
+            self.close()
+            raise NoSuchProcess(self.pid, self._ended)
+        raise OSError(-status, os.strerror(-status))
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise NoSuchProcess(self.pid, self._ended)
         if not self._finalizer.alive:
             raise BadArgument(f"specimen {self.pid} is closed")
-        if status in (-errno.EPIPE, -errno.ESRCH):
-            raise NoSuchProcess(self.pid, f"the specimen has ended{self._ending()}")
-        raise OSError(-status, os.strerror(-status))
 
     def _ending(self) -> str:
         """How it ended, if it can be told."""
         if self._parent is not None or not self._finalizer.alive:
             return ""
         try:
-            info = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            # Its pipes are closed before it can be waited for.
+            for _ in range(200):
+                info = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+                if info is not None:
+                    break
+                time.sleep(0.005)
+            else:
+                return ""
         except ChildProcessError:
-            return ""
-        if info is None:
             return ""
         if info.si_code == os.CLD_EXITED:
             return f", with exit status {info.si_status}"
-        return f", by signal {info.si_status}"
+        return f", by signal {info.si_status} ({signal_name(info.si_status)})"
 
     def _run(self, function: Callable[[Any], int], op: int, arguments: tuple[int, ...]) -> None:
-        if not self._finalizer.alive:
-            raise BadArgument(f"specimen {self.pid} is closed")
+        self._check_open()
         if self._native.waiting:
             # Ctrl-C came while it worked: its answer belongs to the step that was given up.
             while (status := lib.pm_specimen_ask(self._native)) == -errno.EINTR:
@@ -688,6 +703,11 @@ class Specimen:
         Raises:
             SyscallError: ENOMEM: the kernel left it where it is.
         """
+        if self.kind == "libc":
+            raise BadArgument(
+                "malloc relies on the break staying where it put it: move it in a Specimen()"
+                " without libc"
+            )
         start, old = self._heap()
 
         def predict(tally: Tally, result: int) -> None:
@@ -764,7 +784,12 @@ class Specimen:
                 lambda: (hex(address), "1 byte" if pages == 1 else f"{pages} × {stride} bytes"),
             ),
             predict,
+            self._doubt(address),
         )
+
+    def _doubt(self, address: int) -> str | None:
+        region = self.space.vmas.at(address // self.space.rules.page_size)
+        return region.backing.cache.doubt if region is not None and region.backing else None
 
     def read(self, area: Area | int, **how: Any) -> Step:
         """Reads one byte of each page: touch() with write=False."""
@@ -782,7 +807,7 @@ class Specimen:
                 # Its processors tell a fetch from a read only where a page is present: the
                 # kernel brings one in before it says no.
                 self.space.touch(address, tally, write=False)
-            return Trap(signal.SIGSEGV, 2, address, 0)
+            return Trap(signals.SIGSEGV, 2, address, 0)
 
         return self._step(
             lib.PM_OP_JUMP, (address & WORD,), ("jump", lambda: (hex(address),)), predict
@@ -794,10 +819,146 @@ class Specimen:
 
         return WriteWatch(self, area)
 
+    # ---- libc ----------------------------------------------------------------
+
+    @property
+    def _libc(self) -> Libc:
+        with self._lock:
+            if self._allocator is None:
+                from procmem.experiments.libc import Libc
+
+                self._check_open()
+                if self.kind != "libc":
+                    raise BadArgument(
+                        "this specimen has no libc, and so no malloc: Specimen(libc=True) has"
+                    )
+                self._allocator = Libc(self)
+            return self._allocator
+
+    def malloc(self, size: int, *, thread: int | None = None) -> Step:
+        """Calls malloc(3), in a thread that thread() started or in the main one.
+
+        Needs Specimen(libc=True). The step's `address` is what malloc returned; touch() takes it.
+
+        >>> with Specimen(libc=True) as s:
+        ...     first, second = s.malloc(1000), s.malloc(1000)
+        >>> first.delta.vsz // 1024, second.delta.vsz
+        (132, 0)
+
+        Raises:
+            SyscallError: ENOMEM: there is no room for it.
+            BadArgument: no such thread, or no libc.
+            NoSuchProcess: libc ended the process; the message says by which signal.
+
+        Source: malloc(3), mallopt(3), glibc's malloc/malloc.c.
+        """
+        return self._libc.malloc(size, thread)
+
+    def calloc(self, count: int, size: int, *, thread: int | None = None) -> Step:
+        """Calls calloc(3): cleared memory, untouched where it comes fresh from the kernel."""
+        return self._libc.calloc(count, size, thread)
+
+    def realloc(self, address: int, size: int, *, thread: int | None = None) -> Step:
+        """Calls realloc(3) on what malloc returned."""
+        return self._libc.realloc(address, size, thread)
+
+    def free(self, address: int, *, thread: int | None = None, check: bool = True) -> Step:
+        """Calls free(3) on what malloc returned, in any thread.
+
+        Args:
+            address: what malloc, calloc or realloc returned.
+            thread: its number; None: the main thread.
+            check: refuse what is not allocated. Without, libc is asked: glibc ends the process
+                with SIGABRT where it notices, which is then NoSuchProcess here.
+        """
+        return self._libc.free(address, thread, check=check)
+
+    def trim(self, pad: int = 0) -> Step:
+        """Calls malloc_trim(3), which gives free memory back and leaves `pad` bytes at the end.
+
+        Raises:
+            Unsupported: this libc has none.
+        """
+        return self._libc.trim(pad)
+
+    def thread(self, stack_size: int | None = None) -> Step:
+        """Starts a thread, as pthread_create(3) does. The step's `thread` is its number.
+
+        Args:
+            stack_size: in bytes; None: as libc has it, which is `ulimit -s`.
+        """
+        return self._libc.thread(stack_size)
+
+    def join(self, thread: int) -> Step:
+        """Lets a thread return, and joins it, as pthread_join(3) does."""
+        return self._libc.join(thread)
+
+    def fault(self, kind: str) -> Step:
+        """One page fault of a kind, provoked on purpose. What it needs is set up before the step.
+
+        Args:
+            kind: one of FAULTS: "minor"; "major" (a page of a file that isn't in memory) or "swap"
+                (one that was swapped out); or an access that ends in a signal, which is the
+                step's `fault`: to "null", "unmapped", "kernel" or "non-canonical" addresses, a
+                write to "read-only" memory or the program's "text", any access to "prot-none"
+                memory, executing "no-exec" memory, an access "past-end" of a mapped file.
+
+        Raises:
+            Unsupported: this machine has no such fault: no swap, no file system on a disk.
+            BadArgument: no such kind.
+        """
+        if kind not in FAULTS:
+            raise BadArgument(f"no fault {kind!r}; there are {', '.join(FAULTS)}")
+        size, bits = self.space.rules.page_size, self.space.rules.address_bits
+        if kind == "null":
+            return self.read(0)
+        if kind == "kernel":
+            return self.read(-(1 << bits) & WORD)
+        if kind == "non-canonical":
+            if os.uname().machine != "x86_64":
+                raise Unsupported("a non-canonical address", "a notion of x86-64")
+            return self.read(1 << 60)
+        if kind == "text":
+            return self.touch(next(r.start for r in self.space.vmas.all if r.prot & EXEC) * size)
+        if kind in ("major", "past-end"):
+            return self._fault_on_file(kind)
+        prot = {"read-only": "r", "prot-none": ""}.get(kind, "rw")
+        area = self._mapped(self.mmap(pages=1, prot=prot))
+        if kind == "unmapped":
+            self.munmap(area)
+        elif kind == "swap":
+            if not has_swap():
+                raise Unsupported("swap", "none is set up; swapon(8) adds some, as root")
+            self.touch(area)
+            self.madvise(area, "pageout")
+        elif kind == "no-exec":
+            self.touch(area)
+            return self.jump(area.start)
+        return self.touch(area, write=kind not in ("unmapped", "prot-none", "swap"))
+
+    def _fault_on_file(self, kind: str) -> Step:
+        from procmem.experiments.files import disk_file, memory_file
+
+        size = self.space.rules.page_size
+        if kind == "past-end":
+            with memory_file(1, size) as fd:
+                area = self._mapped(self.mmap(pages=2, prot="r", file=fd))
+            return self.read(area, start=1)
+        with disk_file(1, size) as fd:
+            area = self._mapped(self.mmap(pages=1, prot="r", file=fd, warm=False))
+            return self.read(area)
+
+    def _mapped(self, step: Step) -> Area:
+        area = step.mapping
+        assert area is not None  # noqa: S101 - for mypy: mmap's steps have one
+        return area
+
     # ---- fork ----------------------------------------------------------------
 
     def fork(self) -> Step:
         """Forks, as fork(2) does. The step's `child` is a specimen of its own."""
+        if self._allocator is not None and self._allocator.threads:
+            raise BadArgument("fork copies none of the other threads: join them first")
         pipes = [self._quiet(lib.PM_OP_PIPE), self._quiet(lib.PM_OP_PIPE)]
         (theirs_in, request), (reply, theirs_out) = [(p & 0xFFFFFFFF, p >> 32) for p in pipes]
         ours: list[int] = []
@@ -820,6 +981,8 @@ class Specimen:
             raise
         child = Specimen.__new__(Specimen)
         child._adopt(self, Launched(self.kind, step.result, ours[1], ours[2], ours[0]), made[0])
+        if self._allocator is not None:
+            child._allocator = self._allocator.fork(child)
         step.child = child
         return step
 
@@ -844,6 +1007,12 @@ class Specimen:
             raise
 
 
+FAULTS = (
+    "minor", "major", "swap", "null", "unmapped", "kernel", "non-canonical", "read-only", "text",
+    "prot-none", "no-exec", "past-end",
+)  # fmt: skip
+"""Kinds of page faults that fault() makes."""
+
 PREDICTED = frozenset(
     "normal random sequential willneed dontneed free remove dontfork dofork mergeable unmergeable "
     "hugepage nohugepage dontdump dodump wipeonfork keeponfork cold pageout populate_read "
@@ -853,8 +1022,10 @@ PREDICTED = frozenset(
 
 LOST = "an access failed for want of room: what came in before it can't be known"
 
-PARTIAL = frozenset(("mprotect", "madvise", "mlock", "mlock2", "munlock"))
-"""Calls that work region by region: one that fails has done what lies before the obstacle."""
+PARTIAL = frozenset(
+    ("mprotect", "madvise", "mlock", "mlock2", "munlock", "malloc", "calloc", "realloc")
+)
+"""Calls that have done something when they fail: what lies before an obstacle, or made a heap."""
 
 ZEROS = (0,) * 6
 
@@ -879,6 +1050,13 @@ def launch_best(kind: str | None, libc: bool, flags: int, cpu: int) -> Launched:
         return launch("program", flags, cpu)
     except Unsupported:
         return launch("fork", flags, cpu)
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return "a signal without a name"
 
 
 def close_all(fds: list[int]) -> None:

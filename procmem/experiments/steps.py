@@ -7,6 +7,7 @@ from typing import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from procmem.errors import MemoryFault
     from procmem.experiments.specimen import Area, Specimen
@@ -88,12 +89,14 @@ class Step:
         predicted_fault: signal, code and address that it had to raise; None: none.
         child: the specimen that fork made.
         address: what malloc returned.
+        predicted_address: what it had to return; of a mapping of its own, where the kernel put it.
         thread: the number of the thread that was started.
     """
 
     __slots__ = (
         "_call", "_cause", "address", "after", "before", "child", "delta", "exact", "fault",
-        "mapping", "ns", "predicted", "predicted_fault", "reason", "result", "thread",
+        "mapping", "ns", "predicted", "predicted_address", "predicted_fault", "reason", "result",
+        "thread",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +126,7 @@ class Step:
         self.predicted_fault: tuple[int, int, int] | None = None
         self.child: Specimen | None = None
         self.address: int | None = None
+        self.predicted_address: int | None = None
         self.thread: int | None = None
 
     @property
@@ -147,6 +151,8 @@ class Step:
     def differences(self) -> list[str]:
         """Names of the figures whose measured and predicted change differ."""
         found = self.delta.differences(self.predicted)
+        if self.predicted_address not in (None, self.address):
+            found.append("address")
         seen = self.fault and (self.fault.signal, self.fault.code, self.fault.address)
         return [*found, "fault"] if seen != self.predicted_fault else found
 
@@ -154,6 +160,27 @@ class Step:
     def agrees(self) -> bool:
         """Whether measurement and prediction are equal in every figure."""
         return not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value for JSON."""
+        fault = self.fault
+        return {
+            "call": self.call,
+            "before": self.before._asdict(),
+            "after": self.after._asdict(),
+            "delta": self.delta._asdict(),
+            "predicted": self.predicted._asdict(),
+            "fault": fault and {
+                "signal": fault.signal, "code": fault.code, "address": fault.address,
+            },
+            "exact": self.exact,
+            "reason": self.reason,
+            "agrees": self.agrees,
+            "differences": self.differences,
+            "why": self.why,
+            "result": self.result,
+            "ns": self.ns,
+        }  # fmt: skip
 
     def __repr__(self) -> str:
         verdict = "as predicted" if self.agrees else f"differs in {', '.join(self.differences)}"

@@ -32,10 +32,14 @@ class Cache:
     Attributes:
         pages: the file's length in pages, the last one counted whole.
         held: bit n: page n is in memory.
+        single: its pages were read one by one, and lie in no larger folios.
+        doubt: why faults on it can't be predicted; None if they can.
     """
 
     pages: int
     held: int = 0
+    single: bool = False
+    doubt: str | None = None
 
 
 @dataclass(eq=False, slots=True)

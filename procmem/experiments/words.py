@@ -20,6 +20,7 @@ class Cause(NamedTuple):
         regions: how many more there are.
         page_size: in bytes.
         trapped: the access was not allowed.
+        said: what libc decided before it asked the kernel.
     """
 
     call: str
@@ -27,6 +28,7 @@ class Cause(NamedTuple):
     regions: int
     page_size: int
     trapped: bool = False
+    said: str = ""
 
 
 def explain(cause: Cause) -> str:
@@ -53,6 +55,8 @@ def explain(cause: Cause) -> str:
 def opening(cause: Cause) -> str:
     tally, call = cause.tally, cause.call
     moved = size(abs(tally.vsz) * cause.page_size)
+    if cause.said:
+        return cause.said
     populated = tally.fresh or tally.zeros or tally.copies or tally.hugetlb or tally.shmem
     if call == "mmap":
         return f"mmap hands out addresses: VSZ +{moved}." + (
@@ -61,7 +65,7 @@ def opening(cause: Cause) -> str:
     if call == "munmap":
         return (
             f"munmap takes the addresses back (VSZ -{moved}), and with them the pages that were"
-            f" present there ({tally.dropped})."
+            f" present there ({tally.dropped:,})."
             if tally.vsz
             else "Nothing was mapped there: munmap of a hole is no error."
         )
@@ -167,7 +171,7 @@ def size(number: int) -> str:
     >>> size(4096), size(2 << 20), size(100)
     ('4 KiB', '2 MiB', '100 bytes')
     """
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if number and number % unit == 0:
             return f"{number // unit:,} {name}"
     return f"{number:,} bytes"

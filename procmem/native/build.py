@@ -132,8 +132,8 @@ ffi.cdef("".join(f"#define SYS_{name} ...\n" for name in SYSTEM_CALLS.split()))
 ffi.cdef(
     """
     enum { PM_OP_NOTHING, PM_OP_CALL, PM_OP_TOUCH = 1048576, PM_OP_READ, PM_OP_JUMP, PM_OP_STORE,
-           PM_OP_PIPE, PM_OP_FORK, PM_OP_MALLOC, PM_OP_FREE, PM_OP_TRIM, PM_OP_THREAD, PM_OP_JOIN,
-           PM_OP_THREAD_MALLOC, PM_OP_THREAD_FREE };
+           PM_OP_PIPE, PM_OP_FORK, PM_OP_MALLOC, PM_OP_CALLOC, PM_OP_REALLOC, PM_OP_FREE,
+           PM_OP_TRIM, PM_OP_THREAD, PM_OP_JOIN };
     #define PM_SERVE_PINNED ...
     #define PM_SERVE_THP ...
     #define PM_UNKNOWN ...

@@ -11,12 +11,14 @@
 
 #if defined(PM_WITH_LIBC) || defined(PM_HOSTED)
 #include <errno.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 #endif
 
+#include <linux/futex.h>
 #include <linux/prctl.h>
 #include <signal.h>
 #include <stddef.h>
@@ -26,12 +28,23 @@
 #include <time.h>
 #include <ucontext.h>
 
+#if defined(PM_WITH_LIBC) && defined(__has_include)
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+#endif
+
 #include "specimen.h"
 
 #ifndef PR_SET_THP_DISABLE
 #define PR_SET_THP_DISABLE 41
 #endif
 #define PAGE_MINIMUM 4096
+#ifdef PM_WITH_LIBC
+#define STACK_PAGES 16
+#else
+#define STACK_PAGES 1
+#endif
 #define SIGNAL_STACK (16 * 1024) /* more than AVX-512 state takes */
 
 /* Raw calls, inlined: nothing is written to memory between the two readings
@@ -145,10 +158,15 @@ static void on_parents_end(int signal)
         leave(0);
 }
 
+static void handle(int signal, void (*action)(int, siginfo_t *, void *), void (*plain)(int));
+
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
-    if (!self.attempting)
-        leave(128 + signal); /* our own mistake */
+    if (!self.attempting) {
+        /* libc's, or our own mistake: it happens again, and ends us. */
+        handle(signal, NULL, SIG_DFL);
+        return;
+    }
     self.answer.signal = (uint64_t)signal;
     self.answer.code = info->si_code;
     self.answer.address = (uint64_t)(uintptr_t)info->si_addr;
@@ -233,12 +251,24 @@ void *memcpy(void *to, const void *from, size_t size)
 }
 #endif
 
+#ifdef PM_WITH_LIBC
+static int warm_object(struct dl_phdr_info *info, size_t size, void *given);
+#endif
+
 /* Every page that serving needs becomes ours now, and not in a measured step:
  * at the start, and after a fork, which shares them. */
 static void __attribute__((noinline)) warm_up(void)
 {
-    volatile unsigned char room[PAGE_MINIMUM];
-    room[0] = room[sizeof room - 1] = 0;
+    volatile unsigned char room[STACK_PAGES * PAGE_MINIMUM];
+    for (size_t at = 0; at < sizeof room; at += PAGE_MINIMUM)
+        room[at] = 0;
+    room[sizeof room - 1] = 0;
+#ifdef PM_WITH_LIBC
+    *(volatile int *)&errno = 0;
+    volatile unsigned char *me = (volatile unsigned char *)(uintptr_t)pthread_self();
+    *me = *me;
+    dl_iterate_phdr(warm_object, NULL);
+#endif
     for (size_t at = 0; at < sizeof self; at += PAGE_MINIMUM)
         ((volatile unsigned char *)&self)[at] = ((volatile unsigned char *)&self)[at];
     ((volatile unsigned char *)&self)[sizeof self - 1] =
@@ -274,50 +304,68 @@ static int64_t touch(const uint64_t *argument, int (*access)(uint64_t, int))
 }
 
 #ifdef PM_WITH_LIBC
-/* A thread waits for its turn; the main thread does nothing meanwhile. */
+/* A thread does what it is told, on its turn; the main thread does nothing meanwhile. */
 static struct thread {
     pthread_t thread;
     int alive;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    uint64_t op, argument;
+    uint32_t busy;
+    const pm_request *asked;
     int64_t result;
-    int busy;
 } threads[PM_SPECIMEN_THREADS];
+
+static void wait_while(uint32_t *word, uint32_t value)
+{
+    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value)
+        call(SYS_futex, (long)word, FUTEX_WAIT, (long)value, 0, 0, 0);
+}
+
+static void set_and_wake(uint32_t *word, uint32_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_RELEASE);
+    call(SYS_futex, (long)word, FUTEX_WAKE, 1, 0, 0, 0);
+}
+
+static int64_t allocate(const pm_request *asked)
+{
+    const uint64_t *argument = asked->argument;
+    void *made;
+    errno = 0;
+    switch (asked->op) {
+    case PM_OP_MALLOC:
+        made = malloc(argument[0]);
+        break;
+    case PM_OP_CALLOC:
+        made = calloc(argument[0], argument[1]);
+        break;
+    case PM_OP_REALLOC:
+        made = realloc((void *)(uintptr_t)argument[0], argument[1]);
+        break;
+    default:
+        free((void *)(uintptr_t)argument[0]);
+        return 0;
+    }
+    return made ? (int64_t)(uintptr_t)made : -errno;
+}
+
+/* The stack that malloc and the end of the thread may need becomes its own in
+ * the step that starts it. */
+static void __attribute__((noinline)) take_stack(void)
+{
+    volatile unsigned char room[2 * PAGE_MINIMUM];
+    room[0] = room[PAGE_MINIMUM] = room[sizeof room - 1] = 0;
+}
 
 static void *serve_thread(void *given)
 {
     struct thread *me = given;
-    pthread_mutex_lock(&me->lock);
+    take_stack();
     for (;;) {
-        me->busy = 0;
-        pthread_cond_broadcast(&me->changed);
-        while (!me->busy)
-            pthread_cond_wait(&me->changed, &me->lock);
-        if (me->op == PM_OP_JOIN)
-            break;
-        if (me->op == PM_OP_THREAD_MALLOC)
-            me->result = (int64_t)(uintptr_t)malloc(me->argument);
-        else
-            free((void *)(uintptr_t)me->argument);
+        set_and_wake(&me->busy, 0);
+        wait_while(&me->busy, 0);
+        if (me->asked->op == PM_OP_JOIN)
+            return NULL;
+        me->result = allocate(me->asked);
     }
-    me->busy = 0;
-    pthread_mutex_unlock(&me->lock);
-    return NULL;
-}
-
-static int64_t ask_thread(struct thread *one, uint64_t op, uint64_t argument)
-{
-    pthread_mutex_lock(&one->lock);
-    one->op = op;
-    one->argument = argument;
-    one->result = 0;
-    one->busy = 1;
-    pthread_cond_broadcast(&one->changed);
-    while (one->busy && op != PM_OP_JOIN)
-        pthread_cond_wait(&one->changed, &one->lock);
-    pthread_mutex_unlock(&one->lock);
-    return one->result;
 }
 
 static int64_t start_thread(uint64_t stack_size)
@@ -329,8 +377,6 @@ static int64_t start_thread(uint64_t stack_size)
     if (number == PM_SPECIMEN_THREADS)
         return -EAGAIN;
     struct thread *one = &threads[number];
-    pthread_mutex_init(&one->lock, NULL);
-    pthread_cond_init(&one->changed, NULL);
     pthread_attr_init(&attributes);
     if (stack_size)
         status = pthread_attr_setstacksize(&attributes, stack_size);
@@ -341,48 +387,74 @@ static int64_t start_thread(uint64_t stack_size)
     if (status)
         return -status;
     one->alive = 1;
-    /* Until it waits: what it touches first belongs to this step. */
-    pthread_mutex_lock(&one->lock);
-    while (one->busy)
-        pthread_cond_wait(&one->changed, &one->lock);
-    pthread_mutex_unlock(&one->lock);
+    wait_while(&one->busy, 1);
     return number;
+}
+
+static int64_t with_thread(struct thread *one, const pm_request *asked)
+{
+    if (one < threads || one >= threads + PM_SPECIMEN_THREADS || !one->alive)
+        return -ESRCH;
+    one->asked = asked;
+    set_and_wake(&one->busy, 1);
+    if (asked->op == PM_OP_JOIN) {
+        pthread_join(one->thread, NULL);
+        one->alive = 0;
+        return 0;
+    }
+    wait_while(&one->busy, 1);
+    return one->result;
 }
 
 static int64_t with_libc(const pm_request *asked)
 {
-    const uint64_t *argument = asked->argument;
-    void *made;
     switch (asked->op) {
     case PM_OP_MALLOC:
-        errno = 0;
-        made = argument[1] ? calloc(argument[0], argument[1]) : malloc(argument[0]);
-        return made ? (int64_t)(uintptr_t)made : -errno;
+    case PM_OP_CALLOC:
+    case PM_OP_REALLOC:
     case PM_OP_FREE:
-        free((void *)(uintptr_t)argument[0]);
-        return 0;
+        return asked->argument[5] ? with_thread(threads + (asked->argument[5] - 1), asked)
+                                  : allocate(asked);
 #ifdef __GLIBC__
     case PM_OP_TRIM:
-        return malloc_trim(argument[0]);
+        return malloc_trim(asked->argument[0]);
 #endif
     case PM_OP_THREAD:
-        return start_thread(argument[0]);
+        return start_thread(asked->argument[0]);
     case PM_OP_JOIN:
-    case PM_OP_THREAD_MALLOC:
-    case PM_OP_THREAD_FREE:
-        if (argument[0] >= PM_SPECIMEN_THREADS || !threads[argument[0]].alive)
-            return -ESRCH;
-        made = (void *)(intptr_t)ask_thread(&threads[argument[0]], asked->op, argument[1]);
-        if (asked->op == PM_OP_THREAD_MALLOC)
-            return made ? (int64_t)(uintptr_t)made : -ENOMEM;
-        if (asked->op == PM_OP_JOIN) {
-            pthread_join(threads[argument[0]].thread, NULL);
-            threads[argument[0]].alive = 0;
-        }
-        return 0;
+        return with_thread(threads + asked->argument[0], asked);
     default:
         return -ENOSYS;
     }
+}
+
+/* Every page of libc's code and data, so that only what it does with memory is
+ * seen later. What was relocated is read-only by then. */
+static int warm_object(struct dl_phdr_info *info, size_t size, void *given)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), relro = 0, relro_end = 0;
+    (void)size;
+    (void)given;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_GNU_RELRO) {
+            relro = (info->dlpi_addr + info->dlpi_phdr[i].p_vaddr) & -page;
+            relro_end = (info->dlpi_addr + info->dlpi_phdr[i].p_vaddr +
+                         info->dlpi_phdr[i].p_memsz) & -page;
+        }
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *one = info->dlpi_phdr + i;
+        if (one->p_type != PT_LOAD || !(one->p_flags & PF_R))
+            continue;
+        uintptr_t at = (info->dlpi_addr + one->p_vaddr) & -page;
+        for (; at < info->dlpi_addr + one->p_vaddr + one->p_memsz; at += page) {
+            volatile unsigned char *byte = (volatile unsigned char *)at;
+            if ((one->p_flags & PF_W) && !(at >= relro && at < relro_end))
+                *byte = *byte;
+            else
+                (void)*byte;
+        }
+    }
+    return 0;
 }
 #endif
 
@@ -504,6 +576,16 @@ static __attribute__((noreturn)) void begin(int request, int reply, long parent,
 {
     self.request = request;
     self.reply = reply;
+#ifdef PM_WITH_LIBC
+    /* Where libc ends us, as it does for a double free, that is no news for the core handler. */
+    struct rlimit no_core = {0, 0};
+    setrlimit(RLIMIT_CORE, &no_core);
+#ifdef RSEQ_SIG
+    /* The kernel writes there whenever it gives us a CPU, which may be in the middle of a fork. */
+    call(SYS_rseq, (long)((char *)__builtin_thread_pointer() + __rseq_offset), 32, 1, RSEQ_SIG, 0,
+         0);
+#endif
+#endif
     if (!(flags & PM_SERVE_THP))
         call(SYS_prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0, 0);
     if (flags & PM_SERVE_PINNED) {

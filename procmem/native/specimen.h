@@ -13,13 +13,14 @@ enum {
     PM_OP_STORE,   /* address, five words to store there */
     PM_OP_PIPE,    /* result: the reading end, and the writing end << 32 */
     PM_OP_FORK,    /* the child's ends of its pipes, request and reply; its parent's PID */
-    PM_OP_MALLOC,  /* size, or with a second argument calloc: members, size */
+    /* With libc. The last argument: the thread that does it, its number + 1; 0: the main one. */
+    PM_OP_MALLOC,  /* size */
+    PM_OP_CALLOC,  /* members, size of each */
+    PM_OP_REALLOC, /* address, size */
     PM_OP_FREE,    /* address */
     PM_OP_TRIM,    /* pad of malloc_trim */
     PM_OP_THREAD,  /* stack size, 0: the default; result: its number */
     PM_OP_JOIN,    /* number */
-    PM_OP_THREAD_MALLOC, /* number, size */
-    PM_OP_THREAD_FREE,   /* number, address */
 };
 
 /* The n-th touch is of the page (n * factor + shift) % count, so that one

@@ -1,0 +1,120 @@
+"""procmem experiment: real calls on a quiet process, told step by step."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from procmem.cli.terminal import screen_columns
+from procmem.errors import BadArgument
+from procmem.experiments.story import EXPERIMENTS, find
+from procmem.view.experiment import experiment_list, story_text, verdict_text
+from procmem.view.json import json_text
+from procmem.view.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from procmem.experiments.story import Story
+
+__all__ = ["main"]
+
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem experiment --help`. 1: something differed from theory."""
+    name = argv[0] if argv else ""
+    if not name or name.startswith("-"):
+        return list_them(argv)
+    if name == "all":
+        made = argparse.ArgumentParser(
+            prog="procmem experiment all",
+            description="Runs every experiment, the long ones in small.",
+        )
+        functions = dict.fromkeys(EXPERIMENTS)
+    elif name.replace("_", "-") in EXPERIMENTS:
+        made = parser_of(name, find(name))
+        functions = {name: None}
+    else:
+        sys.stderr.write(
+            f"procmem experiment: no experiment {name!a}; there are\n"
+            + experiment_list(EXPERIMENTS)
+        )
+        return 2
+    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    options = vars(made.parse_args(argv[1:]))
+    as_json = options.pop("json")
+    stories = []
+    try:
+        for story in told(list(functions), options, quick=name == "all"):
+            stories.append(story)
+            if not as_json:
+                sys.stdout.write(story_text(story, screen_columns() or 80))
+                if name == "all":
+                    sys.stdout.write("\n")
+                sys.stdout.flush()
+    except BadArgument as error:
+        made.error(printable(str(error)))
+    if as_json:
+        sys.stdout.write(json_text([story.to_dict() for story in stories], "told"))
+    elif name == "all":
+        sys.stdout.write(f"{len(stories)} experiments: {verdict_text(stories)}")
+    return 0 if all(story.agrees for story in stories) else 1
+
+
+def told(names: list[str], options: dict[str, Any], *, quick: bool) -> Iterator[Story]:
+    for name in names:
+        function = find(name)
+        yield function(**(getattr(function, "quick", {}) if quick else options))
+
+
+def list_them(argv: list[str]) -> int:
+    made = argparse.ArgumentParser(
+        prog="procmem experiment",
+        usage="procmem experiment [NAME|all] [--json] [OPTIONS OF THE EXPERIMENT]",
+        description="Real calls on a quiet process: what was done, what moved, and why.",
+        epilog="experiments:\n" + experiment_list(EXPERIMENTS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--json", action="store_true", help="print the list as JSON")
+    if made.parse_args(argv).json:
+        rows = [{"name": name, "shows": line} for name, line in EXPERIMENTS.items()]
+        sys.stdout.write(json_text(rows))
+        return 0
+    sys.stdout.write(experiment_list(EXPERIMENTS))
+    sys.stdout.write("\nprocmem experiment NAME runs one; all runs every one.\n")
+    return 0
+
+
+def parser_of(name: str, function: Callable[..., Story]) -> argparse.ArgumentParser:
+    """The options of an experiment are its function's arguments."""
+    text = inspect.getdoc(function) or ""
+    made = argparse.ArgumentParser(
+        prog=f"procmem experiment {name}", description=text.partition("\n\nArgs:")[0]
+    )
+    for one in inspect.signature(function).parameters.values():
+        found = re.search(rf"^    {one.name}: ((?:.|\n      )+)", text, re.MULTILINE)
+        says = " ".join(found[1].split()) if found else ""
+        made.add_argument(
+            f"--{one.name.replace('_', '-')}",
+            dest=one.name,
+            default=one.default,
+            type=str if "str" in str(one.annotation) else number,
+            metavar="N" if "int" in str(one.annotation) else "TEXT",
+            help=says.replace("%", "%%")
+            + ("" if one.default is None else f" (default: {one.default})"),
+        )
+    return made
+
+
+def number(text: str) -> int:
+    """A whole number, also 0x7f00 or 32M."""
+    match = re.fullmatch(r"(\d+)([kmg]?)(?:i?b)?", text.lower())
+    try:
+        return int(match[1]) * UNITS[match[2]] if match else int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"not a whole number: {text!a}") from None

@@ -1,0 +1,118 @@
+"""What fork copies: nothing, until one of the two writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procmem.errors import BadArgument
+from procmem.experiments.specimen import Area, Specimen
+from procmem.experiments.story import Teller, experiment
+
+if TYPE_CHECKING:
+    from procmem.regions import MeasuredRegion
+
+__all__ = ["copy_on_write"]
+
+
+@experiment(
+    "copy-on-write",
+    "Copy-on-write",
+    "After fork, two processes have all that memory. Was it copied?",
+)
+def copy_on_write(tell: Teller, *, pages: int = 100, written: int = 30) -> None:
+    """Forks a process that has written to some pages; the child, then the parent write to them.
+
+    Args:
+        pages: that the parent has written before.
+        written: by the child.
+    """
+    if not 0 < written <= pages or pages % 2:
+        raise BadArgument(f"{written} of {pages} pages: at most all, and an even number in all")
+    with Specimen() as parent:
+        unit = parent.space.rules.page_size
+        area = tell.mapping(f"map {pages} pages", parent.mmap(pages=pages))
+        tell.step("write to all of them", parent.touch(area))
+        forked = tell.step(
+            "fork",
+            parent.fork(),
+            "These are the parent's figures: fork moves none of them.",
+        )
+        child = forked.child
+        if child is None:
+            raise BadArgument("the fork made no child")
+        with child:
+            both = (("parent", parent), ("child", child))
+            for who, one in both:
+                shares(
+                    tell, who, region_of(one, area), "Pss counts a page shared by two as half.",
+                    rss=pages * unit, pss=pages * unit // 2, shared=pages * unit, private=0,
+                )  # fmt: skip
+            before = pss_of_both(parent, child)
+            tell.step(
+                f"the child writes to {written} pages",
+                child.touch(area, pages=written),
+                "The child's figures: RSS does not move, since a shared page was in it before.",
+            )
+            shared = pages - written
+            for who, one in both:
+                shares(
+                    tell, who, region_of(one, area), "",
+                    rss=pages * unit, pss=written * unit + shared * unit // 2,
+                    shared=shared * unit, private=written * unit,
+                )  # fmt: skip
+            tell.bytes(
+                "what both take together (Σ Pss) has risen by",
+                written * unit,
+                None if before is None else (pss_of_both(parent, child) or 0) - before,
+                "Only the pages written to exist twice. Σ Rss, which counts every shared page"
+                " twice, never moved.",
+            )
+            tell.step(
+                "the parent writes to the same pages",
+                parent.touch(area, pages=written),
+                "They are its alone since the child made copies. It faults all the same, once"
+                " each, to learn that; nothing is copied.",
+            )
+            tell.step("the child reads all pages", child.read(area))
+        shares(
+            tell, "parent, the child has ended", region_of(parent, area), "",
+            rss=pages * unit, pss=pages * unit, shared=0, private=pages * unit,
+        )  # fmt: skip
+        if shared:
+            tell.step(
+                "the parent writes to the others",
+                parent.touch(area, start=written, pages=shared),
+                "Still write-protected, and nobody shares them any more: a fault each, no copy.",
+            )
+        tell.step("unmap all", parent.munmap(area))
+
+
+def region_of(one: Specimen, area: Area) -> MeasuredRegion:
+    region = one.process.smaps().find(area.start)
+    if region is None:
+        raise BadArgument(f"nothing is mapped at {area.start:#x}")
+    return region
+
+
+def pss_of_both(parent: Specimen, child: Specimen) -> int | None:
+    """Of anonymous memory: that of files is shared with whoever else has them mapped."""
+    rollups = [one.process.rollup() for one in (parent, child)]
+    found = [each.pss_anon for each in rollups]
+    return sum(found) if None not in found else None  # type: ignore[arg-type]
+
+
+def shares(
+    tell: Teller,
+    who: str,
+    region: MeasuredRegion,
+    teaches: str,
+    *,
+    rss: int,
+    pss: int,
+    shared: int,
+    private: int,
+) -> None:
+    tell.bytes(f"{who}: Rss", rss, region.rss)
+    tell.bytes(f"{who}: Pss", pss, region.pss, teaches)
+    tell.bytes(f"{who}: Shared_Dirty", shared, region.shared_dirty)
+    tell.bytes(f"{who}: Private_Dirty", private, region.private_dirty)

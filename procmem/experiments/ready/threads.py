@@ -1,0 +1,99 @@
+"""What a thread costs: addresses for its stack, a guard, an arena."""
+
+from __future__ import annotations
+
+import resource
+
+from procmem.errors import BadArgument
+from procmem.experiments.specimen import Specimen
+from procmem.experiments.story import Teller, experiment
+
+__all__ = ["threads"]
+
+MIB = 1 << 20
+
+
+@experiment("threads", "Threads", "What does a thread cost, and what when it calls malloc?")
+def threads(tell: Teller, *, stack: int = MIB) -> None:
+    """Starts threads, lets them allocate, and joins them.
+
+    Args:
+        stack: bytes of the stack that one thread is given instead of the default.
+    """
+    page = resource.getpagesize()
+    if stack < 65536 or stack % page or stack > 1 << 40:
+        raise BadArgument(f"a stack of {stack} bytes: whole pages, 64 KiB to 1 TiB")
+    with Specimen(libc=True) as s:
+        tell.step("malloc(100) in the main thread", s.malloc(100))
+        before = s.process.maps()
+        first = tell.step(
+            "start a thread",
+            s.thread(),
+            "The stack is there in addresses only: its pages come as it is used.",
+        )
+        number = first.thread or 0
+        known = {region.start for region in before}
+        new = [region for region in s.process.maps() if region.start not in known]
+        guard = next((region for region in new if str(region.perms) == "---p"), None)
+        if guard is not None:
+            tell.claim(
+                "the guard below the stack",
+                f"{page} bytes, ---p",
+                f"{guard.size} bytes, {guard.perms}",
+                "A thread that runs over the end of its stack meets it, and not other memory.",
+            )
+            limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
+            tell.bytes(
+                "the stack",
+                2 * MIB if limit == resource.RLIM_INFINITY else -(-limit // page) * page,
+                first.delta.vsz - guard.size,
+                "As ulimit -s has it; 2 MiB where that is unlimited.",
+            )
+        tell.step(
+            "malloc(100) in the thread",
+            s.malloc(100, thread=number),
+            "An arena of its own, so that threads needn't wait for each other: 64 MiB of addresses"
+            " and one page of memory. VSZ tells nothing of what is used.",
+        )
+        tell.step("malloc(100) there again", s.malloc(100, thread=number))
+        large = tell.step(
+            "malloc(100,000) there, twice",
+            s.malloc(100_000, thread=number),
+        )
+        tell.step(
+            "the second time",
+            s.malloc(100_000, thread=number),
+            "The arena grows by mprotect: the addresses are there already, so VSZ stays.",
+        )
+        tell.step(
+            "the main thread frees the first",
+            s.free(large.address or 0),
+            "A chunk goes back to the arena that it came from, whoever frees it.",
+        )
+        tell.step(
+            f"start a thread with a stack of {stack // 1024:,} KiB",
+            s.thread(stack),
+            "The size that was asked for, and the guard.",
+        )
+        tell.step("join the first thread", s.join(number), "Its arena waits for the next thread.")
+        other = tell.step("start another", s.thread())
+        tell.step(
+            "malloc(100) in it",
+            s.malloc(100, thread=other.thread),
+            "The arena that the first thread left: no addresses more.",
+        )
+    with Specimen(libc=True) as s:
+        s.malloc(100)
+        started = [s.thread() for _ in range(6)]
+        tell.bytes(
+            "in a new process: six threads",
+            sum(one.predicted.vsz for one in started),
+            sum(one.delta.vsz for one in started),
+        )
+        joined = [s.join(one.thread or 0) for one in started]
+        tell.bytes(
+            "given back when all were joined",
+            sum(-one.predicted.vsz for one in joined),
+            sum(-one.delta.vsz for one in joined),
+            "glibc keeps up to 40 MiB of stacks.",
+        )

@@ -835,12 +835,12 @@ class Malloc:
     def _resize(self, actor: Actor, arena: Arena, chunk: int, size: int) -> int | None:
         """_int_realloc()."""
         old = self._size(chunk)
-        have, flags = old, self.head[chunk] & FLAGS
+        have = old
         if old < size:
             following = chunk + old
             after = self._size(following)
             if following == arena.top and old + after >= size + MINSIZE:
-                self._set_head(chunk, size | flags)
+                self._set_head(chunk, size | self.head[chunk] & FLAGS)
                 arena.top = chunk + size
                 self._set_head(arena.top, old + after - size | PREV_INUSE)
                 self.said.append("It grows into the free end of the heap, where it is.")
@@ -861,10 +861,10 @@ class Malloc:
                     self._release(actor, arena, chunk)
                     return new
         if have - size < MINSIZE:
-            self._set_head(chunk, have | flags)
+            self._set_head(chunk, have | self.head[chunk] & FLAGS)
             self._set_inuse(chunk + have)
         else:
-            self._set_head(chunk, size | flags)
+            self._set_head(chunk, size | self.head[chunk] & FLAGS)
             rest = chunk + size
             self._set_head(rest, have - size | PREV_INUSE | NON_MAIN * (not arena.main))
             self._set_inuse(chunk + have)

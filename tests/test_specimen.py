@@ -396,8 +396,9 @@ class TestMachine:
         specimen.madvise(mapped, "hugepage")
         assert specimen.touch(mapped, pages=1).delta.rss == PAGE
 
-    def test_swap(self, specimen: Specimen) -> None:
-        with machine.swap() as setting:
+    def test_swap(self) -> None:
+        cpu = min(os.sched_getaffinity(0))
+        with machine.swap() as setting, Specimen(cpu=cpu) as specimen:
             setting.or_skip()
             mapped = area(specimen.mmap(pages=64))
             specimen.touch(mapped)
@@ -409,6 +410,12 @@ class TestMachine:
             assert back.delta.swap == -64 * PAGE
             assert back.delta.major == 64
             moved(back)
+
+    def test_swap_unpinned(self, specimen: Specimen) -> None:
+        if len(os.sched_getaffinity(0)) == 1:
+            pytest.skip("there is one CPU")
+        mapped = area(specimen.mmap(pages=64))
+        assert not specimen.madvise(mapped, "pageout").exact
 
     def test_a_limit_on_the_address_space(self, specimen: Specimen) -> None:
         resource.prlimit(specimen.pid, resource.RLIMIT_AS, (MiB, MiB))

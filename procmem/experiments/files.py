@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import tempfile
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -62,9 +63,7 @@ def describe(path: str, page_size: int, warm: bool) -> tuple[Cache, Kind, str | 
             cache.doubt = read_by_pages(fd, about.st_size, page_size, cache)
             cache.held = (1 << pages) - 1
             return cache, kind, cache.doubt
-        os.fsync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        cache.held = held_pages(fd, about.st_size)
+        cache.held = drop(fd, about.st_size)
         return cache, kind, ELSEWHERE if cache.held else None
     finally:
         os.close(fd)
@@ -76,10 +75,10 @@ def read_by_pages(fd: int, size: int, page_size: int, cache: Cache) -> str | Non
     What is written or read in large pieces lies in large folios, and a fault maps more of these
     than of single pages (filemap_map_pages() and finish_fault()).
     """
-    os.fsync(fd)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     # What stays is mapped: by a specimen, from an earlier call here, or by others.
-    left = 0 if cache.single else pages_in_memory(fd, size)
+    left = drop(fd, size, once=cache.single)
+    if cache.single:
+        left = 0
     if size > LONGEST:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
         while os.read(fd, PIECE):
@@ -90,6 +89,22 @@ def read_by_pages(fd: int, size: int, page_size: int, cache: Cache) -> str | Non
         os.pread(fd, 1, at)
     cache.single = not left
     return ELSEWHERE if left else None
+
+
+def drop(fd: int, size: int, *, once: bool = False) -> int:
+    """Takes a file out of the page cache; bit n: page n stays.
+
+    A page that is just being written back, or that waits in another CPU's list, stays the first
+    time, so that it is tried a few times.
+    """
+    for delay in (0, 0) if once else (0, 0, 0.001, 0.01, 0.05):
+        time.sleep(delay)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        left = held_pages(fd, size)
+        if not left:
+            break
+    return left
 
 
 def kind_of(fd: int, dev: int) -> Kind:

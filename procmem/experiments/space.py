@@ -680,7 +680,7 @@ class Space:
             tally.unshared += unshared.bit_count()
             # A page of shared memory that nobody has written is no input.
             major = unread.bit_count() if backing.kind == "file" else 0
-            if major and "random" not in region.flags:
+            if major and self._reads_ahead(region, backing):
                 tally.uncertain = READAHEAD
             tally.major += major
             tally.minor += missing.bit_count() - major + unshared.bit_count()
@@ -704,7 +704,7 @@ class Space:
             self._read_in(region, backing, index, unread)
             if backing.kind == "file":
                 major = unread.bit_count()
-                if major and "random" not in region.flags:
+                if major and self._reads_ahead(region, backing):
                     tally.uncertain = READAHEAD
                 # The file system is told of the first write to each page.
                 clean = mask & table.file & ~table.dirty
@@ -764,7 +764,7 @@ class Space:
                 if backing.kind == "file":
                     tally.major += unread
                     tally.minor += faults - unread
-                    if unread and "random" not in region.flags:
+                    if unread and self._reads_ahead(region, backing, fresh):
                         tally.uncertain = READAHEAD
                 else:
                     tally.minor += faults
@@ -773,6 +773,11 @@ class Space:
                 mapped |= taken
                 self._read_in(region, backing, index, fresh)
             self._map_pages(backing, table, mapped, tally)
+
+    def _reads_ahead(self, region: Vma, backing: Backing, coming: int = 0) -> bool:
+        """Whether more of the file may come along; `coming` isn't counted as held yet."""
+        missing = backing.cache.pages - backing.cache.held.bit_count() - coming.bit_count()
+        return missing > 0 and "random" not in region.flags
 
     def _cached(self, region: Vma, backing: Backing, index: int) -> int:
         """What of a table's span is in the page cache."""

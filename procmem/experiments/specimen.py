@@ -667,8 +667,13 @@ class Specimen:
 
         return self._call(
             "madvise", (address, length, number), lambda: (hex(address), length, name), predict,
-            None if short in PREDICTED else f"no rule here predicts {name}",
+            self._doubt_advice(short, name),
         )  # fmt: skip
+
+    def _doubt_advice(self, short: str, name: str) -> str | None:
+        if short == "pageout" and len(os.sched_getaffinity(self.pid)) > 1:
+            return "pages that wait in another CPU's list are not found: cpu= pins the specimen"
+        return None if short in PREDICTED else f"no rule here predicts {name}"
 
     def mlock(
         self, area: Area, *, start: int = 0, pages: int | None = None, on_fault: bool = False

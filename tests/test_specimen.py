@@ -423,6 +423,18 @@ class TestMachine:
             specimen.mmap(2 * MiB)
         assert moved(specimen.mmap(PAGE))["vsz"] == PAGE
 
+    def test_a_control_group_that_is_full(self) -> None:
+        with machine.memory_cgroup(4 * MiB) as setting:
+            setting.or_skip()
+            assert setting.path is not None
+            with Specimen() as specimen:
+                (setting.path / "cgroup.procs").write_text(f"{specimen.pid}\n")
+                mapped = area(specimen.mmap(64 * MiB))
+                assert moved(specimen.touch(mapped, pages=100))["rss"] == 100 * PAGE
+                with pytest.raises(NoSuchProcess, match="SIGKILL"):
+                    specimen.touch(mapped)
+            assert is_gone(specimen.pid)
+
     def test_a_file_system_that_is_full(self, specimen: Specimen) -> None:
         with machine.mounted("tmpfs", "-o", "size=64k") as setting:
             setting.or_skip()

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "hugepages",
     "hugetlbfs",
     "max_map_count",
+    "memory_cgroup",
     "nobody_python",
     "swap",
 ]
@@ -217,6 +219,39 @@ def mounted(kind: str, *options: str) -> Iterator[Setting]:
             active.remove(str(place))
     finally:
         place.rmdir()
+
+
+@contextlib.contextmanager
+def memory_cgroup(limit: int) -> Iterator[Setting]:
+    """A control group (version 1 or 2) that may have so many bytes; its value is its directory."""
+    reason = not_root("making a control group")
+    if reason:
+        yield Setting(reason)
+        return
+    for root, file in (
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        ("/sys/fs/cgroup", "memory.max"),
+    ):
+        place = Path(root, f"{MARK}{os.getpid()}")
+        try:
+            place.mkdir()
+        except OSError:
+            continue
+        try:
+            try:
+                place.joinpath(file).write_text(f"{limit}\n")
+            except OSError:
+                continue
+            yield Setting("", place)
+            return
+        finally:
+            # A group is empty only when the kernel has done with its last process.
+            for _ in range(1000):
+                with contextlib.suppress(OSError):
+                    place.rmdir()
+                    break
+                time.sleep(0.01)
+    yield Setting("no memory control group can be made here")
 
 
 @contextlib.contextmanager

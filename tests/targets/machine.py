@@ -223,11 +223,22 @@ def mounted(kind: str, *options: str) -> Iterator[Setting]:
 
 @contextlib.contextmanager
 def memory_cgroup(limit: int) -> Iterator[Setting]:
-    """A control group (version 1 or 2) that may have so many bytes; its value is its directory."""
+    """A control group (version 1 or 2) that may have so many bytes; its value is its directory.
+
+    Nobody adds swap meanwhile: what the group can't hold would go there, and could not come back.
+    """
     reason = not_root("making a control group")
     if reason:
         yield Setting(reason)
         return
+    with alone("swap"):
+        if has_swap():
+            yield Setting("there is swap: the group would use that")
+            return
+        yield from limited(limit)
+
+
+def limited(limit: int) -> Iterator[Setting]:
     for root, file in (
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
         ("/sys/fs/cgroup", "memory.max"),

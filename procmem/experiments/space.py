@@ -335,6 +335,15 @@ class Space:
         tally.locked += self._locked_pages() - before
         return end == start + pages
 
+    def locked_after(self, start: int, pages: int) -> int:
+        """Locked pages, were a range locked, too."""
+        there = sum(
+            min(region.end, start + pages) - max(region.start, start)
+            for region in self.vmas.within(start, start + pages)
+            if "locked" in region.flags
+        )
+        return self._locked_pages() + pages - there
+
     def _locked_pages(self) -> int:
         return sum(region.pages for region in self.vmas.all if "locked" in region.flags)
 

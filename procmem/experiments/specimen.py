@@ -10,6 +10,7 @@ import errno
 import os
 import platform
 import random
+import resource
 import signal as signals
 import threading
 import time
@@ -51,6 +52,7 @@ REQUEST = Struct("=7Q")
 REPLY = Struct("=q3QQqQ")
 FIGURES = Struct("=10Q")
 WORD = (1 << 64) - 1
+CAP_IPC_LOCK = 14
 AT_FDCWD = WORD - 99
 
 SLOT = 1 << 39
@@ -682,8 +684,9 @@ class Specimen:
         address, length = part(area, start, pages)
         size = self.space.rules.page_size
 
-        def predict(tally: Tally, _result: int) -> None:
-            self.space.mlock(address // size, length // size, tally, on_fault=on_fault)
+        def predict(tally: Tally, result: int) -> None:
+            if result >= 0 or not self._exceeds_lock_limit(address // size, length // size):
+                self.space.mlock(address // size, length // size, tally, on_fault=on_fault)
 
         if on_fault:
             return self._call(

@@ -695,6 +695,15 @@ class Specimen:
             )  # fmt: skip
         return self._call("mlock", (address, length), lambda: (hex(address), length), predict)
 
+    def _exceeds_lock_limit(self, start: int, pages: int) -> bool:
+        """Whether mlock(2) refuses before it locks anything."""
+        for line in self._files.read("status").splitlines():
+            if line.startswith(b"CapEff:") and int(line.split()[1], 16) >> CAP_IPC_LOCK & 1:
+                return False
+        limit, _ = resource.prlimit(self.pid, resource.RLIMIT_MEMLOCK)
+        wanted = self.space.locked_after(start, pages) * self.space.rules.page_size
+        return limit != resource.RLIM_INFINITY and wanted > limit
+
     def munlock(self, area: Area, *, start: int = 0, pages: int | None = None) -> Step:
         """Unlocks pages, as munlock(2) does."""
         address, length = part(area, start, pages)

@@ -19,8 +19,8 @@ from procmem.cli import main
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.files import disk_file, memory_file, pages_in_memory
+from procmem.experiments.provoke import FAULTS
 from procmem.experiments.rules import has_swap
-from procmem.experiments.specimen import FAULTS
 from procmem.experiments.steps import Delta, Figures, Step
 from procmem.experiments.story import EXPERIMENTS, Story, Teller, Told, experiment, find
 from procmem.experiments.tables import Tally

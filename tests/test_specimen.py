@@ -23,8 +23,8 @@ from procmem.calls.constants import Prot
 from procmem.errors import BadArgument, NoSuchProcess, SyscallError, Unsupported
 from procmem.experiments import Area, Delta, Specimen, Step
 from procmem.experiments import launch as launching
+from procmem.experiments.areas import names, order_of
 from procmem.experiments.rules import huge_pages
-from procmem.experiments.specimen import names, order_of
 from tests.targets import machine
 
 if TYPE_CHECKING:

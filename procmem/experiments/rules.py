@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from procmem.experiments.space import Rules, Space
+from procmem.experiments.space import Space
 from procmem.experiments.tables import Tally
 from procmem.experiments.vmas import EXEC, READ, WRITE, Backing, Cache, Vma
 from procmem.pages.states import PRIVATE, SWAPPED, read_states
@@ -15,6 +15,7 @@ from procmem.regions import parse_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from procmem.experiments.accesses import Rules
     from procmem.procfs.files import ProcessFiles
 
 __all__ = ["has_swap", "huge_pages", "initial_space", "page_size"]

@@ -9,49 +9,47 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import random
 import resource
 import signal as signals
-import threading
-import time
-import weakref
 from contextlib import suppress
-from functools import lru_cache
-from math import gcd
 from operator import sub
 from struct import Struct
-from typing import NamedTuple
 
-from procmem.calls.constants import Map, Mremap, Prot, advice_of, prot_of
-from procmem.errors import BadArgument, MemoryFault, NoSuchProcess, SyscallError, Unsupported
-from procmem.experiments.launch import Launched, end, launch
+from procmem.calls.constants import Map, Mremap, Prot, advice_of
+from procmem.errors import BadArgument, MemoryFault, SyscallError, Unsupported
+from procmem.experiments.accesses import Order, Rules, Trap
+from procmem.experiments.areas import (
+    WORD,
+    Area,
+    byte_length,
+    hint_for,
+    letters,
+    names,
+    order_of,
+    part,
+    protection,
+)
+from procmem.experiments.helper import Helper, launch_best
+from procmem.experiments.launch import Launched
 from procmem.experiments.rules import has_swap, huge_pages, initial_space, page_size
-from procmem.experiments.space import FORWARD, Order, Rules, Space, Trap
+from procmem.experiments.space import Space
 from procmem.experiments.steps import Delta, Figures, Step
 from procmem.experiments.tables import Tally
-from procmem.experiments.vmas import EXEC, READ, WRITE, Backing, Cache
+from procmem.experiments.vmas import EXEC, Backing, Cache
 from procmem.experiments.words import Cause
-from procmem.native import ffi, lib
-from procmem.procfs.files import ProcessFiles
+from procmem.native import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Any
-
-    from typing_extensions import Self
 
     from procmem.experiments.libc import Libc
     from procmem.experiments.written import WriteWatch
-    from procmem.process import Process
 
-__all__ = ["FAULTS", "Area", "Specimen"]
+__all__ = ["Area", "Specimen"]
 
-REQUEST = Struct("=7Q")
 REPLY = Struct("=q3QQqQ")
-FIGURES = Struct("=10Q")
-WORD = (1 << 64) - 1
 CAP_IPC_LOCK = 14
 AT_FDCWD = WORD - 99
 
@@ -61,34 +59,7 @@ SLOT = 1 << 39
 _rules: Rules | None = None
 
 
-class Area(NamedTuple):
-    """Memory that a specimen has mapped.
-
-    Attributes:
-        start: its address.
-        length: in bytes, whole pages.
-        page_size: in bytes; of huge pages theirs.
-    """
-
-    start: int
-    length: int
-    page_size: int
-
-    @property
-    def end(self) -> int:
-        """The address behind it."""
-        return self.start + self.length
-
-    @property
-    def pages(self) -> int:
-        """Its length in pages."""
-        return self.length // self.page_size
-
-    def __repr__(self) -> str:
-        return f"<Area {self.start:x}-{self.end:x}>"
-
-
-class Specimen:
+class Specimen(Helper):
     """A process for experiments, which does nothing but what it is told.
 
     >>> from procmem import KiB
@@ -149,28 +120,6 @@ class Specimen:
         except BaseException:
             self.close()
             raise
-
-    def _set_up(self, started: Launched) -> None:
-        self._lock = threading.RLock()
-        self._parent: Specimen | None = None
-        self._closer: Callable[[], object] | None = None
-        self._ended = ""
-        self._allocator: Libc | None = None
-        self._finalizer = weakref.finalize(self, end, started, os.getpid())
-        self.pid = started.pid
-        self.kind = started.kind
-        self._native = ffi.new("pm_specimen *")
-        self._native.request, self._native.reply = started.request, started.reply
-        self._asked, self._answer, self._before, self._after = (
-            ffi.buffer(ffi.addressof(self._native, name))
-            for name in ("asked", "answer", "before", "figures")
-        )
-
-    def _open(self) -> None:
-        self._files = ProcessFiles(self.pid)
-        fds = [self._files.open(name) for name in ("statm", "status", "maps", "smaps_rollup")]
-        self._native.statm, self._native.status, self._native.maps, self._native.rollup = fds
-        self._closer = weakref.finalize(self, close_all, fds)
 
     def _learn(self, source: str | None) -> None:
         """Finds out, once for this kernel, what the model must know; and calibrates."""
@@ -239,135 +188,6 @@ class Specimen:
         kind = Map.MAP_SHARED if shared else Map.MAP_PRIVATE
         flags = kind | Map.MAP_ANONYMOUS | Map.MAP_FIXED_NOREPLACE
         self._syscall("mmap", at, length, Prot.PROT_READ | Prot.PROT_WRITE, flags, WORD, 0)
-
-    # ---- life ------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the process. Harmless if it has ended."""
-        with self._lock:
-            self._finalizer()
-            if self._closer:
-                self._closer()
-            parent, self._parent = self._parent, None
-            if parent is not None and parent.is_alive:
-                parent._quiet(lib.PM_OP_CALL + lib.SYS_wait4, self.pid, 0, 0, 0, 0, 0)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether steps can be asked of it: it was not closed and has not ended."""
-        if not self._finalizer.alive:
-            return False
-        try:
-            return not self._files.stat().is_zombie
-        except NoSuchProcess:
-            return False
-
-    @property
-    def process(self) -> Process:
-        """The specimen as any other process, for maps(), smaps() and all else."""
-        from procmem.process import Process
-
-        return Process(self.pid)
-
-    def __repr__(self) -> str:
-        return f"<Specimen pid={self.pid} kind={self.kind!r}>"
-
-    # ---- asking ------------------------------------------------------------
-
-    @property
-    def figures(self) -> Figures:
-        """What the kernel says of it now."""
-        with self._lock:
-            self._check(lib.pm_specimen_read(self._native))
-            return self._figures(self._after)
-
-    def _figures(self, buffer: Any) -> Figures:
-        values = FIGURES.unpack_from(buffer)
-        if WORD in values:
-            return Figures(*(None if value == WORD else value for value in values))  # type: ignore[arg-type]
-        return Figures(*values)
-
-    def _check(self, status: int) -> None:
-        if not status:
-            return
-        self._check_open()
-        if status in (-errno.EPIPE, -errno.ESRCH):
-            self._ended = f"the specimen has ended{self._ending()}"
-            self.close()
-            raise NoSuchProcess(self.pid, self._ended)
-        raise OSError(-status, os.strerror(-status))
-
-    def _check_open(self) -> None:
-        if self._ended:
-            raise NoSuchProcess(self.pid, self._ended)
-        if not self._finalizer.alive:
-            raise BadArgument(f"specimen {self.pid} is closed")
-
-    def _ending(self) -> str:
-        """How it ended, if it can be told."""
-        if self._parent is not None or not self._finalizer.alive:
-            return ""
-        try:
-            # Its pipes are closed before it can be waited for.
-            for _ in range(200):
-                info = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-                if info is not None:
-                    break
-                time.sleep(0.005)
-            else:
-                return ""
-        except ChildProcessError:
-            return ""
-        if info.si_code == os.CLD_EXITED:
-            return f", with exit status {info.si_status}"
-        return f", by signal {info.si_status} ({signal_name(info.si_status)})"
-
-    def _run(self, function: Callable[[Any], int], op: int, arguments: tuple[int, ...]) -> None:
-        self._check_open()
-        if self._native.waiting:
-            # Ctrl-C came while it worked: its answer belongs to the step that was given up.
-            while (status := lib.pm_specimen_ask(self._native)) == -errno.EINTR:
-                pass
-            self._check(status)
-        REQUEST.pack_into(self._asked, 0, op, *arguments, *ZEROS[len(arguments) :])
-        # Python's own handlers run between two calls, and may raise.
-        while (status := function(self._native)) == -errno.EINTR:
-            pass
-        self._check(status)
-
-    def _quiet(self, op: int, *arguments: int) -> int:
-        """An operation without figures; its result, or -errno."""
-        with self._lock:
-            self._run(lib.pm_specimen_ask, op, arguments)
-            return int(self._native.answer.result)
-
-    def _syscall(self, name: str, *arguments: int) -> int:
-        """A system call of the specimen, outside of any step.
-
-        Raises:
-            SyscallError
-        """
-        words = tuple(argument & WORD for argument in arguments)
-        result = self._quiet(lib.PM_OP_CALL + getattr(lib, f"SYS_{name}"), *words)
-        if -4096 < result < 0:
-            raise SyscallError(name, -result)
-        return result
-
-    def _measure(self, op: int, *arguments: int) -> tuple[Figures, Figures]:
-        with self._lock:
-            self._run(lib.pm_specimen_step, op, arguments)
-            return self._figures(self._before), self._figures(self._after)
 
     def _step(
         self,
@@ -566,14 +386,6 @@ class Specimen:
         if fd < 0:
             raise SyscallError("openat", -fd, f"{path} in the specimen")
         return Backing(kind, cache), fd, reason
-
-    def _store(self, data: bytes) -> None:
-        """Writes into the specimen's scratch buffer."""
-        if len(data) > 4096:
-            raise BadArgument("a path may have 4,095 bytes")
-        for at in range(0, len(data), 40):
-            words = Struct("=5Q").unpack(data[at : at + 40].ljust(40, b"\0"))
-            self._quiet(lib.PM_OP_STORE, self._scratch + at, *words)
 
     def munmap(self, area: Area, *, start: int = 0, pages: int | None = None) -> Step:
         """Unmaps all of it or some of its pages, as munmap(2) does."""
@@ -924,51 +736,9 @@ class Specimen:
             Unsupported: this machine has no such fault: no swap, no file system on a disk.
             BadArgument: no such kind.
         """
-        if kind not in FAULTS:
-            raise BadArgument(f"no fault {kind!r}; there are {', '.join(FAULTS)}")
-        size, bits = self.space.rules.page_size, self.space.rules.address_bits
-        if kind == "null":
-            return self.read(0)
-        if kind == "kernel":
-            return self.read(-(1 << bits) & WORD)
-        if kind == "non-canonical":
-            if os.uname().machine != "x86_64":
-                raise Unsupported("a non-canonical address", "a notion of x86-64")
-            return self.read(1 << 60)
-        if kind == "text":
-            return self.touch(next(r.start for r in self.space.vmas.all if r.prot & EXEC) * size)
-        if kind in ("major", "past-end"):
-            return self._fault_on_file(kind)
-        prot = {"read-only": "r", "prot-none": ""}.get(kind, "rw")
-        area = self._mapped(self.mmap(pages=1, prot=prot))
-        if kind == "unmapped":
-            self.munmap(area)
-        elif kind == "swap":
-            if not has_swap():
-                raise Unsupported("swap", "none is set up; swapon(8) adds some, as root")
-            self.touch(area)
-            self.madvise(area, "pageout")
-        elif kind == "no-exec":
-            self.touch(area)
-            return self.jump(area.start)
-        return self.touch(area, write=kind not in ("unmapped", "prot-none", "swap"))
+        from procmem.experiments.provoke import provoke
 
-    def _fault_on_file(self, kind: str) -> Step:
-        from procmem.experiments.files import disk_file, memory_file
-
-        size = self.space.rules.page_size
-        if kind == "past-end":
-            with memory_file(1, size) as fd:
-                area = self._mapped(self.mmap(pages=2, prot="r", file=fd))
-            return self.read(area, start=1)
-        with disk_file(1, size) as fd:
-            area = self._mapped(self.mmap(pages=1, prot="r", file=fd, warm=False))
-            return self.read(area)
-
-    def _mapped(self, step: Step) -> Area:
-        area = step.mapping
-        assert area is not None  # noqa: S101 - for mypy: mmap's steps have one
-        return area
+        return provoke(self, kind)
 
     # ---- fork ----------------------------------------------------------------
 
@@ -1024,12 +794,6 @@ class Specimen:
             raise
 
 
-FAULTS = (
-    "minor", "major", "swap", "null", "unmapped", "kernel", "non-canonical", "read-only", "text",
-    "prot-none", "no-exec", "past-end",
-)  # fmt: skip
-"""Kinds of page faults that fault() makes."""
-
 PREDICTED = frozenset(
     "normal random sequential willneed dontneed free remove dontfork dofork mergeable unmergeable "
     "hugepage nohugepage dontdump dodump wipeonfork keeponfork cold pageout populate_read "
@@ -1044,8 +808,6 @@ PARTIAL = frozenset(
 )
 """Calls that have done something when they fail: what lies before an obstacle, or made a heap."""
 
-ZEROS = (0,) * 6
-
 
 def difference(before: Figures, after: Figures, minor: int, major: int) -> Delta:
     moved: Any = map(sub, after, before)
@@ -1055,91 +817,3 @@ def difference(before: Figures, after: Figures, minor: int, major: int) -> Delta
             for old, new in zip(before, after, strict=True)
         )
     return Delta(*moved, minor, major)  # type: ignore[call-arg]  # ten and two
-
-
-def launch_best(kind: str | None, libc: bool, flags: int, cpu: int) -> Launched:
-    """The kind that was asked for, or the first that can be started."""
-    if kind is not None:
-        return launch(kind, flags, cpu)
-    if libc:
-        return launch("libc", flags, cpu)
-    try:
-        return launch("program", flags, cpu)
-    except Unsupported:
-        return launch("fork", flags, cpu)
-
-
-def signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return "a signal without a name"
-
-
-def close_all(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)
-
-
-def byte_length(length: int | None, pages: int | None, unit: int) -> int:
-    if (length is None) == (pages is None):
-        raise BadArgument("give a length in bytes, or a number of pages")
-    total = pages * unit if pages is not None else length
-    if total is None or not 0 <= total <= WORD:
-        raise BadArgument(f"a length of {total} bytes")
-    return total
-
-
-def hint_for(name: str, number: int) -> str:
-    """What a refusal may be about, where errno alone says little."""
-    if name == "mmap" and number == errno.ENOMEM:
-        return "beyond the address space, a limit (RLIMIT_AS), or too few huge pages set aside"
-    if name == "mmap" and number == errno.EEXIST:
-        return "something is mapped there"
-    if name in ("mlock", "mlock2") and number in (errno.ENOMEM, errno.EPERM):
-        return "not all of it is mapped and accessible, or RLIMIT_MEMLOCK is too low"
-    return ""
-
-
-def part(area: Area, start: int, pages: int | None) -> tuple[int, int]:
-    """Address and length of some pages of an area."""
-    if start < 0 or (pages is not None and pages < 0):
-        raise BadArgument(f"pages {start} to {start + (pages or 0)} of {area}")
-    count = area.pages - start if pages is None else pages
-    return area.start + start * area.page_size, count * area.page_size
-
-
-@lru_cache(maxsize=64)
-def protection(prot: str | int) -> int:
-    """PROT_* as a number."""
-    return int(prot_of(prot))
-
-
-def letters(prot: int) -> int:
-    """Prot as the model has it."""
-    return (
-        READ * bool(prot & lib.PROT_READ)
-        | WRITE * bool(prot & lib.PROT_WRITE)
-        | EXEC * bool(prot & lib.PROT_EXEC)
-    )
-
-
-def names(value: int, kind: Any) -> str:
-    """Flags by their names, as C has them."""
-    if not value:
-        return "PROT_NONE" if kind is Prot else "0"
-    return "|".join(one.name for one in kind if one.value and value & one.value == one.value)
-
-
-def order_of(order: str, count: int, seed: int) -> Order:
-    if order == "forward" or count == 1:
-        return FORWARD
-    if order == "backward":
-        return Order(count - 1, count - 1)
-    if order != "random":
-        raise BadArgument(f'order is "forward", "backward" or "random", not {order!r}')
-    chosen = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    while True:
-        factor = chosen.randrange(1, count)
-        if gcd(factor, count) == 1:
-            return Order(factor, chosen.randrange(count))

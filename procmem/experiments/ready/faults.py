@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.files import disk_file
+from procmem.experiments.provoke import FAULTS
 from procmem.experiments.rules import has_swap
-from procmem.experiments.specimen import FAULTS, Specimen
+from procmem.experiments.specimen import Specimen
 from procmem.experiments.story import Teller, experiment
 
 __all__ = ["faults"]

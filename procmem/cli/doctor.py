@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from procmem.cli.terminal import screen_columns
 from procmem.process.features import doctor
 from procmem.view.answers import doctor_table
 from procmem.view.json import json_text
@@ -24,5 +25,5 @@ def main(argv: list[str]) -> int:
     if options.json:
         sys.stdout.write(json_text([feature._asdict() for feature in features]))
     else:
-        sys.stdout.write(doctor_table(features))
+        sys.stdout.write(doctor_table(features, screen_columns() or 80))
     return 0

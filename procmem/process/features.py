@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple
 
 from procmem.procfs import probes
+from procmem.procfs.files import system_file
 
 __all__ = ["Feature", "doctor"]
 
@@ -99,6 +101,25 @@ def doctor() -> list[Feature]:
         os.path.exists("/proc/1"),
         "processes(): all processes",
         "processes of other users don't show (hidepid=2, proc(5))",
+    )
+    feature(
+        "swap",
+        len((system_file("swaps") or b"").splitlines()) > 1,
+        "experiments: pages that were swapped out, and come back by major faults",
+        "MADV_PAGEOUT does nothing; swapon(8) adds swap, as root",
+    )
+    huge = re.search(rb"HugePages_Free: +(\d+)", system_file("meminfo") or b"")
+    feature(
+        "free huge pages",
+        bool(huge and int(huge[1])),
+        "mmap(hugetlb=True)",
+        "mmap() with hugetlb fails with ENOMEM; root sets them aside in /proc/sys/vm/nr_hugepages",
+    )
+    feature(
+        "userfaultfd",
+        os.path.exists("/proc/sys/vm/unprivileged_userfaultfd"),
+        "Specimen.watch_writes(): which pages were written",
+        "watch_writes() is unsupported (CONFIG_USERFAULTFD)",
     )
     scope = probes.ptrace_scope()
     feature(

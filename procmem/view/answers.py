@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from procmem.view.columns import columns, kib, pairs
@@ -133,22 +134,32 @@ def reconciliation_table(result: Reconciliation) -> str:
     return text
 
 
-def doctor_table(features: Sequence[Feature]) -> str:
-    """What was found, and what each missing part costs."""
-    return columns(
-        ["Feature", "Here", "Serves", "Without it"],
-        (
-            [
-                feature.name,
-                "yes" if feature.found else "no",
-                feature.serves,
-                "; ".join(
-                    part
-                    for part in (feature.cost, feature.detail and f"({feature.detail})")
-                    if part
-                ),
-            ]
-            for feature in features
-        ),
-        "<<<<",
-    )
+def doctor_table(features: Sequence[Feature], width: int = 80) -> str:
+    """What was found, and below each missing part what it costs."""
+    name_width = max(len(feature.name) for feature in features)
+    indent = " " * (name_width + 7)
+    lines = []
+    for feature in features:
+        serves = feature.serves + (
+            f" ({feature.detail})" if feature.found and feature.detail else ""
+        )
+        here = "yes" if feature.found else "no"
+        lines.append(
+            fill(
+                serves,
+                width,
+                initial_indent=f"{feature.name:<{name_width}}  {here:<3}  ",
+                subsequent_indent=indent,
+            )
+        )
+        if not feature.found:
+            why = f" ({feature.detail})" if feature.detail else ""
+            lines.append(
+                fill(
+                    f"without it: {feature.cost}{why}",
+                    width,
+                    initial_indent=indent,
+                    subsequent_indent=indent + "  ",
+                )
+            )
+    return "\n".join(lines) + "\n"

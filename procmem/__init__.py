@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from . import calls as calls
     from . import elf as elf
+    from . import experiments as experiments
 
 __version__ = "0.1.0"
 
@@ -157,7 +158,7 @@ def __getattr__(name: str) -> object:
         value = getattr(import_module(_HOME_OF[name]), name)
         globals()[name] = value
         return value
-    if name in {"calls", "elf"}:  # procmem.elf.sizes() without an import of its own
+    if name in {"calls", "elf", "experiments"}:  # procmem.elf.sizes() without an import of its own
         from importlib import import_module
 
         return import_module(f"procmem.{name}")

@@ -215,3 +215,12 @@ def test_every_public_function_says_what_it_raises() -> None:
 def test_types_are_shipped() -> None:
     assert (ROOT / "py.typed").exists()
     assert list((ROOT / "native").glob("*.pyi"))
+
+
+@pytest.mark.parametrize(
+    "name", ["elf.sizes", "calls.bracket", "experiments.Specimen", "experiments.lazy_allocation"]
+)
+def test_rooms_of_the_face_need_no_import_of_their_own(name: str) -> None:
+    code = f"import procmem; assert callable(procmem.{name})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

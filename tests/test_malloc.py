@@ -10,6 +10,7 @@ import sys
 import time
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -195,6 +196,12 @@ def test_no_memory(glibc: Specimen) -> None:
         glibc.malloc(-1)
     with pytest.raises(BadArgument, match="size_t"):
         glibc.calloc(1, 1 << 64)
+    wrong: Any
+    for wrong in (1.5, "3", None):
+        for call in (glibc.malloc, glibc.free, glibc.trim, glibc.join):
+            with pytest.raises(BadArgument, match="whole number"):
+                call(wrong)
+    good(glibc.malloc(100))
 
 
 def test_why_names_the_call(glibc: Specimen) -> None:

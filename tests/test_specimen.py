@@ -13,7 +13,7 @@ import threading
 import time
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -510,6 +510,27 @@ class TestLife:
         with pytest.raises(BadArgument, match="closed"):
             _ = specimen.figures
 
+    def test_a_fork_of_its_owner_can_ask_nothing_of_it(self, specimen: Specimen) -> None:
+        """Its model would know nothing of that."""
+        mapped = area(specimen.mmap(PAGE))
+        child = specimen.fork().child
+        assert child is not None
+        pid = os.fork()
+        if not pid:
+            refused = 0
+            for ask in (specimen.touch, specimen.munmap):
+                try:
+                    ask(mapped)
+                except BadArgument:
+                    refused += 1
+            child.close()
+            specimen.close()
+            os._exit(refused)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+        assert moved(specimen.touch(mapped))["minor"] == 1
+        assert child.is_alive
+        child.close()
+
     def test_forgotten(self) -> None:
         specimen = Specimen()
         pid = specimen.pid
@@ -672,6 +693,48 @@ class TestBadInput:
         for wrong in wrongs:
             with pytest.raises(BadArgument):
                 wrong()
+
+    @pytest.mark.parametrize("wrong", [1.5, float("nan"), "3", b"3", 1 << 64, -1 << 64])
+    def test_what_is_no_word_leaves_no_trace(self, specimen: Specimen, wrong: Any) -> None:
+        mapped = area(specimen.mmap(pages=10))
+        before = specimen.figures
+        calls: list[Callable[[], object]] = [
+            lambda: specimen.mmap(wrong),
+            lambda: specimen.mmap(pages=wrong),
+            lambda: specimen.mmap(PAGE, address=wrong),
+            lambda: specimen.mmap(PAGE, offset=wrong),
+            lambda: specimen.touch(wrong),
+            lambda: specimen.touch(mapped, pages=wrong),
+            lambda: specimen.touch(mapped, start=wrong),
+            lambda: specimen.touch(mapped, stride=wrong),
+            lambda: specimen.munmap(wrong),
+            lambda: specimen.munmap(mapped, start=wrong),
+            lambda: specimen.mlock(mapped, pages=wrong),
+            lambda: specimen.mremap(mapped, pages=wrong),
+            lambda: specimen.mremap(mapped, pages=1, to=wrong),
+            lambda: specimen.brk(wrong),
+            lambda: specimen.sbrk(wrong),
+            lambda: specimen.jump(wrong),
+            lambda: specimen.watch_writes(wrong),
+            lambda: Specimen(kind=wrong),
+        ]
+        for call in calls:
+            with pytest.raises(BadArgument):
+                call()
+        assert specimen.figures == before
+        moved(specimen.touch(area(specimen.mmap(pages=3))))
+
+    def test_numbers_of_other_types(self, specimen: Specimen) -> None:
+        """As numpy's: whatever has __index__."""
+
+        class Number:
+            def __index__(self) -> int:
+                return 3
+
+        three: Any = Number()
+        mapped = specimen.mmap(pages=three)
+        assert mapped.delta.vsz == 3 * PAGE
+        assert specimen.touch(area(mapped), pages=three).delta.rss_anon == 3 * PAGE
 
     def test_a_refused_call_changes_nothing(self, specimen: Specimen) -> None:
         before = specimen.figures

@@ -6,6 +6,7 @@ import errno
 import random
 from functools import lru_cache
 from math import gcd
+from operator import index
 from typing import NamedTuple
 
 from procmem.calls.constants import Prot, prot_of
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "WORD",
     "Area",
+    "area_of",
     "byte_length",
     "hint_for",
+    "integer",
     "letters",
     "names",
     "order_of",
@@ -60,12 +63,33 @@ class Area(NamedTuple):
         return f"<Area {self.start:x}-{self.end:x}>"
 
 
+def integer(what: str, value: object, least: int = 0, most: int = WORD) -> int:
+    """A whole number that fits into a register: what doesn't would leave the model elsewhere."""
+    try:
+        number = index(value)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        raise BadArgument(f"{what} is a whole number, not {value!r}") from None
+    if not least <= number <= most:
+        raise BadArgument(f"{what} lies between {least:#x} and {most:#x}: {number:#x} doesn't")
+    return number
+
+
+def area_of(area: object) -> Area:
+    """What mmap gave, and nothing else."""
+    if not isinstance(area, Area):
+        raise BadArgument(f"give the .mapping of a step, or an Area; not {area!r}")
+    return area
+
+
 def byte_length(length: int | None, pages: int | None, unit: int) -> int:
     """The length that was given in bytes or in pages."""
-    if (length is None) == (pages is None):
+    if length is not None and pages is None:
+        total = integer("the length", length, -WORD)
+    elif pages is not None and length is None:
+        total = integer("the number of pages", pages, -WORD) * unit
+    else:
         raise BadArgument("give a length in bytes, or a number of pages")
-    total = pages * unit if pages is not None else length
-    if total is None or not 0 <= total <= WORD:
+    if not 0 <= total <= WORD:
         raise BadArgument(f"a length of {total} bytes")
     return total
 
@@ -83,16 +107,19 @@ def hint_for(name: str, number: int) -> str:
 
 def part(area: Area, start: int, pages: int | None) -> tuple[int, int]:
     """Address and length of some pages of an area."""
-    if start < 0 or (pages is not None and pages < 0):
-        raise BadArgument(f"pages {start} to {start + (pages or 0)} of {area}")
-    count = area.pages - start if pages is None else pages
-    return area.start + start * area.page_size, count * area.page_size
+    size = area_of(area).page_size
+    most = WORD // size
+    start = integer("the first page", start, 0, most)
+    count = area.pages - start if pages is None else integer("the number of pages", pages, 0, most)
+    if area.start + start * size > WORD or count < 0:
+        raise BadArgument(f"pages {start} to {start + count} of {area}")
+    return area.start + start * size, count * size
 
 
 @lru_cache(maxsize=64)
 def protection(prot: str | int) -> int:
     """PROT_* as a number."""
-    return int(prot_of(prot))
+    return int(prot_of(prot if isinstance(prot, str) else integer("prot", prot)))
 
 
 def letters(prot: int) -> int:

@@ -47,7 +47,8 @@ class Helper:
         self._closer: Callable[[], object] | None = None
         self._ended = ""
         self._allocator: Libc | None = None
-        self._finalizer = weakref.finalize(self, end, started, os.getpid())
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, end, started, self._owner)
         self.pid = started.pid
         self.kind = started.kind
         self._native = ffi.new("pm_specimen *")
@@ -58,10 +59,16 @@ class Helper:
         )
 
     def _open(self) -> None:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            raise Unsupported(
+                "/proc", "it shows another PID namespace than this process's: mount one of its own"
+            )
         self._files = ProcessFiles(self.pid)
-        fds = [self._files.open(name) for name in ("statm", "status", "maps", "smaps_rollup")]
-        self._native.statm, self._native.status, self._native.maps, self._native.rollup = fds
+        fds: list[int] = []
         self._closer = weakref.finalize(self, close_all, fds)
+        for name in ("statm", "status", "maps", "smaps_rollup"):
+            fds.append(self._files.open(name))
+            setattr(self._native, name.removeprefix("smaps_"), fds[-1])
 
     # ---- life ------------------------------------------------------------
 
@@ -83,7 +90,7 @@ class Helper:
             if self._closer:
                 self._closer()
             parent, self._parent = self._parent, None
-            if parent is not None and parent.is_alive:
+            if parent is not None and os.getpid() == self._owner and parent.is_alive:
                 parent._quiet(lib.PM_OP_CALL + lib.SYS_wait4, self.pid, 0, 0, 0, 0, 0)
 
     @property
@@ -112,6 +119,7 @@ class Helper:
     def figures(self) -> Figures:
         """What the kernel says of it now."""
         with self._lock:
+            self._check_open()
             self._check(lib.pm_specimen_read(self._native))
             return self._figures(self._after)
 
@@ -136,6 +144,10 @@ class Helper:
             raise NoSuchProcess(self.pid, self._ended)
         if not self._finalizer.alive:
             raise BadArgument(f"specimen {self.pid} is closed")
+        if os.getpid() != self._owner:
+            raise BadArgument(
+                f"specimen {self.pid} is that of process {self._owner}: start another one here"
+            )
 
     def _ending(self) -> str:
         """How it ended, if it can be told."""

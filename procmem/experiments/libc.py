@@ -10,6 +10,7 @@ import weakref
 from typing import NamedTuple
 
 from procmem.errors import BadArgument, SyscallError, Unsupported
+from procmem.experiments.areas import integer
 from procmem.experiments.glibc import HEAP_MAX, Actor, Learned, LostTrackError, Malloc
 from procmem.experiments.rules import initial_space
 from procmem.native import lib
@@ -99,7 +100,7 @@ class Libc:
 
     def malloc(self, size: int, thread: int | None) -> Step:
         """malloc(3)."""
-        check_size(size)
+        size = size_t(size)
         return self._allocate(
             "malloc", lib.PM_OP_MALLOC, (size,), thread, size,
             lambda actor: self.model.malloc(actor, size),
@@ -107,8 +108,7 @@ class Libc:
 
     def calloc(self, count: int, size: int, thread: int | None) -> Step:
         """calloc(3)."""
-        check_size(count)
-        check_size(size)
+        count, size = size_t(count), size_t(size)
         return self._allocate(
             "calloc", lib.PM_OP_CALLOC, (count, size), thread, count * size,
             lambda actor: self.model.calloc(actor, count * size),
@@ -116,9 +116,10 @@ class Libc:
 
     def realloc(self, address: int, size: int, thread: int | None) -> Step:
         """realloc(3)."""
-        check_size(size)
+        size = size_t(size)
         if not size:
             raise BadArgument("realloc to 0 bytes is free in glibc: call free()")
+        address = integer("the address", address, -WORD)
         if not address:
             return self.malloc(size, thread)
         self._check_given(address)
@@ -167,6 +168,7 @@ class Libc:
 
     def free(self, address: int, thread: int | None, *, check: bool) -> Step:
         """free(3)."""
+        address = integer("the address", address, -WORD)
         actor, words = self._actor(thread)
         if address and check:
             self._check_given(address)
@@ -182,7 +184,7 @@ class Libc:
 
     def trim(self, pad: int) -> Step:
         """malloc_trim(3)."""
-        check_size(pad)
+        pad = size_t(pad)
         try:
             return self._do(
                 lib.PM_OP_TRIM,
@@ -199,6 +201,8 @@ class Libc:
     def thread(self, stack_size: int | None) -> Step:
         """pthread_create(3)."""
         page = self.specimen.space.rules.page_size
+        if stack_size is not None:
+            stack_size = integer("the size of a stack", stack_size)
         if stack_size is not None and not STACK_MINIMUM <= stack_size <= WORD >> 1:
             raise BadArgument(
                 f"a stack of {stack_size} bytes: it needs {STACK_MINIMUM:,} or more; None means"
@@ -221,6 +225,7 @@ class Libc:
 
     def join(self, thread: int) -> Step:
         """pthread_join(3)."""
+        thread = integer("the thread's number", thread)
         actor, _ = self._actor(thread)
         step = self._do(
             lib.PM_OP_JOIN, (thread,), ("pthread_join", lambda: (thread,)),
@@ -345,9 +350,11 @@ def default_stack(pid: int, page_size: int) -> int:
     return -(-max(limit, STACK_MINIMUM) // page_size) * page_size
 
 
-def check_size(size: int) -> None:
-    if not 0 <= size <= WORD:
-        raise BadArgument(f"a size of {size} bytes: a size_t holds 0 to 2^64 - 1")
+def size_t(size: int) -> int:
+    given = integer("the size", size, -WORD, WORD + 1)
+    if not 0 <= given <= WORD:
+        raise BadArgument(f"a size of {given} bytes: a size_t holds 0 to 2^64 - 1")
+    return given
 
 
 # ---- what libc is this? --------------------------------------------------------

@@ -21,8 +21,10 @@ from procmem.experiments.accesses import Order, Rules, Trap
 from procmem.experiments.areas import (
     WORD,
     Area,
+    area_of,
     byte_length,
     hint_for,
+    integer,
     letters,
     names,
     order_of,
@@ -30,7 +32,7 @@ from procmem.experiments.areas import (
     protection,
 )
 from procmem.experiments.helper import Helper, launch_best
-from procmem.experiments.launch import Launched
+from procmem.experiments.launch import PROGRAMS, Launched
 from procmem.experiments.rules import has_swap, huge_pages, initial_space, page_size
 from procmem.experiments.space import Space
 from procmem.experiments.steps import Delta, Figures, Step
@@ -106,6 +108,8 @@ class Specimen(Helper):
             raise BadArgument(f"cpu={cpu} is none of this process's: {os.sched_getaffinity(0)}")
         if source not in (None, "status", "smaps_rollup"):
             raise BadArgument(f'source is "status" or "smaps_rollup", not {source!r}')
+        if kind not in (None, "fork", *PROGRAMS):
+            raise BadArgument(f'kind is "program", "libc" or "fork", not {kind!r}')
         flags = (lib.PM_SERVE_PINNED if cpu is not None else 0) | (lib.PM_SERVE_THP if thp else 0)
         self._begin(launch_best(kind, libc, flags, cpu or 0), thp, source)
 
@@ -305,6 +309,7 @@ class Specimen(Helper):
         unit = self._huge_page_size() if hugetlb else size
         length = byte_length(length, pages, unit)
         given = protection(prot)
+        offset = integer("the offset", offset)
         flags = (
             (lib.MAP_SHARED if shared else lib.MAP_PRIVATE)
             | (lib.MAP_POPULATE if populate else 0)
@@ -315,6 +320,8 @@ class Specimen(Helper):
             | (lib.MAP_FIXED_NOREPLACE if place != "kernel" or address is not None else 0)
         )
         rounded = -(-length // unit) * unit
+        if address is not None:
+            address = integer("the address", address)
         at = self._place(rounded, place) if address is None else address
         backing, fd, reason = None, WORD, None
         kept = {name for name, on in (("locked", locked), ("noreserve", noreserve)) if on}
@@ -415,7 +422,9 @@ class Specimen(Helper):
             move: MREMAP_MAYMOVE.
             keep: MREMAP_DONTUNMAP: leave the old range mapped, and empty.
         """
-        size = self.space.rules.page_size
+        area, size = area_of(area), self.space.rules.page_size
+        if to is not None:
+            to = integer("the address", to)
         flags = Mremap(0)
         if move or to is not None or keep:
             flags |= Mremap.MREMAP_MAYMOVE
@@ -470,6 +479,8 @@ class Specimen(Helper):
         from procmem.calls.constants import Advice
 
         address, length = part(area, start, pages)
+        if not isinstance(advice, str):
+            advice = integer("the advice", advice, -WORD)
         number, size = advice_of(advice), self.space.rules.page_size
         name = Advice(number).name if number in set(Advice) else str(number)
         short = name.removeprefix("MADV_").lower()
@@ -538,6 +549,7 @@ class Specimen(Helper):
                 " without libc"
             )
         start, old = self._heap()
+        address = integer("the break", address)
 
         def predict(tally: Tally, result: int) -> None:
             if result == address:
@@ -552,7 +564,7 @@ class Specimen(Helper):
 
     def sbrk(self, increment: int) -> Step:
         """Moves the end of the heap by so many bytes, as sbrk(3) does."""
-        return self.brk(self._heap()[1] + increment)
+        return self.brk(self._heap()[1] + integer("the increment", increment, -WORD))
 
     def _heap(self) -> tuple[int, int]:
         if not self.space.brk[0]:
@@ -589,15 +601,17 @@ class Specimen(Helper):
         The step's `fault` is the signal of an access that wasn't allowed; `result` tells how many
         accesses came before it.
         """
-        unit = self.space.rules.page_size if isinstance(area, int) else area.page_size
-        address = (area if isinstance(area, int) else area.start) + start * unit
-        if pages is None:
-            pages = 1 if isinstance(area, int) else area.pages - start
+        start = integer("the first page", start, -WORD)
+        if isinstance(area, Area):
+            unit, base, there = area.page_size, area.start, area.pages - start
+        else:
+            unit, base, there = self.space.rules.page_size, integer("the address", area), 1
+        address = integer("the address", base + start * unit)
+        pages = integer("the number of pages", there if pages is None else pages, -WORD)
         if pages < 1:
             raise BadArgument(f"{pages} pages can't be touched")
-        stride = unit if stride is None else stride
-        if stride < 1:
-            raise BadArgument(f"a stride of {stride} bytes")
+        stride = integer("the stride", unit if stride is None else stride, 1)
+        value = integer("the byte", value, -WORD)
         way = order if isinstance(order, Order) else order_of(order, pages, seed)
 
         def predict(tally: Tally, _result: int) -> Trap | None:
@@ -607,7 +621,7 @@ class Specimen(Helper):
 
         return self._step(
             lib.PM_OP_TOUCH if write else lib.PM_OP_READ,
-            (address & WORD, pages, stride, value & 255, way.factor, way.shift),
+            (address, pages, stride, value & 255, way.factor, way.shift),
             (
                 "write" if write else "read",
                 lambda: (hex(address), "1 byte" if pages == 1 else f"{pages} × {stride} bytes"),
@@ -627,6 +641,7 @@ class Specimen(Helper):
     def jump(self, address: int) -> Step:
         """Executes the code at an address, which must return at once."""
         size = self.space.rules.page_size
+        address = integer("the address", address)
 
         def predict(tally: Tally, _result: int) -> Trap | None:
             region = self.space.vmas.at(address // size)
@@ -638,15 +653,13 @@ class Specimen(Helper):
                 self.space.touch(address, tally, write=False)
             return Trap(signals.SIGSEGV, 2, address, 0)
 
-        return self._step(
-            lib.PM_OP_JUMP, (address & WORD,), ("jump", lambda: (hex(address),)), predict
-        )
+        return self._step(lib.PM_OP_JUMP, (address,), ("jump", lambda: (hex(address),)), predict)
 
     def watch_writes(self, area: Area) -> WriteWatch:
         """Tells from now on which pages of an area are written."""
         from procmem.experiments.written import WriteWatch
 
-        return WriteWatch(self, area)
+        return WriteWatch(self, area_of(area))
 
     # ---- libc ----------------------------------------------------------------
 

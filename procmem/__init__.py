@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
+    from procmem.moments import Snapshot, load
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -72,6 +73,7 @@ _HOMES = {
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",
     "procmem.elf.sizing": "ObjectSize SectionSize size",
+    "procmem.moments": "Snapshot load",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
     "procmem.pages.tables": "PagingScheme",
@@ -131,6 +133,7 @@ __all__ = [
     "SectionSize",
     "Share",
     "Sharers",
+    "Snapshot",
     "Symbol",
     "SyscallError",
     "Thread",
@@ -141,6 +144,7 @@ __all__ = [
     "__version__",
     "doctor",
     "format_maps",
+    "load",
     "mmap",
     "parse_maps",
     "parse_rollup",

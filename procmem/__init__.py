@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
-    from procmem.moments import Snapshot, load
+    from procmem.moments import Cause, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -73,7 +73,7 @@ _HOMES = {
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",
     "procmem.elf.sizing": "ObjectSize SectionSize size",
-    "procmem.moments": "Snapshot load",
+    "procmem.moments": "Cause Change ChangeKind Diff Snapshot diff load",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
     "procmem.pages.tables": "PagingScheme",
@@ -91,9 +91,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 
 __all__ = [
     "AccessDenied",
+    "Cause",
+    "Change",
+    "ChangeKind",
     "Comparison",
     "Counters",
     "Device",
+    "Diff",
     "ElfError",
     "Faults",
     "Feature",
@@ -142,6 +146,7 @@ __all__ = [
     "VmFlags",
     "ZombieProcess",
     "__version__",
+    "diff",
     "doctor",
     "format_maps",
     "load",

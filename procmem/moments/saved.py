@@ -151,17 +151,22 @@ def from_json(text: str | bytes, source: str = "<json>") -> Snapshot:
 # ---- records as columns ----------------------------------------------------------
 
 
+def raw_records(table: RegionTable[Any]) -> bytes:
+    """A table's records as they lie in memory, one after the other."""
+    scan, count = table._block._scan, table._block.count
+    size = scan.stride * 8
+    raw = bytes(ffi.buffer(scan.words, count * size)) if count else b""
+    if len(table) != count:
+        places = [region._index * size for region in table]
+        raw = b"".join([raw[place : place + size] for place in places])
+    return raw
+
+
 def records_of(table: RegionTable[Any]) -> tuple[int, array[int]]:
     """The words of a table's records, one after the other, and how many each has."""
-    scan = table._block._scan
-    stride, count = scan.stride, table._block.count
-    raw = bytes(ffi.buffer(scan.words, count * stride * 8)) if count else b""
-    if len(table) != count:
-        size = stride * 8
-        raw = b"".join(raw[r._index * size : (r._index + 1) * size] for r in table)
     words = array("Q")
-    words.frombytes(raw)
-    return stride, words
+    words.frombytes(raw_records(table))
+    return table._block._scan.stride, words
 
 
 def packed(snapshot: Snapshot) -> bytes:

@@ -15,6 +15,7 @@ from procmem.regions.model import PAGE_SIZE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from procmem.moments.diffs import Diff
     from procmem.procfs import ProcessFiles
     from procmem.regions import RegionTable
 
@@ -81,7 +82,7 @@ class Kernel(NamedTuple):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The memory of a process at one moment. Immutable.
+    """The memory of a process at one moment. Immutable. `after - before` is a Diff.
 
     Attributes:
         regions: the regions, at the chosen detail.
@@ -151,6 +152,14 @@ class Snapshot:
         if mine.boot_id is None or theirs.boot_id is None or mine.start_time is None:
             return None
         return mine.boot_id == theirs.boot_id
+
+    def __sub__(self, before: Snapshot) -> Diff:
+        """What changed from `before` to this one; see Diff."""
+        if not isinstance(before, Snapshot):
+            return NotImplemented
+        from procmem.moments.diffs import diff
+
+        return diff(before, self)
 
     def __repr__(self) -> str:
         rss = "" if self.rss is None else f", RSS {self.rss >> 10} KiB"

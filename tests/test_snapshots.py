@@ -413,3 +413,32 @@ def test_damaged_cores(tmp_path: Path) -> None:
             procmem.load(path)
     with pytest.raises(ElfError, match="no core"):
         procmem.load("/proc/self/exe")
+
+
+def test_a_core_against_the_process_that_left_it(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    with Specimen(libc=True) as s:
+        live = Process(s.pid).snapshot("maps")
+        path.write_bytes(core(live.regions))
+        found = Process(s.pid).snapshot("maps") - procmem.load(path)
+    # Names of the kernel, and shared memory, are what a core lacks.
+    assert all(change.vsz == 0 for change in found.changes)
+    assert found.vsz == 0
+
+
+def test_a_core_that_leaves_segments_out(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    regions = [r for r in Process().maps() if r.start < 1 << 63]
+    data = bytearray(core(regions))
+    for number, region in enumerate(regions, 1):
+        if region.kind is procmem.RegionKind.TEXT:
+            data[64 + 56 * number : 68 + 56 * number] = bytes(4)  # PT_NULL
+    path.write_bytes(data)
+    one = procmem.load(path)
+    named = [r for r in regions if r.pathname and r.pathname.startswith("/")]
+    assert {(r.start, r.end) for r in named} <= {(r.start, r.end) for r in one.regions}
+    assert "without permissions" in one.unavailable["perms of files"]
+    text = next(r for r in regions if r.kind is procmem.RegionKind.TEXT)
+    found = one.regions.find(text.start)
+    assert found is not None
+    assert (found.perms, found.kind) == ("---p", procmem.RegionKind.FILE)

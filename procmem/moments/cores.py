@@ -21,6 +21,7 @@ __all__ = ["load_core"]
 
 ET_CORE = 4
 PF_R = 4
+LETTERS = ((PF_R, b"r"), (PF_W, b"w"), (PF_X, b"x"))
 HELD = 1 << 26
 """Bytes of notes that are read: NT_FILE of 65,536 mapped files has about 6 MB."""
 
@@ -36,8 +37,8 @@ MISSING = {
 def load_core(path: str | os.PathLike[str]) -> Snapshot:
     """The regions of a core: PT_LOAD tells where, NT_FILE which file.
 
-    A core may leave out regions by /proc/PID/coredump_filter only in contents: their
-    headers are there all the same. [vsyscall] is not.
+    The kernel writes a header for each region, gdb's gcore not for all; what it left out and
+    NT_FILE has is there without permissions. [vsyscall] is in no core.
 
     Raises:
         ElfError: it is no core, or a damaged one.
@@ -64,10 +65,14 @@ def load_core(path: str | os.PathLike[str]) -> Snapshot:
                 )
                 comm = text(data[name : name + 16].split(b"\0")[0])
                 arguments = text(data[words : words + 80].split(b"\0")[0])
-        table = core_table(elf, files, os.fspath(path))
+        table, bare = core_table(elf, files, os.fspath(path))
     if not len(table):
         raise ElfError(path, "a core without a PT_LOAD segment: it tells no regions")
     missing = dict(MISSING)
+    if bare:
+        missing["perms of files"] = (
+            f"{bare} mappings of files have no segment in this core: shown without permissions"
+        )
     if arguments is not None:
         missing["cmdline"] = f"a core keeps 80 bytes of it: {arguments}"
     return Snapshot(
@@ -111,32 +116,42 @@ def mapped_files(
 
 def core_table(
     elf: ElfFile, files: list[tuple[int, int, int, bytes]], source: str
-) -> RegionTable[Any]:
+) -> tuple[RegionTable[Any], int]:
+    """The regions, and how many of them have no segment, so that their permissions are unknown."""
+    from procmem.regions.kinds import Kind, RegionKind
+
     by_start = {start: (offset, name) for start, _, offset, name in files}
+    found = [
+        (
+            start,
+            start + size,
+            b"".join(letter if flags & bit else b"-" for bit, letter in LETTERS) + b"p",
+        )
+        for kind, flags, _, start, _, _, size, _ in elf.raw_segments()
+        if kind == PT_LOAD and size
+    ]
+    covered = {start for start, _, _ in found}
+    # gdb's gcore leaves out what it could read from the file; the kernel keeps a header of it.
+    bare = {start for start, end, _, _ in files if start not in covered and end > start}
+    found += [(start, end, b"---p") for start, end, _, _ in files if start in bare]
     inodes: dict[bytes, int] = {}
     lines: list[bytes] = []
     guess: list[bytes] = []
-    for kind, flags, _, start, _, _, size, _ in sorted(
-        elf.raw_segments(), key=lambda fields: fields[3]
-    ):
-        if kind != PT_LOAD or not size:
-            continue
-        perms = b"%b%b%bp" % (
-            b"r" if flags & PF_R else b"-",
-            b"w" if flags & PF_W else b"-",
-            b"x" if flags & PF_X else b"-",
-        )
+    for start, end, perms in sorted(found):
         offset, name = by_start.get(start, (0, b""))
         name = name.replace(b"\n", b"\\012")
         inode = inodes.setdefault(name, len(inodes) + 1) if name else 0
-        end = start + size
         lines.append(plain_line(start, end, perms, offset, (0, 0), 0, name))
         guess.append(plain_line(start, end, perms, offset, (0, 0), inode, name))
-    page = 4096
-    table = parse_maps(b"\n".join([*lines, b""]) if lines else b"", source=source, page_size=page)
-    # What a region is shows in files that are alike: the inodes stand for their names.
-    told = parse_maps(b"\n".join([*guess, b""]) if guess else b"", source=source, page_size=page)
+    # What a region is shows in its file's other regions: the inodes stand for the names.
+    table, told = (
+        parse_maps(b"".join(line + b"\n" for line in text), source=source)
+        for text in (lines, guess)
+    )
     if len(told):
         told[0].kind  # noqa: B018 - tells all kinds
-        table._block.kinds = told._block.kinds
-    return table
+        table._block.kinds = [
+            Kind(RegionKind.FILE, None, "name", region.name) if region.start in bare else kind
+            for region, kind in zip(told, told._block.kinds or (), strict=True)
+        ]
+    return table, len(bare)

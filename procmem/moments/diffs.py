@@ -410,8 +410,16 @@ def renumber(words: array[int], stride: int, strings: list[bytes], others: list[
     words[6::stride] = array("Q", [known[word] for word in flags_raw])
 
 
-def backing(region: Region) -> Any:
-    """What lies behind a region, and with files, where it would start in the address space."""
+def backing(region: Region, *, by_path: bool) -> Any:
+    """What lies behind a region, and with files, where it would start in the address space.
+
+    Args:
+        region: it.
+        by_path: one side is a core, which has neither inodes nor the kernel's own names.
+    """
+    if by_path:
+        path = region.pathname
+        return (path, region.start - region.offset) if path and path[:1] == "/" else None
     if region.inode:
         return region.inode, region.dev, region.start - region.offset
     raw = region.raw_pathname
@@ -426,8 +434,13 @@ def linked(before: list[Region], after: list[Region]) -> list[tuple[list[Region]
     of_before: dict[int, int] = {}
     of_after: dict[int, int] = {}
     i = j = 0
-    backings_before = [backing(region) for region in before]
-    backings_after = [backing(region) for region in after]
+    by_path = any(
+        not region.inode and (region.raw_pathname or b"")[:1] == b"/"
+        for regions in (before, after)
+        for region in regions
+    )
+    backings_before = [backing(region, by_path=by_path) for region in before]
+    backings_after = [backing(region, by_path=by_path) for region in after]
     while i < len(before) and j < len(after):
         one, other = before[i], after[j]
         if (

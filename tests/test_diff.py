@@ -206,8 +206,22 @@ def test_maps_alone_tell_no_rss_by_region() -> None:
         s.touch(area)
         found = process.snapshot("maps") - before
     assert found.rss == 4 * PAGE
+    assert not found.changes
     assert found.remainder.rss == 4 * PAGE
     assert "detail maps" in found.remainder.why["rss"]
+
+
+def test_what_was_not_read_is_none() -> None:
+    one = table(anon(0, 3, rss=1, Anonymous=4096))
+    plain = Snapshot(procmem.parse_maps(b""), faults=Faults(0, 0), identity=one.identity)
+    (change,) = (one - plain).changes
+    assert (change.rss, change.swap, change.copied, change.minor) == (None, None, None, None)
+    with Specimen() as s:
+        process = Process(s.pid)
+        before = process.snapshot("maps")
+        s.mmap(pages=4)
+        (change,) = (process.snapshot("maps") - before).changes
+    assert (change.vsz, change.rss, change.minor) == (4 * PAGE, None, None)
 
 
 def test_details_may_differ() -> None:

@@ -379,7 +379,7 @@ def anonymous(change: Change) -> tuple[Cause, str, str]:
 
 def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     """Why pages came, went or were copied, at addresses that stayed."""
-    rss, swap = change.rss or 0, change.swap or 0
+    rss, swap, copied = change.rss or 0, change.swap or 0, change.copied or 0
     of_file = bool(change.region.inode)
     rss_said = f"RSS {signed(rss)}"
     if swap > 0:
@@ -387,14 +387,14 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
         return C.SWAPPED_OUT, said, "Swap of its pages"
     if swap < 0 and rss > 0:
         return C.SWAPPED_IN, f"{kib(-swap)} came back from swap: touched again", "Swap of its pages"
-    if K.COPIED in change.kinds and change.copied > 0:
-        said = f"{pages_of(found, change.copied)} copied on write: a private page is shared until "
+    if K.COPIED in change.kinds and copied > 0:
+        said = f"{pages_of(found, copied)} copied on write: a private page is shared until "
         said += "somebody writes to it"
         source = "pages of a file became anonymous" if of_file else "Shared became Private"
         return C.COPY_ON_WRITE, said, f"{source}; {found.minor} minor faults"
     if rss > 0:
         count = pages_of(found, rss)
-        if of_file and not change.copied and not private_dirty(change):
+        if of_file and not copied and not private_dirty(change):
             said = f"{rss_said}: {count} of the file were read for the first time; one fault "
             said += "maps up to 16 that lie in the page cache"
             return C.FILE_READ, said, "pages of a file, not written here"
@@ -409,7 +409,7 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     if K.SHARING in change.kinds or K.COPIED in change.kinds:
         more = "its own again: the process that shared them has ended or written to them"
         less = "shared: fork(2) gave them to a child, too"
-        said = f"{kib(abs(change.copied))} are {more if change.copied > 0 else less}"
+        said = f"{kib(abs(copied))} are {more if copied > 0 else less}"
         return C.SHARING_CHANGED, said, "Private against Shared of its pages"
     if K.RENAMED in change.kinds:
         return C.RENAMED, "it was given another name", "names before and after"

@@ -56,6 +56,7 @@ class Change:
         vsz, rss: of these regions.
         swap: in swap.
         copied: that became this process's own: copied at a write, or no longer shared.
+            Only smaps tells it.
         gained, lost: address ranges that are mapped only after, and only before.
         minor, major: page faults as far as they can be told to be of these regions, in pages
             that came: the kernel counts faults by process alone. None: not known.
@@ -87,7 +88,7 @@ class Change:
         vsz: int,
         rss: int | None,
         swap: int | None,
-        copied: int,
+        copied: int | None,
         gained: tuple[tuple[int, int], ...],
         lost: tuple[tuple[int, int], ...],
     ) -> None:
@@ -117,7 +118,9 @@ class Change:
     @property
     def start(self) -> int:
         """The lowest address that it concerns."""
-        return min(region.start for region in (*self.before[:1], *self.after[:1]))
+        if not self.before or not self.after:
+            return (self.before or self.after)[0].start
+        return min(self.before[0].start, self.after[0].start)
 
     @property
     def cause(self) -> Cause:
@@ -527,6 +530,8 @@ def changes_between(before: Snapshot, after: Snapshot) -> list[Change]:
 
 def total(regions: Sequence[Region], field: str) -> int | None:
     """A sum; None if any lacks it."""
+    if len(regions) == 1:
+        return getattr(regions[0], field, None)
     found = 0
     for region in regions:
         value = getattr(region, field, None)
@@ -537,6 +542,8 @@ def total(regions: Sequence[Region], field: str) -> int | None:
 
 
 def size_of(regions: Sequence[Region]) -> int:
+    if len(regions) == 1:
+        return regions[0].size if regions[0].start < KERNEL_HALF else 0
     return sum(region.size for region in regions if region.start < KERNEL_HALF)
 
 
@@ -602,7 +609,7 @@ def described(
         kinds += altered(before, after, moved=K.MOVED in kinds)
     vsz = size_of(after) - size_of(before)
     rss = swap = None
-    copied = 0
+    copied: int | None = None
     if measured:
         rss = difference(total(before, "rss"), total(after, "rss"))
         swap = difference(total(before, "swap"), total(after, "swap"))
@@ -639,11 +646,8 @@ def altered(before: list[Region], after: list[Region], *, moved: bool) -> list[C
                 protected = True
             elif isinstance(one, MeasuredRegion) and isinstance(other, MeasuredRegion):
                 advised = advised or flags(one) != flags(other)
-            if (one.raw_pathname, one.pathname, one.deleted) != (
-                other.raw_pathname,
-                other.pathname,
-                other.deleted,
-            ):
+            names = one._name, other._name
+            if any(names) and (one.pathname, one.deleted) != (other.pathname, other.deleted):
                 renamed = True
     told = ((K.PROTECTED, protected), (K.RENAMED, renamed), (K.ADVISED, advised))
     return [kind for kind, here in told if here]
@@ -653,16 +657,27 @@ PASSING = {"sd", "ac"}
 """Flags that come by themselves: soft-dirty at a write, accounted with mprotect."""
 
 
+_lasting: dict[str, frozenset[str]] = {}
+
+
 def flags(region: MeasuredRegion) -> frozenset[str] | None:
     told = region.vm_flags
-    return None if told is None else frozenset(told) - PASSING
+    if told is None:
+        return None
+    text = str(told)
+    known = _lasting.get(text)
+    if known is None:
+        if len(_lasting) > 4096:
+            _lasting.clear()
+        known = _lasting[text] = frozenset(told) - PASSING
+    return known
 
 
-def copied_bytes(before: list[Region], after: list[Region], rss: int) -> int:
+def copied_bytes(before: list[Region], after: list[Region], rss: int) -> int | None:
     """Bytes that were there and became this process's own; negative: that became shared."""
 
-    def change(field: str) -> int:
-        return difference(total(before, field), total(after, field)) or 0
+    def change(field: str) -> int | None:
+        return difference(total(before, field), total(after, field))
 
     if after[0].inode and after[0].perms.private:
         # A private page of a file becomes anonymous when it is written.
@@ -672,11 +687,17 @@ def copied_bytes(before: list[Region], after: list[Region], rss: int) -> int:
         return own
     if after[0].inode:
         return 0
-    own = change("private_dirty") + change("private_clean")
-    others = change("shared_dirty") + change("shared_clean")
+    parts = [change(field) for field in SHARES]
+    if None in parts:
+        return None
+    own = (parts[0] or 0) + (parts[1] or 0)
+    others = (parts[2] or 0) + (parts[3] or 0)
     if not own or not others or (own > 0) == (others > 0):
         return 0
     return min(own, -others) if own > 0 else max(own, -others)
+
+
+SHARES = ("private_dirty", "private_clean", "shared_dirty", "shared_clean")
 
 
 # ---- attributing -------------------------------------------------------------------
@@ -693,7 +714,7 @@ def attribute(found: Diff) -> Remainder:
     )
 
     def left(name: str, all_of_it: int | None, told: int, otherwise: str) -> int:
-        rest = (all_of_it or 0) - told
+        rest = 0 if all_of_it is None else all_of_it - told
         if rest:
             why[name] = MOVED_ON if shaky else otherwise
         return rest
@@ -740,7 +761,7 @@ def attribute(found: Diff) -> Remainder:
 def give_faults(found: Diff) -> None:
     """Tells faults by the pages that came. Of a mirrored diff: by the pages that went."""
     minor, major = found.minor, found.major
-    if minor is None or major is None:
+    if minor is None or major is None or "maps" in (found.before.detail, found.after.detail):
         return
     page = found.before.regions.page_size
     for change in found._changes:
@@ -758,7 +779,7 @@ def give_faults(found: Diff) -> None:
     anonymous: list[tuple[Change, int]] = []
     of_files: list[tuple[Change, int]] = []
     for change in found._changes:
-        pages = (came(change.rss or 0, minor) + came(change.copied, minor)) // page
+        pages = (came(change.rss or 0, minor) + came(change.copied or 0, minor)) // page
         if K.SHARING in change.kinds:
             pages = came(change.rss or 0, minor) // page
         huge = came(huge_bytes(change), minor)

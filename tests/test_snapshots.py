@@ -175,7 +175,12 @@ def tables(draw: st.DrawFn) -> Any:
         size = draw(st.integers(1, 1 << 20)) * 4096
         rss = draw(st.integers(0, size // 4096)) * 4096
         name = draw(
-            st.one_of(st.none(), st.text(st.characters(exclude_characters="\0"), min_size=1))
+            st.one_of(
+                st.none(),
+                st.text(
+                    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1
+                ),
+            )
         )
         regions.append(
             MeasuredRegion(

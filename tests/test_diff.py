@@ -173,6 +173,18 @@ def test_ten_mappings_that_become_one_region() -> None:
     assert not found.remainder
 
 
+def test_thousands_of_regions_that_hang_together() -> None:
+    """Every boundary lies elsewhere, so that all are one group: no work for each pair."""
+    both = ["rw-p", "r--p"]
+    one = table(*(anon(2 * i, 2, both[i % 2], rss=1) for i in range(8000)))
+    other = table(*(anon(2 * i + 1, 2, both[i % 2], rss=1) for i in range(8000)))
+    found = other - one
+    assert kinds(found) == [["grown", "shrunk", "protected"]]
+    assert (found.changes[0].gained, found.changes[0].lost) != ((), ())
+    accounts(found)
+    mirrored(found, one - other)
+
+
 def test_nothing_changed() -> None:
     mine = Process().snapshot()
     found = mine - mine

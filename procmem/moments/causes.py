@@ -8,6 +8,7 @@ Where nothing fits, the cause is UNKNOWN and says so.
 from __future__ import annotations
 
 import enum
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.moments.diffs import ChangeKind
@@ -159,11 +160,11 @@ def threads(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
     for came in (True, False):
         here, there = (new, old) if came else (old, new)
         others = [thread for tid, thread in here.items() if tid not in there]
-        pointers = [t.stack_pointer for t in others if t.stack_pointer is not None]
+        pointers = sorted(t.stack_pointer for t in others if t.stack_pointer is not None)
         stacks = []
         for change in changes:
             for start, end in change.gained if came else change.lost:
-                if any(start <= pointer < end for pointer in pointers) or is_stack(
+                if bisect_left(pointers, start) < bisect_left(pointers, end) or is_stack(
                     change, start, end, after=came
                 ):
                     stacks.append((change, start))

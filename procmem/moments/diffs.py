@@ -13,7 +13,7 @@ from procmem.moments.snapshot import KERNEL_HALF, Snapshot
 from procmem.regions.model import MeasuredRegion, Region
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from procmem.moments.causes import Cause, Explanation
 
@@ -550,16 +550,37 @@ def size_of(regions: Sequence[Region]) -> int:
 Ranges = tuple[tuple[int, int], ...]
 
 
+def following(regions: list[Region], first: int) -> Iterator[Region]:
+    return (regions[place] for place in range(first, len(regions)))
+
+
+def overlapping(before: list[Region], after: list[Region]) -> Iterator[tuple[Region, Region]]:
+    """Each pair of both sides that overlaps; one walk along both, since they may be thousands."""
+    i = j = 0
+    while i < len(before) and j < len(after):
+        one, other = before[i], after[j]
+        if one.start < other.end and other.start < one.end:
+            yield one, other
+        if one.end <= other.end:
+            i += 1
+        if other.end <= one.end:
+            j += 1
+
+
 def without(regions: list[Region], others: list[Region]) -> Ranges:
     """The address ranges that regions cover and others don't, joined where they touch."""
     found: list[tuple[int, int]] = []
+    first = 0
     for region in regions:
         at = region.start
-        for other in others:
-            if other.end > at and other.start < region.end:
-                if other.start > at:
-                    found.append((at, other.start))
-                at = other.end
+        while first < len(others) and others[first].end <= at:
+            first += 1
+        for other in following(others, first):
+            if other.start >= region.end:
+                break
+            if other.start > at:
+                found.append((at, other.start))
+            at = other.end
         if at < region.end:
             found.append((at, region.end))
     joined: list[tuple[int, int]] = []
@@ -638,17 +659,14 @@ def described(
 def altered(before: list[Region], after: list[Region], *, moved: bool) -> list[ChangeKind]:
     """Whether permissions, names or flags differ where regions of both sides overlap."""
     protected = renamed = advised = False
-    for one in before:
-        for other in after:
-            if not moved and (one.start >= other.end or other.start >= one.end):
-                continue
-            if one._perms != other._perms:
-                protected = True
-            elif isinstance(one, MeasuredRegion) and isinstance(other, MeasuredRegion):
-                advised = advised or flags(one) != flags(other)
-            names = one._name, other._name
-            if any(names) and (one.pathname, one.deleted) != (other.pathname, other.deleted):
-                renamed = True
+    for one, other in zip(before, after, strict=True) if moved else overlapping(before, after):
+        if one._perms != other._perms:
+            protected = True
+        elif isinstance(one, MeasuredRegion) and isinstance(other, MeasuredRegion):
+            advised = advised or flags(one) != flags(other)
+        names = one._name, other._name
+        if any(names) and (one.pathname, one.deleted) != (other.pathname, other.deleted):
+            renamed = True
     told = ((K.PROTECTED, protected), (K.RENAMED, renamed), (K.ADVISED, advised))
     return [kind for kind, here in told if here]
 

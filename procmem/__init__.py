@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
+    from procmem.moments import Cause, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -73,6 +74,7 @@ _HOMES = {
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",
     "procmem.elf.sizing": "ObjectSize SectionSize size",
+    "procmem.moments": "Cause Change ChangeKind Diff Snapshot diff load",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
     "procmem.pages.tables": "PagingScheme",
@@ -90,9 +92,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 
 __all__ = [
     "AccessDenied",
+    "Cause",
+    "Change",
+    "ChangeKind",
     "Comparison",
     "Counters",
     "Device",
+    "Diff",
     "ElfError",
     "Faults",
     "Feature",
@@ -132,6 +138,7 @@ __all__ = [
     "SectionSize",
     "Share",
     "Sharers",
+    "Snapshot",
     "Symbol",
     "SyscallError",
     "Thread",
@@ -140,8 +147,10 @@ __all__ = [
     "VmFlags",
     "ZombieProcess",
     "__version__",
+    "diff",
     "doctor",
     "format_maps",
+    "load",
     "mmap",
     "parse_maps",
     "parse_rollup",

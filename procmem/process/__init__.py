@@ -6,7 +6,7 @@ reconcile.
 
 from __future__ import annotations
 
+from procmem.moments.usage import Faults, MemoryUsage, Thread
 from procmem.process.process import Process, processes
-from procmem.process.usage import Faults, MemoryUsage, Thread
 
 __all__ = ["Faults", "MemoryUsage", "Process", "Thread", "processes"]

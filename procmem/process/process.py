@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from procmem import native
+from procmem.moments.usage import Faults, MemoryUsage, Thread, read_status, usage_from_status
 from procmem.pages import measure_residency
 from procmem.process.threads import threads_of
-from procmem.process.usage import Faults, MemoryUsage, Thread, usage_from_status
-from procmem.procfs import ProcessFiles, parse_status, pids
+from procmem.procfs import ProcessFiles, pids
 from procmem.regions.live import Queries, read_table
 from procmem.regions.model import PAGE_SIZE
 from procmem.regions.text import parse_rollup
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from procmem.elf.live import LiveObject, LiveSection
+    from procmem.moments import Snapshot
     from procmem.pages.frames import Frame
     from procmem.pages.pagemap import PageMap
     from procmem.process.pages import Sharers, Translation
@@ -246,15 +247,7 @@ class Process:
 
     def memory(self) -> MemoryUsage:
         """Its sizes, from /proc/PID/status, which every user may read of every process."""
-        return usage_from_status(self._status())
-
-    def _status(self) -> dict[str, str]:
-        while True:
-            name = self._files.memory_name("status")
-            status = parse_status(self._files.read(name), f"{self._files.path}/{name}")
-            if "VmSize" in status or not self._files.is_live:
-                return status
-            self._files.explain_empty()
+        return usage_from_status(read_status(self._files))
 
     def faults(self) -> Faults:
         """Its page faults so far, from /proc/PID/stat."""
@@ -423,6 +416,35 @@ class Process:
         Source: proc_pid_task(5), proc_pid_syscall(5).
         """
         return threads_of(self._files, self.maps())
+
+    # ---- moments ----------------------------------------------------------
+
+    def snapshot(self, detail: str = "smaps") -> Snapshot:
+        """All of this at one moment: regions, totals, faults, threads, clocks, identity.
+
+        What costs is the regions: "smaps" walks all page tables for every counter,
+        "residency" finds resident and swapped bytes alone, "maps" neither. A process that
+        moves meanwhile is read twice, and if it goes on, `moved` says so.
+
+        Args:
+            detail: "maps", "residency" or "smaps".
+
+        Raises:
+            ValueError: no such detail.
+            Unsupported: residency of a saved tree.
+
+        >>> before = Process().snapshot("maps")
+        >>> before.vsz == before.memory.vsz
+        True
+        """
+        from procmem.moments.snapshot import DETAILS, take
+
+        if detail not in DETAILS:
+            from procmem.errors import BadArgument
+
+            raise BadArgument(f"detail is one of {', '.join(DETAILS)}, not {detail!r}")
+        read = getattr(self, detail)
+        return take(self._files, read, lambda table: threads_of(self._files, table))
 
 
 def own_pid(root: str) -> int:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procmem.errors import AccessDenied, Unsupported
-from procmem.process.usage import MemoryUsage, usage_from_status
+from procmem.moments.usage import MemoryUsage, usage_from_status
 from procmem.procfs import parse_status
 from procmem.procfs.probes import counters_lag, has_pagemap_scan
 from procmem.procfs.text import parse_stat, parse_statm

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from procmem.moments.usage import in_bytes
 from procmem.pages.pagemap import LIMIT, PageState
 from procmem.pages.scan import IS_FILE, IS_HUGE, Range, scan_ranges
 from procmem.pages.tables import (
@@ -16,7 +17,6 @@ from procmem.pages.tables import (
     PagingScheme,
 )
 from procmem.process.pages import pagemap_of
-from procmem.process.usage import in_bytes
 from procmem.procfs.text import parse_status
 from procmem.regions.live import Queries
 from procmem.regions.model import PAGE_SIZE

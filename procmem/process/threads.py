@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from procmem.process.usage import Thread
+from procmem.moments.usage import Thread
 
 if TYPE_CHECKING:
     from typing import Any
@@ -55,7 +55,8 @@ def stack_pointer(files: ProcessFiles, tid: int) -> int | None:
 
 def label_stacks(table: RegionTable[Any], threads: list[Thread]) -> None:
     """Names the stacks of threads that were seen in them, in the table's own kinds."""
-    if not len(table):
+    named = [t for t in threads if t.stack is not None and t.stack.raw_pathname != b"[stack]"]
+    if not named:
         return
     # Its patterns take a millisecond to compile, which not every user of Process needs.
     from procmem.regions.kinds import Kind, RegionKind
@@ -63,7 +64,7 @@ def label_stacks(table: RegionTable[Any], threads: list[Thread]) -> None:
     block = table._block
     table[0].kind  # noqa: B018 - tells all kinds, which are then corrected
     kinds = list(block.kinds or ())
-    for thread in threads:
+    for thread in named:
         region = thread.stack
         if region is None or kinds[region._index].kind is RegionKind.STACK:
             continue

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from procmem.procfs.text import parse_status
+
 if TYPE_CHECKING:
+    from procmem.procfs import ProcessFiles
     from procmem.regions import Region
 
-__all__ = ["Faults", "MemoryUsage", "Thread", "usage_from_status"]
+__all__ = ["Faults", "MemoryUsage", "Thread", "read_status", "usage_from_status"]
 
 
 class MemoryUsage(NamedTuple):
@@ -71,6 +74,16 @@ STATUS_FIELDS = (
 def usage_from_status(status: dict[str, str]) -> MemoryUsage:
     """The figures of a parsed /proc/PID/status."""
     return MemoryUsage._make(in_bytes(status.get(field)) for field in STATUS_FIELDS)
+
+
+def read_status(files: ProcessFiles) -> dict[str, str]:
+    """The fields of a process's status, while it has an address space."""
+    while True:
+        name = files.memory_name("status")
+        status = parse_status(files.read(name), f"{files.path}/{name}")
+        if "VmSize" in status or not files.is_live:
+            return status
+        files.explain_empty()
 
 
 def in_bytes(text: str | None) -> int | None:

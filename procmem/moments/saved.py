@@ -1,0 +1,370 @@
+"""Snapshots as plain values, as JSON, and many in one compressed file.
+
+A file starts with MAGIC. Each snapshot is a frame of its own: the length and
+the CRC-32 of what follows, then an LZMA stream of a JSON header and of the
+records, column by column. A column of numbers is split into its eight planes
+of bytes, since the high ones hardly differ from region to region; addresses
+are kept as gap and size. So a file that was cut off loads to its last whole
+frame, and one that was changed is found out.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import sys
+import zlib
+from array import array
+from functools import partial
+from itertools import accumulate
+from struct import Struct
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from procmem import native
+from procmem.moments.snapshot import DETAILS, Clock, Identity, Kernel, Snapshot
+from procmem.moments.usage import Faults, MemoryUsage, Thread
+from procmem.native import ffi
+from procmem.regions.model import plain_line
+from procmem.regions.text import MODES, scan_chunks, table_from_dict, table_from_scan, table_to_dict
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+
+    from procmem.errors import ParseError
+    from procmem.regions import RegionTable
+
+__all__ = ["MAGIC", "from_dict", "from_json", "read_frames", "save_all", "to_dict"]
+
+FORMAT = "procmem.snapshot/1"
+MAGIC = b"procmem snapshots 1\n"
+FRAME = Struct("<II")
+"""Bytes of the compressed part, and their CRC-32."""
+
+MOST = 1 << 31
+"""Bytes of one snapshot, unpacked: that of a million regions has 250 MB."""
+
+FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1}]
+
+BAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What values of the wrong shape make Python's own operations raise."""
+
+
+# ---- plain values ----------------------------------------------------------------
+
+
+def to_dict(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as plain values."""
+    return {**head(snapshot), "regions": table_to_dict(snapshot.regions)}
+
+
+def head(snapshot: Snapshot) -> dict[str, Any]:
+    """All but the regions."""
+
+    def fields(value: Any) -> dict[str, Any] | None:
+        return None if value is None else value._asdict()
+
+    threads = None
+    if snapshot.threads is not None:
+        threads = [[t.tid, t.name, t.stack_pointer] for t in snapshot.threads]
+    return {
+        "format": FORMAT,
+        "detail": snapshot.detail,
+        "source": snapshot.source,
+        "moved": snapshot.moved,
+        "vsz": snapshot.vsz,
+        "rss": snapshot.rss,
+        "clock": fields(snapshot.clock),
+        "identity": fields(snapshot.identity),
+        "kernel": fields(snapshot.kernel),
+        "memory": fields(snapshot.memory),
+        "faults": fields(snapshot.faults),
+        "threads": threads,
+        "unavailable": dict(snapshot.unavailable),
+    }
+
+
+def from_dict(data: dict[str, Any]) -> Snapshot:
+    """The snapshot of plain values."""
+    if data["format"] != FORMAT:
+        raise ValueError(f"its format is not {FORMAT!r}")
+    return assembled(data, table_from_dict(data["regions"]))
+
+
+def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Snapshot:
+    """A snapshot of its regions and of what head() made."""
+
+    def made(kind: Any, name: str) -> Any:
+        values = data[name]
+        if values is None:
+            return None
+        return kind(
+            **{
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in values.items()
+            }
+        )
+
+    threads = None
+    if data["threads"] is not None:
+        threads = tuple(
+            Thread(tid, name, None if pointer is None else table.find(pointer), pointer)
+            for tid, name, pointer in data["threads"]
+        )
+    if table._kind.__name__ != DETAILS[data["detail"]]:
+        raise ValueError("its regions are of another detail than it says")
+    return Snapshot(
+        table,
+        made(MemoryUsage, "memory"),
+        made(Faults, "faults"),
+        threads,
+        made(Clock, "clock"),
+        made(Identity, "identity"),
+        made(Kernel, "kernel"),
+        data["moved"],
+        MappingProxyType(data["unavailable"]),
+        data["source"],
+    )
+
+
+def from_json(text: str | bytes, source: str = "<json>") -> Snapshot:
+    """The snapshot of a JSON text.
+
+    Raises:
+        ParseError
+    """
+    from procmem.errors import ParseError
+
+    try:
+        return from_dict(json.loads(text))
+    except ParseError:
+        raise
+    except BAD as bad:
+        start = text[:200].encode("utf-8", "replace") if isinstance(text, str) else text[:200]
+        reason = f"missing {bad}" if isinstance(bad, KeyError) else str(bad)
+        raise ParseError(
+            source, getattr(bad, "lineno", 1), start, f"no snapshot: {reason}"
+        ) from bad
+
+
+# ---- records as columns ----------------------------------------------------------
+
+
+def raw_records(table: RegionTable[Any]) -> bytes:
+    """A table's records as they lie in memory, one after the other."""
+    scan, count = table._block._scan, table._block.count
+    size = scan.stride * 8
+    raw = bytes(ffi.buffer(scan.words, count * size)) if count else b""
+    if len(table) != count:
+        places = [region._index * size for region in table]
+        raw = b"".join([raw[place : place + size] for place in places])
+    return raw
+
+
+def records_of(table: RegionTable[Any]) -> tuple[int, array[int]]:
+    """The words of a table's records, one after the other, and how many each has."""
+    words = array("Q")
+    words.frombytes(raw_records(table))
+    return table._block._scan.stride, words
+
+
+def packed(snapshot: Snapshot) -> bytes:
+    """A snapshot as one frame's content."""
+    table = snapshot.regions
+    block = table._block
+    stride, words = records_of(table)
+    columns = [words[at::stride] for at in range(stride)]
+    starts, ends = columns[0], columns[1]
+    top = (1 << 64) - 1
+    columns[0] = array("Q", [(s - e) & top for s, e in zip(starts, [0, *ends], strict=False)])
+    columns[1] = array("Q", [(e - s) & top for s, e in zip(starts, ends, strict=True)])
+    indices = [region._index for region in table]
+    known = block.kinds
+    distinct: dict[Any, int] = {}
+    if known is not None:
+        columns.append(array("Q", [distinct.setdefault(known[i], len(distinct)) for i in indices]))
+    last = indices[-1] if indices else -1
+    constant: dict[int, int] = {}
+    planes = []
+    for at, column in enumerate(columns):
+        if column and min(column) == max(column):
+            constant[at] = column[0]
+            continue
+        if sys.byteorder == "big":
+            column.byteswap()
+        raw = column.tobytes()
+        planes += [raw[plane::8] for plane in range(8)]
+    told = head(snapshot)
+    told["table"] = {
+        "source": table.source,
+        "page_size": table.page_size,
+        "exe": table.exe,
+        "consistent": table.consistent,
+        "unterminated": bool(block.unterminated and last == block.count - 1),
+        "count": len(table),
+        "stride": stride,
+        "strings": [s.decode("utf-8", "surrogateescape") for s in block._strings],
+        "extras": [
+            [place, *extra]
+            for place, index in enumerate(indices if block.extras else ())
+            for extra in block.extras.get(index, ())
+        ],
+        "names": [
+            [place, *block.overrides[index]]
+            for place, index in enumerate(indices if block.overrides else ())
+            if index in block.overrides
+        ],
+        "kinds": None
+        if known is None
+        else [[k.kind.value, k.owner and k.owner.value, k.evidence, k.name] for k in distinct],
+        "constant": list(constant.items()),
+    }
+    text = json.dumps(told, separators=(",", ":")).encode("ascii")
+    return b"".join([len(text).to_bytes(4, "little"), text, *planes])
+
+
+def unpacked(data: bytes) -> Snapshot:
+    """The snapshot of one frame's content."""
+    end = 4 + int.from_bytes(data[:4], "little")
+    told = json.loads(data[4:end])
+    if told["format"] != FORMAT:
+        raise ValueError(f"its format is not {FORMAT!r}")
+    return assembled(told, unpacked_table(told, data, end))
+
+
+def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[Any]:
+    about = told["table"]
+    mode = {cls.__name__: mode for mode, cls in MODES.items()}[DETAILS[told["detail"]]]
+    count, stride = about["count"], about["stride"]
+    constant = dict(about["constant"])
+    columns = []
+    for number in range(stride + (about["kinds"] is not None)):
+        if number in constant:
+            columns.append(array("Q", [constant[number]]) * count)
+            continue
+        raw = bytearray(count * 8)
+        for plane in range(8):
+            raw[plane::8] = data[at : at + count]
+            at += count
+        column = array("Q")
+        column.frombytes(raw)
+        if sys.byteorder == "big":
+            column.byteswap()
+        columns.append(column)
+    if at != len(data):
+        raise ValueError("its columns are not as long as it says")
+    strings = [s.encode("utf-8", "surrogateescape") for s in about["strings"]]
+    scan = scan_chunks((text_of(about, columns, strings),), mode, about["source"])
+    if scan.count != count or scan.stride != stride:
+        raise ValueError("its records are not those of this version")
+    if count:
+        words = memoryview(ffi.buffer(scan.words, count * stride * 8)).cast("Q")
+        for number in range(native.HEADER_WORDS, stride):
+            words[number::stride] = columns[number]
+    exe = about["exe"]
+    table: RegionTable[Any] = table_from_scan(
+        scan,
+        mode,
+        page_size=about["page_size"],
+        exe=None if exe is None else exe.encode("utf-8", "surrogateescape"),
+        consistent=about["consistent"],
+    )
+    for place, path, deleted in about["names"]:
+        table._block.overrides[place] = (path, deleted)
+    if about["kinds"] is not None:
+        from procmem.regions.kinds import Kind, Owner, RegionKind
+
+        kinds = [
+            Kind(RegionKind(kind), None if owner is None else Owner(owner), evidence, name)
+            for kind, owner, evidence, name in about["kinds"]
+        ]
+        table._block.kinds = [kinds[number] for number in columns[stride]]
+    return table
+
+
+def text_of(about: dict[str, Any], columns: list[array[int]], strings: list[bytes]) -> bytes:
+    """The lines that records stand for, without the counters that have a word of their own."""
+    from procmem.regions.model import counter_lines
+
+    top = (1 << 64) - 1
+    low = (1 << 32) - 1
+    extras: dict[int, dict[str, Any]] = {}
+    for place, name, value in about["extras"]:
+        extras.setdefault(place, {})[name] = value
+    # A gap may be negative, where regions overlap: both count modulo 2**64.
+    edges = accumulate(value for pair in zip(columns[0], columns[1], strict=True) for value in pair)
+    lines: list[bytes] = []
+    flag_lines: dict[int, bytes] = {}
+    for place, (start, end, offset, inode, dev, perms_name, flags_raw) in enumerate(
+        zip(edges, edges, *columns[2 : native.HEADER_WORDS], strict=True)
+    ):
+        raw, flags = flags_raw >> 32, flags_raw & low
+        if raw:
+            lines.append(strings[raw])
+        else:
+            perms = (perms_name & low).to_bytes(4, sys.byteorder)
+            numbers = dev >> 32, dev & low
+            name = strings[perms_name >> 32]
+            lines.append(plain_line(start & top, end & top, perms, offset, numbers, inode, name))
+        if place in extras:
+            lines += counter_lines(extras[place])
+        if flags:
+            if flags not in flag_lines:
+                flag_lines[flags] = b"VmFlags: " + strings[flags] + b" "
+            lines.append(flag_lines[flags])
+    body = b"\n".join(lines)
+    return body if about["unterminated"] or not lines else body + b"\n"
+
+
+# ---- files -----------------------------------------------------------------------
+
+
+def save_all(snapshots: Iterable[Snapshot], path: str | os.PathLike[str]) -> None:
+    """Writes snapshots to one compressed file.
+
+    Raises:
+        OSError
+    """
+    with open(path, "wb") as file:
+        file.write(MAGIC)
+        file.writelines(frame(snapshot) for snapshot in snapshots)
+
+
+def frame(snapshot: Snapshot) -> bytes:
+    """A snapshot as it stands in a file, behind those before it."""
+    content = lzma.compress(packed(snapshot), lzma.FORMAT_RAW, filters=FILTERS)
+    return FRAME.pack(len(content), zlib.crc32(content)) + content
+
+
+def damage(source: str, number: int, shown: bytes, place: str, reason: str) -> ParseError:
+    from procmem.errors import ParseError
+
+    return ParseError(source, number, shown, f"{place}: {reason}")
+
+
+def read_frames(file: BinaryIO, source: str) -> Iterator[Snapshot]:
+    """The snapshots of an open file, behind MAGIC.
+
+    Raises:
+        ParseError: at the first frame that is cut off or damaged. `lineno` is its number.
+    """
+    number = 0
+    while start := file.read(FRAME.size):
+        number += 1
+        place = f"snapshot {number}, at byte {file.tell() - len(start)}"
+        bad = partial(damage, source, number, start, place)
+
+        if len(start) < FRAME.size:
+            raise bad("the file was cut off here")
+        size, checksum = FRAME.unpack(start)
+        content = file.read(size)
+        if len(content) < size:
+            raise bad("the file was cut off here")
+        if zlib.crc32(content) != checksum:
+            raise bad("damaged: the checksum is another")
+        try:
+            unpack = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS)
+            yield unpacked(unpack.decompress(content, MOST))
+        except (*BAD, lzma.LZMAError, EOFError) as error:
+            raise bad(f"no snapshot: {error}") from error

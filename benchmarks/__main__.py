@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
+from benchmarks.moments import moments
 from benchmarks.pagemaps import pagemaps
 from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "sections": sections,
     "specimens": specimens,
     "pagemap": pagemaps,
+    "moments": moments,
 }
 
 

@@ -20,6 +20,8 @@ COMMANDS = {
     "pages": "every page: in memory, in swap, shared, zero; page tables and frames",
     "query": "what lies at an address",
     "experiment": "what mmap, fork, faults and more do to memory, step by step",
+    "snapshot": "everything of this moment, kept in a file",
+    "diff": "what changed between two snapshots or processes, and why",
     "reconcile": "every total against every other, each difference explained",
     "doctor": "what this machine lets procmem see, and what is missing",
     "demo": "a first look: the memory of two live processes",

@@ -335,7 +335,8 @@ def changed_regions(before: Snapshot, after: Snapshot) -> tuple[list[Region], li
     strings, others = (table._block._strings for table in tables)
     if strings == others and tables[0]._kind is tables[1]._kind:
         stride = tables[0]._block._scan.stride
-        left, right = differing(*map(raw_records, tables), stride * 8)
+        one, other = (raw_records(table) for table in tables)
+        left, right = differing(one, other, stride * 8)
     else:
         (stride, words), (other_stride, other_words) = map(records_of, tables)
         renumber(other_words, other_stride, strings, others)

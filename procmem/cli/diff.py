@@ -1,0 +1,74 @@
+"""procmem diff: what changed between two snapshots, and why."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from procmem.cli.arguments import pid
+from procmem.errors import ProcmemError
+from procmem.moments import Snapshot, diff, load
+from procmem.moments.snapshot import DETAILS
+from procmem.process import Process
+from procmem.view.diff import diff_table
+from procmem.view.json import json_text
+from procmem.view.names import printable
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem diff --help`."""
+    made = argparse.ArgumentParser(
+        prog="procmem diff",
+        description="What changed from A to B: each region, what it adds to VSZ, RSS and faults, "
+        "and why.",
+        epilog="The exit status is 0 whether or not they differ; 1: one could not be read.",
+    )
+    for name in ("A", "B"):
+        made.add_argument(
+            name,
+            help="a process ID, or a file: a snapshot, a text of maps or smaps, a core, a saved "
+            "tree of /proc",
+        )
+    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    made.add_argument(
+        "--detail",
+        choices=DETAILS,
+        default="smaps",
+        help="what is read of the regions of a live process (default: smaps)",
+    )
+    made.add_argument(
+        "--root",
+        default="/proc",
+        metavar="DIR",
+        help="read another /proc: a container's, or a saved tree",
+    )
+    options = made.parse_args(argv)
+    sides = []
+    for text in (options.A, options.B):
+        try:
+            sides.append(side(text, options.detail, options.root))
+        except ProcmemError as error:
+            sys.stderr.write(f"procmem diff: {printable(str(error))}\n")
+        except OSError as error:
+            # Neither a file nor, as it seems, meant as one.
+            sys.stderr.write(f"procmem diff: {printable(text)}: {error.strerror}\n")
+    if len(sides) < 2:
+        return 1
+    found = diff(*sides)
+    sys.stdout.write(json_text(found.to_dict()) if options.json else diff_table(found))
+    return 0
+
+
+def side(text: str, detail: str, root: str) -> Snapshot:
+    """A live process by its PID, or what a file holds; a file of such a name comes first."""
+    if not os.path.exists(text) or text.startswith("/proc/"):
+        try:
+            number = pid(text)
+        except argparse.ArgumentTypeError:
+            return load(text)
+        with Process(number, root=root) as process:
+            return process.snapshot(detail)
+    return load(text)

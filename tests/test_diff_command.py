@@ -1,0 +1,138 @@
+"""procmem snapshot and procmem diff: what they print, their errors and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import procmem
+from procmem import Process, Snapshot
+from procmem.cli import main
+from procmem.experiments import Specimen
+from procmem.moments.diffs import diff
+from procmem.view.diff import diff_table
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    status = main([str(word) for word in words])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def narrow(text: str) -> None:
+    assert all(len(line) <= 80 for line in text.splitlines()), text
+
+
+def test_from_a_file_to_a_process(capsys: Any, tmp_path: Path) -> None:
+    file = tmp_path / "before.snap"
+    with Specimen() as s:
+        status, out, err = run(capsys, "snapshot", s.pid, "-o", file)
+        assert (status, err) == (0, "")
+        assert f"process      {s.pid}" in out
+        assert procmem.load(file).regions == Process(s.pid).smaps()
+        status, out, err = run(capsys, "diff", file, s.pid)
+        assert (status, out, err) == (0, "Nothing changed.\n", "")
+        s.mmap(pages=1000)
+        status, out, err = run(capsys, "diff", file, s.pid)
+        assert (status, err) == (0, "")
+        narrow(out)
+        page = os.sysconf("SC_PAGE_SIZE")
+        assert f"+{1000 * page // 1024}" in out
+        assert "pages are allocated when first touched" in " ".join(out.split())
+        status, out, err = run(capsys, "diff", file, s.pid, "--json")
+        assert (status, err) == (0, "")
+        told = json.loads(out)
+        assert told["vsz"] == 1000 * page
+        assert told["changes"][0]["kinds"] == ["mapped"]
+        assert told["changes"][0]["cause"] == "memory mapped"
+        assert told == diff(procmem.load(file), Process(s.pid).snapshot()).to_dict() | {
+            "elapsed": told["elapsed"]
+        }
+
+
+def test_json_and_many(capsys: Any, tmp_path: Path) -> None:
+    with Specimen() as one, Specimen() as other:
+        status, out, _ = run(capsys, "snapshot", one.pid, "--json", "--detail", "maps")
+        assert status == 0
+        told = json.loads(out)
+        again = Snapshot.from_json(json.dumps(told[0]))
+        assert again.regions == Process(one.pid).maps()
+        file = tmp_path / "two.snap"
+        status, out, _ = run(capsys, "snapshot", one.pid, other.pid, "-o", file)
+        assert status == 0
+        assert [s.identity.pid for s in Snapshot.load_all(file)] == [one.pid, other.pid]
+        status, out, _ = run(capsys, "diff", one.pid, other.pid)
+        assert status == 0
+        narrow(out)
+        assert "two processes" in out
+        with pytest.raises(SystemExit) as stop:
+            run(capsys, "snapshot", one.pid, other.pid, "-o", "x.json")
+        assert stop.value.code == 2
+
+
+def test_self(capsys: Any) -> None:
+    status, out, err = run(capsys, "diff", "self", "self")
+    assert (status, err) == (0, "")
+    narrow(out)
+
+
+def test_texts(capsys: Any) -> None:
+    names = ["linux-5.4-x86_64", "linux-5.4-ppc64le", "hostile-names"]
+    files = [FIXTURES / f"{name}.maps" for name in names]
+    for one in files:
+        for other in files:
+            status, out, err = run(capsys, "diff", one, other)
+            assert (status, err) == (0, "")
+            narrow(out)
+            assert (out == "Nothing changed.\n") == (one == other)
+
+
+@pytest.mark.parametrize("name", ["none", "999999999", "12x", "-1x", ""])
+def test_what_is_not_there(capsys: Any, name: str) -> None:
+    status, out, err = run(capsys, "diff", "--", name, name)
+    assert (status, out) == (1, "")
+    assert err.count("procmem diff: ") == 2
+    assert "Traceback" not in err
+
+
+def test_foreign_files(capsys: Any, tmp_path: Path) -> None:
+    file = tmp_path / "odd\x1b[2J"
+    file.write_bytes(b"\x1b[31mhello")
+    for command in (("diff", file, file), ("diff", file, "self")):
+        status, out, err = run(capsys, *command)
+        assert (status, out) == (1, "")
+        assert "\x1b" not in err
+        assert "line 1" in err
+
+
+def test_processes_that_are_not_there(capsys: Any, tmp_path: Path) -> None:
+    file = tmp_path / "x.snap"
+    status, out, err = run(capsys, "snapshot", "999999999", "-o", file)
+    assert (status, out) == (1, "")
+    assert "999999999" in err
+    assert not file.exists()
+    with Specimen() as s:
+        status, _, err = run(capsys, "snapshot", s.pid, "-o", tmp_path / "no" / "x")
+    assert status == 1
+    assert "No such file" in err
+
+
+@pytest.mark.parametrize("words", [[], ["1"], ["1", "2", "3"], ["--what"]])
+def test_usage(capsys: Any, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["diff", *words])
+    assert stop.value.code == 2
+
+
+def test_names_of_any_length_fit(tmp_path: Path) -> None:
+    text = b"7f0000000000-7f00000%05x r--p 00000000 08:01 7 /" + b"x" * 3000 + b"\n"
+    one = Snapshot(procmem.parse_maps(text % 0x10000))
+    other = Snapshot(procmem.parse_maps(text % 0x20000))
+    found = other - one
+    narrow("\n".join(diff_table(found).splitlines()[:6]))

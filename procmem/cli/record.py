@@ -11,7 +11,8 @@ from procmem.cli.arguments import parser
 from procmem.history import Recorder, Recording
 from procmem.history.recorder import DETAILS
 from procmem.process import Process
-from procmem.view.history import recording_summary
+from procmem.view.history import recording_dict, recording_summary
+from procmem.view.json import json_text
 
 if TYPE_CHECKING:
     from procmem.moments import Snapshot
@@ -34,10 +35,14 @@ def main(argv: list[str]) -> int:
     made = parser(
         "record",
         "Takes a snapshot of a process whenever its memory has changed, until it ends or Ctrl-C.",
+        pids="1",
     )
-    made.add_argument("pid", type=int, metavar="PID", help="the process")
     made.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="write there; nothing is lost if killed"
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="write there; nothing is lost if killed",
     )
     made.add_argument(
         "--every", type=seconds, default=0.1, metavar="TIME",
@@ -68,7 +73,10 @@ def main(argv: list[str]) -> int:
         recorder.close()
     recording = Recording.load(asked.output)
     recording.ended = recorder.ended
-    sys.stdout.write(recording_summary(recording, recorder.turns, recorder.cost))
+    if asked.json:
+        sys.stdout.write(json_text(recording_dict(recording, recorder.turns, recorder.cost)))
+    else:
+        sys.stdout.write(recording_summary(recording, recorder.turns, recorder.cost))
     return 0
 
 

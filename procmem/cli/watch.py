@@ -16,12 +16,12 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem watch --help`."""
-    made = parser("watch", "Prints what changes in a process's memory, until it ends or Ctrl-C.")
-    made.add_argument("pid", type=int, metavar="PID", help="the process")
+    made = parser(
+        "watch", "Prints what changes in a process's memory, until it ends or Ctrl-C.", pids="1"
+    )
     made.add_argument(
         "--every", type=seconds, default=0.5, metavar="TIME", help="from look to look (500ms)"
     )
-    made.add_argument("--json", action="store_true", help="one object for each moment, a line each")
     asked = made.parse_args(argv)
     for change in watch(Process(asked.pid, root=asked.root), every=asked.every):
         if asked.json:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from procmem.errors import (
     BadArgument,
-    KernelThread,
     NoSuchProcess,
     ProcessChanged,
     Unsupported,
@@ -301,9 +300,15 @@ def record(
 
 
 def watch(
-    pid: int | Process, *, every: float = 0.5, detail: str = "auto", share: float = 0.02
+    pid: int | Process, *, every: float = 0.5, detail: str = "smaps", share: float = 0.02
 ) -> Iterator[Diff]:
     """Each change of a process as it happens, until it ends.
+
+    Args:
+        pid: the process.
+        every: seconds from look to look; more where that would take more than `share`.
+        detail: "smaps", "residency" or "maps".
+        share: of one CPU.
 
     Raises:
         NoSuchProcess, AccessDenied, KernelThread: at the first turn.
@@ -312,19 +317,15 @@ def watch(
     recorder = Recorder(process, every=every, detail=detail, share=share, keep=False)
     before = recorder.last
     while True:
-        time.sleep(every)
+        spent = recorder.cost
         try:
             found = recorder.turn()
         except (NoSuchProcess, ZombieProcess):
             return
         except ProcessChanged:
-            continue
-        except KernelThread:
-            return
-        if found is None:
-            continue
-        if before is not None and found.detail == before.detail:
-            change = diff(before, found)
-            if change:
+            found = None
+        if found is not None:
+            if before is not None and (change := diff(before, found)):
                 yield change
-        before = found
+            before = found
+        time.sleep(max(every, (recorder.cost - spent) / share))

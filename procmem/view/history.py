@@ -10,20 +10,42 @@ from procmem.view.columns import columns
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from procmem.history import Recording
     from procmem.moments import Diff
 
-__all__ = ["change_lines", "recording_summary"]
+__all__ = ["change_lines", "recording_dict", "recording_summary"]
+
+
+def recording_dict(recording: Recording, turns: int, cost: float) -> dict[str, Any]:
+    """The same as plain values; sizes in bytes."""
+    figures = {}
+    for figure in ("vsz", "rss", "swap", "page_tables"):
+        peak, growth = recording.peak(figure), recording.growth(figure)
+        figures[figure] = {
+            "peak": peak and peak._asdict(),
+            "growth": growth and growth._asdict(),
+        }
+    return {
+        "snapshots": len(recording),
+        "seconds": recording.times[-1] if len(recording) else None,
+        "looks": turns,
+        "cpu_seconds": cost,
+        "ended": recording.ended,
+        "figures": figures,
+        "suspects": [
+            {**one._asdict(), "growth": one.growth._asdict()} for one in recording.suspects()
+        ],
+    }
 
 
 def recording_summary(recording: Recording, turns: int, cost: float) -> str:
     """What a recording tells: its length, peaks, growth, and what may be a leak."""
     times = [one for one in recording.times if one is not None]
     span = times[-1] if times else 0.0
-    lines = [
-        f"{len(recording):,} snapshots in {span:.1f} s, {turns:,} looks,"
-        f" {cost:.2f} s of CPU; {recording.ended}."
-    ]
+    head = f"{len(recording):,} snapshots in {span:.1f} s, {turns:,} looks, {cost:.2f} s of CPU"
+    lines = [f"{head}; {recording.ended}."]
     rows = []
     for name, figure in (("VSZ", "vsz"), ("RSS", "rss"), ("Page tables", "page_tables")):
         peak, growth = recording.peak(figure), recording.growth(figure)
@@ -45,16 +67,16 @@ def recording_summary(recording: Recording, turns: int, cost: float) -> str:
         heading = ["KiB", "First", "Last", "Peak", "At s", "Per second", "Trend"]
         lines.append(columns(heading, rows, "<>>>>>>").rstrip())
     suspects = recording.suspects()
-    for one in suspects[:5]:
-        lines.append(
-            fill(
-                f"Grows without end: {printable(one.name)} ({one.kind}),"
-                f" {one.growth.slope / 1024:+,.1f} KiB a second, from {kib(one.growth.first)} to"
-                f" {kib(one.growth.last)} KiB (trend {one.growth.confidence:.2f}).",
-                80,
-                subsequent_indent="  ",
-            )
+    lines += [
+        fill(
+            f"Grows without end: {printable(one.name)} ({one.kind}),"
+            f" {one.growth.slope / 1024:+,.1f} KiB a second, from {kib(one.growth.first)} to"
+            f" {kib(one.growth.last)} KiB (trend {one.growth.confidence:.2f}).",
+            80,
+            subsequent_indent="  ",
         )
+        for one in suspects[:5]
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -65,16 +87,10 @@ def change_lines(change: Diff) -> str:
     rss = "" if change.rss is None else f"  RSS {change.rss / 1024:+,.0f} KiB"
     faults = f"  faults {change.minor:+,}" if change.minor else ""
     lines = [f"{when}  VSZ {change.vsz / 1024:+,.0f} KiB{rss}{faults}"]
-    for one in change.changes:
-        kinds = ", ".join(str(kind) for kind in one.kinds)
-        lines.append(
-            fill(
-                f"{printable(one.region.name)} at {one.start:x}: {kinds}. {one.why}",
-                80,
-                initial_indent="  ",
-                subsequent_indent="    ",
-            )
-        )
+    lines += [
+        fill(printable(one.words), 80, initial_indent="  ", subsequent_indent="    ")
+        for one in change.explanations
+    ]
     return "\n".join(lines) + "\n"
 
 

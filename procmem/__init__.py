@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
+    from procmem.history import Recorder, Recording, record, watch
     from procmem.moments import Cause, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
@@ -74,6 +75,7 @@ _HOMES = {
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",
     "procmem.elf.sizing": "ObjectSize SectionSize size",
+    "procmem.history": "Recorder Recording record watch",
     "procmem.moments": "Cause Change ChangeKind Diff Snapshot diff load",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
@@ -131,6 +133,8 @@ __all__ = [
     "ProcessError",
     "ProcmemError",
     "Reconciliation",
+    "Recorder",
+    "Recording",
     "Region",
     "RegionKind",
     "RegionTable",
@@ -156,7 +160,9 @@ __all__ = [
     "parse_rollup",
     "parse_smaps",
     "processes",
+    "record",
     "size",
+    "watch",
 ]
 
 

@@ -19,6 +19,8 @@ COMMANDS = {
     "sections": "the ELF sections of a process: in memory, copied, in swap",
     "pages": "every page: in memory, in swap, shared, zero; page tables and frames",
     "query": "what lies at an address",
+    "record": "a process's memory through time, written to a file",
+    "watch": "what changes in a process's memory, as it happens",
     "experiment": "what mmap, fork, faults and more do to memory, step by step",
     "snapshot": "everything of this moment, kept in a file",
     "diff": "what changed between two snapshots or processes, and why",

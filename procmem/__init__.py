@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
+    from procmem.history.trace import MemoryCall, Trace, trace
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -72,6 +73,7 @@ _HOMES = {
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",
     "procmem.elf.sizing": "ObjectSize SectionSize size",
+    "procmem.history.trace": "MemoryCall Trace trace",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
     "procmem.pages.tables": "PagingScheme",
@@ -104,6 +106,7 @@ __all__ = [
     "LiveSection",
     "Mapping",
     "MeasuredRegion",
+    "MemoryCall",
     "MemoryFault",
     "MemoryUsage",
     "MiB",
@@ -134,6 +137,7 @@ __all__ = [
     "Symbol",
     "SyscallError",
     "Thread",
+    "Trace",
     "Translation",
     "Unsupported",
     "VmFlags",
@@ -147,6 +151,7 @@ __all__ = [
     "parse_smaps",
     "processes",
     "size",
+    "trace",
 ]
 
 

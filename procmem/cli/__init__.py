@@ -20,6 +20,7 @@ COMMANDS = {
     "pages": "every page: in memory, in swap, shared, zero; page tables and frames",
     "query": "what lies at an address",
     "experiment": "what mmap, fork, faults and more do to memory, step by step",
+    "trace": "the memory calls of a program, each with what it did to VSZ and RSS",
     "reconcile": "every total against every other, each difference explained",
     "doctor": "what this machine lets procmem see, and what is missing",
     "demo": "a first look: the memory of two live processes",

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from procmem.errors import BadArgument, SyscallError
 from procmem.history.trace import Ended, MemoryCall, Tracing
@@ -22,9 +22,6 @@ from procmem.view.trace import (
     table_end,
     table_row,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["main"]
 
@@ -63,10 +60,10 @@ def main(argv: list[str]) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if bool(command) == (options.pid is not None):
         made.error("give a command, or -p PID, one of both")
+    out: IO[str] | None = None
     try:
-        out = open(options.output, "w", encoding="utf-8", errors="backslashreplace") if (
-            options.output
-        ) else None  # fmt: skip
+        if options.output:
+            out = open(options.output, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     except OSError as error:
         sys.stderr.write(f"procmem trace: {options.output!a}: {error.strerror}\n")
         return 1
@@ -146,7 +143,7 @@ class Output:
 
     def write(self, text: str) -> None:
         """Writes and flushes."""
-        if self.gone:
+        if self.gone or not text:
             return
         try:
             self.stream.write(text)
@@ -163,7 +160,7 @@ def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file:
         strace_told(tracing, out, always=to_file and options.follow)
     else:
         table_told(tracing, out)
-    for pid in tracing.foreign:
+    for pid in () if options.json else tracing.foreign:
         out.write(
             f"procmem trace: process {pid} runs a program of another architecture, whose calls "
             "are not told\n"
@@ -173,39 +170,44 @@ def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file:
 def table_told(tracing: Tracing, out: Output) -> None:
     summary = Summary()
     out.write(heading())
-    for call in tracing:
-        if isinstance(call, MemoryCall):
-            summary.add(call)
-            out.write(table_row(call) + "\n")
-        else:
-            out.write(table_end(call) + "\n")
+    for group in tracing.groups():
+        lines = []
+        for call in group:
+            if isinstance(call, MemoryCall):
+                summary.add(call)
+                lines.append(table_row(call) + "\n")
+            else:
+                lines.append(table_end(call) + "\n")
+        out.write("".join(lines))
     out.write("\n" + summary.text())
 
 
 def strace_told(tracing: Tracing, out: Output, *, always: bool) -> None:
-    for call in tracing:
-        tid = call.pid if isinstance(call, Ended) else call.tid
-        prefix = f"{tid:<5} " if always else f"[pid {tid:>5}] " if call.several else ""
-        if isinstance(call, Ended):
-            out.write(strace_end(call, prefix) + "\n")
-        else:
-            out.write(strace_line(call, prefix) + "\n")
+    for group in tracing.groups():
+        lines = []
+        for call in group:
+            tid = call.pid if isinstance(call, Ended) else call.tid
+            prefix = f"{tid:<5} " if always else f"[pid {tid:>5}] " if call.several else ""
+            if isinstance(call, Ended):
+                lines.append(strace_end(call, prefix) + "\n")
+            else:
+                lines.append(strace_line(call, prefix) + "\n")
+        out.write("".join(lines))
 
 
 def json_told(tracing: Tracing, out: Output) -> None:
     ended: dict[int, int] = {}
-    separator = ""
-
-    def calls() -> Iterable[MemoryCall]:
-        for call in tracing:
+    separator = "\n"
+    out.write(f'{{"pid": {tracing.pid}, "calls": [')
+    for group in tracing.groups():
+        rows = []
+        for call in group:
             if isinstance(call, Ended):
                 ended[call.pid] = call.returncode
             else:
-                yield call
-
-    out.write(f'{{"pid": {tracing.pid}, "calls": [')
-    for call in calls():
-        out.write(f"{separator}\n{call_json(call)}")
-        separator = ","
+                rows.append(call_json(call))
+        if rows:
+            out.write(separator + ",\n".join(rows))
+            separator = ",\n"
     rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign}
     out.write(f"\n], {json.dumps(rest)[1:]}\n")

@@ -144,7 +144,7 @@ CLONE3 = (
 
 
 def decode(name: str, words: Sequence[int], text: bytes, *, x86: bool) -> dict[str, Any]:
-    """Typed arguments by the names of the manual pages.
+    r"""Typed arguments by the names of the manual pages.
 
     Args:
         name: of the call.
@@ -154,7 +154,7 @@ def decode(name: str, words: Sequence[int], text: bytes, *, x86: bool) -> dict[s
 
     >>> decode("munmap", (4096, 8192, 0, 0, 0, 0), b"", x86=True)
     {'addr': 4096, 'length': 8192}
-    >>> decode("execve", (1, 2, 3, 0, 0, 0), b"2 9\\0/bin/ls\\0ls\\0-l\\0", x86=True)
+    >>> decode("execve", (1, 2, 3, 0, 0, 0), b"2 9\0/bin/ls\0ls\0-l\0", x86=True)
     {'pathname': '/bin/ls', 'argv': ('ls', '-l'), 'argc': 2, 'envc': 9, 'envp': 3}
     """
     if name == "clone":

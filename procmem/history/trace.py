@@ -63,22 +63,7 @@ UNREAD: int = lib.PM_UNREAD
 class MemoryCall:
     """One call of a traced program.
 
-    Attributes:
-        name: as in section 2 of the manual.
-        args: its arguments by their names there: numbers, `calls.Prot`, `calls.Map` and the like,
-            strings of execve; see `history.arguments`.
-        result: what it returned; None if it failed, or did not return (exit, or a signal).
-        errno: why it failed; None if it didn't. 512 and more: the kernel makes it again.
-        returned: whether it came back.
-        pid, tid: process and thread.
-        before, after: VSZ and RSS (bytes) as the call began and as it ended; None: not to be read,
-            or the process had no memory of its own yet or any more.
-        region: the region that it made or changed, as it was afterwards (munmap and shmdt: before);
-            None: there is none.
-        began: CLOCK_MONOTONIC at its beginning, nanoseconds.
-        ns: from there to its end, the tracer's part included.
-        exact: whether all of the change is this call's doing; `reason` says why if not.
-        several: whether more than one thread was traced at that time.
+    Sizes are bytes. An errno of 512 and more: the kernel makes the call again.
     """
 
     __slots__ = ("_lag", "_record", "_text")
@@ -89,19 +74,23 @@ class MemoryCall:
         self._lag = lag
 
     @property
-    def name(self) -> str:  # noqa: D102 - the class tells
+    def name(self) -> str:
+        """The call, as in section 2 of the manual."""
         return NAMES[self._record[2]]
 
     @property
-    def pid(self) -> int:  # noqa: D102
+    def pid(self) -> int:
+        """The process."""
         return self._record[3]
 
     @property
-    def tid(self) -> int:  # noqa: D102
+    def tid(self) -> int:
+        """The thread."""
         return self._record[4]
 
     @property
-    def args(self) -> dict[str, Any]:  # noqa: D102
+    def args(self) -> dict[str, Any]:
+        """The arguments by the manual's names: numbers, flags as enums, strings of execve."""
         return decode(self.name, self._record[9:15], self._text[self._record[6] :], x86=X86)
 
     @property
@@ -110,32 +99,39 @@ class MemoryCall:
         return self._record[9:15]
 
     @property
-    def returned(self) -> bool:  # noqa: D102
+    def returned(self) -> bool:
+        """Whether it came back."""
         return not self._record[5] & ENDLESS
 
     @property
-    def result(self) -> int | None:  # noqa: D102
+    def result(self) -> int | None:
+        """What it returned; None if it failed or did not return."""
         return None if self._record[5] & (FAILED | ENDLESS) else self._record[15]
 
     @property
-    def errno(self) -> int | None:  # noqa: D102
+    def errno(self) -> int | None:
+        """Why it failed; None if it didn't."""
         return -self._record[15] if self._record[5] & FAILED else None
 
     @property
-    def began(self) -> int:  # noqa: D102
+    def began(self) -> int:
+        """CLOCK_MONOTONIC at its beginning, nanoseconds."""
         return self._record[16]
 
     @property
-    def ns(self) -> int | None:  # noqa: D102
+    def ns(self) -> int | None:
+        """From there to its end, the tracer's part included; None if it did not return."""
         return self._record[17] if self.returned else None
 
     @property
-    def before(self) -> Reading | None:  # noqa: D102
+    def before(self) -> Reading | None:
+        """VSZ and RSS as it began; None: not to be read."""
         vsz, rss = self._record[18:20]
         return None if vsz == UNREAD else Reading(vsz, rss)
 
     @property
-    def after(self) -> Reading | None:  # noqa: D102
+    def after(self) -> Reading | None:
+        """VSZ and RSS as it ended; None likewise, and where it did not return."""
         vsz, rss = self._record[20:22]
         return None if vsz == UNREAD else Reading(vsz, rss)
 
@@ -152,7 +148,8 @@ class MemoryCall:
         return None if UNREAD in (before, after) else after - before
 
     @property
-    def region(self) -> Region | None:  # noqa: D102
+    def region(self) -> Region | None:
+        """The region that it made or changed; None: there is none."""
         if not self._record[5] & HAS_REGION:
             return None
         from procmem.regions import Region
@@ -181,11 +178,13 @@ class MemoryCall:
         return self._lag
 
     @property
-    def exact(self) -> bool:  # noqa: D102
+    def exact(self) -> bool:
+        """Whether all of the change is this call's doing."""
         return not self.reason
 
     @property
-    def several(self) -> bool:  # noqa: D102
+    def several(self) -> bool:
+        """Whether more than one thread was traced at that time."""
         return bool(self._record[5] & MANY)
 
     def to_dict(self) -> dict[str, Any]:
@@ -307,7 +306,8 @@ class Trace(Sequence[MemoryCall]):
         return next((call.reason for call in self if call.reason), "")
 
     @property
-    def exact(self) -> bool:  # noqa: D102 - the class tells
+    def exact(self) -> bool:
+        """Whether every call's change is its own."""
         return not self.reason
 
     def __repr__(self) -> str:
@@ -421,8 +421,10 @@ class Tracing:
 
         def follow() -> None:
             nonlocal status
-            # Signals are for the thread that started the trace.
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            # Signals are for the thread that started the trace. But each stop makes a SIGCHLD,
+            # which the kernel throws away at once only if this thread does not block it.
+            others = signal.valid_signals() - {signal.SIGCHLD}
+            signal.pthread_sigmask(signal.SIG_BLOCK, others)
             status = begin()
             begun.set()
             if not status:
@@ -461,15 +463,22 @@ class Tracing:
         if tracer.ended:
             self.returncode = os.waitstatus_to_exitcode(tracer.status)
 
-    def __iter__(self) -> Iterator[MemoryCall | Ended]:
+    def groups(self) -> Iterator[list[MemoryCall | Ended]]:
+        """What came since the last look, about fifty times a second; it may be nothing."""
         for data in self.batches():
+            group: list[MemoryCall | Ended] = []
             for kind, start, _ in records(data):
                 if kind == lib.PM_EVENT_CALL:
-                    yield call_at(data, start, self._lag)
+                    group.append(call_at(data, start, self._lag))
                 elif kind == lib.PM_EVENT_END:
-                    yield ended(data, start)
+                    group.append(ended(data, start))
                 else:
                     self.foreign.append(RECORD.unpack_from(data, start)[3])
+            yield group
+
+    def __iter__(self) -> Iterator[MemoryCall | Ended]:
+        for group in self.groups():
+            yield from group
 
     def send_signal(self, number: int) -> None:
         """Sends a signal to the program, if it still runs."""

@@ -559,7 +559,8 @@ def refusal(number: int, pid: int, *, attached: bool) -> Exception:
         return SyscallError("ptrace", number)
     tracer = 0
     with contextlib.suppress(Exception):
-        tracer = int(parse_status(ProcessFiles(pid).read("status"))["TracerPid"])
+        thread = int(parse_status(ProcessFiles(pid).read("status"))["TracerPid"])
+        tracer = int(parse_status(ProcessFiles(thread).read("status"))["Tgid"])
     if tracer:
         return AccessDenied(pid, f"process {tracer} traces it already, and there can be only one")
     return AccessDenied(

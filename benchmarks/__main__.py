@@ -19,6 +19,7 @@ from benchmarks.specimens import specimens
 from benchmarks.starts import imports, pmap, start
 from benchmarks.targets import CantMeasure
 from benchmarks.totals import prices, totals
+from benchmarks.traces import traces
 
 BENCHMARKS = {
     "smaps": smaps,
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "sections": sections,
     "specimens": specimens,
     "pagemap": pagemaps,
+    "trace": traces,
 }
 
 

@@ -28,12 +28,23 @@ static char *map(size_t pages, int flags)
     return at;
 }
 
+__attribute__((noinline)) static void touch(volatile char *at, int pages)
+{
+    for (int i = 0; i < pages; i++)
+        at[(size_t)i * PAGE] = 1;
+}
+
 static void everything(void)
 {
-    char *at = map(100, MAP_FIXED_NOREPLACE), *moved;
+    char *at, *moved, byte;
     int shared;
 
-    memset(at, 1, 10 * PAGE);
+    /* Code and tables that lie between two of the calls below are in memory from here on. */
+    touch(&byte, 1);
+    mprotect(NULL, 0, PROT_READ);
+    madvise(NULL, 0, MADV_NORMAL);
+    at = map(100, MAP_FIXED_NOREPLACE);
+    touch(at, 10);
     mprotect(at, 50 * PAGE, PROT_READ);
     mprotect(at, 50 * PAGE, RW);
     madvise(at, 4 * PAGE, MADV_DONTNEED);

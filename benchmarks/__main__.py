@@ -20,6 +20,7 @@ from benchmarks.specimens import specimens
 from benchmarks.starts import imports, pmap, start
 from benchmarks.targets import CantMeasure
 from benchmarks.totals import prices, totals
+from benchmarks.traces import traces
 
 BENCHMARKS = {
     "smaps": smaps,
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "specimens": specimens,
     "pagemap": pagemaps,
     "moments": moments,
+    "trace": traces,
 }
 
 

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
-    from procmem.history import Recorder, Recording, record, watch
+    from procmem.history.recorder import Recorder, record, watch
+    from procmem.history.recording import Recording
+    from procmem.history.trace import MemoryCall, Trace, trace
     from procmem.moments import Cause, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
@@ -75,8 +77,10 @@ _HOMES = {
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
     "procmem.elf.live": "LiveObject LiveSection",
     "procmem.elf.sizing": "ObjectSize SectionSize size",
-    "procmem.history": "Recorder Recording record watch",
+    "procmem.history.recorder": "Recorder record watch",
+    "procmem.history.recording": "Recording",
     "procmem.moments": "Cause Change ChangeKind Diff Snapshot diff load",
+    "procmem.history.trace": "MemoryCall Trace trace",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
     "procmem.pages.tables": "PagingScheme",
@@ -113,6 +117,7 @@ __all__ = [
     "LiveSection",
     "Mapping",
     "MeasuredRegion",
+    "MemoryCall",
     "MemoryFault",
     "MemoryUsage",
     "MiB",
@@ -146,6 +151,7 @@ __all__ = [
     "Symbol",
     "SyscallError",
     "Thread",
+    "Trace",
     "Translation",
     "Unsupported",
     "VmFlags",
@@ -162,6 +168,7 @@ __all__ = [
     "processes",
     "record",
     "size",
+    "trace",
     "watch",
 ]
 

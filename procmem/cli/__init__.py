@@ -24,6 +24,7 @@ COMMANDS = {
     "experiment": "what mmap, fork, faults and more do to memory, step by step",
     "snapshot": "everything of this moment, kept in a file",
     "diff": "what changed between two snapshots or processes, and why",
+    "trace": "the memory calls of a program, each with what it did to VSZ and RSS",
     "reconcile": "every total against every other, each difference explained",
     "doctor": "what this machine lets procmem see, and what is missing",
     "demo": "a first look: the memory of two live processes",

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from procmem.cli.arguments import parser
-from procmem.history import Recorder, Recording
-from procmem.history.recorder import DETAILS
+from procmem.history.recorder import DETAILS, Recorder
+from procmem.history.recording import Recording
 from procmem.process import Process
 from procmem.view.history import recording_dict, recording_summary
 from procmem.view.json import json_text

@@ -6,7 +6,7 @@ import sys
 
 from procmem.cli.arguments import parser
 from procmem.cli.record import seconds
-from procmem.history import watch
+from procmem.history.recorder import watch
 from procmem.process import Process
 from procmem.view.history import change_lines
 from procmem.view.json import json_text

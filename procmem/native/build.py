@@ -156,7 +156,40 @@ ffi.cdef(
     long pm_specimen_fork(int request, int reply, long flags, long cpu);
     """
 )
-PARTS = ("scanner", "kernel", "elfsize", "pagemap", "calls", "measure", "specimen")
+# ---- programs that are followed (procmem.history.trace) ----
+
+ffi.cdef(
+    """
+    enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN };
+    #define PM_CALL_FAILED ...
+    #define PM_CALL_ENDLESS ...
+    #define PM_CALL_SHARED ...
+    #define PM_CALL_BORROWED ...
+    #define PM_CALL_REGION ...
+    #define PM_CALL_MANY ...
+    #define PM_UNREAD ...
+    #define PM_TRACE_ROOM ...
+    typedef struct {
+        uint32_t size; uint16_t kind, call; int32_t pid, tid; uint32_t flags;
+        uint32_t name_size, text_size, pad; uint64_t argument[6]; int64_t result;
+        uint64_t began, ns, vsz_before, rss_before, vsz_after, rss_after;
+        uint64_t region[...];
+    } pm_event;
+    extern const char *const pm_traced_names[];
+    extern const size_t pm_traced_count;
+    typedef struct { int follow, filtered, fds[3], pid, exec_error, ended, status; } pm_tracer;
+    pm_tracer *pm_trace_new(void);
+    void pm_trace_free(pm_tracer *tracer);
+    int pm_trace_can_filter(void);
+    int pm_trace_launch(pm_tracer *tracer, const char *path, char **argv, char **envp,
+                        const char *directory);
+    int pm_trace_attach(pm_tracer *tracer, int pid);
+    int pm_trace_run(pm_tracer *tracer);
+    void pm_trace_end(pm_tracer *tracer, int drop);
+    size_t pm_trace_take(pm_tracer *tracer, char *out, size_t room);
+    """
+)
+PARTS = ("scanner", "kernel", "elfsize", "pagemap", "calls", "measure", "specimen", "tracer")
 ffi.set_source(
     "procmem.native._native",
     "#include <sys/syscall.h>\n" + "".join(f'#include "{name}.h"\n' for name in PARTS),

@@ -12,7 +12,7 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     from typing import Any
 
-    from procmem.history import Recording
+    from procmem.history.recording import Recording
     from procmem.moments import Diff
 
 __all__ = ["change_lines", "recording_dict", "recording_summary"]

@@ -1,0 +1,92 @@
+"""Tracing a program: a call that is told against strace, one that isn't against none at all.
+
+Times on the wall of whole runs, since tracer and traced wait for each other; both stay on one
+CPU, where handing over costs least and always the same.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import procmem
+from benchmarks.compare import FULL, compare, timed
+from benchmarks.targets import CantMeasure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.compare import Effort, Row
+
+__all__ = ["traces"]
+
+SOURCE = r"""
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    long n = atol(argv[1]);
+    for (long i = 0; i < n; i++)
+        if (argc > 2)
+            munmap(mmap(0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096);
+        else
+            syscall(SYS_getppid);
+    return 0;
+}
+"""
+STRACE = ["strace", "-f", "--seccomp-bpf", "-e", "trace=%memory,%process", "-o", os.devnull]
+
+
+def traces(effort: Effort) -> Iterator[Row]:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler or not shutil.which("strace"):
+        raise CantMeasure("it needs a C compiler and strace")
+    told, untold = (10_000, 2_000_000) if effort is FULL else (200, 20_000)
+    allowed = os.sched_getaffinity(0)
+    with tempfile.TemporaryDirectory() as place:
+        program = str(Path(place) / "calls")
+        subprocess.run([compiler, "-O2", "-x", "c", "-", "-o", program], input=SOURCE.encode(),
+                       check=True)  # fmt: skip
+        os.sched_setaffinity(0, {min(allowed)})
+        try:
+            memory = [program, str(told // 2), "memory"]
+            assert len(procmem.trace(memory)) >= told
+            measured = compare(
+                "trace",
+                None,
+                {
+                    "strace": per(told, lambda: run(*STRACE, *memory), effort),
+                    "a traced call": per(told, lambda: procmem.trace(memory), effort),
+                },
+                effort,
+            )
+            yield measured.row("a traced call", "strace", 1.25)
+            others = [program, str(untold)]
+            measured = compare(
+                "trace",
+                None,
+                {
+                    "untraced": per(untold, lambda: run(*others), effort),
+                    "a call that is not told": per(untold, lambda: procmem.trace(others), effort),
+                },
+                effort,
+            )
+            yield measured.row("a call that is not told", "untraced", 1.5)
+        finally:
+            os.sched_setaffinity(0, allowed)
+
+
+def run(*words: str) -> None:
+    subprocess.run(words, check=True)
+
+
+def per(calls: int, measure: Callable[[], object], effort: Effort) -> Callable[[], float]:
+    sample = timed(measure, effort, time.perf_counter)
+    return lambda: sample() / calls

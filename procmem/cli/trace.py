@@ -1,0 +1,213 @@
+"""procmem trace: the memory calls of a program, each with what it did."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import signal
+import sys
+from typing import IO
+
+from procmem.errors import BadArgument, SyscallError
+from procmem.history.trace import Ended, MemoryCall, Tracing
+from procmem.view.names import printable
+from procmem.view.trace import (
+    Summary,
+    call_json,
+    heading,
+    strace_end,
+    strace_line,
+    table_end,
+    table_row,
+)
+
+__all__ = ["main"]
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem trace --help`.
+
+    The exit status is the program's own, 128 + N where signal N killed it; 127 and 126 as in a
+    shell: not found, and not to be run.
+    """
+    made = argparse.ArgumentParser(
+        prog="procmem trace",
+        usage="procmem trace [-f] [--json | --strace] [-o FILE] [--] COMMAND [ARGUMENT ...]\n"
+        "       procmem trace [-f] [--json | --strace] [-o FILE] -p PID",
+        description="Runs a program and tells each of its memory calls (mmap, munmap, mremap, brk, "
+        "mprotect, madvise, mlock, shmat, clone, fork, execve, exit) with what it did to VSZ and "
+        "RSS, read before and after it. All goes to stderr: the program's output is its own.",
+    )
+    made.add_argument("-f", "--follow", action="store_true", help="the program's children, too")
+    made.add_argument("-p", "--pid", type=int, metavar="PID", help="a process that runs already")
+    made.add_argument("-o", "--output", metavar="FILE", help="write there, not to stderr")
+    form = made.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print everything as JSON")
+    form.add_argument("--strace", action="store_true", help="print lines as strace(1) does")
+    made.add_argument(
+        "--no-seccomp",
+        action="store_true",
+        help="stop at every system call, not at memory calls alone: slower, leaves setuid as it is",
+    )
+    made.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS
+    )
+    options = made.parse_args(argv)
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if bool(command) == (options.pid is not None):
+        made.error("give a command, or -p PID, one of both")
+    out: IO[str] | None = None
+    try:
+        if options.output:
+            out = open(options.output, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    except OSError as error:
+        sys.stderr.write(f"procmem trace: {options.output!a}: {error.strerror}\n")
+        return 1
+    try:
+        return traced(command, options, out)
+    except BadArgument as error:
+        made.error(printable(str(error)))
+    except SyscallError as error:
+        if error.syscall != "execve":
+            raise
+        sys.stderr.write(f"procmem trace: {printable(str(error))}\n")
+        return 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+    finally:
+        if out is not None:
+            out.close()
+
+
+def traced(command: list[str], options: argparse.Namespace, out: IO[str] | None) -> int:
+    """Traces, and gives the exit status."""
+    tracing: Tracing | None = None
+    heard: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        heard.append(number)
+        if tracing is None:
+            return
+        if not command or len(heard) > 2:
+            tracing.detach()
+        elif number != signal.SIGINT or not terminal_tells_all():
+            tracing.send_signal(number)
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        for number, handler in before.items():
+            # What the caller had ignored (nohup) stays so, for the program as well.
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, pass_on)
+        with Tracing(
+            command or None,
+            pid=options.pid,
+            follow=options.follow,
+            seccomp=not options.no_seccomp,
+        ) as tracing:
+            # One that came before there was somebody to hear it.
+            for early in heard[:1]:
+                pass_on(early, None)
+            told(tracing, Output(out or sys.stderr), options, to_file=out is not None)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    code = tracing.returncode
+    if code is None:
+        return 128 + heard[0] if heard and heard[0] != signal.SIGINT else 0
+    return code if code >= 0 else 128 - code
+
+
+def terminal_tells_all() -> bool:
+    """Whether Ctrl-C reaches the program without our help: it is of the foreground group, too."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+class Output:
+    """Where the trace goes. Once nobody reads it the program runs on, and nothing is written."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+        self.gone = False
+
+    def write(self, text: str) -> None:
+        """Writes and flushes."""
+        if self.gone or not text:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            self.gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+
+def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file: bool) -> None:
+    if options.json:
+        json_told(tracing, out)
+    elif options.strace:
+        strace_told(tracing, out, always=to_file and options.follow)
+    else:
+        table_told(tracing, out)
+    for pid in () if options.json else tracing.foreign:
+        out.write(
+            f"procmem trace: process {pid} runs a program of another architecture, whose calls "
+            "are not told\n"
+        )
+
+
+def table_told(tracing: Tracing, out: Output) -> None:
+    summary = Summary()
+    out.write(heading())
+    for group in tracing.groups():
+        lines = []
+        for call in group:
+            if isinstance(call, MemoryCall):
+                summary.add(call)
+                lines.append(table_row(call) + "\n")
+            else:
+                lines.append(table_end(call) + "\n")
+        out.write("".join(lines))
+    out.write("\n" + summary.text())
+
+
+def strace_told(tracing: Tracing, out: Output, *, always: bool) -> None:
+    for group in tracing.groups():
+        lines = []
+        for call in group:
+            tid = call.pid if isinstance(call, Ended) else call.tid
+            prefix = f"{tid:<5} " if always else f"[pid {tid:>5}] " if call.several else ""
+            if isinstance(call, Ended):
+                lines.append(strace_end(call, prefix) + "\n")
+            else:
+                lines.append(strace_line(call, prefix) + "\n")
+        out.write("".join(lines))
+
+
+def json_told(tracing: Tracing, out: Output) -> None:
+    ended: dict[int, int] = {}
+    separator = "\n"
+    out.write(f'{{"pid": {tracing.pid}, "calls": [')
+    for group in tracing.groups():
+        rows = []
+        for call in group:
+            if isinstance(call, Ended):
+                ended[call.pid] = call.returncode
+            else:
+                rows.append(call_json(call))
+        if rows:
+            out.write(separator + ",\n".join(rows))
+            separator = ",\n"
+    rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign}
+    out.write(f"\n], {json.dumps(rest)[1:]}\n")

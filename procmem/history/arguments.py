@@ -1,0 +1,191 @@
+"""The arguments of traced calls: six words, and what they point to, as typed values."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntFlag
+
+from procmem.calls.constants import Advice, Map, Mremap, Prot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+__all__ = ["Attach", "Clone", "LockAll", "LockFlags", "decode"]
+
+WORD = 1 << 64
+
+
+class Clone(IntFlag):
+    """Flags of clone(2) (include/uapi/linux/sched.h)."""
+
+    CLONE_NEWTIME = 0x80
+    CLONE_VM = 0x100
+    CLONE_FS = 0x200
+    CLONE_FILES = 0x400
+    CLONE_SIGHAND = 0x800
+    CLONE_PIDFD = 0x1000
+    CLONE_PTRACE = 0x2000
+    CLONE_VFORK = 0x4000
+    CLONE_PARENT = 0x8000
+    CLONE_THREAD = 0x10000
+    CLONE_NEWNS = 0x20000
+    CLONE_SYSVSEM = 0x40000
+    CLONE_SETTLS = 0x80000
+    CLONE_PARENT_SETTID = 0x100000
+    CLONE_CHILD_CLEARTID = 0x200000
+    CLONE_DETACHED = 0x400000
+    CLONE_UNTRACED = 0x800000
+    CLONE_CHILD_SETTID = 0x1000000
+    CLONE_NEWCGROUP = 0x2000000
+    CLONE_NEWUTS = 0x4000000
+    CLONE_NEWIPC = 0x8000000
+    CLONE_NEWUSER = 0x10000000
+    CLONE_NEWPID = 0x20000000
+    CLONE_NEWNET = 0x40000000
+    CLONE_IO = 0x80000000
+    CLONE_CLEAR_SIGHAND = 0x100000000
+    CLONE_INTO_CGROUP = 0x200000000
+
+
+class LockAll(IntFlag):
+    """Flags of mlockall(2)."""
+
+    MCL_CURRENT = 1
+    MCL_FUTURE = 2
+    MCL_ONFAULT = 4
+
+
+class LockFlags(IntFlag):
+    """Flags of mlock2(2)."""
+
+    MLOCK_ONFAULT = 1
+
+
+class Attach(IntFlag):
+    """Flags of shmat(2)."""
+
+    SHM_RDONLY = 0o10000
+    SHM_RND = 0o20000
+    SHM_REMAP = 0o40000
+    SHM_EXEC = 0o100000
+
+
+def signed(word: int) -> int:
+    """The int that C sees in a register."""
+    word &= 0xFFFFFFFF
+    return word - (1 << 32) if word >= 1 << 31 else word
+
+
+def plain(word: int) -> int:
+    return word
+
+
+def prot(word: int) -> Prot:
+    return Prot(word & 0xFFFFFFFF)
+
+
+def advice(word: int) -> int:
+    number = signed(word)
+    try:
+        return Advice(number)
+    except ValueError:
+        return number
+
+
+Shape = tuple[tuple[str, "Callable[[int], Any]"], ...]
+
+RANGE: Shape = (("addr", plain), ("length", plain))
+SHAPES: dict[str, Shape] = {
+    "mmap": (
+        *RANGE,
+        ("prot", prot),
+        ("flags", lambda word: Map(word & 0xFFFFFFFF)),
+        ("fd", signed),
+        ("offset", plain),
+    ),
+    "munmap": RANGE,
+    "brk": (("addr", plain),),
+    "mprotect": (*RANGE, ("prot", prot)),
+    "pkey_mprotect": (*RANGE, ("prot", prot), ("pkey", signed)),
+    "madvise": (*RANGE, ("advice", advice)),
+    "mremap": (
+        ("old_address", plain),
+        ("old_size", plain),
+        ("new_size", plain),
+        ("flags", lambda word: Mremap(word & 0xFFFFFFFF)),
+        ("new_address", plain),
+    ),
+    "mlock": RANGE,
+    "mlock2": (*RANGE, ("flags", lambda word: LockFlags(word & 0xFFFFFFFF))),
+    "munlock": RANGE,
+    "mlockall": (("flags", lambda word: LockAll(word & 0xFFFFFFFF)),),
+    "munlockall": (),
+    "shmat": (
+        ("shmid", signed),
+        ("shmaddr", plain),
+        ("shmflg", lambda word: Attach(word & 0xFFFFFFFF)),
+    ),
+    "shmdt": (("shmaddr", plain),),
+    "fork": (),
+    "vfork": (),
+    "exit": (("status", signed),),
+    "exit_group": (("status", signed),),
+}
+
+# The order of clone's last two differs between architectures (clone(2)).
+CLONE = ("flags", "stack", "parent_tid", "child_tid", "tls")
+CLONE_BACKWARDS = ("flags", "stack", "parent_tid", "tls", "child_tid")
+
+CLONE3 = (
+    "flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup"
+).split()
+
+
+def decode(name: str, words: Sequence[int], text: bytes, *, x86: bool) -> dict[str, Any]:
+    r"""Typed arguments by the names of the manual pages.
+
+    Args:
+        name: of the call.
+        words: its six registers.
+        text: what the tracer read of execve's strings or clone3's structure; may be empty.
+        x86: whether clone has the order of x86-64.
+
+    >>> decode("munmap", (4096, 8192, 0, 0, 0, 0), b"", x86=True)
+    {'addr': 4096, 'length': 8192}
+    >>> decode("execve", (1, 2, 3, 0, 0, 0), b"2 9\0/bin/ls\0ls\0-l\0", x86=True)
+    {'pathname': '/bin/ls', 'argv': ('ls', '-l'), 'argc': 2, 'envc': 9, 'envp': 3}
+    """
+    if name == "clone":
+        named = dict(zip(CLONE if x86 else CLONE_BACKWARDS, words, strict=False))
+        flags = named.pop("flags") & 0xFFFFFFFF
+        return {"flags": Clone(flags & ~0xFF), "exit_signal": flags & 0xFF, **named}
+    if name == "clone3":
+        count = len(text) // 8
+        told = dict(zip(CLONE3, struct.unpack_from(f"={count}Q", text), strict=False))
+        if "flags" in told:
+            told["flags"] = Clone(told["flags"])
+        return {**told, "size": words[1]}
+    if name in ("execve", "execveat"):
+        return program(name, words, text)
+    return {key: read(word) for (key, read), word in zip(SHAPES[name], words, strict=False)}
+
+
+def program(name: str, words: Sequence[int], text: bytes) -> dict[str, Any]:
+    """What execve(2) was asked for; pathname is None where it could not be read."""
+    at = int(name == "execveat")
+    head, *strings = text.split(b"\0")[:-1] or [b"0 0"]
+    argc, _, envc = head.decode().partition(" ")
+    told = [string.decode("utf-8", "surrogateescape") for string in strings]
+    made: dict[str, Any] = {"dirfd": signed(words[0])} if at else {}
+    made |= {
+        "pathname": told[0] if told else None,
+        "argv": tuple(told[1:]),
+        "argc": int(argc),
+        "envc": int(envc),
+        "envp": words[2 + at],
+    }
+    if at:
+        made["flags"] = signed(words[4])
+    return made

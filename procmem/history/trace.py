@@ -1,0 +1,645 @@
+"""Tracing: each memory call of a program, with what it did to VSZ and RSS (ptrace(2))."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import platform
+import shutil
+import signal
+import struct
+import threading
+from array import array
+from collections.abc import Sequence
+
+from procmem.calls.measured import Reading
+from procmem.errors import (
+    AccessDenied,
+    BadArgument,
+    InvalidPid,
+    NoSuchProcess,
+    NotAPid,
+    SyscallError,
+    Unsupported,
+)
+from procmem.history.arguments import decode
+from procmem.native import HEADER_WORDS, ffi, lib
+from procmem.procfs import ProcessFiles, parse_status, probes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+    from typing import IO, Any, TypeAlias, overload
+
+    from procmem.regions import Region
+
+    Standard: TypeAlias = "int | IO[Any] | None"
+
+__all__ = ["Ended", "MemoryCall", "Trace", "Tracing", "trace"]
+
+LIMIT = 1_000_000
+"""Calls that a Trace keeps if not told otherwise: some 250 MB."""
+
+POLL = 0.02
+"""Seconds between two looks at what was taken down."""
+
+NAMES: tuple[str, ...] = tuple(
+    ffi.string(lib.pm_traced_names[i]).decode() for i in range(int(lib.pm_traced_count))
+)
+RECORD = struct.Struct(f"=IHHiiIIII6QqQQ4Q{HEADER_WORDS}Q")
+X86 = platform.machine() == "x86_64"
+
+FAILED: int = lib.PM_CALL_FAILED
+ENDLESS: int = lib.PM_CALL_ENDLESS
+SHARED: int = lib.PM_CALL_SHARED
+BORROWED: int = lib.PM_CALL_BORROWED
+HAS_REGION: int = lib.PM_CALL_REGION
+MANY: int = lib.PM_CALL_MANY
+UNREAD: int = lib.PM_UNREAD
+
+
+class MemoryCall:
+    """One call of a traced program.
+
+    Sizes are bytes. An errno of 512 and more: the kernel makes the call again.
+    """
+
+    __slots__ = ("_lag", "_record", "_text")
+
+    def __init__(self, record: tuple[int, ...], text: bytes, lag: str) -> None:
+        self._record = record
+        self._text = text
+        self._lag = lag
+
+    @property
+    def name(self) -> str:
+        """The call, as in section 2 of the manual."""
+        return NAMES[self._record[2]]
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._record[3]
+
+    @property
+    def tid(self) -> int:
+        """The thread."""
+        return self._record[4]
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The arguments by the manual's names: numbers, flags as enums, strings of execve."""
+        return decode(self.name, self._record[9:15], self._text[self._record[6] :], x86=X86)
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """The six registers that hold arguments."""
+        return self._record[9:15]
+
+    @property
+    def returned(self) -> bool:
+        """Whether it came back."""
+        return not self._record[5] & ENDLESS
+
+    @property
+    def result(self) -> int | None:
+        """What it returned; None if it failed or did not return."""
+        return None if self._record[5] & (FAILED | ENDLESS) else self._record[15]
+
+    @property
+    def errno(self) -> int | None:
+        """Why it failed; None if it didn't."""
+        return -self._record[15] if self._record[5] & FAILED else None
+
+    @property
+    def began(self) -> int:
+        """CLOCK_MONOTONIC at its beginning, nanoseconds."""
+        return self._record[16]
+
+    @property
+    def ns(self) -> int | None:
+        """From there to its end, the tracer's part included; None if it did not return."""
+        return self._record[17] if self.returned else None
+
+    @property
+    def before(self) -> Reading | None:
+        """VSZ and RSS as it began; None: not to be read."""
+        vsz, rss = self._record[18:20]
+        return None if vsz == UNREAD else Reading(vsz, rss)
+
+    @property
+    def after(self) -> Reading | None:
+        """VSZ and RSS as it ended; None likewise, and where it did not return."""
+        vsz, rss = self._record[20:22]
+        return None if vsz == UNREAD else Reading(vsz, rss)
+
+    @property
+    def delta_vsz(self) -> int | None:
+        """What it added to VSZ, in bytes; None: not known."""
+        before, after = self._record[18], self._record[20]
+        return None if UNREAD in (before, after) else after - before
+
+    @property
+    def delta_rss(self) -> int | None:
+        """What it added to RSS, in bytes; None: not known."""
+        before, after = self._record[19], self._record[21]
+        return None if UNREAD in (before, after) else after - before
+
+    @property
+    def region(self) -> Region | None:
+        """The region that it made or changed; None: there is none."""
+        if not self._record[5] & HAS_REGION:
+            return None
+        from procmem.regions import Region
+        from procmem.regions.model import split_deleted
+
+        start, end, offset, inode, dev, perms, _ = self._record[22:29]
+        raw = self._text[: self._record[6]]
+        path, deleted = split_deleted(raw) if raw else (None, False)
+        letters = struct.pack("=I", perms & 0xFFFFFFFF).decode()
+        return Region(start, end, letters, offset, (dev >> 32, dev & 0xFFFFFFFF), inode, path,
+                      deleted=deleted)  # fmt: skip
+
+    @property
+    def region_bounds(self) -> tuple[int, int] | None:
+        """Start and end of the region, without making it."""
+        return self._record[22:24] if self._record[5] & HAS_REGION else None  # type: ignore[return-value]
+
+    @property
+    def reason(self) -> str:
+        """Why the change may not be this call's alone; empty if it is."""
+        flags = self._record[5]
+        if flags & SHARED:
+            return "the process has other threads: what they did meanwhile shows as well"
+        if flags & BORROWED:
+            return "vfork: parent and child share this memory until the child calls execve"
+        return self._lag
+
+    @property
+    def exact(self) -> bool:
+        """Whether all of the change is this call's doing."""
+        return not self.reason
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one thread was traced at that time."""
+        return bool(self._record[5] & MANY)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value for JSON; flags are numbers."""
+        region = self.region
+        before, after = self.before, self.after
+        return {
+            "name": self.name,
+            "args": {key: plain(value) for key, value in self.args.items()},
+            "result": self.result,
+            "errno": self.errno,
+            "error": errno.errorcode.get(self.errno) if self.errno else None,
+            "returned": self.returned,
+            "pid": self.pid,
+            "tid": self.tid,
+            "before": before and before._asdict(),
+            "after": after and after._asdict(),
+            "delta_vsz": self.delta_vsz,
+            "delta_rss": self.delta_rss,
+            "region": region and region.to_record(),
+            "began": self.began,
+            "ns": self.ns,
+            "exact": self.exact,
+            "reason": self.reason,
+        }
+
+    def __repr__(self) -> str:
+        told = "did not return" if not self.returned else (
+            f"= {self.result:#x}" if self.result is not None
+            else f"failed: {errno.errorcode.get(self.errno or 0, self.errno)}"
+        )  # fmt: skip
+        change = (
+            "" if self.delta_vsz is None else f", vsz {self.delta_vsz:+}, rss {self.delta_rss:+}"
+        )
+        return f"<MemoryCall {self.name} {told}{change}>"
+
+
+def plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value if value is None else (
+        int(value) if isinstance(value, int) else str(value)
+    )  # fmt: skip
+
+
+class Ended:
+    """The end of a traced process.
+
+    Attributes:
+        pid: which.
+        returncode: its exit status, or the negated number of the signal that killed it.
+        several: whether others were traced still.
+    """
+
+    __slots__ = ("pid", "returncode", "several")
+
+    def __init__(self, pid: int, returncode: int, *, several: bool) -> None:
+        self.pid = pid
+        self.returncode = returncode
+        self.several = several
+
+    def __repr__(self) -> str:
+        return f"<Ended {self.pid}: {self.returncode}>"
+
+
+class Trace(Sequence[MemoryCall]):
+    """The calls of a traced program in the order of their ends; immutable once it is returned.
+
+    Attributes:
+        pid: of the program, or of the process that was attached to.
+        returncode: as in subprocess: exit status, or a negated signal; None if the process lives.
+        ended: the same for every recorded process that ended, by PID.
+        dropped: calls beyond the limit, which were counted and not kept.
+        foreign: PIDs whose programs are of another architecture (32 bits): their calls are missing.
+        exact: whether every call's change is its own; `reason` says why if not.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.pid = 0
+        self.returncode: int | None = None
+        self.ended: dict[int, int] = {}
+        self.dropped = 0
+        self.foreign: list[int] = []
+        self._limit = limit
+        self._data = bytearray()
+        self._offsets = array("Q")
+        self._flags = 0
+        self._lag = ""
+
+    def _add(self, data: bytes, start: int, end: int) -> None:
+        if self._limit is not None and len(self._offsets) >= self._limit:
+            self.dropped += 1
+            return
+        self._offsets.append(len(self._data))
+        self._data += data[start:end]
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> MemoryCall: ...
+        @overload
+        def __getitem__(self, index: slice) -> list[MemoryCall]: ...
+
+    def __getitem__(self, index: int | slice) -> MemoryCall | list[MemoryCall]:
+        if isinstance(index, slice):
+            return [self._call(offset) for offset in self._offsets[index]]
+        return self._call(self._offsets[index])
+
+    def __iter__(self) -> Iterator[MemoryCall]:
+        return map(self._call, self._offsets)
+
+    def _call(self, offset: int) -> MemoryCall:
+        return call_at(self._data, offset, self._lag)
+
+    @property
+    def reason(self) -> str:
+        """The first reason for which a change may not be one call's alone; empty: none."""
+        return next((call.reason for call in self if call.reason), "")
+
+    @property
+    def exact(self) -> bool:
+        """Whether every call's change is its own."""
+        return not self.reason
+
+    def __repr__(self) -> str:
+        more = f", {self.dropped} not kept" if self.dropped else ""
+        return f"<Trace of {self.pid}: {len(self)} calls{more}, returncode {self.returncode}>"
+
+
+def call_at(data: bytes | bytearray, offset: int, lag: str) -> MemoryCall:
+    record = RECORD.unpack_from(data, offset)
+    start = offset + RECORD.size
+    return MemoryCall(record, bytes(data[start : start + record[6] + record[7]]), lag)
+
+
+class Tracing:
+    """A trace that goes on: iterating gives calls, and ends of processes, as they come.
+
+    With a `with` block nothing is left: what was launched has ended or is killed, what was
+    attached to is let go and runs on.
+
+    Args and errors: those of trace().
+
+    Attributes:
+        pid: of the program, or of the process that was attached to.
+        returncode: once iterating is over; see Trace.
+        foreign: see Trace.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | bytes | os.PathLike[str]] | None = None,
+        *,
+        pid: int | None = None,
+        follow: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        stdin: Standard = None,
+        stdout: Standard = None,
+        stderr: Standard = None,
+        seccomp: bool = True,
+    ) -> None:
+        if (argv is None) == (pid is None):
+            raise BadArgument("trace() takes a program's words or a pid, one of both")
+        if isinstance(argv, (str, bytes)) or (argv is not None and not argv):
+            raise BadArgument('argv is a list of words, as in trace(["ls", "-l"])')
+        tracer = lib.pm_trace_new()
+        if tracer == ffi.NULL:
+            raise MemoryError
+        self._tracer = ffi.gc(tracer, lib.pm_trace_free)
+        tracer.follow = follow
+        tracer.filtered = seccomp and lib.pm_trace_can_filter()
+        self._room = ffi.new("char[]", lib.PM_TRACE_ROOM)
+        self._pidfd = -1
+        self._error = 0
+        self._over = threading.Event()
+        self.foreign: list[int] = []
+        self.returncode: int | None = None
+        self._path = ""
+        if argv is not None:
+            for number, given in enumerate((stdin, stdout, stderr)):
+                if given is not None:
+                    tracer.fds[number] = given if isinstance(given, int) else given.fileno()
+            begin = self._launcher([os.fsencode(word) for word in argv], env, cwd)
+        else:
+            begin = self._attacher(pid)
+        self._start(begin)
+        self.pid = int(tracer.pid)
+        with contextlib.suppress(OSError, AttributeError):
+            self._pidfd = os.pidfd_open(self.pid)
+        self._lag = (
+            "statm lags behind the page table on this kernel" if probes.counters_lag() else ""
+        )
+
+    def _launcher(
+        self,
+        words: list[bytes],
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+    ) -> Callable[[], int]:
+        environment = os.environb if env is None else {
+            os.fsencode(key): os.fsencode(value) for key, value in env.items()
+        }  # fmt: skip
+        path = find_program(words[0], environment.get(b"PATH"))
+        self._path = os.fsdecode(path)
+        kept = [ffi.new("char[]", word) for word in words]
+        pairs = [ffi.new("char[]", key + b"=" + value) for key, value in environment.items()]
+        argv = ffi.new("char *[]", [*kept, ffi.NULL])
+        envp = ffi.new("char *[]", [*pairs, ffi.NULL])
+        directory = ffi.NULL if cwd is None else ffi.new("char[]", os.fsencode(cwd))
+
+        # The memory that the two arrays point to.
+        self._kept = (kept, pairs)
+
+        def begin() -> int:
+            return int(lib.pm_trace_launch(self._tracer, path, argv, envp, directory))
+
+        return begin
+
+    def _attacher(self, pid: Any) -> Callable[[], int]:
+        if not isinstance(pid, int):
+            raise NotAPid(f"a pid is an integer, not {pid!r}")
+        if not 0 < pid < 1 << 31:
+            raise InvalidPid(pid)
+        if pid == os.getpid():
+            raise BadArgument("a process can't trace itself; trace it from another one")
+        ProcessFiles(pid).stat()  # NoSuchProcess, in the usual words
+        return lambda: int(lib.pm_trace_attach(self._tracer, pid))
+
+    def _start(self, begin: Callable[[], int]) -> None:
+        begun = threading.Event()
+        status = 0
+
+        def follow() -> None:
+            nonlocal status
+            # Signals are for the thread that started the trace. But each stop makes a SIGCHLD,
+            # which the kernel throws away at once only if this thread does not block it.
+            others = signal.valid_signals() - {signal.SIGCHLD}
+            signal.pthread_sigmask(signal.SIG_BLOCK, others)
+            status = begin()
+            begun.set()
+            if not status:
+                self._error = lib.pm_trace_run(self._tracer)
+            self._over.set()
+
+        # ptrace(2) ties what is traced to this one thread; wait(2) can be told so, too, and leaves
+        # other children of this process alone.
+        self._thread = threading.Thread(target=follow, name="procmem-trace", daemon=True)
+        self._thread.start()
+        begun.wait()
+        if status:
+            self._thread.join()
+            raise refusal(-status, int(self._tracer.pid), attached=not self._path)
+
+    def batches(self) -> Iterator[bytes]:
+        """Whole records, as they come; empty ones where nothing came for a while."""
+        while True:
+            over = self._over.wait(POLL)
+            size = lib.pm_trace_take(self._tracer, self._room, lib.PM_TRACE_ROOM)
+            yield ffi.buffer(self._room, size)[:]
+            if over and not size:
+                break
+        self._finish()
+
+    def _finish(self) -> None:
+        self._thread.join()
+        tracer = self._tracer
+        if self._path and tracer.exec_error:
+            number = int(tracer.exec_error)
+            raise SyscallError("execve", number, f"can't run {self._path}")
+        if self._error == -errno.ENOSYS:
+            raise Unsupported("PTRACE_GET_SYSCALL_INFO", "tracing needs Linux 5.3 or newer")
+        if self._error:
+            raise SyscallError("ptrace", -self._error)
+        if tracer.ended:
+            self.returncode = os.waitstatus_to_exitcode(tracer.status)
+
+    def groups(self) -> Iterator[list[MemoryCall | Ended]]:
+        """What came since the last look, about fifty times a second; it may be nothing."""
+        for data in self.batches():
+            group: list[MemoryCall | Ended] = []
+            for kind, start, _ in records(data):
+                if kind == lib.PM_EVENT_CALL:
+                    group.append(call_at(data, start, self._lag))
+                elif kind == lib.PM_EVENT_END:
+                    group.append(ended(data, start))
+                else:
+                    self.foreign.append(RECORD.unpack_from(data, start)[3])
+            yield group
+
+    def __iter__(self) -> Iterator[MemoryCall | Ended]:
+        for group in self.groups():
+            yield from group
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal to the program, if it still runs."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def detach(self) -> None:
+        """Ends the trace: iterating gives what is left, and stops.
+
+        What was attached to runs on. What was launched is killed: its filter can't be taken
+        away, and without a tracer its memory calls would fail.
+        """
+        lib.pm_trace_end(self._tracer, 0)
+
+    def close(self) -> None:
+        """The same, without what is left."""
+        lib.pm_trace_end(self._tracer, 1)
+        self._thread.join()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def __enter__(self) -> Tracing:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def records(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Kind, start and end of each record."""
+    at = 0
+    while at < len(data):
+        size, kind = struct.unpack_from("=IH", data, at)
+        yield kind, at, at + size
+        at += size
+
+
+def ended(data: bytes, start: int) -> Ended:
+    record = RECORD.unpack_from(data, start)
+    return Ended(record[3], os.waitstatus_to_exitcode(record[15]), several=bool(record[5] & MANY))
+
+
+def find_program(name: bytes, path: bytes | None) -> bytes:
+    """The file that execvp(3) would run.
+
+    Raises:
+        SyscallError: ENOENT, or EACCES if there is one that may not be run.
+    """
+    if b"/" in name:
+        return name
+    searched = os.fsdecode(os.defpath if path is None else path)
+    found = shutil.which(os.fsdecode(name), path=searched) if name else None
+    if found is not None:
+        return os.fsencode(found)
+    there = any(os.path.isfile(os.path.join(part, os.fsdecode(name))) for part in
+                searched.split(os.pathsep)) if name else False  # fmt: skip
+    raise SyscallError(
+        "execve",
+        errno.EACCES if there else errno.ENOENT,
+        f"{os.fsdecode(name)}: {'it may not be run' if there else 'no such program in PATH'}",
+    )
+
+
+def refusal(number: int, pid: int, *, attached: bool) -> Exception:
+    """Why a trace could not be begun."""
+    if not attached:
+        return SyscallError("ptrace", number, "may processes be traced here? See ptrace(2)")
+    if number == errno.ESRCH:
+        return NoSuchProcess(pid)
+    if number not in (errno.EPERM, errno.EACCES):
+        return SyscallError("ptrace", number)
+    tracer = 0
+    with contextlib.suppress(Exception):
+        thread = int(parse_status(ProcessFiles(pid).read("status"))["TracerPid"])
+        tracer = int(parse_status(ProcessFiles(thread).read("status"))["Tgid"])
+    if tracer:
+        return AccessDenied(pid, f"process {tracer} traces it already, and there can be only one")
+    return AccessDenied(
+        pid,
+        "it may not be traced: it belongs to another user, or /proc/sys/kernel/yama/ptrace_scope "
+        "keeps all but parents from it; root may",
+    )
+
+
+def trace(
+    argv: Sequence[str | bytes | os.PathLike[str]] | None = None,
+    *,
+    pid: int | None = None,
+    follow: bool = False,
+    limit: int | None = LIMIT,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    stdin: Standard = None,
+    stdout: Standard = None,
+    stderr: Standard = None,
+    seccomp: bool = True,
+) -> Trace:
+    """Runs a program to its end, or follows a process to its, and takes down its memory calls.
+
+    These are mmap, munmap, mremap, brk, mprotect, madvise, mlock and its kin, shmat, shmdt, clone,
+    fork, vfork, execve and exit of all its threads. Before and after each, /proc/PID/statm is read
+    while the thread stands still.
+
+    Args:
+        argv: the program and its arguments; it is looked for in PATH.
+        pid: a process that runs already, instead. Every system call of it is stopped at, memory or
+            not, since a filter can be installed by the process itself alone.
+        follow: take down its children's calls, too.
+        limit: how many calls to keep; None: all. Further ones are counted in `dropped`.
+        env: the program's environment; None: this one.
+        cwd: its working directory.
+        stdin: a file or a descriptor; None: that of this process.
+        stdout: the same.
+        stderr: the same.
+        seccomp: let the kernel stop the program at memory calls alone. Descendants of the program
+            inherit that and must be followed to their end, recorded or not; as an ordinary user it
+            also keeps setuid programs from gaining rights. False: stop at every call.
+
+    Raises:
+        SyscallError: the program can't be run (errno says why), or ptrace(2) is forbidden here.
+        NoSuchProcess, AccessDenied: of `pid`.
+        BadArgument: neither argv nor pid, or both, or this very process.
+        Unsupported: a kernel before 5.3.
+
+    An exception that comes from outside (Ctrl-C) ends what was launched, and lets go what was not.
+
+    Source: ptrace(2), seccomp(2), proc_pid_statm(5).
+
+    >>> traced = trace(["true"])
+    >>> traced[0].name, traced[-1].name, traced.returncode
+    ('execve', 'exit_group', 0)
+    """
+    made = Trace(limit)
+    with Tracing(
+        argv,
+        pid=pid,
+        follow=follow,
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        seccomp=seccomp,
+    ) as tracing:
+        made.pid = tracing.pid
+        made._lag = tracing._lag
+        for data in tracing.batches():
+            for kind, start, end in records(data):
+                if kind == lib.PM_EVENT_CALL:
+                    made._add(data, start, end)
+                elif kind == lib.PM_EVENT_END:
+                    one = ended(data, start)
+                    made.ended[one.pid] = one.returncode
+                else:
+                    made.foreign.append(RECORD.unpack_from(data, start)[3])
+        made.returncode = tracing.returncode
+    return made

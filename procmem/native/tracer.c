@@ -1,0 +1,1109 @@
+#define _GNU_SOURCE
+#include "tracer.h"
+#include "kernel.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* From include/uapi/linux/ptrace.h and seccomp.h, written out for older headers. */
+#define P_CONT 7
+#define P_DETACH 17
+#define P_SYSCALL 24
+#define P_GETEVENTMSG 0x4201
+#define P_SEIZE 0x4206
+#define P_INTERRUPT 0x4207
+#define P_LISTEN 0x4208
+#define P_GET_SYSCALL_INFO 0x420e
+#define O_SYSGOOD 0x1
+#define O_FORK 0x2
+#define O_VFORK 0x4
+#define O_CLONE 0x8
+#define O_EXEC 0x10
+#define O_SECCOMP 0x80
+#define O_EXITKILL 0x100000
+enum { E_FORK = 1, E_VFORK, E_CLONE, E_EXEC, E_VFORK_DONE, E_EXIT, E_SECCOMP, E_STOP = 128 };
+enum { INFO_ENTRY = 1, INFO_EXIT, INFO_SECCOMP };
+#define SYSCALL_STOP (SIGTRAP | 0x80)
+#define NO_THREAD 0x20000000 /* __WNOTHREAD */
+#define ANY_CHILD 0x40000000 /* __WALL */
+
+struct syscall_info {
+    uint8_t op, pad[3];
+    uint32_t arch;
+    uint64_t ip, sp;
+    union {
+        struct { uint64_t nr, argument[6]; } entry; /* seccomp's begins alike */
+        struct { int64_t result; uint8_t failed; } exit;
+    };
+    uint64_t more;
+};
+
+#if defined __x86_64__ && defined __LP64__
+#define ARCH AUDIT_ARCH_X86_64
+#elif defined __aarch64__
+#define ARCH AUDIT_ARCH_AARCH64
+#elif defined __riscv && __riscv_xlen == 64
+#define ARCH AUDIT_ARCH_RISCV64
+#elif defined __powerpc64__ && defined __LITTLE_ENDIAN__
+#define ARCH AUDIT_ARCH_PPC64LE
+#elif defined __s390x__
+#define ARCH AUDIT_ARCH_S390X
+#endif
+
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+
+/* What a call's region is found by. */
+enum { NONE, MADE, BEFORE, AFTER, BREAK };
+static const struct { long nr; const char *name; int region; } calls[] = {
+    {SYS_mmap, "mmap", MADE},
+    {SYS_munmap, "munmap", BEFORE},
+    {SYS_brk, "brk", BREAK},
+    {SYS_mprotect, "mprotect", AFTER},
+    {SYS_madvise, "madvise", AFTER},
+    {SYS_mremap, "mremap", MADE},
+    {SYS_mlock, "mlock", AFTER},
+#ifdef SYS_mlock2
+    {SYS_mlock2, "mlock2", AFTER},
+#endif
+    {SYS_munlock, "munlock", AFTER},
+    {SYS_mlockall, "mlockall", NONE},
+    {SYS_munlockall, "munlockall", NONE},
+#ifdef SYS_pkey_mprotect
+    {SYS_pkey_mprotect, "pkey_mprotect", AFTER},
+#endif
+    {SYS_shmat, "shmat", MADE},
+    {SYS_shmdt, "shmdt", BEFORE},
+    {SYS_clone, "clone", NONE},
+    {SYS_clone3, "clone3", NONE},
+#ifdef SYS_fork
+    {SYS_fork, "fork", NONE},
+    {SYS_vfork, "vfork", NONE},
+#endif
+    {SYS_execve, "execve", NONE},
+#ifdef SYS_execveat
+    {SYS_execveat, "execveat", NONE},
+#endif
+    {SYS_exit, "exit", NONE},
+    {SYS_exit_group, "exit_group", NONE},
+};
+#define CALLS (sizeof calls / sizeof *calls)
+const size_t pm_traced_count = CALLS;
+/* The same names in the same order; cffi takes an array of pointers. */
+const char *const pm_traced_names[] = {
+    "mmap", "munmap", "brk", "mprotect", "madvise", "mremap", "mlock",
+#ifdef SYS_mlock2
+    "mlock2",
+#endif
+    "munlock", "mlockall", "munlockall",
+#ifdef SYS_pkey_mprotect
+    "pkey_mprotect",
+#endif
+    "shmat", "shmdt", "clone", "clone3",
+#ifdef SYS_fork
+    "fork", "vfork",
+#endif
+    "execve",
+#ifdef SYS_execveat
+    "execveat",
+#endif
+    "exit", "exit_group",
+};
+_Static_assert(sizeof pm_traced_names / sizeof *pm_traced_names == CALLS, "names and calls");
+
+typedef struct process {
+    struct process *next;
+    pid_t pid;
+    int threads;
+    int statm, maps;
+    int recorded, borrows, leader_gone, foreign, quiet;
+    int no_query; /* PROCMAP_QUERY is not to be had */
+} process;
+
+typedef struct traced {
+    struct traced *next;
+    pid_t tid;
+    process *process;
+    int in_call, region;
+    uint64_t shares; /* CLONE_* of the call it is in */
+    pm_event event;
+    char *name, *text;
+} traced;
+
+#define BUCKETS 1024
+
+typedef struct {
+    pm_tracer face;
+    sigset_t mask;
+    pthread_mutex_t lock;
+    pthread_cond_t taken;
+    char *records;
+    size_t used;
+    int drop;
+    /* of the tracing thread alone, but for `bell` */
+    int launched, going, all_calls, broken;
+    int bell; /* closing it ends the ringer, a child, and so the wait */
+    pid_t ringer;
+    int exec_pipe;
+    size_t tasks;
+    int kept;
+    uint64_t page;
+    traced *by_tid[BUCKETS];
+    process *by_pid[BUCKETS];
+    pm_vma vma;
+} tracer;
+
+static long trace(long request, pid_t tid, uintptr_t address, uintptr_t data)
+{
+    return syscall(SYS_ptrace, request, tid, address, data);
+}
+
+static uint64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* ---- records ---- */
+
+static void emit(tracer *t, pm_event *event, const char *name, const char *text)
+{
+    size_t size = (sizeof *event + event->name_size + event->text_size + 7) & ~(size_t)7;
+    char *at;
+
+    event->size = (uint32_t)size;
+    pthread_mutex_lock(&t->lock);
+    while (!t->drop && t->used + size > PM_TRACE_ROOM)
+        pthread_cond_wait(&t->taken, &t->lock);
+    if (!t->drop) {
+        at = t->records + t->used;
+        memcpy(at, event, sizeof *event);
+        at += sizeof *event;
+        if (event->name_size)
+            memcpy(at, name, event->name_size);
+        if (event->text_size)
+            memcpy(at + event->name_size, text, event->text_size);
+        t->used += size;
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+size_t pm_trace_take(pm_tracer *face, char *out, size_t room)
+{
+    tracer *t = (tracer *)face;
+    size_t moved = 0, size;
+
+    pthread_mutex_lock(&t->lock);
+    while (moved < t->used) {
+        size = ((pm_event *)(t->records + moved))->size;
+        if (moved + size > room)
+            break;
+        moved += size;
+    }
+    memcpy(out, t->records, moved);
+    memmove(t->records, t->records + moved, t->used - moved);
+    t->used -= moved;
+    pthread_cond_signal(&t->taken);
+    pthread_mutex_unlock(&t->lock);
+    return moved;
+}
+
+/* ---- who is traced ---- */
+
+static traced *task_of(tracer *t, pid_t tid)
+{
+    traced *found = t->by_tid[tid % BUCKETS];
+
+    while (found && found->tid != tid)
+        found = found->next;
+    return found;
+}
+
+static process *process_of(tracer *t, pid_t pid)
+{
+    process *found = t->by_pid[pid % BUCKETS];
+
+    while (found && found->pid != pid)
+        found = found->next;
+    return found;
+}
+
+static void shut(tracer *t, int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        t->kept--;
+    }
+    *fd = -1;
+}
+
+static void forget_call(traced *task)
+{
+    free(task->name);
+    free(task->text);
+    task->name = task->text = NULL;
+    task->in_call = 0;
+    task->shares = 0;
+}
+
+static void remove_task(tracer *t, traced *gone)
+{
+    traced **link = &t->by_tid[gone->tid % BUCKETS];
+    process **at, *of = gone->process;
+
+    while (*link != gone)
+        link = &(*link)->next;
+    *link = gone->next;
+    forget_call(gone);
+    free(gone);
+    t->tasks--;
+    if (--of->threads)
+        return;
+    at = &t->by_pid[of->pid % BUCKETS];
+    while (*at != of)
+        at = &(*at)->next;
+    *at = of->next;
+    shut(t, &of->statm);
+    shut(t, &of->maps);
+    free(of);
+}
+
+static void ids(pid_t tid, pid_t *group, pid_t *parent)
+{
+    char path[40], text[1024], *at;
+    ssize_t got;
+    int fd;
+
+    *group = tid;
+    *parent = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", tid);
+    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return;
+    got = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = 0;
+    if ((at = strstr(text, "\nTgid:")))
+        *group = atoi(at + 6);
+    if ((at = strstr(text, "\nPPid:")))
+        *parent = atoi(at + 6);
+}
+
+/* A task that is not known yet. NULL: no memory. */
+static traced *new_task(tracer *t, pid_t tid)
+{
+    traced *made = calloc(1, sizeof *made), *other;
+    pid_t group, parent;
+    process *of;
+    int i;
+
+    if (!made)
+        return NULL;
+    ids(tid, &group, &parent);
+    if (!(of = process_of(t, group))) {
+        if (!(of = calloc(1, sizeof *of))) {
+            free(made);
+            return NULL;
+        }
+        of->pid = group;
+        of->statm = of->maps = -1;
+        of->recorded = t->face.follow || group == t->face.pid;
+        if (process_of(t, parent))
+            for (i = 0; i < BUCKETS; i++)
+                for (other = t->by_tid[i]; other; other = other->next)
+                    if (other->process->pid == parent && other->shares & CLONE_VM)
+                        of->borrows = 1;
+        of->next = t->by_pid[group % BUCKETS];
+        t->by_pid[group % BUCKETS] = of;
+    }
+    of->threads++;
+    made->tid = tid;
+    made->process = of;
+    made->next = t->by_tid[tid % BUCKETS];
+    t->by_tid[tid % BUCKETS] = made;
+    t->tasks++;
+    return made;
+}
+
+/* ---- readings ---- */
+
+/* Descriptors that are kept, over all processes: a program that forks without end must not use
+ * up those of this process. */
+#define KEPT 200
+
+static int open_of(tracer *t, traced *task, const char *file, int *kept)
+{
+    process *of = task->process;
+    char path[64];
+    int fd;
+
+    if (*kept >= 0)
+        return *kept;
+    /* What belongs to a leading thread that has ended shows no memory any more. */
+    if (of->leader_gone)
+        snprintf(path, sizeof path, "/proc/%d/task/%d/%s", of->pid, task->tid, file);
+    else
+        snprintf(path, sizeof path, "/proc/%d/%s", of->pid, file);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && !of->leader_gone && t->kept < KEPT) {
+        t->kept++;
+        *kept = fd;
+    }
+    return fd;
+}
+
+static void read_figures(tracer *t, traced *task, uint64_t *vsz, uint64_t *rss)
+{
+    process *of = task->process;
+    uint64_t number[2];
+    char text[128], *at = text;
+    ssize_t got;
+    int fd, i;
+
+again:
+    *vsz = *rss = PM_UNREAD;
+    if ((fd = open_of(t, task, "statm", &of->statm)) < 0)
+        return;
+    got = pread(fd, text, sizeof text - 1, 0);
+    if (fd != of->statm)
+        close(fd);
+    if (got <= 0)
+        return;
+    text[got] = 0;
+    for (i = 0; i < 2; i++) {
+        for (number[i] = 0; *at >= '0' && *at <= '9'; at++)
+            number[i] = number[i] * 10 + (uint64_t)(*at - '0');
+        at++;
+    }
+    if (!number[0]) {
+        if (of->leader_gone || task->tid == of->pid)
+            return;
+        of->leader_gone = 1;
+        shut(t, &of->statm);
+        shut(t, &of->maps);
+        at = text;
+        goto again;
+    }
+    *vsz = number[0] * t->page;
+    *rss = number[1] * t->page;
+}
+
+/* Where PROCMAP_QUERY is missing. */
+static int look_up(int fd, uint64_t address, uint64_t *record, pm_vma *vma)
+{
+    pm_scan *scan = pm_scan_new(PM_MAPS, 0);
+    int found = -ENOENT;
+    size_t i;
+
+    if (!scan || lseek(fd, 0, SEEK_SET) < 0 || pm_scan_read(scan, fd, UINT64_MAX) < 0 ||
+        pm_scan_finish(scan)) {
+        pm_scan_free(scan);
+        return -EIO;
+    }
+    for (i = 0; i < scan->count; i++) {
+        uint64_t *words = scan->words + i * scan->stride;
+        uint32_t name = (uint32_t)(words[PM_PERMS_NAME] >> 32);
+
+        if (address < words[PM_START] || address >= words[PM_END])
+            continue;
+        memcpy(record, words, PM_HEADER_WORDS * sizeof *words);
+        vma->name_size = name ? (uint32_t)scan->strings[name].length : 0;
+        if (vma->name_size >= sizeof vma->name)
+            vma->name_size = sizeof vma->name - 1;
+        if (name)
+            memcpy(vma->name, scan->arena + scan->strings[name].offset, vma->name_size);
+        record[PM_PERMS_NAME] = (uint64_t)(name > 0) << 32 | (uint32_t)words[PM_PERMS_NAME];
+        found = 0;
+        break;
+    }
+    pm_scan_free(scan);
+    return found;
+}
+
+static void read_region(tracer *t, traced *task, uint64_t address)
+{
+    process *of = task->process;
+    pm_event *event = &task->event;
+    int fd = open_of(t, task, "maps", &of->maps), status = -ENOTTY;
+
+    if (fd < 0)
+        return;
+    if (!of->no_query)
+        status = pm_query_vma(fd, address, 0, event->region, &t->vma);
+    if (status == -ENOTTY || status == -EINVAL) {
+        of->no_query = 1;
+        status = look_up(fd, address, event->region, &t->vma);
+    }
+    if (fd != of->maps)
+        close(fd);
+    if (status)
+        return;
+    event->flags |= PM_CALL_REGION;
+    event->name_size = 0;
+    free(task->name);
+    if ((task->name = t->vma.name_size ? malloc(t->vma.name_size) : NULL)) {
+        memcpy(task->name, t->vma.name, t->vma.name_size);
+        event->name_size = t->vma.name_size;
+    }
+}
+
+static size_t read_memory(pid_t tid, uint64_t address, void *out, size_t size)
+{
+    struct iovec here = {out, size}, there = {(void *)(uintptr_t)address, size};
+    ssize_t got = process_vm_readv(tid, &here, 1, &there, 1, 0);
+
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* With its terminating zero; a piece never crosses a page, which may be the last. 0: unreadable. */
+static size_t read_string(tracer *t, pid_t tid, uint64_t address, char *out, size_t room)
+{
+    size_t size = 0, piece, got;
+    char *end;
+
+    while (size < room) {
+        piece = t->page - (address + size) % t->page;
+        if (piece > room - size)
+            piece = room - size;
+        got = read_memory(tid, address + size, out + size, piece);
+        if ((end = memchr(out + size, 0, got)))
+            return (size_t)(end - out) + 1;
+        if (got < piece)
+            return 0;
+        size += got;
+    }
+    if (room)
+        out[room - 1] = 0;
+    return room;
+}
+
+#define TEXT_ROOM 16384
+#define MOST_WORDS 65536
+
+static size_t count_words(pid_t tid, uint64_t at)
+{
+    size_t count = 0;
+    uint64_t word;
+
+    while (at && count < MOST_WORDS && read_memory(tid, at, &word, 8) == 8 && word) {
+        count++;
+        at += 8;
+    }
+    return count;
+}
+
+/* The text of execve: "argc envc", the path, and as many arguments as there is room for, each
+ * ended by a zero. That of clone3: its structure. */
+static void read_text(tracer *t, traced *task)
+{
+    pm_event *event = &task->event;
+    const char *name = calls[event->call].name;
+    int at = !strcmp(name, "execveat");
+    uint64_t pointer, place;
+    size_t size, more;
+
+    if (!strcmp(name, "clone3")) {
+        size = event->argument[1] < 256 ? event->argument[1] : 256;
+        if ((task->text = malloc(256)))
+            event->text_size = (uint32_t)read_memory(task->tid, event->argument[0], task->text, size);
+        if (event->text_size >= 8)
+            memcpy(&task->shares, task->text, 8);
+        return;
+    }
+    if (!(task->text = malloc(TEXT_ROOM)))
+        return;
+    place = event->argument[1 + at];
+    size = (size_t)snprintf(task->text, 64, "%zu %zu", count_words(task->tid, place),
+                            count_words(task->tid, event->argument[2 + at])) + 1;
+    if (!(more = read_string(t, task->tid, event->argument[at], task->text + size, 4097)))
+        return;
+    size += more;
+    while (size < TEXT_ROOM && read_memory(task->tid, place, &pointer, 8) == 8 && pointer &&
+           (more = read_string(t, task->tid, pointer, task->text + size, TEXT_ROOM - size))) {
+        size += more;
+        place += 8;
+    }
+    event->text_size = (uint32_t)size;
+}
+
+/* ---- calls ---- */
+
+static void finish(tracer *t, traced *task)
+{
+    pm_event *event = &task->event;
+
+    if (task->process->threads > 1)
+        event->flags |= PM_CALL_SHARED;
+    if (t->tasks > 1)
+        event->flags |= PM_CALL_MANY;
+    if (task->process->recorded)
+        emit(t, event, task->name, task->text);
+    forget_call(task);
+}
+
+static void entered(tracer *t, traced *task, const struct syscall_info *info)
+{
+    pm_event *event = &task->event;
+    process *of = task->process;
+    size_t i;
+    const char *name;
+
+    for (i = 0; i < CALLS && (uint64_t)calls[i].nr != info->entry.nr; i++)
+        ;
+    forget_call(task);
+    if (i == CALLS)
+        return;
+    name = calls[i].name;
+    if (of->quiet && strcmp(name, "execve") && strcmp(name, "exit_group"))
+        return;
+    memset(event, 0, sizeof *event);
+    event->kind = PM_EVENT_CALL;
+    event->call = (uint16_t)i;
+    event->pid = of->pid;
+    event->tid = task->tid;
+    memcpy(event->argument, info->entry.argument, sizeof event->argument);
+    event->vsz_before = event->rss_before = event->vsz_after = event->rss_after = PM_UNREAD;
+    task->region = calls[i].region;
+    if (!strcmp(name, "clone")) {
+        task->shares = event->argument[0];
+#ifdef __s390x__
+        task->shares = event->argument[1];
+#endif
+    } else if (!strcmp(name, "vfork"))
+        task->shares = CLONE_VM | CLONE_VFORK;
+    else if (!strcmp(name, "clone3") || !strncmp(name, "exec", 4))
+        read_text(t, task);
+    if (!of->recorded) {
+        /* Its new children must be told from threads all the same. */
+        task->in_call = task->shares != 0;
+        return;
+    }
+    if (of->threads > 1)
+        event->flags |= PM_CALL_SHARED;
+    if (of->borrows || (task->shares & CLONE_VFORK && task->shares & CLONE_VM))
+        event->flags |= PM_CALL_BORROWED;
+    /* Before its first execve(2) the program's memory is a copy of this process's. */
+    if (!of->quiet)
+        read_figures(t, task, &event->vsz_before, &event->rss_before);
+    if (task->region == BEFORE)
+        read_region(t, task, event->argument[0]);
+    event->began = now();
+    task->in_call = 1;
+    if (!strncmp(name, "exit", 4)) {
+        event->flags |= PM_CALL_ENDLESS;
+        finish(t, task);
+    }
+}
+
+static void left(tracer *t, traced *task, const struct syscall_info *info)
+{
+    pm_event *event = &task->event;
+    uint64_t address;
+
+    if (!task->in_call)
+        return;
+    if (!task->process->recorded) {
+        forget_call(task);
+        return;
+    }
+    event->ns = now() - event->began;
+    event->result = info->exit.result;
+    if (info->exit.failed)
+        event->flags |= PM_CALL_FAILED;
+    if (!strncmp(calls[event->call].name, "exec", 4) && !info->exit.failed)
+        task->process->quiet = 0;
+    read_figures(t, task, &event->vsz_after, &event->rss_after);
+    address = task->region == MADE ? (uint64_t)event->result
+        : task->region == AFTER    ? event->argument[0]
+        : task->region == BREAK && event->argument[0] ? (uint64_t)event->result - 1
+                                                      : 0;
+    if (address && !info->exit.failed)
+        read_region(t, task, address);
+    if (task->region == BEFORE && info->exit.failed)
+        event->flags &= ~(uint32_t)PM_CALL_REGION;
+    finish(t, task);
+}
+
+/* execve(2) of any thread: it has its leader's ID now, and the others are gone. */
+static void replaced(tracer *t, traced **leader, pid_t before)
+{
+    process *of = (*leader)->process;
+    traced *old = before == (*leader)->tid ? NULL : task_of(t, before), *one, *next, kept;
+    int i;
+
+    if (old) {
+        kept = **leader;
+        (*leader)->in_call = old->in_call;
+        (*leader)->shares = old->shares;
+        (*leader)->region = old->region;
+        (*leader)->event = old->event;
+        (*leader)->name = old->name;
+        (*leader)->text = old->text;
+        old->in_call = kept.in_call;
+        old->event = kept.event;
+        old->name = kept.name;
+        old->text = kept.text;
+    }
+    for (i = 0; i < BUCKETS; i++)
+        for (one = t->by_tid[i]; one; one = next) {
+            next = one->next;
+            if (one->process != of || one == *leader)
+                continue;
+            if (one->in_call) {
+                one->event.flags |= PM_CALL_ENDLESS;
+                finish(t, one);
+            }
+            remove_task(t, one);
+        }
+    shut(t, &of->statm);
+    shut(t, &of->maps);
+    of->leader_gone = of->borrows = 0;
+}
+
+/* ---- stops ---- */
+
+static void resume(tracer *t, traced *task, int signal)
+{
+    int all = task->in_call || (t->all_calls && task->process->recorded);
+
+    /* ESRCH: it was killed meanwhile, and wait(2) will say so. */
+    trace(all ? P_SYSCALL : P_CONT, task->tid, 0, (uintptr_t)signal);
+}
+
+static void let_go(tracer *t, traced *task, int signal)
+{
+    if (!trace(P_DETACH, task->tid, 0, (uintptr_t)signal)) {
+        if (task->in_call) {
+            task->event.flags |= PM_CALL_ENDLESS;
+            finish(t, task);
+        }
+        remove_task(t, task);
+    }
+}
+
+static void stopped(tracer *t, pid_t tid, int status)
+{
+    int signal = status >> 8 & 0xff, event = status >> 16;
+    int stops = signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+    struct syscall_info info;
+    traced *task = task_of(t, tid);
+    unsigned long message = 0;
+    pm_event note;
+
+    if (!task && !(task = new_task(t, tid))) {
+        t->broken = ENOMEM;
+        kill(tid, SIGKILL);
+        return;
+    }
+    if (signal == SYSCALL_STOP || event == E_SECCOMP) {
+        memset(&info, 0, sizeof info);
+        if (trace(P_GET_SYSCALL_INFO, tid, sizeof info, (uintptr_t)&info) < 0) {
+            if (errno == EIO || errno == EINVAL) {
+                t->broken = ENOSYS;
+                t->going = 1;
+            }
+        } else {
+#ifdef ARCH
+            if (info.arch != ARCH && !task->process->foreign && task->process->recorded) {
+                task->process->foreign = 1;
+                memset(&note, 0, sizeof note);
+                note.kind = PM_EVENT_FOREIGN;
+                note.pid = task->process->pid;
+                note.tid = tid;
+                emit(t, &note, NULL, NULL);
+            }
+            if (info.op == INFO_EXIT)
+                left(t, task, &info);
+            else if (info.arch == ARCH)
+#else
+            if (info.op == INFO_EXIT)
+                left(t, task, &info);
+            else
+#endif
+                entered(t, task, &info);
+        }
+        signal = 0;
+    } else if (event) {
+        if (event >= E_FORK && event <= E_EXEC)
+            trace(P_GETEVENTMSG, tid, 0, (uintptr_t)&message);
+        if (event == E_EXEC)
+            replaced(t, &task, (pid_t)message);
+        else if (event <= E_CLONE && message && !task_of(t, (pid_t)message))
+            new_task(t, (pid_t)message);
+        if (event == E_STOP && stops && !t->going && task->process->recorded + t->launched) {
+            trace(P_LISTEN, tid, 0, 0);
+            return;
+        }
+        signal = 0;
+    }
+    if (!t->launched && (t->going || !task->process->recorded)) {
+        let_go(t, task, signal);
+        return;
+    }
+    if (t->going)
+        kill(task->process->pid, SIGKILL);
+    resume(t, task, signal);
+}
+
+static void gone(tracer *t, pid_t tid, int status)
+{
+    traced *task = task_of(t, tid);
+    pm_event note;
+
+    if (tid == t->face.pid) {
+        t->face.ended = 1;
+        t->face.status = status;
+    }
+    if (!task)
+        return;
+    if (task->in_call) {
+        task->event.flags |= PM_CALL_ENDLESS;
+        finish(t, task);
+    }
+    if (task->process->recorded && tid == task->process->pid) {
+        memset(&note, 0, sizeof note);
+        note.kind = PM_EVENT_END;
+        note.pid = note.tid = tid;
+        note.result = status;
+        note.began = now();
+        note.flags = t->tasks > 1 ? PM_CALL_MANY : 0;
+        emit(t, &note, NULL, NULL);
+    }
+    remove_task(t, task);
+}
+
+static void interrupt_all(tracer *t)
+{
+    traced *one;
+    int i;
+
+    for (i = 0; i < BUCKETS; i++)
+        for (one = t->by_tid[i]; one; one = one->next) {
+            if (t->launched)
+                kill(one->process->pid, SIGKILL);
+            else
+                trace(P_INTERRUPT, one->tid, 0, 0);
+        }
+}
+
+static void hang_up(tracer *t)
+{
+    pthread_mutex_lock(&t->lock);
+    if (t->bell >= 0)
+        close(t->bell);
+    t->bell = -1;
+    pthread_mutex_unlock(&t->lock);
+}
+
+int pm_trace_run(pm_tracer *face)
+{
+    tracer *t = (tracer *)face;
+    int status, error;
+    pid_t tid;
+
+    for (;;) {
+        if (!t->tasks)
+            hang_up(t);
+        /* Of this thread alone: other children of this process are not ours to reap. */
+        tid = (pid_t)syscall(SYS_wait4, -1, &status, ANY_CHILD | NO_THREAD, NULL);
+        if (tid < 0) {
+            if (errno == EINTR)
+                continue;
+            break;
+        }
+        if (tid == t->ringer) {
+            t->ringer = -1;
+            if (t->tasks) {
+                t->going = 1;
+                interrupt_all(t);
+            }
+        } else if (WIFSTOPPED(status)) {
+            int was = t->going;
+
+            stopped(t, tid, status);
+            if (t->going && !was)
+                interrupt_all(t);
+        } else
+            gone(t, tid, status);
+    }
+    error = errno;
+    if (t->exec_pipe >= 0) {
+        if (read(t->exec_pipe, &t->face.exec_error, sizeof(int)) != sizeof(int))
+            t->face.exec_error = 0;
+        close(t->exec_pipe);
+        t->exec_pipe = -1;
+    }
+    return t->broken ? -t->broken : error == ECHILD ? 0 : -error;
+}
+
+/* ---- start and end ---- */
+
+pm_tracer *pm_trace_new(void)
+{
+    tracer *t = calloc(1, sizeof *t);
+
+    if (!t || !(t->records = malloc(PM_TRACE_ROOM))) {
+        free(t);
+        return NULL;
+    }
+    pthread_sigmask(SIG_BLOCK, NULL, &t->mask);
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->taken, NULL);
+    t->bell = t->exec_pipe = -1;
+    t->ringer = -1;
+    t->page = (uint64_t)sysconf(_SC_PAGESIZE);
+    t->face.fds[0] = t->face.fds[1] = t->face.fds[2] = -1;
+    return &t->face;
+}
+
+void pm_trace_free(pm_tracer *face)
+{
+    tracer *t = (tracer *)face;
+
+    if (!t)
+        return;
+    hang_up(t);
+    pthread_cond_destroy(&t->taken);
+    pthread_mutex_destroy(&t->lock);
+    free(t->records);
+    free(t);
+}
+
+void pm_trace_end(pm_tracer *face, int drop)
+{
+    tracer *t = (tracer *)face;
+
+    pthread_mutex_lock(&t->lock);
+    if (drop) {
+        t->drop = 1;
+        t->used = 0;
+        pthread_cond_signal(&t->taken);
+    }
+    pthread_mutex_unlock(&t->lock);
+    hang_up(t);
+}
+
+int pm_trace_can_filter(void)
+{
+#ifdef ARCH
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+static void close_others(int from)
+{
+#ifdef SYS_close_range
+    if (!syscall(SYS_close_range, from, ~0U, 0))
+        return;
+#endif
+    for (int fd = sysconf(_SC_OPEN_MAX) < 65536 ? (int)sysconf(_SC_OPEN_MAX) : 65536; fd >= from; fd--)
+        close(fd);
+}
+
+/* A child that ends when `bell` is closed: wait(2) hears of that whatever the traced do, and no
+ * signal handler is needed. It ends with this process, too. */
+static int start_ringer(tracer *t)
+{
+    int ends[2];
+    char byte;
+
+    if (pipe2(ends, O_CLOEXEC))
+        return -errno;
+    if ((t->ringer = fork()) < 0) {
+        int error = errno;
+
+        close(ends[0]);
+        close(ends[1]);
+        return -error;
+    }
+    if (!t->ringer) {
+        /* Signals of the terminal stay blocked here. */
+        dup2(ends[0], 0);
+        close_others(1);
+        while (read(0, &byte, 1) < 0 && errno == EINTR)
+            ;
+        _exit(0);
+    }
+    close(ends[0]);
+    t->bell = ends[1];
+    return 0;
+}
+
+static int install_filter(void)
+{
+#ifdef ARCH
+    struct sock_filter code[CALLS + 5];
+    struct sock_fprog program = {CALLS + 5, code};
+    size_t i;
+
+    code[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4); /* arch */
+    code[1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 0, CALLS + 1);
+    code[2] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0); /* nr */
+    for (i = 0; i < CALLS; i++)
+        code[3 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                                                   (uint32_t)calls[i].nr, CALLS - i, 0);
+    code[3 + CALLS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    code[4 + CALLS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
+    /* Root needs no promise, and its setuid programs keep their rights. */
+    if (!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        return 0;
+    if (errno != EACCES || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return -1;
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+static void become(tracer *t, int go, int say, const char *path, char **argv, char **envp,
+                   const char *directory)
+{
+    int error, i, fds[3];
+    char byte;
+
+    while ((i = (int)read(go, &byte, 1)) < 0 && errno == EINTR)
+        ;
+    if (i != 1)
+        _exit(127);
+    for (i = 0; i < 3; i++)
+        fds[i] = t->face.fds[i] < 0 ? -1 : fcntl(t->face.fds[i], F_DUPFD_CLOEXEC, 3);
+    for (i = 0; i < 3; i++)
+        if (fds[i] >= 0)
+            dup2(fds[i], i);
+    signal(SIGPIPE, SIG_DFL); /* Python ignores these two */
+    signal(SIGXFSZ, SIG_DFL);
+    pthread_sigmask(SIG_SETMASK, &t->mask, NULL);
+    if (!(directory && chdir(directory)) && !(t->face.filtered && install_filter()))
+        execve(path, argv, envp);
+    error = errno;
+    if (write(say, &error, sizeof error) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+#define BASIC (O_SYSGOOD | O_CLONE | O_EXEC)
+#define CHILDREN (O_FORK | O_VFORK)
+
+int pm_trace_launch(pm_tracer *face, const char *path, char **argv, char **envp,
+                    const char *directory)
+{
+    tracer *t = (tracer *)face;
+    int go[2] = {-1, -1}, say[2] = {-1, -1}, error;
+    unsigned long options = BASIC | O_EXITKILL;
+    traced *first;
+    pid_t pid;
+
+    t->launched = 1;
+    t->all_calls = !face->filtered;
+    /* Whoever has inherited the filter needs a tracer: without one its calls fail with ENOSYS. */
+    if (face->filtered)
+        options |= O_SECCOMP;
+    if (face->filtered || face->follow)
+        options |= CHILDREN;
+    if ((error = start_ringer(t)))
+        return error;
+    if (pipe2(go, O_CLOEXEC) || pipe2(say, O_CLOEXEC) || (pid = fork()) < 0) {
+        error = -errno;
+        goto out;
+    }
+    if (!pid) {
+        close(go[1]);
+        become(t, go[0], say[1], path, argv, envp, directory);
+    }
+    face->pid = pid;
+    if (trace(P_SEIZE, pid, 0, options) < 0 || !(first = new_task(t, pid))) {
+        error = -errno;
+        close(go[1]);
+        go[1] = -1;
+        syscall(SYS_wait4, pid, NULL, ANY_CHILD, NULL);
+        goto out;
+    }
+    first->process->quiet = 1;
+    if (t->all_calls)
+        trace(P_INTERRUPT, pid, 0, 0);
+    if (write(go[1], "", 1) != 1)
+        error = -errno;
+    t->exec_pipe = say[0];
+    say[0] = -1;
+out:
+    for (int i = 0; i < 2; i++) {
+        if (go[i] >= 0)
+            close(go[i]);
+        if (say[i] >= 0)
+            close(say[i]);
+    }
+    if (error) {
+        hang_up(t);
+        pm_trace_run(face);
+    }
+    return error;
+}
+
+int pm_trace_attach(pm_tracer *face, int pid)
+{
+    tracer *t = (tracer *)face;
+    unsigned long options = BASIC | (face->follow ? CHILDREN : 0);
+    struct dirent *entry;
+    char path[40];
+    int error, found = 1;
+    pid_t tid;
+    DIR *tasks;
+
+    face->pid = pid;
+    face->filtered = 0;
+    t->all_calls = 1;
+    if ((error = start_ringer(t)))
+        return error;
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    /* Until a round finds no thread that is new. */
+    while (found && !error) {
+        found = 0;
+        if (!(tasks = opendir(path))) {
+            error = t->tasks ? 0 : -ESRCH;
+            break;
+        }
+        while (!error && (entry = readdir(tasks)))
+            if ((tid = atoi(entry->d_name)) > 0 && !task_of(t, tid)) {
+                if (trace(P_SEIZE, tid, 0, options) < 0) {
+                    /* ESRCH: it has ended. EPERM of a later one: it was attached as it began. */
+                    if (!t->tasks)
+                        error = -errno;
+                } else if (!new_task(t, tid))
+                    error = -ENOMEM;
+                else {
+                    found = 1;
+                    trace(P_INTERRUPT, tid, 0, 0);
+                }
+            }
+        closedir(tasks);
+    }
+    if (!error && !t->tasks)
+        error = -ESRCH;
+    if (error) {
+        hang_up(t);
+        pm_trace_run(face);
+    }
+    return error;
+}

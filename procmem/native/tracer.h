@@ -1,0 +1,74 @@
+/* Follows programs with ptrace(2) and takes down their memory calls, with readings of statm
+ * before and after each.  One thread traces (launch or attach, then run); another takes records. */
+#ifndef PROCMEM_TRACER_H
+#define PROCMEM_TRACER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "scanner.h"
+
+enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN };
+
+#define PM_CALL_FAILED 1   /* result is a negated errno */
+#define PM_CALL_ENDLESS 2  /* it did not return: exit, or the thread died in it */
+#define PM_CALL_SHARED 4   /* the process had more than one thread */
+#define PM_CALL_BORROWED 8 /* vfork: two processes on one address space */
+#define PM_CALL_REGION 16  /* `region` holds one */
+#define PM_CALL_MANY 32    /* more than one thread was traced */
+
+#define PM_UNREAD UINT64_MAX
+
+typedef struct {
+    uint32_t size; /* of the record with its texts; a multiple of 8 */
+    uint16_t kind, call;
+    int32_t pid, tid;
+    uint32_t flags;
+    uint32_t name_size, text_size; /* texts behind the record: the region's name; see tracer.c */
+    uint32_t pad;
+    uint64_t argument[6];
+    int64_t result; /* of PM_EVENT_END the status of wait(2) */
+    uint64_t began, ns;
+    uint64_t vsz_before, rss_before, vsz_after, rss_after; /* bytes, or PM_UNREAD */
+    uint64_t region[PM_HEADER_WORDS];
+} pm_event;
+
+extern const char *const pm_traced_names[];
+extern const size_t pm_traced_count;
+
+typedef struct {
+    /* asked */
+    int follow;   /* record children, too */
+    int filtered; /* seccomp: stop at memory calls alone */
+    int fds[3];   /* the program's standard files; -1: as here */
+    /* answered */
+    int pid;
+    int exec_error; /* errno of the program's execve(2), once it is over */
+    int ended;      /* a status of wait(2) was seen for `pid` */
+    int status;
+} pm_tracer;
+
+/* To be called by the thread whose signal mask the program shall have. NULL: no memory. */
+pm_tracer *pm_trace_new(void);
+void pm_trace_free(pm_tracer *tracer);
+
+/* Where the kernel can be asked to stop a program at memory calls alone. */
+int pm_trace_can_filter(void);
+
+/* 0, or a negated errno. The thread that calls either of these must call run as well. */
+int pm_trace_launch(pm_tracer *tracer, const char *path, char **argv, char **envp,
+                    const char *directory);
+int pm_trace_attach(pm_tracer *tracer, int pid);
+
+/* Until nothing is left to be traced. 0, or a negated errno. */
+int pm_trace_run(pm_tracer *tracer);
+
+/* From any thread: what was launched is killed, what was attached to is let go. Records are
+ * dropped from now on if `drop`. */
+void pm_trace_end(pm_tracer *tracer, int drop);
+
+/* Moves whole records to `out`; returns their bytes. Never waits. */
+size_t pm_trace_take(pm_tracer *tracer, char *out, size_t room);
+#define PM_TRACE_ROOM 1048576
+
+#endif

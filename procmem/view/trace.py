@@ -1,0 +1,416 @@
+"""Traced calls as text: a table that explains, strace's lines, JSON."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from procmem.calls.constants import Advice, show_prot
+from procmem.history.arguments import Clone
+from procmem.view.columns import columns
+from procmem.view.names import clipped, printable
+
+if TYPE_CHECKING:
+    from procmem.history.trace import Ended, MemoryCall
+
+__all__ = ["Summary", "call_json", "heading", "strace_end", "strace_line", "table_end", "table_row"]
+
+# ---- strace's form ----
+
+PROTS = {
+    0x1: "PROT_READ",
+    0x2: "PROT_WRITE",
+    0x4: "PROT_EXEC",
+    0x8: "PROT_SEM",
+    0x1000000: "PROT_GROWSDOWN",
+    0x2000000: "PROT_GROWSUP",
+}
+# In strace's order; MAP_DENYWRITE and MAP_EXECUTABLE do nothing, but the loader passes them.
+MAPS = {
+    0x10: "MAP_FIXED",
+    0x20: "MAP_ANONYMOUS",
+    0x40: "MAP_32BIT",
+    0x4000: "MAP_NORESERVE",
+    0x8000: "MAP_POPULATE",
+    0x10000: "MAP_NONBLOCK",
+    0x100: "MAP_GROWSDOWN",
+    0x800: "MAP_DENYWRITE",
+    0x1000: "MAP_EXECUTABLE",
+    0x2000: "MAP_LOCKED",
+    0x20000: "MAP_STACK",
+    0x40000: "MAP_HUGETLB",
+    0x80000: "MAP_SYNC",
+    0x100000: "MAP_FIXED_NOREPLACE",
+}
+MAP_TYPES = {1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE", 8: "MAP_DROPPABLE"}
+MREMAPS = {1: "MREMAP_MAYMOVE", 2: "MREMAP_FIXED", 4: "MREMAP_DONTUNMAP"}
+LOCKALLS = {1: "MCL_CURRENT", 2: "MCL_FUTURE", 4: "MCL_ONFAULT"}
+ATTACHES = {0o10000: "SHM_RDONLY", 0o20000: "SHM_RND", 0o40000: "SHM_REMAP", 0o100000: "SHM_EXEC"}
+CLONES = {flag.value: str(flag.name) for flag in Clone}
+
+AGAIN = {
+    512: "ERESTARTSYS (To be restarted if SA_RESTART is set)",
+    513: "ERESTARTNOINTR (To be restarted)",
+    514: "ERESTARTNOHAND (To be restarted if no handler)",
+    516: "ERESTART_RESTARTBLOCK (Interrupted by signal)",
+}
+"""What the kernel says to itself where a signal comes in between (include/linux/errno.h)."""
+
+POINTERS = {"mmap", "mremap", "brk", "shmat"}
+
+
+def bits(value: int, names: dict[int, str], none: str = "0") -> str:
+    """Flags by their names, what has none in hexadecimal."""
+    found = [name for bit, name in names.items() if value & bit]
+    rest = value & ~sum(names)
+    return "|".join([*found, *([f"{rest:#x}"] if rest else [])]) or none
+
+
+def pointer(value: int) -> str:
+    return f"{value:#x}" if value else "NULL"
+
+
+def number(value: int) -> str:
+    return f"{value:#x}" if value else "0"
+
+
+def map_flags(value: int) -> str:
+    kind = MAP_TYPES.get(value & 0xF, f"{value & 0xF:#x}")
+    rest = bits(value & ~0xF & 0x3FFFFFF, MAPS, "")
+    # The page size is a logarithm in the top six bits.
+    huge = value >> 26 & 0x3F
+    return "|".join(filter(None, (kind, rest, f"{huge}<<MAP_HUGE_SHIFT" if huge else "")))
+
+
+def quoted(text: str, most: int | None = 32) -> str:
+    """A string as C has it, cut as strace cuts it."""
+    raw = os.fsencode(text)
+    cut = most is not None and len(raw) > most
+    shown = []
+    data = raw[:most] if cut else raw
+    for at, byte in enumerate(data):
+        if byte in b'"\\':
+            shown.append("\\" + chr(byte))
+        elif 32 <= byte < 127:
+            shown.append(chr(byte))
+        elif byte in SHORT:
+            shown.append(SHORT[byte])
+        else:
+            digit = at + 1 < len(data) and data[at + 1] in b"0123456789"
+            shown.append(f"\\{byte:03o}" if digit else f"\\{byte:o}")
+    return f'"{"".join(shown)}"' + ("..." if cut else "")
+
+
+SHORT = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r"}
+
+
+def strace_arguments(call: MemoryCall) -> str:
+    """What stands between the parentheses."""
+    name, args = call.name, call.args
+    match name:
+        case "mmap":
+            protection = bits(args["prot"], PROTS, "PROT_NONE")
+            return (
+                f"{pointer(args['addr'])}, {args['length']}, {protection}, "
+                f"{map_flags(int(args['flags']))}, {args['fd']}, {number(args['offset'])}"
+            )
+        case "mprotect" | "pkey_mprotect":
+            key = f", {args['pkey']}" if "pkey" in args else ""
+            protection = bits(args["prot"], PROTS, "PROT_NONE")
+            return f"{pointer(args['addr'])}, {args['length']}, {protection}{key}"
+        case "madvise":
+            return f"{pointer(args['addr'])}, {args['length']}, {advice_name(args['advice'])}"
+        case "mremap":
+            flags = int(args["flags"])
+            # The last one is read with MREMAP_FIXED or MREMAP_DONTUNMAP alone.
+            last = f", {pointer(args['new_address'])}" if flags & 6 else ""
+            return (
+                f"{pointer(args['old_address'])}, {args['old_size']}, {args['new_size']}, "
+                f"{bits(flags, MREMAPS)}{last}"
+            )
+        case "mlock2":
+            locking = bits(args["flags"], {1: "MLOCK_ONFAULT"})
+            return f"{pointer(args['addr'])}, {args['length']}, {locking}"
+        case "munmap" | "mlock" | "munlock":
+            return f"{pointer(args['addr'])}, {args['length']}"
+        case "brk":
+            return pointer(args["addr"])
+        case "mlockall":
+            return bits(args["flags"], LOCKALLS)
+        case "shmat":
+            return f"{args['shmid']}, {pointer(args['shmaddr'])}, {bits(args['shmflg'], ATTACHES)}"
+        case "shmdt":
+            return pointer(args["shmaddr"])
+        case "exit" | "exit_group":
+            return str(args["status"])
+        case "execve" | "execveat":
+            return strace_program(args)
+        case "clone":
+            return strace_clone(args)
+        case "clone3":
+            return strace_clone3(args, call.words[0])
+        case _:
+            return ""
+
+
+def advice_name(advice: int) -> str:
+    return str(advice.name) if isinstance(advice, Advice) else f"{advice:#x} /* MADV_??? */"
+
+
+def strace_program(args: dict[str, Any]) -> str:
+    words = [quoted(word) for word in args["argv"][:32]]
+    if args["argc"] > len(words):
+        words.append("...")
+    path = "NULL" if args["pathname"] is None else quoted(args["pathname"], None)
+    told = f"{path}, [{', '.join(words)}], "
+    variables = f"/* {args['envc']} var{'s' if args['envc'] != 1 else ''} */"
+    told += f"{pointer(args['envp'])} {variables}" if args["envp"] else "NULL"
+    if "dirfd" in args:
+        where = "AT_FDCWD" if args["dirfd"] == -100 else str(args["dirfd"])
+        told = f"{where}, {told}, {number(args['flags'])}"
+    return told
+
+
+def strace_clone(args: dict[str, Any]) -> str:
+    flags = int(args["flags"])
+    shown = bits(flags, CLONES, "")
+    if args["exit_signal"]:
+        shown = "|".join(filter(None, (shown, signal_name(args["exit_signal"]))))
+    told = f"child_stack={pointer(args['stack'])}, flags={shown or '0'}"
+    if flags & (Clone.CLONE_PARENT_SETTID | Clone.CLONE_PIDFD):
+        told += f", parent_tid={pointer(args['parent_tid'])}"
+    if flags & Clone.CLONE_SETTLS:
+        told += f", tls={pointer(args['tls'])}"
+    if flags & (Clone.CLONE_CHILD_SETTID | Clone.CLONE_CHILD_CLEARTID):
+        told += f", child_tidptr={pointer(args['child_tid'])}"
+    return told
+
+
+def strace_clone3(args: dict[str, Any], address: int) -> str:
+    if "flags" not in args:
+        return f"{pointer(address)}, {args['size']}"
+    flags = int(args["flags"])
+    told = [f"flags={bits(flags, CLONES)}"]
+    if flags & Clone.CLONE_PIDFD:
+        told.append(f"pidfd={pointer(args.get('pidfd', 0))}")
+    if flags & (Clone.CLONE_CHILD_SETTID | Clone.CLONE_CHILD_CLEARTID):
+        told.append(f"child_tid={pointer(args.get('child_tid', 0))}")
+    if flags & Clone.CLONE_PARENT_SETTID:
+        told.append(f"parent_tid={pointer(args.get('parent_tid', 0))}")
+    ending = args.get("exit_signal", 0)
+    told += [
+        f"exit_signal={signal_name(ending) if ending else 0}",
+        f"stack={pointer(args.get('stack', 0))}",
+        f"stack_size={number(args.get('stack_size', 0))}",
+    ]
+    if flags & Clone.CLONE_SETTLS:
+        told.append(f"tls={pointer(args.get('tls', 0))}")
+    return f"{{{', '.join(told)}}}, {args['size']}"
+
+
+def signal_name(value: int) -> str:
+    try:
+        return signal.Signals(value).name
+    except ValueError:
+        return f"SIGRT_{value - 32}" if value > 32 else str(value)
+
+
+def strace_result(call: MemoryCall) -> str:
+    if not call.returned:
+        return "?"
+    failed = call.errno
+    if failed in AGAIN:
+        return f"? {AGAIN[failed]}"
+    if failed:
+        return f"-1 {errno.errorcode.get(failed, failed)} ({os.strerror(failed)})"
+    result = call.result or 0
+    return f"{result:#x}" if call.name in POINTERS else str(result)
+
+
+def strace_line(call: MemoryCall, prefix: str = "") -> str:
+    """One call as strace prints it, "=" in column 40; without a newline.
+
+    Args:
+        call: the call.
+        prefix: such as "[pid 7] ".
+    """
+    return f"{prefix + call.name + '(' + strace_arguments(call) + ')':<39} = {strace_result(call)}"
+
+
+def strace_end(end: Ended, prefix: str = "") -> str:
+    """The end of a process as strace prints it."""
+    if end.returncode >= 0:
+        return f"{prefix}+++ exited with {end.returncode} +++"
+    return f"{prefix}+++ killed by {signal_name(-end.returncode)} +++"
+
+
+# ---- the table ----
+
+
+def signed_kib(value: int | None) -> str:
+    """A change in KiB; "-" where it is not known."""
+    return "-" if value is None else f"{value // 1024:+d}" if value else "0"
+
+
+def kib_text(value: int) -> str:
+    """A length in whole KiB, rounded up."""
+    return f"{-(-value // 1024):,} KiB"
+
+
+def heading() -> str:
+    """The table's first lines."""
+    return (
+        f"{'TID':>7}  {'ΔVSZ':>8}  {'ΔRSS':>8}  {'Call':<10}  {'What it does':<42}  Region\n"
+        f"{'-' * 7}  {'-' * 8}  {'-' * 8}  {'-' * 10}  {'-' * 42}  {'-' * 32}\n"
+    )
+
+
+def table_row(call: MemoryCall) -> str:
+    """One line of the table, without a newline. Changes are in KiB."""
+    doubt = "" if call.exact else "~"
+    return (
+        f"{call.tid:>7}  {doubt + signed_kib(call.delta_vsz):>8}  "
+        f"{doubt + signed_kib(call.delta_rss):>8}  {call.name:<10}  {what(call):<42}  {where(call)}"
+    ).rstrip()
+
+
+def table_end(end: Ended) -> str:
+    """The end of a process, as a line of the table."""
+    told = (
+        f"exited with {end.returncode}"
+        if end.returncode >= 0
+        else f"was killed by {signal_name(-end.returncode)}"
+    )
+    return f"{end.pid:>7}  {'':8}  {'':8}  process {told}"
+
+
+def where(call: MemoryCall) -> str:
+    region = call.region
+    if region is None:
+        return ""
+    name = clipped(printable(region.name), 24)
+    return f"{region.start:x}-{region.end:x} {region.perms} {name}"
+
+
+def what(call: MemoryCall) -> str:
+    """What a call does, in words."""
+    if call.errno:
+        failed = AGAIN.get(call.errno) or os.strerror(call.errno)
+        return f"failed: {failed}"
+    if not call.returned and not call.name.startswith("exit"):
+        return "killed in the middle of it"
+    return words(call)
+
+
+def words(call: MemoryCall) -> str:
+    args = call.args
+    match call.name:
+        case "mmap":
+            flags = int(args["flags"])
+            kind = "shared" if flags & 3 in {1, 3} else "private"
+            of = "anonymous" if flags & 0x20 else f"fd {args['fd']}"
+            place = ", in place" if flags & 0x100010 else ""
+            return f"map {kib_text(args['length'])} {show_prot(args['prot'])} {kind} {of}{place}"
+        case "munmap":
+            return f"unmap {kib_text(args['length'])}"
+        case "brk":
+            return break_words(call, args["addr"])
+        case "mprotect" | "pkey_mprotect":
+            return f"{kib_text(args['length'])} become {show_prot(args['prot'])}"
+        case "madvise":
+            return f"{advice_name(args['advice'])} for {kib_text(args['length'])}"
+        case "mremap":
+            moved = "" if call.result == args["old_address"] else ", moved"
+            return f"from {kib_text(args['old_size'])} to {kib_text(args['new_size'])}{moved}"
+        case "mlock" | "mlock2":
+            return f"lock {kib_text(args['length'])} into memory"
+        case "munlock":
+            return f"unlock {kib_text(args['length'])}"
+        case "mlockall":
+            return f"lock everything ({bits(args['flags'], LOCKALLS)})"
+        case "munlockall":
+            return "unlock everything"
+        case "shmat":
+            return f"attach shared memory {args['shmid']}"
+        case "shmdt":
+            return "detach shared memory"
+        case "execve" | "execveat":
+            return f"start {clipped(printable(str(args['pathname'])), 36)}"
+        case "exit":
+            return "the thread ends"
+        case "exit_group":
+            return f"the process ends with {args['status']}"
+        case _:
+            thread = int(args.get("flags", 0)) & Clone.CLONE_THREAD
+            return f"new {'thread' if thread else 'process'} {call.result}"
+
+
+def break_words(call: MemoryCall, asked: int) -> str:
+    if not asked:
+        return "where is the break?"
+    if call.result != asked:
+        return "refused: the break stays"
+    delta = call.delta_vsz
+    if not delta or not call.exact:
+        return f"the break is {asked:#x} now"
+    return f"heap {'grows' if delta > 0 else 'shrinks'} by {kib_text(abs(delta))}"
+
+
+class Summary:
+    """Counts and sums of a trace, as it goes by."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[int]] = {}
+        self.last: dict[int, tuple[int, int]] = {}
+        self.between = [0, 0]
+        self.known = True
+
+    def add(self, call: MemoryCall) -> None:
+        """Takes one call."""
+        row = self.rows.setdefault(call.name, [0, 0, 0, 0])
+        row[0] += 1
+        row[1] += bool(call.errno)
+        # execve(2) puts a new memory into the place of the old one: no growth of either.
+        if not call.name.startswith("exec"):
+            row[2] += call.delta_vsz or 0
+            row[3] += call.delta_rss or 0
+        self.known = self.known and call.exact
+        before, after, last = call.before, call.after, self.last.get(call.pid)
+        if before and last and call.exact:
+            self.between[0] += before.vsz - last[0]
+            self.between[1] += before.rss - last[1]
+        if after:
+            self.last[call.pid] = (after.vsz, after.rss)
+
+    def text(self) -> str:
+        """The table below the table, in KiB."""
+        if not self.rows:
+            return "no memory calls\n"
+        rows = [
+            (name, str(count), str(failed), signed_kib(vsz), signed_kib(rss))
+            for name, (count, failed, vsz, rss) in sorted(
+                self.rows.items(), key=lambda item: -item[1][0]
+            )
+        ]
+        if self.known:
+            vsz, rss = map(signed_kib, self.between)
+            rows.append(("between the calls", "", "", vsz, rss))
+        told = columns(("Call", "Calls", "Failed", "ΔVSZ", "ΔRSS"), rows, "<>>>>")
+        if self.known and self.between[1] > 0:
+            told += (
+                "Between the calls pages are touched for the first time: that is when RSS grows.\n"
+            )
+        if not self.known:
+            told += "~: other threads, or a vfork, may have part in the change.\n"
+        return told
+
+
+# ---- JSON ----
+
+
+def call_json(call: MemoryCall) -> str:
+    """One call on one line."""
+    return json.dumps(call.to_dict())

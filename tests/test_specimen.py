@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -47,6 +48,37 @@ def moved(step: Step) -> dict[str, int]:
     assert step.exact, step.reason
     assert step.agrees, (step, step.differences, step.delta, step.predicted)
     return {name: value for name, value in step.delta._asdict().items() if value}
+
+
+def untrue(step: Step) -> str:
+    """Which of a step's words its measured figures contradict; "" if none."""
+    why, delta = " ".join(step.why.split()), step.delta
+
+    def said(pattern: str) -> int:
+        found = re.search(r"([\d,]+) " + pattern, why)
+        return int(found[1].replace(",", "")) if found else 0
+
+    fresh, filled = said("pages? touched for"), said("pages? only read until")
+    zeros, found, around = said("pages? only read:"), said("pages? already"), said("neighbouring")
+    copies, noted = said("pages? of a private"), said("pages? of a shared")
+    unshared = said("pages? shared since")
+    tables = said("page tables? more") - said("(?:emptied )?page tables? freed")
+    faults, rss = delta.minor + delta.major, (delta.rss or 0) // PAGE
+    came = fresh + filled + found + around
+    untrue = {
+        "nothing is said": not why,
+        "page tables": tables * PAGE != delta.page_tables,
+        "faults": not found and not around
+        and faults != fresh + filled + zeros + copies + noted + unshared,
+        "faults without a reason": bool(faults and not came + zeros + copies + noted + unshared),
+        "pages": step.operation in ("read", "write") and not came <= rss <= came + copies,
+        "RSS stays": ("RSS stays" in why or "RSS +0" in why) and rss != 0,
+        "nothing moves": "nothing moves" in why and any(delta),
+        "no page moves": "o page moves" in why and bool(rss or faults),
+        "protection": "stay as they are" in why and bool(rss or faults),
+        "VSZ": ("VSZ" in why) != bool(delta.vsz),
+    }  # fmt: skip
+    return ", ".join(name for name, wrong in untrue.items() if wrong)
 
 
 def area(step: Step) -> Area:
@@ -768,6 +800,8 @@ class TestAgreement:
                 assert step.agrees or not step.exact, (
                     step, step.differences, step.delta, step.predicted,
                 )  # fmt: skip
+                if step.exact:
+                    assert not untrue(step), (step, untrue(step), step.why, step.delta)
         finally:
             walk.close()
 
@@ -798,6 +832,17 @@ class TestWords:
         assert "no fault" in specimen.touch(area(mapped)).why
         assert "not allowed" in specimen.touch(0).why
         assert "write-protected" in specimen.fork().why
+        mapped = specimen.mmap(pages=9)
+        specimen.read(area(mapped))
+        assert "9 pages only read until now written" in specimen.touch(area(mapped)).why
+        assert "in place. VSZ -12 KiB. 3 pages given back" in (
+            specimen.mremap(area(mapped), pages=6).why
+        )
+        assert "as they come" in specimen.mlock(area(mapped), pages=6, on_fault=True).why
+        populated = specimen.mmap(pages=4, populate=True)
+        assert "at once" in populated.why
+        assert "RSS +0" not in populated.why
+        assert "No page moves" in specimen.madvise(area(populated), "willneed").why
 
     def test_unknown_figures_are_not_compared(self) -> None:
         assert Delta(rss_file=None).differences(Delta(rss_file=4096)) == []

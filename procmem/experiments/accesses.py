@@ -253,7 +253,8 @@ class Faulting:
                 if missing and region.anon_vma is None:
                     self.vmas.prepare_anon(region)
                 unshared = mask & table.shared
-                tally.fresh += missing.bit_count()
+                tally.fresh += (missing & ~table.zero).bit_count()
+                tally.filled += (missing & table.zero).bit_count()
                 tally.unshared += unshared.bit_count()
                 tally.minor += missing.bit_count() + unshared.bit_count()
                 tally.anon += missing.bit_count()
@@ -349,12 +350,14 @@ class Faulting:
             missing = mask & ~(table.file | table.shmem)
             unread = missing & ~self._cached(region, backing, index)
             self._read_in(region, backing, index, unread)
+            tally.found += (missing & ~unread).bit_count()
             if backing.kind == "file":
                 major = unread.bit_count()
                 if major and self._reads_ahead(region, backing):
                     tally.uncertain = READAHEAD
                 # The file system is told of the first write to each page.
                 clean = mask & table.file & ~table.dirty
+                tally.noted += clean.bit_count()
                 if mask & table.dirty:
                     tally.uncertain = "a page written back meanwhile takes another fault"
                 tally.major += major
@@ -416,6 +419,7 @@ class Faulting:
                 else:
                     tally.minor += faults
                     tally.fresh += unread
+                tally.found += (here & cached).bit_count()
                 tally.around += (taken & ~here).bit_count()
                 mapped |= taken
                 self._read_in(region, backing, index, fresh)

@@ -139,6 +139,7 @@ class Space(Faulting):
         region = self.vmas.at(start)
         if region is None:
             return
+        tally.moved = True
         copy = region.part(start, start + pages)
         copy.start, copy.end = target, target + new_pages
         if copy.backing is None and copy.anon_vma is None:

@@ -34,6 +34,10 @@ class Tally:
     # For the explanation only.
     fresh: int = 0
     zeros: int = 0
+    filled: int = 0
+    found: int = 0
+    noted: int = 0
+    moved: bool = False
     copies: int = 0
     around: int = 0
     unshared: int = 0

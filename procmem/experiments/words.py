@@ -35,12 +35,12 @@ def explain(cause: Cause) -> str:
     """Sentences, the main rule first."""
     tally = cause.tally
     said = [sentence for sentence in (opening(cause), *faults(cause)) if sentence]
-    if tally.tables > 0:
+    if (made := tally.tables + tally.freed_tables) > 0:
         said.append(
-            f"{count(tally.tables, 'page table')} more: a lowest one spans"
+            f"{count(made, 'page table')} more: a lowest one spans"
             f" {size(cause.page_size // 8 * cause.page_size)}, and those above are made with it."
         )
-    elif tally.freed_tables:
+    if tally.freed_tables:
         said.append(
             f"{count(tally.freed_tables, 'page table')} freed: no region lies in what"
             f" {'it spans' if tally.freed_tables == 1 else 'they span'} any more."
@@ -57,10 +57,12 @@ def opening(cause: Cause) -> str:
     moved = size(abs(tally.vsz) * cause.page_size)
     if cause.said:
         return cause.said
-    populated = tally.fresh or tally.zeros or tally.copies or tally.hugetlb or tally.shmem
+    came = tally.minor or tally.major or tally.around or tally.hugetlb > 0
     if call == "mmap":
         return f"mmap hands out addresses: VSZ +{moved}." + (
-            "" if populated else " No page is allocated before it is first touched: RSS +0."
+            " MAP_POPULATE and MAP_LOCKED bring the pages in at once."
+            if came
+            else " No page is allocated before it is first touched: RSS +0."
         )
     if call == "munmap":
         return (
@@ -84,13 +86,18 @@ def opening(cause: Cause) -> str:
             " write-protected in both: nothing is copied before one of them writes."
         )
     if call == "mprotect":
-        return "Protection belongs to the region: pages, present or not, stay as they are."
-    if call == "mremap":
-        return "Page table entries are moved, not the pages: RSS stays." + (
-            f" VSZ {'+' if tally.vsz > 0 else '-'}{moved}." if tally.vsz else ""
+        return (
+            "Protection belongs to the region. But what is locked, and may be written from now on,"
+            " gets its pages at once."
+            if came
+            else "Protection belongs to the region: pages, present or not, stay as they are."
         )
-    if call in ("mlock", "mlock2"):
+    if call == "mremap":
+        return remapped(cause)
+    if call == "mlock":
         return "Locked memory is brought in, and stays in."
+    if call == "mlock2":
+        return "MLOCK_ONFAULT: pages that are there stay in, the others are locked as they come."
     if call == "munlock":
         return "The pages stay, but may be taken away again."
     if call == "madvise":
@@ -98,8 +105,27 @@ def opening(cause: Cause) -> str:
             return f"{count(tally.swap, 'page')} written to swap, out of RSS."
         if tally.dropped:
             return f"{count(tally.dropped, 'page')} given back at once; the addresses stay mapped."
-        return ""
+        if tally.tables > 0 and not came:
+            return "A guard is an entry in a page table, and takes no page."
+        if not came and not tally.freed_tables:
+            return (
+                "The advice is kept with the region: no page moves."
+                if cause.regions
+                else "No page moves: the advice is about what is to come, or found nothing to do."
+            )
     return ""
+
+
+def remapped(cause: Cause) -> str:
+    tally = cause.tally
+    said = "Page table entries are moved, not the pages." if tally.moved else "It stays in place."
+    if tally.vsz:
+        said += f" VSZ {'+' if tally.vsz > 0 else '-'}{size(abs(tally.vsz) * cause.page_size)}."
+    if tally.dropped:
+        said += f" {count(tally.dropped, 'page')} given back with the addresses that were given up."
+    elif not (tally.anon or tally.file or tally.shmem):
+        said += " RSS stays."
+    return said
 
 
 def faults(cause: Cause) -> list[str]:
@@ -107,6 +133,9 @@ def faults(cause: Cause) -> list[str]:
     said = []
     if tally.hugetlb > 0:
         said.append("Each huge page of hugetlbfs takes one fault, and is outside of RSS.")
+    elif tally.hugetlb:
+        pages = -tally.hugetlb // (cause.page_size // 8)
+        said.append(f"{count(pages, 'huge page')} back to those that are set aside.")
     if tally.huge:
         said.append(
             f"{count(tally.huge, 'transparent huge page')}: one fault for"
@@ -116,6 +145,20 @@ def faults(cause: Cause) -> list[str]:
         said.append(
             f"{count(tally.fresh, 'page')} touched for the first time: the kernel allocates"
             " and clears each at that moment, a minor fault each."
+        )
+    if tally.filled:
+        said.append(
+            f"{count(tally.filled, 'page')} only read until now written: in place of the zero page"
+            " the kernel gives a page of one's own, a minor fault each."
+        )
+    if tally.found:
+        said.append(
+            f"{count(tally.found, 'page')} already in memory, in the page cache: only mapped."
+        )
+    if tally.noted:
+        said.append(
+            f"{count(tally.noted, 'page')} of a shared file mapping written for the first time: a"
+            " minor fault each tells the file system."
         )
     if tally.zeros:
         said.append(
@@ -144,13 +187,15 @@ def faults(cause: Cause) -> list[str]:
         )
     if cause.trapped:
         said.append("The access is not allowed: a signal instead of a page.")
-    elif cause.call in ("read", "write") and not (tally.minor or tally.major):
+    elif cause.call in ("read", "write", "jump") and not (tally.minor or tally.major):
         said.append("The pages are present and may be used so: no fault, nothing moves.")
     return said
 
 
 def region_changes(cause: Cause) -> str:
     """A line more or fewer in maps than the call's own region explains."""
+    if cause.call == "mmap" and cause.regions < 0:
+        return "A region fewer: it fills the gap between its neighbours, and the kernel joins them."
     if cause.call == "mmap" and cause.regions == 0 and cause.tally.vsz:
         return "No region more: it continues its neighbour, and the kernel joins the two."
     if cause.call in ("munmap", "mprotect", "madvise", "mlock", "mlock2", "munlock"):

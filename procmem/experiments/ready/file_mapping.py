@@ -116,7 +116,7 @@ def on_disk(tell: Teller, s: Specimen, fd: int, pages: int) -> None:
     tell.step(
         "write to one of them",
         s.touch(warm, pages=1, value=50),
-        "A minor fault: the file system is told that this page will have to be written back.",
+        "It will have to write this page back.",
     )
     tell.claim("read() of the file sees the write", 50, os.pread(fd, 1, 0)[0])
     tell.step("unmap it", s.munmap(warm))

@@ -516,6 +516,14 @@ class TestLife:
         with pytest.raises(Unsupported, match="no-such-program"):
             Specimen(kind="program")
 
+    def test_a_forked_child_has_a_heap_that_is_not_joined(self) -> None:
+        """Python's own lies before it; its pages are linked with the parent's."""
+        with Specimen(kind="fork") as specimen:
+            grown = specimen.sbrk(10 * PAGE)
+            moved(grown)
+            moved(specimen.touch(-(-area(grown).start // PAGE) * PAGE, pages=5))
+            moved(specimen.sbrk(-10 * PAGE))
+
     @pytest.mark.parametrize("source", ["status", "smaps_rollup"])
     def test_sources(self, source: str) -> None:
         with Specimen(source=source) as specimen:

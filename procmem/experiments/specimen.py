@@ -146,6 +146,9 @@ class Specimen(Helper):
         self.space = initial_space(
             self._files, _rules._replace(huge=huge_pages() if self._thp else "never")
         )
+        if self.kind == "fork":
+            for region in self.space.vmas.all:
+                region.forked = region.anon_vma is not None
         self._next = self._base + SLOT
 
     def _calibrate(self, source: str | None) -> None:

@@ -47,7 +47,7 @@ def copy_on_write(tell: Teller, *, pages: int = 100, written: int = 30) -> None:
                     tell, who, region_of(one, area), "Pss counts a page shared by two as half.",
                     rss=pages * unit, pss=pages * unit // 2, shared=pages * unit, private=0,
                 )  # fmt: skip
-            before = pss_of_both(parent, child)
+            before = pss_of_both(parent, child, area)
             tell.step(
                 f"the child writes to {written} pages",
                 child.touch(area, pages=written),
@@ -63,7 +63,7 @@ def copy_on_write(tell: Teller, *, pages: int = 100, written: int = 30) -> None:
             tell.bytes(
                 "what both take together (Σ Pss) has risen by",
                 written * unit,
-                None if before is None else (pss_of_both(parent, child) or 0) - before,
+                None if before is None else (pss_of_both(parent, child, area) or 0) - before,
                 "Only the pages written to exist twice. Σ Rss, which counts every shared page"
                 " twice, never moved.",
             )
@@ -94,10 +94,9 @@ def region_of(one: Specimen, area: Area) -> MeasuredRegion:
     return region
 
 
-def pss_of_both(parent: Specimen, child: Specimen) -> int | None:
-    """Of anonymous memory: that of files is shared with whoever else has them mapped."""
-    rollups = [one.process.rollup() for one in (parent, child)]
-    found = [each.pss_anon for each in rollups]
+def pss_of_both(parent: Specimen, child: Specimen, area: Area) -> int | None:
+    """Of the area: what a forked child of Python has besides is shared with that, too."""
+    found = [region_of(one, area).pss for one in (parent, child)]
     return sum(found) if None not in found else None  # type: ignore[arg-type]
 
 

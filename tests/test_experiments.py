@@ -664,3 +664,19 @@ def test_it_runs_as_an_ordinary_user() -> None:
     told = json.loads(done.stdout)
     assert len(told) == len(EXPERIMENTS)
     assert all(one["agreed"] == one["total"] for one in told)
+
+
+def test_what_a_limit_forbids_is_no_failure() -> None:
+    code = (
+        "import resource\n"
+        "from procmem.experiments import page_tables\n"
+        "limit = 600 << 20\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "told = page_tables()\n"
+        "print(told.skipped, [one.impossible for one in told.told if one.impossible], told.agrees)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Cannot allocate memory" in done.stdout

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from procmem.errors import BadArgument, Unsupported
+from procmem.errors import BadArgument, SyscallError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,9 @@ EXPERIMENTS = {
 """Names and what each shows. The function is in `ready`, its name with underscores."""
 
 ATTEMPTS = 3
+
+DENIALS = (errno.ENOMEM, errno.EPERM, errno.EACCES, errno.EAGAIN, errno.ENOSYS)
+"""What a limit, a filter or a lean kernel answers: the machine's doing, and no wrong prediction."""
 
 P = ParamSpec("P")
 Value = int | str | bool | None
@@ -271,7 +275,9 @@ def experiment(
             skipped = ""
             try:
                 function(tell, *args, **options)
-            except Unsupported as error:
+            except (Unsupported, SyscallError) as error:
+                if isinstance(error, SyscallError) and error.errno not in DENIALS:
+                    raise
                 if tell.told:
                     tell.impossible("the rest of the experiment", str(error))
                 else:

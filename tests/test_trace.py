@@ -513,3 +513,26 @@ def test_the_face() -> None:
     assert procmem.trace is trace
     assert isinstance(Ended(1, 0, several=False), Ended)
     assert strace_line.__doc__
+
+
+def test_children_that_end_before_their_parent_tells_of_them() -> None:
+    code = (
+        "import os\n"
+        "for _ in range(8):\n"
+        "    if not os.fork():\n"
+        "        for _ in range(40):\n"
+        "            if not os.fork():\n"
+        "                os._exit(0)\n"
+        "        while True:\n"
+        "            try: os.wait()\n"
+        "            except OSError: break\n"
+        "        os._exit(0)\n"
+        "while True:\n"
+        "    try: os.wait()\n"
+        "    except OSError: break\n"
+    )
+    words = ["trace", "-f", "--strace", "-o", os.devnull, sys.executable, "-c", code]
+    done = subprocess.run(
+        [sys.executable, "-m", "procmem", *words], capture_output=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

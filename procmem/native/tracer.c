@@ -143,10 +143,17 @@ typedef struct traced {
     pid_t tid;
     process *process;
     int in_call, region;
+    int unannounced; /* its own first stop came before its parent told of it */
     uint64_t shares; /* CLONE_* of the call it is in */
     pm_event event;
     char *name, *text;
 } traced;
+
+/* A task that came and went before its parent told of it: what is told is no news then. */
+typedef struct ghost {
+    struct ghost *next;
+    pid_t tid;
+} ghost;
 
 #define BUCKETS 1024
 
@@ -168,6 +175,7 @@ typedef struct {
     uint64_t page;
     traced *by_tid[BUCKETS];
     process *by_pid[BUCKETS];
+    ghost *ghosts;
     pm_vma vma;
 } tracer;
 
@@ -342,6 +350,36 @@ static traced *new_task(tracer *t, pid_t tid)
     t->by_tid[tid % BUCKETS] = made;
     t->tasks++;
     return made;
+}
+
+static void remember_ghost(tracer *t, pid_t tid)
+{
+    ghost *made = malloc(sizeof *made);
+
+    if (made) {
+        made->tid = tid;
+        made->next = t->ghosts;
+        t->ghosts = made;
+    }
+}
+
+/* A parent tells of a child: it is known from now on, if it isn't already, or gone. */
+static void announce(tracer *t, pid_t tid)
+{
+    traced *task = task_of(t, tid);
+    ghost **at = &t->ghosts, *found;
+
+    if (task) {
+        task->unannounced = 0;
+        return;
+    }
+    while (*at && (*at)->tid != tid)
+        at = &(*at)->next;
+    if ((found = *at)) {
+        *at = found->next;
+        free(found);
+    } else
+        new_task(t, tid);
 }
 
 /* ---- readings ---- */
@@ -709,10 +747,13 @@ static void stopped(tracer *t, pid_t tid, int status)
     unsigned long message = 0;
     pm_event note;
 
-    if (!task && !(task = new_task(t, tid))) {
-        t->broken = ENOMEM;
-        kill(tid, SIGKILL);
-        return;
+    if (!task) {
+        if (!(task = new_task(t, tid))) {
+            t->broken = ENOMEM;
+            kill(tid, SIGKILL);
+            return;
+        }
+        task->unannounced = 1;
     }
     if (signal == SYSCALL_STOP || event == E_SECCOMP) {
         memset(&info, 0, sizeof info);
@@ -747,8 +788,8 @@ static void stopped(tracer *t, pid_t tid, int status)
             trace(P_GETEVENTMSG, tid, 0, (uintptr_t)&message);
         if (event == E_EXEC)
             replaced(t, &task, (pid_t)message);
-        else if (event <= E_CLONE && message && !task_of(t, (pid_t)message))
-            new_task(t, (pid_t)message);
+        else if (event <= E_CLONE && message)
+            announce(t, (pid_t)message);
         if (event == E_STOP && stops && !t->going && task->process->recorded + t->launched) {
             trace(P_LISTEN, tid, 0, 0);
             return;
@@ -773,6 +814,8 @@ static void gone(tracer *t, pid_t tid, int status)
         t->face.ended = 1;
         t->face.status = status;
     }
+    if (!task || task->unannounced)
+        remember_ghost(t, tid);
     if (!task)
         return;
     if (task->in_call) {
@@ -884,6 +927,10 @@ void pm_trace_free(pm_tracer *face)
     hang_up(t);
     pthread_cond_destroy(&t->taken);
     pthread_mutex_destroy(&t->lock);
+    for (ghost *next; t->ghosts; t->ghosts = next) {
+        next = t->ghosts->next;
+        free(t->ghosts);
+    }
     free(t->records);
     free(t);
 }

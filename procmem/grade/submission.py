@@ -10,15 +10,17 @@ from dataclasses import replace
 from procmem.grade.building import Build, build
 from procmem.grade.errors import BuildFailed, SubmissionError
 from procmem.grade.files import copy_tree, open_below
-from procmem.grade.limits import Limits
 from procmem.grade.running import Program
-from procmem.grade.sandbox import Job, Sandbox
+from procmem.grade.sandbox import Sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import Any
+
+    from procmem.grade.limits import Limits
+    from procmem.grade.sandbox import Job
 
 __all__ = ["Entries", "Submission"]
 
@@ -28,7 +30,7 @@ LONGEST_TEXT = 4 << 20
 class Entries(Mapping[str, "Any"]):
     """The entries of a TOML file that a student fills in.
 
-    Asking for one that is missing, or of another type, is a SubmissionError that says what to write.
+    To ask for one that is missing, or of another type, is a SubmissionError that says so.
 
     Attributes:
         file: its name.
@@ -226,14 +228,14 @@ class Submission:
         Raises:
             SubmissionError: it isn't there, or is no TOML.
         """
-        try:
-            import tomllib
-        except ImportError:  # before Python 3.11
-            import tomli as tomllib
+        from importlib import import_module
+        from sys import version_info
 
+        tomllib = import_module("tomllib" if version_info >= (3, 11) else "tomli")
+        text = self.read(name)
         try:
-            return Entries(name, tomllib.loads(self.read(name)))
-        except tomllib.TOMLDecodeError as error:
+            return Entries(name, tomllib.loads(text))
+        except ValueError as error:
             raise SubmissionError(f"{name} can't be read: {error}") from error
 
     def close(self) -> None:

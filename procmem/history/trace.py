@@ -480,6 +480,23 @@ class Tracing:
         for group in self.groups():
             yield from group
 
+    def whole(self, limit: int | None = LIMIT) -> Trace:
+        """All of it, once it is over; see trace()."""
+        made = Trace(limit)
+        made.pid = self.pid
+        made._lag = self._lag
+        for data in self.batches():
+            for kind, start, end in records(data):
+                if kind == lib.PM_EVENT_CALL:
+                    made._add(data, start, end)
+                elif kind == lib.PM_EVENT_END:
+                    one = ended(data, start)
+                    made.ended[one.pid] = one.returncode
+                else:
+                    made.foreign.append(RECORD.unpack_from(data, start)[3])
+        made.returncode = self.returncode
+        return made
+
     def send_signal(self, number: int) -> None:
         """Sends a signal to the program, if it still runs."""
         if self._pidfd >= 0:
@@ -618,7 +635,6 @@ def trace(
     >>> traced[0].name, traced[-1].name, traced.returncode
     ('execve', 'exit_group', 0)
     """
-    made = Trace(limit)
     with Tracing(
         argv,
         pid=pid,
@@ -630,16 +646,4 @@ def trace(
         stderr=stderr,
         seccomp=seccomp,
     ) as tracing:
-        made.pid = tracing.pid
-        made._lag = tracing._lag
-        for data in tracing.batches():
-            for kind, start, end in records(data):
-                if kind == lib.PM_EVENT_CALL:
-                    made._add(data, start, end)
-                elif kind == lib.PM_EVENT_END:
-                    one = ended(data, start)
-                    made.ended[one.pid] = one.returncode
-                else:
-                    made.foreign.append(RECORD.unpack_from(data, start)[3])
-        made.returncode = tracing.returncode
-    return made
+        return tracing.whole(limit)

@@ -86,6 +86,28 @@ ffi.cdef(
 
     #define PM_SIZE_WORDS ...
     int pm_elf_size(const char *path, uint64_t *out);
+
+    #define PM_COMPARED ...
+    enum { PM_NAME_NONE, PM_NAME_BREAK, PM_NAME_KERNEL, PM_NAME_OTHER, PM_NAME_PATH };
+    typedef struct { const uint64_t *words; size_t count, stride; const uint32_t *strings;
+                     uint32_t counters[...]; } pm_side;
+    typedef struct { const unsigned char *names; const uint32_t *lasting, *paths;
+                     uint64_t page_size; int64_t minor, major; int faults_known, measured;
+    } pm_terms;
+    enum { PM_MAPPED, PM_UNMAPPED, PM_MOVED, PM_GROWN, PM_SHRUNK, PM_SPLIT, PM_MERGED,
+           PM_PROTECTED, PM_RENAMED, PM_ADVISED, PM_TOUCHED, PM_DROPPED, PM_SWAPPED, PM_COPIED,
+           PM_SHARING, PM_KINDS };
+    #define PM_KNOWS_RSS ...
+    #define PM_KNOWS_SWAP ...
+    #define PM_KNOWS_COPIED ...
+    #define PM_KNOWS_FAULTS ...
+    typedef struct { uint64_t start; int64_t vsz, rss, swap, copied, minor, major;
+                     uint32_t kinds, known, before, before_count, after, after_count;
+                     int64_t huge; uint64_t is_file; } pm_change;
+    typedef struct { pm_change *changes; size_t count; uint32_t *members; size_t member_count;
+                     int64_t vsz, rss, minor, major; } pm_changes;
+    pm_changes *pm_compare(const pm_side *before, const pm_side *after, const pm_terms *terms);
+    void pm_changes_free(pm_changes *changes);
     """
 )
 # ---- calls of this process on its own memory (procmem.calls) ----
@@ -189,7 +211,9 @@ ffi.cdef(
     size_t pm_trace_take(pm_tracer *tracer, char *out, size_t room);
     """
 )
-PARTS = ("scanner", "kernel", "elfsize", "pagemap", "calls", "measure", "specimen", "tracer")
+PARTS = (
+    "scanner", "kernel", "elfsize", "pagemap", "compare", "calls", "measure", "specimen", "tracer",
+)  # fmt: skip
 ffi.set_source(
     "procmem.native._native",
     "#include <sys/syscall.h>\n" + "".join(f'#include "{name}.h"\n' for name in PARTS),

@@ -5,7 +5,25 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any
 
-from procmem.moments.comparison import KNOWS_COPIED, KNOWS_FAULTS, KNOWS_RSS, KNOWS_SWAP
+from procmem.moments.comparison import (
+    AFTER,
+    AFTER_COUNT,
+    BEFORE,
+    BEFORE_COUNT,
+    COPIED,
+    KINDS,
+    KNOWN,
+    KNOWS_COPIED,
+    KNOWS_FAULTS,
+    KNOWS_RSS,
+    KNOWS_SWAP,
+    MAJOR,
+    MINOR,
+    RSS,
+    START,
+    SWAP,
+    VSZ,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,17 +67,19 @@ _KINDS: dict[int, tuple[ChangeKind, ...]] = {}
 class Change:
     """What became of some regions. Sizes are bytes, after - before; None: not measured."""
 
-    __slots__ = ("_diff", "_row", "explanation")
+    __slots__ = ("_after", "_before", "_diff", "_row", "explanation")
 
     def __init__(self, diff: Diff, row: Row) -> None:
         self._diff = diff
         self._row = row
+        self._before: tuple[Region, ...] | None = None
+        self._after: tuple[Region, ...] | None = None
         self.explanation: Explanation | None = None
 
     @property
     def kinds(self) -> tuple[ChangeKind, ...]:
         """What happened, the weightiest first."""
-        bits = self._row.kinds
+        bits = self._row[KINDS]
         known = _KINDS.get(bits)
         if known is None:
             # pm_change.kinds has a bit for each, in this order.
@@ -75,14 +95,22 @@ class Change:
     @property
     def before(self) -> tuple[Region, ...]:
         """Its regions as they were, by address; none if they are new."""
-        row = self._row
-        return self._diff._regions(self._diff.before, row.before, row.before_count)
+        found = self._before
+        if found is None:
+            row = self._row
+            found = self._diff._regions(self._diff.before, row[BEFORE], row[BEFORE_COUNT])
+            self._before = found
+        return found
 
     @property
     def after(self) -> tuple[Region, ...]:
         """Its regions as they are now, by address; none if they were unmapped."""
-        row = self._row
-        return self._diff._regions(self._diff.after, row.after, row.after_count)
+        found = self._after
+        if found is None:
+            row = self._row
+            found = self._diff._regions(self._diff.after, row[AFTER], row[AFTER_COUNT])
+            self._after = found
+        return found
 
     @property
     def region(self) -> Region:
@@ -93,24 +121,24 @@ class Change:
     @property
     def start(self) -> int:
         """The lowest address that it concerns."""
-        return self._row.start
+        return self._row[START]
 
     @property
     def vsz(self) -> int:
         """Change of the size of these regions."""
-        return self._row.vsz
+        return self._row[VSZ]
 
     @property
     def rss(self) -> int | None:
         """Change of what of them is in memory."""
         row = self._row
-        return row.rss if row.known & KNOWS_RSS else None
+        return row[RSS] if row[KNOWN] & KNOWS_RSS else None
 
     @property
     def swap(self) -> int | None:
         """Change of what of them is in swap."""
         row = self._row
-        return row.swap if row.known & KNOWS_SWAP else None
+        return row[SWAP] if row[KNOWN] & KNOWS_SWAP else None
 
     @property
     def copied(self) -> int | None:
@@ -119,7 +147,7 @@ class Change:
         Only smaps tells it.
         """
         row = self._row
-        return row.copied if row.known & KNOWS_COPIED else None
+        return row[COPIED] if row[KNOWN] & KNOWS_COPIED else None
 
     @property
     def minor(self) -> int | None:
@@ -128,13 +156,13 @@ class Change:
         The kernel counts faults by process alone. None: not known.
         """
         row = self._row
-        return row.minor if row.known & KNOWS_FAULTS else None
+        return row[MINOR] if row[KNOWN] & KNOWS_FAULTS else None
 
     @property
     def major(self) -> int | None:
         """Page faults that read a disk or swap, likewise."""
         row = self._row
-        return row.major if row.known & KNOWS_FAULTS else None
+        return row[MAJOR] if row[KNOWN] & KNOWS_FAULTS else None
 
     @property
     def gained(self) -> Ranges:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from procmem import native
 from procmem.moments.saved import raw_records
@@ -37,25 +37,24 @@ COUNTERS = (
 """What is compared, as pm_side.counters has it."""
 
 
-class Row(NamedTuple):
-    """A pm_change."""
+Row = tuple[int, ...]
+"""A pm_change: a plain tuple, which the collector lets go of. The places of its words follow."""
 
-    start: int
-    vsz: int
-    rss: int
-    swap: int
-    copied: int
-    minor: int
-    major: int
-    kinds: int
-    known: int
-    before: int
-    before_count: int
-    after: int
-    after_count: int
-    huge: int
-    is_file: int
-
+(
+    START,
+    VSZ,
+    RSS,
+    SWAP,
+    COPIED,
+    MINOR,
+    MAJOR,
+    KINDS,
+    KNOWN,
+    BEFORE,
+    BEFORE_COUNT,
+    AFTER,
+    AFTER_COUNT,
+) = range(13)
 
 ROW = Struct("=Q6q6IqQ")
 
@@ -84,7 +83,7 @@ class Comparison:
 
     def rows(self) -> Iterator[Row]:
         """All changes, by address."""
-        return map(Row._make, ROW.iter_unpack(self._rows))
+        return ROW.iter_unpack(self._rows)
 
     def places(self, first: int, count: int) -> Sequence[int]:
         """Where the regions of one side of a change stand in its table."""

@@ -133,8 +133,7 @@ class Diff:
 
     def _regions(self, side: Snapshot, first: int, count: int) -> tuple[Region, ...]:
         """Regions of one side of a change."""
-        regions = side.regions
-        return tuple([regions[place] for place in self._found.places(first, count)])
+        return tuple(map(side.regions._regions.__getitem__, self._found.places(first, count)))
 
     @property
     def explanations(self) -> tuple[Explanation, ...]:

@@ -411,7 +411,8 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     if rss > 0:
         count = pages_of(found, rss)
         if of_file and not copied and not private_dirty(change):
-            said = f"{rss_said}: {count} of the file were read for the first time; one fault "
+            were = "was" if count.startswith("1 ") else "were"
+            said = f"{rss_said}: {count} of the file {were} read for the first time; one fault "
             said += "maps up to 16 that lie in the page cache"
             return C.FILE_READ, said, "pages of a file, not written here"
         said = f"{rss_said}: {count} touched for the first time; the kernel allocates each at "

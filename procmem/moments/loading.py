@@ -90,19 +90,28 @@ def each(path: str | os.PathLike[str]) -> Iterator[Snapshot]:
     if data.lstrip()[:1] in (b"{", b"["):
         yield from_json(data, name)
         return
-    table: RegionTable[Any]
-    if COUNTER.search(data):
-        table = parse_smaps(data, source=name)
-    else:
-        table = parse_maps(data, source=name)
-    if not len(table):
-        from procmem.errors import ParseError
-
-        raise ParseError(name, 1, data[:40], "empty: no region, and no snapshot")
+    table = table_of(data, name)
     missing = dict.fromkeys(
         ("memory", "faults", "threads", "cmdline"), "the file has regions alone"
     )
     yield Snapshot(table, unavailable=missing, source=name)
+
+
+def table_of(data: bytes, name: str) -> RegionTable[Any]:
+    """The regions of a text of maps or smaps."""
+    from procmem.errors import ParseError
+
+    try:
+        parse = parse_smaps if COUNTER.search(data) else parse_maps
+        table: RegionTable[Any] = parse(data, source=name)
+    except ParseError as error:
+        if error.lineno > 1:
+            raise
+        reason = "neither a snapshot, nor a text of maps or smaps, nor a core"
+        raise ParseError(name, 1, error.line, reason) from error
+    if not len(table):
+        raise ParseError(name, 0, b"", "empty: no region, and no snapshot")
+    return table
 
 
 def load_tree(path: str) -> list[Snapshot]:
@@ -111,6 +120,14 @@ def load_tree(path: str) -> list[Snapshot]:
     root, name = os.path.split(path)
     if any(os.path.exists(f"{path}/{one}") for one in ("maps", "smaps")) and name.isdecimal():
         return [snapshot_of(int(name), root)]
+    if not any(entry.isdecimal() for entry in os.listdir(path)):
+        from procmem.errors import Unsupported
+
+        raise Unsupported(
+            path,
+            "a directory without saved processes: the files of each (maps or smaps, and what else "
+            "there is) lie in a directory that has its PID as name",
+        )
     return [snapshot_of(pid, path) for pid in pids(path)]
 
 

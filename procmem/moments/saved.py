@@ -337,23 +337,23 @@ def frame(snapshot: Snapshot) -> bytes:
     return FRAME.pack(len(content), zlib.crc32(content)) + content
 
 
-def damage(source: str, number: int, shown: bytes, place: str, reason: str) -> ParseError:
+def damage(source: str, place: str, reason: str) -> ParseError:
     from procmem.errors import ParseError
 
-    return ParseError(source, number, shown, f"{place}: {reason}")
+    return ParseError(source, 0, b"", f"{place}: {reason}")
 
 
 def read_frames(file: BinaryIO, source: str) -> Iterator[Snapshot]:
     """The snapshots of an open file, behind MAGIC.
 
     Raises:
-        ParseError: at the first frame that is cut off or damaged. `lineno` is its number.
+        ParseError: at the first frame that is cut off or damaged; the reason has its number.
     """
     number = 0
     while start := file.read(FRAME.size):
         number += 1
         place = f"snapshot {number}, at byte {file.tell() - len(start)}"
-        bad = partial(damage, source, number, start, place)
+        bad = partial(damage, source, place)
 
         if len(start) < FRAME.size:
             raise bad("the file was cut off here")

@@ -29,8 +29,9 @@ HEAD = 1 << 12
 
 
 class Figures(NamedTuple):
-    """Of one snapshot: nanoseconds of CLOCK_MONOTONIC, and bytes. None: not told."""
+    """Of one snapshot: its detail, nanoseconds of CLOCK_MONOTONIC, and bytes. None: not told."""
 
+    detail: str
     monotonic: int | None
     vsz: int
     rss: int | None
@@ -39,8 +40,10 @@ class Figures(NamedTuple):
 
 
 def figures_of(snapshot: Snapshot) -> Figures:
+    """The figures of a snapshot that is at hand."""
     clock = snapshot.clock
     return Figures(
+        snapshot.detail,
         None if clock is None else clock.monotonic,
         snapshot.vsz,
         snapshot.rss,
@@ -145,6 +148,7 @@ def head_of(content: bytes) -> dict[str, Any]:
 def figures_in(head: dict[str, Any]) -> Figures:
     clock, memory = head["clock"] or {}, head["memory"] or {}
     return Figures(
+        head["detail"],
         clock.get("monotonic"),
         head["vsz"],
         head["rss"],

@@ -147,6 +147,11 @@ class Recording(Sequence["Snapshot"]):
         return [figures_of(one) for one in self._snapshots]
 
     @property
+    def details(self) -> list[str]:
+        """The detail of each snapshot: "smaps", "residency" or "maps"."""
+        return [one.detail for one in self._figures]
+
+    @property
     def times(self) -> list[float | None]:
         """Seconds from the first snapshot to each; None: not told."""
         start = self._figures[0].monotonic if self else None
@@ -193,26 +198,26 @@ class Recording(Sequence["Snapshot"]):
         chosen = self._spread()
         if len(chosen) < 3:
             return []
-        times = self.times
-        moments = [self[number] for number in chosen]
-        measured = [number for number, one in enumerate(moments) if one.detail != "maps"]
-        if 2 * len(measured) < len(moments):
+        times, all_details = self.times, self.details
+        details = [all_details[number] for number in chosen]
+        measured = [number for number, detail in enumerate(details) if detail != "maps"]
+        if 2 * len(measured) < len(chosen):
             measured = []
         series: dict[Any, list[tuple[int, int]]] = {}
         counts: dict[Any, int] = {}
-        for number, one in enumerate(moments):
+        for number, detail in enumerate(details):
             counts.clear()
-            for region in one.regions:
+            for region in self[chosen[number]].regions:
                 key = str(region.kind), region.name, str(region.perms)
                 values = series.get(key)
                 if values is None:
-                    values = series[key] = [(0, 0)] * len(moments)
+                    values = series[key] = [(0, 0)] * len(chosen)
                 resident, size = values[number]
-                values[number] = resident + held(region, one.detail), size + region.size
+                values[number] = resident + held(region, detail), size + region.size
                 counts[key] = counts.get(key, 0) + 1
         found = []
         for key, values in series.items():
-            for figure, numbers in (("resident", measured), ("size", range(len(moments)))):
+            for figure, numbers in (("resident", measured), ("size", range(len(chosen)))):
                 growth = still_growing(
                     [times[chosen[number]] for number in numbers],
                     [values[number][figure == "size"] for number in numbers],
@@ -227,13 +232,12 @@ class Recording(Sequence["Snapshot"]):
         return sorted(found, key=lambda one: -one.growth.slope)
 
     def _spread(self) -> list[int]:
-        """The numbers of at most so many snapshots, evenly in time, the first and last among
-        them."""
+        """The numbers of at most MOST_COMPARED snapshots, evenly in time."""
         times = self.times
         told = [number for number, when in enumerate(times) if when is not None]
         if len(told) <= MOST_COMPARED:
             return told
-        chosen = []
+        chosen: list[int] = []
         start, end = times[told[0]] or 0.0, times[told[-1]] or 0.0
         step = (end - start) / (MOST_COMPARED - 1)
         for number in told[:-1]:
@@ -297,9 +301,7 @@ def grown(times: Sequence[float | None], values: Sequence[int | None]) -> Growth
     return Growth(slope, sum(signs) / len(signs), told[0][1], told[-1][1])
 
 
-def still_growing(
-    times: Sequence[float | None], values: Sequence[int | None]
-) -> Growth | None:
+def still_growing(times: Sequence[float | None], values: Sequence[int | None]) -> Growth | None:
     """Slope and trend of what has not stopped; None: it has, or never grew."""
     told = points_of(times, values)
     if len(told) < 3 or told[0][0] == told[-1][0] or told[0][1] >= told[-1][1]:

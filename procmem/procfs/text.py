@@ -107,6 +107,11 @@ class Stat:
         return self._field(28)
 
     @property
+    def exit_code(self) -> int:
+        """How a zombie ended, as wait(2) tells it; 0 where the reader may not see it, too."""
+        return self._field(52) if len(self._fields) > 48 else 0
+
+    @property
     def is_kernel_thread(self) -> bool:
         """Whether it runs in the kernel alone."""
         return bool(self.flags & PF_KTHREAD)

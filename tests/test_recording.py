@@ -107,10 +107,9 @@ class TestRecorder:
             while time.monotonic() < deadline:
                 made.run(0.05)
                 made.ended = ""
-                if made.last is not None and made.last.identity.comm == "sleep":
+                if made.last.identity.comm == "sleep":
                     break
             child.kill()
-        assert made.last is not None
         assert made.last.identity.comm == "sleep"
 
     def test_what_can_not_be_recorded(self, specimen: Specimen) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 import os
 import weakref
 import zlib
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from procmem.moments.saved import BAD, FILTERS, FRAME, MAGIC, MOST, damage, unpacked
+from procmem.moments.saved import BAD, FRAME, MAGIC, MOST, damage, unpacked, unpacker
 
 if TYPE_CHECKING:
     from procmem.errors import ParseError
@@ -109,9 +108,8 @@ class Frames(Sequence["Snapshot"]):
         if found is None:
             content = self._contents[number]
             try:
-                unpack = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS)
-                found = unpacked(unpack.decompress(content, MOST))
-            except (*BAD, lzma.LZMAError, EOFError) as error:
+                found = unpacked(unpacker(content)(content, MOST))
+            except BAD as error:
                 raise self._bad(number, content, error) from error
             self._kept[number] = found
             while len(self._kept) > KEPT:
@@ -129,18 +127,18 @@ class Frames(Sequence["Snapshot"]):
             content = self._contents[number]
             try:
                 found.append(figures_in(head_of(content)))
-            except (*BAD, lzma.LZMAError, EOFError) as error:
+            except BAD as error:
                 raise self._bad(number, content, error) from error
         return found
 
 
 def head_of(content: bytes) -> dict[str, Any]:
     """What a frame tells in front of its columns."""
-    unpack = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS)
-    data = unpack.decompress(content, HEAD)
+    unpack = unpacker(content)
+    data = unpack(content, HEAD)
     size = 4 + int.from_bytes(data[:4], "little")
     if len(data) < size:
-        data += unpack.decompress(b"", min(size, MOST) - len(data))
+        data += unpack(b"", min(size, MOST) - len(data))
     head: dict[str, Any] = json.loads(data[4:size])
     return head
 

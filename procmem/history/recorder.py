@@ -46,9 +46,6 @@ QUIET = 10.0
 SAVED = 10.0
 """Seconds whose share of a CPU may be saved up and spent at once."""
 
-START = 1.0
-"""Seconds whose share there is at the start."""
-
 CHEAPER = 0.25
 """What a detail that was not tried yet is taken to cost, beside the next richer one."""
 
@@ -143,7 +140,7 @@ class Recorder:
         self._path = path
         self._file: int | None = None
         self._written = 0
-        self._credit = START * share
+        self._credit = 0.0
         self._credited = self._taken_at = time.monotonic()
         self._ending = Ending(process._files)
         # The first one is taken here, so that what can't be read is told at once.
@@ -246,7 +243,7 @@ class Recorder:
 
     def _add(self, snapshot: Snapshot) -> None:
         if self._keep or self._file is not None:
-            packed = frame(snapshot)
+            packed = frame(snapshot, quick=True)
             if self._keep:
                 self._kept.append(packed[FRAME.size :])
             if self._file is not None:
@@ -282,7 +279,9 @@ class Recorder:
             OSError: the file can't be written.
         """
         start = due = time.monotonic()
+        mark = time.thread_time()
         while not self._stop.is_set():
+            self._charge(time.thread_time() - mark)
             try:
                 found = self.turn()
             except ProcessError as error:
@@ -290,10 +289,9 @@ class Recorder:
                 if self.ended:
                     break
                 found = None
+            mark = time.thread_time()
             if each is not None:
-                begun = time.thread_time()
                 each(self, found)
-                self._charge(time.thread_time() - begun)
             now = time.monotonic()
             due = max(due + self.every, now - self._credit / self.share)
             if due < now:

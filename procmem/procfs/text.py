@@ -176,6 +176,9 @@ def parse_statm(data: bytes, source: str = "<statm>") -> Statm:
     return Statm(size, resident, shared, text, storage)
 
 
+BLANKS = " \t\r\v\f"
+
+
 def parse_status(data: bytes, source: str = "<status>") -> dict[str, str]:
     """A text of /proc/PID/status: each line's name with its value, white space stripped.
 
@@ -183,12 +186,10 @@ def parse_status(data: bytes, source: str = "<status>") -> dict[str, str]:
         ParseError: a line has no colon.
     """
     values = {}
-    for line in data.split(b"\n"):
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
         if line:
-            name, colon, value = line.partition(b":")
+            name, colon, value = line.partition(":")
             if not colon:
-                fail(source, line, "no line of /proc/PID/status")
-            values[name.decode("utf-8", "surrogateescape")] = value.strip().decode(
-                "utf-8", "surrogateescape"
-            )
+                fail(source, line.encode("utf-8", "surrogateescape"), "no line of /proc/PID/status")
+            values[name] = value.strip(BLANKS)
     return values

@@ -78,17 +78,21 @@ def main(argv: list[str]) -> int:
 
 
 def record(asked: Namespace) -> int:
-    recorder = Recorder(
-        Process(asked.pid, root=asked.root), every=asked.every, path=asked.output,
-        detail=asked.detail, share=asked.share / 100,
-    )  # fmt: skip
+    try:
+        recorder = Recorder(
+            Process(asked.pid, root=asked.root), every=asked.every, path=asked.output,
+            detail=asked.detail, share=asked.share / 100,
+        )  # fmt: skip
+    except OSError as error:
+        complain(asked.output, error.strerror or str(error))
+        return 1
     progress = Progress(not asked.quiet and sys.stderr.isatty())
     status = 0
     with stopped_by_signals(recorder) as received:
         try:
             recording = recorder.run(asked.span, progress.show)
         except OSError as error:
-            complain(str(error.filename), error.strerror or "")
+            complain(asked.output, error.strerror or str(error))
             status, recorder.ended = 1, "it could not be written any more"
             recording = recorder.recording
         finally:

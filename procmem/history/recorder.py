@@ -131,7 +131,6 @@ class Recorder:
         self._details = DETAILS if detail == "auto" else (detail,)
         self._prices: dict[str, Price] = {}
         self._look_price = 0.0
-        self._seen: Look | None = None
         self._kept: list[bytes] = []
         self._keep = keep
         self._stop = threading.Event()
@@ -144,7 +143,13 @@ class Recorder:
         self._credited = self._taken_at = time.monotonic()
         self._ending = Ending(process._files)
         # The first one is taken here, so that what can't be read is told at once.
+        self._seen = self._look()
+        begun = time.thread_time()
         self.last: Snapshot = process.snapshot(self._details[0])
+        spent = time.thread_time() - begun
+        if spent > SAVED * share:
+            # Too much ever to be afforded; otherwise it is no measure, with what it imports.
+            self._pay(self.last.detail, spent, self._seen)
         if path is not None:
             self._file = create(path)
             if self._keep is None and not stat.S_ISREG(os.fstat(self._file).st_mode):
@@ -202,9 +207,8 @@ class Recorder:
         if self._look_price > max(self._credit, self.share * self.every):
             # maps is too much for each turn. What it alone tells (mprotect(2)) can wait.
             self._look_price *= 0.9
-            old = self._seen
-            same = old is not None and (old.statm, old.faults) == (statm, faults)
-            return Look(statm, faults, old.maps if same and old is not None else None)
+            same = (statm, faults) == self._seen[:2]
+            return Look(statm, faults, self._seen.maps if same else None)
         begun = time.thread_time()
         maps = files.read(files.memory_name("maps"))
         self._look_price = time.thread_time() - begun
@@ -233,13 +237,13 @@ class Recorder:
             except (ProcessChanged, Unsupported):
                 continue
             self._add(found)
-            self._prices[detail] = Price(
-                time.thread_time() - begun,
-                int(seen.statm.split()[1]),
-                seen.maps[0] if seen.maps else 0,
-            )
+            self._pay(detail, time.thread_time() - begun, seen)
             return found
         return None
+
+    def _pay(self, detail: str, spent: float, seen: Look) -> None:
+        text = seen.maps[0] if seen.maps else 0
+        self._prices[detail] = Price(spent, int(seen.statm.split()[1]), text)
 
     def _add(self, snapshot: Snapshot) -> None:
         if self._keep or self._file is not None:

@@ -872,12 +872,13 @@ static void called(tracer *t, traced *task, const struct user_regs_struct *regs,
 
     /* Those whose return address is gone were left by longjmp(3). */
     while ((one = *at)) {
-        if (one->sp == regs->rsp || !holds_trap(of, task->tid, one->sp)) {
+        if (!holds_trap(of, task->tid, one->sp)) {
             *at = one->next;
             free_pending(one);
             continue;
         }
-        nested |= one->sp > regs->rsp;
+        /* Equal: it jumps to the function in its own place, which returns for it. */
+        nested |= one->sp >= regs->rsp;
         at = &one->next;
     }
     /* What malloc calls itself (realloc calls malloc) is its own affair. */

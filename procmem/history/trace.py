@@ -23,7 +23,7 @@ from procmem.errors import (
     SyscallError,
     Unsupported,
 )
-from procmem.history.arguments import decode
+from procmem.history.arguments import decode, decode_siginfo
 from procmem.native import HEADER_WORDS, ffi, lib
 from procmem.procfs import ProcessFiles, parse_status, probes
 
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from procmem.regions import Region
 
     Standard: TypeAlias = "int | IO[Any] | None"
+    Happening: TypeAlias = "MemoryCall | Ended | Signal | Breakpoints"
 
-__all__ = ["Breakpoints", "Ended", "MemoryCall", "Trace", "Tracing", "trace"]
+__all__ = ["Breakpoints", "Ended", "MemoryCall", "Signal", "Trace", "Tracing", "trace"]
 
 LIMIT = 1_000_000
 """Calls that a Trace keeps if not told otherwise: some 250 MB."""
@@ -59,6 +60,7 @@ BORROWED: int = lib.PM_CALL_BORROWED
 HAS_REGION: int = lib.PM_CALL_REGION
 MANY: int = lib.PM_CALL_MANY
 UNREAD: int = lib.PM_UNREAD
+SIGNALS: tuple[int, ...] = (lib.PM_EVENT_SIGNAL, lib.PM_EVENT_STOPPED)
 PLACED: tuple[int, ...] = (lib.PM_EVENT_BREAKS, lib.PM_EVENT_LIMIT)
 
 
@@ -275,6 +277,50 @@ class Ended:
         return f"<Ended {self.pid}: {self.returncode}>"
 
 
+class Signal:
+    """A signal that is about to be delivered, or a stop by one.
+
+    Attributes:
+        pid, tid: of whom.
+        number: of the signal.
+        stopped: whether the thread stands still by it, until SIGCONT.
+        several: whether more than one thread was traced.
+    """
+
+    __slots__ = ("_info", "number", "pid", "several", "stopped", "tid")
+
+    def __init__(
+        self, pid: int, tid: int, number: int, info: bytes, *, stopped: bool, several: bool
+    ) -> None:
+        self.pid = pid
+        self.tid = tid
+        self.number = number
+        self.stopped = stopped
+        self.several = several
+        self._info = info
+
+    @property
+    def info(self) -> dict[str, int]:
+        """What sigaction(2) calls siginfo_t: si_code, and what it means for this signal."""
+        return decode_siginfo(self._info)
+
+    def __repr__(self) -> str:
+        return f"<Signal {self.number} of {self.tid}{': stopped' if self.stopped else ''}>"
+
+
+def signalled(data: bytes, start: int) -> Signal:
+    record = RECORD.unpack_from(data, start)
+    at = start + RECORD.size
+    return Signal(
+        record[3],
+        record[4],
+        record[16],
+        bytes(data[at : at + record[7]]),
+        stopped=record[1] == lib.PM_EVENT_STOPPED,
+        several=bool(record[5] & MANY),
+    )
+
+
 class Breakpoints:
     """That the malloc of a mapped file is seen from now on, or why it isn't.
 
@@ -459,7 +505,7 @@ def call_at(data: bytes | bytearray, offset: int, lag: str) -> MemoryCall:
 
 
 class Tracing:
-    """A trace that goes on: iterating gives calls, and ends of processes, as they come.
+    """A trace that goes on: iterating gives calls, signals and ends of processes, as they come.
 
     With a `with` block nothing is left: what was launched has ended or is killed, what was
     attached to is let go and runs on.
@@ -470,6 +516,7 @@ class Tracing:
         pid: of the program, or of the process that was attached to.
         returncode: once iterating is over; see Trace.
         foreign: see Trace.
+        malloc: whether malloc is asked for.
     """
 
     def __init__(
@@ -496,6 +543,7 @@ class Tracing:
         self._tracer = ffi.gc(tracer, lib.pm_trace_free)
         tracer.follow = follow
         tracer.filtered = seccomp and lib.pm_trace_can_filter()
+        self.malloc = bool(malloc)
         if malloc:
             tracer.find = lib.pm_find_symbols
             tracer.most = -1 if malloc is True else malloc
@@ -604,10 +652,10 @@ class Tracing:
         if tracer.ended:
             self.returncode = os.waitstatus_to_exitcode(tracer.status)
 
-    def groups(self) -> Iterator[list[MemoryCall | Ended | Breakpoints]]:
+    def groups(self) -> Iterator[list[Happening]]:
         """What came since the last look, about fifty times a second; it may be nothing."""
         for data in self.batches():
-            group: list[MemoryCall | Ended | Breakpoints] = []
+            group: list[Happening] = []
             for kind, start, _ in records(data):
                 if kind == lib.PM_EVENT_CALL:
                     group.append(call_at(data, start, self._lag))
@@ -615,11 +663,13 @@ class Tracing:
                     group.append(ended(data, start))
                 elif kind in PLACED:
                     group.append(placed(data, start))
+                elif kind in SIGNALS:
+                    group.append(signalled(data, start))
                 else:
                     self.foreign.append(RECORD.unpack_from(data, start)[3])
             yield group
 
-    def __iter__(self) -> Iterator[MemoryCall | Ended | Breakpoints]:
+    def __iter__(self) -> Iterator[Happening]:
         for group in self.groups():
             yield from group
 
@@ -789,7 +839,7 @@ def trace(
                     made.ended[one.pid] = one.returncode
                 elif kind in PLACED:
                     made.breakpoints.append(placed(data, start))
-                else:
+                elif kind == lib.PM_EVENT_FOREIGN:
                     made.foreign.append(RECORD.unpack_from(data, start)[3])
         made.returncode = tracing.returncode
     return made

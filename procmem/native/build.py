@@ -160,7 +160,8 @@ ffi.cdef(
 
 ffi.cdef(
     """
-    enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT };
+    enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT,
+           PM_EVENT_SIGNAL, PM_EVENT_STOPPED };
     #define PM_CALL_FAILED ...
     #define PM_CALL_ENDLESS ...
     #define PM_CALL_SHARED ...

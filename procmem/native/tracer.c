@@ -1151,6 +1151,25 @@ static void let_go(tracer *t, traced *task, int signal)
     }
 }
 
+static void tell_signal(tracer *t, traced *task, int kind, int signal)
+{
+    pm_event note;
+    siginfo_t info;
+
+    if (!task->process->recorded || task->process->quiet)
+        return;
+    memset(&note, 0, sizeof note);
+    note.kind = (uint16_t)kind;
+    note.pid = task->process->pid;
+    note.tid = task->tid;
+    note.flags = t->tasks > 1 ? PM_CALL_MANY : 0;
+    note.result = signal;
+    note.began = now();
+    if (kind == PM_EVENT_SIGNAL && !trace(P_GETSIGINFO, task->tid, 0, (uintptr_t)&info))
+        note.text_size = sizeof info;
+    emit(t, &note, NULL, (const char *)&info);
+}
+
 static void stopped(tracer *t, pid_t tid, int status)
 {
     int signal = status >> 8 & 0xff, event = status >> 16;
@@ -1210,12 +1229,15 @@ static void stopped(tracer *t, pid_t tid, int status)
         else if (event <= E_CLONE && message)
             announce(t, (pid_t)message);
         if (event == E_STOP && stops && !t->going && task->process->recorded + t->launched) {
+            tell_signal(t, task, PM_EVENT_STOPPED, signal);
             trace(P_LISTEN, tid, 0, 0);
             return;
         }
         signal = 0;
     } else if (signal == SIGTRAP && trapped(t, task))
         signal = 0;
+    else
+        tell_signal(t, task, PM_EVENT_SIGNAL, signal);
     /* Under a filter none can go; and who uses others' memory must know their breakpoints. */
     if ((!t->launched && t->going) ||
         (!t->face.filtered && !task->process->recorded && !task->process->breaks)) {

@@ -8,7 +8,8 @@
 
 #include "scanner.h"
 
-enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT };
+enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT,
+       PM_EVENT_SIGNAL, PM_EVENT_STOPPED };
 
 #define PM_CALL_FAILED 1   /* result is a negated errno */
 #define PM_CALL_ENDLESS 2  /* it did not return: exit, or the thread died in it */
@@ -36,6 +37,9 @@ typedef struct {
 
 /* PM_EVENT_BREAKS: `argument` has a bit for each function, from the first, and -1 - errno of what
  * could not be done; the name is the file's, and rss_before and rss_after what it cost. */
+
+/* PM_EVENT_SIGNAL, before it is delivered, and PM_EVENT_STOPPED, of a thread: `result` is the signal; of
+ * the former the text is its siginfo_t. */
 
 /* System calls, and from pm_traced_calls on functions of malloc's family. */
 extern const char *const pm_traced_names[];

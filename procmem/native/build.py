@@ -182,7 +182,8 @@ ffi.cdef(
 
 ffi.cdef(
     """
-    enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN };
+    enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT,
+           PM_EVENT_SIGNAL, PM_EVENT_STOPPED };
     #define PM_CALL_FAILED ...
     #define PM_CALL_ENDLESS ...
     #define PM_CALL_SHARED ...
@@ -193,13 +194,21 @@ ffi.cdef(
     #define PM_TRACE_ROOM ...
     typedef struct {
         uint32_t size; uint16_t kind, call; int32_t pid, tid; uint32_t flags;
-        uint32_t name_size, text_size, pad; uint64_t argument[6]; int64_t result;
+        uint32_t name_size, text_size; uint16_t within, made; uint64_t argument[6]; int64_t result;
         uint64_t began, ns, vsz_before, rss_before, vsz_after, rss_after;
         uint64_t region[...];
     } pm_event;
     extern const char *const pm_traced_names[];
-    extern const size_t pm_traced_count;
-    typedef struct { int follow, filtered, fds[3], pid, exec_error, ended, status; } pm_tracer;
+    extern const size_t pm_traced_count, pm_traced_calls;
+    typedef struct { uint64_t address; uint32_t function; } pm_symbol;
+    #define PM_MOST_SYMBOLS ...
+    typedef struct { uint64_t room, room_end; size_t count; pm_symbol one[...]; } pm_symbols;
+    typedef void (*pm_find)(void *who, int pid, const uint64_t *region, const char *name,
+                            size_t name_size, pm_symbols *out);
+    extern "Python" void pm_find_symbols(void *, int, const uint64_t *, const char *, size_t,
+                                         pm_symbols *);
+    typedef struct { int follow, filtered, fds[3]; pm_find find; void *who; int64_t most;
+                     int pid, exec_error, ended, status; } pm_tracer;
     pm_tracer *pm_trace_new(void);
     void pm_trace_free(pm_tracer *tracer);
     int pm_trace_can_filter(void);
@@ -212,7 +221,8 @@ ffi.cdef(
     """
 )
 PARTS = (
-    "scanner", "kernel", "elfsize", "pagemap", "compare", "calls", "measure", "specimen", "tracer",
+    "scanner", "kernel", "elfsize", "pagemap", "compare", "calls", "measure", "specimen",
+    "breakpoints", "tracer",
 )  # fmt: skip
 ffi.set_source(
     "procmem.native._native",

@@ -9,6 +9,7 @@ import pytest
 import procmem
 from procmem.grade import PAGE, KiB, bss, heap, libraries, points, regions, stack, stack_limit
 from procmem.grade import top_pad
+from procmem.grade.quiz import verify
 
 if TYPE_CHECKING:
     from procmem import Snapshot
@@ -154,14 +155,14 @@ def test_quiz_total(submission: Submission, cat: Snapshot) -> None:
     total = sum(one.size for one in cat.regions)
     vsyscall = sum(one.size for one in regions(cat, kind="vsyscall"))
     right = "b" if total - vsyscall == cat.vsz else "a" if total == cat.vsz else "c"
-    assert submission.answers["total"] == right, "your answer"
+    verify(submission, "total", right)
 
 
 @points(1, "quiz: RSS and VSZ", hint="ps -o rss,vsz,comm -C cat")
 def test_quiz_resident(submission: Submission, cat: Snapshot) -> None:
     assert cat.rss is not None
     right = "a" if cat.rss < cat.vsz else "b" if cat.rss == cat.vsz else "c"
-    assert submission.answers["resident"] == right, "your answer"
+    verify(submission, "resident", right)
 
 
 @points(1, "quiz: libraries", hint="Count the lines of /proc/PID/maps with .so and r-xp.")
@@ -170,7 +171,7 @@ def test_quiz_libraries(submission: Submission, cat: Snapshot) -> None:
         bash = run.pause("bash, waiting")
     ours, theirs = len(libraries(cat)), len(libraries(bash))
     right = "c" if theirs > ours else "b" if theirs == ours else "a"
-    assert submission.answers["libraries"] == right, "your answer"
+    verify(submission, "libraries", right)
 
 
 @points(1, "quiz: the interpreter", hint="ls -l /proc/PID/exe; grep hello.py /proc/PID/maps")
@@ -179,7 +180,7 @@ def test_quiz_interpreter(submission: Submission) -> None:
         waiting = run.pause("python3, waiting")
     owner = of_program(waiting, "text")[0].pathname or ""
     right = "b" if "python" in owner else "a"
-    assert submission.answers["interpreter"] == right, "your answer"
+    verify(submission, "interpreter", right)
 
 
 @points(1, "quiz: the stack", hint="grep stack /proc/PID/maps; ulimit -s")
@@ -188,4 +189,4 @@ def test_quiz_stack(submission: Submission, cat: Snapshot) -> None:
     area = stack(cat)
     small = limit is None or area.size < limit
     right = "c" if small else "a" if area.rss == area.size else "b"
-    assert submission.answers["stack"] == right, "your answer"
+    verify(submission, "stack", right)

@@ -10,6 +10,7 @@ import pytest
 
 import procmem
 from procmem.grade import PAGE, libraries, not_possible, points, regions
+from procmem.grade.quiz import verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,14 +204,14 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, Built]:
 def test_quiz_text(submission: Submission, both: tuple[Built, Built]) -> None:
     static, dynamic = (one.size.text for one in both)
     right = "a" if static > 100 * dynamic else "b" if dynamic > static else "c"
-    assert submission.answers["text"] == right, "your answer"
+    verify(submission, "text", right)
 
 
 @points(1, "quiz: address spaces", hint="ps -o vsz,comm -C hello-static,hello-dynamic")
 def test_quiz_vsz(submission: Submission, both: tuple[Built, Built]) -> None:
     static, dynamic = (one.snapshot.vsz for one in both)
     right = "a" if static > dynamic else "b" if dynamic > static else "c"
-    assert submission.answers["vsz"] == right, "your answer"
+    verify(submission, "vsz", right)
 
 
 @points(1, "quiz: constants", hint="grep hello-static /proc/$(pidof hello-static)/maps")
@@ -220,7 +221,7 @@ def test_quiz_constants(submission: Submission, both: tuple[Built, Built]) -> No
     area = static.snapshot.regions.find(name.address)
     assert area is not None
     right = "b" if area.perms.execute else "a"
-    assert submission.answers["constants"] == right, "your answer"
+    verify(submission, "constants", right)
 
 
 @points(1, "quiz: areas of a library", hint="grep -c libgreet /proc/$(pidof late)/maps")
@@ -229,7 +230,7 @@ def test_quiz_library(submission: Submission, both: tuple[Built, Built]) -> None
     libc = next(path for path in libraries(dynamic.snapshot) if "libc" in path)
     number = len(regions(dynamic.snapshot, path=libc))
     right = "a" if number == 1 else "b" if number == 2 else "c"
-    assert submission.answers["library"] == right, "your answer"
+    verify(submission, "library", right)
 
 
 @points(
@@ -244,7 +245,7 @@ def test_quiz_base(submission: Submission) -> None:
     right = {(True, False): "b", (True, True): "a", (False, True): "c"}.get(tuple(bases.values()))
     if right is None:
         not_possible("the linker here knows no 32-bit programs of the kind")
-    assert submission.answers["base32"] == right, "your answer"
+    verify(submission, "base32", right)
 
 
 def script(emulation: str) -> str:

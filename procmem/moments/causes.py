@@ -464,7 +464,7 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
         return C.COPY_ON_WRITE, said, f"{source}; {found.minor} minor faults"
     if rss > 0:
         count = pages_of(found, rss)
-        if of_file and not copied and not private_dirty(change):
+        if of_file and not copied and not written(change):
             were = "was" if count.startswith("1 ") else "were"
             said = f"{rss_said}: {count} of the file {were} read for the first time; one fault "
             said += "maps up to 16 that lie in the page cache"
@@ -487,9 +487,15 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     return C.UNKNOWN, "no cause is known for this", "nothing"
 
 
-def private_dirty(change: Change) -> bool:
+def written(change: Change) -> bool:
+    """Whether it has more dirty pages than before."""
+
     def dirty(regions: Sequence[Region]) -> int:
-        return sum(getattr(region, "private_dirty", None) or 0 for region in regions)
+        return sum(
+            (getattr(region, field, None) or 0)
+            for region in regions
+            for field in ("private_dirty", "shared_dirty")
+        )
 
     return dirty(change.after) > dirty(change.before)
 

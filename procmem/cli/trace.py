@@ -177,7 +177,14 @@ def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file:
         strace_told(tracing, out, always=to_file and options.follow)
     else:
         table_told(tracing, out, options)
-    for pid in () if options.json else tracing.foreign:
+    if options.json:
+        return
+    if tracing.setuid_ignored:
+        out.write(
+            "procmem trace: the program is set-user-ID or set-group-ID, and ran without those rights: "
+            "the kernel gives none to what an ordinary user traces\n"
+        )
+    for pid in tracing.foreign:
         out.write(
             f"procmem trace: process {pid} runs a program of another architecture, whose calls "
             "are not told\n"
@@ -227,5 +234,5 @@ def json_told(tracing: Tracing, out: Output) -> None:
             out.write(separator + ",\n".join(rows))
             separator = ",\n"
     rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign,
-            "breakpoints": breakpoints}  # fmt: skip
+            "breakpoints": breakpoints, "setuid_ignored": tracing.setuid_ignored}  # fmt: skip
     out.write(f"\n], {json.dumps(rest)[1:]}\n")

@@ -93,9 +93,7 @@ def find(
     return None
 
 
-def opened(
-    files: ProcessFiles, start: int, end: int, inode: int, path: bytes
-) -> Iterator[int]:
+def opened(files: ProcessFiles, start: int, end: int, inode: int, path: bytes) -> Iterator[int]:
     """Descriptors of what may be the mapped file, the surest first."""
     names = [b"map_files/%x-%x" % (start, end), files.memory_name("exe").encode()]
     for name in (*names, *names_on_disk(files, path)):
@@ -111,9 +109,7 @@ def cached(key: tuple[int, ...], names: tuple[str, ...]) -> list[tuple[Segment, 
     return []
 
 
-def segments_of(
-    fd: int, key: tuple[int, ...], names: tuple[str, ...]
-) -> tuple[Segment, ...]:
+def segments_of(fd: int, key: tuple[int, ...], names: tuple[str, ...]) -> tuple[Segment, ...]:
     """What a file has; kept, since all programs map the same libc.
 
     Raises:
@@ -141,6 +137,8 @@ def read(elf: ElfFile, names: tuple[str, ...]) -> tuple[Segment, ...]:
             and len(code := elf.source.read(load.p_offset + at, CHECKED)) == CHECKED
         )
         found.append(
-            Segment(load.p_offset, load.p_vaddr, load.p_filesz, load.p_memsz == load.p_filesz, inside)
+            Segment(
+                load.p_offset, load.p_vaddr, load.p_filesz, load.p_memsz == load.p_filesz, inside
+            )
         )
     return tuple(found)

@@ -196,10 +196,21 @@ ffi.cdef(
     int pm_trace_run(pm_tracer *tracer);
     void pm_trace_end(pm_tracer *tracer, int drop);
     size_t pm_trace_take(pm_tracer *tracer, char *out, size_t room);
+    size_t pm_displace(const uint8_t *code, size_t size, uint64_t from, uint64_t to, uint8_t *out,
+                       uint8_t *length, uint8_t *moved);
     """
 )
-PARTS = ("scanner", "kernel", "elfsize", "pagemap", "calls", "measure", "specimen",
-         "breakpoints", "tracer")
+PARTS = (
+    "scanner",
+    "kernel",
+    "elfsize",
+    "pagemap",
+    "calls",
+    "measure",
+    "specimen",
+    "breakpoints",
+    "tracer",
+)
 ffi.set_source(
     "procmem.native._native",
     "#include <sys/syscall.h>\n" + "".join(f'#include "{name}.h"\n' for name in PARTS),

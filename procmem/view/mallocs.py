@@ -45,10 +45,9 @@ def mapping_of(call: MemoryCall, inner: Sequence[MemoryCall]) -> MemoryCall | No
         if each.name in ("mmap", "mremap") and each.result:
             length = each.words[1 if each.name == "mmap" else 2]
             # An arena is larger by far, and begins without any access.
-            if (
-                each.result < address < each.result + length <= address + size_of(call) + 3 * 4096
-                and address - each.result < 4096 + int(call.args.get("alignment", 0))
-            ):
+            if each.result < address < each.result + length <= address + size_of(
+                call
+            ) + 3 * 4096 and address - each.result < 4096 + int(call.args.get("alignment", 0)):
                 return each
     return None
 
@@ -281,7 +280,11 @@ class Mallocs:
                 f"end {times(self.heap_grew)}: {spare}."
             )
         if self.large and self.smallest_large is not None:
-            rule = " malloc does so from 128 KiB on." if glibc and self.smallest_large >= THRESHOLD - 64 else ""
+            rule = (
+                " malloc does so from 128 KiB on."
+                if glibc and self.smallest_large >= THRESHOLD - 64
+                else ""
+            )
             told.append(
                 f"Large pieces ({length_text(self.smallest_large)} and more here) have a mapping each: "
                 f"{self.large} calls, each with an mmap.{rule}"

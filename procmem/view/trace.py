@@ -160,7 +160,15 @@ def strace_arguments(call: MemoryCall) -> str:
         case "realloc" | "reallocarray" | "posix_memalign":
             first, *rest = args.values()
             return ", ".join((pointer(first), *map(str, rest)))
-        case "malloc" | "calloc" | "aligned_alloc" | "memalign" | "valloc" | "pvalloc" | "malloc_trim":
+        case (
+            "malloc"
+            | "calloc"
+            | "aligned_alloc"
+            | "memalign"
+            | "valloc"
+            | "pvalloc"
+            | "malloc_trim"
+        ):
             return ", ".join(map(str, args.values()))
         case "exit" | "exit_group":
             return str(args["status"])
@@ -580,7 +588,8 @@ class Summary:
             vsz, rss = map(signed_kib, self.between)
             rows.append(("between the calls", "", "", vsz, rss))
             if any(self.ours):
-                rows.append(("(breakpoints)", "", "", *map(signed_kib, self.ours)))
+                vsz, rss = map(signed_kib, self.ours)
+                rows.append(("(breakpoints)", "", "", vsz, rss))
         told = columns(("Call", "Calls", "Failed", "ΔVSZ", "ΔRSS"), rows, "<>>>>")
         if self.known and self.between[1] > 0:
             told += (

@@ -707,7 +707,7 @@ def test_attaching_to_malloc_leaves_nothing(program: str, drop: bool) -> None:
 
 
 INSTRUCTIONS = [
-    # bytes, where from and to, what is expected: None where it can't be moved
+    # What it is, and what a copy of it is, 4 KiB further on; None: it can't be moved.
     ("f30f1efa", "f30f1efa"),  # endbr64
     ("4154", "4154"),  # push %r12
     ("55", "55"),
@@ -741,7 +741,7 @@ INSTRUCTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("code", "expected"), INSTRUCTIONS)
+@pytest.mark.parametrize("code, expected", INSTRUCTIONS)
 def test_instructions_run_the_same_elsewhere(code: str, expected: str | None) -> None:
     if platform.machine() != "x86_64":
         pytest.skip("breakpoints are placed on x86-64 alone")

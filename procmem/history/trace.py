@@ -331,8 +331,6 @@ class Breakpoints:
         path: the file's; empty where `limited`.
         names: the functions that have a breakpoint.
         reason: why some, or all, have none; else "".
-        delta_rss: bytes by which the breakpoints raised RSS: the process has copies of its own of the
-            pages that were written to.
         before, after: VSZ and RSS; None: not to be read.
         limited: as many calls as were asked for have been told, and the breakpoints are gone.
     """
@@ -360,6 +358,10 @@ class Breakpoints:
 
     @property
     def delta_rss(self) -> int | None:
+        """Bytes by which the breakpoints raised RSS; None: not known.
+
+        The process has copies of its own of the pages that were written to, and the pages around.
+        """
         return self.after.rss - self.before.rss if self.before and self.after else None
 
     def to_dict(self) -> dict[str, Any]:

@@ -269,15 +269,15 @@ class Mallocs:
         glibc = self.is_glibc
         if self.small:
             spare = (
-                "malloc takes more from the kernel than it is asked for, 128 KiB more at a time, and "
-                "cuts the next pieces from that"
+                "malloc takes more from the kernel than it is asked for, 128 KiB more at a time, "
+                "and cuts the next pieces from that"
                 if glibc
                 else "malloc takes more from the kernel than it is asked for"
             )
             told.append(
                 f"Small pieces (up to {length_text(self.largest_small)} here) share the heap: of "
-                f"{self.small} calls {self.unserved} needed no system call, and brk moved the heap's "
-                f"end {times(self.heap_grew)}: {spare}."
+                f"{self.small} calls {self.unserved} needed no system call, and brk moved the "
+                f"heap's end {times(self.heap_grew)}: {spare}."
             )
         if self.large and self.smallest_large is not None:
             rule = (
@@ -286,16 +286,16 @@ class Mallocs:
                 else ""
             )
             told.append(
-                f"Large pieces ({length_text(self.smallest_large)} and more here) have a mapping each: "
-                f"{self.large} calls, each with an mmap.{rule}"
+                f"Large pieces ({length_text(self.smallest_large)} and more here) have a mapping "
+                f"each: {self.large} calls, each with an mmap.{rule}"
             )
         if self.given_back:
             told.append(
                 f"free gave {self.given_back} such mappings back at once (munmap): VSZ fell by "
                 f"{length_text(self.given_bytes)}."
                 + (
-                    f" From then on malloc takes pieces below {length_text(self.highest)} from the heap: "
-                    "free of a mapping raises the border."
+                    f" From then on malloc takes pieces below {length_text(self.highest)} from the "
+                    "heap: free of a mapping raises the border."
                     if glibc and THRESHOLD < self.highest <= 32 << 20
                     else ""
                 )
@@ -321,8 +321,8 @@ class Mallocs:
             )
         if not any(one.names for one in self.found):
             reason = next((one.reason for one in self.found if one.reason), "") or (
-                "no file that the program maps has that function among its symbols (a static program "
-                "without symbols, or one with an allocator of its own)"
+                "no file that the program maps has that function among its symbols (a static "
+                "program without symbols, or one with an allocator of its own)"
             )
             return f"Calls of malloc are not told: {reason}.\n"
         partly = sorted({one.reason for one in self.found if one.reason})

@@ -274,8 +274,8 @@ def strace_line(call: MemoryCall, prefix: str = "") -> str:
 
 # include/uapi/asm-generic/siginfo.h
 CODES = {
-    0: "SI_USER", 128: "SI_KERNEL", -1: "SI_QUEUE", -2: "SI_TIMER", -3: "SI_MESGQ", -4: "SI_ASYNCIO",
-    -5: "SI_SIGIO", -6: "SI_TKILL",
+    0: "SI_USER", 128: "SI_KERNEL", -1: "SI_QUEUE", -2: "SI_TIMER", -3: "SI_MESGQ",
+    -4: "SI_ASYNCIO", -5: "SI_SIGIO", -6: "SI_TKILL",
 }  # fmt: skip
 OWN_CODES: dict[int, tuple[str, ...]] = {
     signal.SIGILL: ("ILL_ILLOPC", "ILL_ILLOPN", "ILL_ILLADR", "ILL_ILLTRP", "ILL_PRVOPC",

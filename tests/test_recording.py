@@ -32,7 +32,7 @@ from procmem.moments.saved import MAGIC
 from procmem.moments.snapshot import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.targets import Target
 
@@ -469,6 +469,18 @@ class TestAnswers:
                 assert suspect.growth.slope == pytest.approx(rate, rel=0.1)
                 assert suspect.growth.confidence > 0.95
 
+    def test_a_leak_that_some_moments_show(self, specimen: Specimen) -> None:
+        """Where the recorder could often afford maps alone."""
+        recording = paced(
+            specimen,
+            lambda _: specimen.mmap(pages=10, populate=True),
+            ("smaps", "maps", "maps", "residency"),
+        )
+        assert recording.details.count("maps") == 20
+        (suspect,) = recording.suspects()
+        assert suspect.figure == "resident"
+        assert suspect.growth.slope == pytest.approx(100 * PAGE)
+
     def test_a_leak_of_addresses_alone(self, specimen: Specimen) -> None:
         (suspect,) = paced(specimen, lambda _: specimen.mmap(pages=50)).suspects()
         assert (suspect.kind, suspect.figure) == ("anon", "size")
@@ -771,12 +783,14 @@ def replace_clock(snapshot: Snapshot, seconds: float) -> Snapshot:
     return replace(snapshot, clock=Clock(nanoseconds, nanoseconds, nanoseconds))
 
 
-def paced(specimen: Specimen, work: Callable[[int], object], count: int = 40) -> Recording:
-    """Real snapshots after each of so many pieces of work, as if each had taken 100 ms."""
+def paced(
+    specimen: Specimen, work: Callable[[int], object], details: Sequence[str] = ("smaps",)
+) -> Recording:
+    """Real snapshots after each of 40 pieces of work, as if each had taken 100 ms."""
     found = []
-    for number in range(count):
+    for number, detail in zip(range(40), itertools.cycle(details), strict=False):
         work(number)
-        found.append(replace_clock(specimen.process.snapshot(), number / 10))
+        found.append(replace_clock(specimen.process.snapshot(detail), number / 10))
     return Recording(found)
 
 

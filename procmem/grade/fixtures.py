@@ -1,0 +1,44 @@
+"""What a check may ask for, as pytest fixtures."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from procmem.grade.predictions import Predictions
+
+if TYPE_CHECKING:
+    from procmem.grade.collecting import Collector
+    from procmem.grade.running import Program
+    from procmem.grade.submission import Submission
+
+__all__ = ["answers", "predictions", "program", "submission"]
+
+COLLECTOR: pytest.StashKey[Collector] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def submission(request: pytest.FixtureRequest) -> Submission:
+    """What the student handed in."""
+    return request.config.stash[COLLECTOR].submission
+
+
+@pytest.fixture(scope="session")
+def program(submission: Submission) -> Program:
+    """The submission's program, built."""
+    return submission.program()
+
+
+@pytest.fixture(scope="session")
+def predictions(submission: Submission) -> Predictions:
+    """The student's predictions.toml."""
+    return Predictions(os.path.join(submission.directory, "predictions.toml"))
+
+
+@pytest.fixture(scope="session")
+def answers(request: pytest.FixtureRequest, submission: Submission) -> Predictions:
+    """The student's answers.toml, to the questions of the lab's quiz."""
+    quiz = request.config.stash[COLLECTOR].lab.quiz
+    return Predictions(os.path.join(submission.directory, "answers.toml"), quiz)

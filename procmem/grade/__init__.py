@@ -1,4 +1,4 @@
-"""Grading: exercises about memory, checked on the live process.
+"""Grading: exercises about memory, run by phases in a sandbox and checked on the live process.
 
 What a file of checks needs is imported from here:
 
@@ -9,10 +9,32 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.grade.checks import not_possible, partly, points
-    from procmem.grade.errors import NotPossibleHere, SubmissionError
+    from procmem.grade.building import (
+        Build,
+        build,
+    )
+    from procmem.grade.checks import (
+        not_possible,
+        partly,
+        points,
+    )
+    from procmem.grade.errors import (
+        BuildFailed,
+        NeverAsked,
+        NotPossibleHere,
+        OutputFlood,
+        OverLimit,
+        ProgramCrashed,
+        ProgramEnded,
+        ProgramSleeps,
+        ProgramSpins,
+        RunFailed,
+        SandboxError,
+        SubmissionError,
+    )
     from procmem.grade.facts import (
         PAGE,
+        Area,
         GiB,
         KiB,
         MiB,
@@ -33,17 +55,66 @@ if TYPE_CHECKING:
         threads,
         top_pad,
     )
-    from procmem.grade.grading import grade
-    from procmem.grade.lab import Lab, LabError
-    from procmem.grade.limits import Limits
-    from procmem.grade.results import CheckResult, Grade, Status
-    from procmem.grade.running import Program, Run
-    from procmem.grade.sandbox import Sandbox
-    from procmem.grade.submission import Submission
+    from procmem.grade.grading import (
+        grade,
+    )
+    from procmem.grade.lab import (
+        Lab,
+        LabError,
+        Question,
+    )
+    from procmem.grade.limits import (
+        Limits,
+    )
+    from procmem.grade.predictions import (
+        Predictions,
+    )
+    from procmem.grade.results import (
+        BuildResult,
+        CheckResult,
+        Grade,
+        Status,
+    )
+    from procmem.grade.running import (
+        Program,
+        Run,
+    )
+    from procmem.grade.sandbox import (
+        Ended,
+        Sandbox,
+    )
+    from procmem.grade.submission import (
+        Submission,
+    )
+
+# Names are imported when they are first used: pytest may load a file of checks only to list them.
+_HOMES = {
+    "building": "Build build",
+    "checks": "not_possible partly points",
+    "errors": "BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit ProgramCrashed "
+    "ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError SubmissionError",
+    "facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
+    "mmap_threshold regions same_bytes stack stack_limit text thread_stack threads "
+    "top_pad",
+    "grading": "grade",
+    "lab": "Lab LabError Question",
+    "limits": "Limits",
+    "predictions": "Predictions",
+    "results": "BuildResult CheckResult Grade Status",
+    "running": "Program Run",
+    "sandbox": "Ended Sandbox",
+    "submission": "Submission",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "PAGE",
+    "Area",
+    "Build",
+    "BuildFailed",
+    "BuildResult",
     "CheckResult",
+    "Ended",
     "GiB",
     "Grade",
     "KiB",
@@ -51,15 +122,27 @@ __all__ = [
     "LabError",
     "Limits",
     "MiB",
+    "NeverAsked",
     "NotPossibleHere",
+    "OutputFlood",
+    "OverLimit",
+    "Predictions",
     "Program",
+    "ProgramCrashed",
+    "ProgramEnded",
+    "ProgramSleeps",
+    "ProgramSpins",
+    "Question",
     "Run",
+    "RunFailed",
     "Sandbox",
+    "SandboxError",
     "Status",
     "Submission",
     "SubmissionError",
     "anonymous",
     "bss",
+    "build",
     "count",
     "data",
     "grade",
@@ -80,28 +163,12 @@ __all__ = [
     "top_pad",
 ]
 
-# Names are imported when they are first used: pytest loads files of checks only to list them.
-_HOMES = {
-    "procmem.grade.checks": "not_possible partly points",
-    "procmem.grade.errors": "NotPossibleHere SubmissionError",
-    "procmem.grade.facts": "PAGE GiB KiB MiB anonymous bss count data heap libc_version libraries "
-    "mmap_threshold regions same_bytes stack stack_limit text thread_stack threads top_pad",
-    "procmem.grade.grading": "grade",
-    "procmem.grade.lab": "Lab LabError",
-    "procmem.grade.limits": "Limits",
-    "procmem.grade.results": "CheckResult Grade Status",
-    "procmem.grade.running": "Program Run",
-    "procmem.grade.sandbox": "Sandbox",
-    "procmem.grade.submission": "Submission",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-
 
 def __getattr__(name: str) -> object:
     if name in _HOME_OF:
         from importlib import import_module
 
-        value = getattr(import_module(_HOME_OF[name]), name)
+        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -269,9 +269,8 @@ class Missed(BaseException):
 
 def build_result(submission: Submission) -> BuildResult | None:
     """How a submission was built, if it was."""
-    # `build` builds on first use; a grade only tells of what the checks asked for.
-    built = vars(submission).get("build") or getattr(submission, "_build", None)
-    if built is None or not hasattr(built, "output"):
+    built = submission.built
+    if built is None or not built.command:
         return None
     output = built.output
     if len(output) > OUTPUT:

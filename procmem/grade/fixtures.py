@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from procmem.grade.predictions import Predictions
-
 if TYPE_CHECKING:
     from procmem.grade.collecting import Collector
+    from procmem.grade.predictions import Predictions
     from procmem.grade.running import Program
     from procmem.grade.submission import Submission
 
@@ -34,11 +32,10 @@ def program(submission: Submission) -> Program:
 @pytest.fixture(scope="session")
 def predictions(submission: Submission) -> Predictions:
     """The student's predictions.toml."""
-    return Predictions(os.path.join(submission.directory, "predictions.toml"))
+    return submission.predictions
 
 
 @pytest.fixture(scope="session")
-def answers(request: pytest.FixtureRequest, submission: Submission) -> Predictions:
+def answers(submission: Submission) -> Predictions:
     """The student's answers.toml, to the questions of the lab's quiz."""
-    quiz = request.config.stash[COLLECTOR].lab.quiz
-    return Predictions(os.path.join(submission.directory, "answers.toml"), quiz)
+    return submission.answers

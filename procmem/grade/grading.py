@@ -290,14 +290,11 @@ QUIET = (
 def work(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
     """Grades in this process; the server's child comes here."""
     from procmem.grade.errors import SubmissionError
-    from procmem.grade.submission import Submission
 
+    lab, limits, sandbox = job["lab"], job["limits"], job["sandbox"]
     try:
-        opened = Submission(
-            job["submission"], job["lab"], limits=job["limits"], sandbox=job["sandbox"]
-        )
-        with opened as submission:
-            run_checks(job["lab"], submission, tell)
+        with lab.open(job["submission"], limits=limits, sandbox=sandbox) as submission:
+            run_checks(lab, submission, tell)
     except SubmissionError as error:
         tell({"event": "error", "error": str(error)})
     except Exception as error:  # noqa: BLE001 - told, and the others are graded

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from procmem.grade.limits import Limits
+    from procmem.grade.sandbox import Sandbox
+    from procmem.grade.submission import Submission
 
 __all__ = ["Lab", "LabError", "Question"]
 
@@ -109,6 +111,30 @@ class Lab:
 
         return Limits(**self.settings)
 
+    def open(
+        self,
+        submission: str | os.PathLike[str],
+        *,
+        limits: Limits | None = None,
+        sandbox: Sandbox | None = None,
+    ) -> Submission:
+        """A submission to this lab, in a private copy: a context manager.
+
+        Raises:
+            SubmissionError: it is no directory that can be read.
+        """
+        from procmem.grade.submission import Submission
+
+        return Submission(
+            submission,
+            build=self.build,
+            program=self.program,
+            files=self.files,
+            quiz=self.quiz,
+            limits=self.limits if limits is None else limits,
+            sandbox=sandbox,
+        )
+
     @staticmethod
     def load(directory: str | os.PathLike[str]) -> Lab:
         """The lab in a directory.
@@ -149,7 +175,8 @@ def read(path: Path) -> dict[str, Any]:
     from procmem.grade.toml import TOMLDecodeError, loads
 
     try:
-        return loads(path.read_text(encoding="utf-8"))
+        known: dict[str, Any] = loads(path.read_text(encoding="utf-8"))
+        return known
     except FileNotFoundError:
         raise LabError(
             path, "it is missing: a lab is a directory with lab.toml and checks.py"

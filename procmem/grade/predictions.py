@@ -23,6 +23,7 @@ __all__ = ["Predictions", "parse_size"]
 UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 SIZE = re.compile(r"([+−-]?)\s*([0-9][0-9_,]*)(\.[0-9]+)?\s*([A-Za-z]*)")
 LONGEST = 1 << 20
+MISSING = object()
 
 
 def parse_size(text: str) -> int:
@@ -59,6 +60,8 @@ class Predictions:
     Args:
         path: the file.
         quiz: the questions whose answers it holds.
+
+    `name` may be that of an entry in a table: "table.name".
 
     Each getter raises SubmissionError where the file or the entry is missing or odd.
     """
@@ -116,7 +119,7 @@ class Predictions:
         return value
 
     def boolean(self, name: str) -> bool:
-        """true or false; "yes" and "no" will do."""
+        """A truth: true or false, also "yes" or "no"."""
         value = self._entry(name, "true")
         if isinstance(value, str):
             value = {"yes": True, "true": True, "no": False, "false": False}.get(
@@ -140,8 +143,10 @@ class Predictions:
         return next(choice for choice in choices if choice.lower() == found)
 
     def _entry(self, name: str, example: str) -> Any:
-        if name in self.entries:
-            value = self.entries[name]
+        value: Any = self.entries
+        for part in name.split("."):
+            value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
+        if value is not MISSING:
             if value in ("", "?", "..."):
                 raise SubmissionError(
                     f"{self.name}: {name} is not filled in: write {name} = {example}"

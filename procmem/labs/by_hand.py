@@ -12,11 +12,12 @@ from procmem.grade.collecting import Collector
 from procmem.grade.grading import machine
 from procmem.grade.lab import Lab, LabError
 from procmem.grade.results import Grade, Status
-from procmem.grade.submission import Submission
 from procmem.labs import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from procmem.grade.submission import Submission
 
 __all__ = ["ByHand"]
 
@@ -49,9 +50,9 @@ class ByHand(Collector):
             lab = find(config.getoption("lab") or beside(config))
         except LabError as error:
             raise pytest.UsageError(str(error)) from None
-        submission = Submission(os.path.abspath(directory), lab, limits=lab.limits)
-        config.add_cleanup(lambda: submission.__exit__(None, None, None))
-        return ByHand(lab, submission.__enter__(), config.getoption("procmem_results"))
+        submission = lab.open(os.path.abspath(directory))
+        config.add_cleanup(submission.close)
+        return ByHand(lab, submission, config.getoption("procmem_results"))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
@@ -70,7 +71,7 @@ class ByHand(Collector):
 
         return Grade(
             lab=self.lab.name,
-            submission=os.path.basename(os.path.abspath(self._submission_name())),
+            submission=os.path.basename(self.submission.source),
             checks=self.finish(),
             build=self.build(),
             error=self.error,
@@ -78,10 +79,6 @@ class ByHand(Collector):
             machine=machine(),
             version=procmem.__version__,
         )
-
-    def _submission_name(self) -> str:
-        return str(getattr(self.submission, "source", self.submission.directory))
-
 
 def beside(config: pytest.Config) -> str:
     """The directory of the file of checks on the command line."""

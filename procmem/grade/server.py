@@ -20,6 +20,8 @@ import time
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from procmem.errors import ProcmemError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,6 +61,7 @@ def preload() -> None:
     """Imports what a job uses, so that its child finds it in memory."""
     import pytest  # noqa: F401
 
+    import procmem.elf.sizing
     import procmem.experiments.libc
     import procmem.grade.collecting
     import procmem.grade.facts
@@ -67,6 +70,13 @@ def preload() -> None:
     import procmem.grade.submission  # noqa: F401
     import procmem.history.trace
     import procmem.process  # noqa: F401
+    from procmem.grade import waiting
+    from procmem.grade.sandbox import Sandbox
+
+    # What works here is tried out once, and remembered.
+    with contextlib.suppress(ProcmemError):
+        Sandbox().chosen()
+        waiting.check_machine()
 
 
 def serve(client: Connection, job: dict[str, Any]) -> None:
@@ -82,33 +92,30 @@ def serve(client: Connection, job: dict[str, Any]) -> None:
     patience = job["patience"]
     heard = time.monotonic()
     left = b""
-    ended = hung = False
-    gone = False
+    ended = hung = gone = False
     try:
         while not ended:
             wait = max(0.0, heard + patience - time.monotonic())
             ready, _, _ = select.select([reading, watch, client], [], [], wait)
             if reading in ready:
                 piece = os.read(reading, 1 << 16)
-                if piece:
-                    heard = time.monotonic()
-                    *lines, left = (left + piece).split(b"\n")
-                    for line in lines:
-                        client.send(json.loads(line))
-                    continue
+                *lines, left = (left + piece).split(b"\n")
+                for line in lines:
+                    client.send(json.loads(line))
+                heard = time.monotonic()
+                ended = not piece
+            elif watch in ready:
+                # All that it has told is read; another process may hold the pipe open.
                 ended = True
-            if watch in ready:
-                ended = not select.select([reading], [], [], 0)[0]
             elif client in ready:
                 # It has nothing to say but that it is gone.
                 gone = ended = True
-            elif not ready:
+            else:
                 hung = ended = True
     except OSError:
         gone = True
-    with contextlib.suppress(ProcessLookupError):
-        if gone or hung:
-            os.kill(child, signal.SIGKILL)
+    if gone or hung:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     os.close(watch)
     os.close(reading)

@@ -104,13 +104,19 @@ def test_shared_memory(shots: list[Snapshot]) -> None:
 
 
 @points(
-    2,
-    "4: private memory without a file, all of it written",
-    hint="MAP_PRIVATE | MAP_ANONYMOUS. It takes memory only when it is written.",
+    1,
+    "4: private memory without a file",
+    hint="MAP_PRIVATE together with MAP_ANONYMOUS. malloc adds words of its own.",
 )
 def test_private_memory(shots: list[Snapshot]) -> None:
     change = shots[4] - shots[3]
     assert change.vsz == pages(WORK)
+    assert not [one for one in appeared(change) if one.perms.shared], "new areas that are shared"
+
+
+@points(1, "4: all of it is written", hint="It takes memory only when it is written.")
+def test_written(shots: list[Snapshot]) -> None:
+    change = shots[4] - shots[3]
     assert change.before.memory and change.after.memory
     more = (change.after.memory.rss_anon or 0) - (change.before.memory.rss_anon or 0)
     assert more >= pages(WORK), "memory without a file (RssAnon), more than before"
@@ -162,13 +168,15 @@ def test_stack_grows_down(shots: list[Snapshot]) -> None:
     2,
     "8: all four areas are unmapped",
     hint="munmap needs the address and the length of each. Which area is still in the map?",
-    needs=("test_private_file", "test_shared_file", "test_shared_memory", "test_private_memory"),
 )
 def test_unmapped(shots: list[Snapshot]) -> None:
-    change = shots[8] - shots[7]
-    assert change.vsz == -sum(pages(size) for size in (NOTES, BOARD, SHARED, WORK))
+    change = shots[8] - shots[0]
+    assert shots[5].vsz - shots[0].vsz > WORK, "VSZ of what was mapped"
     for name in ("notes.dat", "board.dat"):
-        assert not regions(change.after, path=name), f"areas of {name}"
+        assert not regions(change.after, path=name), f"areas of {name} at the end"
+    # The heap and the stack keep what they have.
+    kept = sum(part(change.after).size - part(change.before).size for part in (heap, stack))
+    assert change.vsz == kept
 
 
 # ---- predictions --------------------------------------------------------------------
@@ -203,14 +211,17 @@ def test_predicted_areas(submission: Submission, python: Snapshot) -> None:
     2,
     "predictions: VSZ at each step",
     hint="How many whole pages hold so many bytes? Does mprotect map anything?",
-    needs=("test_private_file", "test_shared_file", "test_shared_memory", "test_private_memory",
-           "test_protection"),
-)  # fmt: skip
-def test_predicted_vsz(submission: Submission, shots: list[Snapshot]) -> None:
+)
+def test_predicted_vsz(submission: Submission) -> None:
     said = submission.predictions
-    for step in range(1, 6):
-        change = shots[step] - shots[step - 1]
-        assert said.size(f"vsz_{step}") == change.vsz, f"vsz_{step}"
+    with Specimen() as one:
+        steps = [one.mmap(length=size) for size in (NOTES, BOARD, SHARED, WORK)]
+        area = steps[-1].mapping
+        assert area is not None
+        steps.append(one.mprotect(area, "r", pages=area.pages // 2))
+    for number, step in enumerate(steps, 1):
+        seen = step.delta.vsz
+        assert said.size(f"vsz_{number}") == seen, f"vsz_{number}"
 
 
 # ---- quiz ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import procmem
+from procmem.experiments import Specimen
 from procmem.grade import PAGE, KiB, heap, not_possible, points, regions, stack, top_pad
 from procmem.grade.quiz import verify
 
@@ -43,6 +44,16 @@ def sizes(submission: Submission, name: str) -> procmem.ObjectSize:
     return procmem.size(submission.path(name))
 
 
+def own(snapshot: Snapshot, *kinds: str) -> int:
+    """Bytes of the program's own areas of some kinds."""
+    return sum(
+        one.size
+        for kind in kinds
+        for one in regions(snapshot, kind=kind)
+        if str(one.owner) == "executable"
+    )
+
+
 @pytest.fixture(scope="module")
 def plain(submission: Submission) -> procmem.ObjectSize:
     return sizes(submission, "plain")
@@ -71,12 +82,18 @@ def test_plain(plain: procmem.ObjectSize, plain_run: Run) -> None:
     "8 KiB of constants enlarge text, and nothing else",
     hint="Compare `size plain constants`. Is the array const? Is it global?",
 )
-def test_constants(submission: Submission, plain: procmem.ObjectSize) -> None:
+def test_constants(
+    submission: Submission, plain: procmem.ObjectSize, plain_run: Run
+) -> None:
     ours = sizes(submission, "constants")
     assert ours.text - plain.text >= CONSTANTS, "text of constants, more than that of plain"
     assert ours.text - plain.text <= CONSTANTS + SLACK, "text of constants, more than plain's"
     assert abs(ours.data - plain.data) < SLACK, "data of constants against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of constants against plain's"
+    running = follow(submission, "constants").start
+    more = own(running, "rodata", "text") - own(plain_run.start, "rodata", "text")
+    assert CONSTANTS - PAGE <= more <= CONSTANTS + PAGE, "what the process has more than plain's"
+    assert heap(running).size == heap(plain_run.start).size
 
 
 @points(
@@ -84,12 +101,18 @@ def test_constants(submission: Submission, plain: procmem.ObjectSize) -> None:
     "16 KiB of values enlarge data, and nothing else",
     hint="Compare `size plain data`. A first value of zero doesn't count as one.",
 )
-def test_data(submission: Submission, plain: procmem.ObjectSize) -> None:
+def test_data(
+    submission: Submission, plain: procmem.ObjectSize, plain_run: Run
+) -> None:
     ours = sizes(submission, "data")
     assert ours.data - plain.data >= DATA, "data of data, more than that of plain"
     assert ours.data - plain.data <= DATA + SLACK, "data of data, more than that of plain"
     assert abs(ours.text - plain.text) < SLACK, "text of data against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of data against plain's"
+    running = follow(submission, "data").start
+    more = own(running, "data") - own(plain_run.start, "data")
+    assert DATA - PAGE <= more <= DATA + PAGE, "what the process has more than plain's"
+    assert heap(running).size == heap(plain_run.start).size
 
 
 @points(
@@ -97,39 +120,18 @@ def test_data(submission: Submission, plain: procmem.ObjectSize) -> None:
     "32 KiB without a value enlarge bss, and nothing else",
     hint="Compare `size plain bss`. Leave out the `=`.",
 )
-def test_bss(submission: Submission, plain: procmem.ObjectSize) -> None:
+def test_bss(
+    submission: Submission, plain: procmem.ObjectSize, plain_run: Run
+) -> None:
     ours = sizes(submission, "bss")
     assert ours.bss - plain.bss >= BSS, "bss of bss, more than that of plain"
     assert ours.bss - plain.bss <= BSS + SLACK, "bss of bss, more than that of plain"
     assert abs(ours.text - plain.text) < SLACK, "text of bss against plain's"
     assert abs(ours.data - plain.data) < SLACK, "data of bss against plain's"
-
-
-@points(
-    1,
-    "in the running processes the areas differ by the same sizes, in whole pages",
-    hint="procmem maps $(pidof constants), and the same for data, bss and plain.",
-    needs=("test_constants", "test_data", "test_bss"),
-)
-def test_live(submission: Submission, plain_run: Run) -> None:
-    def own(snapshot: Snapshot, *kinds: str) -> int:
-        return sum(
-            one.size
-            for kind in kinds
-            for one in regions(snapshot, kind=kind)
-            if str(one.owner) == "executable"
-        )
-
-    before = plain_run.start
-    for name, size, kinds in (
-        ("constants", CONSTANTS, ("rodata", "text")),
-        ("data", DATA, ("data",)),
-        ("bss", BSS, ("bss", "data")),
-    ):
-        after = follow(submission, name).start
-        more = own(after, *kinds) - own(before, *kinds)
-        assert size - PAGE <= more <= size + PAGE, f"how much larger {name} is than plain"
-        assert heap(after).size == heap(before).size, f"the heap of {name} against plain's"
+    running = follow(submission, "bss").start
+    more = own(running, "bss", "data") - own(plain_run.start, "bss", "data")
+    assert BSS - PAGE <= more <= BSS + PAGE, "what the process has more than plain's"
+    assert heap(running).size == heap(plain_run.start).size
 
 
 @points(
@@ -174,50 +176,7 @@ def test_stack(submission: Submission, plain: procmem.ObjectSize) -> None:
     assert status == 0, "stack ends with status 0"
 
 
-# ---- predictions --------------------------------------------------------------------
-
-
-@points(
-    2,
-    "predictions: text, data and bss",
-    hint="Each array is in one of the three, and takes its size there.",
-    needs=("test_constants", "test_data", "test_bss"),
-)
-def test_predicted_sizes(submission: Submission, plain: procmem.ObjectSize) -> None:
-    said = submission.predictions
-    for entry, seen in (
-        ("constants_text", sizes(submission, "constants").text - plain.text),
-        ("data_data", sizes(submission, "data").data - plain.data),
-        ("bss_bss", sizes(submission, "bss").bss - plain.bss),
-    ):
-        assert abs(said.size(entry) - seen) < SLACK, entry
-
-
-@points(
-    1,
-    "prediction: what bss adds to the file",
-    hint="What would the file hold? Compare ls -l plain bss.",
-    needs="test_bss",
-)
-def test_predicted_file(submission: Submission) -> None:
-    more = os.path.getsize(submission.path("bss")) - os.path.getsize(submission.path("plain"))
-    assert abs(submission.predictions.size("bss_file") - more) < SLACK, "bss_file"
-
-
-@points(
-    1,
-    "prediction: the growth of the heap",
-    hint="Count what you allocate. The library asks for a little more.",
-    needs="test_heap",
-)
-def test_predicted_heap(submission: Submission) -> None:
-    start, changed, _ = follow(submission, "heap")
-    grown = heap(changed).size - heap(start).size
-    said = submission.predictions.size("heap_growth")
-    assert abs(said - grown) <= top_pad(), "heap_growth, against what was seen"
-
-
-# ---- quiz ---------------------------------------------------------------------------
+# ---- what this machine's compiler does -------------------------------------------------
 
 EMPTY = "int first(void) { return 1; }"
 
@@ -237,6 +196,52 @@ def compiled(directory: Path, code: str) -> procmem.ObjectSize:
         not_possible(f"cc: {done.stderr.strip()}")
     return procmem.size(directory / "code.o")
 
+
+# ---- predictions --------------------------------------------------------------------
+
+
+@points(
+    2,
+    "predictions: text, data and bss",
+    hint="Each array is in one of the three, and takes its size there.",
+)
+def test_predicted_sizes(submission: Submission, directory: Path) -> None:
+    said = submission.predictions
+    empty = compiled(directory, EMPTY)
+    for entry, part, code in (
+        ("constants_text", "text", f"const char array[{CONSTANTS}] = {{1}};"),
+        ("data_data", "data", f"char array[{DATA}] = {{1}};"),
+        ("bss_bss", "bss", f"char array[{BSS}];"),
+    ):
+        more = getattr(compiled(directory, f"{EMPTY}\n{code}"), part) - getattr(empty, part)
+        assert abs(said.size(entry) - more) < SLACK, entry
+
+
+@points(
+    1,
+    "prediction: what bss adds to the file",
+    hint="What would the file hold? Compare ls -l plain bss.",
+)
+def test_predicted_file(submission: Submission, directory: Path) -> None:
+    without = os.path.getsize(compiled(directory, EMPTY).path)
+    more = os.path.getsize(compiled(directory, f"{EMPTY}\nchar array[{BSS}];").path) - without
+    assert abs(submission.predictions.size("bss_file") - more) < SLACK, "bss_file"
+
+
+@points(
+    1,
+    "prediction: the growth of the heap",
+    hint="Count what you allocate. The library asks for a little more.",
+)
+def test_predicted_heap(submission: Submission) -> None:
+    with Specimen(libc=True) as one:
+        one.malloc(KiB)
+        grown = sum(one.malloc(4 * KiB).delta.vsz for _ in range(HEAP // (4 * KiB)))
+    said = submission.predictions.size("heap_growth")
+    assert abs(said - grown) <= top_pad(), f"heap_growth, against {grown >> 10} KiB that were seen"
+
+
+# ---- quiz ---------------------------------------------------------------------------
 
 def larger(directory: Path, code: str) -> str:
     """Where code makes an object larger: "text", "data" or "bss"."""

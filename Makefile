@@ -61,7 +61,7 @@ build: $(DEV) ## make the sdist and the abi3 wheel in dist/, and check them
 clean: ## remove what was built, and caches (.venv stays)
 	@rm -rf build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
 		.hypothesis .benchmarks .fuzz $(LIBRARIES) $(NATIVE)/_native.c \
-		$(NATIVE)/specimen $(NATIVE)/specimen_libc $(RUN) $(DEV)
+		$(NATIVE)/specimen $(NATIVE)/specimen_libc $(NATIVE)/jail $(RUN) $(DEV)
 	@find procmem tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- set-up --------------------------------------------------------------------

@@ -53,11 +53,11 @@ class BuildAll(build_ext):
             raise CompileError(str(error)) from error
 
 
-def program(name: str, *arguments: str) -> Program:
+def program(name: str, *arguments: str, source: str = "specimen") -> Program:
     return Program(
         f"procmem.native.{name}",
-        ["procmem/native/specimen.c"],
-        depends=["procmem/native/specimen.h"],
+        [f"procmem/native/{source}.c"],
+        depends=[f"procmem/native/{source}.h"],
         extra_compile_args=list(arguments),
         optional=True,
     )
@@ -66,6 +66,7 @@ def program(name: str, *arguments: str) -> Program:
 programs = [program("specimen_libc", "-DPM_WITH_LIBC", "-pthread", "-Wl,-z,now")]
 if platform.machine() in ("x86_64", "aarch64"):
     programs.append(program("specimen", *ALONE))
+programs.append(program("jail", source="jail"))
 
 setup(
     cffi_modules=["procmem/native/build.py:ffi"],

@@ -65,7 +65,7 @@ def check_wheel(path: Path) -> list[str]:
         problems.append(f"{path.name} holds sources: {', '.join(sources)}")
     wanted = ["procmem/py.typed"]
     wanted += [f"{NATIVE}{name}.abi3.so" for name in ("_native", "_records", "_memory")]
-    wanted.append(f"{NATIVE}specimen_libc")
+    wanted += [f"{NATIVE}specimen_libc", f"{NATIVE}jail"]
     if platform.machine() in ("x86_64", "aarch64"):
         wanted.append(f"{NATIVE}specimen")
     wanted += [f"{NATIVE}{stub.name}" for stub in (ROOT / NATIVE).glob("*.pyi")]
@@ -84,7 +84,7 @@ def check_sdist(path: Path) -> list[str]:
     ]
     wanted += [str(test.relative_to(ROOT)) for test in (ROOT / "tests").rglob("*.py")]
     problems = [f"{path.name} lacks {name}" for name in wanted if name not in names]
-    programs = {f"{NATIVE}specimen", f"{NATIVE}specimen_libc"}
+    programs = {f"{NATIVE}{name}" for name in ("specimen", "specimen_libc", "jail")}
     made = sorted(name for name in names if name.endswith((".so", ".pyc")) or name in programs)
     return problems + [f"{path.name} holds {name}, which is built" for name in made]
 

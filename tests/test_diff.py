@@ -133,7 +133,10 @@ def mirrored(one: Diff, other: Diff) -> None:
             [["dropped", "swapped"]],
         ),
         ([anon(0, 4, rss=3)], [anon(70, 4, rss=3)], [["moved"]]),
-        ([anon(0, 4)], [anon(70, 4)], [["unmapped"], ["mapped"]]),
+        ([anon(0, 4)], [anon(70, 4)], [["moved"]]),
+        ([anon(0, 4)], [anon(70, 4, "r--p")], [["unmapped"], ["mapped"]]),
+        ([anon(0, 4)], [anon(70, 4), anon(90, 5)], [["unmapped"], ["mapped"], ["mapped"]]),
+        ([anon(0, 4)], [anon(70, 4, rss=1)], [["unmapped"], ["mapped", "touched"]]),
         (
             [anon(0, 4, rss=3), anon(9, 4, rss=3)],
             [anon(70, 4, rss=3)],

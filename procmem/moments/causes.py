@@ -11,7 +11,7 @@ import enum
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmem.moments.diffs import ChangeKind
+from procmem.moments.changes import ChangeKind
 from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, STACK_MINIMUM, RegionKind
 
 if TYPE_CHECKING:
@@ -128,17 +128,26 @@ def causes(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
                 C.OTHER_PROCESS, words, ("PID and start time differ",), tuple(changes)
             )
         return
-    if replaced(changes):
+    # All others are told one by one: no need to look at them more than once.
+    spatial = [change for change in changes if not SPATIAL.isdisjoint(change.kinds)]
+    if replaced(spatial):
         words = "the process started another program (execve): all of its memory is new"
         yield Explanation(C.PROGRAM_REPLACED, words, ("its stack lies elsewhere",), tuple(changes))
         return
     left = {id(change): change for change in changes}
-    for told in (*threads(found, changes), *arenas(changes), *libraries(found, changes)):
+    for told in (*threads(found, spatial), *arenas(spatial), *libraries(found, spatial)):
         mine = tuple(change for change in told.changes if left.pop(id(change), None) is not None)
         if mine:
             yield told._replace(changes=tuple(sorted(mine, key=lambda change: change.start)))
     for change in left.values():
         yield single(found, change)
+
+
+SPATIAL = frozenset((K.MAPPED, K.UNMAPPED, K.MOVED, K.GROWN, K.SHRUNK))
+"""Kinds of changes by which addresses come and go."""
+
+CONTENTS = frozenset((K.TOUCHED, K.DROPPED, K.SWAPPED, K.COPIED, K.SHARING))
+"""Kinds of changes of what lies at addresses that stay as they are."""
 
 
 def replaced(changes: Sequence[Change]) -> bool:
@@ -286,12 +295,18 @@ def single(found: Diff, change: Change) -> Explanation:
 
 def address_space(change: Change) -> tuple[Cause, str, str] | None:
     """Why addresses came, went, or are used otherwise; None: they aren't."""
+    if not change.vsz and CONTENTS.issuperset(change.kinds):
+        # Kinds of regions are told all at once, which is not needed for these.
+        return None
     region, size = change.region, signed(change.vsz)
     kind = region.kind
     mapped, unmapped = K.MAPPED in change.kinds, K.UNMAPPED in change.kinds
     if K.MOVED in change.kinds:
         said = f"it lies elsewhere now ({signed(change.vsz)}): mremap(2), or mapped anew"
-        return C.REMAPPED, said, "size, contents and permissions as before"
+        if region.inode or getattr(region, "rss", None):
+            return C.REMAPPED, said, "size, contents and permissions as before"
+        evidence = "size and permissions as before; no other such memory came or went"
+        return C.REMAPPED, said, evidence
     if kind is R.HEAP and change.vsz and region.raw_pathname == b"[heap]":
         return heap(change)
     if kind is R.STACK and change.vsz and region.raw_pathname == b"[stack]":
@@ -396,7 +411,8 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     if rss > 0:
         count = pages_of(found, rss)
         if of_file and not copied and not private_dirty(change):
-            said = f"{rss_said}: {count} of the file were read for the first time; one fault "
+            were = "was" if count.startswith("1 ") else "were"
+            said = f"{rss_said}: {count} of the file {were} read for the first time; one fault "
             said += "maps up to 16 that lie in the page cache"
             return C.FILE_READ, said, "pages of a file, not written here"
         said = f"{rss_said}: {count} touched for the first time; the kernel allocates each at "

@@ -1,0 +1,232 @@
+"""Files of people whom nobody trusts: copied, opened and removed without following them anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Copied", "copy_tree", "open_below", "remove_tree", "used"]
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+DEEPEST = 40
+"""Directories that are held open at a time: trees may be deeper than any limit on those."""
+
+KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def shown(path: str) -> str:
+    """A path on one line, whatever its bytes."""
+    return path.encode("utf-8", "backslashreplace").decode().encode("unicode_escape").decode(
+        "ascii"
+    ) if not path.isprintable() else path  # fmt: skip
+
+
+class Copied:
+    """What copy_tree() did.
+
+    Attributes:
+        told: a sentence for each thing that was left out.
+        files: how many were copied.
+        bytes: in them.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.files = 0
+        self.bytes = 0
+
+
+def copy_tree(
+    source: str,
+    target: str,
+    own: Callable[[str], None],
+    *,
+    most_bytes: int,
+    most_files: int,
+) -> Copied:
+    """Copies regular files, directories, and symbolic links that stay inside.
+
+    Devices, FIFOs and sockets, links that lead out, and what is too much are left out, and told.
+
+    Args:
+        source: an existing directory; a link to one will do.
+        target: another, empty.
+        own: gives a copy to its user.
+        most_bytes: of all files together.
+        most_files: directories among them.
+
+    Raises:
+        OSError: source is no directory that can be read.
+    """
+    copied = Copied()
+    root = os.path.realpath(source)
+    entries = 0
+    waiting = [""]
+    os.listdir(root)
+    while waiting:
+        inner = waiting.pop()
+        try:
+            names = sorted(os.listdir(os.path.join(root, inner)))
+        except OSError as error:
+            copied.told.append(f"{shown(inner)}: {error.strerror}")
+            continue
+        for name in names:
+            path = os.path.join(inner, name)
+            came, goes = os.path.join(root, path), os.path.join(target, path)
+            entries += 1
+            if entries > most_files:
+                copied.told.append(f"more than {most_files:,} files: the rest was left out")
+                return copied
+            try:
+                found = os.lstat(came)
+                if stat.S_ISLNK(found.st_mode):
+                    leads = os.readlink(came)
+                    real = os.path.realpath(came)
+                    if os.path.isabs(leads) or os.path.commonpath([root, real]) != root:
+                        copied.told.append(f"{shown(path)} is a link that leads out: left out")
+                        continue
+                    os.symlink(leads, goes)
+                elif stat.S_ISDIR(found.st_mode):
+                    if path.count("/") >= DEEPEST:
+                        copied.told.append(f"{shown(path)} lies too deep: left out")
+                        continue
+                    os.mkdir(goes, 0o755)
+                    waiting.append(path)
+                elif not stat.S_ISREG(found.st_mode):
+                    kind = KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
+                    copied.told.append(f"{shown(path)} is {kind}: left out")
+                    continue
+                elif copied.bytes + found.st_size > most_bytes:
+                    copied.told.append(f"{shown(path)} is too large: left out")
+                    continue
+                else:
+                    copied.bytes += copy_file(came, goes, most_bytes - copied.bytes)
+                    copied.files += 1
+                own(goes)
+            except OSError as error:
+                copied.told.append(f"{shown(path)}: {error.strerror}: left out")
+    return copied
+
+
+def copy_file(source: str, target: str, most: int) -> int:
+    came = os.open(source, FILE)
+    size = 0
+    try:
+        found = os.fstat(came)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it changed meanwhile")
+        mode = 0o755 if found.st_mode & 0o111 else 0o644
+        goes = os.open(
+            target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode
+        )
+        try:
+            while size <= most and (data := os.read(came, 1 << 20)):
+                size += os.write(goes, data)
+            # make(1) compares times.
+            os.utime(goes, ns=(found.st_atime_ns, found.st_mtime_ns))
+        finally:
+            os.close(goes)
+    finally:
+        os.close(came)
+    return size
+
+
+def open_below(directory: str, name: str) -> int:
+    """A descriptor of a regular file below a directory; no link on the way is followed.
+
+    Raises:
+        OSError: it isn't there; ELOOP: a link; EINVAL: no regular file, or a name that leads out.
+    """
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    if not parts or ".." in parts or name.startswith("/"):
+        raise OSError(errno.EINVAL, "it leads out of the submission", name)
+    fd = os.open(directory, DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+        found = os.open(parts[-1], FILE, dir_fd=fd)
+    finally:
+        os.close(fd)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(errno.EINVAL, "it is no regular file", name)
+    return found
+
+
+def used(directory: str, most_bytes: int, most_files: int) -> tuple[int, int]:
+    """Bytes on disk and files below a directory; counting ends where either is too much."""
+    size = files = 0
+    waiting = [directory]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    with contextlib.suppress(OSError):
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                    if size > most_bytes or files > most_files:
+                        return size, files
+        except OSError:
+            continue
+    return size, files
+
+
+def remove_tree(path: str) -> None:
+    """Removes a directory and all below it, however deep, whatever the modes.
+
+    Raises:
+        OSError: something can't be removed.
+    """
+    try:
+        top = os.open(path, DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        moved = 0
+        while True:
+            before = moved
+            moved = empty(top, top, 0, moved)
+            if moved == before:
+                break
+    finally:
+        os.close(top)
+    os.rmdir(path)
+
+
+def empty(fd: int, top: int, depth: int, moved: int) -> int:
+    """Empties a directory; what lies too deep is moved to the top. Returns how many were moved."""
+    os.fchmod(fd, 0o700)
+    for name in os.listdir(fd):
+        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode):
+            os.unlink(name, dir_fd=fd)
+            continue
+        # A directory without permissions can't be opened, nor moved, by an ordinary user.
+        os.chmod(name, 0o700, dir_fd=fd)
+        if depth >= DEEPEST:
+            moved += 1
+            os.rename(name, f".procmem-{found.st_ino}-{moved}", src_dir_fd=fd, dst_dir_fd=top)
+            continue
+        inner = os.open(name, DIRECTORY, dir_fd=fd)
+        try:
+            moved = empty(inner, top, depth + 1, moved)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=fd)
+    return moved

@@ -1,0 +1,489 @@
+"""Running a program by phases: it is let go until it waits for input, and looked at from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import pty
+import select
+import signal
+import termios
+import time
+
+from procmem.errors import ProcmemError
+from procmem.grade import waiting
+from procmem.grade.errors import (
+    NeverAsked,
+    NotPossibleHere,
+    OutputFlood,
+    OverLimit,
+    ProgramCrashed,
+    ProgramEnded,
+    ProgramSleeps,
+    ProgramSpins,
+    RunFailed,
+    SubmissionError,
+)
+from procmem.grade.sandbox import Ended, Jailed, Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from procmem.elf.sizing import ObjectSize
+    from procmem.grade.limits import Limits
+    from procmem.moments import Snapshot
+    from procmem.process import Faults, Process, Thread
+
+__all__ = ["Program", "Run"]
+
+LOOK_AGAIN = 0.0005, 0.01
+"""Seconds between two looks: at first, and at most."""
+
+CHUNK = 65536
+
+
+class Program:
+    """A program of a submission.
+
+    Attributes:
+        argv: its name and first arguments, as it is run.
+        path: its file, as seen from outside.
+        job: whose it is.
+    """
+
+    def __init__(self, job: Job, argv: Sequence[str], limits: Limits | None = None) -> None:
+        if not argv:
+            raise ValueError("a program has a name")
+        self.job = job
+        self.argv = tuple(argv)
+        self.limits = limits or job.sandbox.limits
+        self.path = os.path.normpath(os.path.join(job.directory, self.argv[0]))
+
+    @property
+    def size(self) -> ObjectSize:
+        """Its text, data and bss, as GNU size tells them.
+
+        Raises:
+            SubmissionError: it isn't there, or is no program.
+        """
+        from procmem.elf.sizing import size
+        from procmem.errors import ElfError
+
+        try:
+            return size(self.path)
+        except OSError as error:
+            raise SubmissionError(f"{self.argv[0]}: {error.strerror}") from error
+        except ElfError as error:
+            raise SubmissionError(f"{self.argv[0]} is no program: {error}") from error
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
+        """A run of it, on a terminal, in the sandbox; a context manager.
+
+        Args:
+            arguments: added to its own.
+            environment: added to PATH, HOME and LANG: it is told of nothing else.
+        """
+        return Run(self, (*self.argv, *arguments), environment)
+
+    def __repr__(self) -> str:
+        return f"<Program {' '.join(self.argv)}>"
+
+
+ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
+
+
+def ordinal(number: int) -> str:
+    if number % 100 // 10 != 1 and number % 10 in ORDINALS:
+        return f"{number - number % 10 or ''}{ORDINALS[number % 10]}" if number < 10 else (
+            f"{number}{ORDINALS[number % 10][1:]}"
+        )  # fmt: skip
+    return f"{number}th"
+
+
+class Run:
+    """One run of a program. Nothing of it outlives the with block.
+
+    Attributes:
+        phases: name and Snapshot of each pause.
+        ended: how it ended; None: it lives.
+    """
+
+    def __init__(
+        self, program: Program, argv: Sequence[str], environment: Mapping[str, str] | None
+    ) -> None:
+        self.program = program
+        self.argv = tuple(argv)
+        self.phases: list[tuple[str, Snapshot]] = []
+        self.ended: Ended | None = None
+        self._environment = environment
+        self._jailed: Jailed | None = None
+        self._output = bytearray()
+        self._printed = 0
+        self._answers = 0
+        self._pauses = 0
+        self._spent = 0.0
+        self._looked_at_disk = 0.0
+        self._slept = -1
+        self._failure: RunFailed | None = None
+        self._master = self._slave = -1
+
+    def __enter__(self) -> Run:
+        waiting.check_machine()
+        self._master, self._slave = pty.openpty()
+        try:
+            for fd in (self._master, self._slave):
+                os.set_inheritable(fd, False)
+            os.set_blocking(self._master, False)
+            quiet(self._slave)
+            self._terminal = os.fstat(self._slave)
+            job = self.program.job
+            if os.geteuid() == 0:
+                os.fchown(self._slave, job.uid, -1)
+            self._jailed = job.start(
+                self.argv,
+                self.program.limits,
+                self._slave,
+                self._slave,
+                environment=self._environment,
+            )
+            self._kills = self._jailed.killed_for_memory()
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        assert self._jailed is not None
+        try:
+            self._jailed.begin()
+        except OSError as error:
+            name = self.argv[0]
+            if error.errno == errno.ENOENT and os.path.exists(self.program.path):
+                why = "the interpreter or loader that it names is not there"
+            elif error.errno == errno.ENOENT:
+                why = "there is no such program; was it built, and under this name?"
+            elif error.errno == errno.EACCES:
+                why = "it may not be run (chmod +x)"
+            elif error.errno == errno.ENOEXEC:
+                why = "it is no program for this machine"
+            else:
+                why = os.strerror(error.errno or 0)
+            raise RunFailed(f"{name} can't be run: {why}", phase="at its start") from error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends it."""
+        if self._jailed is not None:
+            self._jailed.close()
+        for fd in (self._master, self._slave):
+            if fd >= 0:
+                os.close(fd)
+        self._master = self._slave = -1
+
+    @property
+    def phase(self) -> str:
+        """Where it is: "at its start", "after the 2nd answer" ..."""
+        return f"after the {ordinal(self._answers)} answer" if self._answers else "at its start"
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far; bytes that are no UTF-8 as U+FFFD."""
+        if self._master >= 0:
+            self._drain()
+        return self._output.decode(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """Its process, as seen from outside."""
+        return 0 if self._jailed is None else self._jailed.pid
+
+    @property
+    def process(self) -> Process:
+        """The same as a procmem.Process."""
+        from procmem.process import Process
+
+        return Process(self.pid)
+
+    def snapshot(self) -> Snapshot:
+        """Its memory at this moment."""
+        try:
+            return self.process.snapshot()
+        except ProcmemError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: ProcmemError) -> Exception:
+        ended = self._jailed.look() if self._jailed is not None else None
+        if ended is None:
+            return error
+        return self._why(ended)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Paths of the shared libraries that it has mapped, the loader among them."""
+        found = (region.pathname for region in self.process.maps() if region.pathname)
+        return tuple(dict.fromkeys(path for path in found if is_library(path)))
+
+    @property
+    def threads(self) -> list[Thread]:
+        """Its threads."""
+        return self.process.threads()
+
+    @property
+    def faults(self) -> Faults:
+        """Its minor and major faults so far."""
+        return self.process.faults()
+
+    def pause(self, name: str | None = None, *, at: str = "input") -> Snapshot:
+        """Lets it run until it waits for input, and looks at its memory.
+
+        Args:
+            name: of the phase; None: "at the 1st wait", and so on.
+            at: "input", or "sleep": it may sleep, too (pause(2), nanosleep(2) ...).
+
+        Raises:
+            ProgramEnded, NeverAsked, ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood,
+            OverLimit: it did something else.
+        """
+        self._until(at)
+        self._pauses += 1
+        snapshot = self.snapshot()
+        self.phases.append((name or f"at the {ordinal(self._pauses)} wait", snapshot))
+        return snapshot
+
+    def answer(self, line: str = "") -> None:
+        """Gives it a line, as if typed.
+
+        Raises:
+            ProgramEnded and the like: it doesn't live any more.
+            ValueError: more than a terminal takes in one line.
+        """
+        data = os.fsencode(line) + b"\n"
+        if len(data) > 4095:
+            raise ValueError("a terminal takes lines of at most 4,094 bytes")
+        self._type(data)
+
+    def end_of_input(self) -> None:
+        """Types Ctrl-D: its read(2) returns 0."""
+        self._type(b"\x04")
+
+    def _type(self, data: bytes) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._answers += 1
+        while data:
+            try:
+                data = data[os.write(self._master, data) :]
+            except BlockingIOError:
+                # Its input is full: it does not read.
+                self._until("input")
+
+    def finish(self, answers: Sequence[str] | None = None) -> Ended:
+        """Lets it run to its end; if it asks meanwhile, it gets an answer of those, else the end of input.
+
+        Raises:
+            ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood, OverLimit
+        """
+        left = list(answers or ())
+        while self.ended is None:
+            try:
+                self._until("input")
+            except ProgramEnded:
+                break
+            if left:
+                self.answer(left.pop(0))
+            else:
+                self.end_of_input()
+        assert self.ended is not None
+        return self.ended
+
+    # ---- waiting -----------------------------------------------------------------------------
+
+    def _until(self, at: str) -> None:
+        """Returns when it waits, or sleeps if that is asked for."""
+        if at not in {"input", "sleep"}:
+            raise ValueError(f'at is "input" or "sleep", not {at!r}')
+        if self._failure is not None:
+            raise self._failure
+        assert self._jailed is not None
+        began = time.monotonic()
+        spent = self._spent
+        pause = LOOK_AGAIN[0]
+        typed = select.poll()
+        typed.register(self._slave, select.POLLIN)
+        events = select.poll()
+        events.register(self._master, select.POLLIN)
+        events.register(self._jailed.socket, select.POLLIN)
+        try:
+            while True:
+                self._drain()
+                ended = self._jailed.look()
+                if ended is not None:
+                    self._drain()
+                    raise self._why(ended)
+                # poll(2) also brings what was typed to its reader (n_tty_poll() in
+                # drivers/tty/n_tty.c), so that whoever still waits has had all of it.
+                seen = None if typed.poll(0) else self._look()
+                if seen is not None and seen.waits:
+                    self._drain()
+                    return
+                if seen is not None and at == "sleep" and seen.turns != self._slept and (
+                    seen.sleeps in waiting.SLEEPS or seen.sleeps in waiting.POLLS
+                    or seen.sleeps in waiting.SELECTS
+                ):  # fmt: skip
+                    self._slept = seen.turns
+                    return
+                self._spent = spent + time.monotonic() - began
+                self._check(seen)
+                events.poll(max(1, pause * 1000) if pause >= 0.001 else pause * 1000)
+                pause = min(max(pause, (self._spent - spent) / 20), LOOK_AGAIN[1])
+        except RunFailed as error:
+            self._failure = error
+            raise
+        finally:
+            self._spent = spent + time.monotonic() - began
+
+    def _look(self) -> waiting.Seen | None:
+        assert self._jailed is not None
+        try:
+            return waiting.look(self._jailed.first, self._terminal)
+        except PermissionError as error:
+            raise NotPossibleHere(
+                "a program can't be watched here: /proc/PID/syscall is denied (ptrace(2))"
+            ) from error
+
+    def _drain(self) -> None:
+        """Takes what it printed, so that it never has to wait for us."""
+        while True:
+            try:
+                data = os.read(self._master, CHUNK)
+            except (BlockingIOError, OSError):
+                return
+            if not data:
+                return
+            self._printed += len(data)
+            room = self.program.limits.output - len(self._output)
+            self._output += data[: max(room, 0)]
+            if self._printed > self.program.limits.output:
+                self._fail(
+                    OutputFlood,
+                    f"it printed more than {self.program.limits.output:,} bytes",
+                    limit=self.program.limits.output,
+                )
+
+    def _check(self, seen: waiting.Seen | None) -> None:
+        """Raises what makes further waiting useless."""
+        assert self._jailed is not None
+        limits = self.program.limits
+        resident = 0
+        for pid in waiting.descendants(self._jailed.first):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                with open(f"/proc/{pid}/statm", "rb") as file:
+                    resident += int(file.read().split()[1]) * PAGE
+        if resident > limits.memory:
+            self._fail(OverLimit, f"it needs more than {limits.memory:,} bytes of memory",
+                       limit="memory")  # fmt: skip
+        if seen is not None and seen.forever:
+            self._fail(
+                ProgramSleeps,
+                "it waits forever: each of its threads waits for another one (a deadlock)",
+                call=seen.sleeps,
+                forever=True,
+            )
+        if self._spent <= limits.wall:
+            return
+        if seen is not None:
+            self._fail(
+                ProgramSleeps,
+                f"it does not ask for input: it sleeps in {seen.sleeps}",
+                call=seen.sleeps,
+                forever=False,
+            )
+        self._fail(
+            ProgramSpins,
+            f"it does not ask for input: after {limits.wall:g} seconds it still runs",
+            seconds=self._spent,
+        )
+
+    def _fail(self, kind: type[RunFailed], message: str, **more: object) -> None:
+        raise self._made(kind, message, **more)
+
+    def _made(self, kind: type[RunFailed], message: str, **more: object) -> RunFailed:
+        text = bytes(self._output[-4096:]).decode(errors="replace")
+        self._failure = kind(f"{message} ({self.phase})", phase=self.phase, output=text, **more)
+        return self._failure
+
+    def _why(self, ended: Ended) -> RunFailed:
+        """What its end means for who waited for a question."""
+        assert self._jailed is not None
+        self.ended = ended
+        limits = self.program.limits
+        if ended.signal is None:
+            if not self._pauses and not self._answers:
+                return self._made(
+                    NeverAsked,
+                    f"it ended with status {ended.status} without asking for input",
+                    status=ended.status,
+                )
+            return self._made(
+                ProgramEnded, f"it ended with status {ended.status}", status=ended.status
+            )
+        number = ended.signal
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and ended.cpu >= limits.cpu):
+            return self._made(
+                ProgramSpins,
+                f"it does not ask for input: it computed for {ended.cpu:.0f} seconds",
+                seconds=ended.cpu,
+            )
+        if number == signal.SIGXFSZ:
+            return self._made(
+                OverLimit,
+                f"it wrote a file of more than {limits.file_size:,} bytes",
+                limit="file_size",
+            )
+        if number == signal.SIGKILL and self._jailed.killed_for_memory() > self._kills:
+            return self._made(
+                OverLimit,
+                f"it needs more than {limits.memory:,} bytes of memory",
+                limit="memory",
+            )
+        return self._made(
+            ProgramCrashed,
+            f"it was killed by {signal_name(number)}",
+            signal=number,
+            code=None,
+            address=None,
+        )
+
+
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+def signal_name(number: int) -> str:
+    try:
+        return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def is_library(path: str) -> bool:
+    name = os.path.basename(path)
+    return name.endswith(".so") or ".so." in name
+
+
+def quiet(terminal: int) -> None:
+    """No echo, and no change of newlines: output is the program's own, byte by byte."""
+    modes = termios.tcgetattr(terminal)
+    modes[1] &= ~termios.OPOST
+    modes[3] &= ~(termios.ECHO | termios.ECHONL)
+    termios.tcsetattr(terminal, termios.TCSANOW, modes)

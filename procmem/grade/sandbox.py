@@ -1,0 +1,452 @@
+"""Containing programs that nobody trusts."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import math
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from procmem import native
+from procmem.errors import Unsupported
+from procmem.grade import cgroups
+from procmem.grade.errors import SandboxError
+from procmem.grade.files import remove_tree
+from procmem.grade.limits import BUILDING, Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+__all__ = ["KINDS", "Ended", "Jailed", "Job", "Sandbox"]
+
+KINDS = ("bubblewrap", "namespaces", "landlock", "rlimits")
+"""From the strongest to the weakest."""
+
+INSIDE = "/submission"
+"""Where a job's directory is seen inside: always the same, as figures are."""
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+ENVIRONMENT = {"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": PATH}  # noqa: S108 - the sandbox's own
+
+MESSAGE = struct.Struct("=iiqqqq")
+FIRST = 1
+PATIENCE = 30.0
+"""Seconds in which a sandbox must be up."""
+
+UIDS = 0x70000000
+"""No distribution gives these to anybody (systemd's UIDS-GIDS.md)."""
+
+TEMPORARY = 64 << 20
+"""Bytes of /tmp and of /dev/shm inside, each."""
+
+
+class Ended(NamedTuple):
+    """How a program ended.
+
+    Attributes:
+        status: its exit status; None if a signal killed it.
+        signal: that signal, else None.
+        seconds: from its start to its end.
+        cpu: seconds of CPU time, with those of children it waited for.
+        minor: faults of the program alone.
+        major: faults that waited for a disk.
+        peak: most resident bytes at a time.
+    """
+
+    status: int | None
+    signal: int | None
+    seconds: float
+    cpu: float
+    minor: int
+    major: int
+    peak: int
+
+
+def jail_program() -> str:
+    path = os.path.join(os.path.dirname(os.path.abspath(native.__file__)), "jail")
+    if not os.access(path, os.X_OK):
+        raise Unsupported("the jail program", f"{path} was not built: is there a C compiler?")
+    return path
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What programs are run in.
+
+    Args:
+        kind: one of KINDS; None: the strongest that works here.
+        limits: of a program.
+        building: of a build.
+        readable: directories that programs may read beside the system's own.
+    """
+
+    kind: str | None = None
+    limits: Limits = Limits()
+    building: Limits = BUILDING
+    readable: tuple[str, ...] = ()
+
+    def chosen(self) -> str:
+        """The kind that is used.
+
+        Raises:
+            SandboxError: the one that was asked for does not work here.
+        """
+        if self.kind is None:
+            return next(kind for kind in KINDS if not why_not(kind))
+        if reason := why_not(self.kind):
+            raise SandboxError(f"no sandbox of the kind {self.kind}: {reason}")
+        return self.kind
+
+    def job(self) -> Job:
+        """A place of its own for one submission: directory, user and control group."""
+        return Job(self)
+
+
+@functools.cache
+def why_not(kind: str) -> str:
+    """Why a kind of sandbox can't be had here; empty: it can."""
+    if kind not in KINDS:
+        return f"there is none of that name; there are {', '.join(KINDS)}"
+    if kind == "bubblewrap" and shutil.which("bwrap", path=PATH) is None:
+        return "bwrap is not installed (on Debian: apt-get install bubblewrap)"
+    try:
+        with Job(Sandbox(kind), probing=True) as job, open(os.devnull, "r+b") as null:
+            with job.start(["/bin/true"], Limits(), null.fileno(), null.fileno()) as jailed:
+                jailed.begin()
+    except (SandboxError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def claim_uid() -> tuple[int, socket.socket | None]:
+    """A user ID that no other job has: as root one of its own, else this user's.
+
+    An abstract socket says that it is taken: it goes away with its process.
+    """
+    if os.geteuid() != 0:
+        return os.geteuid(), None
+    start, count = UIDS, 65536
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        extents = [tuple(map(int, line.split())) for line in file]
+    if not any(first <= start and start + count <= first + size for first, _, size in extents):
+        # Inside a user namespace: the upper end of what is mapped, short of nobody.
+        first, _, size = max(extents)
+        start, count = max(first, 1000), min(first + size, 65534) - max(first, 1000)
+    offset = os.getpid() * 16
+    for attempt in range(max(count, 0)):
+        uid = start + (offset + attempt) % count
+        held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            held.bind(f"\0procmem-uid-{uid}")
+            return uid, held
+        except OSError:
+            held.close()
+    return 0, None
+
+
+def base() -> str:
+    """The directory that holds the directories of this user's jobs."""
+    path = os.path.join(tempfile.gettempdir(), f"procmem-jobs-{os.geteuid()}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    found = os.lstat(path)
+    if found.st_uid != os.geteuid() or not os.path.isdir(path) or os.path.islink(path):
+        raise SandboxError(f"{path} is somebody else's: set TMPDIR to another directory")
+    os.chmod(path, 0o711)  # noqa: S103 - jobs of root have users of their own
+    return path
+
+
+class Job:
+    """A submission's place: nothing of it is left after close().
+
+    Attributes:
+        sandbox: the Sandbox.
+        kind: which kind is used.
+        directory: its files, as seen from outside.
+        inside: the same, as its programs see it.
+        uid: the user that its programs run as.
+    """
+
+    def __init__(self, sandbox: Sandbox, *, probing: bool = False) -> None:
+        self.sandbox = sandbox
+        self.kind = sandbox.kind or "bubblewrap" if probing else sandbox.chosen()
+        self.uid, self._claim = claim_uid()
+        self._cgroup: cgroups.Cgroup | None = None
+        self._jail = jail_program()
+        parent = base()
+        guard = os.open(os.path.join(parent, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            remove_forgotten(parent)
+            self._place = tempfile.mkdtemp(prefix="job-", dir=parent)
+            self._lock = os.open(self._place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(guard)
+        os.chmod(self._place, 0o711)  # noqa: S103
+        self.directory = os.path.join(self._place, "files")
+        os.mkdir(self.directory, 0o700)
+        self.own(self.directory)
+        namespaced = self.kind in ("bubblewrap", "namespaces")
+        self.inside = INSIDE if namespaced else self.directory
+        where = cgroups.parents()
+        cgroups.remove_forgotten(where)
+        self._cgroup = cgroups.Cgroup(os.path.basename(self._place), where)
+
+    def own(self, path: str) -> None:
+        """Gives a file to the job's user."""
+        if os.geteuid() == 0:
+            os.chown(path, self.uid, self.uid, follow_symlinks=False)
+
+    def start(
+        self,
+        argv: Sequence[str | bytes],
+        limits: Limits,
+        stdin: int,
+        stdout: int,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> Jailed:
+        """Sets up a sandbox and a program in it, which waits for begin().
+
+        Args:
+            argv: the program and its arguments; it is looked for in the sandbox's PATH.
+            limits: what it may use.
+            stdin: a descriptor.
+            stdout: a descriptor, for what it prints as errors too.
+            environment: beside PATH, HOME and LANG.
+
+        Raises:
+            SandboxError: it can't be set up.
+        """
+        if self._cgroup is not None:
+            self._cgroup.limit(limits)
+        return Jailed(self, argv, limits, stdin, stdout, {**ENVIRONMENT, **(environment or {})})
+
+    def wrapper(self, jail: int) -> list[str]:
+        """What stands before the jail program's words."""
+        if self.kind != "bubblewrap":
+            return [self._jail]
+        command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+        command += ["--unshare-cgroup-try", "--as-pid-1", "--hostname", "sandbox"]
+        command += ["--cap-drop", "ALL"]
+        if os.geteuid() == 0:
+            command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        for path in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"):
+            if os.path.islink(path):
+                command += ["--symlink", os.readlink(path), path]
+            elif os.path.isdir(path):
+                command += ["--ro-bind", path, path]
+        for path in (*SYSTEM, *self.sandbox.readable):
+            command += ["--ro-bind-try", path, path]
+        command += ["--proc", "/proc", "--dev", "/dev"]
+        for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
+            command += ["--perms", "1777", "--size", f"{TEMPORARY}", "--tmpfs", path]
+        command += ["--bind", self.directory, INSIDE, "--chdir", "/"]
+        return [*command, "--", f"/proc/self/fd/{jail}"]
+
+    def close(self) -> None:
+        """Removes all of it."""
+        if self._cgroup is not None:
+            self._cgroup.close()
+        if self._place:
+            remove_tree(self._place)
+            os.close(self._lock)
+            self._place = ""
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+SYSTEM = (
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
+    "/etc/localtime", "/sys/devices/system/cpu", "/sys/kernel/mm",
+)  # fmt: skip
+"""What the dynamic loader, the compiler's names and malloc look at."""
+
+
+def remove_forgotten(parent: str) -> None:
+    """Removes what graders that were killed have left."""
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        if not name.startswith("job-"):
+            continue
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(path)
+            finally:
+                os.close(fd)
+
+
+class Jailed:
+    """A program in its sandbox; nothing of both is left after close().
+
+    Attributes:
+        pid: of the program, as seen from outside.
+        first: of the process above it, whose descendants are all that runs in the sandbox.
+        ended: how the program ended; None: it has not.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        argv: Sequence[str | bytes],
+        limits: Limits,
+        stdin: int,
+        stdout: int,
+        environment: Mapping[str, str],
+    ) -> None:
+        self.ended: Ended | None = None
+        self.pid = self.first = 0
+        self._began = 0.0
+        self._job = job
+        self.socket, theirs = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
+        )
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.socket.settimeout(PATIENCE)
+        jail = os.open(job._jail, os.O_RDONLY | os.O_CLOEXEC)
+        said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+        try:
+            words: list[str | bytes] = [
+                *job.wrapper(jail),
+                *(f"{number}" for number in (
+                    theirs.fileno(), FIRST if job.inside == INSIDE else 0, job.uid, job.uid,
+                    math.ceil(limits.cpu), limits.processes, limits.descriptors,
+                    limits.file_size, stdin, stdout,
+                )),
+                job.inside,
+                *(f"{name}={value}" for name, value in environment.items()),
+                "--",
+                *argv,
+            ]  # fmt: skip
+            self._process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                pass_fds=(theirs.fileno(), jail, stdin, stdout),
+                env={"PATH": PATH},
+                cwd="/",
+            )
+            theirs.close()
+            try:
+                self._set_up()
+            except (SandboxError, OSError) as error:
+                self.close()
+                said.seek(0)
+                why = said.read(2000).decode(errors="replace").strip()
+                raise SandboxError(f"the sandbox did not start: {why or error}") from error
+        except BaseException:
+            theirs.close()
+            self.socket.close()
+            raise
+        finally:
+            os.close(jail)
+            said.close()
+        if job._cgroup is not None:
+            job._cgroup.add(self.pid)
+
+    def _set_up(self) -> None:
+        while not self.pid:
+            kind, number, pid, _ = self._receive()
+            if kind == "I":
+                self.first = pid
+            elif kind == "C":
+                self.pid = pid
+            elif kind == "X":
+                raise OSError(number, os.strerror(number))
+
+    def _receive(self) -> tuple[str, int, int, tuple[int, ...]]:
+        data, ancillary, _, _ = self.socket.recvmsg(MESSAGE.size, socket.CMSG_SPACE(12))
+        if len(data) != MESSAGE.size:
+            raise SandboxError("it ended at once")
+        kind, number, *rest = MESSAGE.unpack(data)
+        pid = 0
+        for level, what, content in ancillary:
+            if level == socket.SOL_SOCKET and what == socket.SCM_CREDENTIALS:
+                pid = struct.unpack("=iII", content)[0]
+        return chr(kind), number, pid, tuple(rest)
+
+    def begin(self) -> None:
+        """Lets the program begin.
+
+        Raises:
+            OSError: it can't be run (errno says why).
+            SandboxError: its sandbox has gone.
+        """
+        import time
+
+        self._began = time.monotonic()
+        self.socket.send(b"g")
+        kind, number, _, _ = self._receive()
+        self.socket.setblocking(False)
+        if kind == "X":
+            raise OSError(number, os.strerror(number))
+
+    def look(self) -> Ended | None:
+        """How the program ended; None: it has not."""
+        import time
+
+        while self.ended is None:
+            try:
+                kind, number, _, rest = self._receive()
+            except BlockingIOError:
+                break
+            if kind == "E":
+                killed = number & 0x7F
+                self.ended = Ended(
+                    None if killed else number >> 8,
+                    killed or None,
+                    time.monotonic() - self._began,
+                    rest[0] / 1e6,
+                    *rest[1:],
+                )
+        return self.ended
+
+    def killed_for_memory(self) -> int:
+        """How many processes of the job the kernel has killed for want of memory."""
+        return 0 if self._job._cgroup is None else self._job._cgroup.killed()
+
+    def close(self) -> None:
+        """Ends all of it; what it is waits for is the kernel alone."""
+        self.socket.close()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Jailed:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

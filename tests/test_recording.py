@@ -608,7 +608,7 @@ class TestCommands:
         path.write_bytes(whole[:-3] + b"x" + whole[-2:])
         status, out, err = command("record", "--report", path)
         assert status == 1
-        assert err.startswith(f"procmem record: {path}, line 3: snapshot 3, at byte ")
+        assert err.startswith(f"procmem record: {path}: snapshot 3, at byte ")
         assert err.count("\n") == 1
         assert "2 snapshots" in out
         path.write_bytes(b"something else")

@@ -218,7 +218,7 @@ class Collector:
                     source,
                     entry.lineno + 1,
                     entry.frame.f_locals,
-                    lambda shot: self._phase(shot, given),
+                    self._phase,
                     given,
                 )
             except Exception:  # noqa: BLE001 - to explain is a courtesy; the check has failed
@@ -235,13 +235,11 @@ class Collector:
         home = os.path.realpath(self.submission.directory) + os.sep
         return os.path.realpath(path).startswith(home)
 
-    def _phase(self, shot: Snapshot, given: Mapping[str, Any]) -> str | None:
-        for run in (*given.values(), *getattr(self.submission, "runs", ())):
-            phases = getattr(run, "phases", None)
-            if isinstance(phases, list | tuple):
-                for name, taken in phases:
-                    if taken is shot:
-                        return str(name)
+    def _phase(self, shot: Snapshot) -> str | None:
+        for run in self.submission.job.runs:
+            for name, taken in run.phases:
+                if taken is shot:
+                    return name
         return None
 
     def _title(self, name: str) -> str:

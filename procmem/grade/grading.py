@@ -267,6 +267,7 @@ def forget_servers() -> None:
 
 
 def end_servers() -> None:
+    """Ends the processes that wait for the next grade(); they end with this process, too."""
     while _idle:
         with contextlib.suppress(OSError):
             _idle.pop().close()
@@ -317,6 +318,7 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
         f"--rootdir={lab.directory}",
         f"-c{os.devnull}",
         "--noconftest",
+        "--tb=no",
         *(f"-pno:{name}" for name in QUIET),
     ]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -118,6 +118,7 @@ class Run:
         self.argv = tuple(argv)
         self.phases: list[tuple[str, Snapshot]] = []
         self.ended: Ended | None = None
+        program.job.runs.append(self)
         self._environment = environment
         self._jailed: Jailed | None = None
         self._output = bytearray()

@@ -124,6 +124,7 @@ class Run:
         self.argv = tuple(argv)
         self.phases: list[tuple[str, Snapshot]] = []
         self.ended: Ended | None = None
+        program.job.runs.append(self)
         self._environment = environment
         self._watched = watched and not sanitized(program.path)
         self._inner: Jailed | None = None

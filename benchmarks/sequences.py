@@ -5,8 +5,8 @@ python -m benchmarks.sequences --sequences 10000 --seed 1
 What was done is kept page by page, beside the process: what is mapped where, with which
 permissions, what lies behind it, and whether it is in memory. Every diff, of each call and of
 each whole sequence, must tell the same: the pages that came and went, each change's VSZ, RSS
-and faults, and of what kinds it is. A sequence that fails can be run again by its number
-(--only).
+and faults, of what kinds it is, and a cause that fits the call. A sequence that
+fails can be run again by its number (--only).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from procmem import Change, ChangeKind, Diff, Process
+from procmem import Cause, Change, ChangeKind, Diff, Process
 from procmem.errors import SyscallError
 from procmem.experiments import Specimen
 from procmem.experiments.specimen import Area
@@ -340,6 +340,8 @@ class Sequences:
             "brk": {K.MAPPED, K.GROWN, K.SHRUNK, K.UNMAPPED, K.DROPPED},
         }.get(call)
         require(allowed is None or kinds <= allowed, f"{call} is told as {kinds}")
+        causes = {change.cause for change in found.changes}
+        require(causes <= CAUSES[call], f"{call} is explained by {causes}")
         if call == "touch":
             new = sum(it.resident and not was[page].resident for page, it in self.space.items())
             told = sum((change.minor or 0) + (change.major or 0) for change in found.changes)
@@ -352,6 +354,22 @@ class Sequences:
         if call == "mremap" and len(went) == len(came) == 1 and len(whole) == 2:
             sizes = [end - start for start, end in (*went, *came)]
             require(sizes[0] != sizes[1], "a moved region is told as unmapped and mapped")
+
+
+C = Cause
+COME = {C.MEMORY_MAPPED, C.ADDRESSES_RESERVED, C.FILE_MAPPED, C.SHARED_MEMORY_ATTACHED}
+GONE = {C.MEMORY_UNMAPPED, C.FILE_UNMAPPED, C.SHARED_MEMORY_DETACHED}
+CAUSES = {
+    "mmap": COME,
+    "munmap": GONE,
+    "mprotect": {C.PROTECTION_CHANGED},
+    "touch": {C.FIRST_TOUCH},
+    "madvise": {C.GIVEN_BACK},
+    # Over other memory it gives the same addresses other permissions.
+    "mremap": {C.REMAPPED, C.FIRST_TOUCH, C.GIVEN_BACK, C.PROTECTION_CHANGED, *COME, *GONE},
+    "brk": {C.HEAP_STARTED, C.HEAP_GREW, C.HEAP_SHRANK},
+}
+"""How each call may be explained."""
 
 
 def ranges_lost(change: Change) -> tuple[tuple[int, int], ...]:

@@ -25,7 +25,7 @@ from procmem.view.trace import (
 __all__ = ["main"]
 
 MALLOCS = 10_000
-"""Calls of malloc and its kin that the table tells if not asked for: so a program that makes millions
+"""Calls of malloc and its kin that the table tells if not asked for: a program that makes millions
 is not slowed down for long."""
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     """
     made = argparse.ArgumentParser(
         prog="procmem trace",
-        usage="procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] [--] COMMAND [ARGUMENT ...]\n"
+        usage="procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] [--] COMMAND [ARG ...]\n"
         "       procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] -p PID",
         description="Runs a program and tells each of its memory calls (mmap, munmap, mremap, brk, "
         "mprotect, madvise, mlock, shmat, clone, fork, execve, exit) with what it did to VSZ and "
@@ -54,13 +54,13 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--no-seccomp",
         action="store_true",
-        help="stop at every system call, not at memory calls alone: slower, leaves setuid as it is",
+        help="stop at every system call, not at memory calls alone: slower, leaves children alone",
     )
     made.add_argument(
         "--malloc",
         action=argparse.BooleanOptionalAction,
-        help="calls of malloc, free and their kin, too: each of them, or none. If not said, the table "
-        f"has the first {MALLOCS:,} of a program that is started, briefly",
+        help="calls of malloc, free and their kin, too: each of them, or none. If not said, the "
+        f"table has the first {MALLOCS:,} of a program that is started, briefly",
     )
     made.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS
@@ -177,7 +177,14 @@ def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file:
         strace_told(tracing, out, always=to_file and options.follow)
     else:
         table_told(tracing, out, options)
-    for pid in () if options.json else tracing.foreign:
+    if options.json:
+        return
+    if tracing.setuid_ignored:
+        out.write(
+            "procmem trace: the program is set-user-ID or set-group-ID, and ran without those "
+            "rights: the kernel gives none to what an ordinary user traces\n"
+        )
+    for pid in tracing.foreign:
         out.write(
             f"procmem trace: process {pid} runs a program of another architecture, whose calls "
             "are not told\n"
@@ -227,5 +234,5 @@ def json_told(tracing: Tracing, out: Output) -> None:
             out.write(separator + ",\n".join(rows))
             separator = ",\n"
     rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign,
-            "breakpoints": breakpoints}  # fmt: skip
+            "breakpoints": breakpoints, "setuid_ignored": tracing.setuid_ignored}  # fmt: skip
     out.write(f"\n], {json.dumps(rest)[1:]}\n")

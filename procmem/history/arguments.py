@@ -204,11 +204,11 @@ def program(name: str, words: Sequence[int], text: bytes) -> dict[str, Any]:
 
 
 FAULTS = {signal.SIGILL, signal.SIGFPE, signal.SIGSEGV, signal.SIGBUS, signal.SIGTRAP}
-SI_TIMER, SI_SIGIO = -2, -5
+SI_KERNEL, SI_QUEUE, SI_TIMER, SI_SIGIO = 128, -1, -2, -5
 
 
 def decode_siginfo(raw: bytes) -> dict[str, int]:
-    """The members of siginfo_t that a signal has, by its number and its origin (sigaction(2)).
+    r"""The members of siginfo_t that a signal has, by its number and its origin (sigaction(2)).
 
     >>> decode_siginfo(struct.pack("=iiiiiI", 10, 0, -6, 0, 4711, 1000).ljust(128, b"\0"))
     {'si_signo': 10, 'si_code': -6, 'si_pid': 4711, 'si_uid': 1000}
@@ -223,14 +223,13 @@ def decode_siginfo(raw: bytes) -> dict[str, int]:
         made |= {"si_pid": first, "si_uid": second, "si_status": status}
         return made | {"si_utime": spent, "si_stime": kernel}
     if code > 0 and number in FAULTS:
-        # SI_KERNEL (128): there is no address that could be told.
         return made | {"si_addr": struct.unpack_from("=Q", raw, 16)[0]}
     if code == SI_TIMER:
         return made | {"si_timerid": first, "si_overrun": int(second)}
-    if code in (SI_SIGIO,) or code == 128:
+    if code in (SI_SIGIO, SI_KERNEL):
         return made
     made |= {"si_pid": first, "si_uid": second}
-    if code == -1:
+    if code == SI_QUEUE:
         made |= {"si_int": struct.unpack_from("=i", raw, 24)[0]}
         made |= {"si_ptr": struct.unpack_from("=Q", raw, 24)[0]}
     return made

@@ -173,7 +173,7 @@ def read_index(path: str | os.PathLike[str]) -> tuple[Frames, ParseError | None]
         at = len(MAGIC)
         while start := file.read(FRAME.size):
             number = len(places) + 1
-            bad = partial(damage, source, number, start, f"snapshot {number}, at byte {at}")
+            bad = partial(damage, source, f"snapshot {number}, at byte {at}")
             at += FRAME.size
             size, checksum = FRAME.unpack(start) if len(start) == FRAME.size else (1, 0)
             content = file.read(size)

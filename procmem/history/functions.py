@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from functools import lru_cache
 from typing import NamedTuple
 
 from procmem.elf.headers import ElfFile
@@ -26,6 +25,9 @@ CHECKED = 16
 
 LOADERS = (b"ld-linux", b"ld64.so", b"ld.so")
 """glibc's own loaders have had a malloc for the time until libc is there."""
+
+
+MOST_KEPT = 64
 
 
 class Code(NamedTuple):
@@ -50,6 +52,10 @@ class Segment(NamedTuple):
     functions: tuple[tuple[str, int, bytes], ...]
 
 
+KEPT: dict[tuple[tuple[int, ...], tuple[str, ...]], tuple[Segment, ...]] = {}
+"""By device, inode, size and time of change."""
+
+
 def find(
     pid: int, start: int, end: int, offset: int, inode: int, path: bytes, names: Sequence[str]
 ) -> Code | None:
@@ -59,7 +65,11 @@ def find(
 
     Args:
         pid: the process.
-        start, end, offset, inode, path: of the mapping, as maps has them.
+        start: of the mapping.
+        end: likewise.
+        offset: of it in the file.
+        inode: of the file.
+        path: of the file, as maps has it.
         names: of the functions.
     """
     files = ProcessFiles(pid)
@@ -93,9 +103,7 @@ def find(
     return None
 
 
-def opened(
-    files: ProcessFiles, start: int, end: int, inode: int, path: bytes
-) -> Iterator[int]:
+def opened(files: ProcessFiles, start: int, end: int, inode: int, path: bytes) -> Iterator[int]:
     """Descriptors of what may be the mapped file, the surest first."""
     names = [b"map_files/%x-%x" % (start, end), files.memory_name("exe").encode()]
     for name in (*names, *names_on_disk(files, path)):
@@ -106,23 +114,17 @@ def opened(
                 yield fd
 
 
-@lru_cache(maxsize=64)
-def cached(key: tuple[int, ...], names: tuple[str, ...]) -> list[tuple[Segment, ...]]:
-    return []
-
-
-def segments_of(
-    fd: int, key: tuple[int, ...], names: tuple[str, ...]
-) -> tuple[Segment, ...]:
+def segments_of(fd: int, key: tuple[int, ...], names: tuple[str, ...]) -> tuple[Segment, ...]:
     """What a file has; kept, since all programs map the same libc.
 
     Raises:
         ElfError, OSError: as of ElfFile.
     """
-    kept = cached(key, names)
-    if not kept:
-        kept.append(read(ElfFile(Source(fd, 0, key[2], "mapped file")), names))
-    return kept[0]
+    if (key, names) not in KEPT:
+        if len(KEPT) >= MOST_KEPT:
+            KEPT.clear()
+        KEPT[key, names] = read(ElfFile(Source(fd, 0, key[2], "mapped file")), names)
+    return KEPT[key, names]
 
 
 def read(elf: ElfFile, names: tuple[str, ...]) -> tuple[Segment, ...]:
@@ -141,6 +143,8 @@ def read(elf: ElfFile, names: tuple[str, ...]) -> tuple[Segment, ...]:
             and len(code := elf.source.read(load.p_offset + at, CHECKED)) == CHECKED
         )
         found.append(
-            Segment(load.p_offset, load.p_vaddr, load.p_filesz, load.p_memsz == load.p_filesz, inside)
+            Segment(
+                load.p_offset, load.p_vaddr, load.p_filesz, load.p_memsz == load.p_filesz, inside
+            )
         )
     return tuple(found)

@@ -46,6 +46,9 @@ QUIET = 10.0
 SAVED = 10.0
 """Seconds whose share of a CPU may be saved up and spent at once."""
 
+MARGIN = 0.95
+"""Of its share, what a recorder lets itself spend: it can't measure its own waking up."""
+
 CHEAPER = 0.25
 """What a detail that was not tried yet is taken to cost, beside the next richer one."""
 
@@ -139,6 +142,7 @@ class Recorder:
         self._path = path
         self._file: int | None = None
         self._written = 0
+        self._income = MARGIN * share
         self._credit = 0.0
         self._credited = self._taken_at = time.monotonic()
         self._ending = Ending(process._files)
@@ -147,7 +151,7 @@ class Recorder:
         begun = time.thread_time()
         self.last: Snapshot = process.snapshot(self._details[0])
         spent = time.thread_time() - begun
-        if spent > SAVED * share:
+        if spent > SAVED * self._income:
             # Too much ever to be afforded; otherwise it is no measure, with what it imports.
             self._pay(self.last.detail, spent, self._seen)
         if path is not None:
@@ -177,8 +181,8 @@ class Recorder:
         """
         begun = time.thread_time()
         now = time.monotonic()
-        most = self.share * max(SAVED, 2 * self.every)
-        self._credit = min(most, self._credit + (now - self._credited) * self.share)
+        most = self._income * max(SAVED, 2 * self.every)
+        self._credit = min(most, self._credit + (now - self._credited) * self._income)
         self._credited = now
         self.turns += 1
         try:
@@ -204,7 +208,7 @@ class Recorder:
         statm, faults = files.read(files.memory_name("statm")), (told.minflt, told.majflt)
         if told.is_zombie and statm.startswith(b"0 "):
             raise ZombieProcess(self.process.pid)
-        if self._look_price > max(self._credit, self.share * self.every):
+        if self._look_price > max(self._credit, self._income * self.every):
             # maps is too much for each turn. What it alone tells (mprotect(2)) can wait.
             self._look_price *= 0.9
             same = (statm, faults) == self._seen[:2]
@@ -297,7 +301,7 @@ class Recorder:
             if each is not None:
                 each(self, found)
             now = time.monotonic()
-            due = max(due + self.every, now - self._credit / self.share)
+            due = max(due + self.every, now - self._credit / self._income)
             if due < now:
                 due = now + self.every
             if seconds is not None and due - start >= seconds:
@@ -490,6 +494,6 @@ def watch(
                 if change:
                     yield change
                 before = found
-            time.sleep(max(every, -recorder._credit / share))
+            time.sleep(max(every, -recorder._credit / recorder._income))
     finally:
         recorder.close()

@@ -201,7 +201,7 @@ class Recording(Sequence["Snapshot"]):
         times, all_details = self.times, self.details
         details = [all_details[number] for number in chosen]
         measured = [number for number, detail in enumerate(details) if detail != "maps"]
-        if 2 * len(measured) < len(chosen):
+        if not covers([times[chosen[number]] for number in measured], times[chosen[-1]]):
             measured = []
         series: dict[Any, list[tuple[int, int]]] = {}
         counts: dict[Any, int] = {}
@@ -254,6 +254,12 @@ def held(region: Any, detail: str) -> int:
     if detail == "maps" or (region.inode and "w" not in str(region.perms)):
         return 0
     return (region.rss or 0) + (region.swap or 0)
+
+
+def covers(times: Sequence[float | None], end: float | None) -> bool:
+    """Whether these moments reach from the first quarter of the time into its last."""
+    told = [when for when in times if when is not None]
+    return bool(told and end) and told[0] <= 0.25 * (end or 0) and told[-1] >= 0.75 * (end or 0)
 
 
 def points_of(

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import signal
+import stat
 import struct
 import threading
 from array import array
@@ -49,7 +50,8 @@ POLL = 0.02
 NAMES: tuple[str, ...] = tuple(
     ffi.string(lib.pm_traced_names[i]).decode() for i in range(int(lib.pm_traced_count))
 )
-FUNCTIONS = NAMES[int(lib.pm_traced_calls) :]
+SYSTEM_CALLS = int(lib.pm_traced_calls)
+FUNCTIONS = NAMES[SYSTEM_CALLS:]
 RECORD = struct.Struct(f"=IHHiiIIIHH6QqQQ4Q{HEADER_WORDS}Q")
 X86 = platform.machine() == "x86_64"
 
@@ -110,7 +112,7 @@ class MemoryCall:
     @property
     def is_function(self) -> bool:
         """Whether it is malloc or one of its kin, and no system call."""
-        return self._record[2] >= lib.pm_traced_calls
+        return self._record[2] >= SYSTEM_CALLS
 
     @property
     def made(self) -> int:
@@ -329,8 +331,6 @@ class Breakpoints:
         path: the file's; empty where `limited`.
         names: the functions that have a breakpoint.
         reason: why some, or all, have none; else "".
-        delta_rss: bytes by which the breakpoints raised RSS: the process has copies of its own of the
-            pages that were written to.
         before, after: VSZ and RSS; None: not to be read.
         limited: as many calls as were asked for have been told, and the breakpoints are gone.
     """
@@ -358,6 +358,10 @@ class Breakpoints:
 
     @property
     def delta_rss(self) -> int | None:
+        """Bytes by which the breakpoints raised RSS; None: not known.
+
+        The process has copies of its own of the pages that were written to, and the pages around.
+        """
         return self.after.rss - self.before.rss if self.before and self.after else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -389,8 +393,7 @@ def placed(data: bytes, start: int) -> Breakpoints:
         return Breakpoints(record[3], "", (), "", None, None, limited=True)
     at = start + RECORD.size
     before, after = (
-        None if vsz == UNREAD else Reading(vsz, rss)
-        for vsz, rss in (record[19:21], record[21:23])
+        None if vsz == UNREAD else Reading(vsz, rss) for vsz, rss in (record[19:21], record[21:23])
     )
     number = -record[16]
     return Breakpoints(
@@ -426,7 +429,7 @@ def pm_find_symbols(_: Any, pid: int, region: Any, name: Any, size: int, out: An
     out.count = len(code.functions)
     for slot, (function, address) in zip(out.one, code.functions, strict=False):
         slot.address = address
-        slot.function = int(lib.pm_traced_calls) + FUNCTIONS.index(function)
+        slot.function = SYSTEM_CALLS + FUNCTIONS.index(function)
 
 
 class Trace(Sequence[MemoryCall]):
@@ -439,6 +442,7 @@ class Trace(Sequence[MemoryCall]):
         dropped: calls beyond the limit, which were counted and not kept.
         foreign: PIDs whose programs are of another architecture (32 bits): their calls are missing.
         breakpoints: what was done to see malloc (malloc=True).
+        setuid_ignored: see Tracing.
         exact: whether every call's change is its own; `reason` says why if not.
     """
 
@@ -449,6 +453,7 @@ class Trace(Sequence[MemoryCall]):
         self.dropped = 0
         self.foreign: list[int] = []
         self.breakpoints: list[Breakpoints] = []
+        self.setuid_ignored = False
         self._limit = limit
         self._data = bytearray()
         self._offsets = array("Q")
@@ -517,6 +522,8 @@ class Tracing:
         returncode: once iterating is over; see Trace.
         foreign: see Trace.
         malloc: whether malloc is asked for.
+        setuid_ignored: the program is set-user-ID or set-group-ID, and runs with this user's rights
+            alone: the kernel gives none to what an ordinary user traces (ptrace(2), execve(2)).
     """
 
     def __init__(
@@ -565,6 +572,7 @@ class Tracing:
         self.pid = int(tracer.pid)
         with contextlib.suppress(OSError, AttributeError):
             self._pidfd = os.pidfd_open(self.pid)
+        self.setuid_ignored = bool(self._path) and os.geteuid() != 0 and gains_rights(self._path)
         self._lag = (
             "statm lags behind the page table on this kernel" if probes.counters_lag() else ""
         )
@@ -721,6 +729,18 @@ def ended(data: bytes, start: int) -> Ended:
     return Ended(record[3], os.waitstatus_to_exitcode(record[16]), several=bool(record[5] & MANY))
 
 
+def gains_rights(path: str) -> bool:
+    """Whether execve(2) of a file would give other rights than this process has."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return bool(
+        (status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid())
+        or (status.st_mode & stat.S_ISGID and status.st_gid != os.getegid())
+    )
+
+
 def find_program(name: bytes, path: bytes | None) -> bytes:
     """The file that execvp(3) would run.
 
@@ -750,12 +770,16 @@ def refusal(number: int, pid: int, *, attached: bool) -> Exception:
         return NoSuchProcess(pid)
     if number not in (errno.EPERM, errno.EACCES):
         return SyscallError("ptrace", number)
-    tracer = 0
+    tracer, name = 0, ""
     with contextlib.suppress(Exception):
         thread = int(parse_status(ProcessFiles(pid).read("status"))["TracerPid"])
-        tracer = int(parse_status(ProcessFiles(thread).read("status"))["Tgid"])
+        told = parse_status(ProcessFiles(thread).read("status"))
+        tracer = int(told["Tgid"])
+        name = f" ({parse_status(ProcessFiles(tracer).read('status'))['Name']})"
     if tracer:
-        return AccessDenied(pid, f"process {tracer} traces it already, and there can be only one")
+        return AccessDenied(
+            pid, f"process {tracer}{name} traces it already, and there can be only one"
+        )
     return AccessDenied(
         pid,
         "it may not be traced: it belongs to another user, or /proc/sys/kernel/yama/ptrace_scope "
@@ -830,6 +854,7 @@ def trace(
     ) as tracing:
         made.pid = tracing.pid
         made._lag = tracing._lag
+        made.setuid_ignored = tracing.setuid_ignored
         for data in tracing.batches():
             for kind, start, end in records(data):
                 if kind == lib.PM_EVENT_CALL:

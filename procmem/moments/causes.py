@@ -139,6 +139,10 @@ def causes(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
         mine = tuple(change for change in told.changes if left.pop(id(change), None) is not None)
         if mine:
             yield told._replace(changes=tuple(sorted(mine, key=lambda change: change.start)))
+    for told in remapped(found, [change for change in spatial if id(change) in left]):
+        for change in told.changes:
+            del left[id(change)]
+        yield told
     for change in left.values():
         yield single(found, change)
 
@@ -177,7 +181,7 @@ def threads(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
                     change, start, end, after=came
                 ):
                     stacks.append((change, start))
-        if not stacks or (known and not others and came):
+        if not stacks or (known and not others):
             continue
         mine = {id(change): change for change, _ in stacks}
         starts = {start for _, start in stacks}
@@ -278,6 +282,37 @@ def libraries(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
                 yield Explanation(other, words, ("its file and inode",), tuple(parts))
 
 
+REMAPPED_PAGES = 16
+"""Pages in memory that hardly are as many by chance, where sizes differ."""
+
+
+def remapped(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
+    """Anonymous memory that went here and came there: a part of a region, or resized."""
+    parts = [change for change in changes if change.vsz or change.gained]
+    if len(parts) != 2 or any(is_named(change.region) for change in parts):
+        return
+    source, target = parts if parts[0].lost else reversed(parts)
+    if len(source.lost) != 1 or source.gained or len(target.gained) != 1 or target.lost:
+        return
+    pages = found.before.regions.page_size * REMAPPED_PAGES
+    resident = target.rss or 0
+    if source.rss is None or source.rss != -resident:
+        return
+    if source.region.perms != target.region.perms:
+        return
+    if source.vsz == -target.vsz or resident >= pages:
+        words = f"{kib(-source.vsz)} lie elsewhere now"
+        if source.vsz != -target.vsz:
+            words += f", as {kib(target.vsz)}"
+        words += ": mremap(2), as realloc calls it; or unmapped here and mapped there"
+        evidence = (f"{kib(resident)} in memory went here and came there", "no other memory did")
+        yield Explanation(C.REMAPPED, words, evidence, tuple(parts))
+
+
+def is_named(region: Region) -> bool:
+    return bool(region.inode or region.raw_pathname)
+
+
 SHARED = (R.SHARED_MEMORY, R.HUGETLB, R.DEVICE)
 
 
@@ -315,11 +350,17 @@ def address_space(change: Change) -> tuple[Cause, str, str] | None:
     if kind is R.ARENA and change.vsz == 0 and K.PROTECTED in change.kinds:
         said = "a malloc arena was opened further (mprotect): a thread allocates"
         return C.ARENA_GREW, said, "the boundary between its writable part and its reserve moved"
-    if kind in SHARED and (mapped or unmapped):
-        what = "shared memory was attached" if mapped else "shared memory was detached"
-        cause = C.SHARED_MEMORY_ATTACHED if mapped else C.SHARED_MEMORY_DETACHED
+    if kind in SHARED and change.vsz:
+        came = change.vsz > 0
+        what = "shared memory was attached" if came else "shared memory was detached"
+        if not (mapped or unmapped):
+            what = "a part of " + what
+        cause = C.SHARED_MEMORY_ATTACHED if came else C.SHARED_MEMORY_DETACHED
         return cause, f"VSZ {size}: {what}: {region.name}", "told by " + region.kind_evidence
-    if change.vsz and not region.inode and (region.pathname or "")[:5] in ("", "[anon"):
+    nameless = not region.inode and (region.pathname or "")[:5] in ("", "[anon")
+    if K.GROWN in change.kinds and K.SHRUNK in change.kinds and nameless:
+        return exchanged(change)
+    if change.vsz and nameless:
         return anonymous(change)
     if change.vsz and region.inode:
         cause = C.FILE_MAPPED if change.vsz > 0 else C.FILE_UNMAPPED
@@ -372,6 +413,19 @@ def heap(change: Change) -> tuple[Cause, str, str]:
     return C.HEAP_STARTED if first else C.HEAP_GREW, said, evidence
 
 
+def exchanged(change: Change) -> tuple[Cause, str, str]:
+    """Of memory that lost addresses and gained others."""
+    gone, come = (
+        sum(end - start for start, end in ranges) for ranges in (change.lost, change.gained)
+    )
+    said = f"VSZ {signed(change.vsz)}: {kib(gone)} of anonymous memory were unmapped, "
+    said += f"{kib(come)} were mapped beside it (munmap and mmap, or mremap)"
+    cause = C.REMAPPED
+    if gone != come:
+        cause = C.MEMORY_MAPPED if come > gone else C.MEMORY_UNMAPPED
+    return cause, said, "anonymous: no file behind it"
+
+
 def anonymous(change: Change) -> tuple[Cause, str, str]:
     size = signed(change.vsz)
     grown = change.vsz > 0
@@ -384,7 +438,7 @@ def anonymous(change: Change) -> tuple[Cause, str, str]:
     if not grown:
         said = f"VSZ {size}: anonymous memory was unmapped (munmap, or free of a large block)"
         return C.MEMORY_UNMAPPED, said + merged, evidence
-    if change.region.perms[:3] == "---" and not change.before:
+    if change.region.perms[:3] == "---" and not change.before and not change.rss:
         said = f"VSZ {size}: addresses were reserved without permissions (mmap PROT_NONE)"
         return C.ADDRESSES_RESERVED, said, evidence
     said = f"VSZ {size}: anonymous memory was mapped (mmap"
@@ -410,7 +464,7 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
         return C.COPY_ON_WRITE, said, f"{source}; {found.minor} minor faults"
     if rss > 0:
         count = pages_of(found, rss)
-        if of_file and not copied and not private_dirty(change):
+        if of_file and not copied and not written(change):
             were = "was" if count.startswith("1 ") else "were"
             said = f"{rss_said}: {count} of the file {were} read for the first time; one fault "
             said += "maps up to 16 that lie in the page cache"
@@ -433,9 +487,15 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     return C.UNKNOWN, "no cause is known for this", "nothing"
 
 
-def private_dirty(change: Change) -> bool:
+def written(change: Change) -> bool:
+    """Whether it has more dirty pages than before."""
+
     def dirty(regions: Sequence[Region]) -> int:
-        return sum(getattr(region, "private_dirty", None) or 0 for region in regions)
+        return sum(
+            (getattr(region, field, None) or 0)
+            for region in regions
+            for field in ("private_dirty", "shared_dirty")
+        )
 
     return dirty(change.after) > dirty(change.before)
 

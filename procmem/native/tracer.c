@@ -198,7 +198,7 @@ typedef struct {
     int exec_pipe;
     size_t tasks;
     int64_t left; /* calls of functions to tell; -1: all */
-    int kept;
+    int kept, most_kept;
     uint64_t page;
     traced *by_tid[BUCKETS];
     process *by_pid[BUCKETS];
@@ -465,7 +465,7 @@ static void announce(tracer *t, pid_t tid)
 
 /* Descriptors that are kept, over all processes: a program that forks without end must not use
  * up those of this process. */
-#define KEPT 200
+#define MOST_KEPT 200
 
 static int open_of(tracer *t, traced *task, const char *file, int *kept)
 {
@@ -481,7 +481,7 @@ static int open_of(tracer *t, traced *task, const char *file, int *kept)
     else
         snprintf(path, sizeof path, "/proc/%d/%s", of->pid, file);
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && !of->leader_gone && t->kept < KEPT) {
+    if (fd >= 0 && !of->leader_gone && t->kept < t->most_kept) {
         t->kept++;
         *kept = fd;
     }
@@ -1358,6 +1358,9 @@ pm_tracer *pm_trace_new(void)
     t->bell = t->exec_pipe = -1;
     t->ringer = -1;
     t->page = (uint64_t)sysconf(_SC_PAGESIZE);
+    t->most_kept = (int)(sysconf(_SC_OPEN_MAX) / 4);
+    if (t->most_kept < 0 || t->most_kept > MOST_KEPT)
+        t->most_kept = MOST_KEPT;
     t->face.fds[0] = t->face.fds[1] = t->face.fds[2] = -1;
     return &t->face;
 }

@@ -45,10 +45,9 @@ def mapping_of(call: MemoryCall, inner: Sequence[MemoryCall]) -> MemoryCall | No
         if each.name in ("mmap", "mremap") and each.result:
             length = each.words[1 if each.name == "mmap" else 2]
             # An arena is larger by far, and begins without any access.
-            if (
-                each.result < address < each.result + length <= address + size_of(call) + 3 * 4096
-                and address - each.result < 4096 + int(call.args.get("alignment", 0))
-            ):
+            if each.result < address < each.result + length <= address + size_of(
+                call
+            ) + 3 * 4096 and address - each.result < 4096 + int(call.args.get("alignment", 0)):
                 return each
     return None
 
@@ -270,29 +269,33 @@ class Mallocs:
         glibc = self.is_glibc
         if self.small:
             spare = (
-                "malloc takes more from the kernel than it is asked for, 128 KiB more at a time, and "
-                "cuts the next pieces from that"
+                "malloc takes more from the kernel than it is asked for, 128 KiB more at a time, "
+                "and cuts the next pieces from that"
                 if glibc
                 else "malloc takes more from the kernel than it is asked for"
             )
             told.append(
                 f"Small pieces (up to {length_text(self.largest_small)} here) share the heap: of "
-                f"{self.small} calls {self.unserved} needed no system call, and brk moved the heap's "
-                f"end {times(self.heap_grew)}: {spare}."
+                f"{self.small} calls {self.unserved} needed no system call, and brk moved the "
+                f"heap's end {times(self.heap_grew)}: {spare}."
             )
         if self.large and self.smallest_large is not None:
-            rule = " malloc does so from 128 KiB on." if glibc and self.smallest_large >= THRESHOLD - 64 else ""
+            rule = (
+                " malloc does so from 128 KiB on."
+                if glibc and self.smallest_large >= THRESHOLD - 64
+                else ""
+            )
             told.append(
-                f"Large pieces ({length_text(self.smallest_large)} and more here) have a mapping each: "
-                f"{self.large} calls, each with an mmap.{rule}"
+                f"Large pieces ({length_text(self.smallest_large)} and more here) have a mapping "
+                f"each: {self.large} calls, each with an mmap.{rule}"
             )
         if self.given_back:
             told.append(
                 f"free gave {self.given_back} such mappings back at once (munmap): VSZ fell by "
                 f"{length_text(self.given_bytes)}."
                 + (
-                    f" From then on malloc takes pieces below {length_text(self.highest)} from the heap: "
-                    "free of a mapping raises the border."
+                    f" From then on malloc takes pieces below {length_text(self.highest)} from the "
+                    "heap: free of a mapping raises the border."
                     if glibc and THRESHOLD < self.highest <= 32 << 20
                     else ""
                 )
@@ -318,8 +321,8 @@ class Mallocs:
             )
         if not any(one.names for one in self.found):
             reason = next((one.reason for one in self.found if one.reason), "") or (
-                "no file that the program maps has that function among its symbols (a static program "
-                "without symbols, or one with an allocator of its own)"
+                "no file that the program maps has that function among its symbols (a static "
+                "program without symbols, or one with an allocator of its own)"
             )
             return f"Calls of malloc are not told: {reason}.\n"
         partly = sorted({one.reason for one in self.found if one.reason})

@@ -160,7 +160,15 @@ def strace_arguments(call: MemoryCall) -> str:
         case "realloc" | "reallocarray" | "posix_memalign":
             first, *rest = args.values()
             return ", ".join((pointer(first), *map(str, rest)))
-        case "malloc" | "calloc" | "aligned_alloc" | "memalign" | "valloc" | "pvalloc" | "malloc_trim":
+        case (
+            "malloc"
+            | "calloc"
+            | "aligned_alloc"
+            | "memalign"
+            | "valloc"
+            | "pvalloc"
+            | "malloc_trim"
+        ):
             return ", ".join(map(str, args.values()))
         case "exit" | "exit_group":
             return str(args["status"])
@@ -266,8 +274,8 @@ def strace_line(call: MemoryCall, prefix: str = "") -> str:
 
 # include/uapi/asm-generic/siginfo.h
 CODES = {
-    0: "SI_USER", 128: "SI_KERNEL", -1: "SI_QUEUE", -2: "SI_TIMER", -3: "SI_MESGQ", -4: "SI_ASYNCIO",
-    -5: "SI_SIGIO", -6: "SI_TKILL",
+    0: "SI_USER", 128: "SI_KERNEL", -1: "SI_QUEUE", -2: "SI_TIMER", -3: "SI_MESGQ",
+    -4: "SI_ASYNCIO", -5: "SI_SIGIO", -6: "SI_TKILL",
 }  # fmt: skip
 OWN_CODES: dict[int, tuple[str, ...]] = {
     signal.SIGILL: ("ILL_ILLOPC", "ILL_ILLOPN", "ILL_ILLADR", "ILL_ILLTRP", "ILL_PRVOPC",
@@ -580,7 +588,8 @@ class Summary:
             vsz, rss = map(signed_kib, self.between)
             rows.append(("between the calls", "", "", vsz, rss))
             if any(self.ours):
-                rows.append(("(breakpoints)", "", "", *map(signed_kib, self.ours)))
+                vsz, rss = map(signed_kib, self.ours)
+                rows.append(("(breakpoints)", "", "", vsz, rss))
         told = columns(("Call", "Calls", "Failed", "ΔVSZ", "ΔRSS"), rows, "<>>>>")
         if self.known and self.between[1] > 0:
             told += (

@@ -205,15 +205,14 @@ class MemoryCall:
     def region_told(self) -> tuple[int, int, str, str] | None:
         """Start, end, perms and name of the region, at a fraction of the price."""
         record = self._record
-        if not record[5] & HAS_REGION:
-            return None
         key = record[26], record[28], self._text[: record[6]]
-        told = REGION_NAMES.get(key)
+        told = REGION_NAMES.get(key) if record[5] & HAS_REGION else None
         if told is None:
             if len(REGION_NAMES) > MOST_NAMES:
                 REGION_NAMES.clear()
             region = self.region
-            assert region is not None
+            if region is None:
+                return None
             told = REGION_NAMES[key] = region.perms, region.name
         return record[23], record[24], *told
 

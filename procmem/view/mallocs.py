@@ -178,7 +178,6 @@ class Mallocs:
         self.smallest_large: int | None = None
         self.given_back = self.given_bytes = self.highest = 0
         self.heap_grew = 0
-        self.risen = False
 
     def size_at(self, call: MemoryCall) -> int | None:
         """The size of what a call is handed, if it was told."""
@@ -214,7 +213,6 @@ class Mallocs:
         self.small += 1
         self.unserved += not inner
         self.largest_small = max(self.largest_small, size)
-        self.risen |= self.highest > 0 and size >= THRESHOLD
         self.heap_grew += any(each.name == "brk" and each.words[0] for each in inner)
 
     def _freed(self, inner: Sequence[MemoryCall], size: int | None) -> None:
@@ -276,8 +274,8 @@ class Mallocs:
             )
             told.append(
                 f"Small pieces (up to {length_text(self.largest_small)} here) share the heap: of "
-                f"{counted(self.small, 'call')} {self.unserved} needed no system call, and brk moved the "
-                f"heap's end {times(self.heap_grew)}: {spare}."
+                f"{counted(self.small, 'call')} {self.unserved} needed no system call, and brk "
+                f"moved the heap's end {times(self.heap_grew)}: {spare}."
             )
         if self.large and self.smallest_large is not None:
             rule = (
@@ -291,8 +289,8 @@ class Mallocs:
             )
         if self.given_back:
             told.append(
-                f"free gave {counted(self.given_back, 'such mapping')} back at once (munmap): VSZ fell by "
-                f"{length_text(self.given_bytes)}."
+                f"free gave {counted(self.given_back, 'such mapping')} back at once (munmap): VSZ fell "
+                f"by {length_text(self.given_bytes)}."
                 + (
                     f" From then on malloc takes pieces below {length_text(self.highest)} from the "
                     "heap: free of a mapping raises the border."
@@ -307,9 +305,8 @@ class Mallocs:
                 + " for later mallocs: the kernel heard nothing of it, VSZ and RSS stay."
             )
         if self.live and not self.limited:
-            told.append(
-                f"Never freed: {counted(len(self.live), 'piece')}, {length_text(sum(self.live.values()))}."
-            )
+            size = length_text(sum(self.live.values()))
+            told.append(f"Never freed: {counted(len(self.live), 'piece')}, {size}.")
         return told
 
     def missing(self) -> str:

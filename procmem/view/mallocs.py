@@ -289,8 +289,8 @@ class Mallocs:
             )
         if self.given_back:
             told.append(
-                f"free gave {counted(self.given_back, 'such mapping')} back at once (munmap): VSZ fell "
-                f"by {length_text(self.given_bytes)}."
+                f"free gave {counted(self.given_back, 'such mapping')} back at once (munmap): VSZ "
+                f"fell by {length_text(self.given_bytes)}."
                 + (
                     f" From then on malloc takes pieces below {length_text(self.highest)} from the "
                     "heap: free of a mapping raises the border."

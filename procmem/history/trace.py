@@ -701,6 +701,26 @@ class Tracing:
         for group in self.groups():
             yield from group
 
+    def whole(self, limit: int | None = LIMIT) -> Trace:
+        """All of it, once it is over; see trace()."""
+        made = Trace(limit)
+        made.pid = self.pid
+        made._lag = self._lag
+        made.setuid_ignored = self.setuid_ignored
+        for data in self.batches():
+            for kind, start, end in records(data):
+                if kind == lib.PM_EVENT_CALL:
+                    made._add(data, start, end)
+                elif kind == lib.PM_EVENT_END:
+                    one = ended(data, start)
+                    made.ended[one.pid] = one.returncode
+                elif kind in PLACED:
+                    made.breakpoints.append(placed(data, start))
+                elif kind == lib.PM_EVENT_FOREIGN:
+                    made.foreign.append(RECORD.unpack_from(data, start)[3])
+        made.returncode = self.returncode
+        return made
+
     def send_signal(self, number: int) -> None:
         """Sends a signal to the program, if it still runs."""
         if self._pidfd >= 0:
@@ -859,7 +879,6 @@ def trace(
     >>> traced[0].name, traced[-1].name, traced.returncode
     ('execve', 'exit_group', 0)
     """
-    made = Trace(limit)
     with Tracing(
         argv,
         pid=pid,
@@ -872,19 +891,4 @@ def trace(
         seccomp=seccomp,
         malloc=malloc,
     ) as tracing:
-        made.pid = tracing.pid
-        made._lag = tracing._lag
-        made.setuid_ignored = tracing.setuid_ignored
-        for data in tracing.batches():
-            for kind, start, end in records(data):
-                if kind == lib.PM_EVENT_CALL:
-                    made._add(data, start, end)
-                elif kind == lib.PM_EVENT_END:
-                    one = ended(data, start)
-                    made.ended[one.pid] = one.returncode
-                elif kind in PLACED:
-                    made.breakpoints.append(placed(data, start))
-                elif kind == lib.PM_EVENT_FOREIGN:
-                    made.foreign.append(RECORD.unpack_from(data, start)[3])
-        made.returncode = tracing.returncode
-    return made
+        return tracing.whole(limit)

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import NamedTuple
 
 from procmem import native
@@ -246,12 +247,18 @@ class Job:
         command += ["--cap-drop", "ALL"]
         if os.geteuid() == 0:
             command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-        for path in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"):
+        for path in READ_ONLY:
             if os.path.islink(path):
                 command += ["--symlink", os.readlink(path), path]
             elif os.path.isdir(path):
                 command += ["--ro-bind", path, path]
-        for path in (*SYSTEM, *self.sandbox.readable):
+        bound = (*SYSTEM, *self.sandbox.readable)
+        # Directories that bwrap makes by itself can be searched by root alone.
+        above = {str(parent) for path in bound for parent in PurePath(path).parents}
+        for path in sorted(above - {"/", *READ_ONLY}):
+            if not path.startswith("/usr/"):
+                command += ["--perms", "0755", "--dir", path]
+        for path in bound:
             command += ["--ro-bind-try", path, path]
         command += ["--proc", "/proc", "--dev", "/dev"]
         for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
@@ -283,6 +290,7 @@ class Job:
         self.close()
 
 
+READ_ONLY = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
 SYSTEM = (
     "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
     "/etc/localtime", "/sys/devices/system/cpu", "/sys/kernel/mm",

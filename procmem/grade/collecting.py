@@ -30,7 +30,7 @@ from procmem.grade.lab import LabError
 from procmem.grade.results import BuildResult, CheckResult, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from procmem.grade.lab import Lab
     from procmem.grade.submission import Submission

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import threading
-
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path

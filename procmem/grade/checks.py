@@ -48,8 +48,10 @@ class Partly(BaseException):
     def of(self, points: float) -> float:
         """The points that it gives, of those that the check is worth."""
         share = self.share
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise ValueError(f"partly({share!r}): a share such as 0.5, or a number of points")  # noqa: TRY004
         given = share * points if isinstance(share, float) else share
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= points:
+        if not 0 <= given <= points:
             raise ValueError(f"partly({share!r}) of a check of {points:g} points")
         return given
 

@@ -197,12 +197,15 @@ class Server:
         self.connection = Connection(os.dup(ours.fileno()))
         self.pid = os.getpid()
         try:
-            if not self.connection.poll(START) or self.connection.recv() != "ready":
-                raise EOFError
+            is_up = self.connection.poll(START) and self.connection.recv() == "ready"
         except BaseException:
             self.process.kill()
             self.close()
             raise
+        if not is_up:
+            self.process.kill()
+            self.close()
+            raise EOFError("it does not start")
 
     def do(self, job: dict[str, Any], heard: Heard) -> None:
         """One job; returns when nothing of it is left.
@@ -329,8 +332,8 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
     """Runs pytest on the checks, alone: nothing of the user's own pytest takes part."""
     import pytest
 
-    from procmem.grade.collecting import Collector
     from procmem.grade import explaining
+    from procmem.grade.collecting import Collector
 
     collector = Collector(lab, submission, tell)
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):

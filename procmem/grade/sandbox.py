@@ -247,6 +247,7 @@ class Job:
                 command += ["--symlink", os.readlink(path), path]
             elif os.path.isdir(path):
                 command += ["--ro-bind", path, path]
+        command += ["--perms", "0755", "--dir", "/etc"]
         for path in (*SYSTEM, *self.sandbox.readable):
             command += ["--ro-bind-try", path, path]
         command += ["--proc", "/proc", "--dev", "/dev"]

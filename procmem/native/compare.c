@@ -556,24 +556,30 @@ static void of_pages(const work *w, const band *before, const band *after, pm_ch
     }
 }
 
-static void describe(const work *w, const band *before, const band *after, pm_change *out)
+/* Whether the largest of some regions is of a file. */
+static int is_of_file(const band *it)
 {
-    const uint64_t *one = before->count ? of_band(before, 0) : NULL;
-    const uint64_t *other = after->count ? of_band(after, 0) : NULL, *largest;
-    const band *shown = other ? after : before;
+    const uint64_t *largest = it->count ? of_band(it, 0) : NULL;
     size_t i;
 
-    out->start = one && (!other || one[PM_START] < other[PM_START]) ? one[PM_START]
-                                                                    : other[PM_START];
-    out->vsz = (int64_t)(size_of(after) - size_of(before));
-    largest = of_band(shown, 0);
-    for (i = 1; i < shown->count; i++) {
-        const uint64_t *next = of_band(shown, i);
+    for (i = 1; i < it->count; i++) {
+        const uint64_t *next = of_band(it, i);
 
         if (next[PM_END] - next[PM_START] > largest[PM_END] - largest[PM_START])
             largest = next;
     }
-    out->is_file = largest[PM_INODE] != 0;
+    return largest && largest[PM_INODE];
+}
+
+static void describe(const work *w, const band *before, const band *after, pm_change *out)
+{
+    const uint64_t *one = before->count ? of_band(before, 0) : NULL;
+    const uint64_t *other = after->count ? of_band(after, 0) : NULL;
+
+    out->start = one && (!other || one[PM_START] < other[PM_START]) ? one[PM_START]
+                                                                    : other[PM_START];
+    out->vsz = (int64_t)(size_of(after) - size_of(before));
+    out->is_file = is_of_file(before) || is_of_file(after);
     if (!one) {
         out->kinds |= bit(PM_MAPPED);
     } else if (!other) {

@@ -230,7 +230,7 @@ def test_predicted_vsz(submission: Submission) -> None:
 @points(1, "quiz: the name of shared memory", hint="Look at your program after step 3.")
 def test_quiz_shared(submission: Submission) -> None:
     with Specimen() as one:
-        area = one.mmap(pages=1, flags="shared").mapping
+        area = one.mmap(pages=1, shared=True).mapping
         assert area is not None
         region = one.process.region_at(area.start)
     name = region.pathname if region else None

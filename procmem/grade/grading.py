@@ -209,6 +209,14 @@ class Server:
             if event["event"] == "end":
                 return
 
+    def hang_up(self) -> None:
+        """Ends it from another thread than the one that waits for its job."""
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(fileno=os.dup(self.connection.fileno())) as end,
+        ):
+            end.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Ends it, and the job that it does."""
         self.connection.close()
@@ -230,6 +238,7 @@ def environment() -> dict[str, str]:
 
 
 _idle: list[Server] = []
+_busy: list[Server] = []
 _lock = threading.Lock()
 
 
@@ -240,12 +249,17 @@ def borrowed_server() -> Any:
         server = _idle.pop() if _idle else None
     if server is None:
         server = Server()
+    with _lock:
+        _busy.append(server)
     try:
         yield server
     except BaseException:
         # In the middle of a job: what it would say next is nobody's.
         server.close()
         raise
+    finally:
+        with _lock:
+            _busy.remove(server)
     if server.connection.closed:
         return
     with _lock:
@@ -256,9 +270,17 @@ def forget_servers() -> None:
     """In a forked child: they are the parent's."""
     global _lock  # noqa: PLW0603 - another thread may have held it
     _lock = threading.Lock()
-    for server in _idle:
+    for server in _idle + _busy:
         server.connection.close()
     _idle.clear()
+    _busy.clear()
+
+
+def end_jobs() -> None:
+    """Ends what other threads of this process grade: there, grade() returns with an error."""
+    with _lock:
+        for server in _busy:
+            server.hang_up()
 
 
 def end_servers() -> None:

@@ -303,6 +303,7 @@ class Job:
         if os.geteuid() == 0:
             for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"):
                 command += ["--cap-add", name]
+        command += ["--dir", "/etc"]  # else it would be for root alone, as files' parents are
         for path in self.readable():
             if os.path.islink(path):
                 command += ["--symlink", os.readlink(path), path]

@@ -14,6 +14,7 @@ from benchmarks.moments import moments
 from benchmarks.pagemaps import pagemaps
 from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
+from benchmarks.recordings import recordings
 from benchmarks.sections import sections
 from benchmarks.sizes import sizes
 from benchmarks.specimens import specimens
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "pagemap": pagemaps,
     "moments": moments,
     "trace": traces,
+    "record": recordings,
 }
 
 

@@ -1,9 +1,11 @@
 /* A process with exactly as many regions as asked for, quiet until its standard
  * input closes.
  *
- *     target REGIONS [MEBIBYTES]
+ *     target REGIONS [MEBIBYTES [MILLISECONDS]]
  *
- * With a second argument one more region is that large and resident.
+ * With a second argument other than 0 one more region is that large and resident.
+ * With a third one it maps a page and touches it, and unmaps it again, by turns,
+ * after so many milliseconds each.
  *
  * The regions of one page each lie side by side, by turns writable and touched,
  * and read-only and never touched, so that the kernel can't merge them. A page
@@ -14,6 +16,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +29,7 @@
 /* Far from everything that the kernel places by itself. */
 #define PLACE ((char *)(UINT64_C(1) << 40))
 #define LARGE ((char *)(UINT64_C(1) << 39))
+#define CHANGING ((char *)(UINT64_C(1) << 38))
 
 static long count_regions(void)
 {
@@ -62,6 +66,23 @@ static int map(char *place, long size)
     return 0;
 }
 
+/* Until standard input closes. */
+static void change_each(int milliseconds)
+{
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    long page = sysconf(_SC_PAGESIZE);
+    char *more = NULL;
+
+    while (poll(&input, 1, milliseconds) == 0)
+        if (more) {
+            munmap(more, (size_t)page);
+            more = NULL;
+        } else if (!map(CHANGING, page)) {
+            more = CHANGING;
+            *more = 1;
+        }
+}
+
 int main(int argc, char **argv)
 {
     long wanted = argc > 1 ? atol(argv[1]) : 0, large = argc > 2 ? atol(argv[2]) << 20 : 0;
@@ -88,6 +109,8 @@ int main(int argc, char **argv)
     snprintf(line, sizeof line, "%p %ld\n", (void *)PLACE, count);
     if (say(line))
         return 4;
+    if (argc > 3)
+        change_each(atoi(argv[3]));
     while (read(0, &byte, 1) > 0)
         ;
     return 0;

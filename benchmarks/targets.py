@@ -51,13 +51,14 @@ def built(source: str, *options: str) -> Path:
 
 
 class Target:
-    """A child process with a known number of regions, which does nothing.
+    """A child process with a known number of regions, which does nothing, or next to nothing.
 
     It ends with the `with` block, and with us in any case.
 
     Args:
         regions: how many it shall have, more than about 25.
         mebibytes: size of one region, wholly resident; 0: there is no such region.
+        changing: milliseconds after each of which it has one region more, or less; 0: it hasn't.
 
     Attributes:
         pid: its ID.
@@ -69,10 +70,10 @@ class Target:
         CantMeasure: no C compiler, or vm.max_map_count is too low.
     """
 
-    def __init__(self, regions: int, mebibytes: int = 0) -> None:
+    def __init__(self, regions: int, mebibytes: int = 0, changing: int = 0) -> None:
         self.regions = regions
         self._child = subprocess.Popen(
-            [built("target.c"), str(regions), str(mebibytes)],
+            [built("target.c"), str(regions), str(mebibytes), *([str(changing)] * bool(changing))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -87,7 +88,7 @@ class Target:
         self.addresses = [place + i * page + page // 2 for i in range(count)]
         with open(f"/proc/{self.pid}/maps", "rb") as maps:
             lines = list(maps)
-        assert len(lines) == regions
+        assert len(lines) - regions in ((0, 1) if changing else (0,))
         self.file_addresses = [int(line.split(b"-")[0], 16) for line in lines if b" /" in line]
 
     def __enter__(self) -> Self:

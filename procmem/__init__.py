@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from . import calls as calls
     from . import elf as elf
     from . import experiments as experiments
+    from . import grade as grade
 
 __version__ = "0.1.0"
 
@@ -180,7 +181,12 @@ def __getattr__(name: str) -> object:
         value = getattr(import_module(_HOME_OF[name]), name)
         globals()[name] = value
         return value
-    if name in {"calls", "elf", "experiments"}:  # procmem.elf.sizes() without an import of its own
+    if name in {
+        "calls",
+        "elf",
+        "experiments",
+        "grade",
+    }:  # procmem.elf.sizes() without an import of its own
         from importlib import import_module
 
         return import_module(f"procmem.{name}")

@@ -153,7 +153,7 @@ class ParseError(ProcmemError, ValueError):
 
     Attributes:
         source: where the text came from, a path or a name in angle brackets.
-        lineno: the line's number, from 1.
+        lineno: the line's number, from 1; 0: it is about the whole.
         line: the line's bytes, without the newline.
         reason: what is wrong with it.
     """
@@ -166,6 +166,8 @@ class ParseError(ProcmemError, ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
+        if not self.lineno:
+            return f"{self.source}: {self.reason}"
         shown = repr(self.line[:160])[1:] + ("..." if len(self.line) > 160 else "")
         return f"{self.source}, line {self.lineno}: {self.reason}: {shown}"
 

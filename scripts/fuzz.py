@@ -1,6 +1,7 @@
 """Fuzzes the C that reads what others wrote, for a given time.
 
-The targets are the scanner of maps and smaps, and the sizes of ELF files. Builds
+The targets are the scanner of maps and smaps, the sizes of ELF files, and the comparison of two
+readings. Builds
 procmem/native/fuzz_TARGET.c with AddressSanitizer and UndefinedBehaviorSanitizer:
 under libFuzzer if a clang that has it is there (on Debian: apt-get install clang
 libclang-rt-14-dev), else with gcc and the driver in fuzz_driver.h. Starts from the
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import random
 import shutil
 import subprocess
 import sys
@@ -212,7 +214,18 @@ def elf_files(engine: Engine) -> Iterator[bytes]:
             yield bytes(2) + made.read_bytes()
 
 
-SEEDS: dict[str, Callable[[Engine], Iterator[bytes]]] = {"scanner": texts, "elfsize": elf_files}
+def readings(_engine: Engine) -> Iterator[bytes]:
+    """Records of two readings, six bytes for each, behind a header."""
+    chance = random.Random(1)
+    for how in range(16):
+        yield bytes([how * 17 & 127, chance.randrange(256)]) + chance.randbytes(6 * 2 ** (how % 8))
+
+
+SEEDS: dict[str, Callable[[Engine], Iterator[bytes]]] = {
+    "scanner": texts,
+    "elfsize": elf_files,
+    "compare": readings,
+}
 """What each target starts from."""
 
 

@@ -16,6 +16,7 @@ from procmem.errors import SyscallError, Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.libc import verdict
 from procmem.moments.snapshot import Identity
+from procmem.moments.usage import Thread
 from procmem.regions.text import parse_smaps
 
 if TYPE_CHECKING:
@@ -133,7 +134,10 @@ def mirrored(one: Diff, other: Diff) -> None:
             [["dropped", "swapped"]],
         ),
         ([anon(0, 4, rss=3)], [anon(70, 4, rss=3)], [["moved"]]),
-        ([anon(0, 4)], [anon(70, 4)], [["unmapped"], ["mapped"]]),
+        ([anon(0, 4)], [anon(70, 4)], [["moved"]]),
+        ([anon(0, 4)], [anon(70, 4, "r--p")], [["unmapped"], ["mapped"]]),
+        ([anon(0, 4)], [anon(70, 4), anon(90, 5)], [["unmapped"], ["mapped"], ["mapped"]]),
+        ([anon(0, 4)], [anon(70, 4, rss=1)], [["unmapped"], ["mapped", "touched"]]),
         (
             [anon(0, 4, rss=3), anon(9, 4, rss=3)],
             [anon(70, 4, rss=3)],
@@ -161,6 +165,48 @@ def test_kinds(before: Any, after: Any, expected: Any) -> None:
     accounts(found)
     mirrored(found, diff(other, one))
     assert not found.remainder
+
+
+@pytest.mark.parametrize(
+    "before, after, causes",
+    [
+        (
+            [anon(0, 9, rss=9)],
+            [anon(0, 3, rss=3), anon(5, 4, rss=4), anon(70, 2, rss=2)],
+            [Cause.REMAPPED] * 2,
+        ),
+        ([anon(0, 20, rss=20)], [anon(70, 40, rss=20)], [Cause.REMAPPED] * 2),
+        (
+            [anon(0, 20, rss=2)],
+            [anon(70, 40, rss=2)],
+            [Cause.MEMORY_UNMAPPED, Cause.MEMORY_MAPPED],
+        ),
+        (
+            [anon(0, 9, rss=9)],
+            [anon(0, 7, rss=7), anon(70, 2, "r--p", rss=2)],
+            [Cause.MEMORY_UNMAPPED, Cause.MEMORY_MAPPED],
+        ),
+        ([anon(0, 9)], [anon(3, 9)], [Cause.REMAPPED]),
+        ([anon(0, 9)], [anon(3, 9, rss=1)], [Cause.REMAPPED]),
+        ([anon(0, 9)], [anon(3, 19)], [Cause.MEMORY_MAPPED]),
+        ([], [anon(0, 9, "---p", rss=1)], [Cause.MEMORY_MAPPED]),
+    ],
+)
+def test_what_was_remapped(before: Any, after: Any, causes: list[Cause]) -> None:
+    found = diff(table(*before), table(*after))
+    assert [change.cause for change in found.changes] == causes
+    accounts(found)
+
+
+def test_no_thread_ends_where_all_stay() -> None:
+    stack = (anon(0, 1, "---p"), anon(1, 40, rss=1))
+    one, other = table(*stack), table()
+    same = tuple(
+        Snapshot(it.regions, threads=(Thread(7, "x", None, None),), identity=it.identity)
+        for it in (one, other)
+    )
+    assert {change.cause for change in diff(*same).changes} == {Cause.MEMORY_UNMAPPED}
+    assert {change.cause for change in diff(one, other).changes} == {Cause.THREAD_ENDED}
 
 
 def test_ten_mappings_that_become_one_region() -> None:

@@ -76,6 +76,45 @@ def test_json_and_many(capsys: Any, tmp_path: Path) -> None:
         assert stop.value.code == 2
 
 
+def test_one_of_several(capsys: Any, tmp_path: Path) -> None:
+    file = tmp_path / "three.snap"
+    with Specimen() as s:
+        process = Process(s.pid)
+        taken = [process.snapshot()]
+        for pages in (10, 100):
+            s.mmap(pages=pages)
+            taken.append(process.snapshot())
+        Snapshot.save_all(taken, file)
+        status, out, err = run(capsys, "diff", f"{file}:0", f"{file}:-1", "--json")
+        assert (status, err) == (0, "")
+        assert json.loads(out) == diff(taken[0], taken[2]).to_dict()
+        assert run(capsys, "diff", f"{file}:2", s.pid) == (0, "Nothing changed.\n", "")
+        status, out, err = run(capsys, "diff", file, s.pid)
+        assert (status, out) == (1, "")
+        assert "holds 3 snapshots, numbers 0 to 2" in err
+        assert "three.snap:0" in err
+        for number in (3, -4):
+            status, out, err = run(capsys, "diff", f"{file}:{number}", s.pid)
+            assert (status, out) == (1, "")
+            assert (
+                f"holds 3 snapshots, numbers 0 to 2 (or -1, the last), and none of number {number}"
+                in err
+            )
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    assert run(capsys, "diff", f"{file}:1", f"{file}:1")[0] == 0
+    for number in (2, -1):
+        status, _, err = run(capsys, "diff", f"{file}:{number}", f"{file}:0")
+        assert status == 1
+        assert "snapshot 3" in err
+        assert "cut off" in err
+    odd = tmp_path / "a:1"
+    taken[1].save(odd)
+    assert run(capsys, "diff", odd, f"{odd}:0") == (0, "Nothing changed.\n", "")
+    status, _, err = run(capsys, "diff", f"{odd}:1", odd)
+    assert "it holds one snapshot, number 0, and none of number 1" in err
+
+
 def test_self(capsys: Any) -> None:
     status, out, err = run(capsys, "diff", "self", "self")
     assert (status, err) == (0, "")

@@ -218,7 +218,14 @@ def test_types_are_shipped() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["elf.sizes", "calls.bracket", "experiments.Specimen", "experiments.lazy_allocation"]
+    "name",
+    [
+        "elf.sizes",
+        "calls.bracket",
+        "experiments.Specimen",
+        "experiments.lazy_allocation",
+        "grade.points",
+    ],
 )
 def test_rooms_of_the_face_need_no_import_of_their_own(name: str) -> None:
     code = f"import procmem; assert callable(procmem.{name})"

@@ -32,6 +32,7 @@ def test_finds_nothing(engine: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fuzzing scanner" in done.stdout
     assert "fuzzing elfsize" in done.stdout
+    assert "fuzzing compare" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
+import platform
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -22,13 +26,14 @@ from procmem import AccessDenied, MemoryCall, NoSuchProcess, SyscallError, Trace
 from procmem.calls.constants import Advice, Map, Prot
 from procmem.errors import BadArgument
 from procmem.history.arguments import Clone
-from procmem.history.trace import Ended, Tracing, find_program
+from procmem.history.trace import Breakpoints, Ended, Signal, Tracing, find_program
+from procmem.native import ffi, lib
 from procmem.view.trace import Summary, strace_line
 from tests import targets
 from tests.targets import NOBODY, PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 pytestmark = pytest.mark.skipif(PAGE != 4096, reason="the traced program counts in pages of 4 KiB")
 
@@ -167,7 +172,7 @@ ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 def plain(lines: Iterator[str]) -> list[str]:
     """Addresses differ from run to run: they are numbered in the order of their coming."""
-    return [ADDRESS.sub("ADDRESS", line) for line in lines]
+    return [re.sub("si_pid=[0-9]+", "si_pid=PID", ADDRESS.sub("ADDRESS", line)) for line in lines]
 
 
 @pytest.mark.parametrize("what", [("everything",), ("many", "20"), ("signals", "2")])
@@ -180,8 +185,7 @@ def test_the_lines_are_those_of_strace(program: str, what: tuple[str, ...], tmp_
         "shmdt,clone,execve,exit,exit_group"
     )
     done = subprocess.run(
-        ["strace", "-X", "abbrev", "-e", f"trace={calls}", "-e", "signal=none", "-o", theirs,
-         program, *what],
+        ["strace", "-X", "abbrev", "-e", f"trace={calls}", "-o", theirs, program, *what],
         check=False, capture_output=True,
     )  # fmt: skip
     if done.returncode:
@@ -458,7 +462,7 @@ def test_refusals(program: str, is_root: bool) -> None:
     with (
         waiting(program, 1) as started,
         Tracing(pid=started.pid),
-        pytest.raises(AccessDenied, match=f"process {os.getpid()} traces it already"),
+        pytest.raises(AccessDenied, match=rf"process {os.getpid()} \(.*\) traces it already"),
     ):
         trace(pid=started.pid)
     if not is_root:
@@ -536,3 +540,544 @@ def test_children_that_end_before_their_parent_tells_of_them() -> None:
         [sys.executable, "-m", "procmem", *words], capture_output=True, check=False, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+# ---- malloc ----
+
+
+def seen(program: str) -> None:
+    """Skips where malloc can't be seen."""
+    told = trace([program, "nothing"], malloc=True).breakpoints
+    if not any(one.names for one in told):
+        pytest.skip(f"malloc can't be seen here: {[one.reason for one in told]}")
+
+
+def functions(calls: Trace, name: str) -> list[MemoryCall]:
+    return [call for call in calls if call.is_function and call.name == name]
+
+
+def test_ten_mallocs_and_their_system_calls(program: str) -> None:
+    seen(program)
+    traced = trace([program, "mallocs"], malloc=True)
+    assert traced.returncode == 0
+    small = [call for call in functions(traced, "malloc") if call.args["size"] == 32 * 1024]
+    large = [call for call in functions(traced, "malloc") if call.args["size"] == 256 * 1024]
+    freed = [
+        call
+        for call in functions(traced, "free")
+        if call.args["ptr"] in {each.address for each in small + large}
+    ]
+    assert (len(small), len(large), len(freed)) == (10, 10, 20)
+    assert len({call.result for call in small + large}) == 20
+    assert all(call.is_function and call.within is None for call in small + large + freed)
+    # What a function did to VSZ is what its system calls did, each told before it.
+    for call in small + large + freed:
+        inner = [
+            each
+            for each in traced
+            if each.within == call.name and call.began <= each.began <= call.began + (call.ns or 0)
+        ]
+        assert len(inner) == call.made
+        assert call.delta_vsz == sum(each.delta_vsz or 0 for each in inner)
+    assert all(call.region and call.region.start <= (call.address or 0) for call in small + large)
+    told = large[0].to_dict()
+    assert (told["name"], told["made"], told["args"]) == ("malloc", large[0].made, {"size": 2**18})
+    assert json.loads(json.dumps(told)) == told
+    if "libc.so.6" in traced.breakpoints[0].path and "MALLOC_" not in str(os.environ):
+        assert [call.made for call in large] == [1] * 10
+        assert [call.delta_vsz for call in large] == [260 * 1024] * 10
+        assert [call.made for call in freed] == [1] * 10 + [0] * 10
+        assert 0 < sum(call.made > 0 for call in small) < 5
+
+
+def test_without_being_asked_malloc_is_not_seen(program: str) -> None:
+    traced = trace([program, "mallocs"])
+    assert not traced.breakpoints
+    assert not any(call.is_function or call.within for call in traced)
+    told = trace([program, "mallocs"], malloc=7)
+    assert sum(call.is_function for call in told) in {0, 7}
+    assert told.returncode == 0
+    if any(call.is_function for call in told):
+        assert told.breakpoints[-1].limited
+
+
+def test_the_same_system_calls_with_malloc_seen(program: str) -> None:
+    plainly = [c.name for c in trace([program, "mallocs"])]
+    assert [
+        c.name for c in trace([program, "mallocs"], malloc=True) if not c.is_function
+    ] == plainly
+
+
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize("seccomp", [False, True])
+def test_malloc_in_threads_and_children(program: str, follow: bool, seccomp: bool) -> None:
+    seen(program)
+    traced = trace(
+        [program, "malloc-threads", "100", "5"], malloc=True, follow=follow, seccomp=seccomp
+    )
+    assert traced.returncode == 0
+    assert sorted(traced.ended.values()) == ([0, 3, 3, 3, 3, 3] if follow else [0])
+    rounds = 400 + 25 * follow
+    kin = [c for c in traced if c.is_function]
+    assert sum(c.name == "posix_memalign" and c.args["size"] == 100 for c in kin) == rounds
+    assert sum(c.name == "realloc" and c.args["size"] >= 50 for c in kin) >= rounds
+    assert sum(c.name == "calloc" and c.args["nmemb"] == 3 for c in kin) == rounds
+    aligned = [c.address for c in kin if c.name == "posix_memalign"]
+    assert all(address and address % 64 == 0 for address in aligned)
+
+
+def test_a_child_of_vfork_may_call_malloc(program: str) -> None:
+    for seccomp in (True, False):
+        for follow in (True, False):
+            traced = trace([program, "malloc-vfork"], malloc=True, follow=follow, seccomp=seccomp)
+            assert traced.returncode == 4
+    assert trace([program, "posix-spawn"], malloc=True).returncode == 0
+    assert trace([program, "vfork"], malloc=True, follow=True).returncode == 0
+
+
+@pytest.mark.parametrize("malloc", [False, True])
+def test_a_programs_own_traps_are_its_own(program: str, malloc: bool) -> None:
+    assert trace([program, "malloc-traps"], malloc=malloc).returncode == 0
+
+
+def test_a_static_program(program: str, tmp_path: Path) -> None:
+    seen(program)
+    source = tmp_path / "static.c"
+    source.write_text(
+        "#include <stdlib.h>\nint main(void) { void *volatile at = malloc(12345); free(at); }\n"
+    )
+    built = subprocess.run(["cc", "-static", "-O0", source, "-o", tmp_path / "static"],
+                           check=False, capture_output=True)  # fmt: skip
+    if built.returncode:
+        pytest.skip("static programs can't be made here")
+    traced = trace([tmp_path / "static"], malloc=True)
+    [asked] = [c for c in functions(traced, "malloc") if c.args["size"] == 12345]
+    assert asked.address in {c.args["ptr"] for c in functions(traced, "free")}
+    subprocess.run(["strip", tmp_path / "static"], check=True)
+    ran = shell("--", str(tmp_path / "static"))
+    assert ran.returncode == 0
+    assert "Calls of malloc are not told: no file that the program maps has" in ran.stderr
+
+
+def code_of(pid: int, path: str) -> bytes:
+    """The executable part of a mapped file, as it lies in memory."""
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        if line.endswith(path) and " r-xp " in line:
+            start, end = (int(part, 16) for part in line.split()[0].split("-"))
+            with open(f"/proc/{pid}/mem", "rb") as memory:
+                memory.seek(start)
+                return memory.read(end - start)
+    raise AssertionError(path)
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_attaching_to_malloc_leaves_nothing(program: str, drop: bool) -> None:
+    seen(program)
+    with subprocess.Popen(
+        [program, "malloc-forever"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as started:
+        assert started.stdout
+        assert started.stdin
+        assert started.stdout.read(1) == b"r"
+        for _ in range(3):
+            with Tracing(pid=started.pid, malloc=True) as tracing:
+                path, count = "", 0
+                for one in tracing:
+                    if isinstance(one, Breakpoints):
+                        path = path or one.path
+                    if count == 200:
+                        started.stdin.write(b"xx")
+                        started.stdin.flush()
+                    if isinstance(one, MemoryCall) and one.is_function:
+                        count += 1
+                    if count == 1000:
+                        if drop:
+                            break
+                        tracing.detach()
+            assert path
+            assert "TracerPid:\t0" in Path(f"/proc/{started.pid}/status").read_text()
+            with contextlib.suppress(PermissionError):
+                during = code_of(started.pid, path)
+                start = Path(path).read_bytes().find(during[:4096])
+                assert start >= 0
+                assert during == Path(path).read_bytes()[start:][: len(during)]
+        started.stdin.write(b"xxx")
+        started.stdin.close()
+        assert started.wait(60) == 0
+
+
+INSTRUCTIONS = [
+    # What it is, and what a copy of it is, 4 KiB further on; None: it can't be moved.
+    ("f30f1efa", "f30f1efa"),  # endbr64
+    ("4154", "4154"),  # push %r12
+    ("55", "55"),
+    ("4885ff", "4885ff"),  # test %rdi,%rdi
+    ("4883ec08", "4883ec08"),  # sub $8,%rsp
+    ("4881ec00010000", "4881ec00010000"),
+    ("488b4608", "488b4608"),  # mov 8(%rsi),%rax
+    ("488b442408", "488b442408"),  # mov 8(%rsp),%rax
+    ("488b0425f8ffffff", "488b0425f8ffffff"),  # mov 0xfffffffffffffff8,%rax
+    ("48c7c001000000", "48c7c001000000"),
+    ("48b80102030405060708", "48b80102030405060708"),  # movabs
+    ("66b80102", "66b80102"),
+    ("b801020304", "b801020304"),
+    ("f6c701", "f6c701"),  # test $1,%bh
+    ("f7c701000000", "f7c701000000"),
+    ("48f7d8", "48f7d8"),  # neg %rax
+    ("660fefc0", "660fefc0"),
+    # Relative to rip: what is reached stays the same.
+    ("803d7102140000", "803d71f2130000"),
+    ("488b05e1641300", "488b05e1541300"),
+    ("488d0df9ffffff", "488d0df9efffff"),
+    # Jumps: wide ones to the same place.
+    ("7405", "0f8401f0ffff"),
+    ("0f8400000000", "0f8400f0ffff"),
+    ("eb10", "e90df0ffff"),
+    ("e910000000", "e910f0ffff"),
+    ("e810000000", None),  # call
+    ("c3", None),
+    ("c4e27900c1", None),  # AVX
+    ("0f05", None),  # syscall
+]
+
+
+@pytest.mark.parametrize("code, expected", INSTRUCTIONS)
+def test_instructions_run_the_same_elsewhere(code: str, expected: str | None) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("breakpoints are placed on x86-64 alone")
+    raw = bytes.fromhex(code).ljust(16, b"\xcc")
+    out, length, moved = (ffi.new(f"uint8_t[{size}]") for size in (32, 1, 1))
+    size = lib.pm_displace(raw, 16, 0x10000, 0x11000, out, length, moved)
+    if expected is None:
+        assert size == 0
+        return
+    back = (0x10000 + len(code) // 2) - (0x11000 + moved[0] + 5)
+    assert length[0] == len(code) // 2
+    assert (
+        ffi.buffer(out, size)[:].hex()
+        == expected + "e9" + back.to_bytes(4, "little", signed=True).hex()
+    )
+    assert lib.pm_displace(raw, 16, 0x10000, 1 << 40, out, length, moved) == 0
+
+
+def test_the_table_explains_malloc(program: str) -> None:
+    seen(program)
+    ran = shell("--", program, "mallocs")
+    text = ran.stderr
+    assert "malloc has room" not in text
+    assert re.search(r"malloc +32 KiB: (no heap yet, brk makes one|the heap is full)", text)
+    assert re.search(r"malloc x\d+ +32 KiB each: the heap has room, no system call", text)
+    assert len(re.findall(r" malloc +256 KiB: large, mmap makes it a mapping", text)) == 10
+    assert len(re.findall(r" free +256 KiB: munmap gives its mapping back", text)) == 10
+    assert re.search(r" free x10 +32 KiB each: kept for later, no system call", text)
+    assert "needed no system call" in text
+    assert "free gave 10 such mappings back at once (munmap): VSZ fell by 2,600 KiB." in text
+    # A system call stands below the function that made it.
+    words = [line.split()[3:5] for line in text.splitlines() if len(line.split()) > 4]
+    large = [i for i, pair in enumerate(words) if pair == ["malloc", "256"]]
+    assert all(words[i + 1] == ["mmap", "map"] for i in large)
+    every = shell("--malloc", "--", program, "mallocs").stderr
+    assert len(re.findall(r" malloc +32 KiB: ", every)) == 10
+    none = shell("--no-malloc", "--", program, "mallocs").stderr
+    assert "malloc" not in none.replace(program, "")
+    lines = shell("--strace", "--malloc", program, "mallocs").stderr.splitlines()
+    assert (
+        sum(bool(re.fullmatch(r"malloc\(262144\) +=\ 0x[0-9a-f]+", line)) for line in lines) == 10
+    )
+
+
+# ---- what may come ----
+
+
+def test_signals_are_shown_as_strace_shows_them(program: str, tmp_path: Path) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("no strace here")
+    for words in (["signals", "3"], ["forks", "2"], ["kill", "11"], ["kill", "34"]):
+        done = subprocess.run(
+            ["strace", "-X", "abbrev", "-e", "trace=none", "-o", tmp_path / "out", program, *words],
+            check=False, capture_output=True,
+        )  # fmt: skip
+        theirs = [
+            line
+            for line in (tmp_path / "out").read_text().splitlines()
+            if line.startswith(("---", "+++"))
+        ]
+        if not theirs:
+            pytest.skip(f"strace can't run here: {done.stderr!r}")
+        ours = [
+            line
+            for line in shell("--strace", program, *words).stderr.splitlines()
+            if line.startswith(("---", "+++"))
+        ]
+        same = [re.sub(r"pid=\d+|time=\d+", "", line) for line in ours]
+        assert same == [re.sub(r"pid=\d+|time=\d+", "", line) for line in theirs]
+
+
+def test_stops_are_shown(program: str) -> None:
+    with Tracing([program, "stop"]) as tracing:
+        told = []
+        for one in tracing:
+            if isinstance(one, Signal):
+                told.append((one.number, one.stopped))
+                if one.stopped:
+                    os.kill(tracing.pid, signal.SIGCONT)
+    assert told == [
+        (signal.SIGSTOP, False),
+        (signal.SIGSTOP, True),
+        (signal.SIGCONT, False),
+    ]
+    assert tracing.returncode == 0
+
+
+def test_a_setuid_program_runs_without_its_rights(program: str, is_root: bool) -> None:
+    if not is_root:
+        pytest.skip("needs root, to make such a program")
+    place = targets.directory() / f"setuid-{os.getpid()}"
+    told = targets.directory() / f"told-{os.getpid()}"
+    shutil.copy(program, place)
+    place.chmod(0o4755)
+
+    def as_nobody(act: Callable[[], object]) -> bytes:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+                ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: else its children are root's
+                os.write(writing, repr(act()).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with open(reading, "rb") as answer:
+            said = answer.read()
+        os.waitpid(child, 0)
+        return said
+
+    def traced() -> object:
+        got = trace([place, "euid"], stdout=write)
+        return got.returncode, got.setuid_ignored
+
+    try:
+        with open(told, "w+b", buffering=0) as write:
+            as_nobody(lambda: subprocess.run([place, "euid"], stdout=write, check=True).returncode)
+            if told.read_text() != "0\n":
+                pytest.skip("setuid programs have no effect here")
+            assert as_nobody(traced) == b"(0, True)"
+            assert told.read_text() == f"0\n{NOBODY}\n"
+            assert traced() == (0, False)
+            assert told.read_text() == f"0\n{NOBODY}\n0\n"
+    finally:
+        place.unlink()
+        told.unlink(missing_ok=True)
+
+
+FOREIGN = """
+.globl _start
+_start: mov $1, %eax
+        mov $5, %ebx
+        int $0x80
+"""
+
+
+@pytest.mark.parametrize("seccomp", [True, False])
+def test_a_program_of_32_bits(program: str, tmp_path: Path, seccomp: bool) -> None:
+    if platform.machine() != "x86_64" or not shutil.which("as") or not shutil.which("ld"):
+        pytest.skip("needs binutils for x86")
+    made = subprocess.run(["as", "--32", "-o", tmp_path / "o"], input=FOREIGN.encode(), check=False)
+    linked = subprocess.run(["ld", "-m", "elf_i386", "-o", tmp_path / "x86", tmp_path / "o"],
+                            check=False)  # fmt: skip
+    if made.returncode or linked.returncode:
+        pytest.skip("needs binutils for i386")
+    if subprocess.run([tmp_path / "x86"], check=False).returncode != 5:
+        pytest.skip("this kernel runs no programs of 32 bits")
+    traced = trace([tmp_path / "x86"], seccomp=seccomp, malloc=True)
+    assert (traced.returncode, traced.foreign) == (5, [traced.pid])
+    assert [call.name for call in traced] == ["execve"]
+    after = trace(["sh", "-c", f"{tmp_path}/x86; :"], follow=True, seccomp=seccomp)
+    assert sorted(after.ended.values()) == [0, 5]
+    ran = shell(*([] if seccomp else ["--no-seccomp"]), "--", str(tmp_path / "x86"))
+    assert ran.returncode == 5
+    assert "runs a program of another architecture" in ran.stderr
+
+
+def test_few_descriptors_and_many_children(program: str) -> None:
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))\n"
+        "from procmem.cli import main\n"
+        "sys.exit(main(['trace', '-f', '--json', '--', *sys.argv[1:]]))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, program, "children-at-once", "150"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert ran.returncode == 0
+    told = json.loads(ran.stderr)
+    assert len(told["ended"]) == 151
+    mapped = [
+        c for c in told["calls"] if c["name"] == "mmap" and c["args"]["addr"] == 0x10000000000
+    ]
+    assert len(mapped) == 150
+    assert {c["delta_vsz"] for c in mapped} == {2 * PAGE}
+
+
+def test_no_descriptor_at_all(program: str) -> None:
+    code = (
+        "import resource, sys, os\n"
+        "from procmem.cli import main\n"
+        "import procmem.cli.trace\n"
+        "while True:\n"
+        "    try: last = os.open('/dev/null', 0)\n"
+        "    except OSError: break\n"
+        "    if last > 60: resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, last + 1))\n"
+        "sys.exit(main(['trace', '--', *sys.argv[1:]]))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, program, "nothing"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert "open files" in ran.stderr
+
+
+@pytest.mark.parametrize("malloc", [False, True])
+def test_a_program_that_blocks_all_signals(program: str, malloc: bool) -> None:
+    traced = trace([program, "blocked", "3"], malloc=malloc)
+    assert traced.returncode == 0
+    [mapped] = [c for c in traced if c.name == "mmap" and c.words[0] == 0x10000000000]
+    assert mapped.delta_vsz == 3 * PAGE
+
+
+def test_the_end_comes_in_the_middle_of_others_calls(program: str) -> None:
+    for malloc in (False, True):
+        for _ in range(5):
+            traced = trace([program, "exit-amid", "50"], malloc=malloc)
+            assert traced.returncode == 6
+            assert traced[-1].name in {"exit_group", "mmap", "munmap"}
+            assert sum(call.name == "exit_group" for call in traced) == 1
+
+
+def test_it_forks_and_forks(program: str) -> None:
+    """Bounded: 1 + 2 + ... + 128 processes, each of which ends at once."""
+    code = "import os\nfor _ in range(7):\n    os.fork()\nos._exit(0)\n"
+    with Tracing([sys.executable, "-c", code], follow=True, malloc=True) as tracing:
+        ended = [one for one in tracing if isinstance(one, Ended)]
+    assert len(ended) == 128
+    assert {one.returncode for one in ended} == {0}
+
+
+@contextlib.contextmanager
+def heard(number: int) -> Iterator[None]:
+    """Processes started here do not ignore a signal because this one does (nohup)."""
+    before = signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_the_command_reach_the_program(program: str, number: int) -> None:
+    with heard(number), subprocess.Popen(
+        [sys.executable, "-m", "procmem", "trace", "--strace", "--", program, "wait", "1"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as command:  # fmt: skip
+        assert command.stdout
+        assert command.stdout.read(1) == "r"
+        command.send_signal(number)
+        assert command.stderr
+        said = command.stderr.read()  # not communicate(), which ends the program's input
+        assert command.wait(60) == 128 + number
+        assert f"+++ killed by {signal.Signals(number).name} +++" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_to_the_command_let_go_of_others(program: str, number: int) -> None:
+    with heard(number), waiting(program, 2) as started:
+        with subprocess.Popen(
+            [sys.executable, "-m", "procmem", "trace", "--malloc", "-p", str(started.pid)],
+            stderr=subprocess.DEVNULL,
+        ) as command:  # fmt: skip
+            until_traced(started.pid)
+            command.send_signal(number)
+            assert command.wait(60) == (0 if number == signal.SIGINT else 128 + number)
+        status = Path(f"/proc/{started.pid}/status").read_text()
+        assert "TracerPid:\t0" in status
+        assert not re.search(r"^State:\s[tT]", status, re.MULTILINE)
+
+
+SHELL = """
+import os, signal, sys, time
+# A shell in small: the command has the terminal, and a process group of its own.
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = os.fork()
+if not child:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.argv[1], sys.argv[1:])
+while True:
+    _, status = os.waitpid(child, os.WUNTRACED)
+    if not os.WIFSTOPPED(status):
+        break
+    print("STOPPED", flush=True)
+    time.sleep(0.1)
+    os.tcsetpgrp(0, child)
+    os.killpg(child, signal.SIGCONT)
+print("STATUS", os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+def on_terminal(words: list[str], keys: list[tuple[str, bytes]]) -> str:
+    """Runs a command on a terminal of its own; sends each key once a text has come."""
+    child, terminal = pty.fork()
+    if not child:
+        try:
+            os.execv(sys.executable, [sys.executable, "-c", SHELL, sys.executable, *words])
+        finally:
+            os._exit(127)
+    said = b""
+    deadline = time.monotonic() + 60
+    try:
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([terminal], [], [], 1)
+            try:
+                part = os.read(terminal, 65536) if ready else b""
+            except OSError:
+                break
+            if ready and not part:
+                break
+            said += part
+            if keys and keys[0][0].encode() in said:
+                os.write(terminal, keys.pop(0)[1])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL if time.monotonic() >= deadline else 0)
+        os.waitpid(child, 0)
+        os.close(terminal)
+    assert time.monotonic() < deadline, said
+    return said.decode()
+
+
+def test_ctrl_c_on_a_terminal(program: str) -> None:
+    said = on_terminal(
+        ["-m", "procmem", "trace", "-o", os.devnull, "--", program, "sigint"], [("r", b"\x03")]
+    )
+    assert "STATUS 7" in said
+    said = on_terminal(
+        ["-m", "procmem", "trace", "--", program, "wait", "1"], [("start ", b""), ("r", b"\x03")]
+    )
+    assert f"STATUS {128 + signal.SIGINT}" in said
+
+
+@pytest.mark.parametrize("malloc", [[], ["--malloc"]])
+def test_ctrl_z_on_a_terminal(program: str, malloc: list[str]) -> None:
+    said = on_terminal(
+        ["-m", "procmem", "trace", *malloc, "-o", os.devnull, "--", program, "sigint"],
+        [("r", b"\x1a"), ("STOPPED", b""), ("STOPPED", b"\x03")],
+    )
+    assert "STOPPED" in said
+    assert "STATUS" in said

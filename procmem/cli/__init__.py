@@ -26,6 +26,8 @@ COMMANDS = {
     "diff": "what changed between two snapshots or processes, and why",
     "trace": "the memory calls of a program, each with what it did to VSZ and RSS",
     "reconcile": "every total against every other, each difference explained",
+    "lab": "exercises about memory: begin one, check your work on it",
+    "grade": "a lab's checks on many submissions, with reports",
     "doctor": "what this machine lets procmem see, and what is missing",
     "demo": "a first look: the memory of two live processes",
 }

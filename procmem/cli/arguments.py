@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from procmem.regions import RegionTable
 
 __all__ = [
+    "ABSENT",
     "AskedRange",
     "address",
     "address_range",
@@ -33,20 +34,25 @@ AskedRange: TypeAlias = "tuple[int, int | None] | str"
 """Start and end; an address alone (its region); a region's name."""
 
 
+ABSENT = object()
+"""What stands for a PID that was not given; None is this process."""
+
+
 def parser(command: str, description: str, *, pids: str = "+") -> argparse.ArgumentParser:
     """A parser with what every command takes.
 
     Args:
         command: its name.
         description: for --help.
-        pids: how many PIDs it takes, as argparse has it.
+        pids: how many PIDs it takes: "+"; "1"; "?", where ABSENT stands for none.
     """
     made = argparse.ArgumentParser(prog=f"procmem {command}", description=description)
     made.add_argument(
         "pids" if pids == "+" else "pid",
         metavar="PID",
         type=pid,
-        nargs=pids if pids == "+" else None,
+        nargs=None if pids == "1" else pids,
+        default=ABSENT,
         help='a process ID, or "self"',
     )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 
 from procmem.cli.arguments import pid
@@ -30,7 +31,8 @@ def main(argv: list[str]) -> int:
         made.add_argument(
             name,
             help="a process ID, or a file: a snapshot, a text of maps or smaps, a core, a saved "
-            "tree of /proc",
+            "tree of /proc; FILE:N is number N of a file that holds several, such as a recording: "
+            "FILE:0 the first, FILE:-1 the last",
         )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
     made.add_argument(
@@ -65,6 +67,9 @@ def main(argv: list[str]) -> int:
 def side(text: str, detail: str, root: str) -> Snapshot:
     """A live process by its PID, or what a file holds; a file of such a name comes first."""
     if not os.path.exists(text) or text.startswith("/proc/"):
+        file, _, which = text.rpartition(":")
+        if file and NUMBER.fullmatch(which):
+            return load(file, int(which))
         try:
             number = pid(text)
         except argparse.ArgumentTypeError:
@@ -72,3 +77,6 @@ def side(text: str, detail: str, root: str) -> Snapshot:
         with Process(number, root=root) as process:
             return process.snapshot(detail)
     return load(text)
+
+
+NUMBER = re.compile(r"[+-]?[0-9]{1,9}")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from procmem.cli.arguments import parser
+from procmem.cli.arguments import ABSENT, parser
+from procmem.errors import ParseError
 from procmem.history.recorder import DETAILS, Recorder
 from procmem.history.recording import Recording
 from procmem.process import Process
 from procmem.view.history import recording_dict, recording_summary
 from procmem.view.json import json_text
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+
     from procmem.moments import Snapshot
 
 __all__ = ["main", "seconds"]
@@ -34,15 +42,16 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem record --help`."""
     made = parser(
         "record",
-        "Takes a snapshot of a process whenever its memory has changed, until it ends or Ctrl-C.",
-        pids="1",
+        "Takes a snapshot of a process whenever its memory has changed, until it ends or Ctrl-C; "
+        "then tells peaks, growth, and what may be a leak.",
+        pids="?",
     )
     made.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="write there; nothing is lost if killed",
+        "-o", "--output", metavar="FILE",
+        help="write there; nothing is lost if killed. A recording that is there is overwritten",
+    )  # fmt: skip
+    made.add_argument(
+        "--report", metavar="FILE", help="record nothing: tell of a recording that was made before"
     )
     made.add_argument(
         "--every", type=seconds, default=0.1, metavar="TIME",
@@ -59,25 +68,93 @@ def main(argv: list[str]) -> int:
     )  # fmt: skip
     made.add_argument("--quiet", action="store_true", help="no progress on stderr")
     asked = made.parse_args(argv)
-    recorder = Recorder(
-        Process(asked.pid, root=asked.root), every=asked.every, path=asked.output,
-        detail=asked.detail, share=asked.share / 100,
-    )  # fmt: skip
-    progress = Progress(not asked.quiet and sys.stderr.isatty())
+    if asked.report is not None:
+        if asked.pid is not ABSENT or asked.output is not None:
+            made.error("--report takes a recording, and neither a PID nor -o")
+        return report(asked.report, asked.json)
+    if asked.pid is ABSENT or asked.output is None:
+        made.error("it needs a PID and -o FILE, or --report FILE")
+    return record(asked)
+
+
+def record(asked: Namespace) -> int:
     try:
-        recorder.run(asked.span, progress.show)
-    except KeyboardInterrupt:
-        recorder.ended = "interrupted"
-    finally:
-        progress.clear()
-        recorder.close()
-    recording = Recording.load(asked.output)
-    recording.ended = recorder.ended
-    if asked.json:
-        sys.stdout.write(json_text(recording_dict(recording, recorder.turns, recorder.cost)))
+        recorder = Recorder(
+            Process(asked.pid, root=asked.root), every=asked.every, path=asked.output,
+            detail=asked.detail, share=asked.share / 100,
+        )  # fmt: skip
+    except OSError as error:
+        complain(asked.output, error.strerror or str(error))
+        return 1
+    progress = Progress(not asked.quiet and sys.stderr.isatty())
+    status = 0
+    with stopped_by_signals(recorder) as received:
+        try:
+            recording = recorder.run(asked.span, progress.show)
+        except OSError as error:
+            complain(asked.output, error.strerror or str(error))
+            status, recorder.ended = 1, "it could not be written any more"
+            recording = recorder.recording
+        finally:
+            progress.clear()
+            recorder.close()
+    if received:
+        recording.ended = "interrupted" if signal.SIGINT in received else "terminated"
+    show(recording, asked.json, recorder.turns, recorder.cost)
+    return status
+
+
+def report(path: str, as_json: bool) -> int:
+    """Tells of a recording; of a damaged one, what is whole."""
+    status = 0
+    try:
+        recording = Recording.load(path)
+    except ParseError as fault:
+        recording = Recording.load(path, damaged=True)
+        sys.stderr.write(f"procmem record: {printable(str(fault))}\n")
+        status = 1
+    except OSError as error:
+        complain(path, error.strerror or "")
+        return 1
+    show(recording, as_json)
+    return status
+
+
+def show(
+    recording: Recording, as_json: bool, turns: int | None = None, cost: float | None = None
+) -> None:
+    if as_json:
+        sys.stdout.write(json_text(recording_dict(recording, turns, cost)))
     else:
-        sys.stdout.write(recording_summary(recording, recorder.turns, recorder.cost))
-    return 0
+        sys.stdout.write(recording_summary(recording, turns, cost))
+
+
+def complain(path: str, reason: str) -> None:
+    sys.stderr.write(f"procmem record: {printable(path)}: {reason}\n")
+
+
+@contextlib.contextmanager
+def stopped_by_signals(recorder: Recorder) -> Iterator[set[int]]:
+    """Ctrl-C and SIGTERM end the recording after a whole snapshot; a second one at once.
+
+    Gives those that came.
+    """
+    received: set[int] = set()
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _: object) -> None:
+        received.add(number)
+        recorder.ask_to_stop()
+        signal.signal(number, old[signal.Signals(number)])
+
+    for number, was in old.items():
+        if was != signal.SIG_IGN:
+            signal.signal(number, handle)
+    try:
+        yield received
+    finally:
+        for number, was in old.items():
+            signal.signal(number, was)
 
 
 class Progress:
@@ -90,20 +167,27 @@ class Progress:
     def show(self, recorder: Recorder, _: Snapshot | None) -> None:
         """Called at each turn."""
         now = time.monotonic()
-        if not self.shown or now - self._last < 0.25 or recorder.last is None:
+        if not self.shown or now - self._last < 0.25:
             return
         self._last = now
         spent = now - self._begun
         rss = recorder.last.rss
-        sys.stderr.write(
-            f"\r\x1b[K{spent:.0f} s, {recorder.taken:,} snapshots,"
+        text = (
+            f"{spent:.0f} s, {recorder.taken:,} snapshots,"
             f" {'' if rss is None else f'RSS {rss >> 10:,} KiB, '}"
             f"{100 * recorder.cost / spent:.1f} % of a CPU"
         )
-        sys.stderr.flush()
+        self._rewrite(text)
 
     def clear(self) -> None:
         """Takes the line away."""
+        self._rewrite("")
+
+    def _rewrite(self, text: str) -> None:
         if self.shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            try:
+                width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+                sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
+                sys.stderr.flush()
+            except OSError:  # the terminal has gone; the recording goes on
+                self.shown = False

@@ -10,6 +10,7 @@ from procmem.moments import Snapshot
 from procmem.moments.snapshot import DETAILS
 from procmem.view.diff import snapshot_summary
 from procmem.view.json import json_text
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from procmem.process import Process
@@ -52,10 +53,15 @@ def main(argv: list[str]) -> int:
 
     status = for_each_process("snapshot", options.pids, options.root, take)
     if options.output and taken:
-        if many:
-            Snapshot.save_all(taken, options.output)
-        else:
-            taken[0].save(options.output)
+        try:
+            if many:
+                Snapshot.save_all(taken, options.output)
+            else:
+                taken[0].save(options.output)
+        except OSError as error:
+            why = f"{options.output} can't be written: {error.strerror}"
+            sys.stderr.write(f"procmem snapshot: {printable(why)}\n")
+            status = 1
     if options.json:
         sys.stdout.write(json_text([one.to_dict() for one in taken]))
     return status

@@ -11,19 +11,22 @@ import sys
 from typing import IO
 
 from procmem.errors import BadArgument, SyscallError
-from procmem.history.trace import Ended, MemoryCall, Tracing
+from procmem.history.trace import Breakpoints, Ended, MemoryCall, Signal, Tracing
 from procmem.view.names import printable
 from procmem.view.trace import (
-    Summary,
+    Table,
     call_json,
     heading,
     strace_end,
     strace_line,
-    table_end,
-    table_row,
+    strace_signal,
 )
 
 __all__ = ["main"]
+
+MALLOCS = 10_000
+"""Calls of malloc and its kin that the table tells if not asked for: a program that makes millions
+is not slowed down for long."""
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -36,8 +39,8 @@ def main(argv: list[str]) -> int:
     """
     made = argparse.ArgumentParser(
         prog="procmem trace",
-        usage="procmem trace [-f] [--json | --strace] [-o FILE] [--] COMMAND [ARGUMENT ...]\n"
-        "       procmem trace [-f] [--json | --strace] [-o FILE] -p PID",
+        usage="procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] [--] COMMAND [ARG ...]\n"
+        "       procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] -p PID",
         description="Runs a program and tells each of its memory calls (mmap, munmap, mremap, brk, "
         "mprotect, madvise, mlock, shmat, clone, fork, execve, exit) with what it did to VSZ and "
         "RSS, read before and after it. All goes to stderr: the program's output is its own.",
@@ -51,7 +54,13 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--no-seccomp",
         action="store_true",
-        help="stop at every system call, not at memory calls alone: slower, leaves setuid as it is",
+        help="stop at every system call, not at memory calls alone: slower, leaves children alone",
+    )
+    made.add_argument(
+        "--malloc",
+        action=argparse.BooleanOptionalAction,
+        help="calls of malloc, free and their kin, too: each of them, or none. If not said, the "
+        f"table has the first {MALLOCS:,} of a program that is started, briefly",
     )
     made.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS
@@ -106,6 +115,7 @@ def traced(command: list[str], options: argparse.Namespace, out: IO[str] | None)
             pid=options.pid,
             follow=options.follow,
             seccomp=not options.no_seccomp,
+            malloc=mallocs(command, options),
         ) as tracing:
             # One that came before there was somebody to hear it.
             for early in heard[:1]:
@@ -118,6 +128,13 @@ def traced(command: list[str], options: argparse.Namespace, out: IO[str] | None)
     if code is None:
         return 128 + heard[0] if heard and heard[0] != signal.SIGINT else 0
     return code if code >= 0 else 128 - code
+
+
+def mallocs(command: list[str], options: argparse.Namespace) -> bool | int:
+    """How many calls of malloc to tell."""
+    if options.malloc is not None:
+        return bool(options.malloc)
+    return MALLOCS if command and not options.json and not options.strace else False
 
 
 def terminal_tells_all() -> bool:
@@ -159,44 +176,49 @@ def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file:
     elif options.strace:
         strace_told(tracing, out, always=to_file and options.follow)
     else:
-        table_told(tracing, out)
-    for pid in () if options.json else tracing.foreign:
+        table_told(tracing, out, options)
+    if options.json:
+        return
+    if tracing.setuid_ignored:
+        out.write(
+            "procmem trace: the program is set-user-ID or set-group-ID, and ran without those "
+            "rights: the kernel gives none to what an ordinary user traces\n"
+        )
+    for pid in tracing.foreign:
         out.write(
             f"procmem trace: process {pid} runs a program of another architecture, whose calls "
             "are not told\n"
         )
 
 
-def table_told(tracing: Tracing, out: Output) -> None:
-    summary = Summary()
+def table_told(tracing: Tracing, out: Output, options: argparse.Namespace) -> None:
+    table = Table(malloc=tracing.malloc, every=bool(options.malloc))
     out.write(heading())
     for group in tracing.groups():
-        lines = []
-        for call in group:
-            if isinstance(call, MemoryCall):
-                summary.add(call)
-                lines.append(table_row(call) + "\n")
-            else:
-                lines.append(table_end(call) + "\n")
-        out.write("".join(lines))
-    out.write("\n" + summary.text())
+        out.write("".join(map(table.add, group)))
+    out.write(table.end())
 
 
 def strace_told(tracing: Tracing, out: Output, *, always: bool) -> None:
     for group in tracing.groups():
         lines = []
-        for call in group:
-            tid = call.pid if isinstance(call, Ended) else call.tid
-            prefix = f"{tid:<5} " if always else f"[pid {tid:>5}] " if call.several else ""
-            if isinstance(call, Ended):
-                lines.append(strace_end(call, prefix) + "\n")
+        for one in group:
+            if isinstance(one, Breakpoints):
+                continue
+            tid = one.pid if isinstance(one, Ended) else one.tid
+            prefix = f"{tid:<5} " if always else f"[pid {tid:>5}] " if one.several else ""
+            if isinstance(one, Ended):
+                lines.append(strace_end(one, prefix) + "\n")
+            elif isinstance(one, Signal):
+                lines.append(strace_signal(one, prefix) + "\n")
             else:
-                lines.append(strace_line(call, prefix) + "\n")
+                lines.append(strace_line(one, prefix) + "\n")
         out.write("".join(lines))
 
 
 def json_told(tracing: Tracing, out: Output) -> None:
     ended: dict[int, int] = {}
+    breakpoints = []
     separator = "\n"
     out.write(f'{{"pid": {tracing.pid}, "calls": [')
     for group in tracing.groups():
@@ -204,10 +226,13 @@ def json_told(tracing: Tracing, out: Output) -> None:
         for call in group:
             if isinstance(call, Ended):
                 ended[call.pid] = call.returncode
-            else:
+            elif isinstance(call, Breakpoints):
+                breakpoints.append(call.to_dict())
+            elif isinstance(call, MemoryCall):
                 rows.append(call_json(call))
         if rows:
             out.write(separator + ",\n".join(rows))
             separator = ",\n"
-    rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign}
+    rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign,
+            "breakpoints": breakpoints, "setuid_ignored": tracing.setuid_ignored}  # fmt: skip
     out.write(f"\n], {json.dumps(rest)[1:]}\n")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import Any
 
 from procmem.cli.arguments import parser
 from procmem.cli.record import seconds
 from procmem.history.recorder import watch
 from procmem.process import Process
-from procmem.view.history import change_lines
-from procmem.view.json import json_text
+from procmem.view.history import change_lines, ended_line
 
 __all__ = ["main"]
 
@@ -23,10 +24,22 @@ def main(argv: list[str]) -> int:
         "--every", type=seconds, default=0.5, metavar="TIME", help="from look to look (500ms)"
     )
     asked = made.parse_args(argv)
-    for change in watch(Process(asked.pid, root=asked.root), every=asked.every):
-        if asked.json:
-            sys.stdout.write(json_text(change.to_dict()).replace("\n", " ").rstrip() + "\n")
-        else:
-            sys.stdout.write(change_lines(change))
-        sys.stdout.flush()
+    changes = watch(Process(asked.pid, root=asked.root), every=asked.every)
+    while True:
+        try:
+            change = next(changes)
+        except StopIteration as end:
+            ended = str(end.value)
+            break
+        said(one_line(change.to_dict()) if asked.json else change_lines(change))
+    said(one_line({"ended": ended}) if asked.json else ended_line(ended))
     return 0
+
+
+def said(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def one_line(value: dict[str, Any]) -> str:
+    return json.dumps(value) + "\n"

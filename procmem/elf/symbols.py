@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from procmem.elf.headers import ElfFile, Shdr
 
-__all__ = ["SymbolTable"]
+__all__ = ["SymbolTable", "functions_named"]
 
 NOTYPE, OBJECT, FUNC, GNU_IFUNC = 0, 1, 2, 10
 LOCAL, GLOBAL, WEAK = 0, 1, 2
@@ -194,6 +194,46 @@ class SymbolTable:
         if index >= 0 and value < self._sections[index][1]:
             return self._sections[index]
         return None
+
+
+def functions_named(elf: ElfFile, names: Iterable[str]) -> dict[str, int]:
+    """Values of the functions of these names that other files, or all of its own, may call.
+
+    Those that are chosen while the program starts (STT_GNU_IFUNC) are left out: their value is the
+    function that chooses.
+
+    Raises:
+        ElfError, OSError: as of ElfFile.
+    """
+    found: dict[str, int] = {}
+    layout, source = elf.layout, elf.source
+    sections = elf.sections
+    for table in sections:
+        if table.sh_type not in (SHT_SYMTAB, SHT_DYNSYM) or table.sh_link >= len(sections):
+            continue
+        strings = sections[table.sh_link].data(source.size)
+        wanted = {}
+        # A name may be the end of a longer one, whose bytes it shares.
+        for name in names:
+            text = name.encode() + b"\0"
+            at = strings.find(text)
+            while at >= 0:
+                wanted[at] = name
+                at = strings.find(text, at + 1)
+        raw = table.data(source.size)
+        for fields in layout.sym.iter_unpack(raw[: len(raw) // layout.sym.size * layout.sym.size]):
+            if layout.is64:
+                at, info, _, index, value, _ = fields
+            else:
+                at, value, _, info, _, index = fields
+            if (
+                at in wanted
+                and info & 15 == FUNC
+                and info >> 4 in (GLOBAL, WEAK)
+                and SHN_UNDEF < index < SHN_LORESERVE
+            ):
+                found.setdefault(wanted[at], value)
+    return found
 
 
 def rank(kind: int, binding: int, size: int, strings: bytes, name: int) -> int:

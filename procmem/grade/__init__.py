@@ -1,10 +1,23 @@
-"""Grading: programs of others, run by phases in a sandbox and measured from outside."""
+"""Grading: exercises about memory, run by phases in a sandbox and checked on the live process.
+
+What a file of checks needs is imported from here:
+
+>>> from procmem.grade import points, heap, KiB
+"""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.grade.building import Build, build
+    from procmem.grade.building import (
+        Build,
+        build,
+    )
+    from procmem.grade.checks import (
+        not_possible,
+        partly,
+        points,
+    )
     from procmem.grade.errors import (
         BuildFailed,
         NeverAsked,
@@ -19,45 +32,135 @@ if TYPE_CHECKING:
         SandboxError,
         SubmissionError,
     )
-    from procmem.grade.limits import Limits
-    from procmem.grade.running import Program, Run
-    from procmem.grade.sandbox import Ended, Sandbox
-    from procmem.grade.submission import Entries, Submission
+    from procmem.grade.facts import (
+        PAGE,
+        Area,
+        GiB,
+        KiB,
+        MiB,
+        anonymous,
+        bss,
+        count,
+        data,
+        heap,
+        libc_version,
+        libraries,
+        mmap_threshold,
+        regions,
+        same_bytes,
+        stack,
+        stack_limit,
+        text,
+        thread_stack,
+        threads,
+        top_pad,
+    )
+    from procmem.grade.grading import (
+        grade,
+    )
+    from procmem.grade.lab import (
+        Lab,
+        LabError,
+        Question,
+    )
+    from procmem.grade.limits import (
+        Limits,
+    )
+    from procmem.grade.predictions import (
+        Predictions,
+    )
+    from procmem.grade.results import (
+        BuildResult,
+        CheckResult,
+        Grade,
+        Status,
+    )
+    from procmem.grade.running import (
+        Program,
+        Run,
+    )
+    from procmem.grade.sandbox import (
+        Ended,
+        Sandbox,
+    )
+    from procmem.grade.submission import (
+        Submission,
+    )
 
-# Names are imported when they are first used.
+# Names are imported when they are first used: pytest may load a file of checks only to list them.
 _HOMES = {
     "building": "Build build",
+    "checks": "not_possible partly points",
     "errors": "BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit ProgramCrashed "
     "ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError SubmissionError",
+    "facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
+    "mmap_threshold regions same_bytes stack stack_limit text thread_stack threads "
+    "top_pad",
+    "grading": "grade",
+    "lab": "Lab LabError Question",
     "limits": "Limits",
+    "predictions": "Predictions",
+    "results": "BuildResult CheckResult Grade Status",
     "running": "Program Run",
     "sandbox": "Ended Sandbox",
-    "submission": "Entries Submission",
+    "submission": "Submission",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "PAGE",
+    "Area",
     "Build",
     "BuildFailed",
+    "BuildResult",
+    "CheckResult",
     "Ended",
-    "Entries",
+    "GiB",
+    "Grade",
+    "KiB",
+    "Lab",
+    "LabError",
     "Limits",
+    "MiB",
     "NeverAsked",
     "NotPossibleHere",
     "OutputFlood",
     "OverLimit",
+    "Predictions",
     "Program",
     "ProgramCrashed",
     "ProgramEnded",
     "ProgramSleeps",
     "ProgramSpins",
+    "Question",
     "Run",
     "RunFailed",
     "Sandbox",
     "SandboxError",
+    "Status",
     "Submission",
     "SubmissionError",
+    "anonymous",
+    "bss",
     "build",
+    "count",
+    "data",
+    "grade",
+    "heap",
+    "libc_version",
+    "libraries",
+    "mmap_threshold",
+    "not_possible",
+    "partly",
+    "points",
+    "regions",
+    "same_bytes",
+    "stack",
+    "stack_limit",
+    "text",
+    "thread_stack",
+    "threads",
+    "top_pad",
 ]
 
 
@@ -65,5 +168,7 @@ def __getattr__(name: str) -> object:
     if name in _HOME_OF:
         from importlib import import_module
 
-        return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

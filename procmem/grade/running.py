@@ -190,6 +190,7 @@ class Run:
         self.argv = tuple(argv)
         self.phases: list[tuple[str, Snapshot]] = []
         self.ended: Ended | None = None
+        program.job.runs.append(self)
         self._environment = environment
         self._hold = hold
         self._keep = keep

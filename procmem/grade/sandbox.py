@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from procmem.grade.running import Run
+
 __all__ = ["KINDS", "Ended", "Jailed", "Job", "Sandbox"]
 
 KINDS = ("bubblewrap", "namespaces", "landlock", "rlimits")
@@ -209,12 +211,14 @@ class Job:
         inside: the same, as its programs see it.
         room: another directory, for temporary files where there are no namespaces.
         uid: the user that its programs run as.
+        runs: each Run of them.
     """
 
     def __init__(self, sandbox: Sandbox, *, probing: bool = False) -> None:
         self.sandbox = sandbox
         self.kind = sandbox.kind or "bubblewrap" if probing else sandbox.chosen()
         self.uid, self._claim = claim_uid()
+        self.runs: list[Run] = []
         self._cgroup: cgroups.Cgroup | None = None
         self._jail = jail_program()
         self._place = ""

@@ -4,87 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 
 from procmem.grade.building import Build, build
 from procmem.grade.errors import BuildFailed, SubmissionError
 from procmem.grade.files import copy_tree, open_below
+from procmem.grade.predictions import Predictions
 from procmem.grade.running import Program
 from procmem.grade.sandbox import Sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
-    from typing import Any
 
+    from procmem.grade.lab import Question
     from procmem.grade.limits import Limits
     from procmem.grade.sandbox import Job
 
-__all__ = ["Entries", "Submission"]
+__all__ = ["Submission"]
 
 LONGEST_TEXT = 4 << 20
-
-
-class Entries(Mapping[str, "Any"]):
-    """The entries of a TOML file that a student fills in.
-
-    To ask for one that is missing, or of another type, is a SubmissionError that says so.
-
-    Attributes:
-        file: its name.
-    """
-
-    def __init__(self, file: str, entries: dict[str, Any]) -> None:
-        self.file = file
-        self._entries = entries
-
-    def __getitem__(self, name: str) -> Any:
-        """An entry; "table.name" is looked for in a table."""
-        found: Any = self._entries
-        for part in name.split("."):
-            if not isinstance(found, dict) or part not in found:
-                raise SubmissionError(f"{self.file} lacks an entry: write {name} = ...")
-            found = found[part]
-        return found
-
-    def number(self, name: str) -> int | float:
-        """An entry that is a number."""
-        found = self[name]
-        if isinstance(found, bool) or not isinstance(found, (int, float)):
-            raise SubmissionError(f"{self.file}: {name} is to be a number, not {found!r}")
-        return found
-
-    def text(self, name: str) -> str:
-        """An entry that is a string."""
-        found = self[name]
-        if not isinstance(found, str):
-            raise SubmissionError(f'{self.file}: {name} is to be a "string", not {found!r}')
-        return found
-
-    def truth(self, name: str) -> bool:
-        """An entry that is true or false."""
-        found = self[name]
-        if not isinstance(found, bool):
-            raise SubmissionError(f"{self.file}: {name} is to be true or false, not {found!r}")
-        return found
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            self[str(name)]
-        except SubmissionError:
-            return False
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __repr__(self) -> str:
-        return f"<Entries of {self.file}: {', '.join(self._entries)}>"
 
 
 class Submission:
@@ -95,6 +35,7 @@ class Submission:
         build: the command that builds it; none: there is nothing to be built.
         program: the program of program(), with its first arguments.
         files: what should be there.
+        quiz: the questions that answers.toml answers.
         sandbox: None: the strongest there is here.
         limits: of its programs; None: the sandbox's.
 
@@ -104,6 +45,7 @@ class Submission:
     Attributes:
         source: the student's directory.
         directory: the copy.
+        built: what came of building it; None: nobody has asked for that yet.
         told: a sentence for each thing that was not copied, such as links that lead out.
         missing: names of `files` that are not there.
     """
@@ -115,15 +57,17 @@ class Submission:
         build: Sequence[str] = (),
         program: Sequence[str] = (),
         files: Sequence[str] = (),
+        quiz: Sequence[Question] = (),
         sandbox: Sandbox | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.source = os.fspath(source)
         self.command = tuple(build)
         self.argv = tuple(program)
+        self.quiz = tuple(quiz)
         sandbox = sandbox or Sandbox()
         self.sandbox = replace(sandbox, limits=limits) if limits else sandbox
-        self._built: Build | None = None
+        self.built: Build | None = None
         if not os.path.isdir(self.source):
             raise SubmissionError(f"{self.source}: there is no such directory")
         self.job: Job = self.sandbox.job()
@@ -150,9 +94,9 @@ class Submission:
     @property
     def build(self) -> Build:
         """What came of building it, which is done when this is first asked for."""
-        if self._built is None:
-            self._built = build(self.job, self.command)
-        return self._built
+        if self.built is None:
+            self.built = build(self.job, self.command)
+        return self.built
 
     def program(self, name: str | Sequence[str] | None = None) -> Program:
         """A program of it, built.
@@ -214,30 +158,14 @@ class Submission:
         return data.decode(errors="replace")
 
     @property
-    def predictions(self) -> Entries:
+    def predictions(self) -> Predictions:
         """What the student wrote into predictions.toml."""
-        return self.entries("predictions.toml")
+        return Predictions(os.path.join(self.directory, "predictions.toml"))
 
     @property
-    def answers(self) -> Entries:
-        """What the student wrote into answers.toml."""
-        return self.entries("answers.toml")
-
-    def entries(self, name: str) -> Entries:
-        """A TOML file of the student's.
-
-        Raises:
-            SubmissionError: it isn't there, or is no TOML.
-        """
-        from importlib import import_module
-        from sys import version_info
-
-        tomllib = import_module("tomllib" if version_info >= (3, 11) else "tomli")
-        text = self.read(name)
-        try:
-            return Entries(name, tomllib.loads(text))
-        except ValueError as error:
-            raise SubmissionError(f"{name} can't be read: {error}") from error
+    def answers(self) -> Predictions:
+        """What the student wrote into answers.toml: choices of the quiz."""
+        return Predictions(os.path.join(self.directory, "answers.toml"), self.quiz)
 
     def close(self) -> None:
         """Ends all its programs and removes the copy."""

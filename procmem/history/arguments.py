@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import struct
 from enum import IntFlag
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-__all__ = ["Attach", "Clone", "LockAll", "LockFlags", "decode"]
+__all__ = ["Attach", "Clone", "LockAll", "LockFlags", "decode", "decode_siginfo"]
 
 WORD = 1 << 64
 
@@ -130,6 +131,17 @@ SHAPES: dict[str, Shape] = {
     "shmdt": (("shmaddr", plain),),
     "fork": (),
     "vfork": (),
+    "malloc": (("size", plain),),
+    "calloc": (("nmemb", plain), ("size", plain)),
+    "realloc": (("ptr", plain), ("size", plain)),
+    "reallocarray": (("ptr", plain), ("nmemb", plain), ("size", plain)),
+    "free": (("ptr", plain),),
+    "aligned_alloc": (("alignment", plain), ("size", plain)),
+    "memalign": (("alignment", plain), ("size", plain)),
+    "posix_memalign": (("memptr", plain), ("alignment", plain), ("size", plain)),
+    "valloc": (("size", plain),),
+    "pvalloc": (("size", plain),),
+    "malloc_trim": (("pad", plain),),
     "exit": (("status", signed),),
     "exit_group": (("status", signed),),
 }
@@ -188,4 +200,36 @@ def program(name: str, words: Sequence[int], text: bytes) -> dict[str, Any]:
     }
     if at:
         made["flags"] = signed(words[4])
+    return made
+
+
+FAULTS = {signal.SIGILL, signal.SIGFPE, signal.SIGSEGV, signal.SIGBUS, signal.SIGTRAP}
+SI_KERNEL, SI_QUEUE, SI_TIMER, SI_SIGIO = 128, -1, -2, -5
+
+
+def decode_siginfo(raw: bytes) -> dict[str, int]:
+    r"""The members of siginfo_t that a signal has, by its number and its origin (sigaction(2)).
+
+    >>> decode_siginfo(struct.pack("=iiiiiI", 10, 0, -6, 0, 4711, 1000).ljust(128, b"\0"))
+    {'si_signo': 10, 'si_code': -6, 'si_pid': 4711, 'si_uid': 1000}
+    """
+    if len(raw) < 48:
+        return {}
+    number, _, code = struct.unpack_from("=iii", raw)
+    made = {"si_signo": number, "si_code": code}
+    first, second = struct.unpack_from("=iI", raw, 16)
+    if code > 0 and number == signal.SIGCHLD:
+        status, spent, kernel = struct.unpack_from("=i4xqq", raw, 24)
+        made |= {"si_pid": first, "si_uid": second, "si_status": status}
+        return made | {"si_utime": spent, "si_stime": kernel}
+    if code > 0 and number in FAULTS:
+        return made | {"si_addr": struct.unpack_from("=Q", raw, 16)[0]}
+    if code == SI_TIMER:
+        return made | {"si_timerid": first, "si_overrun": int(second)}
+    if code in (SI_SIGIO, SI_KERNEL):
+        return made
+    made |= {"si_pid": first, "si_uid": second}
+    if code == SI_QUEUE:
+        made |= {"si_int": struct.unpack_from("=i", raw, 24)[0]}
+        made |= {"si_ptr": struct.unpack_from("=Q", raw, 24)[0]}
     return made

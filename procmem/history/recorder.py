@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
+import stat
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.errors import (
+    AccessDenied,
     BadArgument,
     NoSuchProcess,
     ProcessChanged,
+    ProcessError,
     Unsupported,
     ZombieProcess,
 )
+from procmem.history.ending import Ending
+from procmem.history.frames import Frames
 from procmem.history.recording import Recording
 from procmem.moments import diff
-from procmem.moments.saved import MAGIC, frame
+from procmem.moments.saved import FRAME, MAGIC, frame
 from procmem.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -32,32 +40,73 @@ __all__ = ["Recorder", "record", "watch"]
 DETAILS = ("smaps", "residency", "maps")
 """The richest first."""
 
+QUIET = 10.0
+"""Seconds after which a snapshot is taken even if nothing has changed: it tells just that."""
+
+SAVED = 10.0
+"""Seconds whose share of a CPU may be saved up and spent at once."""
+
+MARGIN = 0.95
+"""Of its share, what a recorder lets itself spend: it can't measure its own waking up."""
+
+CHEAPER = 0.25
+"""What a detail that was not tried yet is taken to cost, beside the next richer one."""
+
+
+class Look(NamedTuple):
+    """What changes whenever there is something to see.
+
+    Attributes:
+        statm, faults: these.
+        maps: the length of the text and its hash; None: it was not read.
+    """
+
+    statm: bytes
+    faults: tuple[int, int]
+    maps: tuple[int, int] | None
+
+
+class Price(NamedTuple):
+    """What a snapshot took: CPU seconds, of so many resident pages and bytes of maps."""
+
+    seconds: float
+    pages: int
+    text: int
+
 
 class Recorder:
     """Takes snapshots of a process whenever something has changed.
 
     At each turn it reads statm, stat and maps, which is cheap, and takes a snapshot only if
-    they tell of a change: at the richest detail that keeps the recorder's own CPU time under
-    `share` of a CPU. Where even the poorest costs more, turns are put off.
+    they tell of a change (and every ten seconds, to tell that there was none): at the richest
+    detail that it can afford. It has `share` of a CPU to spend, and may save it up for ten
+    seconds. What a detail will cost is known from the last time, in proportion to what is mapped
+    and resident now. Where maps is too much at each turn, statm and stat alone are looked at, and
+    where even the poorest snapshot costs more than there is, turns are put off.
 
-    A process that calls execve(2) is followed; when it ends, the recording ends.
+    A process that calls execve(2) is followed; when it ends, the recording ends. Its children are
+    not recorded.
 
     Args:
         process: what to record.
         every: seconds from turn to turn.
         path: a file that each snapshot is written to at once, so that nothing is lost if the
-            recorder is killed; None: they are kept in memory alone.
+            recorder is killed; None: they are kept in memory alone. A recording that is there is
+            overwritten, any other file is not.
         detail: "smaps", "residency", "maps", or "auto".
         share: of one CPU.
-        keep: keep the snapshots for `recording`; None: if there is no path.
+        keep: keep the snapshots, packed, for `recording`; None: if that can't be read from path.
 
     Attributes:
         turns, taken: how often it looked, and how many snapshots it took.
         ended: why it ended, in words; empty while it runs.
-        cost: CPU seconds that recording took.
+        cost: CPU seconds that recording took, after the first snapshot.
 
     Raises:
-        BadArgument, NoSuchProcess, AccessDenied, OSError (the file)
+        BadArgument, NoSuchProcess, ZombieProcess, KernelThread, AccessDenied
+        FileExistsError: path is a file that is no recording.
+        BlockingIOError: another recorder writes to it.
+        OSError: of the file, otherwise.
     """
 
     def __init__(
@@ -72,7 +121,7 @@ class Recorder:
     ) -> None:
         if detail != "auto" and detail not in DETAILS:
             raise BadArgument(f"detail is auto, {', '.join(DETAILS)}, not {detail!r}")
-        if not every > 0 or not 0 < share <= 1:
+        if not 0 < every < threading.TIMEOUT_MAX or not 0 < share <= 1:
             raise BadArgument(
                 "`every` is a number of seconds above 0, `share` lies above 0, up to 1"
             )
@@ -82,90 +131,146 @@ class Recorder:
         self.turns = self.taken = 0
         self.ended = ""
         self.cost = 0.0
-        self.last: Snapshot | None = None
         self._details = DETAILS if detail == "auto" else (detail,)
-        self._prices: dict[str, float] = {}
-        self._seen: object = None
-        self._kept: list[Snapshot] = []
-        self._keep = path is None if keep is None else keep
+        self._prices: dict[str, Price] = {}
+        self._look_price = 0.0
+        self._kept: list[bytes] = []
+        self._keep = keep
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._path = path
         self._file: int | None = None
+        self._written = 0
+        self._income = MARGIN * share
+        self._credit = 0.0
+        self._credited = self._taken_at = time.monotonic()
+        self._ending = Ending(process._files)
         # The first one is taken here, so that what can't be read is told at once.
-        self._take()
+        self._seen = self._look()
+        begun = time.thread_time()
+        self.last: Snapshot = process.snapshot(self._details[0])
+        spent = time.thread_time() - begun
+        if spent > SAVED * self._income:
+            # Too much ever to be afforded; otherwise it is no measure, with what it imports.
+            self._pay(self.last.detail, spent, self._seen)
         if path is not None:
-            self._file = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666
-            )
-            os.write(self._file, MAGIC)
-            if self.last is not None:
-                self._write(self.last)
+            self._file = create(path)
+            if self._keep is None and not stat.S_ISREG(os.fstat(self._file).st_mode):
+                self._keep = True
+            try:
+                self._write(self._file, MAGIC)
+                self._add(self.last)
+            except BaseException:
+                self.close()
+                raise
+        else:
+            self._keep = keep is None or keep
+            self._add(self.last)
 
     # ---- turns -------------------------------------------------------------
 
     def turn(self) -> Snapshot | None:
-        """Looks once; the snapshot if something has changed.
+        """Looks once; the snapshot if something has changed, or nothing did for ten seconds.
 
         Raises:
             NoSuchProcess, ZombieProcess: it has ended.
+            ProcessChanged: it calls execve(2) at this moment; the next turn sees its new program.
+            AccessDenied: it may not be read any more.
             OSError: the file can't be written.
         """
         begun = time.thread_time()
+        now = time.monotonic()
+        most = self._income * max(SAVED, 2 * self.every)
+        self._credit = min(most, self._credit + (now - self._credited) * self._income)
+        self._credited = now
         self.turns += 1
         try:
-            seen = self._glance()
-            if seen == self._seen:
+            seen = self._look()
+            if seen == self._seen and now - self._taken_at < max(QUIET, self.every):
                 return None
-            found = self._take()
-            self._seen = seen
+            found = self._take(seen)
             if found is not None:
-                self._write(found)
+                self._seen = seen
             return found
         finally:
-            self.cost += time.thread_time() - begun
+            self._charge(time.thread_time() - begun)
 
-    def _glance(self) -> object:
-        """What changes whenever there is something to see."""
+    def _charge(self, spent: float) -> None:
+        self.cost += spent
+        self._credit -= spent
+
+    def _look(self) -> Look:
         files = self.process._files
-        stat = files.stat()
-        if stat.is_zombie:
+        told = files.stat()
+        if told.is_zombie:
+            files.use_living_thread()
+        statm, faults = files.read(files.memory_name("statm")), (told.minflt, told.majflt)
+        if told.is_zombie and statm.startswith(b"0 "):
             raise ZombieProcess(self.process.pid)
-        name = files.memory_name("maps")
-        return files.read("statm"), stat.minflt, stat.majflt, hash(files.read(name))
+        if self._look_price > max(self._credit, self._income * self.every):
+            # maps is too much for each turn. What it alone tells (mprotect(2)) can wait.
+            self._look_price *= 0.9
+            same = (statm, faults) == self._seen[:2]
+            return Look(statm, faults, self._seen.maps if same else None)
+        begun = time.thread_time()
+        maps = files.read(files.memory_name("maps"))
+        self._look_price = time.thread_time() - begun
+        return Look(statm, faults, (len(maps), hash(maps)))
 
-    def _take(self) -> Snapshot | None:
-        """A snapshot at the richest detail that is cheap enough."""
+    def _expected(self, detail: str, seen: Look) -> float:
+        """CPU seconds that a snapshot of this detail would take now."""
+        price = self._prices.get(detail)
+        if price is None:
+            place = DETAILS.index(detail)
+            if detail == self._details[0] or DETAILS[place - 1] not in self._prices:
+                return 0.0
+            return CHEAPER * self._expected(DETAILS[place - 1], seen)
+        pages = int(seen.statm.split()[1]) / max(1, price.pages)
+        text = (seen.maps[0] if seen.maps else price.text) / max(1, price.text)
+        return price.seconds * max(pages, text)
+
+    def _take(self, seen: Look) -> Snapshot | None:
+        """A snapshot at the richest detail that can be afforded."""
         for detail in self._details:
-            price = self._prices.get(detail)
-            affordable = price is None or price <= self.share * self.every
-            if not affordable and detail != self._details[-1]:
-                # Tried again now and then: the process may have become smaller.
-                self._prices[detail] = (price or 0) * 0.98
+            if detail != self._details[-1] and self._expected(detail, seen) > self._credit:
                 continue
             begun = time.thread_time()
             try:
                 found = self.process.snapshot(detail)
             except (ProcessChanged, Unsupported):
                 continue
-            finally:
-                self._prices[detail] = time.thread_time() - begun
-            self.last = found
-            self.taken += 1
-            if self._keep:
-                self._kept.append(found)
+            self._add(found)
+            self._pay(detail, time.thread_time() - begun, seen)
             return found
         return None
 
-    def _write(self, snapshot: Snapshot) -> None:
-        if self._file is None:
-            return
-        begun = time.thread_time()
-        data = memoryview(frame(snapshot))
-        while data:
-            data = data[os.write(self._file, data) :]
-        self._prices[snapshot.detail] += time.thread_time() - begun
+    def _pay(self, detail: str, spent: float, seen: Look) -> None:
+        text = seen.maps[0] if seen.maps else 0
+        self._prices[detail] = Price(spent, int(seen.statm.split()[1]), text)
+
+    def _add(self, snapshot: Snapshot) -> None:
+        if self._keep or self._file is not None:
+            packed = frame(snapshot, quick=True)
+            if self._keep:
+                self._kept.append(packed[FRAME.size :])
+            if self._file is not None:
+                self._write(self._file, packed)
+        self.last = snapshot
+        self.taken += 1
+        self._taken_at = time.monotonic()
+
+    def _write(self, file: int, data: bytes) -> None:
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(file, left) :]
+        except OSError as error:
+            # What is whole stays, and ends where it is whole.
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, self._written)
+            raise OSError(error.errno, error.strerror, os.fspath(self._path or "")) from error
+        self._written += len(data)
 
     def run(
         self,
@@ -177,39 +282,61 @@ class Recorder:
         Args:
             seconds: how long; None: until it ends.
             each: called at each turn with this and the snapshot, if one was taken.
+
+        Raises:
+            OSError: the file can't be written.
         """
-        start = time.monotonic()
-        due = start
+        start = due = time.monotonic()
+        mark = time.thread_time()
         while not self._stop.is_set():
+            self._charge(time.thread_time() - mark)
             try:
                 found = self.turn()
-            except NoSuchProcess:
-                self.ended = "the process has ended"
-                break
-            except ZombieProcess:
-                self.ended = "the process has ended, and waits for its parent"
-                break
-            except ProcessChanged as changed:
-                if changed.reason != "exec":
-                    self.ended = "its PID was given to another process"
+            except ProcessError as error:
+                self.ended = self._why(error)
+                if self.ended:
                     break
                 found = None
+            mark = time.thread_time()
             if each is not None:
                 each(self, found)
             now = time.monotonic()
-            # What was spent has to be waited off, if it was more than the share.
-            due = max(due + self.every, start + self.cost / self.share if self.turns > 5 else 0)
+            due = max(due + self.every, now - self._credit / self._income)
             if due < now:
                 due = now + self.every
             if seconds is not None and due - start >= seconds:
-                self._stop.wait(max(0.0, start + seconds - now))
-                self.ended = "the time is over"
+                if not self._stop.wait(max(0.0, start + seconds - now)):
+                    self.ended = "the time is over"
                 break
-            if self._stop.wait(due - now):
+            if self._stop.wait(min(due - now, threading.TIMEOUT_MAX)):
                 break
-        if not self.ended:
-            self.ended = "stopped"
+        if self.ended in ("", "the time is over"):
+            self.ended = self.ended or "stopped"
+            self._last_look()
         return self.recording
+
+    def _why(self, error: ProcessError) -> str:
+        """Why it ended, in words; empty: it has not."""
+        if isinstance(error, ZombieProcess):
+            return f"{self._ending.words(self.process._files)}, and waits for its parent"
+        if isinstance(error, NoSuchProcess):
+            return self._ending.words(None)
+        if isinstance(error, ProcessChanged):
+            return "" if error.reason == "exec" else "its PID was given to another process"
+        if isinstance(error, AccessDenied):
+            return "it may not be read any more"
+        raise error
+
+    def _last_look(self) -> None:
+        """How it was at the end: that nothing changed is something, too."""
+        if self._credit > 0 and time.monotonic() - self._taken_at >= self.every:
+            self._taken_at = -QUIET - self.every
+            with contextlib.suppress(ProcessError):
+                self.turn()
+
+    def ask_to_stop(self) -> None:
+        """Lets run() return after this turn. A signal handler may call it."""
+        self._stop.set()
 
     # ---- in the background ---------------------------------------------------
 
@@ -248,6 +375,7 @@ class Recorder:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+        self._ending.close()
 
     @property
     def recording(self) -> Recording:
@@ -256,7 +384,7 @@ class Recorder:
             found = Recording.load(self._path)
             found.ended = self.ended
             return found
-        return Recording(self._kept, self.ended)
+        return Recording(Frames(list(self._kept), "<recorded>"), self.ended)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -268,6 +396,38 @@ class Recorder:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def create(path: str | os.PathLike[str]) -> int:
+    """An empty file for a recording, locked. Only another recording is overwritten.
+
+    Raises:
+        OSError
+    """
+    name = os.fspath(path)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            claim(fd, name)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def claim(fd: int, name: str) -> None:
+    """Locks and empties a file that is empty or a recording."""
+    start = os.pread(fd, len(MAGIC), 0)
+    if start and start != MAGIC:
+        raise FileExistsError(errno.EEXIST, "it is there and no recording: name another file", name)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlockingIOError(errno.EWOULDBLOCK, "another recorder writes to it", name) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+    os.ftruncate(fd, 0)
 
 
 def record(
@@ -301,7 +461,7 @@ def record(
 
 def watch(
     pid: int | Process, *, every: float = 0.5, detail: str = "smaps", share: float = 0.02
-) -> Iterator[Diff]:
+) -> Generator[Diff, None, str]:
     """Each change of a process as it happens, until it ends.
 
     Args:
@@ -310,22 +470,30 @@ def watch(
         detail: "smaps", "residency" or "maps".
         share: of one CPU.
 
+    Returns:
+        The iterator; why it ended, in words, is the value of its StopIteration.
+
     Raises:
-        NoSuchProcess, AccessDenied, KernelThread: at the first turn.
+        NoSuchProcess, ZombieProcess, AccessDenied, KernelThread: at the first turn.
     """
     process = pid if isinstance(pid, Process) else Process(pid)
     recorder = Recorder(process, every=every, detail=detail, share=share, keep=False)
     before = recorder.last
-    while True:
-        spent = recorder.cost
-        try:
-            found = recorder.turn()
-        except (NoSuchProcess, ZombieProcess):
-            return
-        except ProcessChanged:
-            found = None
-        if found is not None:
-            if before is not None and (change := diff(before, found)):
-                yield change
-            before = found
-        time.sleep(max(every, (recorder.cost - spent) / share))
+    try:
+        while True:
+            try:
+                found = recorder.turn()
+            except ProcessError as error:
+                if ended := recorder._why(error):
+                    return ended
+                found = None
+            if found is not None:
+                begun = time.thread_time()
+                change = diff(before, found)
+                recorder._charge(time.thread_time() - begun)
+                if change:
+                    yield change
+                before = found
+            time.sleep(max(every, -recorder._credit / recorder._income))
+    finally:
+        recorder.close()

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import signal
+import stat
 import struct
 import threading
 from array import array
@@ -23,7 +24,7 @@ from procmem.errors import (
     SyscallError,
     Unsupported,
 )
-from procmem.history.arguments import decode
+from procmem.history.arguments import decode, decode_siginfo
 from procmem.native import HEADER_WORDS, ffi, lib
 from procmem.procfs import ProcessFiles, parse_status, probes
 
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from procmem.regions import Region
 
     Standard: TypeAlias = "int | IO[Any] | None"
+    Happening: TypeAlias = "MemoryCall | Ended | Signal | Breakpoints"
 
-__all__ = ["Ended", "MemoryCall", "Trace", "Tracing", "trace"]
+__all__ = ["Breakpoints", "Ended", "MemoryCall", "Signal", "Trace", "Tracing", "trace"]
 
 LIMIT = 1_000_000
 """Calls that a Trace keeps if not told otherwise: some 250 MB."""
@@ -48,7 +50,9 @@ POLL = 0.02
 NAMES: tuple[str, ...] = tuple(
     ffi.string(lib.pm_traced_names[i]).decode() for i in range(int(lib.pm_traced_count))
 )
-RECORD = struct.Struct(f"=IHHiiIIII6QqQQ4Q{HEADER_WORDS}Q")
+SYSTEM_CALLS = int(lib.pm_traced_calls)
+FUNCTIONS = NAMES[SYSTEM_CALLS:]
+RECORD = struct.Struct(f"=IHHiiIIIHH6QqQQ4Q{HEADER_WORDS}Q")
 X86 = platform.machine() == "x86_64"
 
 FAILED: int = lib.PM_CALL_FAILED
@@ -58,6 +62,13 @@ BORROWED: int = lib.PM_CALL_BORROWED
 HAS_REGION: int = lib.PM_CALL_REGION
 MANY: int = lib.PM_CALL_MANY
 UNREAD: int = lib.PM_UNREAD
+SIGNALS: tuple[int, ...] = (lib.PM_EVENT_SIGNAL, lib.PM_EVENT_STOPPED)
+PLACED: tuple[int, ...] = (lib.PM_EVENT_BREAKS, lib.PM_EVENT_LIMIT)
+
+
+REGION_NAMES: dict[tuple[int, int, bytes], tuple[str, str]] = {}
+"""Perms and names of regions by inode, perms and raw name."""
+MOST_NAMES = 10_000
 
 
 class MemoryCall:
@@ -91,12 +102,35 @@ class MemoryCall:
     @property
     def args(self) -> dict[str, Any]:
         """The arguments by the manual's names: numbers, flags as enums, strings of execve."""
-        return decode(self.name, self._record[9:15], self._text[self._record[6] :], x86=X86)
+        return decode(self.name, self._record[10:16], self._text[self._record[6] :], x86=X86)
 
     @property
     def words(self) -> tuple[int, ...]:
         """The six registers that hold arguments."""
-        return self._record[9:15]
+        return self._record[10:16]
+
+    @property
+    def within(self) -> str | None:
+        """The function that made this system call (malloc=True); None: another, or it is one."""
+        return NAMES[self._record[8] - 1] if self._record[8] else None
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it is malloc or one of its kin, and no system call."""
+        return self._record[2] >= SYSTEM_CALLS
+
+    @property
+    def made(self) -> int:
+        """How many of the system calls that are told a function made; 0 for system calls."""
+        return self._record[9]
+
+    @property
+    def address(self) -> int | None:
+        """The memory that malloc or one of its kin gave; None: none, or it gives none."""
+        if not self.is_function or not self.returned or self.name in ("free", "malloc_trim"):
+            return None
+        given = self._record[13] if self.name == "posix_memalign" else self._record[16]
+        return given % (1 << 64) or None
 
     @property
     def returned(self) -> bool:
@@ -106,45 +140,45 @@ class MemoryCall:
     @property
     def result(self) -> int | None:
         """What it returned; None if it failed or did not return."""
-        return None if self._record[5] & (FAILED | ENDLESS) else self._record[15]
+        return None if self._record[5] & (FAILED | ENDLESS) else self._record[16]
 
     @property
     def errno(self) -> int | None:
         """Why it failed; None if it didn't."""
-        return -self._record[15] if self._record[5] & FAILED else None
+        return -self._record[16] if self._record[5] & FAILED else None
 
     @property
     def began(self) -> int:
         """CLOCK_MONOTONIC at its beginning, nanoseconds."""
-        return self._record[16]
+        return self._record[17]
 
     @property
     def ns(self) -> int | None:
         """From there to its end, the tracer's part included; None if it did not return."""
-        return self._record[17] if self.returned else None
+        return self._record[18] if self.returned else None
 
     @property
     def before(self) -> Reading | None:
         """VSZ and RSS as it began; None: not to be read."""
-        vsz, rss = self._record[18:20]
+        vsz, rss = self._record[19:21]
         return None if vsz == UNREAD else Reading(vsz, rss)
 
     @property
     def after(self) -> Reading | None:
         """VSZ and RSS as it ended; None likewise, and where it did not return."""
-        vsz, rss = self._record[20:22]
+        vsz, rss = self._record[21:23]
         return None if vsz == UNREAD else Reading(vsz, rss)
 
     @property
     def delta_vsz(self) -> int | None:
         """What it added to VSZ, in bytes; None: not known."""
-        before, after = self._record[18], self._record[20]
+        before, after = self._record[19], self._record[21]
         return None if UNREAD in (before, after) else after - before
 
     @property
     def delta_rss(self) -> int | None:
         """What it added to RSS, in bytes; None: not known."""
-        before, after = self._record[19], self._record[21]
+        before, after = self._record[20], self._record[22]
         return None if UNREAD in (before, after) else after - before
 
     @property
@@ -155,7 +189,7 @@ class MemoryCall:
         from procmem.regions import Region
         from procmem.regions.model import split_deleted
 
-        start, end, offset, inode, dev, perms, _ = self._record[22:29]
+        start, end, offset, inode, dev, perms, _ = self._record[23:30]
         raw = self._text[: self._record[6]]
         path, deleted = split_deleted(raw) if raw else (None, False)
         letters = struct.pack("=I", perms & 0xFFFFFFFF).decode()
@@ -165,7 +199,22 @@ class MemoryCall:
     @property
     def region_bounds(self) -> tuple[int, int] | None:
         """Start and end of the region, without making it."""
-        return self._record[22:24] if self._record[5] & HAS_REGION else None  # type: ignore[return-value]
+        return self._record[23:25] if self._record[5] & HAS_REGION else None  # type: ignore[return-value]
+
+    @property
+    def region_told(self) -> tuple[int, int, str, str] | None:
+        """Start, end, perms and name of the region, at a fraction of the price."""
+        record = self._record
+        key = record[26], record[28], self._text[: record[6]]
+        told = REGION_NAMES.get(key) if record[5] & HAS_REGION else None
+        if told is None:
+            if len(REGION_NAMES) > MOST_NAMES:
+                REGION_NAMES.clear()
+            region = self.region
+            if region is None:
+                return None
+            told = REGION_NAMES[key] = region.perms, region.name
+        return record[23], record[24], *told
 
     @property
     def reason(self) -> str:
@@ -200,6 +249,8 @@ class MemoryCall:
             "returned": self.returned,
             "pid": self.pid,
             "tid": self.tid,
+            "within": self.within,
+            "made": self.made if self.is_function else None,
             "before": before and before._asdict(),
             "after": after and after._asdict(),
             "delta_vsz": self.delta_vsz,
@@ -248,6 +299,159 @@ class Ended:
         return f"<Ended {self.pid}: {self.returncode}>"
 
 
+class Signal:
+    """A signal that is about to be delivered, or a stop by one.
+
+    Attributes:
+        pid, tid: of whom.
+        number: of the signal.
+        stopped: whether the thread stands still by it, until SIGCONT.
+        several: whether more than one thread was traced.
+    """
+
+    __slots__ = ("_info", "number", "pid", "several", "stopped", "tid")
+
+    def __init__(
+        self, pid: int, tid: int, number: int, info: bytes, *, stopped: bool, several: bool
+    ) -> None:
+        self.pid = pid
+        self.tid = tid
+        self.number = number
+        self.stopped = stopped
+        self.several = several
+        self._info = info
+
+    @property
+    def info(self) -> dict[str, int]:
+        """What sigaction(2) calls siginfo_t: si_code, and what it means for this signal."""
+        return decode_siginfo(self._info)
+
+    def __repr__(self) -> str:
+        return f"<Signal {self.number} of {self.tid}{': stopped' if self.stopped else ''}>"
+
+
+def signalled(data: bytes, start: int) -> Signal:
+    record = RECORD.unpack_from(data, start)
+    at = start + RECORD.size
+    return Signal(
+        record[3],
+        record[4],
+        record[16],
+        bytes(data[at : at + record[7]]),
+        stopped=record[1] == lib.PM_EVENT_STOPPED,
+        several=bool(record[5] & MANY),
+    )
+
+
+class Breakpoints:
+    """That the malloc of a mapped file is seen from now on, or why it isn't.
+
+    Attributes:
+        pid: of the process.
+        path: the file's; empty where `limited`.
+        names: the functions that have a breakpoint.
+        reason: why some, or all, have none; else "".
+        before, after: VSZ and RSS; None: not to be read.
+        limited: as many calls as were asked for have been told, and the breakpoints are gone.
+    """
+
+    __slots__ = ("after", "before", "limited", "names", "path", "pid", "reason")
+
+    def __init__(
+        self,
+        pid: int,
+        path: str,
+        names: tuple[str, ...],
+        reason: str,
+        before: Reading | None,
+        after: Reading | None,
+        *,
+        limited: bool = False,
+    ) -> None:
+        self.pid = pid
+        self.path = path
+        self.names = names
+        self.reason = reason
+        self.before = before
+        self.after = after
+        self.limited = limited
+
+    @property
+    def delta_rss(self) -> int | None:
+        """Bytes by which the breakpoints raised RSS; None: not known.
+
+        The process has copies of its own of the pages that were written to, and the pages around.
+        """
+        return self.after.rss - self.before.rss if self.before and self.after else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value for JSON."""
+        return {
+            "pid": self.pid,
+            "path": self.path,
+            "names": list(self.names),
+            "reason": self.reason or None,
+            "delta_rss": self.delta_rss,
+            "limited": self.limited,
+        }
+
+    def __repr__(self) -> str:
+        told = "lifted" if self.limited else f"{len(self.names)} in {self.path!r}"
+        return f"<Breakpoints of {self.pid}: {told}{', ' + self.reason if self.reason else ''}>"
+
+
+REFUSED = {
+    errno.ENOSPC: "no unused bytes near its code, which breakpoints need",
+    errno.ENOEXEC: "a function begins with an instruction that can't be run elsewhere",
+    errno.ENOSYS: "breakpoints are placed on x86-64 alone",
+}
+
+
+def placed(data: bytes, start: int) -> Breakpoints:
+    record = RECORD.unpack_from(data, start)
+    if record[1] == lib.PM_EVENT_LIMIT:
+        return Breakpoints(record[3], "", (), "", None, None, limited=True)
+    at = start + RECORD.size
+    before, after = (
+        None if vsz == UNREAD else Reading(vsz, rss) for vsz, rss in (record[19:21], record[21:23])
+    )
+    number = -record[16]
+    return Breakpoints(
+        record[3],
+        os.fsdecode(data[at : at + record[6]]),
+        tuple(name for bit, name in enumerate(FUNCTIONS) if record[10] >> bit & 1),
+        REFUSED.get(number, os.strerror(number)) if number else "",
+        before,
+        after,
+    )
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def pm_find_symbols(_: Any, pid: int, region: Any, name: Any, size: int, out: Any) -> None:
+    """Called by the tracing thread, while the process stands still."""
+    from procmem.history.functions import find
+
+    try:
+        code = find(
+            pid,
+            region[lib.PM_START],
+            region[lib.PM_END],
+            region[lib.PM_OFFSET],
+            region[lib.PM_INODE],
+            ffi.buffer(name, size)[:],
+            FUNCTIONS,
+        )
+    except Exception:  # noqa: BLE001 - C can't have it; such a file counts as without malloc
+        return
+    if code is None:
+        return
+    out.room, out.room_end = code.room
+    out.count = len(code.functions)
+    for slot, (function, address) in zip(out.one, code.functions, strict=False):
+        slot.address = address
+        slot.function = SYSTEM_CALLS + FUNCTIONS.index(function)
+
+
 class Trace(Sequence[MemoryCall]):
     """The calls of a traced program in the order of their ends; immutable once it is returned.
 
@@ -257,6 +461,8 @@ class Trace(Sequence[MemoryCall]):
         ended: the same for every recorded process that ended, by PID.
         dropped: calls beyond the limit, which were counted and not kept.
         foreign: PIDs whose programs are of another architecture (32 bits): their calls are missing.
+        breakpoints: what was done to see malloc (malloc=True).
+        setuid_ignored: see Tracing.
         exact: whether every call's change is its own; `reason` says why if not.
     """
 
@@ -266,6 +472,8 @@ class Trace(Sequence[MemoryCall]):
         self.ended: dict[int, int] = {}
         self.dropped = 0
         self.foreign: list[int] = []
+        self.breakpoints: list[Breakpoints] = []
+        self.setuid_ignored = False
         self._limit = limit
         self._data = bytearray()
         self._offsets = array("Q")
@@ -322,7 +530,7 @@ def call_at(data: bytes | bytearray, offset: int, lag: str) -> MemoryCall:
 
 
 class Tracing:
-    """A trace that goes on: iterating gives calls, and ends of processes, as they come.
+    """A trace that goes on: iterating gives calls, signals and ends of processes, as they come.
 
     With a `with` block nothing is left: what was launched has ended or is killed, what was
     attached to is let go and runs on.
@@ -333,6 +541,9 @@ class Tracing:
         pid: of the program, or of the process that was attached to.
         returncode: once iterating is over; see Trace.
         foreign: see Trace.
+        malloc: whether malloc is asked for.
+        setuid_ignored: the program is set-user-ID or set-group-ID, and runs with this user's rights
+            alone: the kernel gives none to what an ordinary user traces (ptrace(2), execve(2)).
     """
 
     def __init__(
@@ -347,6 +558,7 @@ class Tracing:
         stdout: Standard = None,
         stderr: Standard = None,
         seccomp: bool = True,
+        malloc: bool | int = False,
     ) -> None:
         if (argv is None) == (pid is None):
             raise BadArgument("trace() takes a program's words or a pid, one of both")
@@ -358,6 +570,10 @@ class Tracing:
         self._tracer = ffi.gc(tracer, lib.pm_trace_free)
         tracer.follow = follow
         tracer.filtered = seccomp and lib.pm_trace_can_filter()
+        self.malloc = bool(malloc)
+        if malloc:
+            tracer.find = lib.pm_find_symbols
+            tracer.most = -1 if malloc is True else malloc
         self._room = ffi.new("char[]", lib.PM_TRACE_ROOM)
         self._pidfd = -1
         self._error = 0
@@ -376,6 +592,7 @@ class Tracing:
         self.pid = int(tracer.pid)
         with contextlib.suppress(OSError, AttributeError):
             self._pidfd = os.pidfd_open(self.pid)
+        self.setuid_ignored = bool(self._path) and os.geteuid() != 0 and gains_rights(self._path)
         self._lag = (
             "statm lags behind the page table on this kernel" if probes.counters_lag() else ""
         )
@@ -463,20 +680,24 @@ class Tracing:
         if tracer.ended:
             self.returncode = os.waitstatus_to_exitcode(tracer.status)
 
-    def groups(self) -> Iterator[list[MemoryCall | Ended]]:
+    def groups(self) -> Iterator[list[Happening]]:
         """What came since the last look, about fifty times a second; it may be nothing."""
         for data in self.batches():
-            group: list[MemoryCall | Ended] = []
+            group: list[Happening] = []
             for kind, start, _ in records(data):
                 if kind == lib.PM_EVENT_CALL:
                     group.append(call_at(data, start, self._lag))
                 elif kind == lib.PM_EVENT_END:
                     group.append(ended(data, start))
+                elif kind in PLACED:
+                    group.append(placed(data, start))
+                elif kind in SIGNALS:
+                    group.append(signalled(data, start))
                 else:
                     self.foreign.append(RECORD.unpack_from(data, start)[3])
             yield group
 
-    def __iter__(self) -> Iterator[MemoryCall | Ended]:
+    def __iter__(self) -> Iterator[Happening]:
         for group in self.groups():
             yield from group
 
@@ -485,6 +706,7 @@ class Tracing:
         made = Trace(limit)
         made.pid = self.pid
         made._lag = self._lag
+        made.setuid_ignored = self.setuid_ignored
         for data in self.batches():
             for kind, start, end in records(data):
                 if kind == lib.PM_EVENT_CALL:
@@ -492,7 +714,9 @@ class Tracing:
                 elif kind == lib.PM_EVENT_END:
                     one = ended(data, start)
                     made.ended[one.pid] = one.returncode
-                else:
+                elif kind in PLACED:
+                    made.breakpoints.append(placed(data, start))
+                elif kind == lib.PM_EVENT_FOREIGN:
                     made.foreign.append(RECORD.unpack_from(data, start)[3])
         made.returncode = self.returncode
         return made
@@ -542,7 +766,19 @@ def records(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def ended(data: bytes, start: int) -> Ended:
     record = RECORD.unpack_from(data, start)
-    return Ended(record[3], os.waitstatus_to_exitcode(record[15]), several=bool(record[5] & MANY))
+    return Ended(record[3], os.waitstatus_to_exitcode(record[16]), several=bool(record[5] & MANY))
+
+
+def gains_rights(path: str) -> bool:
+    """Whether execve(2) of a file would give other rights than this process has."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return bool(
+        (status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid())
+        or (status.st_mode & stat.S_ISGID and status.st_gid != os.getegid())
+    )
 
 
 def find_program(name: bytes, path: bytes | None) -> bytes:
@@ -574,12 +810,16 @@ def refusal(number: int, pid: int, *, attached: bool) -> Exception:
         return NoSuchProcess(pid)
     if number not in (errno.EPERM, errno.EACCES):
         return SyscallError("ptrace", number)
-    tracer = 0
+    tracer, name = 0, ""
     with contextlib.suppress(Exception):
         thread = int(parse_status(ProcessFiles(pid).read("status"))["TracerPid"])
-        tracer = int(parse_status(ProcessFiles(thread).read("status"))["Tgid"])
+        told = parse_status(ProcessFiles(thread).read("status"))
+        tracer = int(told["Tgid"])
+        name = f" ({parse_status(ProcessFiles(tracer).read('status'))['Name']})"
     if tracer:
-        return AccessDenied(pid, f"process {tracer} traces it already, and there can be only one")
+        return AccessDenied(
+            pid, f"process {tracer}{name} traces it already, and there can be only one"
+        )
     return AccessDenied(
         pid,
         "it may not be traced: it belongs to another user, or /proc/sys/kernel/yama/ptrace_scope "
@@ -599,6 +839,7 @@ def trace(
     stdout: Standard = None,
     stderr: Standard = None,
     seccomp: bool = True,
+    malloc: bool | int = False,
 ) -> Trace:
     """Runs a program to its end, or follows a process to its, and takes down its memory calls.
 
@@ -620,6 +861,9 @@ def trace(
         seccomp: let the kernel stop the program at memory calls alone. Descendants of the program
             inherit that and must be followed to their end, recorded or not; as an ordinary user it
             also keeps setuid programs from gaining rights. False: stop at every call.
+        malloc: tell calls of malloc(3), calloc, realloc, free and their kin, too, by breakpoints; a
+            number: so many, then no more. `breakpoints` of the Trace says where that was possible
+            (x86-64 alone). A system call's `within` names the function that made it.
 
     Raises:
         SyscallError: the program can't be run (errno says why), or ptrace(2) is forbidden here.
@@ -645,5 +889,6 @@ def trace(
         stdout=stdout,
         stderr=stderr,
         seccomp=seccomp,
+        malloc=malloc,
     ) as tracing:
         return tracing.whole(limit)

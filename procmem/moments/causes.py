@@ -11,7 +11,7 @@ import enum
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmem.moments.diffs import ChangeKind
+from procmem.moments.changes import ChangeKind
 from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, STACK_MINIMUM, RegionKind
 
 if TYPE_CHECKING:
@@ -128,17 +128,30 @@ def causes(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
                 C.OTHER_PROCESS, words, ("PID and start time differ",), tuple(changes)
             )
         return
-    if replaced(changes):
+    # All others are told one by one: no need to look at them more than once.
+    spatial = [change for change in changes if not SPATIAL.isdisjoint(change.kinds)]
+    if replaced(spatial):
         words = "the process started another program (execve): all of its memory is new"
         yield Explanation(C.PROGRAM_REPLACED, words, ("its stack lies elsewhere",), tuple(changes))
         return
     left = {id(change): change for change in changes}
-    for told in (*threads(found, changes), *arenas(changes), *libraries(found, changes)):
+    for told in (*threads(found, spatial), *arenas(spatial), *libraries(found, spatial)):
         mine = tuple(change for change in told.changes if left.pop(id(change), None) is not None)
         if mine:
             yield told._replace(changes=tuple(sorted(mine, key=lambda change: change.start)))
+    for told in remapped(found, [change for change in spatial if id(change) in left]):
+        for change in told.changes:
+            del left[id(change)]
+        yield told
     for change in left.values():
         yield single(found, change)
+
+
+SPATIAL = frozenset((K.MAPPED, K.UNMAPPED, K.MOVED, K.GROWN, K.SHRUNK))
+"""Kinds of changes by which addresses come and go."""
+
+CONTENTS = frozenset((K.TOUCHED, K.DROPPED, K.SWAPPED, K.COPIED, K.SHARING))
+"""Kinds of changes of what lies at addresses that stay as they are."""
 
 
 def replaced(changes: Sequence[Change]) -> bool:
@@ -168,7 +181,7 @@ def threads(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
                     change, start, end, after=came
                 ):
                     stacks.append((change, start))
-        if not stacks or (known and not others and came):
+        if not stacks or (known and not others):
             continue
         mine = {id(change): change for change, _ in stacks}
         starts = {start for _, start in stacks}
@@ -269,6 +282,37 @@ def libraries(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
                 yield Explanation(other, words, ("its file and inode",), tuple(parts))
 
 
+REMAPPED_PAGES = 16
+"""Pages in memory that hardly are as many by chance, where sizes differ."""
+
+
+def remapped(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
+    """Anonymous memory that went here and came there: a part of a region, or resized."""
+    parts = [change for change in changes if change.vsz or change.gained]
+    if len(parts) != 2 or any(is_named(change.region) for change in parts):
+        return
+    source, target = parts if parts[0].lost else reversed(parts)
+    if len(source.lost) != 1 or source.gained or len(target.gained) != 1 or target.lost:
+        return
+    pages = found.before.regions.page_size * REMAPPED_PAGES
+    resident = target.rss or 0
+    if source.rss is None or source.rss != -resident:
+        return
+    if source.region.perms != target.region.perms:
+        return
+    if source.vsz == -target.vsz or resident >= pages:
+        words = f"{kib(-source.vsz)} lie elsewhere now"
+        if source.vsz != -target.vsz:
+            words += f", as {kib(target.vsz)}"
+        words += ": mremap(2), as realloc calls it; or unmapped here and mapped there"
+        evidence = (f"{kib(resident)} in memory went here and came there", "no other memory did")
+        yield Explanation(C.REMAPPED, words, evidence, tuple(parts))
+
+
+def is_named(region: Region) -> bool:
+    return bool(region.inode or region.raw_pathname)
+
+
 SHARED = (R.SHARED_MEMORY, R.HUGETLB, R.DEVICE)
 
 
@@ -286,12 +330,18 @@ def single(found: Diff, change: Change) -> Explanation:
 
 def address_space(change: Change) -> tuple[Cause, str, str] | None:
     """Why addresses came, went, or are used otherwise; None: they aren't."""
+    if not change.vsz and CONTENTS.issuperset(change.kinds):
+        # Kinds of regions are told all at once, which is not needed for these.
+        return None
     region, size = change.region, signed(change.vsz)
     kind = region.kind
     mapped, unmapped = K.MAPPED in change.kinds, K.UNMAPPED in change.kinds
     if K.MOVED in change.kinds:
         said = f"it lies elsewhere now ({signed(change.vsz)}): mremap(2), or mapped anew"
-        return C.REMAPPED, said, "size, contents and permissions as before"
+        if region.inode or getattr(region, "rss", None):
+            return C.REMAPPED, said, "size, contents and permissions as before"
+        evidence = "size and permissions as before; no other such memory came or went"
+        return C.REMAPPED, said, evidence
     if kind is R.HEAP and change.vsz and region.raw_pathname == b"[heap]":
         return heap(change)
     if kind is R.STACK and change.vsz and region.raw_pathname == b"[stack]":
@@ -300,11 +350,17 @@ def address_space(change: Change) -> tuple[Cause, str, str] | None:
     if kind is R.ARENA and change.vsz == 0 and K.PROTECTED in change.kinds:
         said = "a malloc arena was opened further (mprotect): a thread allocates"
         return C.ARENA_GREW, said, "the boundary between its writable part and its reserve moved"
-    if kind in SHARED and (mapped or unmapped):
-        what = "shared memory was attached" if mapped else "shared memory was detached"
-        cause = C.SHARED_MEMORY_ATTACHED if mapped else C.SHARED_MEMORY_DETACHED
+    if kind in SHARED and change.vsz:
+        came = change.vsz > 0
+        what = "shared memory was attached" if came else "shared memory was detached"
+        if not (mapped or unmapped):
+            what = "a part of " + what
+        cause = C.SHARED_MEMORY_ATTACHED if came else C.SHARED_MEMORY_DETACHED
         return cause, f"VSZ {size}: {what}: {region.name}", "told by " + region.kind_evidence
-    if change.vsz and not region.inode and (region.pathname or "")[:5] in ("", "[anon"):
+    nameless = not region.inode and (region.pathname or "")[:5] in ("", "[anon")
+    if K.GROWN in change.kinds and K.SHRUNK in change.kinds and nameless:
+        return exchanged(change)
+    if change.vsz and nameless:
         return anonymous(change)
     if change.vsz and region.inode:
         cause = C.FILE_MAPPED if change.vsz > 0 else C.FILE_UNMAPPED
@@ -357,6 +413,19 @@ def heap(change: Change) -> tuple[Cause, str, str]:
     return C.HEAP_STARTED if first else C.HEAP_GREW, said, evidence
 
 
+def exchanged(change: Change) -> tuple[Cause, str, str]:
+    """Of memory that lost addresses and gained others."""
+    gone, come = (
+        sum(end - start for start, end in ranges) for ranges in (change.lost, change.gained)
+    )
+    said = f"VSZ {signed(change.vsz)}: {kib(gone)} of anonymous memory were unmapped, "
+    said += f"{kib(come)} were mapped beside it (munmap and mmap, or mremap)"
+    cause = C.REMAPPED
+    if gone != come:
+        cause = C.MEMORY_MAPPED if come > gone else C.MEMORY_UNMAPPED
+    return cause, said, "anonymous: no file behind it"
+
+
 def anonymous(change: Change) -> tuple[Cause, str, str]:
     size = signed(change.vsz)
     grown = change.vsz > 0
@@ -369,7 +438,7 @@ def anonymous(change: Change) -> tuple[Cause, str, str]:
     if not grown:
         said = f"VSZ {size}: anonymous memory was unmapped (munmap, or free of a large block)"
         return C.MEMORY_UNMAPPED, said + merged, evidence
-    if change.region.perms[:3] == "---" and not change.before:
+    if change.region.perms[:3] == "---" and not change.before and not change.rss:
         said = f"VSZ {size}: addresses were reserved without permissions (mmap PROT_NONE)"
         return C.ADDRESSES_RESERVED, said, evidence
     said = f"VSZ {size}: anonymous memory was mapped (mmap"
@@ -395,8 +464,9 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
         return C.COPY_ON_WRITE, said, f"{source}; {found.minor} minor faults"
     if rss > 0:
         count = pages_of(found, rss)
-        if of_file and not copied and not private_dirty(change):
-            said = f"{rss_said}: {count} of the file were read for the first time; one fault "
+        if of_file and not copied and not written(change):
+            were = "was" if count.startswith("1 ") else "were"
+            said = f"{rss_said}: {count} of the file {were} read for the first time; one fault "
             said += "maps up to 16 that lie in the page cache"
             return C.FILE_READ, said, "pages of a file, not written here"
         said = f"{rss_said}: {count} touched for the first time; the kernel allocates each at "
@@ -417,9 +487,15 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     return C.UNKNOWN, "no cause is known for this", "nothing"
 
 
-def private_dirty(change: Change) -> bool:
+def written(change: Change) -> bool:
+    """Whether it has more dirty pages than before."""
+
     def dirty(regions: Sequence[Region]) -> int:
-        return sum(getattr(region, "private_dirty", None) or 0 for region in regions)
+        return sum(
+            (getattr(region, field, None) or 0)
+            for region in regions
+            for field in ("private_dirty", "shared_dirty")
+        )
 
     return dirty(change.after) > dirty(change.before)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from procmem import native
@@ -14,6 +15,8 @@ from procmem.regions.live import read_table
 from procmem.regions.text import parse_maps, parse_smaps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from procmem.regions import RegionTable
 
 __all__ = ["load", "load_all", "load_tree"]
@@ -22,62 +25,93 @@ COUNTER = re.compile(rb"^[A-Z]\w*:", re.M)
 """A line of smaps that maps lacks."""
 
 
-def load(path: str | os.PathLike[str]) -> Snapshot:
-    """The one snapshot in a file or saved tree.
+def load(path: str | os.PathLike[str], number: int | None = None) -> Snapshot:
+    """The one snapshot in a file or saved tree, or one of several.
 
     Taken are what Snapshot.save() wrote, compressed or as JSON; a text of /proc/PID/maps or
     smaps; an ELF core; a directory with saved files of one process (maps, smaps, status,
     stat ...), or a saved /proc with one process in it.
 
+    Args:
+        path: it.
+        number: which one, as of a list: 0 is the first, -1 the last. None: the only one.
+
     Raises:
-        ParseError: damaged, of another kind, or it holds none, or several: load_all()
-            gives all of them.
+        ParseError: damaged (up to the one that is asked for), of another kind, or it has no
+            snapshot of that number; without a number: it holds none, or several.
         Unsupported: a tree without maps and smaps.
         ElfError: a damaged core, or an ELF file that is none.
         OSError
     """
-    found = load_all(path)
-    if len(found) != 1:
-        from procmem.errors import ParseError
+    from procmem.errors import ParseError
 
-        raise ParseError(
-            os.fspath(path),
-            1,
-            b"",
-            f"it holds {len(found)} snapshots: Snapshot.load_all() gives them all",
-        )
-    return found[0]
+    if number is not None and number >= 0:
+        # What lies behind it may be cut off: a recording that was killed.
+        found = list(islice(each(path), number + 1))
+    else:
+        found = load_all(path)
+    at = (0 if len(found) == 1 else len(found)) if number is None else number
+    if -len(found) <= at < len(found):
+        return found[at]
+    name = os.fspath(path)
+    holds = {0: "it holds no snapshot", 1: "it holds one snapshot, number 0"}.get(
+        len(found),
+        f"it holds {len(found)} snapshots, numbers 0 to {len(found) - 1} (or -1, the last)",
+    )
+    if number is None and found:
+        holds += f": say which, as {os.path.basename(name)}:0 or load(path, 0)"
+    elif number is not None:
+        holds += f", and none of number {number}"
+    raise ParseError(name, 0, b"", holds)
 
 
 def load_all(path: str | os.PathLike[str]) -> list[Snapshot]:
     """All snapshots in a file or saved tree, in their order. See load()."""
+    return list(each(path))
+
+
+def each(path: str | os.PathLike[str]) -> Iterator[Snapshot]:
+    """All snapshots in a file or saved tree, one after the other."""
     name = os.fspath(path)
     if os.path.isdir(name):
-        return load_tree(name)
+        yield from load_tree(name)
+        return
     with open(name, "rb") as file:
         start = file.read(len(MAGIC))
         if start == MAGIC:
-            return list(read_frames(file, name))
+            yield from read_frames(file, name)
+            return
         if start[:4] == b"\x7fELF":
             from procmem.moments.cores import load_core
 
-            return [load_core(name)]
+            yield load_core(name)
+            return
         data = start + file.read()
     if data.lstrip()[:1] in (b"{", b"["):
-        return [from_json(data, name)]
-    table: RegionTable[Any]
-    if COUNTER.search(data):
-        table = parse_smaps(data, source=name)
-    else:
-        table = parse_maps(data, source=name)
-    if not len(table):
-        from procmem.errors import ParseError
-
-        raise ParseError(name, 1, data[:40], "empty: no region, and no snapshot")
+        yield from_json(data, name)
+        return
+    table = table_of(data, name)
     missing = dict.fromkeys(
         ("memory", "faults", "threads", "cmdline"), "the file has regions alone"
     )
-    return [Snapshot(table, unavailable=missing, source=name)]
+    yield Snapshot(table, unavailable=missing, source=name)
+
+
+def table_of(data: bytes, name: str) -> RegionTable[Any]:
+    """The regions of a text of maps or smaps."""
+    from procmem.errors import ParseError
+
+    try:
+        parse = parse_smaps if COUNTER.search(data) else parse_maps
+        table: RegionTable[Any] = parse(data, source=name)
+    except ParseError as error:
+        if error.lineno > 1:
+            raise
+        reason = "neither a snapshot, nor a text of maps or smaps, nor a core"
+        raise ParseError(name, 1, error.line, reason) from error
+    if not len(table):
+        raise ParseError(name, 0, b"", "empty: no region, and no snapshot")
+    return table
 
 
 def load_tree(path: str) -> list[Snapshot]:
@@ -86,6 +120,14 @@ def load_tree(path: str) -> list[Snapshot]:
     root, name = os.path.split(path)
     if any(os.path.exists(f"{path}/{one}") for one in ("maps", "smaps")) and name.isdecimal():
         return [snapshot_of(int(name), root)]
+    if not any(entry.isdecimal() for entry in os.listdir(path)):
+        from procmem.errors import Unsupported
+
+        raise Unsupported(
+            path,
+            "a directory without saved processes: the files of each (maps or smaps, and what else "
+            "there is) lie in a directory that has its PID as name",
+        )
     return [snapshot_of(pid, path) for pid in pids(path)]
 
 

@@ -214,11 +214,11 @@ class Snapshot:
             save_all([self], path)
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Snapshot:
-        """The snapshot in a file or saved tree; see procmem.load()."""
+    def load(path: str | os.PathLike[str], number: int | None = None) -> Snapshot:
+        """The snapshot in a file or saved tree, or one of several; see procmem.load()."""
         from procmem.moments.loading import load
 
-        return load(path)
+        return load(path, number)
 
     @staticmethod
     def save_all(snapshots: Iterable[Snapshot], path: str | os.PathLike[str]) -> None:

@@ -86,6 +86,28 @@ ffi.cdef(
 
     #define PM_SIZE_WORDS ...
     int pm_elf_size(const char *path, uint64_t *out);
+
+    #define PM_COMPARED ...
+    enum { PM_NAME_NONE, PM_NAME_BREAK, PM_NAME_KERNEL, PM_NAME_OTHER, PM_NAME_PATH };
+    typedef struct { const uint64_t *words; size_t count, stride; const uint32_t *strings;
+                     uint32_t counters[...]; } pm_side;
+    typedef struct { const unsigned char *names; const uint32_t *lasting, *paths;
+                     uint64_t page_size; int64_t minor, major; int faults_known, measured;
+    } pm_terms;
+    enum { PM_MAPPED, PM_UNMAPPED, PM_MOVED, PM_GROWN, PM_SHRUNK, PM_SPLIT, PM_MERGED,
+           PM_PROTECTED, PM_RENAMED, PM_ADVISED, PM_TOUCHED, PM_DROPPED, PM_SWAPPED, PM_COPIED,
+           PM_SHARING, PM_KINDS };
+    #define PM_KNOWS_RSS ...
+    #define PM_KNOWS_SWAP ...
+    #define PM_KNOWS_COPIED ...
+    #define PM_KNOWS_FAULTS ...
+    typedef struct { uint64_t start; int64_t vsz, rss, swap, copied, minor, major;
+                     uint32_t kinds, known, before, before_count, after, after_count;
+                     int64_t huge; uint64_t is_file; } pm_change;
+    typedef struct { pm_change *changes; size_t count; uint32_t *members; size_t member_count;
+                     int64_t vsz, rss, minor, major; } pm_changes;
+    pm_changes *pm_compare(const pm_side *before, const pm_side *after, const pm_terms *terms);
+    void pm_changes_free(pm_changes *changes);
     """
 )
 # ---- calls of this process on its own memory (procmem.calls) ----
@@ -160,7 +182,8 @@ ffi.cdef(
 
 ffi.cdef(
     """
-    enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN };
+    enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT,
+           PM_EVENT_SIGNAL, PM_EVENT_STOPPED };
     #define PM_CALL_FAILED ...
     #define PM_CALL_ENDLESS ...
     #define PM_CALL_SHARED ...
@@ -171,13 +194,21 @@ ffi.cdef(
     #define PM_TRACE_ROOM ...
     typedef struct {
         uint32_t size; uint16_t kind, call; int32_t pid, tid; uint32_t flags;
-        uint32_t name_size, text_size, pad; uint64_t argument[6]; int64_t result;
+        uint32_t name_size, text_size; uint16_t within, made; uint64_t argument[6]; int64_t result;
         uint64_t began, ns, vsz_before, rss_before, vsz_after, rss_after;
         uint64_t region[...];
     } pm_event;
     extern const char *const pm_traced_names[];
-    extern const size_t pm_traced_count;
-    typedef struct { int follow, filtered, fds[3], pid, exec_error, ended, status; } pm_tracer;
+    extern const size_t pm_traced_count, pm_traced_calls;
+    typedef struct { uint64_t address; uint32_t function; } pm_symbol;
+    #define PM_MOST_SYMBOLS ...
+    typedef struct { uint64_t room, room_end; size_t count; pm_symbol one[...]; } pm_symbols;
+    typedef void (*pm_find)(void *who, int pid, const uint64_t *region, const char *name,
+                            size_t name_size, pm_symbols *out);
+    extern "Python" void pm_find_symbols(void *, int, const uint64_t *, const char *, size_t,
+                                         pm_symbols *);
+    typedef struct { int follow, filtered, fds[3]; pm_find find; void *who; int64_t most;
+                     int pid, exec_error, ended, status; } pm_tracer;
     pm_tracer *pm_trace_new(void);
     void pm_trace_free(pm_tracer *tracer);
     int pm_trace_can_filter(void);
@@ -189,7 +220,10 @@ ffi.cdef(
     size_t pm_trace_take(pm_tracer *tracer, char *out, size_t room);
     """
 )
-PARTS = ("scanner", "kernel", "elfsize", "pagemap", "calls", "measure", "specimen", "tracer")
+PARTS = (
+    "scanner", "kernel", "elfsize", "pagemap", "compare", "calls", "measure", "specimen",
+    "breakpoints", "tracer",
+)  # fmt: skip
 ffi.set_source(
     "procmem.native._native",
     "#include <sys/syscall.h>\n" + "".join(f'#include "{name}.h"\n' for name in PARTS),

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "tracer.h"
+#include "breakpoints.h"
 #include "kernel.h"
 
 #include <dirent.h>
@@ -18,18 +19,25 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#if defined __x86_64__ && defined __LP64__
+#include <sys/user.h>
+#endif
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 /* From include/uapi/linux/ptrace.h and seccomp.h, written out for older headers. */
 #define P_CONT 7
+#define P_GETREGS 12
+#define P_SETREGS 13
 #define P_DETACH 17
 #define P_SYSCALL 24
 #define P_GETEVENTMSG 0x4201
+#define P_GETSIGINFO 0x4202
 #define P_SEIZE 0x4206
 #define P_INTERRUPT 0x4207
 #define P_LISTEN 0x4208
+#define P_PEEKSIGINFO 0x4209
 #define P_GET_SYSCALL_INFO 0x420e
 #define O_SYSGOOD 0x1
 #define O_FORK 0x2
@@ -106,7 +114,7 @@ static const struct { long nr; const char *name; int region; } calls[] = {
     {SYS_exit_group, "exit_group", NONE},
 };
 #define CALLS (sizeof calls / sizeof *calls)
-const size_t pm_traced_count = CALLS;
+const size_t pm_traced_calls = CALLS;
 /* The same names in the same order; cffi takes an array of pointers. */
 const char *const pm_traced_names[] = {
     "mmap", "munmap", "brk", "mprotect", "madvise", "mremap", "mlock",
@@ -126,8 +134,13 @@ const char *const pm_traced_names[] = {
     "execveat",
 #endif
     "exit", "exit_group",
+    "malloc", "calloc", "realloc", "reallocarray", "free", "aligned_alloc", "memalign",
+    "posix_memalign", "valloc", "pvalloc", "malloc_trim",
 };
-_Static_assert(sizeof pm_traced_names / sizeof *pm_traced_names == CALLS, "names and calls");
+enum { MALLOC, CALLOC, REALLOC, REALLOCARRAY, FREE, ALIGNED_ALLOC, MEMALIGN, POSIX_MEMALIGN, VALLOC,
+       PVALLOC, MALLOC_TRIM, FUNCTIONS };
+_Static_assert(sizeof pm_traced_names / sizeof *pm_traced_names == CALLS + FUNCTIONS, "names");
+const size_t pm_traced_count = CALLS + FUNCTIONS;
 
 typedef struct process {
     struct process *next;
@@ -136,7 +149,19 @@ typedef struct process {
     int statm, maps;
     int recorded, borrows, leader_gone, foreign, quiet;
     int no_query; /* PROCMAP_QUERY is not to be had */
+    int unread;   /* breakpoints were not looked for yet */
+    int fresh;    /* forked: the breakpoints it has inherited were not looked at yet */
+    pm_breaks *breaks;
 } process;
+
+/* A function that was called and has not returned. Its return address is replaced by that of a
+ * breakpoint. */
+typedef struct pending {
+    struct pending *next;
+    uint64_t sp, back; /* where it lies, and what it was */
+    pm_event event;
+    char *name;
+} pending;
 
 typedef struct traced {
     struct traced *next;
@@ -147,6 +172,7 @@ typedef struct traced {
     uint64_t shares; /* CLONE_* of the call it is in */
     pm_event event;
     char *name, *text;
+    pending *pending;
 } traced;
 
 /* A task that came and went before its parent told of it: what is told is no news then. */
@@ -171,7 +197,8 @@ typedef struct {
     pid_t ringer;
     int exec_pipe;
     size_t tasks;
-    int kept;
+    int64_t left; /* calls of functions to tell; -1: all */
+    int kept, most_kept;
     uint64_t page;
     traced *by_tid[BUCKETS];
     process *by_pid[BUCKETS];
@@ -274,6 +301,31 @@ static void forget_call(traced *task)
     task->shares = 0;
 }
 
+static void drop_breaks(process *of)
+{
+    if (of->breaks && !--of->breaks->users)
+        free(of->breaks);
+    of->breaks = NULL;
+    of->fresh = 0;
+}
+
+static void free_pending(pending *one)
+{
+    free(one->name);
+    free(one);
+}
+
+/* Functions that will not return any more. */
+static void drop_pending(tracer *t, traced *task)
+{
+    for (pending *one; (one = task->pending);) {
+        task->pending = one->next;
+        one->event.flags |= PM_CALL_ENDLESS;
+        emit(t, &one->event, one->name, NULL);
+        free_pending(one);
+    }
+}
+
 static void remove_task(tracer *t, traced *gone)
 {
     traced **link = &t->by_tid[gone->tid % BUCKETS];
@@ -283,6 +335,7 @@ static void remove_task(tracer *t, traced *gone)
         link = &(*link)->next;
     *link = gone->next;
     forget_call(gone);
+    drop_pending(t, gone);
     free(gone);
     t->tasks--;
     if (--of->threads)
@@ -293,6 +346,7 @@ static void remove_task(tracer *t, traced *gone)
     *at = of->next;
     shut(t, &of->statm);
     shut(t, &of->maps);
+    drop_breaks(of);
     free(of);
 }
 
@@ -316,13 +370,32 @@ static void ids(pid_t tid, pid_t *group, pid_t *parent)
         *parent = atoi(at + 6);
 }
 
+/* Whether a child shares its parent's memory, and not a copy of it. */
+static int same_memory(tracer *t, process *parent, pid_t child)
+{
+    traced *other;
+    int i;
+
+#ifdef SYS_kcmp
+    long compared = syscall(SYS_kcmp, parent->pid, child, 1 /* KCMP_VM */, 0, 0);
+
+    if (compared >= 0)
+        return !compared;
+#endif
+    for (i = 0; i < BUCKETS; i++)
+        for (other = t->by_tid[i]; other; other = other->next)
+            if (other->process == parent && other->shares & CLONE_VM &&
+                !(other->shares & CLONE_THREAD))
+                return 1;
+    return 0;
+}
+
 /* A task that is not known yet. NULL: no memory. */
 static traced *new_task(tracer *t, pid_t tid)
 {
-    traced *made = calloc(1, sizeof *made), *other;
+    traced *made = calloc(1, sizeof *made);
     pid_t group, parent;
-    process *of;
-    int i;
+    process *of, *from;
 
     if (!made)
         return NULL;
@@ -335,11 +408,17 @@ static traced *new_task(tracer *t, pid_t tid)
         of->pid = group;
         of->statm = of->maps = -1;
         of->recorded = t->face.follow || group == t->face.pid;
-        if (process_of(t, parent))
-            for (i = 0; i < BUCKETS; i++)
-                for (other = t->by_tid[i]; other; other = other->next)
-                    if (other->process->pid == parent && other->shares & CLONE_VM)
-                        of->borrows = 1;
+        if ((from = process_of(t, parent))) {
+            of->borrows = same_memory(t, from, group);
+            if (from->breaks && of->borrows) {
+                of->breaks = from->breaks;
+                of->breaks->users++;
+            } else if (from->breaks && (of->breaks = malloc(sizeof *of->breaks))) {
+                *of->breaks = *from->breaks;
+                of->breaks->users = 1;
+                of->fresh = 1;
+            }
+        }
         of->next = t->by_pid[group % BUCKETS];
         t->by_pid[group % BUCKETS] = of;
     }
@@ -386,7 +465,7 @@ static void announce(tracer *t, pid_t tid)
 
 /* Descriptors that are kept, over all processes: a program that forks without end must not use
  * up those of this process. */
-#define KEPT 200
+#define MOST_KEPT 200
 
 static int open_of(tracer *t, traced *task, const char *file, int *kept)
 {
@@ -402,7 +481,7 @@ static int open_of(tracer *t, traced *task, const char *file, int *kept)
     else
         snprintf(path, sizeof path, "/proc/%d/%s", of->pid, file);
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && !of->leader_gone && t->kept < KEPT) {
+    if (fd >= 0 && !of->leader_gone && t->kept < t->most_kept) {
         t->kept++;
         *kept = fd;
     }
@@ -477,10 +556,9 @@ static int look_up(int fd, uint64_t address, uint64_t *record, pm_vma *vma)
     return found;
 }
 
-static void read_region(tracer *t, traced *task, uint64_t address)
+static void read_region(tracer *t, traced *task, pm_event *event, char **name, uint64_t address)
 {
     process *of = task->process;
-    pm_event *event = &task->event;
     int fd = open_of(t, task, "maps", &of->maps), status = -ENOTTY;
 
     if (fd < 0)
@@ -497,9 +575,9 @@ static void read_region(tracer *t, traced *task, uint64_t address)
         return;
     event->flags |= PM_CALL_REGION;
     event->name_size = 0;
-    free(task->name);
-    if ((task->name = t->vma.name_size ? malloc(t->vma.name_size) : NULL)) {
-        memcpy(task->name, t->vma.name, t->vma.name_size);
+    free(*name);
+    if ((*name = t->vma.name_size ? malloc(t->vma.name_size) : NULL)) {
+        memcpy(*name, t->vma.name, t->vma.name_size);
         event->name_size = t->vma.name_size;
     }
 }
@@ -585,6 +663,8 @@ static void read_text(tracer *t, traced *task)
 
 /* ---- calls ---- */
 
+static void after_call(tracer *t, traced *task);
+
 static void finish(tracer *t, traced *task)
 {
     pm_event *event = &task->event;
@@ -595,6 +675,8 @@ static void finish(tracer *t, traced *task)
         event->flags |= PM_CALL_MANY;
     if (task->process->recorded)
         emit(t, event, task->name, task->text);
+    if (event->within && task->pending)
+        task->pending->event.made++;
     forget_call(task);
 }
 
@@ -621,6 +703,8 @@ static void entered(tracer *t, traced *task, const struct syscall_info *info)
     memcpy(event->argument, info->entry.argument, sizeof event->argument);
     event->vsz_before = event->rss_before = event->vsz_after = event->rss_after = PM_UNREAD;
     task->region = calls[i].region;
+    if (task->pending && info->sp < task->pending->sp)
+        event->within = (uint16_t)(task->pending->event.call + 1);
     if (!strcmp(name, "clone")) {
         task->shares = event->argument[0];
 #ifdef __s390x__
@@ -643,7 +727,7 @@ static void entered(tracer *t, traced *task, const struct syscall_info *info)
     if (!of->quiet)
         read_figures(t, task, &event->vsz_before, &event->rss_before);
     if (task->region == BEFORE)
-        read_region(t, task, event->argument[0]);
+        read_region(t, task, event, &task->name, event->argument[0]);
     event->began = now();
     task->in_call = 1;
     if (!strncmp(name, "exit", 4)) {
@@ -675,10 +759,333 @@ static void left(tracer *t, traced *task, const struct syscall_info *info)
         : task->region == BREAK && event->argument[0] ? (uint64_t)event->result - 1
                                                       : 0;
     if (address && !info->exit.failed)
-        read_region(t, task, address);
+        read_region(t, task, event, &task->name, address);
     if (task->region == BEFORE && info->exit.failed)
         event->flags &= ~(uint32_t)PM_CALL_REGION;
+    if (t->face.find && !info->exit.failed) {
+        after_call(t, task);
+        return;
+    }
     finish(t, task);
+}
+
+/* ---- functions ---- */
+
+static void look_at(tracer *t, traced *task, const uint64_t *region, const char *name, size_t size)
+{
+    process *of = task->process;
+    pm_symbols found;
+    pm_event note;
+    int error = 0, status;
+
+    memset(&found, 0, sizeof found);
+    t->face.find(t->face.who, of->pid, region, name, size, &found);
+    if (!found.count && found.room >= found.room_end)
+        return;
+    if (!of->breaks && !(of->breaks = calloc(1, sizeof *of->breaks)))
+        return;
+    if (!of->breaks->users)
+        of->breaks->users = 1;
+    pm_breaks_room(of->breaks, found.room, found.room_end);
+    if (!found.count)
+        return;
+    memset(&note, 0, sizeof note);
+    note.kind = PM_EVENT_BREAKS;
+    note.pid = of->pid;
+    note.tid = task->tid;
+    note.began = now();
+    read_figures(t, task, &note.vsz_before, &note.rss_before);
+    for (size_t i = 0; i < found.count; i++) {
+        status = pm_breaks_add(of->breaks, task->tid, found.one[i].address,
+                               (uint16_t)found.one[i].function);
+        if (status)
+            error = status;
+        else
+            note.argument[0] |= 1ULL << (found.one[i].function - CALLS);
+    }
+    note.result = error;
+    read_figures(t, task, &note.vsz_after, &note.rss_after);
+    note.name_size = (uint32_t)size;
+    emit(t, &note, name, NULL);
+}
+
+/* All executable files that are mapped. */
+static void look_at_all(tracer *t, traced *task)
+{
+    pm_scan *scan = pm_scan_new(PM_MAPS, 0);
+    int fd = open_of(t, task, "maps", &task->process->maps);
+
+    if (scan && fd >= 0 && lseek(fd, 0, SEEK_SET) >= 0 && pm_scan_read(scan, fd, UINT64_MAX) >= 0 &&
+        !pm_scan_finish(scan))
+        for (size_t i = 0; i < scan->count; i++) {
+            uint64_t *words = scan->words + i * scan->stride;
+            uint32_t name = (uint32_t)(words[PM_PERMS_NAME] >> 32), perms = (uint32_t)words[PM_PERMS_NAME];
+
+            if (words[PM_INODE] && name && ((const char *)&perms)[2] == 'x')
+                look_at(t, task, words, scan->arena + scan->strings[name].offset,
+                        scan->strings[name].length);
+        }
+    if (fd >= 0 && fd != task->process->maps)
+        close(fd);
+    pm_scan_free(scan);
+}
+
+/* A system call that has come back, and may have brought code or taken it away. */
+static void after_call(tracer *t, traced *task)
+{
+    process *of = task->process;
+    pm_event event = task->event;
+    char *name = task->name;
+    const char *call = calls[event.call].name;
+
+    task->name = NULL;
+    if (event.name_size && (task->name = malloc(event.name_size)))
+        memcpy(task->name, name, event.name_size);
+    else
+        task->event.name_size = 0;
+    finish(t, task);
+    if (of->recorded && !strncmp(call, "exec", 4) && t->left)
+        look_at_all(t, task);
+    else if (!strcmp(call, "munmap") && of->breaks)
+        pm_breaks_forget(of->breaks, event.argument[0], event.argument[0] + event.argument[1]);
+    else if (!strcmp(call, "mmap") && event.argument[2] & 4 /* PROT_EXEC */ && name &&
+             event.flags & PM_CALL_REGION && event.region[PM_INODE] && t->left)
+        look_at(t, task, event.region, name, event.name_size);
+    free(name);
+}
+
+#if defined __x86_64__ && defined __LP64__
+
+static int holds_trap(const process *of, pid_t tid, uint64_t sp)
+{
+    uint64_t word;
+
+    return !pm_peek(tid, sp, &word, 8) && word == of->breaks->trap;
+}
+
+static void called(tracer *t, traced *task, const struct user_regs_struct *regs, uint16_t function)
+{
+    process *of = task->process;
+    pending **at = &task->pending, *one;
+    pm_event *event;
+    int nested = 0;
+
+    /* Those whose return address is gone were left by longjmp(3). */
+    while ((one = *at)) {
+        if (!holds_trap(of, task->tid, one->sp)) {
+            *at = one->next;
+            free_pending(one);
+            continue;
+        }
+        /* Equal: it jumps to the function in its own place, which returns for it. */
+        nested |= one->sp >= regs->rsp;
+        at = &one->next;
+    }
+    /* What malloc calls itself (realloc calls malloc) is its own affair. */
+    if (nested || !of->recorded || !(one = calloc(1, sizeof *one)))
+        return;
+    one->sp = regs->rsp;
+    if (pm_peek(task->tid, one->sp, &one->back, 8)) {
+        free(one);
+        return;
+    }
+    event = &one->event;
+    event->kind = PM_EVENT_CALL;
+    event->call = function;
+    event->pid = of->pid;
+    event->tid = task->tid;
+    event->argument[0] = regs->rdi;
+    event->argument[1] = regs->rsi;
+    event->argument[2] = regs->rdx;
+    event->vsz_after = event->rss_after = PM_UNREAD;
+    if (of->threads > 1)
+        event->flags |= PM_CALL_SHARED;
+    if (of->borrows)
+        event->flags |= PM_CALL_BORROWED;
+    if (t->tasks > 1)
+        event->flags |= PM_CALL_MANY;
+    if (function == CALLS + FREE && regs->rdi)
+        read_region(t, task, event, &one->name, regs->rdi);
+    read_figures(t, task, &event->vsz_before, &event->rss_before);
+    if (pm_poke(task->tid, one->sp, &of->breaks->trap, 8)) {
+        free_pending(one);
+        return;
+    }
+    event->began = now();
+    one->next = task->pending;
+    task->pending = one;
+    if (t->left > 0)
+        t->left--;
+}
+
+/* Takes the function that has returned to the breakpoint, with its stack where it is now. */
+static pending *take_pending(traced *task, uint64_t sp)
+{
+    pending **at = &task->pending, *one;
+
+    while ((one = *at) && one->sp + 8 != sp)
+        at = &one->next;
+    if (one)
+        *at = one->next;
+    return one;
+}
+
+static void returned(tracer *t, traced *task, pending *one, const struct user_regs_struct *regs)
+{
+    pm_event *event = &one->event;
+    uint64_t address;
+
+    event->ns = now() - event->began;
+    read_figures(t, task, &event->vsz_after, &event->rss_after);
+    address = (uint64_t)(event->result = (int64_t)regs->rax);
+    switch (event->call - CALLS) {
+    case FREE:
+        address = 0;
+        event->result = 0;
+        break;
+    case MALLOC_TRIM:
+        address = 0;
+        event->result = (int32_t)regs->rax;
+        break;
+    case POSIX_MEMALIGN:
+        address = 0;
+        event->result = (int32_t)regs->rax;
+        if (!event->result && !pm_peek(task->tid, event->argument[0], &address, 8))
+            event->argument[3] = address;
+        break;
+    }
+    if (address)
+        read_region(t, task, event, &one->name, address);
+    if (task->process->threads > 1)
+        event->flags |= PM_CALL_SHARED;
+    if (task->process->recorded)
+        emit(t, event, one->name, NULL);
+    free_pending(one);
+}
+
+static void tell_limit(tracer *t, traced *task)
+{
+    pm_event note;
+
+    memset(&note, 0, sizeof note);
+    note.kind = PM_EVENT_LIMIT;
+    note.pid = task->process->pid;
+    note.tid = task->tid;
+    emit(t, &note, NULL, NULL);
+}
+
+/* A SIGTRAP: whether it is of one of our breakpoints, and not the program's own. */
+static int trapped(tracer *t, traced *task)
+{
+    pm_breaks *breaks = task->process->breaks;
+    struct user_regs_struct regs;
+    siginfo_t info;
+    pending *one;
+    pm_break *found;
+    uint64_t at;
+
+    if (!breaks || trace(P_GETSIGINFO, task->tid, 0, (uintptr_t)&info) < 0 ||
+        info.si_code != SI_KERNEL || trace(P_GETREGS, task->tid, 0, (uintptr_t)&regs) < 0)
+        return 0;
+    at = regs.rip - 1;
+    if (at == breaks->trap) {
+        if (!(one = take_pending(task, regs.rsp)))
+            return 0;
+        regs.rip = one->back;
+        trace(P_SETREGS, task->tid, 0, (uintptr_t)&regs);
+        returned(t, task, one, &regs);
+        return 1;
+    }
+    if (!(found = pm_breaks_at(breaks, at)))
+        return 0;
+    if (!t->left && !breaks->lifted) {
+        pm_breaks_lift(breaks, task->tid);
+        tell_limit(t, task);
+    }
+    if (breaks->lifted) {
+        pm_poke(task->tid, at, &found->under, 1);
+        regs.rip = at;
+    } else {
+        called(t, task, &regs, found->function);
+        regs.rip = found->slot;
+    }
+    trace(P_SETREGS, task->tid, 0, (uintptr_t)&regs);
+    return 1;
+}
+
+/* Whether a stopped thread has met a breakpoint, and its signal has not been told yet. */
+static int will_trap(traced *task)
+{
+    struct { uint64_t from; uint32_t flags; int32_t count; } ask = {0, 0, 8};
+    siginfo_t waiting[8];
+    long got = trace(P_PEEKSIGINFO, task->tid, (uintptr_t)&ask, (uintptr_t)waiting);
+
+    for (long i = 0; i < got; i++)
+        if (waiting[i].si_signo == SIGTRAP && waiting[i].si_code == SI_KERNEL)
+            return 1;
+    return 0;
+}
+
+/* Puts a stopped thread into the state it would have without breakpoints. 0: not now, since a
+ * signal of one is on its way. */
+static int restore(traced *task)
+{
+    process *of = task->process;
+    pm_breaks *breaks = of->breaks;
+    struct user_regs_struct regs;
+    pending *one;
+    uint64_t before;
+
+    if (!breaks)
+        return 1;
+    pm_breaks_lift(breaks, task->tid);
+    if (trace(P_GETREGS, task->tid, 0, (uintptr_t)&regs) < 0)
+        return 1;
+    before = regs.rip;
+    if ((before - 1 == breaks->trap || pm_breaks_at(breaks, before - 1)) && will_trap(task))
+        return 0;
+    if (before == breaks->trap && (one = take_pending(task, regs.rsp))) {
+        regs.rip = one->back;
+        free_pending(one);
+    } else
+        regs.rip = pm_breaks_home(breaks, before);
+    if (regs.rip != before)
+        trace(P_SETREGS, task->tid, 0, (uintptr_t)&regs);
+    for (one = task->pending; one; one = one->next)
+        if (holds_trap(of, task->tid, one->sp))
+            pm_poke(task->tid, one->sp, &one->back, 8);
+    if (of->threads == 1 && breaks->users == 1)
+        pm_breaks_clear(breaks, task->tid);
+    return 1;
+}
+
+#else
+
+static int trapped(tracer *t, traced *task) { (void)t, (void)task; return 0; }
+static int restore(traced *task) { (void)task; return 1; }
+
+#endif
+
+/* A forked child at its first stop. One that is not told has no use for breakpoints; and no function
+ * that its parent was in returns to a breakpoint in it. */
+static void settle(tracer *t, traced *task)
+{
+    process *of = task->process;
+    pid_t group, parent;
+    uint64_t word;
+
+    of->fresh = 0;
+    ids(task->tid, &group, &parent);
+    for (int i = 0; i < BUCKETS; i++)
+        for (traced *other = t->by_tid[i]; other; other = other->next)
+            for (pending *one = other->process->pid == parent ? other->pending : NULL; one;
+                 one = one->next)
+                if (!pm_peek(task->tid, one->sp, &word, 8) && word == of->breaks->trap)
+                    pm_poke(task->tid, one->sp, &one->back, 8);
+    if (!of->recorded) {
+        pm_breaks_clear(of->breaks, task->tid);
+        drop_breaks(of);
+    }
 }
 
 /* execve(2) of any thread: it has its leader's ID now, and the others are gone. */
@@ -712,6 +1119,8 @@ static void replaced(tracer *t, traced **leader, pid_t before)
             }
             remove_task(t, one);
         }
+    drop_pending(t, *leader);
+    drop_breaks(of);
     shut(t, &of->statm);
     shut(t, &of->maps);
     of->leader_gone = of->borrows = 0;
@@ -729,6 +1138,10 @@ static void resume(tracer *t, traced *task, int signal)
 
 static void let_go(tracer *t, traced *task, int signal)
 {
+    if (!restore(task)) {
+        resume(t, task, signal);
+        return;
+    }
     if (!trace(P_DETACH, task->tid, 0, (uintptr_t)signal)) {
         if (task->in_call) {
             task->event.flags |= PM_CALL_ENDLESS;
@@ -736,6 +1149,25 @@ static void let_go(tracer *t, traced *task, int signal)
         }
         remove_task(t, task);
     }
+}
+
+static void tell_signal(tracer *t, traced *task, int kind, int signal)
+{
+    pm_event note;
+    siginfo_t info;
+
+    if (!task->process->recorded || task->process->quiet)
+        return;
+    memset(&note, 0, sizeof note);
+    note.kind = (uint16_t)kind;
+    note.pid = task->process->pid;
+    note.tid = task->tid;
+    note.flags = t->tasks > 1 ? PM_CALL_MANY : 0;
+    note.result = signal;
+    note.began = now();
+    if (kind == PM_EVENT_SIGNAL && !trace(P_GETSIGINFO, task->tid, 0, (uintptr_t)&info))
+        note.text_size = sizeof info;
+    emit(t, &note, NULL, (const char *)&info);
 }
 
 static void stopped(tracer *t, pid_t tid, int status)
@@ -754,6 +1186,12 @@ static void stopped(tracer *t, pid_t tid, int status)
             return;
         }
         task->unannounced = 1;
+    }
+    if (task->process->fresh)
+        settle(t, task);
+    if (task->process->unread && !t->going) {
+        task->process->unread = 0;
+        look_at_all(t, task);
     }
     if (signal == SYSCALL_STOP || event == E_SECCOMP) {
         memset(&info, 0, sizeof info);
@@ -791,12 +1229,18 @@ static void stopped(tracer *t, pid_t tid, int status)
         else if (event <= E_CLONE && message)
             announce(t, (pid_t)message);
         if (event == E_STOP && stops && !t->going && task->process->recorded + t->launched) {
+            tell_signal(t, task, PM_EVENT_STOPPED, signal);
             trace(P_LISTEN, tid, 0, 0);
             return;
         }
         signal = 0;
-    }
-    if (!t->launched && (t->going || !task->process->recorded)) {
+    } else if (signal == SIGTRAP && trapped(t, task))
+        signal = 0;
+    else
+        tell_signal(t, task, PM_EVENT_SIGNAL, signal);
+    /* Under a filter none can go; and who uses others' memory must know their breakpoints. */
+    if ((!t->launched && t->going) ||
+        (!t->face.filtered && !task->process->recorded && !task->process->breaks)) {
         let_go(t, task, signal);
         return;
     }
@@ -914,6 +1358,9 @@ pm_tracer *pm_trace_new(void)
     t->bell = t->exec_pipe = -1;
     t->ringer = -1;
     t->page = (uint64_t)sysconf(_SC_PAGESIZE);
+    t->most_kept = (int)(sysconf(_SC_OPEN_MAX) / 4);
+    if (t->most_kept < 0 || t->most_kept > MOST_KEPT)
+        t->most_kept = MOST_KEPT;
     t->face.fds[0] = t->face.fds[1] = t->face.fds[2] = -1;
     return &t->face;
 }
@@ -1067,7 +1514,9 @@ int pm_trace_launch(pm_tracer *face, const char *path, char **argv, char **envp,
     /* Whoever has inherited the filter needs a tracer: without one its calls fail with ENOSYS. */
     if (face->filtered)
         options |= O_SECCOMP;
-    if (face->filtered || face->follow)
+    t->left = face->most;
+    /* Whoever has inherited breakpoints must be rid of them. */
+    if (face->filtered || face->follow || face->find)
         options |= CHILDREN;
     if ((error = start_ringer(t)))
         return error;
@@ -1111,7 +1560,7 @@ out:
 int pm_trace_attach(pm_tracer *face, int pid)
 {
     tracer *t = (tracer *)face;
-    unsigned long options = BASIC | (face->follow ? CHILDREN : 0);
+    unsigned long options = BASIC | (face->follow || face->find ? CHILDREN : 0);
     struct dirent *entry;
     char path[40];
     int error, found = 1;
@@ -1121,6 +1570,7 @@ int pm_trace_attach(pm_tracer *face, int pid)
     face->pid = pid;
     face->filtered = 0;
     t->all_calls = 1;
+    t->left = face->most;
     if ((error = start_ringer(t)))
         return error;
     snprintf(path, sizeof path, "/proc/%d/task", pid);
@@ -1151,6 +1601,7 @@ int pm_trace_attach(pm_tracer *face, int pid)
     if (error) {
         hang_up(t);
         pm_trace_run(face);
-    }
+    } else if (face->find)
+        process_of(t, pid)->unread = 1;
     return error;
 }

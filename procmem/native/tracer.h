@@ -8,7 +8,8 @@
 
 #include "scanner.h"
 
-enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN };
+enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT,
+       PM_EVENT_SIGNAL, PM_EVENT_STOPPED };
 
 #define PM_CALL_FAILED 1   /* result is a negated errno */
 #define PM_CALL_ENDLESS 2  /* it did not return: exit, or the thread died in it */
@@ -25,7 +26,8 @@ typedef struct {
     int32_t pid, tid;
     uint32_t flags;
     uint32_t name_size, text_size; /* texts behind the record: the region's name; see tracer.c */
-    uint32_t pad;
+    uint16_t within; /* of a system call: 1 + the function that made it, by pm_traced_names; 0: none */
+    uint16_t made;   /* of a function: the system calls told that it made */
     uint64_t argument[6];
     int64_t result; /* of PM_EVENT_END the status of wait(2) */
     uint64_t began, ns;
@@ -33,14 +35,40 @@ typedef struct {
     uint64_t region[PM_HEADER_WORDS];
 } pm_event;
 
+/* PM_EVENT_BREAKS: `argument` has a bit for each function, from the first, and -1 - errno of what
+ * could not be done; the name is the file's, and rss_before and rss_after what it cost. */
+
+/* PM_EVENT_SIGNAL, before it is delivered, and PM_EVENT_STOPPED, of a thread: `result` is the signal; of
+ * the former the text is its siginfo_t. */
+
+/* System calls, and from pm_traced_calls on functions of malloc's family. */
 extern const char *const pm_traced_names[];
-extern const size_t pm_traced_count;
+extern const size_t pm_traced_count, pm_traced_calls;
+
+typedef struct {
+    uint64_t address;
+    uint32_t function; /* by pm_traced_names */
+} pm_symbol;
+#define PM_MOST_SYMBOLS 32
+
+typedef struct {
+    uint64_t room, room_end; /* unused bytes of the mapping */
+    size_t count;
+    pm_symbol one[PM_MOST_SYMBOLS];
+} pm_symbols;
+
+/* Finds the functions in an executable mapping of a file: its header as of the scanner. */
+typedef void (*pm_find)(void *who, int pid, const uint64_t *region, const char *name,
+                        size_t name_size, pm_symbols *out);
 
 typedef struct {
     /* asked */
     int follow;   /* record children, too */
     int filtered; /* seccomp: stop at memory calls alone */
     int fds[3];   /* the program's standard files; -1: as here */
+    pm_find find; /* NULL: functions are not told */
+    void *who;
+    int64_t most; /* calls of functions that are told before breakpoints are lifted; -1: all */
     /* answered */
     int pid;
     int exec_error; /* errno of the program's execve(2), once it is over */

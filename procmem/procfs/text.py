@@ -107,6 +107,11 @@ class Stat:
         return self._field(28)
 
     @property
+    def exit_code(self) -> int:
+        """How a zombie ended, as wait(2) tells it; 0 where the reader may not see it, too."""
+        return self._field(52) if len(self._fields) > 48 else 0
+
+    @property
     def is_kernel_thread(self) -> bool:
         """Whether it runs in the kernel alone."""
         return bool(self.flags & PF_KTHREAD)
@@ -171,6 +176,9 @@ def parse_statm(data: bytes, source: str = "<statm>") -> Statm:
     return Statm(size, resident, shared, text, storage)
 
 
+BLANKS = " \t\r\v\f"
+
+
 def parse_status(data: bytes, source: str = "<status>") -> dict[str, str]:
     """A text of /proc/PID/status: each line's name with its value, white space stripped.
 
@@ -178,12 +186,10 @@ def parse_status(data: bytes, source: str = "<status>") -> dict[str, str]:
         ParseError: a line has no colon.
     """
     values = {}
-    for line in data.split(b"\n"):
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
         if line:
-            name, colon, value = line.partition(b":")
+            name, colon, value = line.partition(":")
             if not colon:
-                fail(source, line, "no line of /proc/PID/status")
-            values[name.decode("utf-8", "surrogateescape")] = value.strip().decode(
-                "utf-8", "surrogateescape"
-            )
+                fail(source, line.encode("utf-8", "surrogateescape"), "no line of /proc/PID/status")
+            values[name] = value.strip(BLANKS)
     return values

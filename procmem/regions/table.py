@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from _operator import le
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
@@ -112,8 +112,8 @@ class RegionTable(Sequence["R_co"]):
     @property
     def ordered(self) -> bool:
         """Whether each region starts at or behind the end of the one before it."""
-        regions = self._regions
-        return all(before.end <= after.start for before, after in itertools.pairwise(regions))
+        ends = [region.end for region in self._regions]
+        return all(map(le, ends, [region.start for region in self._regions][1:]))
 
     def find(self, address: int) -> R_co | None:
         """The region that covers an address, or None.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -13,23 +14,40 @@ if TYPE_CHECKING:
     from typing import Any
 
     from procmem.history.recording import Recording
-    from procmem.moments import Diff
+    from procmem.moments import Diff, Snapshot
 
-__all__ = ["change_lines", "recording_dict", "recording_summary"]
+__all__ = ["change_lines", "ended_line", "recording_dict", "recording_summary"]
 
 
-def recording_dict(recording: Recording, turns: int, cost: float) -> dict[str, Any]:
-    """The same as plain values; sizes in bytes."""
+MOST_TOLD = 5
+"""Suspects that are told of in words."""
+
+FIGURES = (("VSZ", "vsz"), ("RSS", "rss"), ("Swap", "swap"), ("Page tables", "page_tables"))
+
+
+def recording_dict(
+    recording: Recording, turns: int | None = None, cost: float | None = None
+) -> dict[str, Any]:
+    """What a recording tells, as plain values; sizes in bytes.
+
+    Args:
+        recording: it.
+        turns: looks; None: not known.
+        cost: CPU seconds that recording took; None: not known.
+    """
     figures = {}
-    for figure in ("vsz", "rss", "swap", "page_tables"):
+    for _, figure in FIGURES:
         peak, growth = recording.peak(figure), recording.growth(figure)
         figures[figure] = {
             "peak": peak and peak._asdict(),
             "growth": growth and growth._asdict(),
         }
+    identity = recording[-1].identity if recording else None
     return {
+        "identity": identity and identity._asdict(),
         "snapshots": len(recording),
-        "seconds": recording.times[-1] if len(recording) else None,
+        "details": dict(Counter(recording.details)),
+        "seconds": recording.times[-1] if recording else None,
         "looks": turns,
         "cpu_seconds": cost,
         "ended": recording.ended,
@@ -40,16 +58,22 @@ def recording_dict(recording: Recording, turns: int, cost: float) -> dict[str, A
     }
 
 
-def recording_summary(recording: Recording, turns: int, cost: float) -> str:
+def recording_summary(
+    recording: Recording, turns: int | None = None, cost: float | None = None
+) -> str:
     """What a recording tells: its length, peaks, growth, and what may be a leak."""
     times = [one for one in recording.times if one is not None]
     span = times[-1] if times else 0.0
-    head = f"{len(recording):,} snapshots in {span:.1f} s, {turns:,} looks, {cost:.2f} s of CPU"
-    lines = [f"{head}; {recording.ended}."]
+    lines = [beginning(recording[-1])] if recording else []
+    head = f"{counted(len(recording), 'snapshot')} in {span:.1f} s"
+    if turns is not None and cost is not None:
+        head += f", {counted(turns, 'look')}, {cost:.2f} s of CPU"
+    end = f"; {recording.ended}" if recording.ended else ""
+    lines.append(fill(f"{head}{end}.", 80, subsequent_indent="  "))
     rows = []
-    for name, figure in (("VSZ", "vsz"), ("RSS", "rss"), ("Page tables", "page_tables")):
+    for name, figure in FIGURES:
         peak, growth = recording.peak(figure), recording.growth(figure)
-        if peak is None:
+        if peak is None or (figure == "swap" and not peak.value):
             continue
         last = recording.values(figure)[-1]
         rows.append(
@@ -69,15 +93,38 @@ def recording_summary(recording: Recording, turns: int, cost: float) -> str:
     suspects = recording.suspects()
     lines += [
         fill(
-            f"Grows without end: {printable(one.name)} ({one.kind}),"
+            f"Grows without end{' (its size alone)' if one.figure == 'size' else ''}:"
+            f" {printable(one.name)} ({one.kind}),"
             f" {one.growth.slope / 1024:+,.1f} KiB a second, from {kib(one.growth.first)} to"
             f" {kib(one.growth.last)} KiB (trend {one.growth.confidence:.2f}).",
             80,
             subsequent_indent="  ",
         )
-        for one in suspects[:5]
+        for one in suspects[:MOST_TOLD]
     ]
+    if len(suspects) > MOST_TOLD:
+        lines.append(f"{len(suspects) - MOST_TOLD} more: --json tells of all.")
     return "\n".join(lines) + "\n"
+
+
+def beginning(last: Snapshot) -> str:
+    """Whose recording it is; a process is known by its last program."""
+    identity, clock = last.identity, last.clock
+    whose = "A process" if identity.pid is None else f"Process {identity.pid}"
+    name = "" if identity.comm is None else f" ({printable(identity.comm)})"
+    when = "" if clock is None else time.strftime(
+        ", until %Y-%m-%d %H:%M:%S", time.localtime(clock.realtime / 1e9)
+    )  # fmt: skip
+    return f"{whose}{name}{when}"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def ended_line(ended: str) -> str:
+    """That a process has ended, with the time of now."""
+    return f"{time.strftime('%H:%M:%S')}  {ended}\n"
 
 
 def change_lines(change: Diff) -> str:

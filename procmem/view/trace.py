@@ -6,17 +6,30 @@ import errno
 import json
 import os
 import signal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from procmem.calls.constants import Advice, show_prot
-from procmem.history.arguments import Clone
+from procmem.calls.constants import Advice, Prot, show_prot
+from procmem.history.arguments import Clone, signed
 from procmem.view.columns import columns
+from procmem.view.mallocs import Mallocs, Run, function_words
 from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
-    from procmem.history.trace import Ended, MemoryCall
+    from procmem.calls.measured import Reading
+    from procmem.history.trace import Breakpoints, Ended, Happening, MemoryCall, Signal
 
-__all__ = ["Summary", "call_json", "heading", "strace_end", "strace_line", "table_end", "table_row"]
+__all__ = [
+    "Summary",
+    "Table",
+    "call_json",
+    "heading",
+    "strace_end",
+    "strace_line",
+    "strace_signal",
+    "table_end",
+    "table_row",
+]
 
 # ---- strace's form ----
 
@@ -107,16 +120,24 @@ def quoted(text: str, most: int | None = 32) -> str:
 SHORT = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r"}
 
 
+PLAIN = {"mmap", "munmap", "mlock", "munlock", "brk"}
+"""Of these the registers are enough."""
+
+
+@lru_cache(maxsize=4096)
+def map_bits(prot: int, flags: int, fd: int) -> str:
+    protection = bits(prot & 0xFFFFFFFF, PROTS, "PROT_NONE")
+    return f"{protection}, {map_flags(flags & 0xFFFFFFFF)}, {signed(fd)}"
+
+
 def strace_arguments(call: MemoryCall) -> str:
     """What stands between the parentheses."""
-    name, args = call.name, call.args
+    name = call.name
+    args = call.args if name not in PLAIN else {}
     match name:
         case "mmap":
-            protection = bits(args["prot"], PROTS, "PROT_NONE")
-            return (
-                f"{pointer(args['addr'])}, {args['length']}, {protection}, "
-                f"{map_flags(int(args['flags']))}, {args['fd']}, {number(args['offset'])}"
-            )
+            address, length, prot, flags, fd, offset = call.words
+            return f"{pointer(address)}, {length}, {map_bits(prot, flags, fd)}, {number(offset)}"
         case "mprotect" | "pkey_mprotect":
             key = f", {args['pkey']}" if "pkey" in args else ""
             protection = bits(args["prot"], PROTS, "PROT_NONE")
@@ -135,15 +156,31 @@ def strace_arguments(call: MemoryCall) -> str:
             locking = bits(args["flags"], {1: "MLOCK_ONFAULT"})
             return f"{pointer(args['addr'])}, {args['length']}, {locking}"
         case "munmap" | "mlock" | "munlock":
-            return f"{pointer(args['addr'])}, {args['length']}"
+            address, length, *_ = call.words
+            return f"{pointer(address)}, {length}"
         case "brk":
-            return pointer(args["addr"])
+            return pointer(call.words[0])
         case "mlockall":
             return bits(args["flags"], LOCKALLS)
         case "shmat":
             return f"{args['shmid']}, {pointer(args['shmaddr'])}, {bits(args['shmflg'], ATTACHES)}"
         case "shmdt":
             return pointer(args["shmaddr"])
+        case "free":
+            return pointer(args["ptr"])
+        case "realloc" | "reallocarray" | "posix_memalign":
+            first, *rest = args.values()
+            return ", ".join((pointer(first), *map(str, rest)))
+        case (
+            "malloc"
+            | "calloc"
+            | "aligned_alloc"
+            | "memalign"
+            | "valloc"
+            | "pvalloc"
+            | "malloc_trim"
+        ):
+            return ", ".join(map(str, args.values()))
         case "exit" | "exit_group":
             return str(args["status"])
         case "execve" | "execveat":
@@ -212,10 +249,13 @@ def strace_clone3(args: dict[str, Any], address: int) -> str:
 
 
 def signal_name(value: int) -> str:
+    # The kernel's first real-time signal is 32; libc keeps two for itself.
+    if value >= 32:
+        return f"SIGRT_{value - 32}"
     try:
         return signal.Signals(value).name
     except ValueError:
-        return f"SIGRT_{value - 32}" if value > 32 else str(value)
+        return str(value)
 
 
 def strace_result(call: MemoryCall) -> str:
@@ -227,6 +267,9 @@ def strace_result(call: MemoryCall) -> str:
     if failed:
         return f"-1 {errno.errorcode.get(failed, failed)} ({os.strerror(failed)})"
     result = call.result or 0
+    if call.is_function:
+        gives = call.name not in ("free", "posix_memalign", "malloc_trim")
+        return pointer(result) if gives else "<void>" if call.name == "free" else str(result)
     return f"{result:#x}" if call.name in POINTERS else str(result)
 
 
@@ -238,6 +281,52 @@ def strace_line(call: MemoryCall, prefix: str = "") -> str:
         prefix: such as "[pid 7] ".
     """
     return f"{prefix + call.name + '(' + strace_arguments(call) + ')':<39} = {strace_result(call)}"
+
+
+# include/uapi/asm-generic/siginfo.h
+CODES = {
+    0: "SI_USER", 128: "SI_KERNEL", -1: "SI_QUEUE", -2: "SI_TIMER", -3: "SI_MESGQ",
+    -4: "SI_ASYNCIO", -5: "SI_SIGIO", -6: "SI_TKILL",
+}  # fmt: skip
+OWN_CODES: dict[int, tuple[str, ...]] = {
+    signal.SIGILL: ("ILL_ILLOPC", "ILL_ILLOPN", "ILL_ILLADR", "ILL_ILLTRP", "ILL_PRVOPC",
+                    "ILL_PRVREG", "ILL_COPROC", "ILL_BADSTK"),
+    signal.SIGFPE: ("FPE_INTDIV", "FPE_INTOVF", "FPE_FLTDIV", "FPE_FLTOVF", "FPE_FLTUND",
+                    "FPE_FLTRES", "FPE_FLTINV", "FPE_FLTSUB"),
+    signal.SIGSEGV: ("SEGV_MAPERR", "SEGV_ACCERR", "SEGV_BNDERR", "SEGV_PKUERR"),
+    signal.SIGBUS: ("BUS_ADRALN", "BUS_ADRERR", "BUS_OBJERR", "BUS_MCEERR_AR", "BUS_MCEERR_AO"),
+    signal.SIGTRAP: ("TRAP_BRKPT", "TRAP_TRACE", "TRAP_BRANCH", "TRAP_HWBKPT"),
+    signal.SIGCHLD: ("CLD_EXITED", "CLD_KILLED", "CLD_DUMPED", "CLD_TRAPPED", "CLD_STOPPED",
+                     "CLD_CONTINUED"),
+}  # fmt: skip
+
+
+def code_name(number: int, code: int) -> str:
+    own = OWN_CODES.get(number, ())
+    return own[code - 1] if 0 < code <= len(own) else CODES.get(code, f"{code:#x}")
+
+
+def strace_signal(one: Signal, prefix: str = "") -> str:
+    """A signal, or a stop by one, as strace prints it."""
+    name = signal_name(one.number)
+    if one.stopped:
+        return f"{prefix}--- stopped by {name} ---"
+    told = []
+    info = one.info
+    for key, value in info.items():
+        shown = str(value)
+        if key == "si_signo":
+            shown = signal_name(value)
+        elif key == "si_code":
+            shown = code_name(one.number, value)
+        elif key in ("si_addr", "si_ptr"):
+            shown = pointer(value)
+        elif key == "si_timerid":
+            shown = number(value)
+        elif key == "si_status" and info["si_code"] != 1:
+            shown = signal_name(value)
+        told.append(f"{key}={shown}")
+    return f"{prefix}--- {name} {{{', '.join(told)}}} ---"
 
 
 def strace_end(end: Ended, prefix: str = "") -> str:
@@ -262,19 +351,26 @@ def kib_text(value: int) -> str:
 
 def heading() -> str:
     """The table's first lines."""
-    return (
-        f"{'TID':>7}  {'ΔVSZ':>8}  {'ΔRSS':>8}  {'Call':<10}  {'What it does':<42}  Region\n"
-        f"{'-' * 7}  {'-' * 8}  {'-' * 8}  {'-' * 10}  {'-' * 42}  {'-' * 32}\n"
+    return row("TID", "ΔVSZ", "ΔRSS", "Call", "What it does", "Region") + row(
+        "-" * 7, "-" * 8, "-" * 8, "-" * 14, "-" * 46, "-" * 32
     )
 
 
-def table_row(call: MemoryCall) -> str:
-    """One line of the table, without a newline. Changes are in KiB."""
+def row(tid: object, vsz: str, rss: str, name: str, told: str, place: str = "") -> str:
+    return f"{tid:>7}  {vsz:>8}  {rss:>8}  {name:<14}  {told:<46}  {place}".rstrip() + "\n"
+
+
+def table_row(call: MemoryCall, told: str = "") -> str:
+    """One line of the table. Changes are in KiB.
+
+    Args:
+        call: the call.
+        told: what it does; empty: what(call).
+    """
     doubt = "" if call.exact else "~"
-    return (
-        f"{call.tid:>7}  {doubt + signed_kib(call.delta_vsz):>8}  "
-        f"{doubt + signed_kib(call.delta_rss):>8}  {call.name:<10}  {what(call):<42}  {where(call)}"
-    ).rstrip()
+    name = "  " + call.name if call.within else call.name
+    vsz, rss = doubt + signed_kib(call.delta_vsz), doubt + signed_kib(call.delta_rss)
+    return row(call.tid, vsz, rss, name, told or what(call), where(call))
 
 
 def table_end(end: Ended) -> str:
@@ -284,15 +380,103 @@ def table_end(end: Ended) -> str:
         if end.returncode >= 0
         else f"was killed by {signal_name(-end.returncode)}"
     )
-    return f"{end.pid:>7}  {'':8}  {'':8}  process {told}"
+    return f"{end.pid:>7}  {'':8}  {'':8}  process {told}\n"
+
+
+class Table:
+    """The table of a trace as it goes by, with malloc's system calls below malloc's line.
+
+    Args:
+        malloc: whether malloc is asked for; its absence is told then.
+        every: give each call of malloc a line. If not, those that needed no system call share one.
+    """
+
+    def __init__(self, *, malloc: bool = False, every: bool = False) -> None:
+        self.summary = Summary()
+        self.mallocs = Mallocs() if malloc else None
+        self._every = every
+        self._held: dict[int, list[MemoryCall]] = {}
+        self._run: Run | None = None
+
+    def add(self, one: Happening) -> str:
+        """Takes what happened, and gives the lines that can be told now."""
+        from procmem.history.trace import Breakpoints, Ended, MemoryCall
+
+        if isinstance(one, MemoryCall):
+            self.summary.add(one)
+            if one.within:
+                self._held.setdefault(one.tid, []).append(one)
+                return ""
+            if one.is_function:
+                return self._function(one)
+            if self.mallocs and one.name.startswith("exec") and one.result == 0:
+                self.mallocs.replaced(one.pid)
+            return self._flush() + table_row(one)
+        if isinstance(one, Breakpoints):
+            self.summary.place(one)
+            if self.mallocs:
+                self.mallocs.place(one)
+            return self._flush() + self._placed(one)
+        if isinstance(one, Ended):
+            return self._flush() + table_end(one)
+        verb = "stopped by" if one.stopped else "signal"
+        return self._flush() + row(one.tid, "", "", "", f"{verb} {signal_name(one.number)}")
+
+    def _placed(self, one: Breakpoints) -> str:
+        if one.limited:
+            return row(one.pid, "", "", "", "breakpoints at malloc are lifted")
+        if not one.names:
+            return ""
+        name = os.path.basename(clipped(printable(one.path)))
+        told = f"breakpoints, to see malloc in {name}"
+        return row(one.pid, "0", signed_kib(one.delta_rss), "(procmem)", told)
+
+    def _function(self, call: MemoryCall) -> str:
+        inner = self._held.pop(call.tid, [])
+        size = self.mallocs.size_at(call) if self.mallocs else None
+        if self.mallocs:
+            self.mallocs.add(call, inner)
+        if inner or self._every or not call.returned:
+            told = table_row(call, function_words(call, inner, size))
+            return self._flush() + told + "".join(map(table_row, inner))
+        lines = ""
+        if self._run is None or not self._run.takes(call):
+            lines = self._flush()
+            self._run = Run(call)
+        self._run.add(call, size)
+        self._last = size
+        return lines
+
+    def _flush(self) -> str:
+        run, self._run = self._run, None
+        if run is None:
+            return ""
+        if run.count == 1:
+            return table_row(run.last, function_words(run.last, (), self._last))
+        rss = ("" if run.exact else "~") + signed_kib(run.rss)
+        return row(run.tid, "0" if run.exact else "~0", rss, run.title, run.words, where(run.last))
+
+    def end(self) -> str:
+        """The rest, and the summary."""
+        lines = self._flush() + "".join(
+            table_row(call) for held in self._held.values() for call in held
+        )
+        self._held.clear()
+        told = f"{lines}\n{self.summary.text()}"
+        return f"{told}\n{self.mallocs.text()}" if self.mallocs else told
 
 
 def where(call: MemoryCall) -> str:
-    region = call.region
-    if region is None:
+    told = call.region_told
+    if told is None:
         return ""
-    name = clipped(printable(region.name), 24)
-    return f"{region.start:x}-{region.end:x} {region.perms} {name}"
+    start, end, perms, name = told
+    return f"{start:x}-{end:x} {perms} {shown_name(name)}"
+
+
+@lru_cache(maxsize=4096)
+def shown_name(name: str) -> str:
+    return clipped(printable(name), 24)
 
 
 def what(call: MemoryCall) -> str:
@@ -305,19 +489,24 @@ def what(call: MemoryCall) -> str:
     return words(call)
 
 
+@lru_cache(maxsize=4096)
+def map_words(length: int, prot: int, flags: int, fd: int) -> str:
+    kind = "shared" if flags & 3 in {1, 3} else "private"
+    of = "anonymous" if flags & 0x20 else f"fd {signed(fd)}"
+    place = ", in place" if flags & 0x100010 else ""
+    return f"map {kib_text(length)} {show_prot(Prot(prot & 0xFFFFFFFF))} {kind} {of}{place}"
+
+
 def words(call: MemoryCall) -> str:
+    name = call.name
+    if name == "mmap":
+        return map_words(*call.words[1:5])
+    if name == "munmap":
+        return f"unmap {kib_text(call.words[1])}"
+    if name == "brk":
+        return break_words(call, call.words[0])
     args = call.args
-    match call.name:
-        case "mmap":
-            flags = int(args["flags"])
-            kind = "shared" if flags & 3 in {1, 3} else "private"
-            of = "anonymous" if flags & 0x20 else f"fd {args['fd']}"
-            place = ", in place" if flags & 0x100010 else ""
-            return f"map {kib_text(args['length'])} {show_prot(args['prot'])} {kind} {of}{place}"
-        case "munmap":
-            return f"unmap {kib_text(args['length'])}"
-        case "brk":
-            return break_words(call, args["addr"])
+    match name:
         case "mprotect" | "pkey_mprotect":
             return f"{kib_text(args['length'])} become {show_prot(args['prot'])}"
         case "madvise":
@@ -364,26 +553,44 @@ class Summary:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[int]] = {}
-        self.last: dict[int, tuple[int, int]] = {}
+        self.last: dict[int, Reading] = {}
         self.between = [0, 0]
+        self.ours = [0, 0]
         self.known = True
 
+    def place(self, found: Breakpoints) -> None:
+        """Breakpoints are our doing: they are told apart."""
+        if found.before and found.after:
+            last = self.last.get(found.pid)
+            if last:
+                self.between[0] += found.before.vsz - last.vsz
+                self.between[1] += found.before.rss - last.rss
+            self.last[found.pid] = found.after
+            self.ours[0] += found.after.vsz - found.before.vsz
+            self.ours[1] += found.after.rss - found.before.rss
+
     def add(self, call: MemoryCall) -> None:
-        """Takes one call."""
-        row = self.rows.setdefault(call.name, [0, 0, 0, 0])
+        """Takes one system call; what a function does are its system calls, and touching."""
+        if call.is_function:
+            self.known = self.known and call.exact
+            return
+        name, pid, exact = call.name, call.pid, call.exact
+        row = self.rows.get(name)
+        if row is None:
+            row = self.rows[name] = [0, 0, 0, 0]
         row[0] += 1
-        row[1] += bool(call.errno)
+        row[1] += call.errno is not None
+        self.known = self.known and exact
+        before, after, last = call.before, call.after, self.last.get(pid)
         # execve(2) puts a new memory into the place of the old one: no growth of either.
-        if not call.name.startswith("exec"):
-            row[2] += call.delta_vsz or 0
-            row[3] += call.delta_rss or 0
-        self.known = self.known and call.exact
-        before, after, last = call.before, call.after, self.last.get(call.pid)
-        if before and last and call.exact:
-            self.between[0] += before.vsz - last[0]
-            self.between[1] += before.rss - last[1]
+        if before and after and not name.startswith("exec"):
+            row[2] += after.vsz - before.vsz
+            row[3] += after.rss - before.rss
+        if before and last and exact:
+            self.between[0] += before.vsz - last.vsz
+            self.between[1] += before.rss - last.rss
         if after:
-            self.last[call.pid] = (after.vsz, after.rss)
+            self.last[pid] = after
 
     def text(self) -> str:
         """The table below the table, in KiB."""
@@ -398,6 +605,9 @@ class Summary:
         if self.known:
             vsz, rss = map(signed_kib, self.between)
             rows.append(("between the calls", "", "", vsz, rss))
+            if any(self.ours):
+                vsz, rss = map(signed_kib, self.ours)
+                rows.append(("(breakpoints)", "", "", vsz, rss))
         told = columns(("Call", "Calls", "Failed", "ΔVSZ", "ΔRSS"), rows, "<>>>>")
         if self.known and self.between[1] > 0:
             told += (

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,58 @@ static void *exec_in_thread(void *name)
     return NULL;
 }
 
+/* So that no compiler knows what they do. */
+static void *(*volatile ask)(size_t) = malloc;
+static void (*volatile give)(void *) = free;
+
+static void mallocs(size_t small, size_t large)
+{
+    void *at[20];
+
+    for (int i = 0; i < 20; i++)
+        at[i] = ask(i < 10 ? small : large);
+    for (int i = 19; i >= 10; i--)
+        give(at[i]);
+    for (int i = 0; i < 10; i++)
+        give(at[i]);
+}
+
+static void *kin(void *number)
+{
+    for (long i = 0; i < (long)number; i++) {
+        void *at = ask(100), *aligned;
+        at = realloc(at, 50 + (size_t)i);
+        if (!posix_memalign(&aligned, 64, 100)) {
+            give(aligned);
+            give(calloc(3, 5));
+            give(at);
+        }
+    }
+    return NULL;
+}
+
+static int kin_in_children(long number)
+{
+    for (long i = 0; i < number; i++) {
+        pid_t child = fork();
+        int status = 1;
+        if (!child) {
+            kin((void *)5);
+            _exit(3);
+        }
+        if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status) != 3)
+            return 1;
+    }
+    return 0;
+}
+
+static void *until_the_end(void *nothing)
+{
+    for (;;)
+        thread((void *)100);
+    return nothing;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argv[1];
@@ -136,6 +189,84 @@ int main(int argc, char **argv)
     } else if (!strcmp(what, "leader-gone")) {
         pthread_create(threads, NULL, thread, (void *)number);
         syscall(SYS_exit, 0);
+    } else if (!strcmp(what, "mallocs"))
+        mallocs(32 * 1024, 256 * 1024);
+    else if (!strcmp(what, "malloc-threads")) {
+        for (int i = 0; i < 4; i++)
+            pthread_create(threads + i, NULL, kin, (void *)number);
+        int failed = kin_in_children(argc > 3 ? atol(argv[3]) : 0);
+        for (int i = 0; i < 4; i++)
+            pthread_join(threads[i], NULL);
+        return failed;
+    } else if (!strcmp(what, "malloc-vfork")) {
+        pid_t child = vfork();
+        if (!child) {
+            give(ask(1000));
+            _exit(4);
+        }
+        int status;
+        waitpid(child, &status, 0);
+        mallocs(10, 10);
+        return WEXITSTATUS(status);
+    } else if (!strcmp(what, "malloc-traps")) {
+        signal(SIGTRAP, count);
+        give(ask(10));
+        raise(SIGTRAP);
+        give(ask(10));
+        kill(getpid(), SIGTRAP);
+#if defined __x86_64__
+        __asm__ volatile("int3");
+#else
+        raise(SIGTRAP);
+#endif
+        give(ask(10));
+        return signals == 3 ? 0 : 1;
+    } else if (!strcmp(what, "malloc-forever")) {
+        /* Ends when its input does; a child now and then. */
+        char byte;
+        for (int i = 0; i < 3; i++)
+            pthread_create(threads + i, NULL, kin, (void *)0x7fffffffffff);
+        if (write(1, "r", 1) == 1)
+            while (read(0, &byte, 1) == 1)
+                if (kin_in_children(1))
+                    _exit(1);
+        _exit(0);
+    } else if (!strcmp(what, "blocked")) {
+        sigset_t all;
+        sigfillset(&all);
+        sigprocmask(SIG_SETMASK, &all, NULL);
+        map((size_t)number, 0);
+        give(ask(10));
+    } else if (!strcmp(what, "exit-amid")) {
+        for (int i = 0; i < 4; i++)
+            pthread_create(threads + i, NULL, until_the_end, NULL);
+        thread((void *)number);
+        _exit(6);
+    } else if (!strcmp(what, "children-at-once")) {
+        int ends[2];
+        char byte;
+        if (pipe(ends))
+            return 1;
+        for (long i = 0; i < number; i++)
+            if (!fork()) {
+                close(ends[1]);
+                map(2, 0);
+                _exit(read(ends[0], &byte, 1) != 0);
+            }
+        close(ends[1]);
+        for (int status; wait(&status) > 0 && !status; number--)
+            ;
+        return number != 0;
+    } else if (!strcmp(what, "euid")) {
+        printf("%d\n", (int)geteuid());
+    } else if (!strcmp(what, "posix-spawn")) {
+        pid_t child;
+        char *words[] = {argv[0], "blocked", "5", NULL};
+        int status = 1;
+        if (posix_spawn(&child, argv[0], NULL, NULL, words, environ))
+            return 1;
+        waitpid(child, &status, 0);
+        return status;
     } else if (!strcmp(what, "sigint")) {
         signal(SIGINT, count);
         if (write(1, "r", 1) == 1)

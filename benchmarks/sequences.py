@@ -1,0 +1,525 @@
+"""Whether a diff tells what was done, over random sequences of memory calls in a Specimen.
+
+python -m benchmarks.sequences --sequences 10000 --seed 1
+
+What was done is kept page by page, beside the process: what is mapped where, with which
+permissions, what lies behind it, and whether it is in memory. Every diff, of each call and of
+each whole sequence, must tell the same: the pages that came and went, each change's VSZ, RSS
+and faults, of what kinds it is, and a cause that fits the call. A sequence that
+fails can be run again by its number (--only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from procmem import Cause, Change, ChangeKind, Diff, Process
+from procmem.errors import SyscallError
+from procmem.experiments import Specimen
+from procmem.experiments.specimen import Area
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Sequences", "Wrong"]
+
+K = ChangeKind
+PAGE = os.sysconf("SC_PAGESIZE")
+MOST_PAGES = 400
+FILE_PAGES = 64
+PROTS = {"rw": "rw-p", "r": "r--p", "": "---p"}
+
+
+class Wrong(AssertionError):
+    """A diff that tells something else than what was done."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What lies at a page.
+
+    Attributes:
+        perms: as maps has them.
+        behind: what; 0: private anonymous memory.
+        offset: the page's number there.
+        resident: whether it is in memory.
+    """
+
+    perms: str
+    behind: int = 0
+    offset: int = 0
+    resident: bool = False
+
+
+Space = dict[int, Page]
+"""Pages by their numbers."""
+
+
+def same_memory(one: Page, other: Page) -> bool:
+    """Whether a page is still the same memory: of private anonymous memory, any is."""
+    return one.behind == other.behind and (not one.behind or one.offset == other.offset)
+
+
+class Sequences:
+    """Random sequences of calls, each made in the process and in the model.
+
+    Args:
+        seed: of the random choices.
+        directory: where a file to be mapped may be put.
+    """
+
+    def __init__(self, seed: int, directory: str) -> None:
+        self.seed = seed
+        self.file = os.path.join(directory, "mapped")
+        with open(self.file, "wb") as file:
+            file.write(os.urandom(FILE_PAGES * PAGE))
+        self.done: Counter[str] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self.calls: list[str] = []
+        self.operations: dict[Callable[[], bool], int] = {
+            self.mmap: 6, self.munmap: 4, self.mprotect: 5, self.touch: 8, self.drop: 4,
+            self.mremap: 6, self.brk: 2,
+        }  # fmt: skip
+
+    def run(self, number: int) -> None:
+        """One sequence, in a process of its own.
+
+        Raises:
+            Wrong: a diff is not what was done; it tells the calls.
+        """
+        self.random = random.Random(f"{self.seed}/{number}")  # noqa: S311 - repeatable
+        self.calls = []
+        self.space: Space = {}
+        self.behinds = 1
+        with Specimen() as self.specimen:
+            process = Process(self.specimen.pid)
+            self.base = self.specimen._place(MOST_PAGES * PAGE, "slot") // PAGE
+            first = before = process.snapshot()
+            at_first = dict(self.space)
+            for _ in range(self.random.randint(2, 16)):
+                was = dict(self.space)
+                made = len(self.calls)
+                while not self.one():
+                    pass
+                after = process.snapshot()
+                try:
+                    found = after - before
+                    agrees(found, was, self.space)
+                    self.agrees_with_call(found, was, self.calls[made].split("(")[0])
+                except Wrong as wrong:
+                    raise Wrong(self.told(number, self.calls, wrong)) from wrong
+                self.kinds.update(str(kind) for c in found.changes for kind in c.kinds)
+                before = after
+            try:
+                whole = before - first
+                agrees(whole, at_first, self.space)
+                mirrored(whole, first - before)
+                require(not (first - first) and not (before - before), "a diff with itself")
+            except Wrong as wrong:
+                raise Wrong(self.told(number, self.calls, f"as a whole: {wrong}")) from wrong
+
+    def told(self, number: int, calls: list[str], wrong: object) -> str:
+        lines = "\n  ".join(calls)
+        return f"sequence {number} of seed {self.seed}: {wrong}\n  {lines}"
+
+    def one(self) -> bool:
+        """One random call; False: there was nothing that it could be made on."""
+        operations, weights = zip(*self.operations.items(), strict=True)
+        call: Callable[[], bool] = self.random.choices(operations, weights)[0]
+        made = len(self.calls)
+        try:
+            acted = call()
+        except SyscallError as error:
+            # What the kernel refuses changes nothing.
+            self.calls[-1] += f" = {error.syscall} failed: {os.strerror(error.errno or 0)}"
+            return True
+        if acted:
+            self.done[self.calls[made].split("(")[0]] += 1
+        return acted
+
+    # ---- choosing ----
+
+    def runs(self, space: Iterable[int]) -> list[range]:
+        """The mapped pages as ranges without a hole."""
+        found: list[range] = []
+        for page in sorted(space):
+            if found and found[-1].stop == page:
+                found[-1] = range(found[-1].start, page + 1)
+            else:
+                found.append(range(page, page + 1))
+        return found
+
+    def part(self, pages: Iterable[int]) -> range | None:
+        """A range of pages without a hole."""
+        runs = self.runs(pages)
+        if not runs:
+            return None
+        run = self.random.choice(runs)
+        if self.random.random() < 0.3:
+            return run
+        start = self.random.choice(run)
+        return range(start, self.random.randint(start + 1, run.stop))
+
+    def free(self, pages: int) -> int | None:
+        """Where so many pages are free, often beside what is mapped."""
+        for _ in range(20):
+            at = self.base + self.random.randrange(MOST_PAGES - pages)
+            if self.space and self.random.random() < 0.6:
+                page = self.random.choice(list(self.space))
+                at = page + self.random.choice([1, -pages])
+                if not self.base <= at < self.base + MOST_PAGES - pages:
+                    continue
+            if not any(page in self.space for page in range(at, at + pages)):
+                return at
+        return None
+
+    def area(self, pages: range) -> Area:
+        return Area(pages.start * PAGE, len(pages) * PAGE, PAGE)
+
+    def tell(self, name: str, *arguments: object) -> None:
+        self.calls.append(f"{name}({', '.join(map(str, arguments))})")
+
+    # ---- calls ----
+
+    def mmap(self) -> bool:
+        pages = self.random.randint(1, 24)
+        at = self.free(pages)
+        if at is None:
+            return False
+        sort = self.random.choice(["private"] * 4 + ["shared", "file"])
+        prot = self.random.choice(["rw", "rw", "rw", "r", ""])
+        offset = self.random.randrange(FILE_PAGES - pages) if sort == "file" else 0
+        self.tell("mmap", sort, shown(range(at, at + pages)), prot, offset)
+        self.specimen.mmap(
+            pages=pages, prot=prot, address=at * PAGE, shared=sort == "shared",
+            file=self.file if sort == "file" else None, offset=offset * PAGE,
+        )  # fmt: skip
+        perms, behind = PROTS[prot], 0
+        if sort == "shared":
+            self.behinds += 1
+            perms, behind = perms[:3] + "s", self.behinds
+        elif sort == "file":
+            behind = 1
+        for page in range(pages):
+            self.space[at + page] = Page(perms, behind, offset + page if behind else 0)
+        return True
+
+    def in_window(self) -> list[int]:
+        return [page for page in self.space if page not in self.heap()]
+
+    def munmap(self) -> bool:
+        pages = self.part(self.in_window())
+        if pages is None:
+            return False
+        if self.random.random() < 0.2:
+            # Over holes, too; not over what is not ours.
+            end = min(pages.stop + 8, self.base + MOST_PAGES)
+            pages = range(pages.start, max(end, pages.stop))
+        self.tell("munmap", shown(pages))
+        self.specimen.munmap(self.area(pages))
+        for page in pages:
+            self.space.pop(page, None)
+        return True
+
+    def mprotect(self) -> bool:
+        pages = self.part(self.in_window())
+        if pages is None:
+            return False
+        prot = self.random.choice(list(PROTS))
+        self.tell("mprotect", shown(pages), prot)
+        self.specimen.mprotect(self.area(pages), prot)
+        for page in pages:
+            was = self.space[page]
+            self.space[page] = replace(was, perms=PROTS[prot][:3] + was.perms[3])
+        return True
+
+    def touch(self) -> bool:
+        pages = self.part(page for page, it in self.space.items() if it.perms.startswith("rw"))
+        if pages is None:
+            return False
+        self.tell("touch", shown(pages))
+        step = self.specimen.touch(self.area(pages))
+        require(step.fault is None, f"a fault at {pages}")
+        for page in pages:
+            self.space[page] = replace(self.space[page], resident=True)
+        return True
+
+    def drop(self) -> bool:
+        pages = self.part(self.space)
+        if pages is None:
+            return False
+        self.tell("madvise", shown(pages), "dontneed")
+        self.specimen.madvise(self.area(pages), "dontneed")
+        for page in pages:
+            self.space[page] = replace(self.space[page], resident=False)
+        return True
+
+    def mremap(self) -> bool:
+        pages = self.part(self.in_window())
+        if pages is None:
+            return False
+        first = self.space[pages.start]
+        alike = [
+            page
+            for page in pages
+            if self.space[page].behind == first.behind
+            and self.space[page].perms == first.perms
+            and (not first.behind or self.space[page].offset - page == first.offset - pages.start)
+        ]
+        pages = self.runs(alike)[0]
+        size = len(pages)
+        keep = self.random.random() < 0.15
+        if not keep and self.random.random() < 0.6:
+            most = size if first.behind else size + 16
+            size = self.random.randint(1, most)
+        to = None
+        if keep or self.random.random() < 0.6:
+            to = self.free(size)
+            if self.random.random() < 0.1 and not keep:
+                # Over what is there.
+                to = self.base + self.random.randrange(MOST_PAGES - size)
+            if to is None or (to < pages.stop and pages.start < to + size):
+                return False
+        flags = ["dontunmap"] if keep else []
+        self.tell("mremap", shown(pages), size, to and hex(to), *flags)
+        step = self.specimen.mremap(
+            self.area(pages), pages=size, to=to and to * PAGE, keep=keep, move=True
+        )
+        at = step.result // PAGE
+        was = [self.space.pop(page) for page in pages]
+        for page in range(at, at + size):
+            self.space.pop(page, None)
+        for place in range(size):
+            fresh = replace(first, offset=first.offset + place if first.behind else 0)
+            moved = was[place] if place < len(was) else replace(fresh, resident=False)
+            self.space[at + place] = moved
+        if keep:
+            for page, it in zip(pages, was, strict=True):
+                self.space[page] = replace(it, resident=False)
+        return True
+
+    def heap(self) -> range:
+        start, end = self.specimen._heap()
+        return range(-(-start // PAGE), -(-end // PAGE))
+
+    def brk(self) -> bool:
+        heap = self.heap()
+        pages = self.random.randint(-len(heap), 20)
+        if not pages:
+            return False
+        self.tell("brk", pages)
+        self.specimen.sbrk(pages * PAGE)
+        now = self.heap()
+        require(len(now) == len(heap) + pages, f"a heap of {now}")
+        for page in heap[pages:] if pages < 0 else ():
+            del self.space[page]
+        for page in range(heap.stop, now.stop):
+            self.space[page] = Page("rw-p")
+        return True
+
+    # ---- one call ----
+
+    def agrees_with_call(self, found: Diff, was: Space, call: str) -> None:
+        """What a single call can be told apart by."""
+        kinds = {kind for change in found.changes for kind in change.kinds}
+        allowed = {
+            "mmap": {K.MAPPED, K.GROWN, K.MERGED},
+            "munmap": {K.UNMAPPED, K.SHRUNK, K.SPLIT, K.DROPPED},
+            "mprotect": {K.PROTECTED, K.SPLIT, K.MERGED},
+            "touch": {K.TOUCHED, K.COPIED},
+            "madvise": {K.DROPPED},
+            "brk": {K.MAPPED, K.GROWN, K.SHRUNK, K.UNMAPPED, K.DROPPED},
+        }.get(call)
+        require(allowed is None or kinds <= allowed, f"{call} is told as {kinds}")
+        causes = {change.cause for change in found.changes}
+        require(causes <= CAUSES[call], f"{call} is explained by {causes}")
+        if call == "touch":
+            new = sum(it.resident and not was[page].resident for page, it in self.space.items())
+            told = sum((change.minor or 0) + (change.major or 0) for change in found.changes)
+            require(told == new, f"{told} faults told, {new} pages touched first")
+        # One region that lies elsewhere now, as a whole, was moved: touched or not.
+        went, came = (
+            [r for c in found.changes for r in side(c)] for side in (ranges_lost, ranges_gained)
+        )
+        whole = [change for change in found.changes if not (change.before and change.after)]
+        if call == "mremap" and len(went) == len(came) == 1 and len(whole) == 2:
+            sizes = [end - start for start, end in (*went, *came)]
+            require(sizes[0] != sizes[1], "a moved region is told as unmapped and mapped")
+
+
+C = Cause
+COME = {C.MEMORY_MAPPED, C.ADDRESSES_RESERVED, C.FILE_MAPPED, C.SHARED_MEMORY_ATTACHED}
+GONE = {C.MEMORY_UNMAPPED, C.FILE_UNMAPPED, C.SHARED_MEMORY_DETACHED}
+CAUSES = {
+    "mmap": COME,
+    "munmap": GONE,
+    "mprotect": {C.PROTECTION_CHANGED},
+    "touch": {C.FIRST_TOUCH},
+    "madvise": {C.GIVEN_BACK},
+    # Over other memory it gives the same addresses other permissions.
+    "mremap": {C.REMAPPED, C.FIRST_TOUCH, C.GIVEN_BACK, C.PROTECTION_CHANGED, *COME, *GONE},
+    "brk": {C.HEAP_STARTED, C.HEAP_GREW, C.HEAP_SHRANK},
+}
+"""How each call may be explained."""
+
+
+def ranges_lost(change: Change) -> tuple[tuple[int, int], ...]:
+    return change.lost
+
+
+def ranges_gained(change: Change) -> tuple[tuple[int, int], ...]:
+    return change.gained
+
+
+def require(held: bool, otherwise: str) -> None:
+    if not held:
+        raise Wrong(otherwise)
+
+
+def shown(pages: range) -> str:
+    return f"{pages.start:x}+{len(pages)}"
+
+
+def pages_of(ranges: Iterable[tuple[int, int]]) -> list[int]:
+    return [page for start, end in ranges for page in range(start // PAGE, end // PAGE)]
+
+
+def agrees(found: Diff, was: Space, now: Space) -> None:
+    """Whether a diff is the difference of both spaces, page by page.
+
+    Raises:
+        Wrong
+    """
+    stayed = {page for page in was.keys() & now.keys() if same_memory(was[page], now[page])}
+    changed = {page for page in stayed if was[page] != now[page]}
+    gained = sorted(page for change in found.changes for page in pages_of(change.gained))
+    lost = sorted(page for change in found.changes for page in pages_of(change.lost))
+    require(gained == sorted(now.keys() - stayed), f"pages that came: {gained}")
+    require(lost == sorted(was.keys() - stayed), f"pages that went: {lost}")
+    require(found.vsz == (len(now) - len(was)) * PAGE, f"VSZ {found.vsz}")
+    require(found.rss == resident(now, now) - resident(was, was), f"RSS {found.rss}")
+    require((found.remainder.vsz, found.remainder.rss) == (0, 0), f"{found.remainder}")
+    seen: set[int] = set()
+    for one, other in pairwise(found.changes):
+        require(one.start <= other.start, "changes out of their order")
+    for change in found.changes:
+        before, after = (
+            set(pages_of((region.start, region.end) for region in regions))
+            for regions in (change.before, change.after)
+        )
+        require(before <= was.keys() and after <= now.keys(), f"{change}: memory of others")
+        require(change.vsz == (len(after) - len(before)) * PAGE, f"{change}: VSZ {change.vsz}")
+        rss = resident(now, after) - resident(was, before)
+        require(change.rss == rss, f"{change}: RSS {change.rss}, not {rss}")
+        require(set(change.kinds) == kinds_of(change, before, after, was, now, rss), f"{change}")
+        require(bool(change.why and change.evidence and change.cause), f"{change}: no cause")
+        seen |= before & after
+    require(changed <= seen, f"pages that changed: {sorted(changed - seen)}")
+
+
+def resident(space: Space, pages: Iterable[int]) -> int:
+    return sum(space[page].resident for page in pages) * PAGE
+
+
+def kinds_of(
+    change: Change, before: set[int], after: set[int], was: Space, now: Space, rss: int
+) -> set[ChangeKind]:
+    """The kinds of a change, from the pages that it covers."""
+    kinds = set()
+    both = before & after
+    if before and after and not both:
+        kinds.add(K.MOVED)
+        pairs = zip(sorted(before), sorted(after), strict=True)
+        require(
+            all(
+                replace(was[a], resident=False) == replace(now[b], resident=False) for a, b in pairs
+            ),
+            f"{change}: moved, and not the same",
+        )
+    else:
+        if not before:
+            kinds.add(K.MAPPED)
+        elif after - before:
+            kinds.add(K.GROWN)
+        if not after:
+            kinds.add(K.UNMAPPED)
+        elif before - after:
+            kinds.add(K.SHRUNK)
+        if before and after and len(change.before) != len(change.after):
+            kinds.add(K.SPLIT if len(change.after) > len(change.before) else K.MERGED)
+    if any(was[page].perms != now[page].perms for page in both):
+        kinds.add(K.PROTECTED)
+    if rss:
+        kinds.add(K.TOUCHED if rss > 0 else K.DROPPED)
+    return kinds | ({*change.kinds} & {K.COPIED, K.SHARING} if change.copied else set())
+
+
+MIRROR = {
+    K.MAPPED: K.UNMAPPED, K.GROWN: K.SHRUNK, K.SPLIT: K.MERGED, K.TOUCHED: K.DROPPED,
+}  # fmt: skip
+MIRROR |= {other: one for one, other in MIRROR.items()}
+
+
+def mirrored(one: Diff, other: Diff) -> None:
+    """Whether two diffs are mirror images.
+
+    Raises:
+        Wrong
+    """
+    told = {(c.after, c.before): c for c in other.changes}
+    require(len(told) == len(one.changes), "the mirror has another number of changes")
+    for change in one.changes:
+        image = told.get((change.before, change.after))
+        require(
+            image is not None
+            and {MIRROR.get(kind, kind) for kind in change.kinds} == set(image.kinds)
+            and (change.vsz, change.rss) == (-image.vsz, -(image.rss or 0))
+            and (change.minor, change.major) == (-(image.minor or 0), -(image.major or 0))
+            and (change.gained, change.lost) == (image.lost, image.gained),
+            f"{change} is mirrored as {image}",
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sequences",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--sequences", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="this sequence alone")
+    asked = parser.parse_args()
+    numbers = range(asked.sequences) if asked.only is None else [asked.only]
+    begun = time.monotonic()
+    failed = 0
+    with tempfile.TemporaryDirectory() as directory:
+        all_of_them = Sequences(asked.seed, directory)
+        for number in numbers:
+            try:
+                all_of_them.run(number)
+            except Wrong as wrong:
+                failed += 1
+                print(wrong)
+                if failed == 10:
+                    break
+    calls = ", ".join(f"{count:,} {name}" for name, count in all_of_them.done.most_common())
+    kinds = ", ".join(f"{count:,} {name}" for name, count in all_of_them.kinds.most_common())
+    print(f"{len(numbers) - failed:,} of {len(numbers):,} sequences agree (seed {asked.seed})")
+    print(f"  calls: {calls}")
+    print(f"  changes: {kinds}")
+    print(f"  {time.monotonic() - begun:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""procmem grade: a lab's checks on many submissions."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from procmem.cli.terminal import screen_columns
+from procmem.errors import MissingExtra
+from procmem.grade.exports.files import FORMATS
+from procmem.grade.exports.overview import bar, outcome_line, overview
+from procmem.grade.many import grade_all
+from procmem.labs import find
+from procmem.view.json import json_text
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from procmem.grade.many import Outcome, Summary
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem grade --help`."""
+    options = parser().parse_args(argv)
+    lab = find(options.lab)
+    screen = Screen(quiet=options.json)
+    with ExitStack() as stack:
+        executor, jobs = None, options.jobs
+        if options.dask:
+            executor, slots = dask(stack, options.dask)
+            jobs = jobs or slots
+        try:
+            summary = grade_all(
+                lab,
+                options.submissions,
+                options.output,
+                jobs=jobs,
+                executor=executor,
+                progress=screen.show,
+                again=options.again,
+                formats=options.format or tuple(FORMATS),
+            )
+        except KeyboardInterrupt:
+            screen.clear()
+            sys.stderr.write(
+                f"procmem grade: stopped after {screen.done} of {screen.total}; what is done is "
+                f"kept, and the same command goes on from there\n"
+            )
+            return 130
+        finally:
+            screen.clear()
+    if options.json:
+        sys.stdout.write(json_text(summary.to_dict()))
+    else:
+        sys.stdout.write("\n" + overview(summary, screen.width))
+        where = os.path.join(options.output, "grades.csv")
+        sys.stdout.write(f"\nPoints of all: {where}; reports: submissions/ beside it.\n")
+    return 1 if summary.errors else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="procmem grade",
+        description="Grades every submission of a directory: each is built and run in a sandbox, "
+        "measured from outside, and gets a report. Started again, it goes on where it was.",
+        epilog="Exit status: 0, all were graded; 1, the grader failed at some; 2, usage.",
+    )
+    made.add_argument("lab", metavar="LAB", help="a lab's name (procmem lab list), or directory")
+    made.add_argument(
+        "submissions",
+        metavar="SUBMISSIONS",
+        help="a directory with one directory, archive or source file for each submission",
+    )
+    made.add_argument(
+        "-o", "--output", metavar="RESULTS", required=True, help="the directory for results"
+    )
+    made.add_argument(
+        "-j", "--jobs", metavar="N", type=number, help="at a time (default: as many as CPUs)"
+    )
+    made.add_argument(
+        "--dask", metavar="ADDRESS", help="work on a cluster of Dask; its scheduler's address"
+    )
+    made.add_argument(
+        "--format",
+        action="append",
+        choices=FORMATS,
+        metavar="NAME",
+        help="write this one, besides grade.json (may be given again; default: all): "
+        + ", ".join(FORMATS),
+    )
+    made.add_argument("--again", action="store_true", help="grade also what is done already")
+    made.add_argument("--json", action="store_true", help="print the summary as JSON")
+    return made
+
+
+def number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"a number above 0, not {text!a}")
+    return int(text)
+
+
+def dask(stack: ExitStack, address: str) -> tuple[Executor, int]:
+    """An executor that works on a cluster, and how many jobs it takes at a time.
+
+    Where workers have the resource "slot", a job takes one. Else it takes a thread: workers for
+    grading should have one each, since two jobs on one CPU take each other's time.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise MissingExtra("distributed", "grading on a cluster of Dask") from None
+    client = stack.enter_context(Client(address, timeout=20, set_as_default=False))
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    slots = [int(worker["resources"].get("slot", 0)) for worker in workers]
+    how = {"resources": {"slot": 1}} if any(slots) else {}
+    executor: Executor = client.get_executor(pure=False, retries=2, **how)
+    return executor, sum(slots) or sum(worker["nthreads"] for worker in workers) or 1
+
+
+class Screen:
+    """One line for each submission; on a terminal, below them, how far it is."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.width = screen_columns() or 80
+        self.bar = sys.stderr.isatty()
+        self.done = self.total = 0
+        self.drawn = False
+
+    def show(self, outcome: Outcome, summary: Summary) -> None:
+        self.done, self.total = len(summary.outcomes), summary.total
+        self.clear()
+        if not self.quiet:
+            sys.stdout.write(outcome_line(outcome, self.width) + "\n")
+            sys.stdout.flush()
+        if self.bar:
+            sys.stderr.write(bar(summary, self.width))
+            sys.stderr.flush()
+            self.drawn = True
+
+    def clear(self) -> None:
+        if self.drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self.drawn = False

@@ -1,0 +1,114 @@
+"""procmem lab: exercises for students, and the same checks at home."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from procmem.cli.terminal import screen_columns
+from procmem.grade.exports.texts import text
+from procmem.grade.grading import grade
+from procmem.labs import find, labs
+from procmem.labs.handout import begin, lab_of
+from procmem.view.columns import columns
+from procmem.view.json import json_text
+from procmem.view.names import clipped, printable
+
+if TYPE_CHECKING:
+    from procmem.grade.lab import Lab
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem lab --help`."""
+    options = parser().parse_args(argv)
+    status: int = options.run(options)
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="procmem lab",
+        description="Exercises about the memory of processes: a hand-out, a start, and checks "
+        "that look at the running program.",
+    )
+    ways = made.add_subparsers(metavar="list|new|check|show", required=True)
+
+    way = ways.add_parser("list", help="the labs that ship")
+    way.add_argument("--json", action="store_true", help="print the list as JSON")
+    way.set_defaults(run=list_them)
+
+    way = ways.add_parser("new", help="begin a lab: its hand-out and starter, in a new directory")
+    way.add_argument("name", metavar="NAME", help="a lab's name, or the directory of your own")
+    way.add_argument("directory", metavar="DIR", help="where; it must be new, or empty")
+    way.set_defaults(run=new)
+
+    way = ways.add_parser(
+        "check",
+        help="run a lab's checks on your work",
+        epilog="Exit status: 0, every check passed; 1, not yet; 2, usage.",
+    )
+    way.add_argument("directory", metavar="DIR", nargs="?", default=".", help="default: this one")
+    way.add_argument("--lab", metavar="NAME", help="which lab it is, if it was not begun here")
+    way.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    way.set_defaults(run=check)
+
+    way = ways.add_parser("show", help="a lab's hand-out")
+    way.add_argument("name", metavar="NAME", help="a lab's name, or directory")
+    way.set_defaults(run=show)
+    return made
+
+
+def list_them(options: argparse.Namespace) -> int:
+    found = labs()
+    if options.json:
+        rows = [{"name": lab.name, "title": lab.title, "summary": lab.summary} for lab in found]
+        sys.stdout.write(json_text(rows))
+        return 0
+    sys.stdout.write(lab_table(found))
+    sys.stdout.write("\nprocmem lab new NAME DIR begins one.\n")
+    return 0
+
+
+def lab_table(found: list[Lab]) -> str:
+    name = max((len(lab.name) for lab in found), default=0)
+    room = (screen_columns() or 80) - name - 2
+    return columns(
+        ("Name", "Shows"),
+        [(lab.name, clipped(lab.summary or lab.title, room)) for lab in found],
+        "<<",
+    )
+
+
+def new(options: argparse.Namespace) -> int:
+    lab = find(options.name)
+    made = begin(lab, options.directory)
+    place = printable(options.directory)
+    sys.stdout.write(f"{lab.title}\n\nin {place}:\n")
+    sys.stdout.write("".join(f"    {printable(name)}\n" for name in made))
+    sys.stdout.write(f"\nRead handout.md, then: procmem lab check {place}\n")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    if not os.path.isdir(options.directory):
+        sys.stderr.write(f"procmem lab: {printable(options.directory)}: no such directory\n")
+        return 1
+    lab = find(options.lab) if options.lab else lab_of(options.directory)
+    found = grade(lab, options.directory)
+    if options.json:
+        sys.stdout.write(found.to_json() + "\n")
+    else:
+        sys.stdout.write(f"{lab.name}: {lab.title}\n\n" + text(found, screen_columns() or 80))
+    if found.error is not None:
+        sys.stderr.write(f"procmem lab: the grader failed: {printable(found.error)}\n")
+    return 0 if found.trusted and found.score == found.max_score else 1
+
+
+def show(options: argparse.Namespace) -> int:
+    lab = find(options.name)
+    sys.stdout.write(lab.handout.read_text(encoding="utf-8"))
+    return 0

@@ -1,0 +1,52 @@
+"""A Grade in the formats of other systems: each a function of a Grade that returns text or a dict.
+
+What a check printed, what a student named a file, what a compiler said: all of it may be hostile,
+and none of it breaks out of a format. Of a hidden check a student sees whether it passed. What
+wasn't possible here, and what the grader itself failed at, costs nobody points in any format.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from procmem.grade.exports.files import FORMATS, written
+    from procmem.grade.exports.systems import autolab, check50, classroom, gradescope
+    from procmem.grade.exports.tables import csv
+    from procmem.grade.exports.texts import html, markdown, text
+    from procmem.grade.exports.xml import junit
+
+_HOME_OF = {
+    "FORMATS": "files",
+    "autolab": "systems",
+    "check50": "systems",
+    "classroom": "systems",
+    "csv": "tables",
+    "gradescope": "systems",
+    "html": "texts",
+    "junit": "xml",
+    "markdown": "texts",
+    "text": "texts",
+    "written": "files",
+}
+
+__all__ = [
+    "FORMATS",
+    "autolab",
+    "check50",
+    "classroom",
+    "csv",
+    "gradescope",
+    "html",
+    "junit",
+    "markdown",
+    "text",
+    "written",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -1,0 +1,47 @@
+"""The formats by name, each with the file that it is kept in."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from procmem.grade.exports.systems import autolab, check50, classroom, gradescope
+from procmem.grade.exports.texts import html, markdown
+from procmem.grade.exports.xml import junit
+
+if TYPE_CHECKING:
+    from procmem.grade.results import Grade
+
+__all__ = ["FORMATS", "written"]
+
+FORMATS = {
+    "html": "report.html",
+    "markdown": "report.md",
+    "gradescope": "results.json",
+    "check50": "check50.json",
+    "classroom": "classroom.txt",
+    "autolab": "autolab.txt",
+    "junit": "junit.xml",
+}
+"""Formats of one grade, and the names of the files that `procmem grade` writes."""
+
+TEXTS = {
+    "html": html,
+    "markdown": markdown,
+    "classroom": classroom,
+    "autolab": autolab,
+    "junit": junit,
+}
+OBJECTS = {"gradescope": gradescope, "check50": check50}
+
+
+def written(grade: Grade, form: str) -> bytes:
+    """A grade as the file of a format holds it.
+
+    Args:
+        grade: it.
+        form: a name in FORMATS.
+    """
+    if form in OBJECTS:
+        return json.dumps(OBJECTS[form](grade), indent=1).encode() + b"\n"
+    return TEXTS[form](grade).encode()

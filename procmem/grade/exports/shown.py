@@ -1,0 +1,205 @@
+"""What is shown of a grade, whatever the format: clean text, and nothing of hidden checks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from procmem.grade.results import Status
+from procmem.view.names import clipped, printable, shown
+
+if TYPE_CHECKING:
+    from procmem.grade.results import CheckResult, Grade
+
+__all__ = [
+    "LABELS",
+    "NOTHING_GRADED",
+    "Row",
+    "amount",
+    "build_failed",
+    "clean",
+    "line",
+    "rows",
+    "standing",
+    "verdict",
+]
+
+LONGEST = 20_000
+"""Characters of one text: what a compiler says, say. The rest is in the result itself."""
+
+COLOURS = re.compile(r"\x1b\[[\d;]*[mK]")
+"""What compilers send to a terminal between the words."""
+
+LABELS = {
+    "message": "what happened",
+    "what": "looked at",
+    "expected": "expected",
+    "seen": "seen",
+    "phase": "when",
+    "cause": "likely cause",
+    "hint": "hint",
+}
+NOT_YOURS = "the grader failed here, not your program; this costs you nothing"
+NOTHING_GRADED = "Nothing could be graded here. This says nothing about your work."
+
+
+def clean(text: str, most: int = LONGEST) -> str:
+    r"""Text of several lines as any format may hold it: what can't be printed is escaped.
+
+    >>> clean("a\x1b[31mb\x00\udcff\r\nc\td")
+    'ab\\x00\\xff\nc\td'
+    """
+    if len(text) > most:
+        text = f"{text[:most]}\n... {len(text) - most:,} characters more"
+    text = COLOURS.sub("", text).replace("\r\n", "\n")
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else shown(char) for char in text
+    ).rstrip()
+
+
+def line(text: str, most: int = 200) -> str:
+    """A name on one line."""
+    return clipped(printable(text), most)
+
+
+def build_failed(grade: Grade) -> str:
+    """A heading for what the build said; "" if it did not fail."""
+    if grade.build is None or grade.build.ok:
+        return ""
+    command = line(" ".join(grade.build.command))
+    return "The program could not be built" + (f": {command}" if command else "")
+
+
+def amount(points: float) -> str:
+    """Points as people write them.
+
+    >>> amount(2.0), amount(0.5), amount(1 / 3), amount(10)
+    ('2', '0.5', '0.33', '10')
+    """
+    return f"{points:.2f}".rstrip("0").rstrip(".")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A check as it is shown.
+
+    Attributes:
+        name, title: clean, on one line; of a hidden check they tell nothing.
+        status: as in CheckResult.
+        score, points: what was got, of how much.
+        hidden: whether the student sees only how it ended.
+        needs: the names of the checks that it needs.
+        message, what, expected, seen, phase, cause, hint: clean; "" where there is nothing to say.
+        seconds: it took.
+    """
+
+    name: str
+    title: str
+    status: Status
+    score: float
+    points: float
+    hidden: bool
+    needs: tuple[str, ...]
+    seconds: float
+    message: str = ""
+    what: str = ""
+    expected: str = ""
+    seen: str = ""
+    phase: str = ""
+    cause: str = ""
+    hint: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all its points were given."""
+        return self.status is Status.PASSED
+
+    @property
+    def counted(self) -> bool:
+        """Whether its points are part of the score and of what can be reached."""
+        return self.status.counts
+
+    @property
+    def details(self) -> list[tuple[str, str]]:
+        """What there is to say beside the title: a label and a text each."""
+        return [(label, found) for part, label in LABELS.items() if (found := getattr(self, part))]
+
+    @property
+    def worth(self) -> str:
+        """Its points: "2/3", or "-" if they are not counted."""
+        return f"{amount(self.score)}/{amount(self.points)}" if self.counted else "-"
+
+
+def rows(grade: Grade, *, all_of_it: bool = False) -> list[Row]:
+    """The checks of a grade.
+
+    Args:
+        grade: it.
+        all_of_it: whether hidden checks are shown like others.
+    """
+    checks = (grade if all_of_it else grade.for_student()).checks
+    titles = {check.name: line(check.title or check.name) for check in checks}
+    unbuilt = grade.build is not None and not grade.build.ok
+    return [row(check, titles, unbuilt=unbuilt) for check in checks]
+
+
+def row(check: CheckResult, titles: dict[str, str], *, unbuilt: bool) -> Row:
+    told: dict[str, str] = {}
+    if check.status is Status.ERROR:
+        # What went wrong in a check may show what the check does.
+        told["message"] = NOT_YOURS
+    elif check.status is Status.NOT_POSSIBLE:
+        why = clean(check.message or check.cause or "").rstrip(".")
+        told["message"] = "not possible here" + (f": {why}" if why else "") + "; not counted"
+    elif unbuilt and check.seen is None:
+        pass  # the build has said it
+    elif check.status is Status.MISSED:
+        waited = ", ".join(f'"{titles[name]}"' for name in check.needs if name in titles)
+        told["message"] = f"not checked: it needs {waited or 'another check'} to pass first"
+    elif check.status is not Status.PASSED:
+        told = {part: clean(getattr(check, part) or "") for part in LABELS}
+    return Row(
+        name=line(check.name),
+        title=line(check.title or check.name, 300),
+        status=check.status,
+        score=check.score,
+        points=check.points,
+        hidden=check.hidden,
+        needs=tuple(map(line, check.needs)),
+        seconds=check.seconds,
+        **told,
+    )
+
+
+WORDS = {
+    Status.PASSED: "passed",
+    Status.FAILED: "failed",
+    Status.PARTLY: "partly",
+    Status.MISSED: "missed",
+    Status.NOT_POSSIBLE: "not possible here",
+    Status.ERROR: "error of the grader",
+}
+
+
+def standing(row: Row) -> str:
+    """How a check ended, in a word or three."""
+    return WORDS[row.status]
+
+
+def verdict(grade: Grade) -> str:
+    """The whole in a sentence or three, for a student."""
+    if grade.error is not None or not grade.max_score:
+        return NOTHING_GRADED
+    said = f"{amount(grade.score)} of {amount(grade.max_score)} points."
+    left = sum(check.status.counts and check.status is not Status.PASSED for check in grade.checks)
+    if left:
+        said += f" {left} {'check is' if left == 1 else 'checks are'} left to turn green."
+    else:
+        said += " Every check passed."
+    if out := sum(not check.status.counts for check in grade.checks):
+        said += (
+            f" {out} {'check' if out == 1 else 'checks'} ({amount(grade.uncounted)} points) could "
+            f"not be made here, and {'is' if out == 1 else 'are'} not counted."
+        )
+    return said

@@ -1,0 +1,226 @@
+"""A grade for people to read: for a terminal, as Markdown, as a page."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from procmem.grade.exports.shown import build_failed, clean, line, rows, standing, verdict
+from procmem.grade.results import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from procmem.grade.exports.shown import Row
+    from procmem.grade.results import Grade
+
+__all__ = ["html", "markdown", "text"]
+
+SIGNS = {
+    Status.PASSED: "ok",
+    Status.FAILED: "NO",
+    Status.PARTLY: "part",
+    Status.MISSED: "NO",
+    Status.NOT_POSSIBLE: "n/a",
+    Status.ERROR: "?",
+}
+
+
+def text(grade: Grade, width: int = 80) -> str:
+    """The grade as a table of checks; below each that did not pass, what was seen and why.
+
+    Args:
+        grade: it.
+        width: of the text, in columns.
+    """
+    width = max(50, min(width, 120))
+    told = rows(grade)
+    worth = max([len(row.worth) for row in told] + [len("Points")])
+    room = width - 6 - 2 - worth
+    lines = [f"{'':4}  {'Check':<{room}}  {'Points':>{worth}}".rstrip()]
+    lines.append(f"{'-' * 4}  {'-' * room}  {'-' * worth}")
+    for row in told:
+        first, *more = wrap(row.title, room) or [row.name]
+        lines.append(f"{SIGNS[row.status]:<4}  {first:<{room}}  {row.worth:>{worth}}")
+        lines += [f"{'':6}{part}" for part in more]
+        for label, found in row.details:
+            lines += labelled("" if found is row.message else label, found, width)
+    said = [*build_lines(grade, width), *(lines if told else [])]
+    return "\n".join([*said, "", *wrap(verdict(grade), width), ""])
+
+
+def labelled(label: str, found: str, width: int) -> Iterator[str]:
+    head = f"{'':8}{label:<13} " if label else " " * 8
+    for part in found.expandtabs().split("\n"):
+        for piece in wrap(part, width - len(head), drop_whitespace=False) or [""]:
+            yield f"{head}{piece.strip()}".rstrip()
+            head = " " * len(head)
+
+
+def build_lines(grade: Grade, width: int) -> Iterator[str]:
+    if grade.build is None or not (heading := build_failed(grade)):
+        return
+    yield from wrap(heading, width)
+    yield ""
+    yield from (f"    {part}" for part in clean(grade.build.output).expandtabs().split("\n"))
+    yield ""
+
+
+# ---- Markdown -------------------------------------------------------------------
+
+MARKS = {
+    Status.PASSED: "✅",
+    Status.FAILED: "❌",
+    Status.PARTLY: "🟡",
+    Status.MISSED: "⬜",
+    Status.NOT_POSSIBLE: "⚪",
+    Status.ERROR: "⚪",
+}
+
+
+def markdown(grade: Grade) -> str:
+    """The grade as Markdown of the common kind (GitHub's, GitLab's)."""
+    told = rows(grade)
+    lines = [f"# {inline(line(grade.lab))}", ""]
+    lines += [f"Submission: {inline(line(grade.submission))}", "", f"**{verdict(grade)}**", ""]
+    if grade.build is not None and (heading := build_failed(grade)):
+        lines += [f"## {inline(heading)}", ""]
+        lines += [fenced(clean(grade.build.output)), ""]
+    if told:
+        lines += ["| | check | points |", "|---|---|--:|"]
+        lines += [f"| {MARKS[row.status]} | {inline(row.title)} | {row.worth} |" for row in told]
+        lines.append("")
+    for row in told:
+        if not row.details:
+            continue
+        lines += [f"## {MARKS[row.status]} {inline(row.title)}", ""]
+        lines += [f"{standing(row).capitalize()}: {row.worth} points.", ""] if row.counted else []
+        lines += [f"- **{label}**: {inline(found)}" for label, found in row.details]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def inline(text: str) -> str:
+    r"""Text that means nothing to Markdown within a line.
+
+    >>> inline("a_b|<script>\n@all") == r"a\_b\|&lt;script&gt;<br>&#64;all"
+    True
+    """
+    text = escape(re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", text), quote=False)
+    return "<br>".join(part.strip() for part in text.replace("@", "&#64;").split("\n"))
+
+
+def fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+# ---- a page ---------------------------------------------------------------------
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2329; --dim: #5b6670; --paper: #f5f6f7;
+  --card: #fff; --rule: #dfe3e6; --good: #1a7f4b; --bad: #c0362c; --part: #9a6700; --out: #5b6670 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e7ea; --dim: #9aa5af; --paper: #14181c;
+  --card: #1d2329; --rule: #333c44; --good: #4cc38a; --bad: #ff8a7f; --part: #e3b341;
+  --out: #9aa5af } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 46rem; padding: 1.25rem 1rem 3rem; background: var(--paper);
+  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
+h1 { font-size: 1.35rem; line-height: 1.25; margin: 0 }
+.who { color: var(--dim); margin: .15rem 0 1rem }
+.score { font-size: 2.6rem; font-weight: 700; line-height: 1.1; margin: 0 }
+.score small { font-size: 1.1rem; font-weight: 400; color: var(--dim) }
+.bar { height: .5rem; border-radius: .25rem; background: var(--rule); margin: .6rem 0;
+  overflow: hidden }
+.bar span { display: block; height: 100%; background: var(--good) }
+.verdict { margin: 0 0 1.5rem }
+.check { background: var(--card); border: 1px solid var(--rule); border-left: .3rem solid var(--c);
+  border-radius: .5rem; padding: .7rem .9rem; margin: 0 0 .6rem }
+.passed { --c: var(--good) } .failed, .missed { --c: var(--bad) } .partly { --c: var(--part) }
+.out { --c: var(--out) }
+.head { display: flex; gap: .7rem; align-items: baseline; justify-content: space-between }
+h2 { font-size: 1rem; margin: 0; font-weight: 600 }
+.end { color: var(--c); font-weight: 600; white-space: nowrap; text-align: right }
+dl { display: grid; grid-template-columns: 7.5rem 1fr; gap: .25rem .8rem; margin: .6rem 0 0 }
+dt { color: var(--dim) }
+dd { margin: 0; white-space: pre-wrap }
+dd.figure { font-family: ui-monospace, monospace }
+.said { margin: .5rem 0 0; white-space: pre-wrap }
+.hint { background: color-mix(in srgb, var(--part) 12%, transparent); border-radius: .35rem;
+  padding: .45rem .7rem; margin: .7rem 0 0; white-space: pre-wrap }
+pre { background: var(--card); border: 1px solid var(--rule); border-radius: .5rem; padding: .8rem;
+  font: .85rem/1.45 ui-monospace, monospace; white-space: pre-wrap; max-height: 24rem;
+  overflow: auto }
+footer { color: var(--dim); font-size: .85rem; margin-top: 1.5rem }
+@media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .35rem } }
+@media print { .check { break-inside: avoid } }
+"""
+
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def html(grade: Grade) -> str:
+    """The grade as one page without scripts or anything from elsewhere."""
+    lab, who = escape(line(grade.lab)), escape(line(grade.submission))
+    body = [f"<h1>{lab}</h1>", f'<p class="who">{who}</p>', *score_html(grade)]
+    if grade.build is not None and (heading := build_failed(grade)):
+        said = escape(clean(grade.build.output)) or "(it said nothing)"
+        body.append(f"<h2>{escape(heading)}</h2><pre>{said}</pre>")
+    body += [check_html(row) for row in rows(grade)]
+    if footer := machine_line(grade):
+        body.append(f"<footer>{escape(footer)}</footer>")
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f"<title>{lab}: {who}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+            *body,
+            "</body>\n</html>\n",
+        ]
+    )
+
+
+def score_html(grade: Grade) -> Iterator[str]:
+    said = escape(verdict(grade))
+    if grade.max_score and grade.error is None:
+        points, _, rest = said.partition(" points.")
+        score, _, most = points.partition(" of ")
+        share = max(0.0, min(100.0, 100 * grade.score / grade.max_score))
+        yield f'<p class="score">{score} <small>of {most} points</small></p>'
+        yield f'<div class="bar"><span style="width:{share:.1f}%"></span></div>'
+        said = rest.strip()
+    yield f'<p class="verdict">{said}</p>'
+
+
+def check_html(row: Row) -> str:
+    kind = row.status.name.lower() if row.counted else "out"
+    end = f"{row.worth}" if row.counted else escape(standing(row))
+    sign = {"passed": "✓ ", "failed": "✗ ", "missed": "✗ ", "partly": "± "}.get(kind, "")
+    found = [
+        f'<section class="check {kind}">',
+        f'<div class="head"><h2>{escape(row.title)}</h2>',
+        f'<span class="end">{sign}{end}</span></div>',
+    ]
+    if row.message:
+        found.append(f'<p class="said">{escape(row.message)}</p>')
+    listed = [(label, said) for label, said in row.details if said not in (row.message, row.hint)]
+    if listed:
+        found.append("<dl>")
+        for label, said in listed:
+            figure = ' class="figure"' if label in ("looked at", "expected", "seen") else ""
+            found.append(f"<dt>{label.capitalize()}</dt><dd{figure}>{escape(said)}</dd>")
+        found.append("</dl>")
+    if row.hint:
+        found.append(f'<p class="hint"><b>Hint</b> {escape(row.hint)}</p>')
+    return "\n".join([*found, "</section>"])
+
+
+def machine_line(grade: Grade) -> str:
+    told = [f"{name} {value}" for name, value in grade.machine.items() if isinstance(value, str)]
+    by = f"graded by procmem {grade.version}" if grade.version else ""
+    return clean(", ".join(part for part in [by, *told] if part), 600)

@@ -1,0 +1,195 @@
+"""What a student predicted or answered: predictions.toml and answers.toml, read with care.
+
+Whatever is wrong with such a file is a SubmissionError that says what to write.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any
+
+from procmem.grade.errors import SubmissionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from procmem.grade.lab import Question
+
+__all__ = ["Predictions", "parse_size"]
+
+UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+SIZE = re.compile(r"([+−-]?)\s*([0-9][0-9_,]*)(\.[0-9]+)?\s*([A-Za-z]*)")
+LONGEST = 1 << 20
+MISSING = object()
+
+
+def parse_size(text: str) -> int:
+    """The bytes that a text tells; K, KB and KiB are all 1,024 bytes.
+
+    Raises:
+        ValueError: it is no size, or no whole number of bytes.
+
+    >>> parse_size("4 KiB"), parse_size("4K"), parse_size("4096"), parse_size("1.5 MiB")
+    (4096, 4096, 4096, 1572864)
+    """
+    match = SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size")
+    sign, whole, part, unit = match.groups()
+    name = unit.upper().removesuffix("BYTES").removesuffix("BYTE").removesuffix("IB")
+    name = name if name in UNITS else name.removesuffix("B")
+    if name not in UNITS:
+        raise ValueError(f"{unit!r} is no unit of memory")
+    digits = re.sub("[_,]", "", whole)
+    factor = UNITS[name]
+    size = int(digits) * factor
+    if part:
+        extra, left = divmod(int(part[1:]) * factor, 10 ** (len(part) - 1))
+        if left:
+            raise ValueError(f"{text!r} is no whole number of bytes")
+        size += extra
+    return size if sign in ("", "+") else -size
+
+
+class Predictions:
+    """The entries of a TOML file that the student wrote. Read when first used.
+
+    Args:
+        path: the file.
+        quiz: the questions whose answers it holds.
+
+    `name` may be that of an entry in a table: "table.name".
+
+    Each getter raises SubmissionError where the file or the entry is missing or odd.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], quiz: Sequence[Question] = ()) -> None:
+        self.path = os.fspath(path)
+        self.quiz = {question.name: question for question in quiz}
+        self._entries: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return os.path.basename(self.path)
+
+    @property
+    def entries(self) -> Mapping[str, Any]:
+        """All that the file holds."""
+        if self._entries is None:
+            self._entries = read_toml(self.path)
+        return self._entries
+
+    def size(self, name: str) -> int:
+        """Bytes: written as 4096, "4 KiB" or "4K"."""
+        value = self._entry(name, '4096 or "4 KiB"')
+        if isinstance(value, str):
+            try:
+                return parse_size(value)
+            except ValueError:
+                raise self._odd(name, value, '4096 or "4 KiB"') from None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._odd(name, value, '4096 or "4 KiB"')
+        return value
+
+    def integer(self, name: str) -> int:
+        """A whole number, also 0x1f or "1,024"."""
+        value = self._entry(name, "7")
+        if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9][0-9_,]*", value.strip()):
+            return int(re.sub("[_,]", "", value))
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._odd(name, value, "7")
+        return value
+
+    def number(self, name: str) -> float:
+        """A number."""
+        value = self._entry(name, "7.5")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._odd(name, value, "7.5")
+        return value
+
+    def text(self, name: str) -> str:
+        """A text in quotes."""
+        value = self._entry(name, '"some words"')
+        if not isinstance(value, str):
+            raise self._odd(name, value, '"some words"')
+        return value
+
+    def boolean(self, name: str) -> bool:
+        """A truth: true or false, also "yes" or "no"."""
+        value = self._entry(name, "true")
+        if isinstance(value, str):
+            value = {"yes": True, "true": True, "no": False, "false": False}.get(
+                value.strip().lower(), value
+            )
+        if not isinstance(value, bool):
+            raise self._odd(name, value, "true or false")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str] | None = None) -> str:
+        """One of some names; without `choices`, those of the quiz's question of this name."""
+        if choices is None:
+            question = self.quiz.get(name)
+            if question is None:
+                raise KeyError(f"quiz.toml has no question {name!r}")
+            choices = tuple(question.choices)
+        value = self._entry(name, f'"{choices[0]}"')
+        found = str(value).strip().lower()
+        if not isinstance(value, str) or found not in [choice.lower() for choice in choices]:
+            raise self._odd(name, value, ", ".join(f'"{choice}"' for choice in choices))
+        return next(choice for choice in choices if choice.lower() == found)
+
+    def _entry(self, name: str, example: str) -> Any:
+        value: Any = self.entries
+        for part in name.split("."):
+            value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
+        if value is not MISSING:
+            if value in ("", "?", "..."):
+                raise SubmissionError(
+                    f"{self.name}: {name} is not filled in: write {name} = {example}"
+                )
+            return value
+        said = f"{self.name} has no entry {name}: write {name} = {example}"
+        if near := difflib.get_close_matches(name, self.entries, 1):
+            said += f" (there is {near[0]}: was that meant?)"
+        raise SubmissionError(said)
+
+    def _odd(self, name: str, value: Any, wanted: str) -> SubmissionError:
+        shown = repr(value)
+        shown = shown if len(shown) <= 40 else shown[:37] + "..."
+        return SubmissionError(f"{self.name}: {name} = {shown}: write {name} = {wanted}")
+
+
+def read_toml(path: str) -> Mapping[str, Any]:
+    """A student's TOML file.
+
+    Raises:
+        SubmissionError: it is missing, no plain file, too long, or no TOML.
+    """
+    name = os.path.basename(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise SubmissionError(f"{name} is missing: hand it in beside the program") from None
+    except OSError as error:
+        raise SubmissionError(f"{name}: {error.strerror}") from None
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise SubmissionError(f"{name}: it is no plain file")
+        raw = file.read(LONGEST + 1)
+    if len(raw) > LONGEST:
+        raise SubmissionError(f"{name}: it is longer than {LONGEST >> 20} MiB")
+    from procmem.grade.toml import TOMLDecodeError, loads
+
+    try:
+        known: Mapping[str, Any] = loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise SubmissionError(f"{name}: it is no UTF-8 text") from None
+    except (TOMLDecodeError, RecursionError) as error:
+        raise SubmissionError(
+            f"{name} is no TOML: {error}. Write lines such as: name = 4096"
+        ) from None
+    return known

@@ -1,0 +1,45 @@
+"""Answers of a quiz against what this machine shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procmem.grade.errors import SubmissionError
+
+if TYPE_CHECKING:
+    from procmem.grade.submission import Submission
+
+__all__ = ["predicted", "verify"]
+
+
+def verify(submission: Submission, name: str, right: str) -> None:
+    """Ends the check if an answer isn't the right one. The right one isn't told.
+
+    Args:
+        submission: whose answers.toml it is in.
+        name: of the question.
+        right: the choice that holds here: measured by the check, not written into it.
+
+    Raises:
+        SubmissionError: the answer is another one, missing, or none of the choices.
+    """
+    answer = submission.answers.choice(name)
+    if answer != right:
+        raise SubmissionError(
+            f'{submission.answers.name}: {name} = "{answer}" is not what this machine shows'
+        )
+
+
+def predicted(name: str, given: object, right: object) -> None:
+    """Ends the check if a prediction is not what happens. What does happen isn't told.
+
+    Args:
+        name: of the entry in predictions.toml.
+        given: what the student wrote there.
+        right: what a process does here: measured by the check, not written into it.
+
+    Raises:
+        SubmissionError: they differ.
+    """
+    if given != right:
+        raise SubmissionError(f"predictions.toml: {name} is not what happens on this machine")

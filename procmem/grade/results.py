@@ -1,0 +1,285 @@
+"""What came of grading: a status for each check, and what they add up to."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from procmem.errors import ParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["BuildResult", "CheckResult", "Grade", "Status"]
+
+
+class Status(enum.Enum):
+    """How a check ended. `str(status)` is its value."""
+
+    PASSED = "passed"
+    PARTLY = "partly"
+    FAILED = "failed"
+    MISSED = "missed"
+    """A check that it needs failed: it was not run, and its points are lost."""
+    NOT_POSSIBLE = "not possible here"
+    """This machine lacks what it needs: not counted."""
+    ERROR = "error"
+    """The grader or the lab failed, not the student: not counted."""
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def counts(self) -> bool:
+        """Whether its points are among those that could be reached."""
+        return self not in (Status.NOT_POSSIBLE, Status.ERROR)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the student lost all of its points."""
+        return self in (Status.FAILED, Status.MISSED)
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """How the submission was built.
+
+    Attributes:
+        ok: whether it was.
+        output: what the build printed.
+        command: as it was given.
+        seconds: how long it took.
+    """
+
+    ok: bool
+    output: str = ""
+    command: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What came of one check.
+
+    Attributes:
+        name: of its function.
+        title: in words.
+        status: how it ended.
+        score, points: given, and to be had.
+        hidden: whether the student may see no more than the status.
+        message: what happened, in a sentence or two.
+        expected, seen: what was compared, for people: "4 KiB"; None: nothing was.
+        what: the expression that was looked at.
+        phase: of the run, in which it was seen: "after the 2nd answer".
+        cause: where the difference comes from.
+        hint: the lab's.
+        needs: the checks that it needs.
+        detail: for the instructor alone: where the grader failed.
+        seconds: how long it took.
+    """
+
+    name: str
+    title: str
+    status: Status
+    score: float = 0
+    points: float = 0
+    hidden: bool = False
+    message: str | None = None
+    expected: str | None = None
+    seen: str | None = None
+    what: str | None = None
+    phase: str | None = None
+    cause: str | None = None
+    hint: str | None = None
+    needs: tuple[str, ...] = ()
+    detail: str | None = None
+    seconds: float = 0.0
+
+    def for_student(self, number: int = 1) -> CheckResult:
+        """It without what only the instructor may see; a hidden one keeps its status alone."""
+        if not self.hidden:
+            return replace(self, detail=None)
+        return CheckResult(
+            f"hidden_{number}",
+            f"hidden check {number}",
+            self.status,
+            self.score,
+            self.points,
+            hidden=True,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {**asdict(self), "status": self.status.value, "needs": list(self.needs)}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> CheckResult:
+        """The one that to_dict() gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such record.
+        """
+        return CheckResult(
+            **{
+                **record,
+                "status": Status(record["status"]),
+                "needs": tuple(record.get("needs", ())),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What came of one submission.
+
+    Attributes:
+        lab: the lab's name.
+        submission: the name of its directory.
+        checks: one result for each check, in the lab's order.
+        build: how it was built; None: nothing had to be, or it never came to that.
+        error: why the grader could not do its work; None: it could.
+        seconds: how long it took.
+        machine: what it was graded on: kernel, page size, libc, compiler, walls.
+        version: of procmem.
+    """
+
+    lab: str
+    submission: str
+    checks: tuple[CheckResult, ...] = ()
+    build: BuildResult | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    machine: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    version: str = ""
+
+    @property
+    def score(self) -> float:
+        """Points that were given, by the checks that count."""
+        return total(check.score for check in self.checks if check.status.counts)
+
+    @property
+    def max_score(self) -> float:
+        """Points that were to be had: those of the checks that count."""
+        return total(check.points for check in self.checks if check.status.counts)
+
+    @property
+    def uncounted(self) -> float:
+        """Points of the checks that were not possible here, or failed by the grader's fault."""
+        return total(check.points for check in self.checks if not check.status.counts)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the grader did all of its work: no check is an error."""
+        return self.error is None and all(c.status is not Status.ERROR for c in self.checks)
+
+    def check(self, name: str) -> CheckResult:
+        """The result of a check by its name.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        for found in self.checks:
+            if found.name == name:
+                return found
+        raise KeyError(name)
+
+    def verdict(self) -> tuple[Any, ...]:
+        """What is the same whenever the same submission is graded: no times, no addresses."""
+        checks = tuple((c.name, c.status, c.score, c.points) for c in self.checks)
+        built = None if self.build is None else self.build.ok
+        return self.lab, built, self.error is None, self.score, self.max_score, checks
+
+    def for_student(self) -> Grade:
+        """It as the student may see it: hidden checks keep their status alone."""
+        shown = []
+        hidden = 0
+        for check in self.checks:
+            hidden += check.hidden
+            shown.append(check.for_student(hidden))
+        secret = {check.name for check in self.checks if check.hidden}
+        shown = [
+            replace(check, needs=tuple(name for name in check.needs if name not in secret))
+            for check in shown
+        ]
+        return replace(self, checks=tuple(shown))
+
+    # ---- in and out ---------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, with its totals."""
+        return {
+            "format": FORMAT,
+            "version": self.version,
+            "lab": self.lab,
+            "submission": self.submission,
+            "score": self.score,
+            "max_score": self.max_score,
+            "error": self.error,
+            "build": None
+            if self.build is None
+            else {**asdict(self.build), "command": list(self.build.command)},
+            "checks": [check.to_dict() for check in self.checks],
+            "seconds": self.seconds,
+            "machine": dict(self.machine),
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """All of it as JSON; from_json() gives it back without loss."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @staticmethod
+    def from_json(text: str | bytes, source: str = "<JSON>") -> Grade:
+        """The grade that to_json() wrote.
+
+        Raises:
+            ParseError: the text is no such grade, or its totals don't add up.
+        """
+
+        def refuse(reason: str) -> ParseError:
+            raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+            return ParseError(source, 1, raw[:200], reason)
+
+        try:
+            record = json.loads(text)
+            if record["format"] != FORMAT:
+                raise refuse(f"a grade of format {record['format']!r}, known is {FORMAT}")
+            build = record["build"]
+            grade = Grade(
+                lab=record["lab"],
+                submission=record["submission"],
+                checks=tuple(map(CheckResult.from_dict, record["checks"])),
+                build=None
+                if build is None
+                else BuildResult(**{**build, "command": tuple(build["command"])}),
+                error=record["error"],
+                seconds=record["seconds"],
+                machine=record["machine"],
+                version=record["version"],
+            )
+            told = record["score"], record["max_score"]
+        except ParseError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise refuse(f"no grade: {type(error).__name__}: {error}") from None
+        if told != (grade.score, grade.max_score):
+            raise refuse(
+                f"its totals {told[0]} of {told[1]} are not the sums of its checks, "
+                f"{grade.score} of {grade.max_score}"
+            )
+        return grade
+
+
+FORMAT = 1
+
+
+def total(values: Any) -> float:
+    """The sum, without the crumbs that parts such as 0.1 leave.
+
+    >>> total([0.1, 0.2]), total([1, 2])
+    (0.3, 3)
+    """
+    added = round(math.fsum(values), 6)
+    return int(added) if added == int(added) else added

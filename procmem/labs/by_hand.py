@@ -1,0 +1,115 @@
+"""Checks run by an instructor's own pytest: the same results, and a summary on the terminal."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from procmem.grade.collecting import Collector
+from procmem.grade.grading import machine
+from procmem.grade.lab import Lab, LabError
+from procmem.grade.results import Grade, Status
+from procmem.labs import find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from procmem.grade.submission import Submission
+
+__all__ = ["ByHand"]
+
+
+class ByHand(Collector):
+    """The collector of a pytest run that somebody looks at.
+
+    Args:
+        lab: the exercise.
+        submission: what is graded.
+        path: where the grade is written, as JSON; None: nowhere.
+    """
+
+    def __init__(self, lab: Lab, submission: Submission, path: str | None) -> None:
+        super().__init__(lab, submission, lambda event: None)
+        self.path = path
+        self.begun = time.monotonic()
+
+    @staticmethod
+    def of(config: pytest.Config) -> ByHand:
+        """For the options of a command line.
+
+        Raises:
+            pytest.UsageError: the lab or the submission isn't there.
+        """
+        directory = config.getoption("submission")
+        if not os.path.isdir(directory):
+            raise pytest.UsageError(f"--submission {directory}: no such directory")
+        try:
+            lab = find(config.getoption("lab") or beside(config))
+        except LabError as error:
+            raise pytest.UsageError(str(error)) from None
+        submission = lab.open(os.path.abspath(directory))
+        config.add_cleanup(submission.close)
+        return ByHand(lab, submission, config.getoption("procmem_results"))
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+        yield
+        grade = self.grade()
+        if self.path is not None:
+            with open(self.path, "w", encoding="utf-8") as file:
+                file.write(grade.to_json(1) + "\n")
+        terminalreporter.section(f"{self.lab.title}: {grade.submission}")
+        for line in summary(grade):
+            terminalreporter.write_line(line)
+
+    def grade(self) -> Grade:
+        """What came of it."""
+        import procmem
+
+        return Grade(
+            lab=self.lab.name,
+            submission=os.path.basename(self.submission.source),
+            checks=self.finish(),
+            build=self.build(),
+            error=self.error,
+            seconds=round(time.monotonic() - self.begun, 6),
+            machine=machine(),
+            version=procmem.__version__,
+        )
+
+
+def beside(config: pytest.Config) -> str:
+    """The directory of the file of checks on the command line."""
+    for argument in config.args:
+        path = os.path.abspath(str(argument).partition("::")[0])
+        place = path if os.path.isdir(path) else os.path.dirname(path)
+        if os.path.exists(os.path.join(place, "lab.toml")):
+            return place
+    raise pytest.UsageError(
+        "no lab: name a file of checks that lies beside its lab.toml, or give --lab"
+    )
+
+
+def summary(grade: Grade) -> Iterator[str]:
+    """A grade in lines for a terminal."""
+    for check in grade.checks:
+        yield f"{points(check.score, check.points)}  {check.status.value:<17}  {check.title}"
+        told: list[tuple[str, Any]] = [("", check.message)]
+        if check.expected is not None:
+            told.append(("", f"expected {check.expected}, seen {check.seen}: {check.what}"))
+        told += [("in phase: ", check.phase), ("", check.cause), ("hint: ", check.hint)]
+        if check.status is not Status.PASSED:
+            for label, words in told:
+                if words:
+                    yield f"{'':13}{label}{words}"
+    if grade.error:
+        yield f"error of the grader: {grade.error}"
+    left = f" ({grade.uncounted:g} points not counted)" if grade.uncounted else ""
+    yield f"{points(grade.score, grade.max_score)}  points in all{left}"
+
+
+def points(score: float, of: float) -> str:
+    return f"{score:>4g} of {of:<3g}"

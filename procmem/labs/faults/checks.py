@@ -1,0 +1,313 @@
+"""Checks of faults: minor faults counted by the kernel, and signals that end a program.
+
+How many faults and bytes each access takes is found out with a quiet process of procmem's own.
+"""
+
+import signal
+
+import pytest
+
+from procmem.experiments import Specimen
+from procmem.grade import PAGE, SubmissionError, points, regions
+from procmem.grade.errors import ProgramCrashed
+from procmem.grade.quiz import verify
+
+PAGES = 256
+SIZE = PAGES * PAGE
+PHASES = (
+    "at the start", "1: mapped", "2: read", "3: written", "4: written again", "5: a file mapped",
+    "6: one byte of it read",
+)  # fmt: skip
+
+BESIDE = PAGES // 4
+"""Faults that are not the student's: functions of a library that run for the first time."""
+
+CODES = {
+    (signal.SIGSEGV, 1): "SEGV_MAPERR",
+    (signal.SIGSEGV, 2): "SEGV_ACCERR",
+    (signal.SIGBUS, 2): "BUS_ADRERR",
+}
+
+
+@pytest.fixture(scope="module")
+def shots(program):
+    found = []
+    with program.run() as run:
+        for phase in PHASES:
+            found.append(run.pause(phase))
+            run.answer()
+    return found
+
+
+def rss_anon(change):
+    """Growth of memory without a file."""
+    return change.after.memory.rss_anon - change.before.memory.rss_anon
+
+
+def of_file(snapshot):
+    """Bytes in memory of data.bin's area."""
+    return sum(one.rss for one in regions(snapshot, path="data.bin"))
+
+
+@points(
+    1,
+    "seven waits for Enter, then the end with status 0",
+    hint="Leave the calls of wait_for_enter() as they are. What does the program print on its way?",
+)
+def test_waits(program):
+    with program.run() as run:
+        for phase in PHASES:
+            run.pause(phase)
+            run.answer()
+        assert run.finish().status == 0, "the program ends with status 0"
+
+
+@points(
+    1,
+    "1: 256 pages are mapped, and none is touched",
+    hint="map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1)",
+)
+def test_mapped(shots):
+    change = shots[1] - shots[0]
+    assert change.vsz == SIZE
+    assert rss_anon(change) < SIZE // 4, "growth of memory without a file"
+    assert change.minor < BESIDE, "minor faults"
+
+
+@points(
+    2,
+    "2: reading takes a fault for each page, and no memory",
+    hint="Read one byte of each page. All of them lead to the same page, which is full of zeros.",
+)
+def test_read(shots):
+    change = shots[2] - shots[1]
+    assert PAGES <= change.minor < PAGES + BESIDE, "minor faults"
+    assert rss_anon(change) < SIZE // 4, "growth of memory without a file"
+
+
+@points(
+    2,
+    "3: writing takes a fault for each page again, and now memory",
+    hint="Write one byte of each page, from the first to the last one.",
+)
+def test_written(shots):
+    change = shots[3] - shots[2]
+    assert PAGES <= change.minor < PAGES + BESIDE, "minor faults"
+    assert SIZE <= rss_anon(change) < SIZE + SIZE // 4, "growth of memory without a file"
+    dirty = [sum(one.private_dirty for one in shot.regions) for shot in shots[2:4]]
+    assert dirty[1] - dirty[0] >= SIZE, "bytes that smaps counts as dirty, more than before"
+
+
+@points(1, "4: writing again takes nothing", hint="The same loop as in step 3.")
+def test_written_again(shots):
+    change = shots[4] - shots[3]
+    assert shots[4].memory.rss_anon - shots[1].memory.rss_anon >= SIZE, "memory that was written"
+    assert change.minor < BESIDE, "minor faults"
+    assert change.vsz == 0
+
+
+@points(
+    2,
+    "5: a file is mapped, and nothing of it is in memory yet",
+    hint="map(size, PROT_READ, MAP_PRIVATE, fd), and no read(2)",
+)
+def test_file(shots):
+    change = shots[5] - shots[4]
+    assert change.vsz == SIZE
+    mine = regions(change.after, path="data.bin")
+    assert len(mine) == 1, "areas of data.bin"
+    assert str(mine[0].perms) == "r--p", "its rights"
+    assert of_file(change.after) == 0, "bytes of it in memory"
+
+
+@points(
+    2,
+    "6: one byte read brings in a few pages around it, not all",
+    hint="Read file[0], and nothing else of the file.",
+)
+def test_one_byte(shots):
+    found = of_file(shots[6])
+    assert found >= PAGE, "bytes of data.bin in memory"
+    assert found < SIZE, "bytes of data.bin in memory"
+    assert (shots[6] - shots[5]).minor < BESIDE, "minor faults"
+
+
+# ---- what ends a program -----------------------------------------------------------------
+
+
+def crash(submission, name):
+    """The last snapshot before the end, and the signal with its code (None: not known here)."""
+    with submission.program(["./crash", name]).run() as run:
+        snapshot = run.pause(f"crash {name}, waiting")
+        run.answer()
+        try:
+            status = run.finish().status
+        except ProgramCrashed as ended:
+            return snapshot, ended.signal, ended.code
+    raise SubmissionError(f"./crash {name} ended with status {status}, by no signal")
+
+
+def one_page(snapshot, perms):
+    return [one for one in regions(snapshot, perms=perms) if not one.inode and not one.pathname]
+
+
+@points(
+    2,
+    "crash read-only: a write to a page that may only be read",
+    hint="The page is mapped with PROT_READ alone. What happens at area[0] = 1?",
+)
+def test_read_only(submission):
+    snapshot, number, code = crash(submission, "read-only")
+    assert one_page(snapshot, "r--p"), "a page r--p without a file"
+    assert number == signal.SIGSEGV, "the signal"
+    assert code in (None, 2), "its code: 2 is SEGV_ACCERR"
+
+
+@points(
+    2,
+    "crash unmapped: a read where nothing is mapped",
+    hint="munmap first, then wait, then read.",
+)
+def test_unmapped(submission):
+    _, number, code = crash(submission, "unmapped")
+    assert number == signal.SIGSEGV, "the signal"
+    assert code in (None, 1), "its code: 1 is SEGV_MAPERR"
+
+
+@points(
+    2,
+    "crash past-end: a read behind the end of a mapped file",
+    hint="Map two pages of a file that has one. The second one is mapped, but has no contents.",
+)
+def test_past_end(submission):
+    snapshot, number, _ = crash(submission, "past-end")
+    mapped = sum(one.size for one in regions(snapshot, path="small.bin"))
+    assert mapped == 2 * PAGE, "bytes of small.bin that are mapped"
+    assert number == signal.SIGBUS, "the signal"
+
+
+@points(
+    2,
+    "crash no-exec: a jump into a page that may not be run",
+    hint="Wait, then call code(). The page has no PROT_EXEC.",
+)
+def test_no_exec(submission):
+    snapshot, number, code = crash(submission, "no-exec")
+    assert one_page(snapshot, "rw-p"), "a page rw-p without a file"
+    assert number == signal.SIGSEGV, "the signal"
+    assert code in (None, 2), "its code: 2 is SEGV_ACCERR"
+
+
+def file_of(directory, pages):
+    """A file of so many pages, all of them in memory."""
+    path = directory / "file"
+    path.write_bytes(bytes(pages * PAGE))
+    return path
+
+
+# ---- predictions ---------------------------------------------------------------------------
+
+
+def agree(said, name, given, right):
+    """A prediction is what was measured. What that was isn't told."""
+    if given != right:
+        raise SubmissionError(f"{said.name}: {name} = {given!r} is not what happens here")
+
+
+@points(
+    2,
+    "predictions: faults",
+    hint="Which steps touch a page for the first time, and which change what may be done to it?",
+)
+def test_predicted_faults(submission):
+    said = submission.predictions
+    with Specimen() as one:
+        area = one.mmap(pages=PAGES).mapping
+        steps = {"faults_2": one.read(area), "faults_3": one.touch(area)}
+        steps["faults_4"] = one.touch(area)
+        steps["faults_1"] = one.mmap(pages=PAGES)
+    for name, step in sorted(steps.items()):
+        agree(said, name, said.integer(name), step.delta.minor)
+
+
+@points(2, "predictions: RSS", hint="A page of zeros that everybody shares isn't counted.")
+def test_predicted_rss(submission):
+    said = submission.predictions
+    with Specimen() as one:
+        area = one.mmap(pages=PAGES).mapping
+        steps = {"rss_2": one.read(area), "rss_3": one.touch(area), "rss_4": one.touch(area)}
+    for name, step in steps.items():
+        agree(said, name, said.size(name), step.delta.rss)
+
+
+@points(
+    1,
+    "prediction: RSS of the file after one byte",
+    hint="The kernel maps what it has of the neighbourhood at once, up to 16 pages: fault-around.",
+)
+def test_predicted_file(submission, tmp_path):
+    said = submission.predictions
+    with Specimen() as one:
+        area = one.mmap(pages=PAGES, prot="r", file=file_of(tmp_path, PAGES)).mapping
+        seen = one.read(area, pages=1).delta.rss
+    agree(said, "rss_file", said.size("rss_file"), seen)
+
+
+@points(
+    2,
+    "predictions: signals and their codes",
+    hint="sigaction(2): SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR",
+)
+def test_predicted_signals(submission):
+    said = submission.predictions
+    with Specimen() as one:
+        for name in ("read_only", "unmapped", "past_end", "no_exec"):
+            fault = one.fault(name.replace("_", "-")).fault
+            number = said.choice(f"{name}_signal", ["SIGSEGV", "SIGBUS"])
+            agree(said, f"{name}_signal", number, signal.Signals(fault.signal).name)
+            code = said.choice(f"{name}_code", sorted(CODES.values()))
+            agree(said, f"{name}_code", code, CODES.get((fault.signal, fault.code)))
+
+
+# ---- quiz ------------------------------------------------------------------------------------
+
+
+@points(1, "quiz: major faults", hint="getrusage(2): ru_majflt")
+def test_quiz_major(submission):
+    with Specimen() as one:
+        majors = {
+            "a": one.fault("minor").delta.major,
+            "b": one.fault("read-only").delta.major,
+            "c": one.fault("major").delta.major,
+        }
+    verify(submission, "major", max(majors, key=majors.get))
+
+
+@points(1, "quiz: the dirty bit", hint="Compare Private_Clean and Private_Dirty of smaps.")
+def test_quiz_dirty(submission, tmp_path):
+    with Specimen() as one:
+        area = one.mmap(pages=1, file=file_of(tmp_path, 1)).mapping
+        dirty = []
+        for access in (one.read, one.touch):
+            access(area)
+            region = one.process.smaps().find(area.start)
+            dirty.append(region.private_dirty + region.shared_dirty)
+    # The file itself may not have reached the disk yet: then its page is dirty, but the file's.
+    right = "b" if dirty[1] >= PAGE and region.private_dirty >= PAGE else "c"
+    verify(submission, "dirty", right)
+
+
+@points(1, "quiz: NULL", hint="What is mapped at address 0?")
+def test_quiz_null(submission):
+    with Specimen() as one:
+        fault = one.fault("null").fault
+    name = CODES.get((fault.signal, fault.code))
+    verify(submission, "null", {"SEGV_MAPERR": "a", "SEGV_ACCERR": "b"}.get(name, "c"))
+
+
+@points(1, "quiz: MAP_POPULATE", hint="Count minor faults of the writing alone.")
+def test_quiz_populate(submission):
+    with Specimen() as one:
+        area = one.mmap(pages=PAGES, populate=True).mapping
+        taken = one.touch(area).delta.minor
+    verify(submission, "populate", {0: "a", PAGES: "b"}.get(taken, "c"))

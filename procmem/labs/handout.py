@@ -1,0 +1,78 @@
+"""Beginning a lab: what a student gets, and which lab a directory belongs to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from procmem.errors import ProcmemError
+from procmem.labs import HOME, find
+
+if TYPE_CHECKING:
+    from procmem.grade.lab import Lab
+
+__all__ = ["NotBegun", "WouldOverwrite", "begin", "lab_of"]
+
+MARK = ".procmem-lab"
+"""A file with the name of the lab, or the path of one that doesn't ship."""
+
+
+class WouldOverwrite(ProcmemError):
+    """There is something where a lab should begin."""
+
+
+class NotBegun(ProcmemError):
+    """A directory doesn't say which lab it belongs to."""
+
+
+def begin(lab: Lab, directory: str | os.PathLike[str]) -> list[str]:
+    """Copies a lab's hand-out and starter to a new directory, which remembers the lab.
+
+    Args:
+        lab: it.
+        directory: that doesn't exist, or is empty.
+
+    Returns:
+        The names of what lies there now.
+
+    Raises:
+        WouldOverwrite: it is not empty.
+        OSError: it can't be written.
+    """
+    place = Path(directory)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise WouldOverwrite(
+            f"{place}: there is something already; nothing was changed. Choose a new directory."
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    if lab.starter.is_dir():
+        leave = shutil.ignore_patterns("__pycache__", "*.pyc")
+        shutil.copytree(lab.starter, place, dirs_exist_ok=True, ignore=leave)
+    if lab.handout.is_file():
+        shutil.copyfile(lab.handout, place / lab.handout.name)
+    ships = lab.directory.parent == HOME
+    mark = lab.name if ships else str(lab.directory)
+    (place / MARK).write_text(f"{mark}\n", encoding="utf-8", errors="surrogateescape")
+    return sorted(name for name in os.listdir(place) if name != MARK)
+
+
+def lab_of(directory: str | os.PathLike[str]) -> Lab:
+    """The lab that a directory was begun as.
+
+    Raises:
+        NotBegun: it doesn't say.
+        LabError: that lab is not there, or not as it should be.
+    """
+    mark = Path(directory) / MARK
+    try:
+        name = mark.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    except OSError:
+        name = ""
+    if not name:
+        raise NotBegun(
+            f"{os.fspath(directory)}: it was not begun by `procmem lab new`, so which lab is it? "
+            "Say so: --lab NAME"
+        )
+    return find(name)

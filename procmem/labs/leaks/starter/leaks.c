@@ -1,0 +1,135 @@
+/* Four leaks, each of another kind. Mend them: give back all that is taken. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define BLOCKS 10
+#define BLOCK (32 * 1024)
+#define FRIENDS 20
+#define TABLE 4096
+#define PAGES 64
+
+/* Prints what comes next, and waits for Enter. */
+static void ask(const char *next)
+{
+    int c;
+
+    printf("Press Enter to %s ...\n", next);
+    do
+        c = getchar();
+    while (c != '\n' && c != EOF);
+}
+
+static void *allocate(size_t size)
+{
+    void *memory = malloc(size);
+
+    if (memory == NULL) {
+        perror("malloc");
+        exit(EXIT_FAILURE);
+    }
+    return memory;
+}
+
+/* ---- ten blocks ---------------------------------------------------------- */
+
+static char *blocks[BLOCKS];
+
+static void make_blocks(void)
+{
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = allocate(BLOCK);
+        memset(blocks[i], i, BLOCK);
+    }
+}
+
+static void free_blocks(void)
+{
+    free(blocks[0]);        /* TODO: is that all of them? */
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = NULL;
+}
+
+/* ---- a list of names ----------------------------------------------------- */
+
+struct friend {
+    char *name;
+    struct friend *next;
+};
+
+static struct friend *friends;
+
+static void make_friends(void)
+{
+    for (int i = 0; i < FRIENDS; i++) {
+        struct friend *one = allocate(sizeof(*one));
+
+        one->name = allocate(16);
+        snprintf(one->name, 16, "friend %d", i);
+        one->next = friends;
+        friends = one;
+    }
+}
+
+static void free_friends(void)
+{
+    friends = NULL;            /* TODO: give back what the list was made of. */
+}
+
+/* ---- a table that is there until the end --------------------------------- */
+
+static int *table;
+
+static void make_table(void)
+{
+    table = allocate(TABLE);
+    for (size_t i = 0; i < TABLE / sizeof(*table); i++)
+        table[i] = i * i;
+}
+
+static void free_table(void)
+{
+    /* TODO: nobody gives it back. */
+}
+
+/* ---- a mapping ----------------------------------------------------------- */
+
+static char *mapping;
+static size_t length;
+
+static void make_mapping(void)
+{
+    length = PAGES * sysconf(_SC_PAGESIZE);
+    mapping = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED) {
+        perror("mmap");
+        exit(EXIT_FAILURE);
+    }
+    memset(mapping, 'm', length);
+}
+
+static void free_mapping(void)
+{
+    mapping = NULL;            /* TODO: valgrind doesn't tell you of this one. */
+}
+
+int main(void)
+{
+    ask("allocate");
+    make_blocks();
+    make_friends();
+    make_table();
+    make_mapping();
+
+    ask("give everything back");
+    free_blocks();
+    free_friends();
+    free_table();
+    free_mapping();
+
+    ask("end");
+    return EXIT_SUCCESS;
+}

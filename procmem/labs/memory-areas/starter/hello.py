@@ -1,0 +1,2 @@
+# TODO 7: greet, then wait for Enter.
+print("Hello, world!")

@@ -1,0 +1,226 @@
+"""Checks of multithreaded. What a stack and an arena take is found out on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from procmem.experiments import Specimen
+from procmem.grade import PAGE, KiB, MiB, heap, libraries, not_possible, points
+from procmem.grade import thread_stack, threads
+from procmem.grade.quiz import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from procmem import Diff, Snapshot
+    from procmem.grade import Program, Submission
+
+SMALL = MiB
+PHASES = (
+    "at the start", "after the first thread", "after the second thread", "after the small stack",
+    "after malloc in a thread", "after all threads have ended",
+)  # fmt: skip
+
+
+def follow(program: Program, phases: tuple[str, ...] = PHASES) -> Iterator[Snapshot]:
+    """Snapshots of the phases. The generator holds the program until it is exhausted."""
+    with program.run() as run:
+        for phase in phases:
+            yield run.pause(phase)
+            run.answer()
+
+
+@pytest.fixture(scope="module")
+def shots(program: Program) -> list[Snapshot]:
+    return list(follow(program))
+
+
+@pytest.fixture(scope="module")
+def first(program: Program) -> Diff:
+    before, after = follow(program, PHASES[:2])
+    return after - before
+
+
+@pytest.fixture(scope="module")
+def mapped() -> int:
+    """What a thread maps here: its stack and, where that is an area of its own, its guard."""
+    try:
+        with Specimen(libc=True) as one:
+            one.malloc(1)
+            one.thread()
+            return one.thread().delta.vsz
+    except Exception as error:  # noqa: BLE001 - then the rule of the library has to do
+        del error
+        return thread_stack() + PAGE
+
+
+@points(
+    1,
+    "six waits for Enter, then the end with status 0",
+    hint="Leave the calls of wait_for_enter() as they are. A thread must not end the program.",
+)
+def test_waits(program: Program) -> None:
+    with program.run() as run:
+        for phase in PHASES:
+            run.pause(phase)
+            run.answer()
+        assert run.finish().status == 0, "the program ends with status 0"
+
+
+@points(
+    2,
+    "a thread takes a stack of the usual size, and its guard",
+    hint="Give pthread_create no stack size for this one: `ulimit -s` decides.",
+)
+def test_first_thread(first: Diff, mapped: int) -> None:
+    assert len(threads(first.after)) - len(threads(first.before)) == 1, "new threads"
+    assert first.vsz == mapped
+
+
+@points(1, "the second thread takes as much again", hint="Start it before the third wait.")
+def test_second_thread(shots: list[Snapshot], mapped: int) -> None:
+    change = shots[2] - shots[1]
+    assert len(threads(change.after)) - len(threads(change.before)) == 1, "new threads"
+    assert change.vsz == mapped
+
+
+@points(
+    2,
+    "the third thread has a stack of 1 MiB",
+    hint="Who reads stack_size in start()? The attributes must be set before pthread_create.",
+)
+def test_small_stack(shots: list[Snapshot], mapped: int) -> None:
+    change = shots[3] - shots[2]
+    guard = mapped - thread_stack()
+    assert len(threads(change.after)) - len(threads(change.before)) == 1, "new threads"
+    assert change.vsz == SMALL + guard
+
+
+@points(
+    2,
+    "malloc in a thread maps an arena, and uses little of it",
+    hint="Only the thread itself may call malloc here, not main for it.",
+)
+def test_arena(shots: list[Snapshot]) -> None:
+    change = shots[4] - shots[3]
+    assert change.vsz == arena_size()
+    assert change.rss is not None
+    assert change.rss < MiB, "memory in use for it"
+
+
+@points(
+    1,
+    "the heap of the first thread is not used by the others",
+    hint="malloc(1000) belongs into work(), where the thread runs.",
+    needs="test_arena",
+)
+def test_heap_stays(shots: list[Snapshot]) -> None:
+    assert heap(shots[4]).size == heap(shots[3]).size
+
+
+@points(
+    1,
+    "at the end all threads have been joined",
+    hint="Call pthread_join for each of the three before the last wait.",
+)
+def test_joined(shots: list[Snapshot]) -> None:
+    counts = [len(threads(shot)) for shot in shots]
+    assert counts[4] == 4, "threads before they end"
+    assert counts[5] == 1, "threads at the end"
+
+
+@points(
+    2,
+    "threads-static has the same stacks, and no libraries",
+    hint="Link the same source with -static -pthread.",
+)
+def test_static(submission: Submission, mapped: int) -> None:
+    before, after = follow(submission.program(["./threads-static"]), PHASES[:2])
+    assert list(libraries(after)) == [], "shared libraries of threads-static"
+    change = after - before
+    # The first thread of a static program may begin the heap, too.
+    assert change.vsz - heap(after).size + heap(before).size == mapped
+
+
+@points(
+    2,
+    "the usual stack follows ulimit -s",
+    hint="No size may be written into the source for the usual stack. Try (ulimit -s 4096; ./threads).",
+)
+def test_follows_the_limit(submission: Submission, mapped: int) -> None:
+    limit = 4 * MiB
+    program = submission.program(["sh", "-c", f"ulimit -s {limit // KiB} && exec ./threads"])
+    before, after = follow(program, PHASES[:2])
+    change = after - before
+    assert change.vsz == limit + mapped - thread_stack(), "with ulimit -s 4096"
+
+
+# ---- quiz ---------------------------------------------------------------------------
+
+
+def arena_size() -> int:
+    """What malloc maps for a thread's arena on this machine."""
+    with Specimen(libc=True) as one:
+        one.malloc(1)
+        number = one.thread().thread
+        return one.malloc(1000, thread=number).delta.vsz
+
+
+@points(1, "quiz: RSS of a thread", hint="ps -o rss,vsz before and after")
+def test_quiz_resident(submission: Submission) -> None:
+    with Specimen(libc=True) as one:
+        one.malloc(1)
+        grown = one.thread().delta.rss
+    size = thread_stack()
+    right = "c" if grown < size // 4 else "b" if grown < size else "a"
+    verify(submission, "resident", right)
+
+
+@points(1, "quiz: heaps", hint="procmem diff of two snapshots, before and after malloc")
+def test_quiz_heap(submission: Submission) -> None:
+    with Specimen(libc=True) as one:
+        one.malloc(1)
+        number = one.thread().thread
+        address = one.malloc(1000, thread=number).address
+        assert address is not None
+        region = one.process.region_at(address)
+    right = "a" if region is not None and str(region.kind) == "heap" else "b"
+    verify(submission, "heap", right)
+
+
+@points(1, "quiz: stacks of ended threads", hint="Look at VSZ before and after pthread_join.")
+def test_quiz_ended(submission: Submission) -> None:
+    with Specimen(libc=True) as one:
+        one.malloc(1)
+        number = one.thread().thread
+        assert number is not None
+        fallen = -one.join(number).delta.vsz
+    right = "a" if fallen >= thread_stack() else "b"
+    verify(submission, "ended", right)
+
+
+UNLIMITED = """
+import ctypes
+libc = ctypes.CDLL(None)
+attributes, size = ctypes.create_string_buffer(256), ctypes.c_size_t()
+libc.pthread_getattr_default_np(attributes)
+libc.pthread_attr_getstacksize(attributes, ctypes.byref(size))
+print(size.value)
+"""
+
+
+@points(1, "quiz: ulimit -s unlimited", hint="pthread_create(3), under Notes")
+def test_quiz_unlimited(submission: Submission) -> None:
+    command = ["sh", "-c", 'ulimit -s unlimited && exec "$@"', "sh", sys.executable, "-c", UNLIMITED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        not_possible("ulimit -s unlimited is refused here, or the library doesn't tell its default")
+    size = int(done.stdout)
+    memory = os.sysconf("SC_PHYS_PAGES") * PAGE
+    right = "c" if size <= 64 * MiB else "b" if size <= memory else "a"
+    verify(submission, "unlimited", right)

@@ -1,0 +1,261 @@
+"""Checks of static-dynamic. Quiz answers are found with programs that this machine builds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import procmem
+from procmem.grade import PAGE, libraries, not_possible, points, regions
+from procmem.grade.quiz import verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from procmem import Snapshot
+    from procmem.grade import Submission
+
+WAITS = "int printf(const char *, ...); int getchar(void);\nint main(void) { printf(\"\"); getchar(); return 0; }\n"
+
+
+def waiting(submission: Submission, name: str) -> Snapshot:
+    with submission.program([f"./{name}"]).run() as run:
+        return run.pause(f"{name}, waiting")
+
+
+@pytest.fixture(scope="module")
+def dynamic(submission: Submission) -> Snapshot:
+    return waiting(submission, "hello-dynamic")
+
+
+@pytest.fixture(scope="module")
+def static(submission: Submission) -> Snapshot:
+    return waiting(submission, "hello-static")
+
+
+class Late(NamedTuple):
+    before: Snapshot
+    loaded: Snapshot
+    gone: Snapshot
+    status: int | None
+
+
+@pytest.fixture(scope="module")
+def late(submission: Submission) -> Late:
+    with submission.program(["./late"]).run() as run:
+        before = run.pause("late, before dlopen")
+        run.answer()
+        loaded = run.pause("late, the library loaded")
+        run.answer()
+        gone = run.pause("late, the library unloaded")
+        run.answer()
+        return Late(before, loaded, gone, run.finish().status)
+
+
+def code_address(snapshot: Snapshot) -> int:
+    return next(
+        one.start for one in regions(snapshot, kind="text") if str(one.owner) == "executable"
+    )
+
+
+@points(
+    1,
+    "hello-dynamic maps the C library and the loader",
+    hint="Link it without -static. `ldd hello-dynamic` names what it needs.",
+)
+def test_dynamic(dynamic: Snapshot) -> None:
+    assert len(libraries(dynamic)) >= 2, "shared libraries, the loader among them"
+
+
+@points(
+    2,
+    "hello-static maps no library at all",
+    hint="Which option makes the linker copy the library's code into the program?",
+)
+def test_static(static: Snapshot) -> None:
+    assert list(libraries(static)) == [], "shared libraries"
+
+
+@points(
+    1,
+    "the code of the C library is in hello-static",
+    hint="Compare `size hello-static hello-dynamic`.",
+)
+def test_static_text(submission: Submission) -> None:
+    ours, theirs = (
+        submission.program([f"./{name}"]).size.text for name in ("hello-static", "hello-dynamic")
+    )
+    assert ours > 20 * theirs, "text of hello-static, against 20 times that of hello-dynamic"
+
+
+@points(
+    1,
+    "hello-static lies at the same address each time",
+    hint="A program that may lie anywhere is a PIE. Is -no-pie among your options?",
+)
+def test_static_is_fixed(submission: Submission, static: Snapshot) -> None:
+    assert code_address(waiting(submission, "hello-static")) == code_address(static), (
+        "the address of the code in another run"
+    )
+
+
+@points(
+    1,
+    "hello-dynamic lies elsewhere each time",
+    hint="Link it as a PIE: -pie -fPIE. Then the kernel chooses where it lies.",
+)
+def test_dynamic_moves(submission: Submission, dynamic: Snapshot) -> None:
+    with open("/proc/sys/kernel/randomize_va_space", encoding="ascii") as file:
+        if file.read().strip() == "0":
+            not_possible("this machine places every program alike (randomize_va_space is 0)")
+    # Two runs may meet by chance, three hardly.
+    others = {code_address(waiting(submission, "hello-dynamic")) for _ in range(2)}
+    assert others != {code_address(dynamic)}, "the address of the code in other runs"
+
+
+@points(
+    1,
+    "late waits three times, then ends with status 0",
+    hint="Is libgreet.so built? Run ./late in its own directory: it prints what dlopen lacks.",
+)
+def test_late_waits(late: Late) -> None:
+    assert late.status == 0, "late ends with status 0"
+
+
+@points(
+    2,
+    "late maps libgreet.so only after dlopen",
+    hint="A program that is linked with -lgreet has the library from its start.",
+)
+def test_loaded(late: Late) -> None:
+    assert not regions(late.before, path="libgreet.so"), "areas of libgreet.so at the start"
+    mine = regions(late.loaded, path="libgreet.so")
+    assert mine, "areas of libgreet.so after dlopen"
+    assert [one for one in mine if one.perms.execute], "the code of libgreet.so"
+
+
+@points(
+    2,
+    "dlclose takes all its areas away",
+    hint="Each dlopen needs a dlclose: the library goes when nobody uses it any more.",
+    needs="test_loaded",
+)
+def test_unloaded(late: Late) -> None:
+    assert not regions(late.gone, path="libgreet.so"), "areas of libgreet.so after dlclose"
+    mine = sum(one.size for one in regions(late.loaded, path="libgreet.so"))
+    assert late.gone.vsz <= late.loaded.vsz - mine + PAGE, "VSZ after dlclose"
+
+
+# ---- quiz ---------------------------------------------------------------------------
+
+
+class Built(NamedTuple):
+    size: procmem.ObjectSize
+    snapshot: Snapshot
+
+
+def build(directory: Path, name: str, *options: str) -> Path:
+    source = directory / "waits.c"
+    source.write_text(WAITS)
+    path = directory / name
+    command = ["cc", "-O1", *options, "-o", path, source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        not_possible(f"cc {' '.join(options)}: {done.stderr.strip()}")
+    return path
+
+
+def watched(path: Path) -> Built:
+    """Sizes of a program, and its memory while it waits on a terminal."""
+    import pty
+    import time
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([path], stdin=theirs, stdout=theirs, stderr=theirs) as started:
+        os.close(theirs)
+        try:
+            # read(2) of descriptor 0: see /proc/PID/syscall in proc(5).
+            while started.poll() is None:
+                with open(f"/proc/{started.pid}/syscall", encoding="ascii") as file:
+                    if file.read().split()[1:2] == ["0x0"]:
+                        return Built(
+                            procmem.size(path), procmem.Process(started.pid).snapshot()
+                        )
+                time.sleep(0.001)
+            return not_possible(f"a program for comparison ended with {started.returncode}")
+        finally:
+            started.kill()
+            os.close(ours)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, Built]:
+    """The program that waits, static and dynamic, as this machine builds it."""
+    directory = tmp_path_factory.mktemp("built")
+    return (
+        watched(build(directory, "static", "-static", "-no-pie")),
+        watched(build(directory, "dynamic")),
+    )
+
+
+@points(1, "quiz: text", hint="size hello-static hello-dynamic")
+def test_quiz_text(submission: Submission, both: tuple[Built, Built]) -> None:
+    static, dynamic = (one.size.text for one in both)
+    right = "a" if static > 100 * dynamic else "b" if dynamic > static else "c"
+    verify(submission, "text", right)
+
+
+@points(1, "quiz: address spaces", hint="ps -o vsz,comm -C hello-static,hello-dynamic")
+def test_quiz_vsz(submission: Submission, both: tuple[Built, Built]) -> None:
+    static, dynamic = (one.snapshot.vsz for one in both)
+    right = "a" if static > dynamic else "b" if dynamic > static else "c"
+    verify(submission, "vsz", right)
+
+
+@points(1, "quiz: constants", hint="grep hello-static /proc/$(pidof hello-static)/maps")
+def test_quiz_constants(submission: Submission, both: tuple[Built, Built]) -> None:
+    static, _ = both
+    name = next(section for section in static.size.sections if section.name == ".rodata")
+    area = static.snapshot.regions.find(name.address)
+    assert area is not None
+    right = "b" if area.perms.execute else "a"
+    verify(submission, "constants", right)
+
+
+@points(1, "quiz: areas of a library", hint="grep -c libgreet /proc/$(pidof late)/maps")
+def test_quiz_library(submission: Submission, both: tuple[Built, Built]) -> None:
+    _, dynamic = both
+    libc = next(path for path in libraries(dynamic.snapshot) if "libc" in path)
+    number = len(regions(dynamic.snapshot, path=libc))
+    right = "a" if number == 1 else "b" if number == 2 else "c"
+    verify(submission, "library", right)
+
+
+@points(
+    1,
+    "quiz: 0x08048000",
+    hint="ld -m elf_i386 --verbose | grep 08048000; ld -m elf_x86_64 --verbose | grep text-segment",
+)
+def test_quiz_base(submission: Submission) -> None:
+    bases = {
+        emulation: "0x08048000" in script(emulation) for emulation in ("elf_i386", "elf_x86_64")
+    }
+    right = {(True, False): "b", (True, True): "a", (False, True): "c"}.get(tuple(bases.values()))
+    if right is None:
+        not_possible("the linker here knows no 32-bit programs of the kind")
+    verify(submission, "base32", right)
+
+
+def script(emulation: str) -> str:
+    """Where the linker places programs: its own script."""
+    command = ["ld", "-m", emulation, "--verbose"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except OSError as error:
+        not_possible(f"ld: {error.strerror}")
+    if done.returncode:
+        not_possible(f"ld -m {emulation}: {done.stderr.strip()}")
+    return done.stdout

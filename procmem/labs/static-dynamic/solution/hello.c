@@ -1,0 +1,9 @@
+#include <stdio.h>
+
+int main(void)
+{
+    printf("Hello, world! Press Enter. ");
+    fflush(stdout);
+    getchar();
+    return 0;
+}

@@ -1,0 +1,8 @@
+#include <stdio.h>
+
+void greet(void);
+
+void greet(void)
+{
+    puts("Greetings from the library.");
+}

@@ -1,0 +1,53 @@
+"""Diffs of random sequences of memory calls: they tell what was done, page by page.
+
+python -m benchmarks.sequences runs thousands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.sequences import Page, Sequences, Wrong, agrees
+from procmem import Process
+from procmem.experiments import Specimen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_diff_tells_what_was_done(seed: int, tmp_path: Path) -> None:
+    sequences = Sequences(seed, str(tmp_path))
+    for number in range(40):
+        sequences.run(number)
+
+
+@pytest.mark.slow
+def test_thousands_of_sequences(tmp_path: Path) -> None:
+    sequences = Sequences(0, str(tmp_path))
+    for number in range(5_000):
+        sequences.run(number)
+
+
+def test_the_model_finds_what_is_wrong() -> None:
+    with Specimen() as s:
+        process = Process(s.pid)
+        before = process.snapshot()
+        area = s.mmap(pages=4).mapping
+        assert area is not None
+        s.touch(area, pages=1)
+        found = process.snapshot() - before
+        first = area.start // area.page_size
+    pages = {page: Page("rw-p", resident=page == first) for page in range(first, first + 4)}
+    agrees(found, {}, pages)
+    for page, wrong in (
+        (first, Page("rw-p")),
+        (first + 1, Page("rw-p", resident=True)),
+        (first + 4, Page("rw-p")),
+    ):
+        with pytest.raises(Wrong):
+            agrees(found, {}, pages | {page: wrong})
+    with pytest.raises(Wrong):
+        agrees(found, {first: Page("r--p")}, pages)

@@ -1,0 +1,144 @@
+"""The labs that ship: right submissions get all points, wrong ones lose those of what is wrong.
+
+tests/labs/NAME/expected.toml lists the variants of a lab's solution:
+
+    [wrong.forgets-to-wait]
+    loses = ["test_waits"]                     # exactly these checks
+    edits = [{ file = "a.c", old = "...", new = "..." }]   # or a directory wrong/forgets-to-wait/
+
+    [right.calloc]
+    edits = [...]                              # or right/calloc/
+
+Files of the directory are laid over the solution first; then each edit's `old`, which must occur
+exactly once, gives way to `new`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from procmem.grade import Lab, Status, grade
+from procmem.labs import labs
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).parent / "labs"
+LEAST_WRONG, LEAST_RIGHT = 8, 3
+
+LABS = {Path(lab.directory).name: lab for lab in labs()}
+
+
+def variants(name: str, side: str) -> dict[str, dict[str, Any]]:
+    path = HERE / name / "expected.toml"
+    listed = tomllib.loads(path.read_text()) if path.is_file() else {}
+    found: dict[str, dict[str, Any]] = listed.get(side, {})
+    return found
+
+
+def every(side: str) -> list[Any]:
+    return [
+        pytest.param(name, variant, id=f"{name}-{variant}")
+        for name in LABS
+        for variant in variants(name, side)
+    ]
+
+
+def submission(tmp_path: Path, name: str, side: str, variant: str) -> Path:
+    """The solution of a lab, changed as a variant says."""
+    made = tmp_path / "submission"
+    shutil.copytree(Path(LABS[name].directory, "solution"), made)
+    overlay = HERE / name / side / variant
+    edits = variants(name, side)[variant].get("edits", ())
+    assert edits or overlay.is_dir(), "a variant is a directory, or edits, or both"
+    if overlay.is_dir():
+        shutil.copytree(overlay, made, dirs_exist_ok=True)
+    for edit in edits:
+        file = made / edit["file"]
+        text = file.read_text()
+        assert text.count(edit["old"]) == 1, f"{edit['old']!r} in {edit['file']}"
+        file.write_text(text.replace(edit["old"], edit["new"]))
+    return made
+
+
+def story(result: Any) -> str:
+    return "\n".join(
+        f"{check.name}: {check.status} {check.score:g}/{check.points:g} {check.message}"
+        for check in result.checks
+    )
+
+
+def graded(lab: Lab, directory: Path) -> tuple[Any, dict[Status, set[str]]]:
+    result = grade(lab, directory)
+    by_status: dict[Status, set[str]] = {status: set() for status in Status}
+    for check in result.checks:
+        by_status[check.status].add(check.name)
+    assert not by_status[Status.ERROR], story(result)
+    return result, by_status
+
+
+def assert_full(lab: Lab, directory: Path) -> None:
+    result, by_status = graded(lab, directory)
+    assert by_status[Status.PASSED], story(result)
+    assert result.score == result.max_score > 0, story(result)
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_there_is_all_that_a_lab_has(name: str) -> None:
+    directory = Path(LABS[name].directory)
+    for needed in ("lab.toml", "handout.md", "checks.py", "quiz.toml", "starter", "solution"):
+        assert (directory / needed).exists(), needed
+    assert len(variants(name, "wrong")) >= LEAST_WRONG
+    assert len(variants(name, "right")) >= LEAST_RIGHT
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_each_overlay_is_listed(name: str) -> None:
+    for side in ("wrong", "right"):
+        if (HERE / name / side).is_dir():
+            there = {path.name for path in (HERE / name / side).iterdir()}
+            assert there <= set(variants(name, side))
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_the_solution_gets_all_points(name: str) -> None:
+    lab = LABS[name]
+    assert_full(lab, Path(lab.directory, "solution"))
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_the_starter_builds_and_is_told_what_is_missing(name: str) -> None:
+    lab = LABS[name]
+    result, by_status = graded(lab, Path(lab.directory, "starter"))
+    assert result.build is None or result.build.ok, result.build.output
+    assert result.build is None or "warning" not in result.build.output
+    assert result.score < result.max_score
+    assert by_status[Status.FAILED], story(result)
+    for check in result.checks:
+        if check.status is Status.FAILED:
+            assert check.message or check.expected, check.name
+            assert check.hint, f"{check.name} has no hint"
+            assert "Traceback" not in (check.message or ""), story(result)
+
+
+@pytest.mark.parametrize("name, variant", every("wrong"))
+def test_a_wrong_one_loses_what_is_wrong(tmp_path: Path, name: str, variant: str) -> None:
+    result, by_status = graded(LABS[name], submission(tmp_path, name, "wrong", variant))
+    lost = by_status[Status.FAILED] | by_status[Status.MISSED] | by_status[Status.PARTLY]
+    expected = set(variants(name, "wrong")[variant]["loses"])
+    unknown = expected - {check.name for check in result.checks}
+    assert not unknown, f"no such checks: {unknown}"
+    assert expected, "a wrong variant loses something"
+    assert lost == expected - by_status[Status.NOT_POSSIBLE], story(result)
+
+
+@pytest.mark.parametrize("name, variant", every("right"))
+def test_a_right_one_gets_all_points(tmp_path: Path, name: str, variant: str) -> None:
+    assert_full(LABS[name], submission(tmp_path, name, "right", variant))

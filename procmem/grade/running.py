@@ -45,9 +45,6 @@ __all__ = ["Program", "Run"]
 LOOK_AGAIN = 0.0005, 0.01
 """Seconds between two looks: at first, and at most."""
 
-BUSY = 0.2
-"""Of the time that passed: who used less of a CPU does not compute, but sleeps in between."""
-
 CHUNK = 65536
 LARGEST_LOOKED_AT = 16 << 20
 
@@ -204,6 +201,8 @@ class Run:
         self._spent = 0.0
         self._slept = -1
         self._last = ""
+        # Looks that found it so. CPU time tells little where many compete for it.
+        self._asleep = self._running = 0
         self._failure: RunFailed | None = None
         self._master = self._slave = -1
 
@@ -479,10 +478,13 @@ class Run:
             )
         if seen is not None:
             self._last = seen.sleeps
+            self._asleep += 1
+        else:
+            self._running += 1
         if self._spent <= limits.wall:
             return
         used = self._jailed.cpu_seconds()
-        if self._last and used < self._spent * BUSY:
+        if self._asleep > self._running:
             self._fail(
                 ProgramSleeps,
                 f"it does not ask for input: it sleeps in {self._last}",

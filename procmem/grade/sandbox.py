@@ -316,7 +316,8 @@ class Job:
         command += ["--proc", "/proc", "--dev", "/dev"]
         for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
             command += ["--perms", "1777", "--size", f"{TEMPORARY}", "--tmpfs", path]
-        return [*command, "--bind", self.directory, INSIDE, "--chdir", "/", "--"]
+        command += ["--bind", self.directory, INSIDE, "--chdir", "/"]
+        return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
     def close(self) -> None:
         """Removes all of it."""

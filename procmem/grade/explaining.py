@@ -120,7 +120,10 @@ def explain(
         left, right, op = failed.left, failed.right, failed.op
         if compared is not None:
             sides = compared.left, compared.comparators[0]
-            sizes = means_bytes(ast.unparse(compared))
+            tree = parsed(source)
+            units = {unit(side, tree) for side in sides if tree is not None}
+            said = "bytes" in (message or "").split()
+            sizes = units <= {"bytes", None} and ("bytes" in units or said)
             what = ast.unparse(sides[1] if turned else sides[0])
         if turned and op in MIRRORED:
             left, right, op = right, left, MIRRORED[op]
@@ -198,20 +201,65 @@ def is_constant(node: ast.expr) -> bool:
 
 BYTES = frozenset(
     "vsz rss pss uss swap size total text data bss heap stack page_tables copied KiB MiB GiB PAGE "
-    "mmap_threshold top_pad stack_limit thread_stack definitely indirectly bytes anonymous "
-    "private_dirty private_clean shared_dirty shared_clean locked".split()
+    "mmap_threshold top_pad stack_limit thread_stack bytes anonymous vsz_delta rss_delta "
+    "delta_vsz delta_rss private_dirty private_clean shared_dirty shared_clean locked".split()
 )
-COUNTS = frozenset("minor major faults count len blocks threads status".split())
+COUNTS = frozenset("minor major faults count len regions blocks threads status signal tid".split())
+THROUGH = frozenset("max min sum abs int round sorted".split())
+"""Functions whose value is of their arguments' kind."""
+
+DEEPEST = 6
 
 
-def means_bytes(expression: str) -> bool:
-    """Whether numbers in an expression are sizes, by the names in it."""
-    names = {
-        node.id if isinstance(node, ast.Name) else node.attr
-        for node in ast.walk(ast.parse(expression, mode="eval"))
-        if isinstance(node, ast.Name | ast.Attribute)
-    }
-    return bool(names & BYTES) and not names & COUNTS
+def unit(node: ast.expr, tree: ast.Module, deep: int = 0) -> str | None:
+    """Whether an expression tells "bytes" or a "count", by the names in it; None: can't be told."""
+    if deep > DEEPEST:
+        return None
+
+    def of(*parts: ast.expr) -> str | None:
+        found = [unit(part, tree, deep + 1) for part in parts]
+        return next((one for one in found if one), None)
+
+    match node:
+        case ast.Attribute(value, attr):
+            return named(attr) or of(value)
+        case ast.Name(name):
+            return named(name) or of(*assigned(name, tree))
+        case ast.Call(ast.Name(name), arguments) if name in THROUGH:
+            return of(*arguments)
+        case ast.Call(function):
+            return of(function)
+        case ast.GeneratorExp(part) | ast.ListComp(part):
+            return of(part)
+        case ast.Subscript(value) | ast.Starred(value) | ast.UnaryOp(_, value):
+            return of(value)
+        case ast.BinOp(left, ast.Div() | ast.FloorDiv(), right) if of(right) == "bytes":
+            return "count" if of(left) == "bytes" else None
+        case ast.BinOp(left, _, right):
+            return of(left, right)
+        case ast.IfExp(_, left, right):
+            return of(left, right)
+        case ast.Tuple(parts):
+            return of(*parts)
+    return None
+
+
+def named(name: str) -> str | None:
+    return "bytes" if name in BYTES else "count" if name in COUNTS else None
+
+
+def assigned(name: str, tree: ast.Module) -> Iterator[ast.expr]:
+    """What a name is set to, wherever in the file."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            if isinstance(target, ast.Name) and target.id == name:
+                yield node.value
+            elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                for one, value in zip(target.elts, node.value.elts, strict=False):
+                    if isinstance(one, ast.Name) and one.id == name:
+                        yield value
 
 
 # ---- values for people -----------------------------------------------------------------

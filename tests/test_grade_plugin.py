@@ -7,12 +7,15 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from procmem.grade import Grade, Status
 from tests.labs_made import make_lab, make_submission
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHECKS = """
 from procmem.grade import heap, not_possible, partly, points
@@ -165,9 +168,7 @@ def test_by_hand_from_elsewhere(lab: Path, tmp_path: Path) -> None:
     ],
     ids=["no submission", "no directory", "unknown lab", "no lab"],
 )
-def test_what_is_asked_wrongly_is_said(
-    lab: Path, arguments: tuple[str, ...], words: str
-) -> None:
+def test_what_is_asked_wrongly_is_said(lab: Path, arguments: tuple[str, ...], words: str) -> None:
     done = run(*arguments, directory=lab)
     assert done.returncode == 4, done.stdout
     assert words in done.stdout + done.stderr

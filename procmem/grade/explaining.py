@@ -124,7 +124,7 @@ def explain(
             units = {unit(side, tree) for side in sides if tree is not None}
             said = "bytes" in (message or "").split()
             sizes = units <= {"bytes", None} and ("bytes" in units or said)
-            what = ast.unparse(sides[1] if turned else sides[0])
+            what = written(sides[1] if turned else sides[0], source)
         if turned and op in MIRRORED:
             left, right, op = right, left, MIRRORED[op]
         both = left, right
@@ -133,7 +133,7 @@ def explain(
     elif message is None:
         wanted = test.operand if isinstance(test, ast.UnaryOp) else test
         no = "not " if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) else ""
-        message = f"this does not hold: {no}{ast.unparse(wanted)}"
+        message = f"this does not hold: {no}{written(wanted, source)}"
     looked = list(moments(test, variables, fixtures))
     diff, snapshot = the_moments(looked, variables, fixtures)
     phase = None if snapshot is None else names(snapshot)
@@ -168,6 +168,11 @@ def assertion(source: str, line: int) -> ast.Assert | None:
         if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or node.lineno)
     ]
     return max(found, key=lambda node: node.lineno, default=None)
+
+
+def written(node: ast.expr, source: str) -> str:
+    """An expression as it stands in the source, in one line."""
+    return " ".join((ast.get_source_segment(source, node) or ast.unparse(node)).split())
 
 
 def given_message(error: AssertionError, statement: ast.Assert | None) -> str | None:

@@ -186,7 +186,9 @@ def test_the_cause_is_likely_where_it_makes_up_the_difference(shots: list[Snapsh
     source = "def test_it():\n    assert (after - before).vsz == 0\n"
     story = told(source, [("==", 4 * PAGE, 0)], before=before, after=after)
     assert story.phase == "a phase"
-    assert (story.cause or "").startswith(f"likely: +{4 * PAGE // KiB} KiB: anonymous memory")
+    assert (story.cause or "").startswith(
+        f"likely: +{4 * PAGE // KiB} KiB of VSZ: anonymous memory"
+    )
     # 1 page is expected and 4 are seen: the 4 do not make up the 3.
     source = "def test_it():\n    assert (after - before).vsz == PAGE\n"
     story = told(source, [("==", 4 * PAGE, PAGE)], before=before, after=after)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import operator
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procmem.moments import Cause, Diff, Snapshot
@@ -127,6 +128,7 @@ def explain(
             what = written(sides[1] if turned else sides[0], source)
         if turned and op in MIRRORED:
             left, right, op = right, left, MIRRORED[op]
+        failed = Comparison(op, left, right)
         both = left, right
         expected = WORDS[op].format(show(right, sizes, both))
         seen = show(left, sizes, both)
@@ -408,20 +410,27 @@ def likely(diff: Diff, failed: Comparison | None, test: ast.expr, sizes: bool) -
         and isinstance(failed.right, int)
     ):
         off = failed.left - failed.right
-        found = accounting(explanations, field, off) or accounting(explanations, field, -off)
-        if found and off:
-            told = "; ".join(reason(one, field, explanations) for one in found)
-            return f"likely: {told}"
+        if found := accounting(explanations, field, off):
+            return "likely: " + "; ".join(reason(one, field, explanations) for one in found)
+        if not failed.left and (found := accounting(explanations, field, -off)):
+            return "instead: " + "; ".join(reason(one, field, explanations) for one in found)
     shown = [one for one in explanations if getattr(one, field)] or list(explanations)
-    told = "; ".join(short(one.words) for one in shown[:3])
+    told = "; ".join(clause(one.words) for one in shown[:3])
     more = len(shown) - 3
     return f"what changed: {told}" + (f"; and {more} more" if more > 0 else "")
+
+
+def clause(words: str) -> str:
+    """The first part of an explanation, without what it adds."""
+    return short(re.split(r"; (?![^(]*\))", words)[0])
 
 
 def accounting(
     explanations: Sequence[Explanation], field: str, off: int
 ) -> tuple[Explanation, ...]:
     """The fewest changes that make up a difference; empty: none do, or several ways do."""
+    if not off:
+        return ()
     from itertools import combinations
 
     values = [one for one in explanations if getattr(one, field)]
@@ -447,8 +456,10 @@ def reason(one: Explanation, field: str, others: Sequence[Explanation]) -> str:
             words = "the heap that stdio made for its buffers, not your mmap"
     if words:
         return f"{signed} is {words}"
-    plain = one.words.removeprefix("VSZ ").removeprefix("RSS ").removeprefix(f"{signed}: ")
-    return f"{signed}: {short(plain)}"
+    plain = clause(one.words).removeprefix("VSZ ").removeprefix("RSS ")
+    # The words tell the change of VSZ, where it is RSS that is asked for.
+    plain = re.sub(r"^[+−][0-9,]+ KiB: ", "", plain)
+    return f"{signed} of {field.upper()}: {plain}"
 
 
 FEW_PAGES = 3 * 4096

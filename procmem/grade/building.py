@@ -9,13 +9,13 @@ import time
 from dataclasses import dataclass
 
 from procmem.grade.running import signal_name
-from procmem.grade.sandbox import Job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from procmem.grade.limits import Limits
+    from procmem.grade.sandbox import Job
 
 __all__ = ["Build", "build"]
 

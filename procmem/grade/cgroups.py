@@ -156,6 +156,13 @@ class Cgroup:
             with contextlib.suppress(OSError):
                 write(os.path.join(path, "cgroup.procs"), f"{pid}")
 
+    def stop(self) -> None:
+        """No more processes: what is in it can't multiply while it is killed."""
+        path = self.directories.get("pids")
+        if path is not None:
+            with contextlib.suppress(OSError):
+                write(os.path.join(path, "pids.max"), "0")
+
     def killed(self) -> int:
         """How many processes the kernel has killed for want of memory."""
         path = self.directories.get("memory")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,6 +71,9 @@ class Collector:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[fixtures.COLLECTOR] = self
         config.pluginmanager.register(fixtures, "procmem-fixtures")
+        if not config.pluginmanager.hasplugin("terminal"):
+            # Nobody sees pytest's own account of a failure: it would take longer than the check.
+            config.option.tbstyle = "no"
 
     # ---- which checks there are ------------------------------------------------
 
@@ -135,7 +139,9 @@ class Collector:
             check = mark_of(item)
             result = blank(item, Status.PASSED, score=check.points)
         if result is not None and (call.when != "setup" or call.excinfo is not None):
-            self.results[item.name] = replace_seconds(result, time.monotonic() - self._begun)
+            self.results[item.name] = replace(
+                result, seconds=round(time.monotonic() - self._begun, 6)
+            )
         report = (yield).get_result()
         if result is not None and report.failed:
             self.shorten(report, result)
@@ -218,7 +224,7 @@ class Collector:
                     source,
                     entry.lineno + 1,
                     entry.frame.f_locals,
-                    lambda shot: self._phase(shot, given),
+                    self._phase,
                     given,
                 )
             except Exception:  # noqa: BLE001 - to explain is a courtesy; the check has failed
@@ -235,13 +241,11 @@ class Collector:
         home = os.path.realpath(self.submission.directory) + os.sep
         return os.path.realpath(path).startswith(home)
 
-    def _phase(self, shot: Snapshot, given: Mapping[str, Any]) -> str | None:
-        for run in (*given.values(), *getattr(self.submission, "runs", ())):
-            phases = getattr(run, "phases", None)
-            if isinstance(phases, list | tuple):
-                for name, taken in phases:
-                    if taken is shot:
-                        return str(name)
+    def _phase(self, shot: Snapshot) -> str | None:
+        for run in self.submission.job.runs:
+            for name, taken in run.phases:
+                if taken is shot:
+                    return name
         return None
 
     def _title(self, name: str) -> str:
@@ -298,12 +302,6 @@ def blank(item: pytest.Item, status: Status = Status.ERROR, **more: Any) -> Chec
     title = f"{check.title} ({variant})" if variant else check.title
     fields: dict[str, Any] = {"points": check.points, "hidden": check.hidden, "needs": check.needs}
     return CheckResult(item.name, title, status, **{**fields, **more})
-
-
-def replace_seconds(result: CheckResult, seconds: float) -> CheckResult:
-    from dataclasses import replace
-
-    return replace(result, seconds=round(seconds, 6))
 
 
 def needed(item: pytest.Item, names: Sequence[str]) -> list[str]:

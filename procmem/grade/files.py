@@ -1,4 +1,4 @@
-"""Files of people whom nobody trusts: copied, opened and removed without following them anywhere."""
+"""Files that nobody trusts: copied, opened and removed without following them anywhere."""
 
 from __future__ import annotations
 

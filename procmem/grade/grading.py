@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from procmem.errors import MissingExtra
@@ -139,7 +140,7 @@ class Heard:
                 said = self.error or "it was not run"
                 if blank.name != self.running:
                     said = f"not run: {said}"
-                found = replace_message(blank, said)
+                found = replace(blank, status=Status.ERROR, message=said)
             checks.append(found)
         here = dict(machine())
         if self.walls is not None:
@@ -154,12 +155,6 @@ class Heard:
             machine=here,
             version=procmem.__version__,
         )
-
-
-def replace_message(blank: CheckResult, message: str) -> CheckResult:
-    from dataclasses import replace
-
-    return replace(blank, status=Status.ERROR, message=message)
 
 
 def how_it_ended(event: Mapping[str, Any]) -> str:
@@ -267,6 +262,7 @@ def forget_servers() -> None:
 
 
 def end_servers() -> None:
+    """Ends the processes that wait for the next grade(); they end with this process, too."""
     while _idle:
         with contextlib.suppress(OSError):
             _idle.pop().close()
@@ -307,6 +303,7 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
     import pytest
 
     from procmem.grade.collecting import Collector
+    from procmem.grade.explaining import short
 
     collector = Collector(lab, submission, tell)
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
@@ -319,22 +316,19 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
         "--noconftest",
         *(f"-pno:{name}" for name in QUIET),
     ]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = pytest.main(arguments, plugins=[collector])
-    from dataclasses import asdict
-
     built = collector.build()
     if built is not None:
         tell({"event": "build", "build": {**asdict(built), "command": list(built.command)}})
     if collector.error is not None:
         tell({"event": "error", "error": collector.error})
-    elif status not in (0, 1):
-        tell(
-            {
-                "event": "error",
-                "error": f"pytest ended with {int(status)}: {lab.checks} holds no checks",
-            }
-        )
+    elif status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        tell({"event": "error", "error": f"{lab.checks.name} holds no checks"})
+    elif status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        words = short(said.getvalue())
+        tell({"event": "error", "error": f"pytest ended with status {int(status)}: {words}"})
 
 
 # ---- what it was graded on ----------------------------------------------------------------

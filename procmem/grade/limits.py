@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BUILDING", "Limits"]
+__all__ = ["BUILDING", "RUNNING", "Limits"]
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -37,6 +37,9 @@ class Limits:
     output: int = MiB
     memory: int = 1024 * MiB
 
+
+RUNNING = Limits()
+"""For a program, if not told otherwise."""
 
 BUILDING = Limits(cpu=60, wall=120, processes=256)
 """For building, if not told otherwise."""

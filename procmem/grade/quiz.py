@@ -9,7 +9,7 @@ from procmem.grade.errors import SubmissionError
 if TYPE_CHECKING:
     from procmem.grade.submission import Submission
 
-__all__ = ["verify"]
+__all__ = ["predicted", "verify"]
 
 
 def verify(submission: Submission, name: str, right: str) -> None:
@@ -28,3 +28,18 @@ def verify(submission: Submission, name: str, right: str) -> None:
         raise SubmissionError(
             f'{submission.answers.name}: {name} = "{answer}" is not what this machine shows'
         )
+
+
+def predicted(name: str, given: object, right: object) -> None:
+    """Ends the check if a prediction is not what happens. What does happen isn't told.
+
+    Args:
+        name: of the entry in predictions.toml.
+        given: what the student wrote there.
+        right: what a process does here: measured by the check, not written into it.
+
+    Raises:
+        SubmissionError: they differ.
+    """
+    if given != right:
+        raise SubmissionError(f"predictions.toml: {name} is not what happens on this machine")

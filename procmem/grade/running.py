@@ -1,4 +1,4 @@
-"""Running a program by phases: it is let go until it waits for input, and looked at from outside."""
+"""Running a program by phases: it goes on until it waits for input, seen from outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from procmem.grade.errors import (
     RunFailed,
     SubmissionError,
 )
-from procmem.grade.sandbox import Ended, Jailed, Job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from procmem.elf.sizing import ObjectSize
     from procmem.grade.limits import Limits
+    from procmem.grade.sandbox import Ended, Jailed, Job
     from procmem.moments import Snapshot
     from procmem.process import Faults, Process, Thread
 
@@ -43,6 +43,7 @@ LOOK_AGAIN = 0.0005, 0.01
 """Seconds between two looks: at first, and at most."""
 
 CHUNK = 65536
+LARGEST_LOOKED_AT = 16 << 20
 
 
 class Program:
@@ -112,14 +113,21 @@ class Run:
     """
 
     def __init__(
-        self, program: Program, argv: Sequence[str], environment: Mapping[str, str] | None
+        self,
+        program: Program,
+        argv: Sequence[str],
+        environment: Mapping[str, str] | None,
+        *,
+        watched: bool = True,
     ) -> None:
         self.program = program
         self.argv = tuple(argv)
         self.phases: list[tuple[str, Snapshot]] = []
         self.ended: Ended | None = None
+        program.job.runs.append(self)
         self._environment = environment
-        self._jailed: Jailed | None = None
+        self._watched = watched and not sanitized(program.path)
+        self._inner: Jailed | None = None
         self._output = bytearray()
         self._printed = 0
         self._answers = 0
@@ -142,7 +150,7 @@ class Run:
             job = self.program.job
             if os.geteuid() == 0:
                 os.fchown(self._slave, job.uid, -1)
-            self._jailed = job.start(
+            self._inner = job.start(
                 self.argv,
                 self.program.limits,
                 self._slave,
@@ -157,9 +165,8 @@ class Run:
         return self
 
     def _begin(self) -> None:
-        assert self._jailed is not None
         try:
-            self._jailed.begin()
+            self._jailed.begin(watched=self._watched)
         except OSError as error:
             name = self.argv[0]
             if error.errno == errno.ENOENT and os.path.exists(self.program.path):
@@ -184,12 +191,18 @@ class Run:
 
     def close(self) -> None:
         """Ends it."""
-        if self._jailed is not None:
-            self._jailed.close()
+        if self._inner is not None:
+            self._inner.close()
         for fd in (self._master, self._slave):
             if fd >= 0:
                 os.close(fd)
         self._master = self._slave = -1
+
+    @property
+    def _jailed(self) -> Jailed:
+        if self._inner is None:
+            raise ValueError("a run is used within its with block")
+        return self._inner
 
     @property
     def phase(self) -> str:
@@ -206,7 +219,7 @@ class Run:
     @property
     def pid(self) -> int:
         """Its process, as seen from outside."""
-        return 0 if self._jailed is None else self._jailed.pid
+        return self._jailed.pid
 
     @property
     def process(self) -> Process:
@@ -223,7 +236,7 @@ class Run:
             raise self._lost(error) from error
 
     def _lost(self, error: ProcmemError) -> Exception:
-        ended = self._jailed.look() if self._jailed is not None else None
+        ended = self._jailed.look()
         if ended is None:
             return error
         return self._why(ended)
@@ -289,23 +302,26 @@ class Run:
                 self._until("input")
 
     def finish(self, answers: Sequence[str] | None = None) -> Ended:
-        """Lets it run to its end; if it asks meanwhile, it gets an answer of those, else the end of input.
+        """Lets it run to its end.
+
+        Args:
+            answers: what it gets if it asks meanwhile; then the end of input.
 
         Raises:
             ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood, OverLimit
         """
         left = list(answers or ())
-        while self.ended is None:
+        while True:
             try:
                 self._until("input")
             except ProgramEnded:
-                break
+                if self.ended is not None:
+                    return self.ended
+                raise
             if left:
                 self.answer(left.pop(0))
             else:
                 self.end_of_input()
-        assert self.ended is not None
-        return self.ended
 
     # ---- waiting -----------------------------------------------------------------------------
 
@@ -315,7 +331,6 @@ class Run:
             raise ValueError(f'at is "input" or "sleep", not {at!r}')
         if self._failure is not None:
             raise self._failure
-        assert self._jailed is not None
         began = time.monotonic()
         spent = self._spent
         pause = LOOK_AGAIN[0]
@@ -354,7 +369,6 @@ class Run:
             self._spent = spent + time.monotonic() - began
 
     def _look(self) -> waiting.Seen | None:
-        assert self._jailed is not None
         try:
             return waiting.look(self._jailed.first, self._terminal)
         except PermissionError as error:
@@ -383,13 +397,11 @@ class Run:
 
     def _check(self, seen: waiting.Seen | None) -> None:
         """Raises what makes further waiting useless."""
-        assert self._jailed is not None
         limits = self.program.limits
         resident = 0
         for pid in waiting.descendants(self._jailed.first):
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                with open(f"/proc/{pid}/statm", "rb") as file:
-                    resident += int(file.read().split()[1]) * PAGE
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
+                resident += int(file.read().split()[1]) * PAGE
         if resident > limits.memory:
             self._fail(OverLimit, f"it needs more than {limits.memory:,} bytes of memory",
                        limit="memory")  # fmt: skip
@@ -425,7 +437,6 @@ class Run:
 
     def _why(self, ended: Ended) -> RunFailed:
         """What its end means for who waited for a question."""
-        assert self._jailed is not None
         self.ended = ended
         limits = self.program.limits
         if ended.signal is None:
@@ -474,6 +485,13 @@ def signal_name(number: int) -> str:
         return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
     except ValueError:
         return f"signal {number}"
+
+
+def sanitized(path: str) -> bool:
+    """Whether a program looks for leaks at its end, which can't be done while it is traced."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return b"__lsan_" in file.read(LARGEST_LOOKED_AT)
+    return False
 
 
 def is_library(path: str) -> bool:

@@ -8,10 +8,12 @@ import functools
 import math
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,12 +22,14 @@ from procmem.errors import Unsupported
 from procmem.grade import cgroups
 from procmem.grade.errors import SandboxError
 from procmem.grade.files import remove_tree
-from procmem.grade.limits import BUILDING, Limits
+from procmem.grade.limits import BUILDING, RUNNING, Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+
+    from procmem.grade.running import Run
 
 __all__ = ["KINDS", "Ended", "Jailed", "Job", "Sandbox"]
 
@@ -36,10 +40,15 @@ INSIDE = "/submission"
 """Where a job's directory is seen inside: always the same, as figures are."""
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
-ENVIRONMENT = {"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": PATH}  # noqa: S108 - the sandbox's own
 
-MESSAGE = struct.Struct("=iiqqqq")
-FIRST = 1
+MESSAGE = struct.Struct("=iiqqqqiiQ")
+FIRST, NAMESPACES, LANDLOCK, SOCKETS = 1, 2, 4, 8
+FLAGS = {
+    "bubblewrap": FIRST,
+    "namespaces": FIRST | NAMESPACES,
+    "landlock": LANDLOCK | SOCKETS,
+    "rlimits": 0,
+}
 PATIENCE = 30.0
 """Seconds in which a sandbox must be up."""
 
@@ -48,6 +57,14 @@ UIDS = 0x70000000
 
 TEMPORARY = 64 << 20
 """Bytes of /tmp and of /dev/shm inside, each."""
+
+
+ROOTS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
+SYSTEM = (
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
+    "/etc/localtime", "/sys/devices/system/cpu", "/sys/kernel/mm",
+)  # fmt: skip
+"""What the dynamic loader, the compiler's names and malloc look at."""
 
 
 class Ended(NamedTuple):
@@ -61,6 +78,8 @@ class Ended(NamedTuple):
         minor: faults of the program alone.
         major: faults that waited for a disk.
         peak: most resident bytes at a time.
+        code: si_code of that signal, such as 1 (SEGV_MAPERR); None: not known.
+        address: what was accessed; None: not known.
     """
 
     status: int | None
@@ -70,6 +89,8 @@ class Ended(NamedTuple):
     minor: int
     major: int
     peak: int
+    code: int | None = None
+    address: int | None = None
 
 
 def jail_program() -> str:
@@ -91,7 +112,7 @@ class Sandbox:
     """
 
     kind: str | None = None
-    limits: Limits = Limits()
+    limits: Limits = RUNNING
     building: Limits = BUILDING
     readable: tuple[str, ...] = ()
 
@@ -120,9 +141,12 @@ def why_not(kind: str) -> str:
     if kind == "bubblewrap" and shutil.which("bwrap", path=PATH) is None:
         return "bwrap is not installed (on Debian: apt-get install bubblewrap)"
     try:
-        with Job(Sandbox(kind), probing=True) as job, open(os.devnull, "r+b") as null:
-            with job.start(["/bin/true"], Limits(), null.fileno(), null.fileno()) as jailed:
-                jailed.begin()
+        with (
+            Job(Sandbox(kind), probing=True) as job,
+            open(os.devnull, "r+b") as null,
+            job.start(["/bin/true"], RUNNING, null.fileno(), null.fileno()) as jailed,
+        ):
+            jailed.begin()
     except (SandboxError, OSError) as error:
         return str(error)
     return ""
@@ -154,6 +178,16 @@ def claim_uid() -> tuple[int, socket.socket | None]:
     return 0, None
 
 
+def tasks_of(uid: int) -> int:
+    """How many threads a user has now."""
+    count = 0
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == uid:
+                count += len(os.listdir(f"/proc/{name}/task"))
+    return count
+
+
 def base() -> str:
     """The directory that holds the directories of this user's jobs."""
     path = os.path.join(tempfile.gettempdir(), f"procmem-jobs-{os.geteuid()}")
@@ -174,15 +208,19 @@ class Job:
         kind: which kind is used.
         directory: its files, as seen from outside.
         inside: the same, as its programs see it.
+        room: another directory, for temporary files where there are no namespaces.
         uid: the user that its programs run as.
+        runs: each Run of them.
     """
 
     def __init__(self, sandbox: Sandbox, *, probing: bool = False) -> None:
         self.sandbox = sandbox
         self.kind = sandbox.kind or "bubblewrap" if probing else sandbox.chosen()
         self.uid, self._claim = claim_uid()
+        self.runs: list[Run] = []
         self._cgroup: cgroups.Cgroup | None = None
         self._jail = jail_program()
+        self._place = ""
         parent = base()
         guard = os.open(os.path.join(parent, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -194,11 +232,11 @@ class Job:
         finally:
             os.close(guard)
         os.chmod(self._place, 0o711)  # noqa: S103
-        self.directory = os.path.join(self._place, "files")
-        os.mkdir(self.directory, 0o700)
-        self.own(self.directory)
-        namespaced = self.kind in ("bubblewrap", "namespaces")
-        self.inside = INSIDE if namespaced else self.directory
+        self.directory, self.room = (os.path.join(self._place, name) for name in ("files", "room"))
+        for path in (self.directory, self.room):
+            os.mkdir(path, 0o700)
+            self.own(path)
+        self.inside = INSIDE if FLAGS[self.kind] & FIRST else self.directory
         where = cgroups.parents()
         cgroups.remove_forgotten(where)
         self._cgroup = cgroups.Cgroup(os.path.basename(self._place), where)
@@ -216,6 +254,7 @@ class Job:
         stdout: int,
         *,
         environment: Mapping[str, str] | None = None,
+        keep: int = -1,
     ) -> Jailed:
         """Sets up a sandbox and a program in it, which waits for begin().
 
@@ -224,42 +263,63 @@ class Job:
             limits: what it may use.
             stdin: a descriptor.
             stdout: a descriptor, for what it prints as errors too.
-            environment: beside PATH, HOME and LANG.
+            environment: beside PATH, HOME, TMPDIR and LANG.
+            keep: one more descriptor that the program gets, under the same number.
 
         Raises:
             SandboxError: it can't be set up.
         """
         if self._cgroup is not None:
             self._cgroup.limit(limits)
-        return Jailed(self, argv, limits, stdin, stdout, {**ENVIRONMENT, **(environment or {})})
+        temporary = "/tmp" if FLAGS[self.kind] & FIRST else self.room  # noqa: S108
+        around = {"HOME": temporary, "LANG": "C.UTF-8", "PATH": PATH, "TMPDIR": temporary}
+        return Jailed(self, argv, limits, stdin, stdout, {**around, **(environment or {})}, keep)
 
-    def wrapper(self, jail: int) -> list[str]:
-        """What stands before the jail program's words."""
-        if self.kind != "bubblewrap":
-            return [self._jail]
+    def readable(self) -> list[str]:
+        """What programs may read beside their own directory."""
+        return [path for path in (*ROOTS, *SYSTEM, *self.sandbox.readable) if os.path.lexists(path)]
+
+    def command(self, jail: int, theirs: int, limits: Limits, stdin: int, stdout: int, keep: int
+                ) -> list[str]:  # fmt: skip
+        """The words that start a sandbox, up to the environment."""
+        processes = limits.processes
+        if os.geteuid() != 0 or self.uid == 0:
+            # RLIMIT_NPROC counts all of a user's (up to Linux 5.13 across user namespaces).
+            processes += tasks_of(self.uid)
+        words = [
+            theirs, FLAGS[self.kind], self.uid, self.uid if self._claim else os.getegid(),
+            math.ceil(limits.cpu), processes, limits.descriptors, limits.file_size, TEMPORARY,
+            stdin, stdout, keep, self.directory, self.inside, self.room,
+        ]  # fmt: skip
+        if self.kind == "bubblewrap":
+            return [*self.bubblewrap(), f"/proc/self/fd/{jail}", *map(str, words)]
+        return [self._jail, *map(str, words), *self.readable()]
+
+    def bubblewrap(self) -> list[str]:
+        """bwrap(1) with its options."""
         command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
         command += ["--unshare-cgroup-try", "--as-pid-1", "--hostname", "sandbox"]
         command += ["--cap-drop", "ALL"]
         if os.geteuid() == 0:
-            command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-        for path in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"):
+            for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"):
+                command += ["--cap-add", name]
+        command += ["--dir", "/etc"]  # else it would be for root alone, as files' parents are
+        for path in self.readable():
             if os.path.islink(path):
                 command += ["--symlink", os.readlink(path), path]
-            elif os.path.isdir(path):
+            else:
                 command += ["--ro-bind", path, path]
-        command += ["--perms", "0755", "--dir", "/etc"]
-        for path in (*SYSTEM, *self.sandbox.readable):
-            command += ["--ro-bind-try", path, path]
         command += ["--proc", "/proc", "--dev", "/dev"]
         for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
             command += ["--perms", "1777", "--size", f"{TEMPORARY}", "--tmpfs", path]
-        command += ["--bind", self.directory, INSIDE, "--chdir", "/"]
-        return [*command, "--", f"/proc/self/fd/{jail}"]
+        return [*command, "--bind", self.directory, INSIDE, "--chdir", "/", "--"]
 
     def close(self) -> None:
         """Removes all of it."""
         if self._cgroup is not None:
             self._cgroup.close()
+        if self._place and not FLAGS[self.kind] & FIRST:
+            self._end_stragglers()
         if self._place:
             remove_tree(self._place)
             os.close(self._lock)
@@ -267,6 +327,16 @@ class Job:
         if self._claim is not None:
             self._claim.close()
             self._claim = None
+
+    def _end_stragglers(self) -> None:
+        """Where there is no PID namespace a program may have killed the one above it."""
+        mark = os.fsencode(self._place)
+        for name in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                if name.isdigit() and os.stat(f"/proc/{name}").st_uid == self.uid:
+                    with open(f"/proc/{name}/environ", "rb") as file:
+                        if mark in file.read():
+                            os.kill(int(name), signal.SIGKILL)
 
     def __enter__(self) -> Job:
         return self
@@ -278,13 +348,6 @@ class Job:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-SYSTEM = (
-    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
-    "/etc/localtime", "/sys/devices/system/cpu", "/sys/kernel/mm",
-)  # fmt: skip
-"""What the dynamic loader, the compiler's names and malloc look at."""
 
 
 def remove_forgotten(parent: str) -> None:
@@ -319,6 +382,7 @@ class Jailed:
         stdin: int,
         stdout: int,
         environment: Mapping[str, str],
+        keep: int,
     ) -> None:
         self.ended: Ended | None = None
         self.pid = self.first = 0
@@ -333,23 +397,19 @@ class Jailed:
         said = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
         try:
             words: list[str | bytes] = [
-                *job.wrapper(jail),
-                *(f"{number}" for number in (
-                    theirs.fileno(), FIRST if job.inside == INSIDE else 0, job.uid, job.uid,
-                    math.ceil(limits.cpu), limits.processes, limits.descriptors,
-                    limits.file_size, stdin, stdout,
-                )),
-                job.inside,
+                *job.command(jail, theirs.fileno(), limits, stdin, stdout, keep),
+                "--",
                 *(f"{name}={value}" for name, value in environment.items()),
                 "--",
                 *argv,
-            ]  # fmt: skip
+            ]
+            passed = {theirs.fileno(), jail, stdin, stdout, *([keep] if keep >= 0 else [])}
             self._process = subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                pass_fds=(theirs.fileno(), jail, stdin, stdout),
+                pass_fds=tuple(passed),
                 env={"PATH": PATH},
                 cwd="/",
             )
@@ -378,8 +438,8 @@ class Jailed:
                 self.first = pid
             elif kind == "C":
                 self.pid = pid
-            elif kind == "X":
-                raise OSError(number, os.strerror(number))
+                if number:
+                    raise OSError(number, os.strerror(number))
 
     def _receive(self) -> tuple[str, int, int, tuple[int, ...]]:
         data, ancillary, _, _ = self.socket.recvmsg(MESSAGE.size, socket.CMSG_SPACE(12))
@@ -392,17 +452,19 @@ class Jailed:
                 pid = struct.unpack("=iII", content)[0]
         return chr(kind), number, pid, tuple(rest)
 
-    def begin(self) -> None:
+    def begin(self, *, watched: bool = False) -> None:
         """Lets the program begin.
+
+        Args:
+            watched: find out which address a fatal signal is about. It is traced then (ptrace(2)),
+                and so nobody else can trace it.
 
         Raises:
             OSError: it can't be run (errno says why).
             SandboxError: its sandbox has gone.
         """
-        import time
-
         self._began = time.monotonic()
-        self.socket.send(b"g")
+        self.socket.send(b"w" if watched else b"g")
         kind, number, _, _ = self._receive()
         self.socket.setblocking(False)
         if kind == "X":
@@ -410,8 +472,6 @@ class Jailed:
 
     def look(self) -> Ended | None:
         """How the program ended; None: it has not."""
-        import time
-
         while self.ended is None:
             try:
                 kind, number, _, rest = self._receive()
@@ -419,12 +479,17 @@ class Jailed:
                 break
             if kind == "E":
                 killed = number & 0x7F
+                cpu, minor, major, peak, watched, code, address = rest
                 self.ended = Ended(
                     None if killed else number >> 8,
                     killed or None,
                     time.monotonic() - self._began,
-                    rest[0] / 1e6,
-                    *rest[1:],
+                    cpu / 1e6,
+                    minor,
+                    major,
+                    peak,
+                    code if watched else None,
+                    address if watched else None,
                 )
         return self.ended
 
@@ -434,6 +499,8 @@ class Jailed:
 
     def close(self) -> None:
         """Ends all of it; what it is waits for is the kernel alone."""
+        if self._job._cgroup is not None:
+            self._job._cgroup.stop()
         self.socket.close()
         try:
             self._process.wait(PATIENCE)

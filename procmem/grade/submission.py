@@ -9,10 +9,9 @@ from dataclasses import replace
 from procmem.grade.building import Build, build
 from procmem.grade.errors import BuildFailed, SubmissionError
 from procmem.grade.files import copy_tree, open_below
-from procmem.grade.limits import Limits
 from procmem.grade.predictions import Predictions
 from procmem.grade.running import Program
-from procmem.grade.sandbox import Job, Sandbox
+from procmem.grade.sandbox import Sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from procmem.grade.lab import Question
+    from procmem.grade.limits import Limits
+    from procmem.grade.sandbox import Job
 
 __all__ = ["Submission"]
 

@@ -1,7 +1,7 @@
 /* The innermost part of a sandbox: starts one program under its limits, and tells the grader of it.
  *
- *   jail SOCKET FLAGS UID GID CPU PROCESSES DESCRIPTORS FILE_SIZE STDIN STDOUT
- *        DIRECTORY ENVIRONMENT... -- PROGRAM...
+ *   jail SOCKET FLAGS UID GID CPU PROCESSES DESCRIPTORS FILE_SIZE TEMPORARY STDIN STDOUT KEPT DIRECTORY
+ *        INSIDE ROOM [PATH...] -- [NAME=VALUE...] -- PROGRAM [ARGUMENT...]
  *
  * It is the first process of a PID namespace where there is one: nothing inside can signal it, and
  * all die with it. Elsewhere it adopts orphans, and kills what is left. It ends when the grader closes
@@ -15,45 +15,69 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "jail.h"
 
-enum {
-    SOCKET = 1, FLAGS, UID, GID, CPU, PROCESSES, DESCRIPTORS, FILE_SIZE, STDIN, STDOUT, DIRECTORY,
-    ENVIRONMENT
-};
+#if defined(__x86_64__)
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#endif
 
-static int face;
+static struct {
+    int face, flags, in, out, kept;
+    uid_t uid;
+    gid_t gid;
+    const char *cpu, *processes, *descriptors, *file_size, *temporary, *directory, *inside,
+        *room;
+    char **paths, **environment, **program;
+} job;
 
 static void tell(struct jail_message message)
 {
-    while (send(face, &message, sizeof message, MSG_NOSIGNAL) < 0 && errno == EINTR)
+    while (send(job.face, &message, sizeof message, MSG_NOSIGNAL) < 0 && errno == EINTR)
         ;
 }
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "%s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* ---- the program ------------------------------------------------------------------------------ */
 
 static void limit(int what, const char *word, int more)
 {
     struct rlimit now, wanted;
-    long long value = atoll(word);
 
-    if (value < 0 || getrlimit(what, &now))
+    if (getrlimit(what, &now))
         return;
-    wanted.rlim_cur = (rlim_t)value;
-    wanted.rlim_max = (rlim_t)value + (rlim_t)more;
+    wanted.rlim_cur = strtoull(word, NULL, 10);
+    wanted.rlim_max = wanted.rlim_cur + (rlim_t)more;
     if (now.rlim_max != RLIM_INFINITY && wanted.rlim_max > now.rlim_max)
         wanted.rlim_max = now.rlim_max;
     if (wanted.rlim_cur > wanted.rlim_max)
@@ -61,30 +85,129 @@ static void limit(int what, const char *word, int more)
     setrlimit(what, &wanted);
 }
 
-/* At exec, all but the standard three. */
+/* At exec, all but the standard three, and one more if it was given. */
 static void close_others(void)
 {
-    DIR *open_ones = opendir("/proc/self/fd");
+    DIR *listing = opendir("/proc/self/fd");
     struct dirent *one;
 
-    while (open_ones && (one = readdir(open_ones)))
-        if (atoi(one->d_name) > 2)
-            fcntl(atoi(one->d_name), F_SETFD, FD_CLOEXEC);
-    if (open_ones)
-        closedir(open_ones);
+    while (listing && (one = readdir(listing))) {
+        int fd = atoi(one->d_name);
+
+        if (fd > 2)
+            fcntl(fd, F_SETFD, fd == job.kept ? 0 : FD_CLOEXEC);
+    }
+    if (listing)
+        closedir(listing);
 }
 
-static void become(char **argv, char **program, char **environment, int refused)
+/* Numbers of include/uapi/linux/landlock.h, which distributions are older than. */
+#define RIGHTS_READ (1u << 0 | 1u << 2 | 1u << 3)   /* EXECUTE, READ_FILE, READ_DIR */
+#define RIGHTS_FILE (1u << 0 | 1u << 1 | 1u << 2 | 1u << 14 | 1u << 15)
+#define RIGHTS_FIRST ((1u << 13) - 1)               /* of the first version */
+
+struct rules {
+    uint64_t files, network, scoped;
+};
+
+struct rule {
+    uint64_t allowed;
+    int32_t parent;
+} __attribute__((packed));
+
+static int allow(int rules, const char *path, uint64_t rights)
 {
-    uid_t uid = (uid_t)strtoul(argv[UID], NULL, 10);
-    gid_t gid = (gid_t)strtoul(argv[GID], NULL, 10);
+    struct rule rule = {.allowed = rights, .parent = open(path, O_PATH | O_CLOEXEC)};
+    struct stat found;
+    long made;
+
+    if (rule.parent < 0)
+        return 0;
+    if (!fstat(rule.parent, &found) && !S_ISDIR(found.st_mode))
+        rule.allowed &= RIGHTS_FILE;
+    made = syscall(445, rules, 1, &rule, 0); /* landlock_add_rule: LANDLOCK_RULE_PATH_BENEATH */
+    close(rule.parent);
+    return (int)made;
+}
+
+static int confine(void)
+{
+    static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
+                                          "/dev/urandom", "/dev/tty"};
+    long version = syscall(444, NULL, 0, 1); /* landlock_create_ruleset: its version */
+    struct rules handled = {.files = RIGHTS_FIRST};
+    size_t size = sizeof handled.files;
+    int rules, error = 0;
+
+    if (version < 0)
+        return errno;
+    if (version >= 2)
+        handled.files |= 1u << 13; /* REFER */
+    if (version >= 3)
+        handled.files |= 1u << 14; /* TRUNCATE */
+    if (version >= 4) {
+        handled.network = 3; /* BIND_TCP, CONNECT_TCP */
+        size = offsetof(struct rules, scoped);
+    }
+    if (version >= 5)
+        handled.files |= 1u << 15; /* IOCTL_DEV */
+    if (version >= 6) {
+        handled.scoped = 3; /* ABSTRACT_UNIX_SOCKET, SIGNAL */
+        size = sizeof handled;
+    }
+    rules = (int)syscall(444, &handled, size, 0);
+    if (rules < 0)
+        return errno;
+    for (char **path = job.paths; *path; path++)
+        if (allow(rules, *path, RIGHTS_READ))
+            error = errno;
+    if (allow(rules, "/proc", RIGHTS_READ & ~1u))
+        error = errno;
+    for (size_t at = 0; at < sizeof devices / sizeof *devices; at++)
+        if (allow(rules, devices[at], (RIGHTS_FILE & handled.files) & ~1u))
+            error = errno;
+    if (allow(rules, job.inside, handled.files) || allow(rules, job.room, handled.files))
+        error = errno;
+    if (!error && syscall(446, rules, 0)) /* landlock_restrict_self */
+        error = errno;
+    close(rules);
+    return error;
+}
+
+/* No sockets but local ones; io_uring(7) would make others behind the filter's back. */
+static int no_network(void)
+{
+#ifdef ARCHITECTURE
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 0, 6),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        /* The other numbers of x32. */
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 4, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 425 /* io_uring_setup */, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? errno : 0;
+#else
+    return ENOSYS;
+#endif
+}
+
+static void become(int go, int refused)
+{
     struct sigaction usual = {.sa_handler = SIG_DFL};
     sigset_t none;
-    char go;
-    int error, fd;
+    char byte;
+    int error = 0, fd;
 
-    dup2(atoi(argv[STDIN]), 0);
-    dup2(atoi(argv[STDOUT]), 1);
+    dup2(job.in, 0);
+    dup2(job.out, 1);
     dup2(1, 2);
     close_others();
     signal(SIGTTOU, SIG_IGN);
@@ -105,29 +228,61 @@ static void become(char **argv, char **program, char **environment, int refused)
     }
     limit(RLIMIT_CORE, "0", 0);
     /* SIGXCPU at the soft limit, SIGKILL a second later. */
-    limit(RLIMIT_CPU, argv[CPU], 1);
-    limit(RLIMIT_NPROC, argv[PROCESSES], 0);
-    limit(RLIMIT_NOFILE, argv[DESCRIPTORS], 0);
-    limit(RLIMIT_FSIZE, argv[FILE_SIZE], 0);
-    error = 0;
-    if (geteuid() == 0 && uid != 0 &&
-        (setgroups(0, NULL) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid)))
-        error = errno;
-    if (!error && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || chdir(argv[DIRECTORY])))
-        error = errno;
+    limit(RLIMIT_CPU, job.cpu, 1);
+    limit(RLIMIT_NPROC, job.processes, 0);
+    limit(RLIMIT_NOFILE, job.descriptors, 0);
+    limit(RLIMIT_FSIZE, job.file_size, 0);
     umask(022);
-    /* A tracer without privileges may attach from here on. */
+    if (geteuid() == 0 && job.uid != 0 &&
+        (setgroups(0, NULL) || setresgid(job.gid, job.gid, job.gid) ||
+         setresuid(job.uid, job.uid, job.uid)))
+        error = errno;
+    if (!error && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || chdir(job.inside)))
+        error = errno;
+    if (!error && job.flags & JAIL_LANDLOCK)
+        error = confine();
+    if (!error && job.flags & JAIL_SOCKETS)
+        error = no_network();
+    /* From here on a tracer without privileges may attach. */
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-    tell((struct jail_message){.kind = JAIL_PROGRAM});
-    if (recv(face, &go, 1, 0) != 1)
-        _exit(127);
-    if (!error) {
-        execvpe(program[0], program, environment);
+    tell((struct jail_message){.kind = JAIL_PROGRAM, .status = error});
+    if (read(go, &byte, 1) == 1 && !error) {
+        execvpe(job.program[0], job.program, job.environment);
         error = errno;
     }
     if (write(refused, &error, sizeof error) < 0)
         _exit(126);
     _exit(127);
+}
+
+/* ---- above it --------------------------------------------------------------------------------- */
+
+static struct {
+    int signal, code;
+    uint64_t address;
+} fault;
+
+/* A stop of a thread that is watched. */
+static void resume(pid_t tid, int status)
+{
+    int number = WSTOPSIG(status), event = status >> 16;
+    siginfo_t info;
+
+    if (event == PTRACE_EVENT_STOP && number != SIGTRAP) {
+        ptrace(PTRACE_LISTEN, tid, NULL, NULL);
+        return;
+    }
+    if (event) {
+        ptrace(PTRACE_CONT, tid, NULL, NULL);
+        return;
+    }
+    if ((number == SIGSEGV || number == SIGBUS || number == SIGFPE || number == SIGILL) &&
+        !ptrace(PTRACE_GETSIGINFO, tid, NULL, &info)) {
+        fault.signal = number;
+        fault.code = info.si_code;
+        fault.address = (uint64_t)(uintptr_t)info.si_addr;
+    }
+    ptrace(PTRACE_CONT, tid, NULL, (void *)(intptr_t)number);
 }
 
 static void report(int status, const struct rusage *used)
@@ -140,95 +295,313 @@ static void report(int status, const struct rusage *used)
         .minor = used->ru_minflt,
         .major = used->ru_majflt,
         .peak = (int64_t)used->ru_maxrss * 1024,
+        .watched = fault.signal && WIFSIGNALED(status) && WTERMSIG(status) == fault.signal,
+        .code = fault.code,
+        .address = fault.address,
     });
 }
 
-/* Children of ours, orphans among them: stopped first, so that they can't multiply. */
-static int each_child(int number)
+static void kill_children(void)
 {
     char path[64];
     FILE *file;
-    int pid, count = 0;
+    int pid;
 
     snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
     file = fopen(path, "re");
     if (!file)
-        return 0;
-    while (fscanf(file, "%d", &pid) == 1) {
-        kill(pid, number);
-        count++;
-    }
+        return;
+    while (fscanf(file, "%d", &pid) == 1)
+        kill(pid, SIGKILL);
     fclose(file);
-    return count;
 }
 
-static void end_all(int flags)
+static void end_all(void)
 {
-    if (flags & JAIL_FIRST)
+    pid_t pid;
+    int status;
+
+    if (job.flags & JAIL_FIRST)
         _exit(0); /* The kernel kills the namespace. */
-    /* A killed child hands its own children to us: until there is none. */
     for (;;) {
-        each_child(SIGKILL);
-        if (waitpid(-1, NULL, 0) < 0 && errno == ECHILD)
+        /* All at once where the job's user is nobody else's; one of that user's has to do it. */
+        if (geteuid() == 0 && job.uid != 0 && (pid = fork()) >= 0) {
+            if (!pid) {
+                if (!setresuid(job.uid, job.uid, job.uid))
+                    kill(-1, SIGKILL);
+                _exit(0);
+            }
+            waitpid(pid, &status, 0);
+        }
+        kill_children();
+        /* Who is killed hands its own children to us: until there is none. */
+        if (wait4(-1, &status, __WALL, NULL) < 0 && errno == ECHILD)
             _exit(0);
     }
 }
 
-int main(int argc, char **argv)
+static void serve(void)
 {
-    struct rusage used;
     struct pollfd awaited[2];
     struct signalfd_siginfo info;
+    struct rusage used;
     sigset_t children;
-    char **environment = argv + ENVIRONMENT, **program;
-    int ends[2], error, flags, status, at;
+    int going[2], refused[2], error, status;
     pid_t pid, child;
+    char byte;
 
-    for (at = ENVIRONMENT; at < argc && strcmp(argv[at], "--"); at++)
-        ;
-    if (at + 1 >= argc) {
-        fputs("jail: called by procmem alone\n", stderr);
-        return 2;
-    }
-    argv[at] = NULL;
-    program = argv + at + 1;
-    face = atoi(argv[SOCKET]);
-    flags = atoi(argv[FLAGS]);
-    fcntl(face, F_SETFD, FD_CLOEXEC);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (!(flags & JAIL_FIRST))
+    if (!(job.flags & JAIL_FIRST))
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     setsid();
-    ioctl(atoi(argv[STDIN]), TIOCSCTTY, 0);
+    ioctl(job.in, TIOCSCTTY, 0);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
     sigemptyset(&children);
     sigaddset(&children, SIGCHLD);
     sigprocmask(SIG_BLOCK, &children, NULL);
-    awaited[0] = (struct pollfd){.fd = face, .events = POLLIN};
-    awaited[1] = (struct pollfd){.fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK),
-                                 .events = POLLIN};
-    tell((struct jail_message){.kind = JAIL_FIRST_PROCESS});
-    if (pipe2(ends, O_CLOEXEC) || (child = fork()) < 0) {
-        tell((struct jail_message){.kind = JAIL_REFUSED, .status = errno});
-        return 1;
-    }
+    tell((struct jail_message){.kind = JAIL_INIT});
+    if (pipe2(going, O_CLOEXEC) || pipe2(refused, O_CLOEXEC))
+        fail("pipe");
+    child = fork();
+    if (child < 0)
+        fail("fork");
     if (!child)
-        become(argv, program, environment, ends[1]);
-    close(ends[1]);
-    if (read(ends[0], &error, sizeof error) == sizeof error)
+        become(going[0], refused[1]);
+    close(going[0]);
+    close(refused[1]);
+    if (recv(job.face, &byte, 1, 0) != 1)
+        end_all();
+    if (byte == JAIL_GO_WATCHED)
+        ptrace(PTRACE_SEIZE, child, NULL, (void *)(intptr_t)(PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL));
+    if (write(going[1], "", 1) != 1)
+        end_all();
+    if (read(refused[0], &error, sizeof error) == sizeof error)
         tell((struct jail_message){.kind = JAIL_REFUSED, .status = error});
     else
         tell((struct jail_message){.kind = JAIL_STARTED});
+    awaited[0] = (struct pollfd){.fd = job.face, .events = POLLIN};
+    awaited[1] = (struct pollfd){.fd = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK),
+                                 .events = POLLIN};
     for (;;) {
+        while ((pid = wait4(-1, &status, WNOHANG | __WALL, &used)) > 0)
+            if (WIFSTOPPED(status))
+                resume(pid, status);
+            else if (pid == child)
+                report(status, &used);
         if (poll(awaited, 2, -1) < 0 && errno != EINTR)
-            end_all(flags);
+            end_all();
         /* The grader sends nothing any more: the other end was closed. */
         if (awaited[0].revents)
-            end_all(flags);
+            end_all();
         while (read(awaited[1].fd, &info, sizeof info) > 0)
             ;
-        while ((pid = wait4(-1, &status, WNOHANG, &used)) > 0)
-            if (pid == child)
-                report(status, &used);
     }
+}
+
+/* ---- namespaces of its own -------------------------------------------------------------------- */
+
+static void put(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || write(fd, text, strlen(text)) < 0)
+        fail(path);
+    close(fd);
+}
+
+/* A path below the new root; the directories that lead to it are made. */
+static const char *inside(const char *path)
+{
+    static char made[8192];
+    size_t length = (size_t)snprintf(made, sizeof made, "%s%s", job.room, path);
+
+    if (length >= sizeof made)
+        fail(path);
+    for (char *at = made + strlen(job.room) + 1; *at; at++)
+        if (*at == '/') {
+            *at = 0;
+            mkdir(made, 0755);
+            *at = '/';
+        }
+    return made;
+}
+
+static const char *inside_directory(const char *path)
+{
+    const char *made = inside(path);
+
+    mkdir(made, 0755);
+    return made;
+}
+
+static void link_to(const char *target, const char *path)
+{
+    if (symlink(target, inside(path)))
+        fail(path);
+}
+
+static void show(const char *from, const char *to, int writable)
+{
+    struct stat found;
+    struct statvfs file_system;
+    unsigned long flags = MS_BIND | MS_REMOUNT;
+    char link[4096];
+    ssize_t length;
+
+    if (lstat(from, &found))
+        return;
+    if (S_ISLNK(found.st_mode)) {
+        length = readlink(from, link, sizeof link - 1);
+        if (length < 0)
+            fail(from);
+        link[length] = 0;
+        link_to(link, to);
+        return;
+    }
+    to = inside(to);
+    if (S_ISDIR(found.st_mode))
+        mkdir(to, 0755);
+    else
+        close(open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    if (mount(from, to, NULL, MS_BIND | MS_REC, NULL))
+        fail(from);
+    if (statvfs(to, &file_system))
+        fail(to);
+    /* What is set above a user namespace can't be taken away in it. */
+    if (file_system.f_flag & ST_NODEV)
+        flags |= MS_NODEV;
+    if (file_system.f_flag & ST_NOEXEC)
+        flags |= MS_NOEXEC;
+    if (file_system.f_flag & ST_NOATIME)
+        flags |= MS_NOATIME;
+    if (file_system.f_flag & ST_NODIRATIME)
+        flags |= MS_NODIRATIME;
+    if (file_system.f_flag & ST_RELATIME)
+        flags |= MS_RELATIME;
+    if (!writable || file_system.f_flag & ST_RDONLY)
+        flags |= MS_RDONLY;
+    if (mount(NULL, to, NULL, flags | MS_NOSUID, NULL))
+        fail(to);
+}
+
+static void temporary(const char *path)
+{
+    char options[64];
+
+    snprintf(options, sizeof options, "mode=1777,size=%s", job.temporary);
+    if (mount("tmpfs", inside_directory(path), "tmpfs", MS_NOSUID | MS_NODEV, options))
+        fail(path);
+}
+
+static void build_tree(void)
+{
+    static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
+                                          "/dev/urandom", "/dev/tty"};
+    static const char *const links[][2] = {{"/proc/self/fd", "/dev/fd"},
+                                           {"/proc/self/fd/0", "/dev/stdin"},
+                                           {"/proc/self/fd/1", "/dev/stdout"},
+                                           {"/proc/self/fd/2", "/dev/stderr"}};
+
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
+        fail("/");
+    if (mount("tmpfs", job.room, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m"))
+        fail(job.room);
+    for (char **path = job.paths; *path; path++)
+        show(*path, *path, 0);
+    if (mount("proc", inside_directory("/proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+        fail("/proc");
+    for (size_t at = 0; at < sizeof devices / sizeof *devices; at++)
+        show(devices[at], devices[at], 1);
+    for (size_t at = 0; at < sizeof links / sizeof *links; at++)
+        link_to(links[at][0], links[at][1]);
+    temporary("/tmp");
+    temporary("/dev/shm");
+    show(job.directory, job.inside, 1);
+    if (chdir(job.room) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) ||
+        chdir("/"))
+        fail("pivot_root");
+    if (sethostname("sandbox", 7))
+        fail("sethostname");
+}
+
+/* Becomes the first process of a PID namespace; returns in that one alone. */
+static void separate(void)
+{
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+    char map[64];
+    pid_t child;
+    int status;
+
+    if (uid != 0) {
+        if (unshare(CLONE_NEWUSER))
+            fail("a user namespace");
+        put("/proc/self/setgroups", "deny");
+        snprintf(map, sizeof map, "%u %u 1\n", gid, gid);
+        put("/proc/self/gid_map", map);
+        snprintf(map, sizeof map, "%u %u 1\n", uid, uid);
+        put("/proc/self/uid_map", map);
+    }
+    if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                CLONE_NEWCGROUP))
+        fail("namespaces");
+    child = fork();
+    if (child < 0)
+        fail("fork");
+    if (child) {
+        close(job.face);
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+            ;
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 0);
+    }
+    build_tree();
+}
+
+/* The words up to the next "--", which becomes NULL. */
+static char **until_dashes(char ***at)
+{
+    char **first = *at, **now = first;
+
+    while (*now && strcmp(*now, "--"))
+        now++;
+    if (*now)
+        *now++ = NULL;
+    *at = now;
+    return first;
+}
+
+int main(int argc, char **argv)
+{
+    char **at = argv + 16;
+
+    if (argc < 19) {
+        fputs("jail: this is run by procmem alone\n", stderr);
+        return 2;
+    }
+    job.face = atoi(argv[1]);
+    job.flags = atoi(argv[2]);
+    job.uid = (uid_t)strtoul(argv[3], NULL, 10);
+    job.gid = (gid_t)strtoul(argv[4], NULL, 10);
+    job.cpu = argv[5];
+    job.processes = argv[6];
+    job.descriptors = argv[7];
+    job.file_size = argv[8];
+    job.temporary = argv[9];
+    job.in = atoi(argv[10]);
+    job.out = atoi(argv[11]);
+    job.kept = atoi(argv[12]);
+    job.directory = argv[13];
+    job.inside = argv[14];
+    job.room = argv[15];
+    job.paths = until_dashes(&at);
+    job.environment = until_dashes(&at);
+    job.program = at;
+    if (!*job.program)
+        return 2;
+    fcntl(job.face, F_SETFD, FD_CLOEXEC);
+    if (job.flags & JAIL_NAMESPACES)
+        separate();
+    serve();
+    return 0;
 }

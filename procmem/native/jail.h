@@ -5,14 +5,21 @@
 #include <stdint.h>
 
 /* Flags. */
-#define JAIL_FIRST 1 /* it is the first process of a PID namespace */
+#define JAIL_FIRST 1      /* it is the first process of a PID namespace */
+#define JAIL_NAMESPACES 2 /* it makes the namespaces and the file tree itself */
+#define JAIL_LANDLOCK 4   /* the program reaches the given paths alone */
+#define JAIL_SOCKETS 8    /* the program may not make sockets, local ones excepted */
 
 /* Kinds of messages. */
-#define JAIL_FIRST_PROCESS 'I' /* from jail itself */
-#define JAIL_PROGRAM 'C'       /* from the child that will be the program; it waits for one byte */
-#define JAIL_STARTED 'S'       /* the program runs */
-#define JAIL_REFUSED 'X'       /* it can't: status is errno */
-#define JAIL_ENDED 'E'         /* it ended: status as wait(2) tells it */
+#define JAIL_INIT 'I'    /* from jail itself */
+#define JAIL_PROGRAM 'C' /* from the child that will be the program */
+#define JAIL_STARTED 'S' /* the program runs */
+#define JAIL_REFUSED 'X' /* it can't: status is errno */
+#define JAIL_ENDED 'E'   /* it ended: status as wait(2) tells it */
+
+/* What the grader sends, once. */
+#define JAIL_GO 'g'
+#define JAIL_GO_WATCHED 'w' /* and its fatal signals are looked at (ptrace(2)) */
 
 struct jail_message {
     int32_t kind;
@@ -21,6 +28,9 @@ struct jail_message {
     int64_t minor;
     int64_t major;
     int64_t peak;
+    int32_t watched; /* whether the next two are known */
+    int32_t code;    /* si_code */
+    uint64_t address;
 };
 
 #endif

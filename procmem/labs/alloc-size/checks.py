@@ -1,27 +1,20 @@
 """alloc-size: what ten small and ten large blocks do to the heap and to the address space."""
 
-from __future__ import annotations
-
 import functools
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from procmem import RegionKind
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, KiB, anonymous, heap, mmap_threshold, not_possible, points, top_pad
-from procmem.grade.quiz import verify
-from procmem.grade.walking import Walk, walk
-
-if TYPE_CHECKING:
-    from procmem.experiments import Step
-    from procmem.grade import Program, Submission
+from procmem.grade.quiz import predicted, verify
+from procmem.grade.walking import walk
 
 COUNT, SMALL, LARGE = 10, 32 * KiB, 256 * KiB
 
 
 @pytest.fixture(scope="module")
-def seen(program: Program) -> Walk:
+def seen(program):
     """The program at its seven waits: seen[1] to seen[7]."""
     if not SMALL + PAGE < mmap_threshold() <= LARGE:
         not_possible(f"malloc calls mmap from {mmap_threshold():,} bytes on here, not from 128 KiB")
@@ -37,27 +30,27 @@ def seen(program: Program) -> Walk:
     )
 
 
-def spare() -> int:
+def spare():
     """malloc asks brk for more than it needs, and keeps as much: a heap may be larger by this."""
     return top_pad() + 2 * PAGE
 
 
 @functools.cache
-def here() -> dict[str, Any]:
+def here():
     """What malloc and free do on this machine, as a process shows that is known to be right."""
 
-    def area(step: Step) -> str:
-        region = one.process.region_at(step.address or 0)
+    def area(step):
+        region = one.process.region_at(step.address)
         return "heap" if region is not None and region.kind is RegionKind.HEAP else "mapping"
 
     with Specimen(libc=True) as one:
         small = [one.malloc(SMALL) for _ in range(COUNT)]
-        found: dict[str, Any] = {"small_area": area(small[0])}
-        found["first_freed"] = one.free(small[0].address or 0).delta.vsz
+        found = {"small_area": area(small[0])}
+        found["first_freed"] = one.free(small[0].address).delta.vsz
         large = one.malloc(LARGE)
         found["large"] = large.delta
         found["large_area"] = area(large)
-        one.free(large.address or 0)
+        one.free(large.address)
         found["again_area"] = area(one.malloc(LARGE))
     return found
 
@@ -70,7 +63,7 @@ def here() -> dict[str, Any]:
     "alloc_size waits seven times and ends with status 0",
     hint="Keep every ask(), and return 0 from main.",
 )
-def test_runs_to_its_end(seen: Walk) -> None:
+def test_runs_to_its_end(seen):
     assert seen.ended.status == 0, "the program ends with status 0"
 
 
@@ -79,12 +72,15 @@ def test_runs_to_its_end(seen: Walk) -> None:
     "ten blocks of 32 KiB come from the heap",
     hint="Call malloc ten times, each time for 32 * 1024 bytes, and keep all ten pointers.",
 )
-def test_small_blocks_lie_in_the_heap(seen: Walk) -> None:
+def test_small_blocks_lie_in_the_heap(seen):
     before, after = seen[1], seen[2]
     assert anonymous(after).size - anonymous(before).size == 0, "small blocks need no mapping"
-    grown = heap(after).size - heap(before).size
-    assert grown >= COUNT * SMALL - spare(), "the heap grew too little for ten blocks"
-    assert grown <= COUNT * SMALL + spare(), "the heap grew by more than ten blocks take"
+    assert heap(after).size - heap(before).size >= COUNT * SMALL - spare(), (
+        "the heap grew too little for ten blocks"
+    )
+    assert heap(after).size - heap(before).size <= COUNT * SMALL + spare(), (
+        "the heap grew by more than ten blocks take"
+    )
 
 
 @points(
@@ -93,11 +89,14 @@ def test_small_blocks_lie_in_the_heap(seen: Walk) -> None:
     hint="memset(block, 'x', 32 * 1024), for each of the ten.",
     needs="test_small_blocks_lie_in_the_heap",
 )
-def test_small_blocks_are_written_to(seen: Walk) -> None:
+def test_small_blocks_are_written_to(seen):
     before, after = seen[1], seen[3]
-    came = heap(after).rss - heap(before).rss
-    assert came >= COUNT * SMALL, "some pages of the ten blocks are not in memory"
-    assert came <= COUNT * SMALL + 4 * PAGE, "more than ten blocks of 32 KiB were written to"
+    assert heap(after).rss - heap(before).rss >= COUNT * SMALL, (
+        "some pages of the ten blocks are not in memory"
+    )
+    assert heap(after).rss - heap(before).rss <= COUNT * SMALL + 4 * PAGE, (
+        "more than ten blocks of 32 KiB were written to"
+    )
 
 
 @points(
@@ -106,10 +105,9 @@ def test_small_blocks_are_written_to(seen: Walk) -> None:
     hint="Are all ten freed? The heap can only give back what lies at its end.",
     needs="test_small_blocks_lie_in_the_heap",
 )
-def test_small_blocks_are_freed(seen: Walk) -> None:
+def test_small_blocks_are_freed(seen):
     before, after = seen[3], seen[4]
-    given_back = heap(before).size - heap(after).size
-    assert given_back >= COUNT * SMALL - spare(), (
+    assert heap(before).size - heap(after).size >= COUNT * SMALL - spare(), (
         "something that is still in use lies near the end of the heap: a block that was not "
         "freed, or the buffer that printf gets at its first call, if that came after the blocks"
     )
@@ -120,10 +118,13 @@ def test_small_blocks_are_freed(seen: Walk) -> None:
     "each block of 256 KiB is a mapping of its own",
     hint="Call malloc ten times for 256 * 1024 bytes, and keep all ten pointers.",
 )
-def test_large_blocks_are_mapped(seen: Walk) -> None:
+def test_large_blocks_are_mapped(seen):
     before, after = seen[4], seen[5]
     each = here()["large"].vsz
-    assert anonymous(after).size - anonymous(before).size == COUNT * each
+    assert anonymous(after).size - anonymous(before).size == COUNT * each, (
+        "a block lies elsewhere if the heap has a hole for it, which freed blocks leave that are "
+        "not at its end"
+    )
 
 
 @points(
@@ -132,7 +133,7 @@ def test_large_blocks_are_mapped(seen: Walk) -> None:
     hint="Does your program write to these blocks? It should not.",
     needs="test_large_blocks_are_mapped",
 )
-def test_large_blocks_are_not_in_memory(seen: Walk) -> None:
+def test_large_blocks_are_not_in_memory(seen):
     before, after = seen[4], seen[5]
     each = here()["large"].rss
     assert anonymous(after).rss - anonymous(before).rss == COUNT * each
@@ -144,7 +145,7 @@ def test_large_blocks_are_not_in_memory(seen: Walk) -> None:
     hint="Free one of the ten, and only one.",
     needs="test_large_blocks_are_mapped",
 )
-def test_a_large_block_is_unmapped(seen: Walk) -> None:
+def test_a_large_block_is_unmapped(seen):
     before, after = seen[5], seen[6]
     each = here()["large"].vsz
     assert anonymous(before).size - anonymous(after).size == each
@@ -156,50 +157,52 @@ def test_a_large_block_is_unmapped(seen: Walk) -> None:
     hint="Allocate 256 KiB once more, after the free.",
     needs="test_a_large_block_is_unmapped",
 )
-def test_the_next_one_lies_in_the_heap(seen: Walk) -> None:
+def test_the_next_one_lies_in_the_heap(seen):
     before, after = seen[6], seen[7]
     assert anonymous(after).size - anonymous(before).size == 0, "it needs no mapping any more"
-    grown = heap(after).size - heap(before).size
-    assert grown >= LARGE - spare(), "the heap grew too little for a block of 256 KiB"
-    assert grown <= LARGE + spare(), "the heap grew by more than one block takes"
+    assert heap(after).size - heap(before).size >= LARGE - spare(), (
+        "the heap grew too little for a block of 256 KiB"
+    )
+    assert heap(after).size - heap(before).size <= LARGE + spare(), (
+        "the heap grew by more than one block takes"
+    )
 
 
 # ---- predictions, by what a process does on this machine -----------------------------------
 
 
-def area_is_predicted(submission: Submission, name: str) -> None:
-    assert submission.predictions.choice(name, ["heap", "mapping"]) == here()[name]
+WHERE = ["heap", "mapping"]
 
 
 @points(1, "prediction: small_area", hint="Watch the line [heap] in /proc/PID/maps.")
-def test_predicted_small_area(submission: Submission) -> None:
-    area_is_predicted(submission, "small_area")
+def test_predicted_small_area(submission):
+    predicted("small_area", submission.predictions.choice("small_area", WHERE), here()["small_area"])
 
 
 @points(1, "prediction: large_area", hint="Watch the line [heap] in /proc/PID/maps.")
-def test_predicted_large_area(submission: Submission) -> None:
-    area_is_predicted(submission, "large_area")
+def test_predicted_large_area(submission):
+    predicted("large_area", submission.predictions.choice("large_area", WHERE), here()["large_area"])
 
 
 @points(1, "prediction: large_vsz", hint="The block, malloc's note in front, and whole pages.")
-def test_predicted_large_vsz(submission: Submission) -> None:
-    assert submission.predictions.size("large_vsz") == here()["large"].vsz
+def test_predicted_large_vsz(submission):
+    predicted("large_vsz", submission.predictions.size("large_vsz"), here()["large"].vsz)
 
 
 @points(1, "prediction: large_rss", hint="Who has written to the block before you do, and where?")
-def test_predicted_large_rss(submission: Submission) -> None:
-    assert submission.predictions.size("large_rss") == here()["large"].rss
+def test_predicted_large_rss(submission):
+    predicted("large_rss", submission.predictions.size("large_rss"), here()["large"].rss)
 
 
 @points(1, "prediction: again_area", hint="man 3 mallopt, at M_MMAP_THRESHOLD.")
-def test_predicted_again_area(submission: Submission) -> None:
-    area_is_predicted(submission, "again_area")
+def test_predicted_again_area(submission):
+    predicted("again_area", submission.predictions.choice("again_area", WHERE), here()["again_area"])
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------
 
 
-def only(holds: dict[str, bool]) -> str:
+def only(holds):
     """The one answer that holds."""
     found = [letter for letter, right in holds.items() if right]
     if len(found) != 1:
@@ -208,20 +211,20 @@ def only(holds: dict[str, bool]) -> str:
 
 
 @points(1, "quiz: the threshold", hint="Try sizes in between, or read man 3 mallopt.")
-def test_quiz_threshold(submission: Submission) -> None:
+def test_quiz_threshold(submission):
     sizes = {"a": 4 * KiB, "b": 32 * KiB, "c": 128 * KiB, "d": 256 * KiB}
     right = only({letter: size == mmap_threshold() for letter, size in sizes.items()})
     verify(submission, "threshold", right)
 
 
 @points(1, "quiz: the first block is freed", hint="A heap has one end that moves. Which one?")
-def test_quiz_first_freed(submission: Submission) -> None:
+def test_quiz_first_freed(submission):
     sizes = {"a": 0, "b": SMALL, "c": 132 * KiB, "d": COUNT * SMALL}
     right = only({letter: size == -here()["first_freed"] for letter, size in sizes.items()})
     verify(submission, "first_freed", right)
 
 
 @points(1, "quiz: the block that moved", hint="Leave out the free, and look where it lies then.")
-def test_quiz_moved(submission: Submission) -> None:
+def test_quiz_moved(submission):
     moved = here()["large_area"] == "mapping" and here()["again_area"] == "heap"
     verify(submission, "moved", only({"b": moved}))

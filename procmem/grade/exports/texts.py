@@ -46,13 +46,13 @@ def text(grade: Grade, width: int = 80) -> str:
         lines.append(f"{SIGNS[row.status]:<4}  {first:<{room}}  {row.worth:>{worth}}")
         lines += [f"{'':6}{part}" for part in more]
         for label, found in row.details:
-            lines += labelled(label, found, width)
+            lines += labelled("" if found is row.message else label, found, width)
     said = [*build_lines(grade, width), *(lines if told else [])]
     return "\n".join([*said, "", *wrap(verdict(grade), width), ""])
 
 
 def labelled(label: str, found: str, width: int) -> Iterator[str]:
-    head = f"{'':8}{label:<13} "
+    head = f"{'':8}{label:<13} " if label else " " * 8
     for part in found.expandtabs().split("\n"):
         for piece in wrap(part, width - len(head), drop_whitespace=False) or [""]:
             yield f"{head}{piece.strip()}".rstrip()

@@ -385,7 +385,9 @@ TOML = 'build = ["cc", "-O1", "-o", "lazy", "lazy.c"]\nprogram = ["./lazy"]\nfil
 def test_a_failure_is_explained(tmp_path: Path) -> None:
     # The wrong one asks only once the page is mapped, by stdio that has no heap yet.
     lab = make_lab(tmp_path / "lab", LAZY_LAB, TOML)
-    wrong = LAZY.replace("    getchar();\n    page = ", "    { char c; (void)!read(0, &c, 1); }\n    page = ")
+    wrong = LAZY.replace(
+        "    getchar();\n    page = ", "    { char c; (void)!read(0, &c, 1); }\n    page = "
+    )
     wrong = wrong.replace("#include <stdio.h>", "#include <stdio.h>\n#include <unistd.h>")
     right = grade(lab, make_submission(tmp_path / "right", {"lazy.c": LAZY}))
     found = grade(lab, make_submission(tmp_path / "wrong", {"lazy.c": wrong}))

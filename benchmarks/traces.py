@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -41,14 +42,15 @@ int main(int argc, char **argv)
     return 0;
 }
 """
-STRACE = ["strace", "-f", "--seccomp-bpf", "-e", "trace=%memory,%process", "-o", os.devnull]
+STRACE = ["strace", "-f", "--seccomp-bpf", "-e", "trace=%memory,%process", "-o"]
+OURS = [sys.executable, "-m", "procmem", "trace", "--no-malloc", "-o"]
 
 
 def traces(effort: Effort) -> Iterator[Row]:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if not compiler or not shutil.which("strace"):
         raise CantMeasure("it needs a C compiler and strace")
-    told, untold = (10_000, 2_000_000) if effort is FULL else (200, 20_000)
+    told, untold, many = (10_000, 2_000_000, 20_000) if effort is FULL else (200, 20_000, 400)
     allowed = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory() as place:
         program = str(Path(place) / "calls")
@@ -62,12 +64,17 @@ def traces(effort: Effort) -> Iterator[Row]:
                 "trace",
                 None,
                 {
-                    "strace": per(told, lambda: run(*STRACE, *memory), effort),
+                    "strace": per(told, lambda: run(*STRACE, os.devnull, *memory), effort),
                     "a traced call": per(told, lambda: procmem.trace(memory), effort),
                 },
                 effort,
             )
             yield measured.row("a traced call", "strace", 1.25)
+            yield from commands(effort, place, [program, str(many // 2), "memory"], many, "")
+            os.sched_setaffinity(0, allowed)
+            free = ", on all CPUs"
+            yield from commands(effort, place, [program, str(many // 2), "memory"], many, free)
+            os.sched_setaffinity(0, {min(allowed)})
             others = [program, str(untold)]
             measured = compare(
                 "trace",
@@ -81,6 +88,25 @@ def traces(effort: Effort) -> Iterator[Row]:
             yield measured.row("a call that is not told", "untraced", 1.5)
         finally:
             os.sched_setaffinity(0, allowed)
+
+
+def commands(effort: Effort, place: str, memory: list[str], many: int, where: str) -> Iterator[Row]:
+    """The two commands writing text to a file, their starts included."""
+    out = str(Path(place) / "out")
+    strace = f"strace -o FILE{where}"
+    table, lines = f"trace -o FILE{where}", f"trace --strace -o FILE{where}"
+    measured = compare(
+        "trace",
+        None,
+        {
+            strace: per(many, lambda: run(*STRACE, out, *memory), effort),
+            table: per(many, lambda: run(*OURS, out, *memory), effort),
+            lines: per(many, lambda: run(*OURS, out, "--strace", *memory), effort),
+        },
+        effort,
+    )
+    yield measured.row(table, strace, 1.25)
+    yield measured.row(lines, strace, 1.25)
 
 
 def run(*words: str) -> None:

@@ -85,13 +85,14 @@ def test_the_student_sees_nothing_of_hidden_checks_but_their_status() -> None:
 
 
 def test_the_verdict_holds_no_times() -> None:
+    assert FULL.build is not None
     later = replace(
         FULL,
         checks=tuple(replace(check, seconds=9.0) for check in FULL.checks),
         build=replace(FULL.build, seconds=9.0, output="other"),
         seconds=9.0,
         machine={},
-    )  # type: ignore[type-var]
+    )
     assert later.verdict() == FULL.verdict()
     assert hash(later.verdict()) == hash(FULL.verdict())
     other = replace(FULL, checks=FULL.checks[1:])

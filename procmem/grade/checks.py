@@ -42,14 +42,17 @@ class Partly(BaseException):
 
     def __init__(self, share: float, why: str) -> None:
         super().__init__(share, why)
-        self.share = share
+        self.share: object = share
         self.why = why
 
     def of(self, points: float) -> float:
         """The points that it gives, of those that the check is worth."""
-        given = self.share * points if isinstance(self.share, float) else self.share
+        share = self.share
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise ValueError(f"partly({share!r}): a share such as 0.5, or a number of points")  # noqa: TRY004
+        given = share * points if isinstance(share, float) else share
         if not 0 <= given <= points:
-            raise ValueError(f"partly({self.share!r}) of a check of {points:g} points")
+            raise ValueError(f"partly({share!r}) of a check of {points:g} points")
         return given
 
 
@@ -80,9 +83,11 @@ def points(
     ...         run.answer()
     ...         assert (run.pause() - before).rss == 0
     """
-    if isinstance(points, bool) or not isinstance(points, int | float) or not 0 <= points < 1e6:
+    number: object = points
+    words: object = title
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e6:
         raise ValueError(f"points({points!r}, ...): a number that is not negative is wanted")
-    if not isinstance(title, str) or not title.strip():
+    if not isinstance(words, str) or not words.strip():
         raise ValueError(f"points({points!r}, {title!r}): the title says what the check asks")
     names = (needs,) if isinstance(needs, str) else tuple(needs or ())
     check = Check(points, title, hint, names, hidden)

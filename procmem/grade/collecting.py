@@ -30,7 +30,7 @@ from procmem.grade.lab import LabError
 from procmem.grade.results import BuildResult, CheckResult, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from procmem.grade.lab import Lab
     from procmem.grade.submission import Submission
@@ -69,6 +69,7 @@ class Collector:
         self._begun = 0.0
 
     def pytest_configure(self, config: pytest.Config) -> None:
+        """Brings the fixtures."""
         config.stash[fixtures.COLLECTOR] = self
         config.pluginmanager.register(fixtures, "procmem-fixtures")
         if not config.pluginmanager.hasplugin("terminal"):
@@ -79,6 +80,7 @@ class Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Puts each check behind those that it needs."""
         mine = [item for item in items if self._is_mine(item)]
         try:
             ordered = in_order(mine, self.lab)
@@ -99,6 +101,7 @@ class Collector:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> Iterator[None]:
+        """Notes a file of checks that can't be read."""
         if report.failed and self.error is None:
             self.error = f"{self.lab.checks.name} can't be read: {tail(report.longreprtext)}"
         yield
@@ -107,6 +110,7 @@ class Collector:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Leaves out a check if one that it needs went wrong."""
         if not self._is_mine(item):
             return
         self._begun = time.monotonic()
@@ -120,12 +124,14 @@ class Collector:
                 raise Missed(name, status)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        """Notes what an assertion compared."""
         self._comparisons.append(Comparison(op, left, right))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, Any, None]:
+        """Makes a result of each check."""
         if not self._is_mine(item) or not isinstance(item, pytest.Function):
             yield
             return
@@ -355,6 +361,6 @@ def in_order(items: Sequence[pytest.Item], lab: Lab) -> list[pytest.Item]:
 
 def tail(text: str) -> str:
     """The last lines of what pytest says of a file that it can't import."""
-    lines = [line[2:] if line.startswith("E ") else line for line in text.splitlines()]
+    lines = [line.removeprefix("E ") for line in text.splitlines()]
     kept = [line.strip() for line in lines if line.strip()]
     return "; ".join(kept[-3:])

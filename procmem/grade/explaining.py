@@ -282,7 +282,7 @@ def ordinal(number: int) -> str:
 
 
 PLAIN = ast.Name | ast.Attribute | ast.Subscript | ast.Constant | ast.BinOp | ast.Load | ast.Sub
-HARMLESS = PLAIN | ast.UnaryOp | ast.USub | ast.Tuple | ast.Index  # type: ignore[operator]
+HARMLESS = PLAIN | ast.UnaryOp | ast.USub | ast.Tuple | ast.Index
 
 
 def moments(

@@ -117,8 +117,11 @@ def bss(snapshot: Snapshot) -> Area:
 
 
 def anonymous(snapshot: Snapshot) -> Area:
-    """What lies at no file and is neither heap, stack, bss nor the kernel's: mmap(2), arenas,
-    stacks of threads, and what the libraries asked for."""
+    """What lies at no file and is neither heap, first stack, data nor the kernel's.
+
+    That is what mmap(2) gave: to the program, to malloc's arenas, to stacks of threads, and to
+    the libraries for themselves.
+    """
     return area(
         (
             region
@@ -239,9 +242,10 @@ def libc_version() -> tuple[int, ...] | None:
 
 
 def mmap_threshold() -> int:
-    """From which size on malloc calls mmap here, as M_MMAP_THRESHOLD counts it: chunks whose
-    size, with malloc's 8 bytes and rounded up to 16, is as large. Measured on a process that
-    has just begun; a free of such a chunk raises it.
+    """From which size on malloc calls mmap here (M_MMAP_THRESHOLD).
+
+    What counts is the chunk: the request with 8 bytes of malloc's own, rounded up to 16. Measured
+    on a process that has just begun; a free of such a chunk raises it.
 
     Raises:
         NotPossibleHere: no program with libc can be watched here.

@@ -19,13 +19,13 @@ from procmem.errors import MissingExtra
 from procmem.grade.results import BuildResult, CheckResult, Grade, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from procmem.grade.lab import Lab
     from procmem.grade.limits import Limits
     from procmem.grade.sandbox import Sandbox
 
-__all__ = ["grade", "machine"]
+__all__ = ["end_jobs", "end_servers", "grade", "machine"]
 
 PATIENCE = 120.0
 """Seconds without a word from the checks, beyond what a run may take, that mean they hang."""
@@ -77,12 +77,11 @@ def grade(
         "patience": PATIENCE + used.wall if patience is None else patience,
     }
     heard = Heard()
-    with borrowed_server() as server:
-        try:
+    try:
+        with borrowed_server() as server:
             server.do(job, heard)
-        except (OSError, EOFError) as error:
-            server.close()
-            heard.error = f"the grader's own process is gone: {type(error).__name__}"
+    except (OSError, EOFError) as error:
+        heard.error = f"the grader's own process is gone: {short(error)}"
     name = os.path.basename(os.path.abspath(submission))
     return heard.grade(lab, name, time.monotonic() - begun)
 
@@ -92,6 +91,10 @@ def need_pytest() -> None:
 
     if find_spec("pytest") is None:
         raise MissingExtra("grade", "grading")
+
+
+def short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 class Heard:
@@ -190,11 +193,19 @@ class Server:
                 env=environment(),
                 start_new_session=True,
             )
-        self.connection = Connection(ours.detach())
+        self.socket = ours
+        self.connection = Connection(os.dup(ours.fileno()))
         self.pid = os.getpid()
-        if not self.connection.poll(START) or self.connection.recv() != "ready":
+        try:
+            is_up = self.connection.poll(START) and self.connection.recv() == "ready"
+        except BaseException:
+            self.process.kill()
             self.close()
-            raise EOFError
+            raise
+        if not is_up:
+            self.process.kill()
+            self.close()
+            raise EOFError("it does not start")
 
     def do(self, job: dict[str, Any], heard: Heard) -> None:
         """One job; returns when nothing of it is left.
@@ -209,17 +220,15 @@ class Server:
             if event["event"] == "end":
                 return
 
-    def hang_up(self) -> None:
-        """Ends it from another thread than the one that waits for its job."""
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(fileno=os.dup(self.connection.fileno())) as end,
-        ):
-            end.shutdown(socket.SHUT_RDWR)
+    def interrupt(self) -> None:
+        """Ends its job, from another thread: whoever waits for it hears that it is gone."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Ends it, and the job that it does."""
         self.connection.close()
+        self.socket.close()
         if self.pid == os.getpid():
             try:
                 self.process.wait(10)
@@ -238,19 +247,19 @@ def environment() -> dict[str, str]:
 
 
 _idle: list[Server] = []
-_busy: list[Server] = []
+_busy: set[Server] = set()
 _lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def borrowed_server() -> Any:
+def borrowed_server() -> Iterator[Server]:
     """A server that nobody else uses; it goes back where it was when the block ends."""
     with _lock:
         server = _idle.pop() if _idle else None
     if server is None:
         server = Server()
     with _lock:
-        _busy.append(server)
+        _busy.add(server)
     try:
         yield server
     except BaseException:
@@ -259,28 +268,27 @@ def borrowed_server() -> Any:
         raise
     finally:
         with _lock:
-            _busy.remove(server)
-    if server.connection.closed:
-        return
-    with _lock:
-        _idle.append(server)
+            _busy.discard(server)
+            if not server.connection.closed:
+                _idle.append(server)
 
 
 def forget_servers() -> None:
     """In a forked child: they are the parent's."""
     global _lock  # noqa: PLW0603 - another thread may have held it
     _lock = threading.Lock()
-    for server in _idle + _busy:
+    for server in (*_idle, *_busy):
         server.connection.close()
+        server.socket.close()
     _idle.clear()
     _busy.clear()
 
 
 def end_jobs() -> None:
-    """Ends what other threads of this process grade: there, grade() returns with an error."""
+    """Ends what grade() does in other threads: each gives a Grade with an error."""
     with _lock:
         for server in _busy:
-            server.hang_up()
+            server.interrupt()
 
 
 def end_servers() -> None:
@@ -324,8 +332,8 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
     """Runs pytest on the checks, alone: nothing of the user's own pytest takes part."""
     import pytest
 
+    from procmem.grade import explaining
     from procmem.grade.collecting import Collector
-    from procmem.grade.explaining import short
 
     collector = Collector(lab, submission, tell)
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
@@ -349,7 +357,7 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
     elif status == pytest.ExitCode.NO_TESTS_COLLECTED:
         tell({"event": "error", "error": f"{lab.checks.name} holds no checks"})
     elif status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        words = short(said.getvalue())
+        words = explaining.short(said.getvalue())
         tell({"event": "error", "error": f"pytest ended with status {int(status)}: {words}"})
 
 

@@ -185,10 +185,11 @@ def read_toml(path: str) -> Mapping[str, Any]:
     from procmem.grade.toml import TOMLDecodeError, loads
 
     try:
-        return loads(raw.decode("utf-8"))
+        known: Mapping[str, Any] = loads(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise SubmissionError(f"{name}: it is no UTF-8 text") from None
     except (TOMLDecodeError, RecursionError) as error:
         raise SubmissionError(
             f"{name} is no TOML: {error}. Write lines such as: name = 4096"
         ) from None
+    return known

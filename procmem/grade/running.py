@@ -9,9 +9,10 @@ import pty
 import select
 import signal
 import termios
+import threading
 import time
 
-from procmem.errors import ProcmemError
+from procmem.errors import ProcessError, ProcmemError, SyscallError, Unsupported
 from procmem.grade import waiting
 from procmem.grade.errors import (
     NeverAsked,
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from procmem.elf.sizing import ObjectSize
+    from procmem.grade.leaks import Leaks
     from procmem.grade.limits import Limits
     from procmem.grade.sandbox import Ended, Jailed, Job
+    from procmem.history.trace import Trace
     from procmem.moments import Snapshot
     from procmem.process import Faults, Process, Thread
 
@@ -89,6 +92,63 @@ class Program:
         """
         return Run(self, (*self.argv, *arguments), environment)
 
+    def calls(self, *arguments: str, answers: Sequence[str] = ()) -> Trace:
+        """Its memory calls from its execve(2) to its end, as procmem.trace() tells them.
+
+        Args:
+            arguments: added to its own.
+            answers: what it gets when it asks; then the end of input.
+
+        Raises:
+            NotPossibleHere: it may not be traced here.
+            RunFailed: it does not end well.
+        """
+        from procmem.history.trace import Tracing
+
+        found: list[Trace] = []
+        failed: list[BaseException] = []
+
+        def collect() -> None:
+            try:
+                found.append(tracing.whole())
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                failed.append(error)
+
+        run = Run(self, (*self.argv, *arguments), None, hold=True)
+        with run:
+            try:
+                tracing = Tracing(pid=run.pid)
+            except (ProcessError, SyscallError, Unsupported) as error:
+                raise NotPossibleHere(f"a program can't be traced here: {error}") from error
+            with tracing:
+                collector = threading.Thread(target=collect, name="procmem-calls")
+                collector.start()
+                try:
+                    run._begin()
+                    run.finish(answers)
+                finally:
+                    # It ends by itself, since what is traced has ended, or is killed now.
+                    run.close()
+                    collector.join()
+        if failed:
+            raise failed[0]
+        return found[0]
+
+    def leaks(self, *arguments: str, answers: Sequence[str] = ()) -> Leaks:
+        """What it has not freed at its end, as valgrind tells it.
+
+        Args:
+            arguments: added to its own.
+            answers: what it gets when it asks; then the end of input.
+
+        Raises:
+            NotPossibleHere: there is no valgrind.
+            RunFailed: it does not end well.
+        """
+        from procmem.grade.leaks import leaks
+
+        return leaks(self, arguments, answers)
+
     def __repr__(self) -> str:
         return f"<Program {' '.join(self.argv)}>"
 
@@ -118,15 +178,21 @@ class Run:
         argv: Sequence[str],
         environment: Mapping[str, str] | None,
         *,
-        watched: bool = True,
+        hold: bool = False,
+        keep: int = -1,
+        limits: Limits | None = None,
     ) -> None:
         self.program = program
+        self.limits = limits or program.limits
         self.argv = tuple(argv)
         self.phases: list[tuple[str, Snapshot]] = []
         self.ended: Ended | None = None
         program.job.runs.append(self)
         self._environment = environment
-        self._watched = watched and not sanitized(program.path)
+        self._hold = hold
+        self._keep = keep
+        # Whoever holds it back wants to trace it.
+        self._watched = not hold and not sanitized(program.path)
         self._inner: Jailed | None = None
         self._output = bytearray()
         self._printed = 0
@@ -152,13 +218,15 @@ class Run:
                 os.fchown(self._slave, job.uid, -1)
             self._inner = job.start(
                 self.argv,
-                self.program.limits,
+                self.limits,
                 self._slave,
                 self._slave,
                 environment=self._environment,
+                keep=self._keep,
             )
             self._kills = self._jailed.killed_for_memory()
-            self._begin()
+            if not self._hold:
+                self._begin()
         except BaseException:
             self.close()
             raise
@@ -386,18 +454,18 @@ class Run:
             if not data:
                 return
             self._printed += len(data)
-            room = self.program.limits.output - len(self._output)
+            room = self.limits.output - len(self._output)
             self._output += data[: max(room, 0)]
-            if self._printed > self.program.limits.output:
+            if self._printed > self.limits.output:
                 self._fail(
                     OutputFlood,
-                    f"it printed more than {self.program.limits.output:,} bytes",
-                    limit=self.program.limits.output,
+                    f"it printed more than {self.limits.output:,} bytes",
+                    limit=self.limits.output,
                 )
 
     def _check(self, seen: waiting.Seen | None) -> None:
         """Raises what makes further waiting useless."""
-        limits = self.program.limits
+        limits = self.limits
         resident = 0
         for pid in waiting.descendants(self._jailed.first):
             with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
@@ -438,7 +506,7 @@ class Run:
     def _why(self, ended: Ended) -> RunFailed:
         """What its end means for who waited for a question."""
         self.ended = ended
-        limits = self.program.limits
+        limits = self.limits
         if ended.signal is None:
             if not self._pauses and not self._answers:
                 return self._made(

@@ -303,8 +303,11 @@ class Job:
         if os.geteuid() == 0:
             for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"):
                 command += ["--cap-add", name]
-        command += ["--dir", "/etc"]  # else it would be for root alone, as files' parents are
         for path in self.readable():
+            # Directories that bwrap makes on the way are closed to all but its own user.
+            parts = path.split("/")[1:-1]
+            for depth in range(len(parts) if parts[:1] != ["usr"] else 0):
+                command += ["--perms", "0755", "--dir", "/" + "/".join(parts[: depth + 1])]
             if os.path.islink(path):
                 command += ["--symlink", os.readlink(path), path]
             else:

@@ -1,5 +1,6 @@
-"""The process that grading is forked from: it has imported all, runs no thread, and sees to it
-that nothing of a submission is left.
+"""The process that grading is forked from.
+
+It has imported all, runs no thread, and sees to it that nothing of a submission is left.
 
 One server does one job at a time. A job is a forked child that tells events through a pipe; the
 server hands them on. It is the subreaper of whatever the child leaves behind.
@@ -67,7 +68,7 @@ def preload() -> None:
     import procmem.grade.facts
     import procmem.grade.grading
     import procmem.grade.predictions
-    import procmem.grade.submission  # noqa: F401
+    import procmem.grade.submission
     import procmem.history.trace
     import procmem.process  # noqa: F401
     from procmem.grade import waiting
@@ -96,7 +97,7 @@ def serve(client: Connection, job: dict[str, Any]) -> None:
     try:
         while not ended:
             wait = max(0.0, heard + patience - time.monotonic())
-            ready, _, _ = select.select([reading, watch, client], [], [], wait)
+            ready = select.select([reading, watch, client.fileno()], [], [], wait)[0]
             if reading in ready:
                 piece = os.read(reading, 1 << 16)
                 *lines, left = (left + piece).split(b"\n")
@@ -107,7 +108,7 @@ def serve(client: Connection, job: dict[str, Any]) -> None:
             elif watch in ready:
                 # All that it has told is read; another process may hold the pipe open.
                 ended = True
-            elif client in ready:
+            elif client.fileno() in ready:
                 # It has nothing to say but that it is gone.
                 gone = ended = True
             else:

@@ -66,6 +66,11 @@ SIGNALS: tuple[int, ...] = (lib.PM_EVENT_SIGNAL, lib.PM_EVENT_STOPPED)
 PLACED: tuple[int, ...] = (lib.PM_EVENT_BREAKS, lib.PM_EVENT_LIMIT)
 
 
+REGION_NAMES: dict[tuple[int, int, bytes], tuple[str, str]] = {}
+"""Perms and names of regions by inode, perms and raw name."""
+MOST_NAMES = 10_000
+
+
 class MemoryCall:
     """One call of a traced program.
 
@@ -195,6 +200,21 @@ class MemoryCall:
     def region_bounds(self) -> tuple[int, int] | None:
         """Start and end of the region, without making it."""
         return self._record[23:25] if self._record[5] & HAS_REGION else None  # type: ignore[return-value]
+
+    @property
+    def region_told(self) -> tuple[int, int, str, str] | None:
+        """Start, end, perms and name of the region, at a fraction of the price."""
+        record = self._record
+        key = record[26], record[28], self._text[: record[6]]
+        told = REGION_NAMES.get(key) if record[5] & HAS_REGION else None
+        if told is None:
+            if len(REGION_NAMES) > MOST_NAMES:
+                REGION_NAMES.clear()
+            region = self.region
+            if region is None:
+                return None
+            told = REGION_NAMES[key] = region.perms, region.name
+        return record[23], record[24], *told
 
     @property
     def reason(self) -> str:
@@ -681,6 +701,26 @@ class Tracing:
         for group in self.groups():
             yield from group
 
+    def whole(self, limit: int | None = LIMIT) -> Trace:
+        """All of it, once it is over; see trace()."""
+        made = Trace(limit)
+        made.pid = self.pid
+        made._lag = self._lag
+        made.setuid_ignored = self.setuid_ignored
+        for data in self.batches():
+            for kind, start, end in records(data):
+                if kind == lib.PM_EVENT_CALL:
+                    made._add(data, start, end)
+                elif kind == lib.PM_EVENT_END:
+                    one = ended(data, start)
+                    made.ended[one.pid] = one.returncode
+                elif kind in PLACED:
+                    made.breakpoints.append(placed(data, start))
+                elif kind == lib.PM_EVENT_FOREIGN:
+                    made.foreign.append(RECORD.unpack_from(data, start)[3])
+        made.returncode = self.returncode
+        return made
+
     def send_signal(self, number: int) -> None:
         """Sends a signal to the program, if it still runs."""
         if self._pidfd >= 0:
@@ -839,7 +879,6 @@ def trace(
     >>> traced[0].name, traced[-1].name, traced.returncode
     ('execve', 'exit_group', 0)
     """
-    made = Trace(limit)
     with Tracing(
         argv,
         pid=pid,
@@ -852,19 +891,4 @@ def trace(
         seccomp=seccomp,
         malloc=malloc,
     ) as tracing:
-        made.pid = tracing.pid
-        made._lag = tracing._lag
-        made.setuid_ignored = tracing.setuid_ignored
-        for data in tracing.batches():
-            for kind, start, end in records(data):
-                if kind == lib.PM_EVENT_CALL:
-                    made._add(data, start, end)
-                elif kind == lib.PM_EVENT_END:
-                    one = ended(data, start)
-                    made.ended[one.pid] = one.returncode
-                elif kind in PLACED:
-                    made.breakpoints.append(placed(data, start))
-                elif kind == lib.PM_EVENT_FOREIGN:
-                    made.foreign.append(RECORD.unpack_from(data, start)[3])
-        made.returncode = tracing.returncode
-    return made
+        return tracing.whole(limit)

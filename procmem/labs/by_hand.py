@@ -80,6 +80,7 @@ class ByHand(Collector):
             version=procmem.__version__,
         )
 
+
 def beside(config: pytest.Config) -> str:
     """The directory of the file of checks on the command line."""
     for argument in config.args:

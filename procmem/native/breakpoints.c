@@ -257,6 +257,8 @@ void pm_breaks_room(pm_breaks *breaks, uint64_t start, uint64_t end)
     breaks->room[breaks->rooms++].end = end;
 }
 
+#if defined __x86_64__ && defined __LP64__
+
 /* A place for a copy, its bytes kept. NULL: none that is near enough. */
 static pm_slot *take_slot(pm_breaks *breaks, pid_t tid, uint64_t close_to)
 {
@@ -282,7 +284,6 @@ static pm_slot *take_slot(pm_breaks *breaks, pid_t tid, uint64_t close_to)
 
 int pm_breaks_add(pm_breaks *breaks, pid_t tid, uint64_t at, uint16_t function)
 {
-#if defined __x86_64__ && defined __LP64__
     static const uint8_t stop = BREAK;
     uint8_t code[16], copy[PM_SLOT], moved;
     pm_break *one = breaks->one + breaks->count;
@@ -319,11 +320,17 @@ int pm_breaks_add(pm_breaks *breaks, pid_t tid, uint64_t at, uint16_t function)
         return error;
     breaks->count++;
     return 0;
+}
+
 #else
+
+int pm_breaks_add(pm_breaks *breaks, pid_t tid, uint64_t at, uint16_t function)
+{
     (void)breaks, (void)tid, (void)at, (void)function;
     return -ENOSYS;
-#endif
 }
+
+#endif
 
 pm_break *pm_breaks_at(pm_breaks *breaks, uint64_t at)
 {

@@ -35,8 +35,8 @@ typedef struct {
     struct { uint64_t start, end; } room[PM_MOST_ROOMS];
 } pm_breaks;
 
-/* Rewrites the instruction at `code`, which lies at `from`, for `to`, with a jump back. Returns the
- * bytes written, and its old and new length; 0: not one of those that can be moved. */
+/* Rewrites the instruction at `code`, which lies at `from`, for `to`, with a jump back. Gives its
+ * old and new length, and returns the bytes written; 0: it is not one of those that can be moved. */
 size_t pm_displace(const uint8_t *code, size_t size, uint64_t from, uint64_t to,
                    uint8_t out[PM_SLOT], uint8_t *length, uint8_t *moved);
 

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -202,6 +203,8 @@ static int no_network(void)
 static void become(int go, int refused)
 {
     struct sigaction usual = {.sa_handler = SIG_DFL};
+    struct __user_cap_header_struct version = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct nothing[2] = {{0}};
     sigset_t none;
     char byte;
     int error = 0, fd;
@@ -237,6 +240,7 @@ static void become(int go, int refused)
         (setgroups(0, NULL) || setresgid(job.gid, job.gid, job.gid) ||
          setresuid(job.uid, job.uid, job.uid)))
         error = errno;
+    syscall(SYS_capset, &version, nothing);
     if (!error && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || chdir(job.inside)))
         error = errno;
     if (!error && job.flags & JAIL_LANDLOCK)

@@ -178,7 +178,6 @@ class Mallocs:
         self.smallest_large: int | None = None
         self.given_back = self.given_bytes = self.highest = 0
         self.heap_grew = 0
-        self.risen = False
 
     def size_at(self, call: MemoryCall) -> int | None:
         """The size of what a call is handed, if it was told."""
@@ -214,7 +213,6 @@ class Mallocs:
         self.small += 1
         self.unserved += not inner
         self.largest_small = max(self.largest_small, size)
-        self.risen |= self.highest > 0 and size >= THRESHOLD
         self.heap_grew += any(each.name == "brk" and each.words[0] for each in inner)
 
     def _freed(self, inner: Sequence[MemoryCall], size: int | None) -> None:
@@ -276,8 +274,8 @@ class Mallocs:
             )
             told.append(
                 f"Small pieces (up to {length_text(self.largest_small)} here) share the heap: of "
-                f"{self.small} calls {self.unserved} needed no system call, and brk moved the "
-                f"heap's end {times(self.heap_grew)}: {spare}."
+                f"{counted(self.small, 'call')} {self.unserved} needed no system call, and brk "
+                f"moved the heap's end {times(self.heap_grew)}: {spare}."
             )
         if self.large and self.smallest_large is not None:
             rule = (
@@ -287,12 +285,12 @@ class Mallocs:
             )
             told.append(
                 f"Large pieces ({length_text(self.smallest_large)} and more here) have a mapping "
-                f"each: {self.large} calls, each with an mmap.{rule}"
+                f"each: {counted(self.large, 'call')}, each with an mmap.{rule}"
             )
         if self.given_back:
             told.append(
-                f"free gave {self.given_back} such mappings back at once (munmap): VSZ fell by "
-                f"{length_text(self.given_bytes)}."
+                f"free gave {counted(self.given_back, 'such mapping')} back at once (munmap): VSZ "
+                f"fell by {length_text(self.given_bytes)}."
                 + (
                     f" From then on malloc takes pieces below {length_text(self.highest)} from the "
                     "heap: free of a mapping raises the border."
@@ -302,14 +300,13 @@ class Mallocs:
             )
         if self.kept:
             told.append(
-                f"free kept {self.kept} pieces"
+                f"free kept {counted(self.kept, 'piece')}"
                 + (f" ({length_text(self.kept_bytes)})" if self.kept_bytes else "")
                 + " for later mallocs: the kernel heard nothing of it, VSZ and RSS stay."
             )
         if self.live and not self.limited:
-            told.append(
-                f"Never freed: {len(self.live)} pieces, {length_text(sum(self.live.values()))}."
-            )
+            size = length_text(sum(self.live.values()))
+            told.append(f"Never freed: {counted(len(self.live), 'piece')}, {size}.")
         return told
 
     def missing(self) -> str:
@@ -327,6 +324,10 @@ class Mallocs:
             return f"Calls of malloc are not told: {reason}.\n"
         partly = sorted({one.reason for one in self.found if one.reason})
         return "".join(f"Some functions of malloc's kin are not told: {each}.\n" for each in partly)
+
+
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def times(count: int) -> str:

@@ -6,15 +6,17 @@ import errno
 import json
 import os
 import signal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from procmem.calls.constants import Advice, show_prot
-from procmem.history.arguments import Clone
+from procmem.calls.constants import Advice, Prot, show_prot
+from procmem.history.arguments import Clone, signed
 from procmem.view.columns import columns
 from procmem.view.mallocs import Mallocs, Run, function_words
 from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
+    from procmem.calls.measured import Reading
     from procmem.history.trace import Breakpoints, Ended, Happening, MemoryCall, Signal
 
 __all__ = [
@@ -118,16 +120,24 @@ def quoted(text: str, most: int | None = 32) -> str:
 SHORT = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r"}
 
 
+PLAIN = {"mmap", "munmap", "mlock", "munlock", "brk"}
+"""Of these the registers are enough."""
+
+
+@lru_cache(maxsize=4096)
+def map_bits(prot: int, flags: int, fd: int) -> str:
+    protection = bits(prot & 0xFFFFFFFF, PROTS, "PROT_NONE")
+    return f"{protection}, {map_flags(flags & 0xFFFFFFFF)}, {signed(fd)}"
+
+
 def strace_arguments(call: MemoryCall) -> str:
     """What stands between the parentheses."""
-    name, args = call.name, call.args
+    name = call.name
+    args = call.args if name not in PLAIN else {}
     match name:
         case "mmap":
-            protection = bits(args["prot"], PROTS, "PROT_NONE")
-            return (
-                f"{pointer(args['addr'])}, {args['length']}, {protection}, "
-                f"{map_flags(int(args['flags']))}, {args['fd']}, {number(args['offset'])}"
-            )
+            address, length, prot, flags, fd, offset = call.words
+            return f"{pointer(address)}, {length}, {map_bits(prot, flags, fd)}, {number(offset)}"
         case "mprotect" | "pkey_mprotect":
             key = f", {args['pkey']}" if "pkey" in args else ""
             protection = bits(args["prot"], PROTS, "PROT_NONE")
@@ -146,9 +156,10 @@ def strace_arguments(call: MemoryCall) -> str:
             locking = bits(args["flags"], {1: "MLOCK_ONFAULT"})
             return f"{pointer(args['addr'])}, {args['length']}, {locking}"
         case "munmap" | "mlock" | "munlock":
-            return f"{pointer(args['addr'])}, {args['length']}"
+            address, length, *_ = call.words
+            return f"{pointer(address)}, {length}"
         case "brk":
-            return pointer(args["addr"])
+            return pointer(call.words[0])
         case "mlockall":
             return bits(args["flags"], LOCKALLS)
         case "shmat":
@@ -358,14 +369,8 @@ def table_row(call: MemoryCall, told: str = "") -> str:
     """
     doubt = "" if call.exact else "~"
     name = "  " + call.name if call.within else call.name
-    return row(
-        call.tid,
-        doubt + signed_kib(call.delta_vsz),
-        doubt + signed_kib(call.delta_rss),
-        name,
-        told or what(call),
-        where(call),
-    )
+    vsz, rss = doubt + signed_kib(call.delta_vsz), doubt + signed_kib(call.delta_rss)
+    return row(call.tid, vsz, rss, name, told or what(call), where(call))
 
 
 def table_end(end: Ended) -> str:
@@ -462,11 +467,16 @@ class Table:
 
 
 def where(call: MemoryCall) -> str:
-    region = call.region
-    if region is None:
+    told = call.region_told
+    if told is None:
         return ""
-    name = clipped(printable(region.name), 24)
-    return f"{region.start:x}-{region.end:x} {region.perms} {name}"
+    start, end, perms, name = told
+    return f"{start:x}-{end:x} {perms} {shown_name(name)}"
+
+
+@lru_cache(maxsize=4096)
+def shown_name(name: str) -> str:
+    return clipped(printable(name), 24)
 
 
 def what(call: MemoryCall) -> str:
@@ -479,19 +489,24 @@ def what(call: MemoryCall) -> str:
     return words(call)
 
 
+@lru_cache(maxsize=4096)
+def map_words(length: int, prot: int, flags: int, fd: int) -> str:
+    kind = "shared" if flags & 3 in {1, 3} else "private"
+    of = "anonymous" if flags & 0x20 else f"fd {signed(fd)}"
+    place = ", in place" if flags & 0x100010 else ""
+    return f"map {kib_text(length)} {show_prot(Prot(prot & 0xFFFFFFFF))} {kind} {of}{place}"
+
+
 def words(call: MemoryCall) -> str:
+    name = call.name
+    if name == "mmap":
+        return map_words(*call.words[1:5])
+    if name == "munmap":
+        return f"unmap {kib_text(call.words[1])}"
+    if name == "brk":
+        return break_words(call, call.words[0])
     args = call.args
-    match call.name:
-        case "mmap":
-            flags = int(args["flags"])
-            kind = "shared" if flags & 3 in {1, 3} else "private"
-            of = "anonymous" if flags & 0x20 else f"fd {args['fd']}"
-            place = ", in place" if flags & 0x100010 else ""
-            return f"map {kib_text(args['length'])} {show_prot(args['prot'])} {kind} {of}{place}"
-        case "munmap":
-            return f"unmap {kib_text(args['length'])}"
-        case "brk":
-            return break_words(call, args["addr"])
+    match name:
         case "mprotect" | "pkey_mprotect":
             return f"{kib_text(args['length'])} become {show_prot(args['prot'])}"
         case "madvise":
@@ -538,7 +553,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[int]] = {}
-        self.last: dict[int, tuple[int, int]] = {}
+        self.last: dict[int, Reading] = {}
         self.between = [0, 0]
         self.ours = [0, 0]
         self.known = True
@@ -548,9 +563,9 @@ class Summary:
         if found.before and found.after:
             last = self.last.get(found.pid)
             if last:
-                self.between[0] += found.before.vsz - last[0]
-                self.between[1] += found.before.rss - last[1]
-            self.last[found.pid] = (found.after.vsz, found.after.rss)
+                self.between[0] += found.before.vsz - last.vsz
+                self.between[1] += found.before.rss - last.rss
+            self.last[found.pid] = found.after
             self.ours[0] += found.after.vsz - found.before.vsz
             self.ours[1] += found.after.rss - found.before.rss
 
@@ -559,20 +574,23 @@ class Summary:
         if call.is_function:
             self.known = self.known and call.exact
             return
-        row = self.rows.setdefault(call.name, [0, 0, 0, 0])
+        name, pid, exact = call.name, call.pid, call.exact
+        row = self.rows.get(name)
+        if row is None:
+            row = self.rows[name] = [0, 0, 0, 0]
         row[0] += 1
-        row[1] += bool(call.errno)
+        row[1] += call.errno is not None
+        self.known = self.known and exact
+        before, after, last = call.before, call.after, self.last.get(pid)
         # execve(2) puts a new memory into the place of the old one: no growth of either.
-        if not call.name.startswith("exec"):
-            row[2] += call.delta_vsz or 0
-            row[3] += call.delta_rss or 0
-        self.known = self.known and call.exact
-        before, after, last = call.before, call.after, self.last.get(call.pid)
-        if before and last and call.exact:
-            self.between[0] += before.vsz - last[0]
-            self.between[1] += before.rss - last[1]
+        if before and after and not name.startswith("exec"):
+            row[2] += after.vsz - before.vsz
+            row[3] += after.rss - before.rss
+        if before and last and exact:
+            self.between[0] += before.vsz - last.vsz
+            self.between[1] += before.rss - last.rss
         if after:
-            self.last[call.pid] = (after.vsz, after.rss)
+            self.last[pid] = after
 
     def text(self) -> str:
         """The table below the table, in KiB."""

@@ -198,6 +198,13 @@ def test_no_exec(submission):
     assert code in (None, 2), "its code: 2 is SEGV_ACCERR"
 
 
+def file_of(directory, pages):
+    """A file of so many pages, all of them in memory."""
+    path = directory / "file"
+    path.write_bytes(bytes(pages * PAGE))
+    return path
+
+
 # ---- predictions ---------------------------------------------------------------------------
 
 
@@ -238,10 +245,10 @@ def test_predicted_rss(submission):
     "prediction: RSS of the file after one byte",
     hint="The kernel maps what it has of the neighbourhood at once, up to 16 pages: fault-around.",
 )
-def test_predicted_file(submission):
+def test_predicted_file(submission, tmp_path):
     said = submission.predictions
     with Specimen() as one:
-        area = one.mmap(pages=PAGES, prot="r", file=submission.path("data.bin")).mapping
+        area = one.mmap(pages=PAGES, prot="r", file=file_of(tmp_path, PAGES)).mapping
         seen = one.read(area, pages=1).delta.rss
     agree(said, "rss_file", said.size("rss_file"), seen)
 
@@ -277,15 +284,15 @@ def test_quiz_major(submission):
 
 
 @points(1, "quiz: the dirty bit", hint="Compare Private_Clean and Private_Dirty of smaps.")
-def test_quiz_dirty(submission):
+def test_quiz_dirty(submission, tmp_path):
     with Specimen() as one:
-        area = one.mmap(pages=1, file=submission.path("small.bin")).mapping
+        area = one.mmap(pages=1, file=file_of(tmp_path, 1)).mapping
         dirty = []
         for access in (one.read, one.touch):
             access(area)
             region = one.process.smaps().find(area.start)
             dirty.append(region.private_dirty + region.shared_dirty)
-    # small.bin itself may not have reached the disk yet: then its page is dirty, but the file's.
+    # The file itself may not have reached the disk yet: then its page is dirty, but the file's.
     right = "b" if dirty[1] >= PAGE and region.private_dirty >= PAGE else "c"
     verify(submission, "dirty", right)
 

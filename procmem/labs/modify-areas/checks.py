@@ -41,7 +41,7 @@ def follow(submission: Submission, name: str) -> Run:
 
 
 def sizes(submission: Submission, name: str) -> procmem.ObjectSize:
-    return procmem.size(submission.path(name))
+    return submission.program([f"./{name}"]).size
 
 
 def own(snapshot: Snapshot, *kinds: str) -> int:

@@ -236,6 +236,11 @@ def test_finish_answers_and_then_ends_the_input(program: Program) -> None:
         assert run.output == "<a\n><b\n>end\n"
 
 
+def test_who_asks_after_the_end_of_input(program: Program) -> None:
+    with program.run("ask-on") as run, pytest.raises(ProgramSleeps, match="on and on"):
+        run.finish()
+
+
 def test_what_a_run_shows(program: Program) -> None:
     with program.run("threads") as run:
         snapshot = run.pause()

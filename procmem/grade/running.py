@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+    from typing import NoReturn
 
     from procmem.elf.sizing import ObjectSize
     from procmem.grade.leaks import Leaks
@@ -50,6 +51,15 @@ __all__ = ["Program", "Run"]
 
 LOOK_AGAIN = 0.0005, 0.01
 """Seconds between two looks: at first, and at most."""
+
+BUSY = 0.2
+"""Of the time that passed: who was seen asleep, and used less of a CPU, does not compute."""
+
+MOST_ENDS = 10
+"""How often the end of input is typed: each read(2) that returned 0 may be tried again."""
+
+STARVED = 10
+"""How many times its wall limit a program may take where it waits for a CPU."""
 
 CHUNK = 65536
 LARGEST_LOOKED_AT = 16 << 20
@@ -217,7 +227,7 @@ class Run:
         self._spent = 0.0
         self._slept = -1
         self._last = ""
-        # Looks that found it so. CPU time tells little where many compete for it.
+        # Looks that found it so.
         self._asleep = self._running = 0
         self._failure: RunFailed | None = None
         self._master = self._slave = -1
@@ -398,6 +408,7 @@ class Run:
             ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood, OverLimit
         """
         left = list(answers or ())
+        ends = 0
         while True:
             try:
                 self._until("input")
@@ -407,8 +418,16 @@ class Run:
                 raise
             if left:
                 self.answer(left.pop(0))
-            else:
-                self.end_of_input()
+                continue
+            ends += 1
+            if ends > MOST_ENDS:
+                self._fail(
+                    ProgramSleeps,
+                    "it asks on and on, though its input has ended",
+                    call="read",
+                    forever=False,
+                )
+            self.end_of_input()
 
     # ---- waiting -----------------------------------------------------------------------------
 
@@ -501,8 +520,11 @@ class Run:
             self._running += 1
         if self._spent <= limits.wall:
             return
-        used = self._jailed.cpu_seconds()
-        if self._asleep > self._running:
+        used, queued = self._jailed.cpu_seconds()
+        # The time in which others had the CPU is not its own, within reason.
+        if self._spent - queued <= limits.wall and self._spent <= limits.wall * STARVED:
+            return
+        if self._last and (self._asleep > self._running or used < self._spent * BUSY):
             self._fail(
                 ProgramSleeps,
                 f"it does not ask for input: it sleeps in {self._last}",
@@ -515,7 +537,7 @@ class Run:
             seconds=used,
         )
 
-    def _fail(self, kind: type[RunFailed], message: str, **more: object) -> None:
+    def _fail(self, kind: type[RunFailed], message: str, **more: object) -> NoReturn:
         raise self._made(kind, message, **more)
 
     def _made(self, kind: type[RunFailed], message: str, **more: object) -> RunFailed:

@@ -509,13 +509,15 @@ class Jailed:
                 )
         return self.ended
 
-    def cpu_seconds(self) -> float:
-        """CPU time of what runs in it now."""
-        ticks = 0
+    def cpu_seconds(self) -> tuple[float, float]:
+        """CPU time of what runs in it now, and the longest time that one of it waited for a CPU."""
+        ticks, longest = 0, 0
         for pid in waiting.descendants(self.first):
             with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
                 ticks += sum(map(int, file.read().rsplit(b")", 1)[1].split()[11:15]))
-        return ticks / os.sysconf("SC_CLK_TCK")
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/schedstat", "rb") as file:
+                longest = max(longest, int(file.read().split()[1]))
+        return ticks / os.sysconf("SC_CLK_TCK"), longest / 1e9
 
     def over(self, *, at_its_end: bool = False) -> tuple[str, str] | None:
         """Which of its limits it has passed, as a field of Limits and in words.

@@ -259,6 +259,9 @@ int main(int argc, char **argv)
         if (how[0] == '-')
             take();
         return abs(atoi(how));
+    } else if (!strcmp(what, "ask-on")) {
+        for (;;)
+            take();
     } else if (!strcmp(what, "spin")) {
         for (;;)
             sink++;

@@ -92,7 +92,7 @@ def traces(effort: Effort) -> Iterator[Row]:
 
 
 def commands(effort: Effort, place: str, memory: list[str], many: int, where: str) -> Iterator[Row]:
-    """The two commands writing text to a file: CPU time, the tracee's included, without the start."""
+    """The two commands writing text to a file: CPU time, the tracee's too, without the start."""
     out = str(Path(place) / "out")
     strace = f"strace -o FILE{where}"
     table, lines = f"trace -o FILE{where}", f"trace --strace -o FILE{where}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
+from benchmarks.grading import grading
 from benchmarks.moments import moments
 from benchmarks.pagemaps import pagemaps
 from benchmarks.queries import region_at
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "pagemap": pagemaps,
     "moments": moments,
     "trace": traces,
+    "grade": grading,
     "record": recordings,
 }
 

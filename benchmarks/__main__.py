@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
-from benchmarks.grading import grading
 from benchmarks.moments import moments
+from benchmarks.overhead import overhead
 from benchmarks.pagemaps import pagemaps
 from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
@@ -41,7 +41,7 @@ BENCHMARKS = {
     "pagemap": pagemaps,
     "moments": moments,
     "trace": traces,
-    "grade": grading,
+    "grade": overhead,
     "record": recordings,
 }
 

@@ -1,112 +1,110 @@
-"""Grading: what grade() takes above building a submission and running its program.
+"""python -m benchmarks.grading: many submissions, and what the grader takes meanwhile.
 
-By hand is: copy the directory, make, run the program on a pipe. Times on the wall, since much of
-it is waiting for each other; a copy of both is taken in turn, so that what else the machine does
-falls on both alike.
+Copies of a lab's solution are graded by `procmem grade`: on this machine, or (--dask) by two
+workers of Dask one of which is killed in mid-run. Every second it is seen how far that is and what
+memory the grader has. Not one of `python -m benchmarks`: it takes minutes, and is no ratio.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import csv
+import json
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from benchmarks.compare import Row, compare
-from benchmarks.targets import CantMeasure
+import psutil
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from procmem.labs import find
 
-    from benchmarks.compare import Effort
-
-__all__ = ["grading"]
-
-BUDGET = 0.150
-"""Seconds that grading may take above building and running."""
-
-SOURCE = r"""
-#include <stdio.h>
-#include <sys/mman.h>
-
-int main(void)
-{
-    char *page;
-
-    getchar();
-    page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    getchar();
-    page[0] = 1;
-    getchar();
-    return 0;
-}
-"""
-MAKEFILE = "lazy: lazy.c\n\tcc -O1 -o lazy lazy.c\n"
-CHECKS = """
-import pytest
-from procmem.grade import PAGE, points
-
-@pytest.fixture(scope="module")
-def shots(program):
-    with program.run() as run:
-        found = []
-        for _ in range(3):
-            found.append(run.pause())
-            run.answer()
-        assert run.finish().status == 0
-        return found
-
-@points(1, "a page is mapped", hint="Which call maps memory?")
-def test_maps(shots):
-    assert (shots[1] - shots[0]).vsz == PAGE
-
-@points(2, "the mapping is lazy", needs="test_maps")
-def test_lazy(shots):
-    assert (shots[1] - shots[0]).rss == 0
-
-@points(1, "a write brings the page")
-def test_touch(shots):
-    assert (shots[2] - shots[1]).rss == PAGE
-"""
-TOML = 'title = "lazy"\nbuild = ["make"]\nprogram = ["./lazy"]\nfiles = ["lazy.c", "Makefile"]\n'
+DASK = "import sys; from dask.__main__ import main; sys.exit(main())"
 
 
-def grading(effort: Effort) -> Iterator[Row]:
-    from procmem.grade import grade
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.grading", description=__doc__)
+    parser.add_argument("--lab", default="alloc-size")
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--dask", action="store_true", help="two workers, one of them killed")
+    asked = parser.parse_args()
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        lab = find(asked.lab)
+        for number in range(asked.count):
+            shutil.copytree(lab.solution, place / "subs" / f"s{number:04}")
+        words = [str(place / "subs"), "-o", str(place / "results")]
+        workers = cluster(stack, place) if asked.dask else []
+        words += workers[0][1:] if workers else ["--jobs", str(asked.jobs)]
+        words = [sys.executable, "-m", "procmem", "grade", asked.lab, *words]
+        begun = time.monotonic()
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as run:
+            look = watched(run, place / "results", asked.count, workers)
+        took = time.monotonic() - begun
+        told = json.loads((place / "results" / "summary.json").read_text())
+        with open(place / "results" / "grades.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    full = max(float(row["score"]) for row in rows)
+    same = sum(float(row["score"]) == full == float(row["max_score"]) for row in rows)
+    assert [row["submission"] for row in rows] == [f"s{n:04}" for n in range(asked.count)]
+    print(f"{asked.count} copies of {asked.lab}, {lab_words(asked.dask, asked.jobs)}:")
+    print(f"  {took / 60:.1f} minutes, {1000 * took / asked.count:.0f} ms each by the clock")
+    print(f"  {same} with all {full:g} points, {told['errors']} errors of the grader")
+    print("  RSS in MiB, (done: grader, its servers):")
+    print("  " + ", ".join(f"{done}: {grader:.1f}, {rest:.0f}" for done, grader, rest in look))
+    return 0 if same == asked.count else 1
 
-    for tool in ("make", "cc"):
-        if shutil.which(tool) is None:
-            raise CantMeasure(f"there is no {tool} here")
-    with tempfile.TemporaryDirectory() as place:
-        lab, submission = Path(place, "lab"), Path(place, "submission")
-        for directory, files in (
-            (lab, {"lab.toml": TOML, "checks.py": CHECKS}),
-            (submission, {"lazy.c": SOURCE, "Makefile": MAKEFILE}),
-        ):
-            directory.mkdir()
-            for name, text in files.items():
-                directory.joinpath(name).write_text(text)
 
-        def graded() -> float:
-            begun = time.perf_counter()
-            found = grade(lab, submission)
-            taken = time.perf_counter() - begun
-            assert (found.score, found.max_score, found.error) == (4, 4, None)
-            return taken
+def lab_words(dask: bool, jobs: int) -> str:
+    return "two workers of Dask, one killed" if dask else f"{jobs} jobs on {os.cpu_count()} CPUs"
 
-        def by_hand() -> float:
-            begun = time.perf_counter()
-            with tempfile.TemporaryDirectory() as copy:
-                shutil.copytree(submission, copy, dirs_exist_ok=True)
-                subprocess.run(["make"], cwd=copy, check=True, capture_output=True)
-                subprocess.run(["./lazy"], cwd=copy, check=True, input=b"\n\n\n")
-            return time.perf_counter() - begun
 
-        found = compare("grade", None, {"grade()": graded, "make, run": by_hand}, effort)
-        yield found.row("grade()", "make, run")
-        ours, theirs = found.values["grade()"], found.values["make, run"]
-        found.values["above both"] = [a - b for a, b in zip(ours, theirs, strict=True)]
-        found.values["150 ms"] = [BUDGET] * len(ours)
-        yield found.row("above both", "150 ms", target=1.0)
+def cluster(stack: ExitStack, place: Path) -> list[list[str]]:
+    """Starts a scheduler and two workers; gives the words for the command, and the victim."""
+
+    def start(*words: str) -> subprocess.Popen[bytes]:
+        log = subprocess.DEVNULL
+        made = subprocess.Popen([sys.executable, "-W", "ignore", "-c", DASK, *words],
+                                stdout=log, stderr=log, cwd=place)  # fmt: skip
+        stack.callback(made.wait)
+        stack.callback(made.kill)
+        return made
+
+    about = place / "scheduler.json"
+    start("scheduler", "--port=0", "--no-dashboard", f"--scheduler-file={about}")
+    while not about.exists() or not about.read_text().rstrip().endswith("}"):
+        time.sleep(0.05)
+    address = json.loads(about.read_text())["address"]
+    how = ("--nthreads=1", "--no-dashboard", "--no-nanny", "--resources=slot=1")
+    victim = [start("worker", address, *how) for _ in range(2)][0]
+    return [[str(victim.pid), "--dask", address]]
+
+
+def watched(
+    run: subprocess.Popen[bytes], results: Path, count: int, workers: list[list[str]]
+) -> list[tuple[int, float, float]]:
+    """Looks on until it ends: how many were done, and RSS at each tenth."""
+    found: list[tuple[int, float, float]] = []
+    victim = int(workers[0][0]) if workers else None
+    grader = psutil.Process(run.pid)
+    while run.poll() is None:
+        with contextlib.suppress(OSError, psutil.Error):
+            done = len(os.listdir(results / "submissions"))
+            if victim is not None and done > count // 3:
+                os.kill(victim, 9)
+                victim = None
+            if not found or done >= found[-1][0] + count // 10:
+                rest = sum(child.memory_info().rss for child in grader.children())
+                found.append((done, grader.memory_info().rss / 2**20, rest / 2**20))
+        time.sleep(0.2)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,6 +11,7 @@ import pytest
 from procmem import PagingScheme
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, MiB, SubmissionError, not_possible, points
+from procmem.grade.phases import follow
 from procmem.grade.quiz import verify
 from procmem.process.tables import this_machine
 
@@ -48,12 +49,7 @@ def far(scheme):
 
 @pytest.fixture(scope="module")
 def shots(program):
-    found = []
-    with program.run() as run:
-        for phase in PHASES:
-            found.append(run.pause(phase))
-            run.answer()
-    return found
+    return follow(program, PHASES)
 
 
 def resident(snapshot, start, size):
@@ -67,12 +63,8 @@ def resident(snapshot, start, size):
     "seven waits for Enter, then the end with status 0",
     hint="Leave the calls of wait_for_enter() as they are. What does the program print on its way?",
 )
-def test_waits(program):
-    with program.run() as run:
-        for phase in PHASES:
-            run.pause(phase)
-            run.answer()
-        assert run.finish().status == 0, "the program ends with status 0"
+def test_waits(shots):
+    shots.require_end()
 
 
 @points(
@@ -142,7 +134,7 @@ def test_far_away(shots, scheme, far):
     "6: munmap frees the tables, too",
     hint="munmap wants the length that was mapped: 4 * table, and one page.",
 )
-def test_unmapped(shots, table, far):
+def test_unmapped(shots, far):
     change = shots[6] - shots[0]
     assert shots[5].page_tables > shots[0].page_tables + SLACK, "tables before, more than at first"
     assert change.vsz == 0

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -327,7 +327,7 @@ def test_autolab_keeps_checks_of_one_title_apart() -> None:
 
 
 def test_junit_is_as_its_readers_want_it(grade: Grade) -> None:
-    root = ElementTree.fromstring(junit(grade))
+    root = ET.fromstring(junit(grade))
     assert root.tag == "testsuites"
     (suite,) = root
     assert suite.tag == "testsuite"
@@ -348,7 +348,7 @@ def test_junit_is_as_its_readers_want_it(grade: Grade) -> None:
 
 
 def test_junit_skips_what_was_not_possible() -> None:
-    cases = list(ElementTree.fromstring(junit(MIXED)).iter("testcase"))
+    cases = list(ET.fromstring(junit(MIXED)).iter("testcase"))
     ends = [[child.tag for child in case if child.tag != "properties"] for case in cases]
     assert ends == [[], ["failure"], ["failure"], ["failure"], ["skipped"], ["error"], ["failure"]]
     assert "what happened: three of four" in "".join(cases[2].itertext())
@@ -465,7 +465,7 @@ def test_any_text_is_safe(words: str) -> None:
     grade = hostile(words)
     for form in FORMATS:
         written(grade, form).decode()
-    ElementTree.fromstring(junit(grade))
+    ET.fromstring(junit(grade))
     page = Tags(html(grade))
     assert set(page.tags) <= ALLOWED
     assert len(list(standard.reader(io.StringIO(csv([grade]), newline="")))) == 2

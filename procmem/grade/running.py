@@ -45,6 +45,9 @@ __all__ = ["Program", "Run"]
 LOOK_AGAIN = 0.0005, 0.01
 """Seconds between two looks: at first, and at most."""
 
+BUSY = 0.2
+"""Of the time that passed: who used less of a CPU does not compute, but sleeps in between."""
+
 CHUNK = 65536
 LARGEST_LOOKED_AT = 16 << 20
 
@@ -199,8 +202,8 @@ class Run:
         self._answers = 0
         self._pauses = 0
         self._spent = 0.0
-        self._looked_at_disk = 0.0
         self._slept = -1
+        self._last = ""
         self._failure: RunFailed | None = None
         self._master = self._slave = -1
 
@@ -224,7 +227,6 @@ class Run:
                 environment=self._environment,
                 keep=self._keep,
             )
-            self._kills = self._jailed.killed_for_memory()
             if not self._hold:
                 self._begin()
         except BaseException:
@@ -466,13 +468,8 @@ class Run:
     def _check(self, seen: waiting.Seen | None) -> None:
         """Raises what makes further waiting useless."""
         limits = self.limits
-        resident = 0
-        for pid in waiting.descendants(self._jailed.first):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
-                resident += int(file.read().split()[1]) * PAGE
-        if resident > limits.memory:
-            self._fail(OverLimit, f"it needs more than {limits.memory:,} bytes of memory",
-                       limit="memory")  # fmt: skip
+        if over := self._jailed.over():
+            self._fail(OverLimit, over[1], limit=over[0])
         if seen is not None and seen.forever:
             self._fail(
                 ProgramSleeps,
@@ -480,19 +477,22 @@ class Run:
                 call=seen.sleeps,
                 forever=True,
             )
+        if seen is not None:
+            self._last = seen.sleeps
         if self._spent <= limits.wall:
             return
-        if seen is not None:
+        used = self._jailed.cpu_seconds()
+        if self._last and used < self._spent * BUSY:
             self._fail(
                 ProgramSleeps,
-                f"it does not ask for input: it sleeps in {seen.sleeps}",
-                call=seen.sleeps,
+                f"it does not ask for input: it sleeps in {self._last}",
+                call=self._last,
                 forever=False,
             )
         self._fail(
             ProgramSpins,
             f"it does not ask for input: after {limits.wall:g} seconds it still runs",
-            seconds=self._spent,
+            seconds=used,
         )
 
     def _fail(self, kind: type[RunFailed], message: str, **more: object) -> None:
@@ -506,46 +506,52 @@ class Run:
     def _why(self, ended: Ended) -> RunFailed:
         """What its end means for who waited for a question."""
         self.ended = ended
-        limits = self.limits
-        if ended.signal is None:
-            if not self._pauses and not self._answers:
-                return self._made(
-                    NeverAsked,
-                    f"it ended with status {ended.status} without asking for input",
-                    status=ended.status,
-                )
+        over = self._jailed.over(at_its_end=True)
+        if over and over[0] == "cpu":
+            return self._made(
+                ProgramSpins, f"it does not ask for input: {over[1]}", seconds=ended.cpu
+            )
+        if over and (ended.signal is not None or over[0] != "memory"):
+            return self._made(OverLimit, over[1], limit=over[0])
+        if ended.signal is not None:
+            return self._made(
+                ProgramCrashed,
+                f"it was killed by {signal_name(ended.signal)}{told(ended)}",
+                signal=ended.signal,
+                code=ended.code,
+                address=ended.address,
+            )
+        if self._pauses or self._answers:
             return self._made(
                 ProgramEnded, f"it ended with status {ended.status}", status=ended.status
             )
-        number = ended.signal
-        if number == signal.SIGXCPU or (number == signal.SIGKILL and ended.cpu >= limits.cpu):
-            return self._made(
-                ProgramSpins,
-                f"it does not ask for input: it computed for {ended.cpu:.0f} seconds",
-                seconds=ended.cpu,
-            )
-        if number == signal.SIGXFSZ:
-            return self._made(
-                OverLimit,
-                f"it wrote a file of more than {limits.file_size:,} bytes",
-                limit="file_size",
-            )
-        if number == signal.SIGKILL and self._jailed.killed_for_memory() > self._kills:
-            return self._made(
-                OverLimit,
-                f"it needs more than {limits.memory:,} bytes of memory",
-                limit="memory",
-            )
         return self._made(
-            ProgramCrashed,
-            f"it was killed by {signal_name(number)}",
-            signal=number,
-            code=None,
-            address=None,
+            NeverAsked,
+            f"it ended with status {ended.status} without asking for input",
+            status=ended.status,
         )
 
 
-PAGE = os.sysconf("SC_PAGESIZE")
+CODES = {
+    (signal.SIGSEGV, 1): "nothing is mapped there (SEGV_MAPERR)",
+    (signal.SIGSEGV, 2): "what is mapped there may not be accessed so (SEGV_ACCERR)",
+    (signal.SIGBUS, 2): "it lies past the end of the mapped file (BUS_ADRERR)",
+    (signal.SIGFPE, 1): "an integer was divided by zero (FPE_INTDIV)",
+}
+"""By signal and si_code (sigaction(2))."""
+
+SI_KERNEL = 128
+
+
+def told(ended: Ended) -> str:
+    """What is known of a fatal signal, to follow its name."""
+    if ended.code is None or ended.signal is None:
+        return ""
+    if ended.code == SI_KERNEL:
+        return ": an address that no process can have, or a privileged instruction"
+    why = CODES.get((signal.Signals(ended.signal), ended.code))
+    at = f" at {ended.address:#x}" if ended.address is not None else ""
+    return f"{at}: {why}" if why else ""
 
 
 def signal_name(number: int) -> str:

@@ -251,28 +251,10 @@ def test_quiz_local(submission, directory):
 
 @points(1, "quiz: after a recursion", hint="Let the program wait once more after use_stack().")
 def test_quiz_returned(submission):
-    # The stack of the first thread is what this is about: a helper has one.
-    with submission.program(["python3", "-c", RECURSION]).run() as run:
-        before = run.pause("before the recursion")
-        run.answer()
-        after = run.pause("after it has returned")
-    size = stack(after).size - stack(before).size
-    if size < 64 * KiB:
-        not_possible("the program for comparison doesn't use the stack here")
-    # It returned long before: what it used is still counted.
-    used = (stack(after).rss or 0) - (stack(before).rss or 0)
-    right = "b" if used > size // 2 else "c"
+    # A shell, whose functions call themselves on the stack.
+    script = "f() { if [ $1 -gt 0 ]; then f $(($1 - 1)); fi; }; read line; f 1000; read line"
+    shots = follow(submission.program(["bash", "-c", script]), ("before it", "after it"))
+    size = stack(shots[1]).size - stack(shots[0]).size
+    used = stack(shots[1]).rss - stack(shots[0]).rss
+    right = "a" if size < 64 * KiB else "b" if used > size // 2 else "c"
     verify(submission, "returned", right)
-
-
-RECURSION = """
-import functools
-class Nested:
-    def __init__(self, inner): self.inner = inner
-    def __repr__(self): return f"<{self.inner!r}>"
-deep = None
-for _ in range(300): deep = Nested(deep)
-input()
-repr(deep)
-input()
-"""

@@ -4,6 +4,7 @@ The tables that a step needs are counted by the paging scheme of this machine. W
 compared with a quiet process of procmem's own that takes the same steps.
 """
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -158,12 +159,10 @@ def number(said, name):
     try:
         return said.size(name)
     except SubmissionError:
-        base, power, exponent = said.text(name).strip().partition("^")
-        if not (power and base.strip().isdecimal() and exponent.strip().isdecimal()):
+        power = re.fullmatch(r"\s*(\d{1,4})\s*\^\s*(\d{1,3})\s*", str(said.entries.get(name)))
+        if power is None:
             raise
-        if len(base) > 4 or len(exponent) > 4:
-            raise
-        return int(base) ** int(exponent)
+        return int(power[1]) ** int(power[2])
 
 
 def agree(submission, **expected):

@@ -121,10 +121,10 @@ def test_small_blocks_are_freed(seen):
 def test_large_blocks_are_mapped(seen):
     before, after = seen[4], seen[5]
     each = here()["large"].vsz
-    assert anonymous(after).size - anonymous(before).size == COUNT * each, (
-        "a block lies elsewhere if the heap has a hole for it, which freed blocks leave that are "
-        "not at its end"
-    )
+    why = "ten blocks, each with malloc's note in front, and in whole pages"
+    if heap(before).size >= heap(seen[1]).size + LARGE:
+        why += "; the heap did not shrink, and its free part may have taken one of them"
+    assert anonymous(after).size - anonymous(before).size == COUNT * each, why
 
 
 @points(

@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["end_jobs", "end_servers", "grade", "machine"]
 
-PATIENCE = 120.0
-"""Seconds without a word from the checks, beyond what a run may take, that mean they hang."""
+PATIENCE = 60.0
+"""Seconds without a word from the checks, beyond what a build and some runs may take, that mean
+they hang."""
+
+RUNS = 8
+"""Of the program in one check, each of which may take as long as it may."""
 
 START = 60.0
 """Seconds in which a server must be up."""
@@ -52,8 +56,8 @@ def grade(
         submission: the directory that was handed in. It is copied, and never written to.
         limits: what the submission may use, instead of what the lab says.
         sandbox: where it runs; None: the strongest that stands here.
-        patience: seconds without a result after which the checks count as hanging; None: two
-            minutes more than a run of the program may take.
+        patience: seconds without a result after which the checks count as hanging; None: a minute
+            more than a build and eight runs of the program may take.
 
     Returns:
         The grade; one with `error` where the grader itself failed.
@@ -63,6 +67,7 @@ def grade(
         MissingExtra: pytest is not installed.
     """
     from procmem.grade.lab import Lab
+    from procmem.grade.limits import BUILDING
 
     begun = time.monotonic()
     need_pytest()
@@ -74,7 +79,7 @@ def grade(
         "submission": os.path.abspath(submission),
         "limits": used,
         "sandbox": sandbox,
-        "patience": PATIENCE + used.wall if patience is None else patience,
+        "patience": PATIENCE + BUILDING.wall + RUNS * used.wall if patience is None else patience,
     }
     heard = Heard()
     try:

@@ -13,18 +13,16 @@ import gc
 import json
 import os
 import select
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.errors import ProcmemError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from procmem.grade import waiting
+from procmem.grade.files import remove_tree
 
 __all__ = ["main"]
 
@@ -71,7 +69,6 @@ def preload() -> None:
     import procmem.grade.submission
     import procmem.history.trace
     import procmem.process  # noqa: F401
-    from procmem.grade import waiting
     from procmem.grade.sandbox import Sandbox
 
     # What works here is tried out once, and remembered.
@@ -121,7 +118,8 @@ def serve(client: Connection, job: dict[str, Any]) -> None:
     os.close(watch)
     os.close(reading)
     end_orphans()
-    shutil.rmtree(place, onerror=force)
+    with contextlib.suppress(OSError):
+        remove_tree(place)
     if gone:
         raise EOFError
     client.send({"event": "end", "hung": hung, "status": os.waitstatus_to_exitcode(status)})
@@ -160,26 +158,17 @@ def work(job: dict[str, Any], writing: int, place: str, client: int) -> None:
 
 def end_orphans() -> None:
     """Ends whatever a job's child left behind: as its subreaper this process is their parent."""
-    while children := list(own_children()):
-        for pid in children:
+    deadline = time.monotonic() + STUBBORN
+    while (left := waiting.descendants(os.getpid())) and time.monotonic() < deadline:
+        for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    time.sleep(0.001)
-                    break
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.001)
 
 
-def own_children() -> Iterator[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
-        yield from map(int, file.read().split())
-
-
-def force(function: Any, path: str, _error: Any) -> None:
-    """Directories may have been made unreadable."""
-    with contextlib.suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)
-        os.chmod(path, 0o700)
-        function(path)
+STUBBORN = 10.0
+"""Seconds after which a process that can't be killed is left alone: another user's, or one that
+sleeps in a broken driver."""

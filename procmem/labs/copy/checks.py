@@ -96,7 +96,9 @@ def test_mmap_copy_runs_to_its_end(mapped):
     assert mapped.ended.status == 0, "the program ends with status 0"
 
 
-@points(1, "the whole source is mapped, to be read", hint="fstat tells its size. PROT_READ will do.")
+@points(
+    1, "the whole source is mapped, to be read", hint="fstat tells its size. PROT_READ will do."
+)
 def test_maps_the_source(mapped, source):
     after = mapped[2]
     assert size_of(after, source) == MAPPED, "bytes of the source that are mapped"
@@ -177,7 +179,9 @@ def test_read_write_copy_runs_to_its_end(buffered):
     assert buffered.ended.status == 0, "the program ends with status 0"
 
 
-@points(2, "read_write_copy's copy equals the source", hint="cmp in.dat out.dat; ls -l in.dat out.dat")
+@points(
+    2, "read_write_copy's copy equals the source", hint="cmp in.dat out.dat; ls -l in.dat out.dat"
+)
 def test_read_write_copy_is_equal(buffered, submission, source):
     assert buffered.ended is not None
     assert_equal(submission, source, "read_write.out")

@@ -28,9 +28,10 @@ def seen(program):
     )
 
 
-def wait_with(size):
-    """The number of the wait at which the string has this size."""
-    return 2 + SIZES.index(size)
+def step(seen, size):
+    """The waits before and after the string reached a size."""
+    number = 2 + SIZES.index(size)
+    return seen[number - 1], seen[number]
 
 
 def in_mapping(size):
@@ -38,10 +39,9 @@ def in_mapping(size):
     return size + OBJECT >= mmap_threshold()
 
 
-def grown(seen, size, wanted):
-    """By how much the mappings grew when the string reached a size, arenas left out."""
-    number = wait_with(size)
-    change = anonymous(seen[number]).size - anonymous(seen[number - 1]).size
+def grown(before, after, wanted):
+    """By how much the mappings grew, arenas left out."""
+    change = anonymous(after).size - anonymous(before).size
     extra = change - wanted
     return wanted if extra % ARENA == 0 and abs(extra) <= 4 * MiB else change
 
@@ -66,9 +66,8 @@ def test_runs_to_its_end(seen):
 def test_small_strings_come_from_the_heap(seen):
     for size in SIZES:
         if not in_mapping(size):
-            number = wait_with(size)
-            before, after = seen[number - 1], seen[number]
-            assert grown(seen, size, 0) == 0 * KiB, "the mappings are not to grow"
+            before, after = step(seen, size)
+            assert grown(before, after, 0) == 0 * KiB, "the mappings are not to grow"
 
 
 @points(
@@ -78,10 +77,10 @@ def test_small_strings_come_from_the_heap(seen):
 )
 def test_the_first_mapping(seen):
     size = next(size for size in SIZES if in_mapping(size))
-    number = wait_with(size)
-    before, after = seen[number - 1], seen[number]
-    wanted = size + PAGE
-    assert grown(seen, size, wanted) == wanted, "the mappings are to grow by the string, and a page"
+    before, after = step(seen, size)
+    assert grown(before, after, size + PAGE) == size + PAGE, (
+        "the mappings are to grow by the string, and a page"
+    )
 
 
 @points(
@@ -93,9 +92,8 @@ def test_the_first_mapping(seen):
 def test_each_step_maps_anew(seen):
     for size in SIZES:
         if in_mapping(size // 2):
-            number = wait_with(size)
-            before, after = seen[number - 1], seen[number]
-            assert grown(seen, size, size // 2) == size // 2, (
+            before, after = step(seen, size)
+            assert grown(before, after, size // 2) == size // 2, (
                 "a mapping of the new size is to come, and one of half of it to go"
             )
             gained = sum(end - start for c in (after - before).changes for start, end in c.gained)
@@ -164,8 +162,8 @@ def test_quiz_program(submission, doubled):
 @points(1, "quiz: at the peak", hint="When can the old string go? VmHWM in /proc/PID/status.")
 def test_quiz_peak(submission, doubled):
     before, after = doubled[1], doubled[2]
-    grown = after.memory.peak_rss - before.rss
-    at_peak = round((8 * MiB + grown) / (8 * MiB)) * 8 * MiB
+    more = after.memory.peak_rss - before.rss
+    at_peak = round((8 * MiB + more) / (8 * MiB)) * 8 * MiB
     sizes = {"a": 8 * MiB, "b": 16 * MiB, "c": 24 * MiB}
     right = only({letter: size == at_peak for letter, size in sizes.items()})
     verify(submission, "peak", right)

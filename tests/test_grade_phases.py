@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procmem.grade import Submission
-from procmem.grade.errors import ProgramCrashed, ProgramEnded, RunFailed, SubmissionError
+from procmem.grade.errors import (
+    NotPossibleHere,
+    ProgramCrashed,
+    ProgramEnded,
+    RunFailed,
+    SubmissionError,
+)
 from procmem.grade.lab import Question
 from procmem.grade.phases import follow
-from procmem.grade.quiz import verify
+from procmem.grade.quiz import installed, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,3 +84,9 @@ def test_answers_are_verified_without_telling_the_right_one(tmp_path: Path) -> N
         for name in ("two", "three"):
             with pytest.raises(SubmissionError, match="write"):
                 verify(submission, name, "a")
+
+
+def test_a_program_that_is_missing_is_not_the_students_fault() -> None:
+    assert installed("sh") == "sh"
+    with pytest.raises(NotPossibleHere, match="no-such-program"):
+        installed("no-such-program")

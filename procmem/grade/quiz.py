@@ -1,15 +1,17 @@
-"""Answers of a quiz against what this machine shows."""
+"""Answers of a quiz against what this machine shows, and programs of the machine to ask."""
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
-from procmem.grade.errors import SubmissionError
+from procmem.grade.errors import NotPossibleHere, SubmissionError
+from procmem.grade.sandbox import PATH
 
 if TYPE_CHECKING:
     from procmem.grade.submission import Submission
 
-__all__ = ["predicted", "verify"]
+__all__ = ["installed", "predicted", "verify"]
 
 
 def verify(submission: Submission, name: str, right: str) -> None:
@@ -43,3 +45,14 @@ def predicted(name: str, given: object, right: object) -> None:
     """
     if given != right:
         raise SubmissionError(f"predictions.toml: {name} is not what happens on this machine")
+
+
+def installed(name: str) -> str:
+    """A program of this machine, which a sandboxed run can start by its name.
+
+    Raises:
+        NotPossibleHere: it is not installed: the student is not to blame.
+    """
+    if shutil.which(name, path=PATH) is None:
+        raise NotPossibleHere(f"{name} is not installed here (looked for in {PATH})")
+    return name

@@ -125,6 +125,8 @@ def threads(pids: Iterable[int]) -> list[Thread] | None:
                     return None
                 if thread.state != "Z":
                     found.append(thread)
+                elif int(tid) != pid:
+                    return None  # it stays until its tracer has heard of its end
         except (FileNotFoundError, ProcessLookupError):
             return None
     return found

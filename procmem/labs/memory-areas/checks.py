@@ -15,7 +15,7 @@ from procmem.grade import (
     top_pad,
 )
 from procmem.grade.phases import follow
-from procmem.grade.quiz import verify
+from procmem.grade.quiz import installed, verify
 
 CONSTANTS = SETTINGS = 32 * KiB
 BUFFER = 64 * KiB
@@ -126,7 +126,7 @@ def test_merged(submission, greeted):
     hint="input() waits for Enter.",
 )
 def test_python(submission):
-    with submission.program(["python3", "hello.py"]).run() as run:
+    with submission.program([installed("python3"), "hello.py"]).run() as run:
         waiting = run.pause("hello.py, after the greeting")
         greeting = run.output
     assert "ello" in greeting, "the greeting"
@@ -138,7 +138,7 @@ def test_python(submission):
 
 @pytest.fixture(scope="module")
 def cat(submission):
-    with submission.program(["cat"]).run() as run:
+    with submission.program([installed("cat")]).run() as run:
         return run.pause("cat, waiting")
 
 
@@ -160,7 +160,7 @@ def test_quiz_resident(submission, cat):
 
 @points(1, "quiz: libraries", hint="Count the lines of /proc/PID/maps with .so and r-xp.")
 def test_quiz_libraries(submission, cat):
-    with submission.program(["bash", "-c", "read line"]).run() as run:
+    with submission.program([installed("bash"), "-c", "read line"]).run() as run:
         bash = run.pause("bash, waiting")
     ours, theirs = len(libraries(cat)), len(libraries(bash))
     right = "c" if theirs > ours else "b" if theirs == ours else "a"
@@ -169,7 +169,7 @@ def test_quiz_libraries(submission, cat):
 
 @points(1, "quiz: the interpreter", hint="ls -l /proc/PID/exe; grep hello.py /proc/PID/maps")
 def test_quiz_interpreter(submission):
-    with submission.program(["python3", "-c", "input()"]).run() as run:
+    with submission.program([installed("python3"), "-c", "input()"]).run() as run:
         waiting = run.pause("python3, waiting")
     owner = of_program(waiting, "text")[0].pathname or ""
     right = "b" if "python" in owner else "a"

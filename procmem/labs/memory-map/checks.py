@@ -5,7 +5,7 @@ import pytest
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, KiB, heap, not_possible, points, regions, stack
 from procmem.grade.phases import follow
-from procmem.grade.quiz import verify
+from procmem.grade.quiz import installed, predicted, verify
 
 NOTES, BOARD, SHARED, WORK = 20 * KiB, 64 * KiB, 128 * KiB, 512 * KiB
 HEAP, STACK = 300 * KiB, 480 * KiB
@@ -166,7 +166,7 @@ def test_unmapped(shots):
 
 @pytest.fixture(scope="module")
 def python(submission):
-    with submission.program(["python3", "-c", "input()"]).run() as run:
+    with submission.program([installed("python3"), "-c", "input()"]).run() as run:
         return run.pause("python3, waiting")
 
 
@@ -184,11 +184,12 @@ def test_predicted_areas(submission, python):
         if not own:
             not_possible(f"the program for comparison has no {name} here")
         area = own[0]
-        support = said.choice(f"{name}_support", ["file", "none"])
-        assert (support == "file") == bool(area.inode), f"{name}_support"
-        sharing = said.choice(f"{name}_sharing", ["private", "shared"])
-        assert (sharing == "shared") == bool(area.perms.shared), f"{name}_sharing"
-        assert said.text(f"{name}_protection") == str(area.perms)[:3], f"{name}_protection"
+        for part, choices, seen in (
+            ("support", ["file", "none"], "file" if area.inode else "none"),
+            ("sharing", ["private", "shared"], "shared" if area.perms.shared else "private"),
+        ):
+            predicted(f"{name}_{part}", said.choice(f"{name}_{part}", choices), seen)
+        predicted(f"{name}_protection", said.text(f"{name}_protection"), str(area.perms)[:3])
 
 
 @points(
@@ -204,8 +205,7 @@ def test_predicted_vsz(submission):
         assert area is not None
         steps.append(one.mprotect(area, "r", pages=area.pages // 2))
     for number, step in enumerate(steps, 1):
-        seen = step.delta.vsz
-        assert said.size(f"vsz_{number}") == seen, f"vsz_{number}"
+        predicted(f"vsz_{number}", said.size(f"vsz_{number}"), step.delta.vsz)
 
 
 # ---- quiz ---------------------------------------------------------------------------

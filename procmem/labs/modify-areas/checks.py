@@ -9,7 +9,7 @@ import procmem
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, KiB, heap, not_possible, points, regions, stack, top_pad
 from procmem.grade.phases import follow
-from procmem.grade.quiz import verify
+from procmem.grade.quiz import installed, verify
 
 CONSTANTS, DATA, BSS, HEAP, STACK = 8 * KiB, 16 * KiB, 32 * KiB, 192 * KiB, 320 * KiB
 
@@ -253,7 +253,7 @@ def test_quiz_local(submission, directory):
 def test_quiz_returned(submission):
     # A shell, whose functions call themselves on the stack.
     script = "f() { if [ $1 -gt 0 ]; then f $(($1 - 1)); fi; }; read line; f 1000; read line"
-    shots = follow(submission.program(["bash", "-c", script]), ("before it", "after it"))
+    shots = follow(submission.program([installed("bash"), "-c", script]), ("before it", "after it"))
     size = stack(shots[1]).size - stack(shots[0]).size
     used = stack(shots[1]).rss - stack(shots[0]).rss
     right = "a" if size < 64 * KiB else "b" if used > size // 2 else "c"

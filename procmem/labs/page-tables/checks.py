@@ -13,7 +13,7 @@ from procmem import PagingScheme
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, MiB, SubmissionError, not_possible, points
 from procmem.grade.phases import follow
-from procmem.grade.quiz import verify
+from procmem.grade.quiz import predicted, verify
 from procmem.process.tables import this_machine
 
 PLACE = 1 << 40
@@ -169,8 +169,7 @@ def agree(submission, **expected):
     """Each prediction is the number that was computed. Which one it should be isn't told."""
     said = submission.predictions
     for name, right in expected.items():
-        if number(said, name) != right:
-            raise SubmissionError(f"{said.name}: {name} is another number")
+        predicted(name, number(said, name), right)
 
 
 @points(1, "part A: how many pages", hint="Divide the addresses by the bytes of a page.")
@@ -242,9 +241,10 @@ def test_table_covers(submission, table):
     hint="9 bits for each level if pages have 4 KiB: 47 to 39, 38 to 30, 29 to 21, 20 to 12.",
 )
 def test_live_indices(submission, scheme):
-    said = submission.predictions
-    if said.entries.get("indices") != list(scheme.split(EXAMPLE).indices):
-        raise SubmissionError(f"{said.name}: indices are others; write a list: [1, 2, ...]")
+    said = submission.predictions.entries.get("indices")
+    if not isinstance(said, list):
+        raise SubmissionError("predictions.toml: write indices as a list: indices = [1, 2, ...]")
+    predicted("indices", said, list(scheme.split(EXAMPLE).indices))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 import procmem
-from procmem.grade import PAGE, libraries, not_possible, points, regions
+from procmem.grade import PAGE, bss, libraries, not_possible, points, regions
 from procmem.grade.phases import follow
 from procmem.grade.quiz import verify
 
@@ -216,6 +216,15 @@ def test_quiz_library(submission, both):
     number = len(regions(dynamic.snapshot, path=libc))
     right = "a" if number == 1 else "b" if number == 2 else "c"
     verify(submission, "library", right)
+
+
+@points(1, "quiz: a small bss", hint="nm hello-dynamic shows where it is; compare with its map.")
+def test_quiz_small(submission, both):
+    _, dynamic = both
+    if not 0 < dynamic.size.bss < PAGE:
+        not_possible("a program for comparison has no small bss here")
+    has_area = bool(bss(dynamic.snapshot))
+    verify(submission, "small", "a" if has_area else "b")
 
 
 @points(

@@ -16,6 +16,8 @@ from procmem.grade.walking import walk
 
 SIZE = MiB + 123
 MAPPED = -(-SIZE // PAGE) * PAGE
+NEARLY = MAPPED * 7 // 8
+"""The kernel may take pages of files back at any time."""
 
 
 def put(submission, size, mode=0o644):
@@ -129,14 +131,14 @@ def test_mapping_is_lazy(mapped, source):
 
 @points(
     2,
-    "copying brings every page of both into memory",
+    "copying brings both into memory",
     hint="memcpy from one mapping to the other: no read, no write.",
     needs=["test_maps_the_source", "test_maps_the_copy"],
 )
 def test_copying_touches_both(mapped, source):
     after = mapped[3]
-    assert rss_of(after, source) == MAPPED, "bytes of the source in memory of the process"
-    assert rss_of(after, "mmap.out") == MAPPED, "bytes of the copy in memory of the process"
+    assert rss_of(after, source) >= NEARLY, "bytes of the source in memory of the process"
+    assert rss_of(after, "mmap.out") >= NEARLY, "bytes of the copy in memory of the process"
 
 
 @points(

@@ -12,6 +12,7 @@ import contextlib
 import csv
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,9 @@ def main() -> int:
     assert [row["submission"] for row in rows] == [f"s{n:04}" for n in range(asked.count)]
     print(f"{asked.count} copies of {asked.lab}, {lab_words(asked.dask, asked.jobs)}:")
     print(f"  {took / 60:.1f} minutes, {1000 * took / asked.count:.0f} ms each by the clock")
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = spent.ru_utime + spent.ru_stime
+    print(f"  CPU time of all: {cpu / 60:.1f} minutes, {1000 * cpu / asked.count:.0f} ms each")
     print(f"  {same} with all {full:g} points, {told['errors']} errors of the grader")
     print("  RSS in MiB, (done: grader, its servers):")
     print("  " + ", ".join(f"{done}: {grader:.1f}, {rest:.0f}" for done, grader, rest in look))
@@ -82,7 +86,7 @@ def cluster(stack: ExitStack, place: Path) -> list[list[str]]:
         time.sleep(0.05)
     address = json.loads(about.read_text())["address"]
     how = ("--nthreads=1", "--no-dashboard", "--no-nanny", "--resources=slot=1")
-    victim = [start("worker", address, *how) for _ in range(2)][0]
+    victim, _ = start("worker", address, *how), start("worker", address, *how)
     return [[str(victim.pid), "--dask", address]]
 
 

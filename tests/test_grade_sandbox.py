@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,7 @@ from procmem.grade import (
     Sandbox,
     SandboxError,
     Submission,
+    SubmissionError,
     cgroups,
     files,
 )
@@ -230,33 +232,36 @@ def test_several_graders_at_once(kind: str, binary: Path) -> None:
 def test_killing_does_not_reach_others(hostile: Submission, box: Sandbox, binary: Path) -> None:
     if box.kind in {"landlock", "rlimits"} and not ROOT:
         pytest.skip("as an ordinary user all programs are one user's: nothing keeps signals apart")
-    with Submission(binary, program=["./hostile"], sandbox=box) as other:
-        with other.program().run("wait") as neighbour:
-            neighbour.pause()
-            for pid in (neighbour.pid, os.getpid()):
-                with hostile.program().run("kill", f"{pid}") as run:
-                    with contextlib.suppress(RunFailed):
-                        run.finish()
-            neighbour.answer()
-            neighbour.pause()
-            neighbour.answer()
-            assert neighbour.finish().status == 0
+    with (
+        Submission(binary, program=["./hostile"], sandbox=box) as other,
+        other.program().run("wait") as neighbour,
+    ):
+        neighbour.pause()
+        for pid in (neighbour.pid, os.getpid()):
+            with hostile.program().run("kill", f"{pid}") as run, contextlib.suppress(RunFailed):
+                run.finish()
+        neighbour.answer()
+        neighbour.pause()
+        neighbour.answer()
+        assert neighbour.finish().status == 0
 
 
 def test_neighbours_are_not_seen(hostile: Submission, box: Sandbox, binary: Path) -> None:
     if not ROOT:
         walled(str(box.kind))
-    with Submission(binary, program=["./hostile"], sandbox=box) as other:
-        with other.program().run("wait") as neighbour:
-            neighbour.pause()
-            for pid in (neighbour.pid, os.getpid()):
-                assert ended(hostile, "ptrace", f"{pid}") == 0
-            if box.kind != "rlimits":
-                assert ended(hostile, "neighbours") == 0
-            secret = os.path.join(other.directory, "hostile")
-            names = [other.directory, secret, f"/proc/{neighbour.pid}/root{secret}"]
-            assert ended(hostile, "read", *names) == 0
-            assert ended(hostile, "write", secret, os.path.join(other.directory, "new")) == 0
+    with (
+        Submission(binary, program=["./hostile"], sandbox=box) as other,
+        other.program().run("wait") as neighbour,
+    ):
+        neighbour.pause()
+        for pid in (neighbour.pid, os.getpid()):
+            assert ended(hostile, "ptrace", f"{pid}") == 0
+        if box.kind != "rlimits":
+            assert ended(hostile, "neighbours") == 0
+        secret = os.path.join(other.directory, "hostile")
+        names = [other.directory, secret, f"/proc/{neighbour.pid}/root{secret}"]
+        assert ended(hostile, "read", *names) == 0
+        assert ended(hostile, "write", secret, os.path.join(other.directory, "new")) == 0
 
 
 def test_checks_results_and_homes_are_not_seen(hostile: Submission, kind: str, tmp_path: Path
@@ -312,7 +317,7 @@ def test_a_makefile_that_destroys(box: Sandbox, tmp_path: Path) -> None:
     )
     with Submission(tmp_path, build=["make"], program=["./a"], sandbox=box) as submission:
         assert "done" in submission.build.output or not submission.build.ok
-        with pytest.raises(Exception, match="no such file"):
+        with pytest.raises(SubmissionError):
             submission.program()
     assert (tmp_path / "a.c").exists()
 
@@ -362,15 +367,12 @@ def test_what_is_copied(box: Sandbox, tmp_path: Path) -> None:
     (source / "nowhere").symlink_to("none")
     (source / "loop").symlink_to("loop")
     os.mkfifo(source / "fifo")
-    with (
-        socket.socket(socket.AF_UNIX) as local,
-        contextlib.chdir(source) if hasattr(contextlib, "chdir") else contextlib.nullcontext(),
-    ):
-        local.bind("socket" if hasattr(contextlib, "chdir") else str(source / "socket"))
+    os.mknod(source / "socket", 0o600 | stat.S_IFSOCK)
     odd = b"new\nline \xff\x1b[2J"
     with open(os.path.join(os.fsencode(source), odd), "wb") as file:
         file.write(b"2")
-    os.truncate(os.open(source / "huge", os.O_CREAT | os.O_WRONLY), 1 << 40)
+    (source / "huge").touch()
+    os.truncate(source / "huge", 1 << 40)
     if ROOT:
         os.mknod(source / "device", 0o020666, os.makedev(1, 5))
     with Submission(source, sandbox=box) as submission:
@@ -383,12 +385,8 @@ def test_what_is_copied(box: Sandbox, tmp_path: Path) -> None:
         assert "\x1b" not in told
         assert submission.read("plain") == "1"
         for name in ("sub/in", "loop", "../outside", "/etc/passwd", "", "sub", "none"):
-            with pytest.raises(Exception, match=":"):
+            with pytest.raises(SubmissionError):
                 submission.read(name)
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{fd}").endswith("huge"):
-                os.close(int(fd))
 
 
 def test_too_many_files(box: Sandbox, tmp_path: Path) -> None:
@@ -402,7 +400,7 @@ def test_too_many_files(box: Sandbox, tmp_path: Path) -> None:
 def test_files_that_change_under_the_grader(hostile: Submission) -> None:
     ended(hostile, "odd-names")
     for name in ("fifo", "link", "closed"):
-        with pytest.raises(Exception, match=name):
+        with pytest.raises(SubmissionError, match=name):
             hostile.path(name)
 
 
@@ -429,14 +427,16 @@ def test_users_of_jobs(kind: str) -> None:
 def test_cgroups_bound_memory_without_a_look(binary: Path, kind: str) -> None:
     if "memory" not in cgroups.parents():
         pytest.skip("no memory cgroup can be made here")
-    with Submission(binary, program=["./hostile"], sandbox=Sandbox(kind, limits=LIMITS)) as made:
-        with made.program().run("memory") as run:
-            deadline = time.monotonic() + 20
-            while run._jailed.look() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
-            assert run._jailed.ended is not None
-            assert run._jailed.ended.signal == signal.SIGKILL
-            assert run._jailed.ended.peak <= LIMITS.memory + MiB
+    with (
+        Submission(binary, program=["./hostile"], sandbox=Sandbox(kind, limits=LIMITS)) as made,
+        made.program().run("memory") as run,
+    ):
+        deadline = time.monotonic() + 20
+        while (end := run._jailed.look()) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert end is not None
+    assert end.signal == signal.SIGKILL
+    assert end.peak <= LIMITS.memory + MiB
 
 
 def test_trees_are_removed_whole(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import pty
@@ -12,7 +11,13 @@ import termios
 import threading
 import time
 
-from procmem.errors import ProcessError, ProcmemError, SyscallError, Unsupported
+from procmem.errors import (
+    ProcessError,
+    ProcmemError,
+    SyscallError,
+    Unsupported,
+    ZombieProcess,
+)
 from procmem.grade import waiting
 from procmem.grade.errors import (
     NeverAsked,
@@ -26,6 +31,7 @@ from procmem.grade.errors import (
     RunFailed,
     SubmissionError,
 )
+from procmem.grade.files import open_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +50,6 @@ __all__ = ["Program", "Run"]
 
 LOOK_AGAIN = 0.0005, 0.01
 """Seconds between two looks: at first, and at most."""
-
-BUSY = 0.2
-"""Of the time that passed: who used less of a CPU does not compute, but sleeps in between."""
 
 CHUNK = 65536
 LARGEST_LOOKED_AT = 16 << 20
@@ -80,11 +83,21 @@ class Program:
         from procmem.errors import ElfError
 
         try:
+            os.close(open_below(self.job.directory, self.argv[0]))
             return size(self.path)
         except OSError as error:
             raise SubmissionError(f"{self.argv[0]}: {error.strerror}") from error
         except ElfError as error:
             raise SubmissionError(f"{self.argv[0]} is no program: {error}") from error
+
+    @property
+    def sanitized(self) -> bool:
+        """Whether it looks for leaks at its end, which can't be done while it is traced."""
+        try:
+            with open(open_below(self.job.directory, self.argv[0]), "rb") as file:
+                return b"__lsan_" in file.read(LARGEST_LOOKED_AT)
+        except OSError:
+            return False
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
         """A run of it, on a terminal, in the sandbox; a context manager.
@@ -195,7 +208,7 @@ class Run:
         self._hold = hold
         self._keep = keep
         # Whoever holds it back wants to trace it.
-        self._watched = not hold and not sanitized(program.path)
+        self._watched = not hold and not program.sanitized
         self._inner: Jailed | None = None
         self._output = bytearray()
         self._printed = 0
@@ -204,6 +217,8 @@ class Run:
         self._spent = 0.0
         self._slept = -1
         self._last = ""
+        # Looks that found it so. CPU time tells little where many compete for it.
+        self._asleep = self._running = 0
         self._failure: RunFailed | None = None
         self._master = self._slave = -1
 
@@ -307,9 +322,11 @@ class Run:
 
     def _lost(self, error: ProcmemError) -> Exception:
         ended = self._jailed.look()
-        if ended is None:
-            return error
-        return self._why(ended)
+        if ended is not None:
+            return self._why(ended)
+        if isinstance(error, ZombieProcess):
+            return self._made(RunFailed, "its main thread has ended, and others go on")
+        return error
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -479,10 +496,13 @@ class Run:
             )
         if seen is not None:
             self._last = seen.sleeps
+            self._asleep += 1
+        else:
+            self._running += 1
         if self._spent <= limits.wall:
             return
         used = self._jailed.cpu_seconds()
-        if self._last and used < self._spent * BUSY:
+        if self._asleep > self._running:
             self._fail(
                 ProgramSleeps,
                 f"it does not ask for input: it sleeps in {self._last}",
@@ -559,13 +579,6 @@ def signal_name(number: int) -> str:
         return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
     except ValueError:
         return f"signal {number}"
-
-
-def sanitized(path: str) -> bool:
-    """Whether a program looks for leaks at its end, which can't be done while it is traced."""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        return b"__lsan_" in file.read(LARGEST_LOOKED_AT)
-    return False
 
 
 def is_library(path: str) -> bool:

@@ -316,7 +316,8 @@ class Job:
         command += ["--proc", "/proc", "--dev", "/dev"]
         for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
             command += ["--perms", "1777", "--size", f"{TEMPORARY}", "--tmpfs", path]
-        return [*command, "--bind", self.directory, INSIDE, "--chdir", "/", "--"]
+        command += ["--bind", self.directory, INSIDE, "--chdir", "/"]
+        return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
     def close(self) -> None:
         """Removes all of it."""
@@ -325,7 +326,9 @@ class Job:
         if self._place and not FLAGS[self.kind] & FIRST:
             self._end_stragglers()
         if self._place:
-            remove_tree(self._place)
+            # What can't be removed is tried again by the next job.
+            with contextlib.suppress(OSError):
+                remove_tree(self._place)
             os.close(self._lock)
             self._place = ""
         if self._claim is not None:
@@ -418,6 +421,8 @@ class Jailed:
                 pass_fds=tuple(passed),
                 env={"PATH": PATH},
                 cwd="/",
+                # Ctrl-C is for the grader, which then ends us in its own order.
+                start_new_session=True,
             )
             theirs.close()
             try:
@@ -482,6 +487,11 @@ class Jailed:
             try:
                 kind, number, _, rest = self._receive()
             except BlockingIOError:
+                break
+            except (SandboxError, OSError):
+                # Without a PID namespace a program may kill what is above it.
+                since = time.monotonic() - self._began
+                self.ended = Ended(None, signal.SIGKILL, since, 0.0, 0, 0, 0)
                 break
             if kind == "E":
                 killed = number & 0x7F

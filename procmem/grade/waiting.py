@@ -171,6 +171,10 @@ def look(first: int, terminal: os.stat_result) -> Seen | None:
     # A single thread, too, may have begun another one after the threads were listed.
     if threads(descendants(first)) != once:
         return None
+    # A whole process may be stopped for long; a single thread, for the moment of a signal alone.
+    stopped = {thread.pid for thread in once if thread.state == "t"}
+    if any(thread.pid in stopped and thread.state != "t" for thread in once):
+        return None
     waits = any(asks(thread, terminal) for thread in once)
     asleep = "" if waits else next((thread.call for thread in once if thread.call), "")
     if not waits and all(thread.state in "Tt" for thread in once):

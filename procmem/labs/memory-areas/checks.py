@@ -54,7 +54,8 @@ def test_waits(shots):
     hint="Which word tells the compiler that nobody may write to a variable?",
 )
 def test_constants(greeted):
-    assert largest(greeted, "rodata") >= CONSTANTS, "the largest r--p area of the program"
+    size = largest(greeted, "rodata")
+    assert size >= CONSTANTS, "the largest r--p area of the program"
 
 
 @points(
@@ -64,7 +65,8 @@ def test_constants(greeted):
 )
 def test_settings(program, greeted):
     assert program.size.data >= SETTINGS, "data, as `size hello` shows it"
-    assert largest(greeted, "data") >= SETTINGS, "the rw-p area of the program's file"
+    size = largest(greeted, "data")
+    assert size >= SETTINGS, "the rw-p area of the program's file"
 
 
 @points(
@@ -112,7 +114,8 @@ def test_merged(submission, greeted):
         merged = run.pause("hello-merged, after the greeting")
     first = of_program(greeted, "rodata")
     assert first and first[0] < of_program(greeted, "text")[0], "hello begins with a r--p area"
-    assert largest(merged, "text") >= CONSTANTS, "the r-xp area of hello-merged"
+    size = largest(merged, "text")
+    assert size >= CONSTANTS, "the r-xp area of hello-merged"
     fewer = len(of_program(greeted, "rodata")) - len(of_program(merged, "rodata"))
     assert fewer >= 2, "how many r--p areas hello-merged has less"
 

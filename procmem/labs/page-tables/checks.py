@@ -4,6 +4,7 @@ The tables that a step needs are counted by the paging scheme of this machine. W
 compared with a quiet process of procmem's own that takes the same steps.
 """
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -76,8 +77,9 @@ def test_mapping(shots, table):
     change = shots[1] - shots[0]
     assert change.vsz == 4 * table
     assert change.after.regions.find(PLACE), "an area at PLACE"
-    assert resident(change.after, PLACE, 4 * table) == 0, "memory in use there"
-    assert 0 <= change.page_tables <= SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE, 4 * table)
+    assert rss == 0, "memory in use there"
+    assert change.page_tables <= SLACK, "growth of the page tables"
 
 
 @points(
@@ -88,8 +90,10 @@ def test_mapping(shots, table):
 def test_first_byte(shots, scheme, table):
     change = shots[2] - shots[1]
     needed = sum(scheme.table_bytes[1:][-3:])
-    assert resident(change.after, PLACE, 4 * table) == PAGE, "memory in use there"
-    assert needed <= change.page_tables <= needed + SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE, 4 * table)
+    assert rss == PAGE, "memory in use there"
+    assert change.page_tables >= needed, "growth of the page tables"
+    assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
 
 @points(
@@ -99,8 +103,9 @@ def test_first_byte(shots, scheme, table):
 )
 def test_full_table(shots, table):
     change = shots[3] - shots[2]
-    assert resident(change.after, PLACE, 4 * table) == table, "memory in use there"
-    assert 0 <= change.page_tables <= SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE, 4 * table)
+    assert rss == table, "memory in use there"
+    assert change.page_tables <= SLACK, "growth of the page tables"
 
 
 @points(
@@ -111,9 +116,10 @@ def test_full_table(shots, table):
 def test_other_tables(shots, scheme, table):
     change = shots[4] - shots[3]
     needed = 3 * scheme.table_bytes[-1]
-    more = resident(change.after, PLACE, 4 * table) - resident(change.before, PLACE, 4 * table)
-    assert more == 3 * PAGE, "memory in use there, more than before"
-    assert needed <= change.page_tables <= needed + SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE, 4 * table) - resident(change.before, PLACE, 4 * table)
+    assert rss == 3 * PAGE, "memory in use there, more than before"
+    assert change.page_tables >= needed, "growth of the page tables"
+    assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
 
 @points(
@@ -125,8 +131,10 @@ def test_far_away(shots, scheme, far):
     change = shots[5] - shots[4]
     needed = sum(scheme.table_bytes[-2:])
     assert change.vsz == PAGE
-    assert resident(change.after, PLACE + far, PAGE) == PAGE, "memory in use there"
-    assert needed <= change.page_tables <= needed + SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE + far, PAGE)
+    assert rss == PAGE, "memory in use there"
+    assert change.page_tables >= needed, "growth of the page tables"
+    assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
 
 @points(
@@ -138,7 +146,7 @@ def test_unmapped(shots, far):
     change = shots[6] - shots[0]
     assert shots[5].page_tables > shots[0].page_tables + SLACK, "tables before, more than at first"
     assert change.vsz == 0
-    assert 0 <= change.page_tables <= 2 * SLACK, "tables that are left over"
+    assert change.page_tables <= 2 * SLACK, "tables that are left over"
     for place in (PLACE, PLACE + far):
         assert change.after.regions.find(place) is None, "what is mapped at PLACE and far away"
 
@@ -151,12 +159,10 @@ def number(said, name):
     try:
         return said.size(name)
     except SubmissionError:
-        base, power, exponent = said.text(name).strip().partition("^")
-        if not (power and base.strip().isdecimal() and exponent.strip().isdecimal()):
+        power = re.fullmatch(r"\s*(\d{1,4})\s*\^\s*(\d{1,3})\s*", str(said.entries.get(name)))
+        if power is None:
             raise
-        if len(base) > 4 or len(exponent) > 4:
-            raise
-        return int(base) ** int(exponent)
+        return int(power[1]) ** int(power[2])
 
 
 def agree(submission, **expected):

@@ -78,6 +78,10 @@ if TYPE_CHECKING:
     from procmem.grade.predictions import (
         Predictions,
     )
+    from procmem.grade.quiz import (
+        predicted,
+        verify,
+    )
     from procmem.grade.results import (
         BuildResult,
         CheckResult,
@@ -95,6 +99,10 @@ if TYPE_CHECKING:
     from procmem.grade.submission import (
         Submission,
     )
+    from procmem.grade.walking import (
+        Walk,
+        walk,
+    )
 
 # Names are imported when they are first used: pytest may load a file of checks only to list them.
 _HOMES = {
@@ -111,10 +119,12 @@ _HOMES = {
     "limits": "Limits",
     "machine": "Wall walls",
     "predictions": "Predictions",
+    "quiz": "predicted verify",
     "results": "BuildResult CheckResult Grade Status",
     "running": "Program Run",
     "sandbox": "Ended Sandbox",
     "submission": "Submission",
+    "walking": "Walk walk",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -154,6 +164,7 @@ __all__ = [
     "Status",
     "Submission",
     "SubmissionError",
+    "Walk",
     "Wall",
     "anonymous",
     "bss",
@@ -168,6 +179,7 @@ __all__ = [
     "not_possible",
     "partly",
     "points",
+    "predicted",
     "regions",
     "same_bytes",
     "stack",
@@ -176,6 +188,8 @@ __all__ = [
     "thread_stack",
     "threads",
     "top_pad",
+    "verify",
+    "walk",
     "walls",
 ]
 

@@ -6,9 +6,19 @@ import pytest
 
 from procmem import RegionKind
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, KiB, anonymous, heap, mmap_threshold, not_possible, points, top_pad
-from procmem.grade.quiz import predicted, verify
-from procmem.grade.walking import walk
+from procmem.grade import (
+    PAGE,
+    KiB,
+    anonymous,
+    heap,
+    mmap_threshold,
+    not_possible,
+    points,
+    predicted,
+    top_pad,
+    verify,
+    walk,
+)
 
 COUNT, SMALL, LARGE = 10, 32 * KiB, 256 * KiB
 

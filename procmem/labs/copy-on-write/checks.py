@@ -7,9 +7,18 @@ import pytest
 
 from procmem import Process
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, KiB, MiB, SubmissionError, anonymous, not_possible, points
-from procmem.grade.quiz import predicted, verify
-from procmem.grade.walking import walk
+from procmem.grade import (
+    PAGE,
+    KiB,
+    MiB,
+    SubmissionError,
+    anonymous,
+    not_possible,
+    points,
+    predicted,
+    verify,
+    walk,
+)
 
 SIZE = 8 * MiB
 HALF = SIZE // 2

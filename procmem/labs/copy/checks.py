@@ -10,9 +10,7 @@ import tempfile
 import pytest
 
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, MiB, not_possible, points, regions, same_bytes
-from procmem.grade.quiz import verify
-from procmem.grade.walking import walk
+from procmem.grade import PAGE, MiB, not_possible, points, regions, same_bytes, verify, walk
 
 SIZE = MiB + 123
 MAPPED = -(-SIZE // PAGE) * PAGE

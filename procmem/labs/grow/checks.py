@@ -2,9 +2,19 @@
 
 import pytest
 
-from procmem.grade import PAGE, KiB, MiB, anonymous, mmap_threshold, not_possible, points, regions
-from procmem.grade.quiz import predicted, verify
-from procmem.grade.walking import walk
+from procmem.grade import (
+    PAGE,
+    KiB,
+    MiB,
+    anonymous,
+    mmap_threshold,
+    not_possible,
+    points,
+    predicted,
+    regions,
+    verify,
+    walk,
+)
 
 SMALLEST, LARGEST = 16 * KiB, 16 * MiB
 SIZES = [SMALLEST << step for step in range(11)]

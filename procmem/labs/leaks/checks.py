@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from procmem.grade import PAGE, KiB, Submission, anonymous, heap, not_possible, points
-from procmem.grade.quiz import verify
-from procmem.grade.walking import walk
+from procmem.grade import PAGE, KiB, Submission, anonymous, heap, not_possible, points, verify, walk
 
 BLOCK, BLOCKS = 32 * KiB, 10
 TABLE = 4 * KiB

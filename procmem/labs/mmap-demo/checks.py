@@ -7,9 +7,7 @@ import pytest
 from procmem import RegionKind
 from procmem.errors import SyscallError
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, KiB, anonymous, not_possible, points
-from procmem.grade.quiz import predicted, verify
-from procmem.grade.walking import walk
+from procmem.grade import PAGE, KiB, anonymous, not_possible, points, predicted, verify, walk
 
 PAGES = 64
 

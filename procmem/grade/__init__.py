@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     )
     from procmem.grade.checks import (
         not_possible,
+        only,
         partly,
         points,
     )
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
 # Names are imported when they are first used: pytest may load a file of checks only to list them.
 _HOMES = {
     "building": "Build build",
-    "checks": "not_possible partly points",
+    "checks": "not_possible only partly points",
     "errors": "BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit ProgramCrashed "
     "ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError SubmissionError",
     "facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
@@ -177,6 +178,7 @@ __all__ = [
     "libraries",
     "mmap_threshold",
     "not_possible",
+    "only",
     "partly",
     "points",
     "predicted",

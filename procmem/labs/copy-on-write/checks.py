@@ -13,7 +13,7 @@ from procmem.grade import (
     MiB,
     SubmissionError,
     anonymous,
-    not_possible,
+    only,
     points,
     predicted,
     verify,
@@ -221,14 +221,6 @@ def test_predicted_pss_after(submission):
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 @points(1, "quiz: both together", hint="Add Pss of both. Why not Rss?")

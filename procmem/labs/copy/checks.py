@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, MiB, not_possible, points, regions, same_bytes, verify, walk
+from procmem.grade import PAGE, MiB, only, points, regions, same_bytes, verify, walk
 
 SIZE = MiB + 123
 MAPPED = -(-SIZE // PAGE) * PAGE
@@ -212,14 +212,6 @@ def test_both_overwrite(submission):
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 @points(1, "quiz: a shared mapping", hint="Try it: write through the mapping, then `cat` the file.")

@@ -8,7 +8,7 @@ from procmem.grade import (
     MiB,
     anonymous,
     mmap_threshold,
-    not_possible,
+    only,
     points,
     predicted,
     regions,
@@ -151,14 +151,6 @@ def doubled(submission):
     """An interpreter with a string of 8 MiB, and after doubling it."""
     python = submission.program(["python3", "-I", "-c", TWICE])
     return walk(python, "with a string of 8 MiB", "after doubling it")
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 @points(1, "quiz: whose memory it is", hint="ls -l /proc/PID/exe")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     )
     from procmem.grade.checks import (
         not_possible,
+        only,
         partly,
         points,
     )
@@ -78,6 +79,10 @@ if TYPE_CHECKING:
     from procmem.grade.predictions import (
         Predictions,
     )
+    from procmem.grade.quiz import (
+        predicted,
+        verify,
+    )
     from procmem.grade.results import (
         BuildResult,
         CheckResult,
@@ -95,11 +100,15 @@ if TYPE_CHECKING:
     from procmem.grade.submission import (
         Submission,
     )
+    from procmem.grade.walking import (
+        Walk,
+        walk,
+    )
 
 # Names are imported when they are first used: pytest may load a file of checks only to list them.
 _HOMES = {
     "building": "Build build",
-    "checks": "not_possible partly points",
+    "checks": "not_possible only partly points",
     "errors": "BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit ProgramCrashed "
     "ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError SubmissionError",
     "facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
@@ -111,10 +120,12 @@ _HOMES = {
     "limits": "Limits",
     "machine": "Wall walls",
     "predictions": "Predictions",
+    "quiz": "predicted verify",
     "results": "BuildResult CheckResult Grade Status",
     "running": "Program Run",
     "sandbox": "Ended Sandbox",
     "submission": "Submission",
+    "walking": "Walk walk",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -154,6 +165,7 @@ __all__ = [
     "Status",
     "Submission",
     "SubmissionError",
+    "Walk",
     "Wall",
     "anonymous",
     "bss",
@@ -166,8 +178,10 @@ __all__ = [
     "libraries",
     "mmap_threshold",
     "not_possible",
+    "only",
     "partly",
     "points",
+    "predicted",
     "regions",
     "same_bytes",
     "stack",
@@ -176,6 +190,8 @@ __all__ = [
     "thread_stack",
     "threads",
     "top_pad",
+    "verify",
+    "walk",
     "walls",
 ]
 

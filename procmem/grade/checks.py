@@ -4,12 +4,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn, TypeVar
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["Check", "Partly", "check_of", "not_possible", "partly", "points"]
+__all__ = ["Check", "Partly", "check_of", "not_possible", "only", "partly", "points"]
 
 MARK = "__procmem_check__"
 
@@ -127,3 +127,21 @@ def not_possible(why: str) -> NoReturn:
     from procmem.grade.errors import NotPossibleHere
 
     raise NotPossibleHere(why)
+
+
+def only(holds: Mapping[str, bool]) -> str:
+    """The one answer of several that holds on this machine.
+
+    Args:
+        holds: whether it does, by answer.
+
+    Raises:
+        NotPossibleHere: none of them does, or several do.
+
+    >>> only({"a": 2 + 2 == 5, "b": 2 + 2 == 4})
+    'b'
+    """
+    found = [answer for answer, right in holds.items() if right]
+    if len(found) != 1:
+        not_possible("not one of the answers holds on this machine, or several do")
+    return found[0]

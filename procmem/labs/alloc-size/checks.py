@@ -6,9 +6,20 @@ import pytest
 
 from procmem import RegionKind
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, KiB, anonymous, heap, mmap_threshold, not_possible, points, top_pad
-from procmem.grade.quiz import predicted, verify
-from procmem.grade.walking import walk
+from procmem.grade import (
+    PAGE,
+    KiB,
+    anonymous,
+    heap,
+    mmap_threshold,
+    not_possible,
+    only,
+    points,
+    predicted,
+    top_pad,
+    verify,
+    walk,
+)
 
 COUNT, SMALL, LARGE = 10, 32 * KiB, 256 * KiB
 
@@ -206,14 +217,6 @@ def test_predicted_again_area(submission):
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 @points(1, "quiz: the threshold", hint="Try sizes in between, or read man 3 mallopt.")

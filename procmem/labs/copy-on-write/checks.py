@@ -7,9 +7,18 @@ import pytest
 
 from procmem import Process
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, KiB, MiB, SubmissionError, anonymous, not_possible, points
-from procmem.grade.quiz import predicted, verify
-from procmem.grade.walking import walk
+from procmem.grade import (
+    PAGE,
+    KiB,
+    MiB,
+    SubmissionError,
+    anonymous,
+    only,
+    points,
+    predicted,
+    verify,
+    walk,
+)
 
 SIZE = 8 * MiB
 HALF = SIZE // 2
@@ -212,14 +221,6 @@ def test_predicted_pss_after(submission):
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 @points(1, "quiz: both together", hint="Add Pss of both. Why not Rss?")

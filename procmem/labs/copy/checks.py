@@ -10,12 +10,12 @@ import tempfile
 import pytest
 
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, MiB, not_possible, points, regions, same_bytes
-from procmem.grade.quiz import verify
-from procmem.grade.walking import walk
+from procmem.grade import PAGE, MiB, only, points, regions, same_bytes, verify, walk
 
 SIZE = MiB + 123
 MAPPED = -(-SIZE // PAGE) * PAGE
+NEARLY = MAPPED * 7 // 8
+"""The kernel may take pages of files back at any time."""
 
 
 def put(submission, size, mode=0o644):
@@ -129,14 +129,14 @@ def test_mapping_is_lazy(mapped, source):
 
 @points(
     2,
-    "copying brings every page of both into memory",
+    "copying brings both into memory",
     hint="memcpy from one mapping to the other: no read, no write.",
     needs=["test_maps_the_source", "test_maps_the_copy"],
 )
 def test_copying_touches_both(mapped, source):
     after = mapped[3]
-    assert rss_of(after, source) == MAPPED, "bytes of the source in memory of the process"
-    assert rss_of(after, "mmap.out") == MAPPED, "bytes of the copy in memory of the process"
+    assert rss_of(after, source) >= NEARLY, "bytes of the source in memory of the process"
+    assert rss_of(after, "mmap.out") >= NEARLY, "bytes of the copy in memory of the process"
 
 
 @points(
@@ -212,14 +212,6 @@ def test_both_overwrite(submission):
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 @points(1, "quiz: a shared mapping", hint="Try it: write through the mapping, then `cat` the file.")

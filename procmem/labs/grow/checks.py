@@ -2,9 +2,19 @@
 
 import pytest
 
-from procmem.grade import PAGE, KiB, MiB, anonymous, mmap_threshold, not_possible, points, regions
-from procmem.grade.quiz import predicted, verify
-from procmem.grade.walking import walk
+from procmem.grade import (
+    PAGE,
+    KiB,
+    MiB,
+    anonymous,
+    mmap_threshold,
+    only,
+    points,
+    predicted,
+    regions,
+    verify,
+    walk,
+)
 
 SMALLEST, LARGEST = 16 * KiB, 16 * MiB
 SIZES = [SMALLEST << step for step in range(11)]
@@ -141,14 +151,6 @@ def doubled(submission):
     """An interpreter with a string of 8 MiB, and after doubling it."""
     python = submission.program(["python3", "-I", "-c", TWICE])
     return walk(python, "with a string of 8 MiB", "after doubling it")
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 @points(1, "quiz: whose memory it is", hint="ls -l /proc/PID/exe")

@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from procmem.grade import PAGE, KiB, Submission, anonymous, heap, not_possible, points
-from procmem.grade.quiz import verify
-from procmem.grade.walking import walk
+from procmem.grade import PAGE, KiB, Submission, anonymous, heap, only, points, verify, walk
 
 BLOCK, BLOCKS = 32 * KiB, 10
 TABLE = 4 * KiB
@@ -125,14 +123,6 @@ def handed_out(submission):
         starter, build=["make"], program=["./leaks"], sandbox=submission.sandbox
     ) as original:
         return original.program().leaks(answers=ANSWERS)
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 def kinds_of(leaks, function):

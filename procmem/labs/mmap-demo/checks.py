@@ -7,9 +7,7 @@ import pytest
 from procmem import RegionKind
 from procmem.errors import SyscallError
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, KiB, anonymous, not_possible, points
-from procmem.grade.quiz import predicted, verify
-from procmem.grade.walking import walk
+from procmem.grade import PAGE, KiB, anonymous, only, points, predicted, verify, walk
 
 PAGES = 64
 
@@ -221,14 +219,6 @@ def test_predicted_unmap(submission):
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------
-
-
-def only(holds):
-    """The one answer that holds."""
-    found = [letter for letter, right in holds.items() if right]
-    if len(found) != 1:
-        not_possible("none of the answers holds on this machine")
-    return found[0]
 
 
 @points(1, "quiz: half a page", hint="Try it. Then try byte 5,000.")

@@ -11,6 +11,7 @@ from benchmarks import report
 from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
 from benchmarks.moments import moments
+from benchmarks.overhead import overhead
 from benchmarks.pagemaps import pagemaps
 from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "pagemap": pagemaps,
     "moments": moments,
     "trace": traces,
+    "grade": overhead,
     "record": recordings,
 }
 

@@ -1,7 +1,8 @@
 """Tracing a program: a call that is told against strace, one that isn't against none at all.
 
 Times on the wall of whole runs, since tracer and traced wait for each other; both stay on one
-CPU, where handing over costs least and always the same.
+CPU, where handing over costs least and always the same. The commands, which also write text, are
+measured in CPU time, on one CPU and on all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import procmem
-from benchmarks.compare import FULL, compare, timed
+from benchmarks.compare import FULL, children_time, compare, timed
 from benchmarks.targets import CantMeasure
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def traces(effort: Effort) -> Iterator[Row]:
 
 
 def commands(effort: Effort, place: str, memory: list[str], many: int, where: str) -> Iterator[Row]:
-    """The two commands writing text to a file, their starts included."""
+    """The two commands writing text to a file: CPU time, the tracee's too, without the start."""
     out = str(Path(place) / "out")
     strace = f"strace -o FILE{where}"
     table, lines = f"trace -o FILE{where}", f"trace --strace -o FILE{where}"
@@ -99,14 +100,25 @@ def commands(effort: Effort, place: str, memory: list[str], many: int, where: st
         "trace",
         None,
         {
-            strace: per(many, lambda: run(*STRACE, out, *memory), effort),
-            table: per(many, lambda: run(*OURS, out, *memory), effort),
-            lines: per(many, lambda: run(*OURS, out, "--strace", *memory), effort),
+            strace: beyond_start(many, [*STRACE, out, *memory]),
+            table: beyond_start(many, [*OURS, out, *memory]),
+            lines: beyond_start(many, [*OURS, out, "--strace", *memory]),
         },
         effort,
     )
     yield measured.row(table, strace, 1.25)
     yield measured.row(lines, strace, 1.25)
+
+
+def beyond_start(calls: int, words: list[str]) -> Callable[[], float]:
+    def sample() -> float:
+        begun = children_time()
+        run(*words[:-2], "1", words[-1])
+        started = children_time()
+        run(*words)
+        return (children_time() - started - (started - begun)) / calls
+
+    return sample
 
 
 def run(*words: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 NATIVE = "procmem/native/"
+LABS = "procmem/labs/"
 WHEEL_NAME = re.compile(r"procmem_live-[^-]+-cp310-abi3-(?:many|musl)?linux[^-]*\.whl")
 
 
@@ -61,7 +62,8 @@ def check_wheel(path: Path) -> list[str]:
     tops = {name.split("/")[0] for name in names}
     if strays := [top for top in tops if top != "procmem" and not top.endswith(".dist-info")]:
         problems.append(f"{path.name} holds {', '.join(sorted(strays))} beside procmem")
-    if sources := [name for name in names if name.endswith((".c", ".h"))]:
+    outside = [name for name in names if not name.startswith(LABS)]
+    if sources := [name for name in outside if name.endswith((".c", ".h"))]:
         problems.append(f"{path.name} holds sources: {', '.join(sources)}")
     wanted = ["procmem/py.typed"]
     wanted += [f"{NATIVE}{name}.abi3.so" for name in ("_native", "_records", "_memory")]
@@ -69,7 +71,28 @@ def check_wheel(path: Path) -> list[str]:
     if platform.machine() in ("x86_64", "aarch64"):
         wanted.append(f"{NATIVE}specimen")
     wanted += [f"{NATIVE}{stub.name}" for stub in (ROOT / NATIVE).glob("*.pyi")]
+    wanted += labs()
+    in_labs = [name for name in names if name.startswith(LABS) and name.count("/") > 2]
+    strays = sorted(set(in_labs) - set(wanted))
+    problems += [f"{path.name} holds {name}, which is no part of a lab" for name in strays]
     return problems + [f"{path.name} lacks {name}" for name in wanted if name not in names]
+
+
+def labs() -> list[str]:
+    """The files of the labs: what git knows, or where there is no git, all but caches."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--", LABS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    found = (
+        listed.stdout.split("\0")
+        if not listed.returncode
+        else [
+            str(path.relative_to(ROOT))
+            for path in (ROOT / LABS).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        ]
+    )
+    return [name for name in found if name.count("/") > 2]
 
 
 def check_sdist(path: Path) -> list[str]:
@@ -83,6 +106,7 @@ def check_sdist(path: Path) -> list[str]:
         if source.name != "_native.c"  # made by the build
     ]
     wanted += [str(test.relative_to(ROOT)) for test in (ROOT / "tests").rglob("*.py")]
+    wanted += labs()
     problems = [f"{path.name} lacks {name}" for name in wanted if name not in names]
     programs = {f"{NATIVE}{name}" for name in ("specimen", "specimen_libc", "jail")}
     made = sorted(name for name in names if name.endswith((".so", ".pyc")) or name in programs)

@@ -35,7 +35,8 @@ def test_from_a_file_to_a_process(capsys: Any, tmp_path: Path) -> None:
         status, out, err = run(capsys, "snapshot", s.pid, "-o", file)
         assert (status, err) == (0, "")
         assert f"process      {s.pid}" in out
-        assert procmem.load(file).regions == Process(s.pid).smaps()
+        read = [(region.line(), region.rss) for region in Process(s.pid).smaps()]
+        assert [(region.line(), region.rss) for region in procmem.load(file).regions] == read
         status, out, err = run(capsys, "diff", file, s.pid)
         assert (status, out, err) == (0, "Nothing changed.\n", "")
         s.mmap(pages=1000)

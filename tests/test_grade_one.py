@@ -243,14 +243,28 @@ def test_after_part(): pass
     assert (found.score, found.max_score) == (1.5, 5)
 
 
+CIRCLE = """
+@points(1, "a", needs="test_b")
+def test_a(): pass
+
+@points(1, "b", needs="test_a")
+def test_b(): pass
+"""
+TYPO = """
+@points(1, "a", needs="test_maps")
+def test_a(): pass
+
+@points(1, "b")
+def test_map(): pass
+"""
+
+
 @pytest.mark.parametrize(
     "checks, words",
     [
-        ('@points(1, "a", needs="test_b")\ndef test_a(): pass\n'
-         '@points(1, "b", needs="test_a")\ndef test_b(): pass', "test_a needs test_b needs test_a"),
+        (CIRCLE, "test_a needs test_b needs test_a"),
         ('@points(1, "a", needs="test_a")\ndef test_a(): pass', "test_a needs test_a"),
-        ('@points(1, "a", needs="test_maps")\ndef test_a(): pass\n'
-         '@points(1, "b")\ndef test_map(): pass', "did you mean test_map?"),
+        (TYPO, "did you mean test_map?"),
         ('@points(-1, "a")\ndef test_a(): pass', "points(-1"),
         ('@points(1, " ")\ndef test_a(): pass', "title"),
         ("def test_a(:\n    pass", "checks.py"),

@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from procmem.cli.terminal import screen_columns
-from procmem.process.features import doctor
+from procmem.grade.machine import walls
+from procmem.process.features import Feature, doctor
 from procmem.view.answers import doctor_table
 from procmem.view.json import json_text
 
@@ -17,11 +18,12 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem doctor --help`."""
     made = argparse.ArgumentParser(
         prog="procmem doctor",
-        description="What this machine lets procmem see, and what each missing part costs.",
+        description="What this machine lets procmem see, which walls of the sandbox for graded "
+        "programs stand, and what each missing part costs.",
     )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
     options = made.parse_args(argv)
-    features = doctor()
+    features = [*doctor(), *(Feature(*wall) for wall in walls())]
     if options.json:
         sys.stdout.write(json_text([feature._asdict() for feature in features]))
     else:

@@ -63,8 +63,17 @@ if TYPE_CHECKING:
         LabError,
         Question,
     )
+    from procmem.grade.leaks import (
+        Leak,
+        Leaked,
+        Leaks,
+    )
     from procmem.grade.limits import (
         Limits,
+    )
+    from procmem.grade.machine import (
+        Wall,
+        walls,
     )
     from procmem.grade.predictions import (
         Predictions,
@@ -98,7 +107,9 @@ _HOMES = {
     "top_pad",
     "grading": "grade",
     "lab": "Lab LabError Question",
+    "leaks": "Leak Leaked Leaks",
     "limits": "Limits",
+    "machine": "Wall walls",
     "predictions": "Predictions",
     "results": "BuildResult CheckResult Grade Status",
     "running": "Program Run",
@@ -120,6 +131,9 @@ __all__ = [
     "KiB",
     "Lab",
     "LabError",
+    "Leak",
+    "Leaked",
+    "Leaks",
     "Limits",
     "MiB",
     "NeverAsked",
@@ -140,6 +154,7 @@ __all__ = [
     "Status",
     "Submission",
     "SubmissionError",
+    "Wall",
     "anonymous",
     "bss",
     "build",
@@ -161,6 +176,7 @@ __all__ = [
     "thread_stack",
     "threads",
     "top_pad",
+    "walls",
 ]
 
 

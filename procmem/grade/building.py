@@ -57,6 +57,7 @@ def build(job: Job, command: Sequence[str], limits: Limits | None = None) -> Bui
     began = time.monotonic()
     output = bytearray()
     printed = 0
+    listening = True
     why = ""
     status: int | None = None
     try:
@@ -76,17 +77,23 @@ def build(job: Job, command: Sequence[str], limits: Limits | None = None) -> Bui
             while True:
                 events.poll(50)
                 ended = jailed.look()
-                while data := read(ours):
+                while listening and printed <= limits.output and (data := read(ours)) is not None:
+                    if not data:
+                        events.unregister(ours)
+                        listening = False
                     printed += len(data)
                     output += data[: max(0, limits.output - len(output))]
-                    if printed > limits.output:
-                        break
                 if ended is not None:
                     status = ended.status if ended.signal is None else -ended.signal
-                    if ended.signal is not None:
+                    if over := jailed.over(at_its_end=True):
+                        why = over[1]
+                    elif ended.signal is not None:
                         why = f"{command[0]} was killed by {signal_name(ended.signal)}"
                     elif status:
                         why = f"{shlex.join(command)} ended with status {status}"
+                    break
+                if over := jailed.over():
+                    why = over[1]
                     break
                 if printed > limits.output:
                     why = f"it printed more than {limits.output:,} bytes"
@@ -102,8 +109,8 @@ def build(job: Job, command: Sequence[str], limits: Limits | None = None) -> Bui
     return Build(not why, tuple(command), text, status, time.monotonic() - began, why)
 
 
-def read(fd: int) -> bytes:
+def read(fd: int) -> bytes | None:
     try:
         return os.read(fd, 65536)
     except BlockingIOError:
-        return b""
+        return None

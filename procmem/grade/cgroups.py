@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import signal
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,21 @@ def write(path: str, text: str) -> None:
         os.close(fd)
 
 
+def make(path: str) -> int:
+    """Makes a group. Its lock, the descriptor, tells others that it is no leftover."""
+    while True:
+        os.mkdir(path, 0o755)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another one may have taken it for a leftover just before.
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return fd
+        except (BlockingIOError, FileNotFoundError):
+            remove(path)
+        os.close(fd)
+
+
 class Cgroup:
     """A group of one's own in each hierarchy that can be had.
 
@@ -122,11 +138,7 @@ class Cgroup:
             path = os.path.join(parent, MARK + name)
             try:
                 if path not in self.directories.values():
-                    os.mkdir(path, 0o755)
-                    # Held as long as we live: that is how others know it is no leftover.
-                    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                    self._locks.append(fd)
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._locks.append(make(path))
             except OSError:
                 continue
             self.directories[controller] = path
@@ -201,8 +213,6 @@ def remove(path: str) -> None:
             for pid in members(path):
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
-            import time
-
             time.sleep(0.002)
         else:
             return

@@ -188,10 +188,9 @@ class Collector:
         if isinstance(error, AssertionError) and not self._raised_inside(excinfo):
             return self._asserted(item, excinfo, error, check)
         if isinstance(error, SubmissionError):
-            phase = getattr(error, "phase", None) if isinstance(error, RunFailed) else None
-            return blank(
-                item, Status.FAILED, message=str(error), phase=phase or None, hint=check.hint
-            )
+            phase = error.phase if isinstance(error, RunFailed) else ""
+            said = str(error).removesuffix(f" ({phase})")
+            return blank(item, Status.FAILED, message=said, phase=phase or None, hint=check.hint)
         if isinstance(error, pytest.fail.Exception):
             return blank(item, Status.FAILED, message=short(str(error.msg)), hint=check.hint)
         if isinstance(error, ENDED):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import operator
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procmem.moments import Cause, Diff, Snapshot
@@ -120,17 +121,21 @@ def explain(
         left, right, op = failed.left, failed.right, failed.op
         if compared is not None:
             sides = compared.left, compared.comparators[0]
-            sizes = means_bytes(ast.unparse(compared))
-            what = ast.unparse(sides[1] if turned else sides[0])
+            tree = parsed(source)
+            units = {unit(side, tree) for side in sides if tree is not None}
+            said = "bytes" in (message or "").split()
+            sizes = units <= {"bytes", None} and ("bytes" in units or said)
+            what = written(sides[1] if turned else sides[0], source)
         if turned and op in MIRRORED:
             left, right, op = right, left, MIRRORED[op]
+        failed = Comparison(op, left, right)
         both = left, right
         expected = WORDS[op].format(show(right, sizes, both))
         seen = show(left, sizes, both)
     elif message is None:
         wanted = test.operand if isinstance(test, ast.UnaryOp) else test
         no = "not " if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) else ""
-        message = f"this does not hold: {no}{ast.unparse(wanted)}"
+        message = f"this does not hold: {no}{written(wanted, source)}"
     looked = list(moments(test, variables, fixtures))
     diff, snapshot = the_moments(looked, variables, fixtures)
     phase = None if snapshot is None else names(snapshot)
@@ -167,6 +172,11 @@ def assertion(source: str, line: int) -> ast.Assert | None:
     return max(found, key=lambda node: node.lineno, default=None)
 
 
+def written(node: ast.expr, source: str) -> str:
+    """An expression as it stands in the source, in one line."""
+    return " ".join((ast.get_source_segment(source, node) or ast.unparse(node)).split())
+
+
 def given_message(error: AssertionError, statement: ast.Assert | None) -> str | None:
     """The words that the check itself gave: `assert it, "words"`."""
     if statement is None or statement.msg is None:
@@ -198,20 +208,65 @@ def is_constant(node: ast.expr) -> bool:
 
 BYTES = frozenset(
     "vsz rss pss uss swap size total text data bss heap stack page_tables copied KiB MiB GiB PAGE "
-    "mmap_threshold top_pad stack_limit thread_stack definitely indirectly bytes anonymous "
-    "private_dirty private_clean shared_dirty shared_clean locked".split()
+    "mmap_threshold top_pad stack_limit thread_stack bytes anonymous vsz_delta rss_delta "
+    "delta_vsz delta_rss private_dirty private_clean shared_dirty shared_clean locked".split()
 )
-COUNTS = frozenset("minor major faults count len blocks threads status".split())
+COUNTS = frozenset("minor major faults count len regions blocks threads status signal tid".split())
+THROUGH = frozenset("max min sum abs int round sorted".split())
+"""Functions whose value is of their arguments' kind."""
+
+DEEPEST = 6
 
 
-def means_bytes(expression: str) -> bool:
-    """Whether numbers in an expression are sizes, by the names in it."""
-    names = {
-        node.id if isinstance(node, ast.Name) else node.attr
-        for node in ast.walk(ast.parse(expression, mode="eval"))
-        if isinstance(node, ast.Name | ast.Attribute)
-    }
-    return bool(names & BYTES) and not names & COUNTS
+def unit(node: ast.expr, tree: ast.Module, deep: int = 0) -> str | None:
+    """Whether an expression tells "bytes" or a "count", by the names in it; None: can't be told."""
+    if deep > DEEPEST:
+        return None
+
+    def of(*parts: ast.expr) -> str | None:
+        found = [unit(part, tree, deep + 1) for part in parts]
+        return next((one for one in found if one), None)
+
+    match node:
+        case ast.Attribute(value, attr):
+            return named(attr) or of(value)
+        case ast.Name(name):
+            return named(name) or of(*assigned(name, tree))
+        case ast.Call(ast.Name(name), arguments) if name in THROUGH:
+            return of(*arguments)
+        case ast.Call(function):
+            return of(function)
+        case ast.GeneratorExp(part) | ast.ListComp(part):
+            return of(part)
+        case ast.Subscript(value) | ast.Starred(value) | ast.UnaryOp(_, value):
+            return of(value)
+        case ast.BinOp(left, ast.Div() | ast.FloorDiv(), right) if of(right) == "bytes":
+            return "count" if of(left) == "bytes" else None
+        case ast.BinOp(left, _, right):
+            return of(left, right)
+        case ast.IfExp(_, left, right):
+            return of(left, right)
+        case ast.Tuple(parts):
+            return of(*parts)
+    return None
+
+
+def named(name: str) -> str | None:
+    return "bytes" if name in BYTES else "count" if name in COUNTS else None
+
+
+def assigned(name: str, tree: ast.Module) -> Iterator[ast.expr]:
+    """What a name is set to, wherever in the file."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            if isinstance(target, ast.Name) and target.id == name:
+                yield node.value
+            elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                for one, value in zip(target.elts, node.value.elts, strict=False):
+                    if isinstance(one, ast.Name) and one.id == name:
+                        yield value
 
 
 # ---- values for people -----------------------------------------------------------------
@@ -355,20 +410,27 @@ def likely(diff: Diff, failed: Comparison | None, test: ast.expr, sizes: bool) -
         and isinstance(failed.right, int)
     ):
         off = failed.left - failed.right
-        found = accounting(explanations, field, off) or accounting(explanations, field, -off)
-        if found and off:
-            told = "; ".join(reason(one, field, explanations) for one in found)
-            return f"likely: {told}"
+        if found := accounting(explanations, field, off):
+            return "likely: " + "; ".join(reason(one, field, explanations) for one in found)
+        if not failed.left and (found := accounting(explanations, field, -off)):
+            return "instead: " + "; ".join(reason(one, field, explanations) for one in found)
     shown = [one for one in explanations if getattr(one, field)] or list(explanations)
-    told = "; ".join(short(one.words) for one in shown[:3])
+    told = "; ".join(clause(one.words) for one in shown[:3])
     more = len(shown) - 3
     return f"what changed: {told}" + (f"; and {more} more" if more > 0 else "")
+
+
+def clause(words: str) -> str:
+    """The first part of an explanation, without what it adds."""
+    return short(re.split(r"; (?![^(]*\))", words)[0])
 
 
 def accounting(
     explanations: Sequence[Explanation], field: str, off: int
 ) -> tuple[Explanation, ...]:
     """The fewest changes that make up a difference; empty: none do, or several ways do."""
+    if not off:
+        return ()
     from itertools import combinations
 
     values = [one for one in explanations if getattr(one, field)]
@@ -394,8 +456,10 @@ def reason(one: Explanation, field: str, others: Sequence[Explanation]) -> str:
             words = "the heap that stdio made for its buffers, not your mmap"
     if words:
         return f"{signed} is {words}"
-    plain = one.words.removeprefix("VSZ ").removeprefix("RSS ").removeprefix(f"{signed}: ")
-    return f"{signed}: {short(plain)}"
+    plain = clause(one.words).removeprefix("VSZ ").removeprefix("RSS ")
+    # The words tell the change of VSZ, where it is RSS that is asked for.
+    plain = re.sub(r"^[+−][0-9,]+ KiB: ", "", plain)
+    return f"{signed} of {field.upper()}: {plain}"
 
 
 FEW_PAGES = 3 * 4096

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import resource
-import stat
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from procmem import GiB, KiB, MiB
 from procmem.errors import ProcmemError
@@ -190,7 +189,7 @@ def same_bytes(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bo
     Raises:
         SubmissionError: one of them is missing, or is no plain file.
     """
-    with plain_file(one) as first, plain_file(other) as second:
+    with opened(one) as first, opened(other) as second:
         if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
             return False
         while True:
@@ -201,19 +200,16 @@ def same_bytes(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bo
                 return True
 
 
-def plain_file(path: str | os.PathLike[str]) -> Any:
+def opened(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a file that the submission made: it may be a pipe, or lead elsewhere."""
     from procmem.grade.errors import SubmissionError
+    from procmem.grade.files import open_below
 
-    name = os.path.basename(os.fspath(path))
+    place, name = os.path.split(os.path.abspath(path))
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return open(open_below(place, name), "rb")
     except OSError as error:
         raise SubmissionError(f"{name}: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise SubmissionError(f"{name}: it is no plain file")
-    return open(descriptor, "rb")
 
 
 # ---- this machine ------------------------------------------------------------------

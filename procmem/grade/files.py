@@ -182,8 +182,10 @@ def used(directory: str, most_bytes: int, most_files: int) -> tuple[int, int]:
                             waiting.append(entry.path)
                     if size > most_bytes or files > most_files:
                         return size, files
-        except OSError:
-            continue
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                # No honest tree is that deep, and a file could hide in it.
+                return size, most_files + 1
     return size, files
 
 

@@ -342,6 +342,8 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
     arguments = [
         str(lab.checks),
         f"--rootdir={lab.directory}",
+        # Else the directories above it would be looked through, too.
+        f"--confcutdir={lab.directory}",
         f"-c{os.devnull}",
         "--noconftest",
         *(f"-pno:{name}" for name in QUIET),

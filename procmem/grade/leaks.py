@@ -38,6 +38,8 @@ KINDS = {
 ERROR = re.compile(rb"<error>(.*?)</error>", re.S)
 KIND = re.compile(rb"<kind>(\w+)</kind>")
 LEAKED = re.compile(rb"<leakedbytes>(\d+)</leakedbytes>\s*<leakedblocks>(\d+)</leakedblocks>")
+DIRECT = re.compile(rb"\(([\d,]+) direct, [\d,]+ indirect\)")
+"""leakedbytes of a block counts what is lost through it, too, which has errors of its own."""
 FRAME = re.compile(rb"<frame>(.*?)</frame>", re.S)
 END = b"</valgrindoutput>"
 
@@ -152,6 +154,8 @@ def parse_leaks(report: bytes) -> Leaks | None:
             errors[kind[1].decode()] = errors.get(kind[1].decode(), 0) + 1
             continue
         size, blocks = int(leaked[1]), int(leaked[2])
+        if direct := DIRECT.search(match[1]):
+            size = int(direct[1].replace(b",", b""))
         sums[name][0] += size
         sums[name][1] += blocks
         places.append(Leak(name, size, blocks, place(match[1])))

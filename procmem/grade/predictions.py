@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import stat
 from typing import TYPE_CHECKING, Any
 
 from procmem.grade.errors import SubmissionError
+from procmem.grade.files import open_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,16 +169,14 @@ def read_toml(path: str) -> Mapping[str, Any]:
     Raises:
         SubmissionError: it is missing, no plain file, too long, or no TOML.
     """
-    name = os.path.basename(path)
+    place, name = os.path.split(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_below(place, name)
     except FileNotFoundError:
         raise SubmissionError(f"{name} is missing: hand it in beside the program") from None
     except OSError as error:
         raise SubmissionError(f"{name}: {error.strerror}") from None
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SubmissionError(f"{name}: it is no plain file")
         raw = file.read(LONGEST + 1)
     if len(raw) > LONGEST:
         raise SubmissionError(f"{name}: it is longer than {LONGEST >> 20} MiB")

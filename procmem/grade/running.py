@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import pty
@@ -12,7 +11,13 @@ import termios
 import threading
 import time
 
-from procmem.errors import ProcessError, ProcmemError, SyscallError, Unsupported
+from procmem.errors import (
+    ProcessError,
+    ProcmemError,
+    SyscallError,
+    Unsupported,
+    ZombieProcess,
+)
 from procmem.grade import waiting
 from procmem.grade.errors import (
     NeverAsked,
@@ -26,6 +31,7 @@ from procmem.grade.errors import (
     RunFailed,
     SubmissionError,
 )
+from procmem.grade.files import open_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,11 +83,21 @@ class Program:
         from procmem.errors import ElfError
 
         try:
+            os.close(open_below(self.job.directory, self.argv[0]))
             return size(self.path)
         except OSError as error:
             raise SubmissionError(f"{self.argv[0]}: {error.strerror}") from error
         except ElfError as error:
             raise SubmissionError(f"{self.argv[0]} is no program: {error}") from error
+
+    @property
+    def sanitized(self) -> bool:
+        """Whether it looks for leaks at its end, which can't be done while it is traced."""
+        try:
+            with open(open_below(self.job.directory, self.argv[0]), "rb") as file:
+                return b"__lsan_" in file.read(LARGEST_LOOKED_AT)
+        except OSError:
+            return False
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
         """A run of it, on a terminal, in the sandbox; a context manager.
@@ -192,15 +208,17 @@ class Run:
         self._hold = hold
         self._keep = keep
         # Whoever holds it back wants to trace it.
-        self._watched = not hold and not sanitized(program.path)
+        self._watched = not hold and not program.sanitized
         self._inner: Jailed | None = None
         self._output = bytearray()
         self._printed = 0
         self._answers = 0
         self._pauses = 0
         self._spent = 0.0
-        self._looked_at_disk = 0.0
         self._slept = -1
+        self._last = ""
+        # Looks that found it so. CPU time tells little where many compete for it.
+        self._asleep = self._running = 0
         self._failure: RunFailed | None = None
         self._master = self._slave = -1
 
@@ -224,7 +242,6 @@ class Run:
                 environment=self._environment,
                 keep=self._keep,
             )
-            self._kills = self._jailed.killed_for_memory()
             if not self._hold:
                 self._begin()
         except BaseException:
@@ -305,9 +322,11 @@ class Run:
 
     def _lost(self, error: ProcmemError) -> Exception:
         ended = self._jailed.look()
-        if ended is None:
-            return error
-        return self._why(ended)
+        if ended is not None:
+            return self._why(ended)
+        if isinstance(error, ZombieProcess):
+            return self._made(RunFailed, "its main thread has ended, and others go on")
+        return error
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -466,13 +485,8 @@ class Run:
     def _check(self, seen: waiting.Seen | None) -> None:
         """Raises what makes further waiting useless."""
         limits = self.limits
-        resident = 0
-        for pid in waiting.descendants(self._jailed.first):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
-                resident += int(file.read().split()[1]) * PAGE
-        if resident > limits.memory:
-            self._fail(OverLimit, f"it needs more than {limits.memory:,} bytes of memory",
-                       limit="memory")  # fmt: skip
+        if over := self._jailed.over():
+            self._fail(OverLimit, over[1], limit=over[0])
         if seen is not None and seen.forever:
             self._fail(
                 ProgramSleeps,
@@ -480,19 +494,25 @@ class Run:
                 call=seen.sleeps,
                 forever=True,
             )
+        if seen is not None:
+            self._last = seen.sleeps
+            self._asleep += 1
+        else:
+            self._running += 1
         if self._spent <= limits.wall:
             return
-        if seen is not None:
+        used = self._jailed.cpu_seconds()
+        if self._asleep > self._running:
             self._fail(
                 ProgramSleeps,
-                f"it does not ask for input: it sleeps in {seen.sleeps}",
-                call=seen.sleeps,
+                f"it does not ask for input: it sleeps in {self._last}",
+                call=self._last,
                 forever=False,
             )
         self._fail(
             ProgramSpins,
             f"it does not ask for input: after {limits.wall:g} seconds it still runs",
-            seconds=self._spent,
+            seconds=used,
         )
 
     def _fail(self, kind: type[RunFailed], message: str, **more: object) -> None:
@@ -506,46 +526,52 @@ class Run:
     def _why(self, ended: Ended) -> RunFailed:
         """What its end means for who waited for a question."""
         self.ended = ended
-        limits = self.limits
-        if ended.signal is None:
-            if not self._pauses and not self._answers:
-                return self._made(
-                    NeverAsked,
-                    f"it ended with status {ended.status} without asking for input",
-                    status=ended.status,
-                )
+        over = self._jailed.over(at_its_end=True)
+        if over and over[0] == "cpu":
+            return self._made(
+                ProgramSpins, f"it does not ask for input: {over[1]}", seconds=ended.cpu
+            )
+        if over and (ended.signal is not None or over[0] != "memory"):
+            return self._made(OverLimit, over[1], limit=over[0])
+        if ended.signal is not None:
+            return self._made(
+                ProgramCrashed,
+                f"it was killed by {signal_name(ended.signal)}{told(ended)}",
+                signal=ended.signal,
+                code=ended.code,
+                address=ended.address,
+            )
+        if self._pauses or self._answers:
             return self._made(
                 ProgramEnded, f"it ended with status {ended.status}", status=ended.status
             )
-        number = ended.signal
-        if number == signal.SIGXCPU or (number == signal.SIGKILL and ended.cpu >= limits.cpu):
-            return self._made(
-                ProgramSpins,
-                f"it does not ask for input: it computed for {ended.cpu:.0f} seconds",
-                seconds=ended.cpu,
-            )
-        if number == signal.SIGXFSZ:
-            return self._made(
-                OverLimit,
-                f"it wrote a file of more than {limits.file_size:,} bytes",
-                limit="file_size",
-            )
-        if number == signal.SIGKILL and self._jailed.killed_for_memory() > self._kills:
-            return self._made(
-                OverLimit,
-                f"it needs more than {limits.memory:,} bytes of memory",
-                limit="memory",
-            )
         return self._made(
-            ProgramCrashed,
-            f"it was killed by {signal_name(number)}",
-            signal=number,
-            code=None,
-            address=None,
+            NeverAsked,
+            f"it ended with status {ended.status} without asking for input",
+            status=ended.status,
         )
 
 
-PAGE = os.sysconf("SC_PAGESIZE")
+CODES = {
+    (signal.SIGSEGV, 1): "nothing is mapped there (SEGV_MAPERR)",
+    (signal.SIGSEGV, 2): "what is mapped there may not be accessed so (SEGV_ACCERR)",
+    (signal.SIGBUS, 2): "it lies past the end of the mapped file (BUS_ADRERR)",
+    (signal.SIGFPE, 1): "an integer was divided by zero (FPE_INTDIV)",
+}
+"""By signal and si_code (sigaction(2))."""
+
+SI_KERNEL = 128
+
+
+def told(ended: Ended) -> str:
+    """What is known of a fatal signal, to follow its name."""
+    if ended.code is None or ended.signal is None:
+        return ""
+    if ended.code == SI_KERNEL:
+        return ": an address that no process can have, or a privileged instruction"
+    why = CODES.get((signal.Signals(ended.signal), ended.code))
+    at = f" at {ended.address:#x}" if ended.address is not None else ""
+    return f"{at}: {why}" if why else ""
 
 
 def signal_name(number: int) -> str:
@@ -553,13 +579,6 @@ def signal_name(number: int) -> str:
         return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
     except ValueError:
         return f"signal {number}"
-
-
-def sanitized(path: str) -> bool:
-    """Whether a program looks for leaks at its end, which can't be done while it is traced."""
-    with contextlib.suppress(OSError), open(path, "rb") as file:
-        return b"__lsan_" in file.read(LARGEST_LOOKED_AT)
-    return False
 
 
 def is_library(path: str) -> bool:

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from procmem import native
 from procmem.errors import Unsupported
-from procmem.grade import cgroups
+from procmem.grade import cgroups, waiting
 from procmem.grade.errors import SandboxError
-from procmem.grade.files import remove_tree
+from procmem.grade.files import remove_tree, used
 from procmem.grade.limits import BUILDING, RUNNING, Limits
 
 TYPE_CHECKING = False
@@ -55,6 +55,7 @@ PATIENCE = 30.0
 UIDS = 0x70000000
 """No distribution gives these to anybody (systemd's UIDS-GIDS.md)."""
 
+PAGE = os.sysconf("SC_PAGESIZE")
 TEMPORARY = 64 << 20
 """Bytes of /tmp and of /dev/shm inside, each."""
 
@@ -315,7 +316,8 @@ class Job:
         command += ["--proc", "/proc", "--dev", "/dev"]
         for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
             command += ["--perms", "1777", "--size", f"{TEMPORARY}", "--tmpfs", path]
-        return [*command, "--bind", self.directory, INSIDE, "--chdir", "/", "--"]
+        command += ["--bind", self.directory, INSIDE, "--chdir", "/"]
+        return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
     def close(self) -> None:
         """Removes all of it."""
@@ -324,7 +326,9 @@ class Job:
         if self._place and not FLAGS[self.kind] & FIRST:
             self._end_stragglers()
         if self._place:
-            remove_tree(self._place)
+            # What can't be removed is tried again by the next job.
+            with contextlib.suppress(OSError):
+                remove_tree(self._place)
             os.close(self._lock)
             self._place = ""
         if self._claim is not None:
@@ -389,8 +393,10 @@ class Jailed:
     ) -> None:
         self.ended: Ended | None = None
         self.pid = self.first = 0
-        self._began = 0.0
+        self._began = self._look_at_disk = 0.0
         self._job = job
+        self._limits = limits
+        self._kills = 0 if job._cgroup is None else job._cgroup.killed()
         self.socket, theirs = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC
         )
@@ -415,6 +421,8 @@ class Jailed:
                 pass_fds=tuple(passed),
                 env={"PATH": PATH},
                 cwd="/",
+                # Ctrl-C is for the grader, which then ends us in its own order.
+                start_new_session=True,
             )
             theirs.close()
             try:
@@ -480,6 +488,11 @@ class Jailed:
                 kind, number, _, rest = self._receive()
             except BlockingIOError:
                 break
+            except (SandboxError, OSError):
+                # Without a PID namespace a program may kill what is above it.
+                since = time.monotonic() - self._began
+                self.ended = Ended(None, signal.SIGKILL, since, 0.0, 0, 0, 0)
+                break
             if kind == "E":
                 killed = number & 0x7F
                 cpu, minor, major, peak, watched, code, address = rest
@@ -496,9 +509,47 @@ class Jailed:
                 )
         return self.ended
 
-    def killed_for_memory(self) -> int:
-        """How many processes of the job the kernel has killed for want of memory."""
-        return 0 if self._job._cgroup is None else self._job._cgroup.killed()
+    def cpu_seconds(self) -> float:
+        """CPU time of what runs in it now."""
+        ticks = 0
+        for pid in waiting.descendants(self.first):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+                ticks += sum(map(int, file.read().rsplit(b")", 1)[1].split()[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def over(self, *, at_its_end: bool = False) -> tuple[str, str] | None:
+        """Which of its limits it has passed, as a field of Limits and in words.
+
+        What the kernel itself stops shows at the program's end alone.
+        """
+        limits, cgroup, ended = self._limits, self._job._cgroup, self.ended
+        memory = "memory", f"it needs more than {limits.memory:,} bytes of memory"
+        if cgroup is not None and cgroup.killed() > self._kills:
+            return memory
+        if ended is not None and ended.signal == signal.SIGXFSZ:
+            return "file_size", f"it wrote a file of more than {limits.file_size:,} bytes"
+        if ended is not None and (
+            ended.signal == signal.SIGXCPU
+            or (ended.signal == signal.SIGKILL and ended.cpu >= limits.cpu)
+        ):
+            return "cpu", f"it computed for {ended.cpu:.0f} seconds"
+        if not at_its_end:
+            resident = 0
+            for pid in waiting.descendants(self.first):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb") as file:
+                    resident += int(file.read().split()[1]) * PAGE
+            if resident > limits.memory:
+                return memory
+        now = time.monotonic()
+        if at_its_end or now > self._look_at_disk:
+            size, files = used(self._job.directory, limits.disk, limits.files)
+            # A look at many files takes its time: no more than a tenth of all.
+            self._look_at_disk = max(now + 0.1, time.monotonic() + 10 * (time.monotonic() - now))
+            if size > limits.disk:
+                return "disk", f"its files take more than {limits.disk:,} bytes"
+            if files > limits.files:
+                return "files", f"it made more than {limits.files:,} files"
+        return None
 
     def close(self) -> None:
         """Ends all of it; what it is waits for is the kernel alone."""

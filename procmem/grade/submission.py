@@ -102,7 +102,8 @@ class Submission:
         """A program of it, built.
 
         Args:
-            name: its file, or that with first arguments; None: the lab's program.
+            name: its file, or that with first arguments; None: the lab's program. A name without
+                a slash is looked for in PATH, as for ["python3", "grow.py"].
 
         Raises:
             BuildFailed: it can't be built.
@@ -114,7 +115,7 @@ class Submission:
         if not self.build.ok:
             missing = f"; missing: {', '.join(self.missing)}" if self.missing else ""
             raise BuildFailed(f"it can't be built: {self.build.why}{missing}", self.build)
-        if "/" in argv[0]:
+        if "/" in argv[0] and not argv[0].startswith("/"):
             os.close(self.open(argv[0]))
         return Program(self.job, argv)
 

@@ -44,6 +44,8 @@ SLEEPS = frozenset((
 SIGNALS = frozenset(("pause", "rt_sigsuspend", "rt_sigtimedwait"))
 WAITS = frozenset(("wait4", "waitid"))
 
+DEV_TTY = os.makedev(5, 0)
+
 FUTEX_WAITS = (0, 6, 9, 11, 13)
 """FUTEX_WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 (futex(2))."""
 
@@ -166,8 +168,12 @@ def look(first: int, terminal: os.stat_result) -> Seen | None:
     once = threads(descendants(first))
     if not once:
         return None
-    # A single thread that is blocked can be woken by nobody but the kernel.
-    if len(once) > 1 and threads(descendants(first)) != once:
+    # A single thread, too, may have begun another one after the threads were listed.
+    if threads(descendants(first)) != once:
+        return None
+    # A whole process may be stopped for long; a single thread, for the moment of a signal alone.
+    stopped = {thread.pid for thread in once if thread.state == "t"}
+    if any(thread.pid in stopped and thread.state != "t" for thread in once):
         return None
     waits = any(asks(thread, terminal) for thread in once)
     asleep = "" if waits else next((thread.call for thread in once if thread.call), "")
@@ -212,7 +218,8 @@ def leads_to(thread: Thread, fd: int, terminal: os.stat_result) -> bool:
         found = os.stat(f"/proc/{thread.pid}/fd/{fd & 0xFFFFFFFF}")
     except OSError:
         return False
-    return (found.st_rdev, found.st_ino, found.st_dev) == (
+    # A sandbox has but one terminal that /dev/tty may stand for.
+    return found.st_rdev == DEV_TTY or (found.st_rdev, found.st_ino, found.st_dev) == (
         terminal.st_rdev,
         terminal.st_ino,
         terminal.st_dev,

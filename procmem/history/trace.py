@@ -59,6 +59,7 @@ FAILED: int = lib.PM_CALL_FAILED
 ENDLESS: int = lib.PM_CALL_ENDLESS
 SHARED: int = lib.PM_CALL_SHARED
 BORROWED: int = lib.PM_CALL_BORROWED
+DOUBTFUL = SHARED | BORROWED
 HAS_REGION: int = lib.PM_CALL_REGION
 MANY: int = lib.PM_CALL_MANY
 UNREAD: int = lib.PM_UNREAD
@@ -202,6 +203,26 @@ class MemoryCall:
         return self._record[23:25] if self._record[5] & HAS_REGION else None  # type: ignore[return-value]
 
     @property
+    def told(self) -> tuple[int, str, bool, int | None, int | None, bool]:
+        """Of a line of the table: tid, name, whether it is within, the two changes, exact."""
+        record = self._record
+        vsz_before, rss_before, vsz, rss = record[19:23]
+        known = UNREAD not in (vsz_before, vsz)
+        return (
+            record[4],
+            NAMES[record[2]],
+            record[8] > 0,
+            vsz - vsz_before if known else None,
+            rss - rss_before if known else None,
+            not (record[5] & DOUBTFUL or self._lag),
+        )
+
+    @property
+    def figures(self) -> tuple[int, int, int, int]:
+        """VSZ and RSS before, and after; UNREAD where they are None in `before` and `after`."""
+        return self._record[19:23]  # type: ignore[return-value]
+
+    @property
     def region_told(self) -> tuple[int, int, str, str] | None:
         """Start, end, perms and name of the region, at a fraction of the price."""
         record = self._record
@@ -229,7 +250,7 @@ class MemoryCall:
     @property
     def exact(self) -> bool:
         """Whether all of the change is this call's doing."""
-        return not self.reason
+        return not (self._record[5] & DOUBTFUL or self._lag)
 
     @property
     def several(self) -> bool:

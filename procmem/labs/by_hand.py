@@ -32,7 +32,7 @@ class ByHand(Collector):
     """
 
     def __init__(self, lab: Lab, submission: Submission, path: str | None) -> None:
-        super().__init__(lab, submission, lambda event: None)
+        super().__init__(lab, submission, lambda _: None)
         self.path = path
         self.begun = time.monotonic()
 
@@ -56,6 +56,7 @@ class ByHand(Collector):
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+        """Writes the grade, and shows it."""
         yield
         grade = self.grade()
         if self.path is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from procmem.errors import ProcmemError
+from procmem.grade.lab import QUIZ
 from procmem.labs import HOME, find
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class NotBegun(ProcmemError):
 
 
 def begin(lab: Lab, directory: str | os.PathLike[str]) -> list[str]:
-    """Copies a lab's hand-out and starter to a new directory, which remembers the lab.
+    """Copies a lab's hand-out, starter and quiz to a new directory, which remembers the lab.
 
     Args:
         lab: it.
@@ -50,8 +51,9 @@ def begin(lab: Lab, directory: str | os.PathLike[str]) -> list[str]:
     if lab.starter.is_dir():
         leave = shutil.ignore_patterns("__pycache__", "*.pyc")
         shutil.copytree(lab.starter, place, dirs_exist_ok=True, ignore=leave)
-    if lab.handout.is_file():
-        shutil.copyfile(lab.handout, place / lab.handout.name)
+    for path in (lab.handout, lab.directory / QUIZ):
+        if path.is_file():
+            shutil.copyfile(path, place / path.name)
     ships = lab.directory.parent == HOME
     mark = lab.name if ships else str(lab.directory)
     (place / MARK).write_text(f"{mark}\n", encoding="utf-8", errors="surrogateescape")

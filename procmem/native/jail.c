@@ -522,6 +522,8 @@ static void build_tree(void)
     temporary("/tmp");
     temporary("/dev/shm");
     show(job.directory, job.inside, 1);
+    if (mount(NULL, job.room, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL))
+        fail(job.room);
     if (chdir(job.room) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) ||
         chdir("/"))
         fail("pivot_root");

@@ -1075,6 +1075,8 @@ static void settle(tracer *t, traced *task)
     uint64_t word;
 
     of->fresh = 0;
+    /* Those of the parent may have been lifted since the child got its copy. */
+    of->breaks->lifted = 0;
     ids(task->tid, &group, &parent);
     for (int i = 0; i < BUCKETS; i++)
         for (traced *other = t->by_tid[i]; other; other = other->next)

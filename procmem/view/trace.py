@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from procmem.calls.constants import Advice, Prot, show_prot
 from procmem.history.arguments import Clone, signed
+from procmem.history.trace import UNREAD, Breakpoints, Ended, MemoryCall
 from procmem.view.columns import columns
 from procmem.view.mallocs import Mallocs, Run, function_words
 from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
-    from procmem.calls.measured import Reading
-    from procmem.history.trace import Breakpoints, Ended, Happening, MemoryCall, Signal
+    from procmem.history.trace import Happening, Signal
 
 __all__ = [
     "Summary",
@@ -367,10 +367,16 @@ def table_row(call: MemoryCall, told: str = "") -> str:
         call: the call.
         told: what it does; empty: what(call).
     """
-    doubt = "" if call.exact else "~"
-    name = "  " + call.name if call.within else call.name
-    vsz, rss = doubt + signed_kib(call.delta_vsz), doubt + signed_kib(call.delta_rss)
-    return row(call.tid, vsz, rss, name, told or what(call), where(call))
+    tid, name, within, vsz, rss, exact = call.told
+    doubt = "" if exact else "~"
+    return row(
+        tid,
+        doubt + signed_kib(vsz),
+        doubt + signed_kib(rss),
+        "  " + name if within else name,
+        told or what(call),
+        where(call),
+    )
 
 
 def table_end(end: Ended) -> str:
@@ -400,16 +406,16 @@ class Table:
 
     def add(self, one: Happening) -> str:
         """Takes what happened, and gives the lines that can be told now."""
-        from procmem.history.trace import Breakpoints, Ended, MemoryCall
-
         if isinstance(one, MemoryCall):
             self.summary.add(one)
+            if not self.mallocs:
+                return table_row(one)
             if one.within:
                 self._held.setdefault(one.tid, []).append(one)
                 return ""
             if one.is_function:
                 return self._function(one)
-            if self.mallocs and one.name.startswith("exec") and one.result == 0:
+            if one.name.startswith("exec") and one.result == 0:
                 self.mallocs.replaced(one.pid)
             return self._flush() + table_row(one)
         if isinstance(one, Breakpoints):
@@ -481,11 +487,11 @@ def shown_name(name: str) -> str:
 
 def what(call: MemoryCall) -> str:
     """What a call does, in words."""
-    if call.errno:
-        failed = AGAIN.get(call.errno) or os.strerror(call.errno)
-        return f"failed: {failed}"
-    if not call.returned and not call.name.startswith("exit"):
-        return "killed in the middle of it"
+    if call.result is None:
+        if call.errno:
+            return f"failed: {AGAIN.get(call.errno) or os.strerror(call.errno)}"
+        if not call.name.startswith("exit"):
+            return "killed in the middle of it"
     return words(call)
 
 
@@ -553,7 +559,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[int]] = {}
-        self.last: dict[int, Reading] = {}
+        self.last: dict[int, tuple[int, int]] = {}
         self.between = [0, 0]
         self.ours = [0, 0]
         self.known = True
@@ -563,8 +569,8 @@ class Summary:
         if found.before and found.after:
             last = self.last.get(found.pid)
             if last:
-                self.between[0] += found.before.vsz - last.vsz
-                self.between[1] += found.before.rss - last.rss
+                self.between[0] += found.before.vsz - last[0]
+                self.between[1] += found.before.rss - last[1]
             self.last[found.pid] = found.after
             self.ours[0] += found.after.vsz - found.before.vsz
             self.ours[1] += found.after.rss - found.before.rss
@@ -575,22 +581,24 @@ class Summary:
             self.known = self.known and call.exact
             return
         name, pid, exact = call.name, call.pid, call.exact
+        vsz_before, rss_before, vsz, rss = call.figures
         row = self.rows.get(name)
         if row is None:
             row = self.rows[name] = [0, 0, 0, 0]
         row[0] += 1
         row[1] += call.errno is not None
         self.known = self.known and exact
-        before, after, last = call.before, call.after, self.last.get(pid)
+        last = self.last.get(pid)
         # execve(2) puts a new memory into the place of the old one: no growth of either.
-        if before and after and not name.startswith("exec"):
-            row[2] += after.vsz - before.vsz
-            row[3] += after.rss - before.rss
-        if before and last and exact:
-            self.between[0] += before.vsz - last.vsz
-            self.between[1] += before.rss - last.rss
-        if after:
-            self.last[pid] = after
+        if vsz_before != UNREAD:
+            if vsz != UNREAD and name not in ("execve", "execveat"):
+                row[2] += vsz - vsz_before
+                row[3] += rss - rss_before
+            if last and exact:
+                self.between[0] += vsz_before - last[0]
+                self.between[1] += rss_before - last[1]
+        if vsz != UNREAD:
+            self.last[pid] = vsz, rss
 
     def text(self) -> str:
         """The table below the table, in KiB."""

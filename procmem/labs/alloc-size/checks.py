@@ -121,10 +121,10 @@ def test_small_blocks_are_freed(seen):
 def test_large_blocks_are_mapped(seen):
     before, after = seen[4], seen[5]
     each = here()["large"].vsz
-    assert anonymous(after).size - anonymous(before).size == COUNT * each, (
-        "a block lies elsewhere if the heap has a hole for it, which freed blocks leave that are "
-        "not at its end"
-    )
+    why = "ten blocks, each with malloc's note in front, and in whole pages"
+    if heap(before).size >= heap(seen[1]).size + LARGE:
+        why += "; the heap did not shrink, and its free part may have taken one of them"
+    assert anonymous(after).size - anonymous(before).size == COUNT * each, why
 
 
 @points(
@@ -176,12 +176,16 @@ WHERE = ["heap", "mapping"]
 
 @points(1, "prediction: small_area", hint="Watch the line [heap] in /proc/PID/maps.")
 def test_predicted_small_area(submission):
-    predicted("small_area", submission.predictions.choice("small_area", WHERE), here()["small_area"])
+    predicted(
+        "small_area", submission.predictions.choice("small_area", WHERE), here()["small_area"]
+    )
 
 
 @points(1, "prediction: large_area", hint="Watch the line [heap] in /proc/PID/maps.")
 def test_predicted_large_area(submission):
-    predicted("large_area", submission.predictions.choice("large_area", WHERE), here()["large_area"])
+    predicted(
+        "large_area", submission.predictions.choice("large_area", WHERE), here()["large_area"]
+    )
 
 
 @points(1, "prediction: large_vsz", hint="The block, malloc's note in front, and whole pages.")
@@ -196,7 +200,9 @@ def test_predicted_large_rss(submission):
 
 @points(1, "prediction: again_area", hint="man 3 mallopt, at M_MMAP_THRESHOLD.")
 def test_predicted_again_area(submission):
-    predicted("again_area", submission.predictions.choice("again_area", WHERE), here()["again_area"])
+    predicted(
+        "again_area", submission.predictions.choice("again_area", WHERE), here()["again_area"]
+    )
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------

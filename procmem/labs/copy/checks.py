@@ -67,14 +67,21 @@ def rss_of(snapshot, name):
     return regions(snapshot, path=name).total("rss")
 
 
-def is_copied(submission, program, waits, size, copy):
-    """Whether a program copies a file of some size."""
+def assert_equal(submission, source, copy):
+    """Says in which way a copy differs, if it does."""
+    one, other = submission.path(source), submission.path(copy)
+    wanted, size = os.path.getsize(one), os.path.getsize(other)
+    assert size == wanted, f"bytes in the copy of a file of {wanted:,} bytes"
+    assert same_bytes(one, other), f"the copy of a file of {wanted:,} bytes has other contents"
+
+
+def assert_copies(submission, program, waits, size, copy):
+    """Runs a program on a file of some size."""
     name = put(submission, size)
     phases = [f"{program}, copying {size:,} bytes, wait {i + 1}" for i in range(waits)]
     done = walk(submission.program(f"./{program}"), *phases, arguments=(name, copy))
     assert done.ended.status == 0, f"{program}'s exit status, copying {size:,} bytes"
-    place = submission.directory
-    return same_bytes(os.path.join(place, name), os.path.join(place, copy))
+    assert_equal(submission, name, copy)
 
 
 # ---- mmap_copy -----------------------------------------------------------------------
@@ -89,7 +96,9 @@ def test_mmap_copy_runs_to_its_end(mapped):
     assert mapped.ended.status == 0, "the program ends with status 0"
 
 
-@points(1, "the whole source is mapped, to be read", hint="fstat tells its size. PROT_READ will do.")
+@points(
+    1, "the whole source is mapped, to be read", hint="fstat tells its size. PROT_READ will do."
+)
 def test_maps_the_source(mapped, source):
     after = mapped[2]
     assert size_of(after, source) == MAPPED, "bytes of the source that are mapped"
@@ -145,10 +154,7 @@ def test_unmaps_both(mapped, source):
 @points(2, "mmap_copy's copy equals the source", hint="cmp in.dat out.dat; ls -l in.dat out.dat")
 def test_mmap_copy_is_equal(mapped, submission, source):
     assert mapped.ended is not None
-    place = submission.directory
-    assert same_bytes(os.path.join(place, source), os.path.join(place, "mmap.out")), (
-        f"the copy differs from the source, which has {SIZE:,} bytes"
-    )
+    assert_equal(submission, source, "mmap.out")
 
 
 @points(
@@ -158,9 +164,7 @@ def test_mmap_copy_is_equal(mapped, submission, source):
 )
 def test_mmap_copy_other_sizes(submission):
     for size in (1, 3 * PAGE):
-        assert is_copied(submission, "mmap_copy", 4, size, f"mmap.{size}"), (
-            f"the copy of a file of {size:,} bytes differs"
-        )
+        assert_copies(submission, "mmap_copy", 4, size, f"mmap.{size}")
 
 
 # ---- read_write_copy -----------------------------------------------------------------
@@ -175,13 +179,12 @@ def test_read_write_copy_runs_to_its_end(buffered):
     assert buffered.ended.status == 0, "the program ends with status 0"
 
 
-@points(2, "read_write_copy's copy equals the source", hint="cmp in.dat out.dat; ls -l in.dat out.dat")
+@points(
+    2, "read_write_copy's copy equals the source", hint="cmp in.dat out.dat; ls -l in.dat out.dat"
+)
 def test_read_write_copy_is_equal(buffered, submission, source):
     assert buffered.ended is not None
-    place = submission.directory
-    assert same_bytes(os.path.join(place, source), os.path.join(place, "read_write.out")), (
-        f"the copy differs from the source, which has {SIZE:,} bytes"
-    )
+    assert_equal(submission, source, "read_write.out")
 
 
 @points(
@@ -205,9 +208,7 @@ def test_read_write_copy_needs_a_buffer_only(buffered):
 def test_both_overwrite(submission):
     for program, waits in (("mmap_copy", 4), ("read_write_copy", 2)):
         longer = put(submission, 5 * PAGE, 0o666)
-        assert is_copied(submission, program, waits, 2 * PAGE + 1, longer), (
-            f"{program}: something of the longer file is left"
-        )
+        assert_copies(submission, program, waits, 2 * PAGE + 1, longer)
 
 
 # ---- quiz: the right answer is the one that holds on this machine --------------------------

@@ -1,51 +1,41 @@
 """Checks of memory-areas. All figures are read from outside, none from what the program prints."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
-
 import pytest
 
-import procmem
-from procmem.grade import PAGE, KiB, bss, heap, libraries, points, regions, stack, stack_limit
-from procmem.grade import top_pad
+from procmem.grade import (
+    PAGE,
+    KiB,
+    bss,
+    heap,
+    libraries,
+    points,
+    regions,
+    stack,
+    stack_limit,
+    top_pad,
+)
+from procmem.grade.phases import follow
 from procmem.grade.quiz import verify
-
-if TYPE_CHECKING:
-    from procmem import Snapshot
-    from procmem.grade import Program, Submission
 
 CONSTANTS = SETTINGS = 32 * KiB
 BUFFER = 64 * KiB
 
 
-class Phases(NamedTuple):
-    greeted: Snapshot
-    written: Snapshot
-    status: int | None
+@pytest.fixture(scope="module")
+def shots(program):
+    return follow(program, ("after the greeting", "after the buffer is written"))
 
 
 @pytest.fixture(scope="module")
-def phases(program: Program) -> Phases:
-    with program.run() as run:
-        greeted = run.pause("after the greeting")
-        run.answer()
-        written = run.pause("after the buffer is written")
-        run.answer()
-        return Phases(greeted, written, run.finish().status)
+def greeted(shots):
+    return shots[0]
 
 
-@pytest.fixture(scope="module")
-def greeted(program: Program) -> Snapshot:
-    with program.run() as run:
-        return run.pause("after the greeting")
-
-
-def of_program(snapshot: Snapshot, kind: str) -> list[procmem.Region]:
+def of_program(snapshot, kind):
     return [one for one in regions(snapshot, kind=kind) if str(one.owner) == "executable"]
 
 
-def largest(snapshot: Snapshot, kind: str) -> int:
+def largest(snapshot, kind):
     return max((one.size for one in of_program(snapshot, kind)), default=0)
 
 
@@ -54,8 +44,8 @@ def largest(snapshot: Snapshot, kind: str) -> int:
     "hello waits twice for Enter, then ends with status 0",
     hint="Call wait_for_enter() a second time, after the loop, and return 0 from main.",
 )
-def test_waits(phases: Phases) -> None:
-    assert phases.status == 0, "the program ends with status 0"
+def test_waits(shots):
+    shots.require_end()
 
 
 @points(
@@ -63,8 +53,9 @@ def test_waits(phases: Phases) -> None:
     "32 KiB of constants lie in a read-only area",
     hint="Which word tells the compiler that nobody may write to a variable?",
 )
-def test_constants(greeted: Snapshot) -> None:
-    assert largest(greeted, "rodata") >= CONSTANTS, "the largest r--p area of the program"
+def test_constants(greeted):
+    size = largest(greeted, "rodata")
+    assert size >= CONSTANTS, "the largest r--p area of the program"
 
 
 @points(
@@ -72,9 +63,10 @@ def test_constants(greeted: Snapshot) -> None:
     "32 KiB of initialised variables lie in the data area",
     hint="A variable is in .data only if its first value isn't zero.",
 )
-def test_settings(program: Program, greeted: Snapshot) -> None:
+def test_settings(program, greeted):
     assert program.size.data >= SETTINGS, "data, as `size hello` shows it"
-    assert largest(greeted, "data") >= SETTINGS, "the rw-p area of the program's file"
+    size = largest(greeted, "data")
+    assert size >= SETTINGS, "the rw-p area of the program's file"
 
 
 @points(
@@ -82,7 +74,7 @@ def test_settings(program: Program, greeted: Snapshot) -> None:
     "64 KiB of variables without a value lie in bss, which has no file",
     hint="Declare the array outside of main, without `=`, and without malloc.",
 )
-def test_buffer(program: Program, greeted: Snapshot) -> None:
+def test_buffer(program, greeted):
     assert program.size.bss >= BUFFER, "bss, as `size hello` shows it"
     # The first bytes of bss lie in the last page of the data.
     assert bss(greeted).size >= BUFFER - PAGE, "the rw-p area behind the program's file"
@@ -93,8 +85,8 @@ def test_buffer(program: Program, greeted: Snapshot) -> None:
     "the buffer takes memory only when it is written",
     hint="At the first Enter none of it may have been written, at the second one every page.",
 )
-def test_lazy(phases: Phases) -> None:
-    before, after = bss(phases.greeted).rss, bss(phases.written).rss
+def test_lazy(shots):
+    before, after = bss(shots[0]).rss, bss(shots[1]).rss
     assert before is not None and after is not None
     assert before < BUFFER // 2, "bytes of bss in memory before the loop"
     assert after >= BUFFER - PAGE, "bytes of bss in memory after the loop"
@@ -105,7 +97,7 @@ def test_lazy(phases: Phases) -> None:
     "the heap is the small one that stdio begins",
     hint="printf() makes a buffer at its first call. Nothing else here needs the heap.",
 )
-def test_first_heap(greeted: Snapshot) -> None:
+def test_first_heap(greeted):
     size = heap(greeted).size
     assert size > 0, "the heap, begun by the buffer of stdio"
     # The kernel may begin it within a page, and stdio has two small buffers.
@@ -117,12 +109,13 @@ def test_first_heap(greeted: Snapshot) -> None:
     "hello-merged has its constants in the area of its code",
     hint="Link it with -Wl,-z,noseparate-code, and hello without. Compare the first lines of pmap.",
 )
-def test_merged(submission: Submission, greeted: Snapshot) -> None:
+def test_merged(submission, greeted):
     with submission.program(["./hello-merged"]).run() as run:
         merged = run.pause("hello-merged, after the greeting")
     first = of_program(greeted, "rodata")
     assert first and first[0] < of_program(greeted, "text")[0], "hello begins with a r--p area"
-    assert largest(merged, "text") >= CONSTANTS, "the r-xp area of hello-merged"
+    size = largest(merged, "text")
+    assert size >= CONSTANTS, "the r-xp area of hello-merged"
     fewer = len(of_program(greeted, "rodata")) - len(of_program(merged, "rodata"))
     assert fewer >= 2, "how many r--p areas hello-merged has less"
 
@@ -132,7 +125,7 @@ def test_merged(submission: Submission, greeted: Snapshot) -> None:
     "hello.py greets and waits, and the process is the interpreter",
     hint="input() waits for Enter.",
 )
-def test_python(submission: Submission) -> None:
+def test_python(submission):
     with submission.program(["python3", "hello.py"]).run() as run:
         waiting = run.pause("hello.py, after the greeting")
         greeting = run.output
@@ -144,13 +137,13 @@ def test_python(submission: Submission) -> None:
 
 
 @pytest.fixture(scope="module")
-def cat(submission: Submission) -> Snapshot:
+def cat(submission):
     with submission.program(["cat"]).run() as run:
         return run.pause("cat, waiting")
 
 
 @points(1, "quiz: pmap's total and VSZ", hint="Add up the sizes in /proc/PID/maps of any process.")
-def test_quiz_total(submission: Submission, cat: Snapshot) -> None:
+def test_quiz_total(submission, cat):
     assert all(one.start % PAGE == 0 and one.size % PAGE == 0 for one in cat.regions)
     total = sum(one.size for one in cat.regions)
     vsyscall = sum(one.size for one in regions(cat, kind="vsyscall"))
@@ -159,14 +152,14 @@ def test_quiz_total(submission: Submission, cat: Snapshot) -> None:
 
 
 @points(1, "quiz: RSS and VSZ", hint="ps -o rss,vsz,comm -C cat")
-def test_quiz_resident(submission: Submission, cat: Snapshot) -> None:
+def test_quiz_resident(submission, cat):
     assert cat.rss is not None
     right = "a" if cat.rss < cat.vsz else "b" if cat.rss == cat.vsz else "c"
     verify(submission, "resident", right)
 
 
 @points(1, "quiz: libraries", hint="Count the lines of /proc/PID/maps with .so and r-xp.")
-def test_quiz_libraries(submission: Submission, cat: Snapshot) -> None:
+def test_quiz_libraries(submission, cat):
     with submission.program(["bash", "-c", "read line"]).run() as run:
         bash = run.pause("bash, waiting")
     ours, theirs = len(libraries(cat)), len(libraries(bash))
@@ -175,7 +168,7 @@ def test_quiz_libraries(submission: Submission, cat: Snapshot) -> None:
 
 
 @points(1, "quiz: the interpreter", hint="ls -l /proc/PID/exe; grep hello.py /proc/PID/maps")
-def test_quiz_interpreter(submission: Submission) -> None:
+def test_quiz_interpreter(submission):
     with submission.program(["python3", "-c", "input()"]).run() as run:
         waiting = run.pause("python3, waiting")
     owner = of_program(waiting, "text")[0].pathname or ""
@@ -184,7 +177,7 @@ def test_quiz_interpreter(submission: Submission) -> None:
 
 
 @points(1, "quiz: the stack", hint="grep stack /proc/PID/maps; ulimit -s")
-def test_quiz_stack(submission: Submission, cat: Snapshot) -> None:
+def test_quiz_stack(submission, cat):
     limit = stack_limit()
     area = stack(cat)
     small = limit is None or area.size < limit

@@ -1,23 +1,15 @@
 """Checks of modify-areas: each program against `plain`, which differs by one thing."""
 
-from __future__ import annotations
-
 import os
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 import procmem
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, KiB, heap, not_possible, points, regions, stack, top_pad
+from procmem.grade.phases import follow
 from procmem.grade.quiz import verify
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from procmem import Snapshot
-    from procmem.grade import Submission
 
 CONSTANTS, DATA, BSS, HEAP, STACK = 8 * KiB, 16 * KiB, 32 * KiB, 192 * KiB, 320 * KiB
 
@@ -25,26 +17,15 @@ SLACK = KiB
 """Code that goes with a change, names in tables of symbols, alignment."""
 
 
-class Run(NamedTuple):
-    start: Snapshot
-    changed: Snapshot
-    status: int | None
+def run(submission, name):
+    return follow(submission.program([f"./{name}"]), (f"{name}, at the start", f"{name}, changed"))
 
 
-def follow(submission: Submission, name: str) -> Run:
-    with submission.program([f"./{name}"]).run() as run:
-        start = run.pause(f"{name}, at the start")
-        run.answer()
-        changed = run.pause(f"{name}, changed")
-        run.answer()
-        return Run(start, changed, run.finish().status)
-
-
-def sizes(submission: Submission, name: str) -> procmem.ObjectSize:
+def sizes(submission, name):
     return submission.program([f"./{name}"]).size
 
 
-def own(snapshot: Snapshot, *kinds: str) -> int:
+def own(snapshot, *kinds):
     """Bytes of the program's own areas of some kinds."""
     return sum(
         one.size
@@ -55,13 +36,13 @@ def own(snapshot: Snapshot, *kinds: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def plain(submission: Submission) -> procmem.ObjectSize:
+def plain(submission):
     return sizes(submission, "plain")
 
 
 @pytest.fixture(scope="module")
-def plain_run(submission: Submission) -> Run:
-    return follow(submission, "plain")
+def plain_run(submission):
+    return run(submission, "plain")
 
 
 @points(
@@ -69,9 +50,9 @@ def plain_run(submission: Submission) -> Run:
     "plain waits twice, and no area of it changes",
     hint="Whatever you add belongs between #ifdef and #endif.",
 )
-def test_plain(plain: procmem.ObjectSize, plain_run: Run) -> None:
-    start, changed, status = plain_run
-    assert status == 0, "plain ends with status 0"
+def test_plain(plain, plain_run):
+    start, changed = plain_run[0], plain_run[1]
+    plain_run.require_end()
     assert plain.data + plain.bss < DATA, "data and bss of plain"
     assert heap(changed).size == heap(start).size
     assert stack(changed).size == stack(start).size
@@ -82,18 +63,17 @@ def test_plain(plain: procmem.ObjectSize, plain_run: Run) -> None:
     "8 KiB of constants enlarge text, and nothing else",
     hint="Compare `size plain constants`. Is the array const? Is it global?",
 )
-def test_constants(
-    submission: Submission, plain: procmem.ObjectSize, plain_run: Run
-) -> None:
+def test_constants(submission, plain, plain_run):
     ours = sizes(submission, "constants")
     assert ours.text - plain.text >= CONSTANTS, "text of constants, more than that of plain"
     assert ours.text - plain.text <= CONSTANTS + SLACK, "text of constants, more than plain's"
     assert abs(ours.data - plain.data) < SLACK, "data of constants against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of constants against plain's"
-    running = follow(submission, "constants").start
-    more = own(running, "rodata", "text") - own(plain_run.start, "rodata", "text")
-    assert CONSTANTS - PAGE <= more <= CONSTANTS + PAGE, "what the process has more than plain's"
-    assert heap(running).size == heap(plain_run.start).size
+    running = run(submission, "constants")[0]
+    more = own(running, "rodata", "text") - own(plain_run[0], "rodata", "text")
+    assert more >= CONSTANTS - PAGE, "what the process has more than plain's"
+    assert more <= CONSTANTS + PAGE, "what the process has more than plain's"
+    assert heap(running).size == heap(plain_run[0]).size
 
 
 @points(
@@ -101,18 +81,17 @@ def test_constants(
     "16 KiB of values enlarge data, and nothing else",
     hint="Compare `size plain data`. A first value of zero doesn't count as one.",
 )
-def test_data(
-    submission: Submission, plain: procmem.ObjectSize, plain_run: Run
-) -> None:
+def test_data(submission, plain, plain_run):
     ours = sizes(submission, "data")
     assert ours.data - plain.data >= DATA, "data of data, more than that of plain"
     assert ours.data - plain.data <= DATA + SLACK, "data of data, more than that of plain"
     assert abs(ours.text - plain.text) < SLACK, "text of data against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of data against plain's"
-    running = follow(submission, "data").start
-    more = own(running, "data") - own(plain_run.start, "data")
-    assert DATA - PAGE <= more <= DATA + PAGE, "what the process has more than plain's"
-    assert heap(running).size == heap(plain_run.start).size
+    running = run(submission, "data")[0]
+    more = own(running, "data") - own(plain_run[0], "data")
+    assert more >= DATA - PAGE, "what the process has more than plain's"
+    assert more <= DATA + PAGE, "what the process has more than plain's"
+    assert heap(running).size == heap(plain_run[0]).size
 
 
 @points(
@@ -120,27 +99,27 @@ def test_data(
     "32 KiB without a value enlarge bss, and nothing else",
     hint="Compare `size plain bss`. Leave out the `=`.",
 )
-def test_bss(
-    submission: Submission, plain: procmem.ObjectSize, plain_run: Run
-) -> None:
+def test_bss(submission, plain, plain_run):
     ours = sizes(submission, "bss")
     assert ours.bss - plain.bss >= BSS, "bss of bss, more than that of plain"
     assert ours.bss - plain.bss <= BSS + SLACK, "bss of bss, more than that of plain"
     assert abs(ours.text - plain.text) < SLACK, "text of bss against plain's"
     assert abs(ours.data - plain.data) < SLACK, "data of bss against plain's"
-    running = follow(submission, "bss").start
-    more = own(running, "bss", "data") - own(plain_run.start, "bss", "data")
-    assert BSS - PAGE <= more <= BSS + PAGE, "what the process has more than plain's"
-    assert heap(running).size == heap(plain_run.start).size
+    running = run(submission, "bss")[0]
+    more = own(running, "bss", "data") - own(plain_run[0], "bss", "data")
+    assert more >= BSS - PAGE, "what the process has more than plain's"
+    assert more <= BSS + PAGE, "what the process has more than plain's"
+    assert heap(running).size == heap(plain_run[0]).size
 
 
 @points(
     2,
     "192 KiB of small allocations enlarge the heap, and nothing else",
-    hint="One piece of 128 KiB or more gets a mapping of its own. Pieces that are freed are used again.",
+    hint="One piece of 128 KiB or more is mapped beside the heap. Freed pieces are used again.",
 )
-def test_heap(submission: Submission, plain: procmem.ObjectSize) -> None:
-    start, changed, status = follow(submission, "heap")
+def test_heap(submission, plain):
+    shots = run(submission, "heap")
+    start, changed = shots[0], shots[1]
     change = changed - start
     grown = heap(changed).size - heap(start).size
     # What is left of the first heap serves the first pieces.
@@ -148,14 +127,11 @@ def test_heap(submission: Submission, plain: procmem.ObjectSize) -> None:
     assert heap(changed).size <= HEAP + 2 * top_pad() + 8 * PAGE, "the heap after the allocations"
     assert grown > 0, "growth of the heap between the waits"
     assert change.vsz == grown
-    # malloc's own words lie between the pieces.
-    used = heap(changed).rss
-    assert used is not None
-    assert used >= HEAP, "bytes of the heap in memory: write to the pieces"
+    assert heap(changed).rss >= HEAP, "bytes of the heap in memory"
     ours = sizes(submission, "heap")
     assert abs(ours.data - plain.data) < SLACK, "data of heap against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of heap against plain's"
-    assert status == 0, "heap ends with status 0"
+    shots.require_end()
 
 
 @points(
@@ -163,8 +139,9 @@ def test_heap(submission: Submission, plain: procmem.ObjectSize) -> None:
     "20 calls with 16 KiB each enlarge the stack, and nothing else",
     hint="Is the array volatile, and written to? Does each call have one of its own?",
 )
-def test_stack(submission: Submission, plain: procmem.ObjectSize) -> None:
-    start, changed, status = follow(submission, "stack")
+def test_stack(submission, plain):
+    shots = run(submission, "stack")
+    start, changed = shots[0], shots[1]
     change = changed - start
     grown = stack(changed).size - stack(start).size
     assert stack(changed).size >= STACK, "the stack after the calls"
@@ -173,7 +150,7 @@ def test_stack(submission: Submission, plain: procmem.ObjectSize) -> None:
     ours = sizes(submission, "stack")
     assert abs(ours.data - plain.data) < SLACK, "data of stack against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of stack against plain's"
-    assert status == 0, "stack ends with status 0"
+    shots.require_end()
 
 
 # ---- what this machine's compiler does -------------------------------------------------
@@ -182,11 +159,11 @@ EMPTY = "int first(void) { return 1; }"
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("objects")
 
 
-def compiled(directory: Path, code: str) -> procmem.ObjectSize:
+def compiled(directory, code):
     """Sizes of what this machine's compiler makes of some code."""
     source = directory / "code.c"
     source.write_text(code)
@@ -205,7 +182,7 @@ def compiled(directory: Path, code: str) -> procmem.ObjectSize:
     "predictions: text, data and bss",
     hint="Each array is in one of the three, and takes its size there.",
 )
-def test_predicted_sizes(submission: Submission, directory: Path) -> None:
+def test_predicted_sizes(submission, directory):
     said = submission.predictions
     empty = compiled(directory, EMPTY)
     for entry, part, code in (
@@ -222,7 +199,7 @@ def test_predicted_sizes(submission: Submission, directory: Path) -> None:
     "prediction: what bss adds to the file",
     hint="What would the file hold? Compare ls -l plain bss.",
 )
-def test_predicted_file(submission: Submission, directory: Path) -> None:
+def test_predicted_file(submission, directory):
     without = os.path.getsize(compiled(directory, EMPTY).path)
     more = os.path.getsize(compiled(directory, f"{EMPTY}\nchar array[{BSS}];").path) - without
     assert abs(submission.predictions.size("bss_file") - more) < SLACK, "bss_file"
@@ -230,20 +207,21 @@ def test_predicted_file(submission: Submission, directory: Path) -> None:
 
 @points(
     1,
-    "prediction: the growth of the heap",
+    "prediction: the size of the heap",
     hint="Count what you allocate. The library asks for a little more.",
 )
-def test_predicted_heap(submission: Submission) -> None:
+def test_predicted_heap(submission):
     with Specimen(libc=True) as one:
-        one.malloc(KiB)
         grown = sum(one.malloc(4 * KiB).delta.vsz for _ in range(HEAP // (4 * KiB)))
-    said = submission.predictions.size("heap_growth")
-    assert abs(said - grown) <= top_pad(), f"heap_growth, against {grown >> 10} KiB that were seen"
+    said = submission.predictions.size("heap_size")
+    assert said <= grown, "heap_size"
+    assert said >= grown - top_pad(), "heap_size"
 
 
 # ---- quiz ---------------------------------------------------------------------------
 
-def larger(directory: Path, code: str) -> str:
+
+def larger(directory, code):
     """Where code makes an object larger: "text", "data" or "bss"."""
     before, after = compiled(directory, EMPTY), compiled(directory, f"{EMPTY}\n{code}")
     return max(
@@ -252,49 +230,31 @@ def larger(directory: Path, code: str) -> str:
 
 
 @points(1, "quiz: zeros", hint="Compile it with -c, and ask `size`.")
-def test_quiz_zero(submission: Submission, directory: Path) -> None:
+def test_quiz_zero(submission, directory):
     right = {"data": "a", "bss": "b", "text": "c"}[larger(directory, "int a[8192] = {0};")]
     verify(submission, "zero", right)
 
 
 @points(1, "quiz: strings", hint="Make the string a few KiB long, and ask `size`.")
-def test_quiz_string(submission: Submission, directory: Path) -> None:
+def test_quiz_string(submission, directory):
     code = f'const char *name = "{"long" * 500}";'
     right = {"text": "a", "data": "b", "bss": "c"}[larger(directory, code)]
     verify(submission, "string", right)
 
 
 @points(1, "quiz: static variables of functions", hint="Compile one with -c, and ask `size`.")
-def test_quiz_local(submission: Submission, directory: Path) -> None:
+def test_quiz_local(submission, directory):
     code = "int *calls_of(void) { static int calls[1024]; return calls; }"
     right = "c" if larger(directory, code) == "bss" else "a"
     verify(submission, "local", right)
 
 
 @points(1, "quiz: after a recursion", hint="Let the program wait once more after use_stack().")
-def test_quiz_returned(submission: Submission) -> None:
-    # The stack of the first thread is what this is about: a helper has one.
-    with submission.program(["python3", "-c", RECURSION]).run() as run:
-        before = run.pause("before the recursion")
-        run.answer()
-        after = run.pause("after it has returned")
-    size = stack(after).size - stack(before).size
-    if size < 64 * KiB:
-        not_possible("the program for comparison doesn't use the stack here")
-    # It returned long before: what it used is still counted.
-    used = (stack(after).rss or 0) - (stack(before).rss or 0)
-    right = "b" if used > size // 2 else "c"
+def test_quiz_returned(submission):
+    # A shell, whose functions call themselves on the stack.
+    script = "f() { if [ $1 -gt 0 ]; then f $(($1 - 1)); fi; }; read line; f 1000; read line"
+    shots = follow(submission.program(["bash", "-c", script]), ("before it", "after it"))
+    size = stack(shots[1]).size - stack(shots[0]).size
+    used = stack(shots[1]).rss - stack(shots[0]).rss
+    right = "a" if size < 64 * KiB else "b" if used > size // 2 else "c"
     verify(submission, "returned", right)
-
-
-RECURSION = """
-import functools
-class Nested:
-    def __init__(self, inner): self.inner = inner
-    def __repr__(self): return f"<{self.inner!r}>"
-deep = None
-for _ in range(300): deep = Nested(deep)
-input()
-repr(deep)
-input()
-"""

@@ -1,24 +1,25 @@
 """Checks of multithreaded. What a stack and an arena take is found out on this machine."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, KiB, MiB, heap, libraries, not_possible, points
-from procmem.grade import thread_stack, threads
+from procmem.grade import (
+    PAGE,
+    KiB,
+    MiB,
+    heap,
+    libraries,
+    not_possible,
+    points,
+    thread_stack,
+    threads,
+)
+from procmem.grade.phases import follow
 from procmem.grade.quiz import verify
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from procmem import Diff, Snapshot
-    from procmem.grade import Program, Submission
 
 SMALL = MiB
 PHASES = (
@@ -27,36 +28,17 @@ PHASES = (
 )  # fmt: skip
 
 
-def follow(program: Program, phases: tuple[str, ...] = PHASES) -> Iterator[Snapshot]:
-    """Snapshots of the phases. The generator holds the program until it is exhausted."""
-    with program.run() as run:
-        for phase in phases:
-            yield run.pause(phase)
-            run.answer()
+@pytest.fixture(scope="module")
+def shots(program):
+    return follow(program, PHASES)
 
 
 @pytest.fixture(scope="module")
-def shots(program: Program) -> list[Snapshot]:
-    return list(follow(program))
-
-
-@pytest.fixture(scope="module")
-def first(program: Program) -> Diff:
-    before, after = follow(program, PHASES[:2])
-    return after - before
-
-
-@pytest.fixture(scope="module")
-def mapped() -> int:
+def mapped():
     """What a thread maps here: its stack and, where that is an area of its own, its guard."""
-    try:
-        with Specimen(libc=True) as one:
-            one.malloc(1)
-            one.thread()
-            return one.thread().delta.vsz
-    except Exception as error:  # noqa: BLE001 - then the rule of the library has to do
-        del error
-        return thread_stack() + PAGE
+    with Specimen(libc=True) as one:
+        one.malloc(1)
+        return one.thread().delta.vsz
 
 
 @points(
@@ -64,12 +46,8 @@ def mapped() -> int:
     "six waits for Enter, then the end with status 0",
     hint="Leave the calls of wait_for_enter() as they are. A thread must not end the program.",
 )
-def test_waits(program: Program) -> None:
-    with program.run() as run:
-        for phase in PHASES:
-            run.pause(phase)
-            run.answer()
-        assert run.finish().status == 0, "the program ends with status 0"
+def test_waits(shots):
+    shots.require_end()
 
 
 @points(
@@ -77,13 +55,14 @@ def test_waits(program: Program) -> None:
     "a thread takes a stack of the usual size, and its guard",
     hint="Give pthread_create no stack size for this one: `ulimit -s` decides.",
 )
-def test_first_thread(first: Diff, mapped: int) -> None:
-    assert len(threads(first.after)) - len(threads(first.before)) == 1, "new threads"
-    assert first.vsz == mapped
+def test_first_thread(shots, mapped):
+    change = shots[1] - shots[0]
+    assert len(threads(change.after)) - len(threads(change.before)) == 1, "new threads"
+    assert change.vsz == mapped
 
 
 @points(1, "the second thread takes as much again", hint="Start it before the third wait.")
-def test_second_thread(shots: list[Snapshot], mapped: int) -> None:
+def test_second_thread(shots, mapped):
     change = shots[2] - shots[1]
     assert len(threads(change.after)) - len(threads(change.before)) == 1, "new threads"
     assert change.vsz == mapped
@@ -94,7 +73,7 @@ def test_second_thread(shots: list[Snapshot], mapped: int) -> None:
     "the third thread has a stack of 1 MiB",
     hint="Who reads stack_size in start()? The attributes must be set before pthread_create.",
 )
-def test_small_stack(shots: list[Snapshot], mapped: int) -> None:
+def test_small_stack(shots, mapped):
     change = shots[3] - shots[2]
     guard = mapped - thread_stack()
     assert len(threads(change.after)) - len(threads(change.before)) == 1, "new threads"
@@ -106,7 +85,7 @@ def test_small_stack(shots: list[Snapshot], mapped: int) -> None:
     "malloc in a thread maps an arena, and uses little of it",
     hint="Only the thread itself may call malloc here, not main for it.",
 )
-def test_arena(shots: list[Snapshot]) -> None:
+def test_arena(shots):
     change = shots[4] - shots[3]
     assert change.vsz == arena_size()
     assert change.rss is not None
@@ -119,7 +98,7 @@ def test_arena(shots: list[Snapshot]) -> None:
     hint="malloc(1000) belongs into work(), where the thread runs.",
     needs="test_arena",
 )
-def test_heap_stays(shots: list[Snapshot]) -> None:
+def test_heap_stays(shots):
     assert heap(shots[4]).size == heap(shots[3]).size
 
 
@@ -128,7 +107,7 @@ def test_heap_stays(shots: list[Snapshot]) -> None:
     "at the end all threads have been joined",
     hint="Call pthread_join for each of the three before the last wait.",
 )
-def test_joined(shots: list[Snapshot]) -> None:
+def test_joined(shots):
     counts = [len(threads(shot)) for shot in shots]
     assert counts[4] == 4, "threads before they end"
     assert counts[5] == 1, "threads at the end"
@@ -139,8 +118,9 @@ def test_joined(shots: list[Snapshot]) -> None:
     "threads-static has the same stacks, and no libraries",
     hint="Link the same source with -static -pthread.",
 )
-def test_static(submission: Submission, mapped: int) -> None:
-    before, after = follow(submission.program(["./threads-static"]), PHASES[:2])
+def test_static(submission, mapped):
+    shots = follow(submission.program(["./threads-static"]), PHASES)
+    before, after = shots[0], shots[1]
     assert list(libraries(after)) == [], "shared libraries of threads-static"
     change = after - before
     # The first thread of a static program may begin the heap, too.
@@ -150,20 +130,20 @@ def test_static(submission: Submission, mapped: int) -> None:
 @points(
     2,
     "the usual stack follows ulimit -s",
-    hint="No size may be written into the source for the usual stack. Try (ulimit -s 4096; ./threads).",
+    hint="Write no size for the usual stack into the source. Try (ulimit -s 4096; ./threads).",
 )
-def test_follows_the_limit(submission: Submission, mapped: int) -> None:
+def test_follows_the_limit(submission, mapped):
     limit = 4 * MiB
     program = submission.program(["sh", "-c", f"ulimit -s {limit // KiB} && exec ./threads"])
-    before, after = follow(program, PHASES[:2])
-    change = after - before
+    shots = follow(program, PHASES)
+    change = shots[1] - shots[0]
     assert change.vsz == limit + mapped - thread_stack(), "with ulimit -s 4096"
 
 
 # ---- quiz ---------------------------------------------------------------------------
 
 
-def arena_size() -> int:
+def arena_size():
     """What malloc maps for a thread's arena on this machine."""
     with Specimen(libc=True) as one:
         one.malloc(1)
@@ -172,7 +152,7 @@ def arena_size() -> int:
 
 
 @points(1, "quiz: RSS of a thread", hint="ps -o rss,vsz before and after")
-def test_quiz_resident(submission: Submission) -> None:
+def test_quiz_resident(submission):
     with Specimen(libc=True) as one:
         one.malloc(1)
         grown = one.thread().delta.rss
@@ -182,7 +162,7 @@ def test_quiz_resident(submission: Submission) -> None:
 
 
 @points(1, "quiz: heaps", hint="procmem diff of two snapshots, before and after malloc")
-def test_quiz_heap(submission: Submission) -> None:
+def test_quiz_heap(submission):
     with Specimen(libc=True) as one:
         one.malloc(1)
         number = one.thread().thread
@@ -194,7 +174,7 @@ def test_quiz_heap(submission: Submission) -> None:
 
 
 @points(1, "quiz: stacks of ended threads", hint="Look at VSZ before and after pthread_join.")
-def test_quiz_ended(submission: Submission) -> None:
+def test_quiz_ended(submission):
     with Specimen(libc=True) as one:
         one.malloc(1)
         number = one.thread().thread
@@ -215,8 +195,9 @@ print(size.value)
 
 
 @points(1, "quiz: ulimit -s unlimited", hint="pthread_create(3), under Notes")
-def test_quiz_unlimited(submission: Submission) -> None:
-    command = ["sh", "-c", 'ulimit -s unlimited && exec "$@"', "sh", sys.executable, "-c", UNLIMITED]
+def test_quiz_unlimited(submission):
+    shell = ["sh", "-c", 'ulimit -s unlimited && exec "$@"', "sh"]
+    command = [*shell, sys.executable, "-c", UNLIMITED]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
         not_possible("ulimit -s unlimited is refused here, or the library doesn't tell its default")

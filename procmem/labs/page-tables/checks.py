@@ -4,6 +4,7 @@ The tables that a step needs are counted by the paging scheme of this machine. W
 compared with a quiet process of procmem's own that takes the same steps.
 """
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from procmem import PagingScheme
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, MiB, SubmissionError, not_possible, points
+from procmem.grade.phases import follow
 from procmem.grade.quiz import verify
 from procmem.process.tables import this_machine
 
@@ -48,12 +50,7 @@ def far(scheme):
 
 @pytest.fixture(scope="module")
 def shots(program):
-    found = []
-    with program.run() as run:
-        for phase in PHASES:
-            found.append(run.pause(phase))
-            run.answer()
-    return found
+    return follow(program, PHASES)
 
 
 def resident(snapshot, start, size):
@@ -67,12 +64,8 @@ def resident(snapshot, start, size):
     "seven waits for Enter, then the end with status 0",
     hint="Leave the calls of wait_for_enter() as they are. What does the program print on its way?",
 )
-def test_waits(program):
-    with program.run() as run:
-        for phase in PHASES:
-            run.pause(phase)
-            run.answer()
-        assert run.finish().status == 0, "the program ends with status 0"
+def test_waits(shots):
+    shots.require_end()
 
 
 @points(
@@ -84,8 +77,9 @@ def test_mapping(shots, table):
     change = shots[1] - shots[0]
     assert change.vsz == 4 * table
     assert change.after.regions.find(PLACE), "an area at PLACE"
-    assert resident(change.after, PLACE, 4 * table) == 0, "memory in use there"
-    assert 0 <= change.page_tables <= SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE, 4 * table)
+    assert rss == 0, "memory in use there"
+    assert change.page_tables <= SLACK, "growth of the page tables"
 
 
 @points(
@@ -96,8 +90,10 @@ def test_mapping(shots, table):
 def test_first_byte(shots, scheme, table):
     change = shots[2] - shots[1]
     needed = sum(scheme.table_bytes[1:][-3:])
-    assert resident(change.after, PLACE, 4 * table) == PAGE, "memory in use there"
-    assert needed <= change.page_tables <= needed + SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE, 4 * table)
+    assert rss == PAGE, "memory in use there"
+    assert change.page_tables >= needed, "growth of the page tables"
+    assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
 
 @points(
@@ -107,8 +103,9 @@ def test_first_byte(shots, scheme, table):
 )
 def test_full_table(shots, table):
     change = shots[3] - shots[2]
-    assert resident(change.after, PLACE, 4 * table) == table, "memory in use there"
-    assert 0 <= change.page_tables <= SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE, 4 * table)
+    assert rss == table, "memory in use there"
+    assert change.page_tables <= SLACK, "growth of the page tables"
 
 
 @points(
@@ -119,9 +116,10 @@ def test_full_table(shots, table):
 def test_other_tables(shots, scheme, table):
     change = shots[4] - shots[3]
     needed = 3 * scheme.table_bytes[-1]
-    more = resident(change.after, PLACE, 4 * table) - resident(change.before, PLACE, 4 * table)
-    assert more == 3 * PAGE, "memory in use there, more than before"
-    assert needed <= change.page_tables <= needed + SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE, 4 * table) - resident(change.before, PLACE, 4 * table)
+    assert rss == 3 * PAGE, "memory in use there, more than before"
+    assert change.page_tables >= needed, "growth of the page tables"
+    assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
 
 @points(
@@ -133,8 +131,10 @@ def test_far_away(shots, scheme, far):
     change = shots[5] - shots[4]
     needed = sum(scheme.table_bytes[-2:])
     assert change.vsz == PAGE
-    assert resident(change.after, PLACE + far, PAGE) == PAGE, "memory in use there"
-    assert needed <= change.page_tables <= needed + SLACK, "growth of the page tables"
+    rss = resident(change.after, PLACE + far, PAGE)
+    assert rss == PAGE, "memory in use there"
+    assert change.page_tables >= needed, "growth of the page tables"
+    assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
 
 @points(
@@ -142,11 +142,11 @@ def test_far_away(shots, scheme, far):
     "6: munmap frees the tables, too",
     hint="munmap wants the length that was mapped: 4 * table, and one page.",
 )
-def test_unmapped(shots, table, far):
+def test_unmapped(shots, far):
     change = shots[6] - shots[0]
     assert shots[5].page_tables > shots[0].page_tables + SLACK, "tables before, more than at first"
     assert change.vsz == 0
-    assert 0 <= change.page_tables <= 2 * SLACK, "tables that are left over"
+    assert change.page_tables <= 2 * SLACK, "tables that are left over"
     for place in (PLACE, PLACE + far):
         assert change.after.regions.find(place) is None, "what is mapped at PLACE and far away"
 
@@ -159,12 +159,10 @@ def number(said, name):
     try:
         return said.size(name)
     except SubmissionError:
-        base, power, exponent = said.text(name).strip().partition("^")
-        if not (power and base.strip().isdecimal() and exponent.strip().isdecimal()):
+        power = re.fullmatch(r"\s*(\d{1,4})\s*\^\s*(\d{1,3})\s*", str(said.entries.get(name)))
+        if power is None:
             raise
-        if len(base) > 4 or len(exponent) > 4:
-            raise
-        return int(base) ** int(exponent)
+        return int(power[1]) ** int(power[2])
 
 
 def agree(submission, **expected):

@@ -1,61 +1,46 @@
 """Checks of static-dynamic. Quiz answers are found with programs that this machine builds."""
 
-from __future__ import annotations
-
 import os
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 import procmem
 from procmem.grade import PAGE, libraries, not_possible, points, regions
+from procmem.grade.phases import follow
 from procmem.grade.quiz import verify
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from procmem import Snapshot
-    from procmem.grade import Submission
-
-WAITS = "int printf(const char *, ...); int getchar(void);\nint main(void) { printf(\"\"); getchar(); return 0; }\n"
+WAITS = """
+#include <stdio.h>
+int main(void) { getchar(); return 0; }
+"""
 
 
-def waiting(submission: Submission, name: str) -> Snapshot:
+def waiting(submission, name):
     with submission.program([f"./{name}"]).run() as run:
         return run.pause(f"{name}, waiting")
 
 
 @pytest.fixture(scope="module")
-def dynamic(submission: Submission) -> Snapshot:
+def dynamic(submission):
     return waiting(submission, "hello-dynamic")
 
 
 @pytest.fixture(scope="module")
-def static(submission: Submission) -> Snapshot:
+def static(submission):
     return waiting(submission, "hello-static")
 
 
-class Late(NamedTuple):
-    before: Snapshot
-    loaded: Snapshot
-    gone: Snapshot
-    status: int | None
-
-
 @pytest.fixture(scope="module")
-def late(submission: Submission) -> Late:
-    with submission.program(["./late"]).run() as run:
-        before = run.pause("late, before dlopen")
-        run.answer()
-        loaded = run.pause("late, the library loaded")
-        run.answer()
-        gone = run.pause("late, the library unloaded")
-        run.answer()
-        return Late(before, loaded, gone, run.finish().status)
+def late(submission):
+    return follow(
+        submission.program(["./late"]),
+        ("late, before dlopen", "late, the library loaded", "late, the library unloaded"),
+    )
 
 
-def code_address(snapshot: Snapshot) -> int:
+def code_address(snapshot):
     return next(
         one.start for one in regions(snapshot, kind="text") if str(one.owner) == "executable"
     )
@@ -66,7 +51,7 @@ def code_address(snapshot: Snapshot) -> int:
     "hello-dynamic maps the C library and the loader",
     hint="Link it without -static. `ldd hello-dynamic` names what it needs.",
 )
-def test_dynamic(dynamic: Snapshot) -> None:
+def test_dynamic(dynamic):
     assert len(libraries(dynamic)) >= 2, "shared libraries, the loader among them"
 
 
@@ -75,7 +60,7 @@ def test_dynamic(dynamic: Snapshot) -> None:
     "hello-static maps no library at all",
     hint="Which option makes the linker copy the library's code into the program?",
 )
-def test_static(static: Snapshot) -> None:
+def test_static(static):
     assert list(libraries(static)) == [], "shared libraries"
 
 
@@ -84,7 +69,7 @@ def test_static(static: Snapshot) -> None:
     "the code of the C library is in hello-static",
     hint="Compare `size hello-static hello-dynamic`.",
 )
-def test_static_text(submission: Submission) -> None:
+def test_static_text(submission):
     ours, theirs = (
         submission.program([f"./{name}"]).size.text for name in ("hello-static", "hello-dynamic")
     )
@@ -96,7 +81,7 @@ def test_static_text(submission: Submission) -> None:
     "hello-static lies at the same address each time",
     hint="A program that may lie anywhere is a PIE. Is -no-pie among your options?",
 )
-def test_static_is_fixed(submission: Submission, static: Snapshot) -> None:
+def test_static_is_fixed(submission, static):
     assert code_address(waiting(submission, "hello-static")) == code_address(static), (
         "the address of the code in another run"
     )
@@ -107,7 +92,7 @@ def test_static_is_fixed(submission: Submission, static: Snapshot) -> None:
     "hello-dynamic lies elsewhere each time",
     hint="Link it as a PIE: -pie -fPIE. Then the kernel chooses where it lies.",
 )
-def test_dynamic_moves(submission: Submission, dynamic: Snapshot) -> None:
+def test_dynamic_moves(submission, dynamic):
     with open("/proc/sys/kernel/randomize_va_space", encoding="ascii") as file:
         if file.read().strip() == "0":
             not_possible("this machine places every program alike (randomize_va_space is 0)")
@@ -121,8 +106,8 @@ def test_dynamic_moves(submission: Submission, dynamic: Snapshot) -> None:
     "late waits three times, then ends with status 0",
     hint="Is libgreet.so built? Run ./late in its own directory: it prints what dlopen lacks.",
 )
-def test_late_waits(late: Late) -> None:
-    assert late.status == 0, "late ends with status 0"
+def test_late_waits(late):
+    late.require_end()
 
 
 @points(
@@ -130,9 +115,9 @@ def test_late_waits(late: Late) -> None:
     "late maps libgreet.so only after dlopen",
     hint="A program that is linked with -lgreet has the library from its start.",
 )
-def test_loaded(late: Late) -> None:
-    assert not regions(late.before, path="libgreet.so"), "areas of libgreet.so at the start"
-    mine = regions(late.loaded, path="libgreet.so")
+def test_loaded(late):
+    assert not regions(late[0], path="libgreet.so"), "areas of libgreet.so at the start"
+    mine = regions(late[1], path="libgreet.so")
     assert mine, "areas of libgreet.so after dlopen"
     assert [one for one in mine if one.perms.execute], "the code of libgreet.so"
 
@@ -143,10 +128,11 @@ def test_loaded(late: Late) -> None:
     hint="Each dlopen needs a dlclose: the library goes when nobody uses it any more.",
     needs="test_loaded",
 )
-def test_unloaded(late: Late) -> None:
-    assert not regions(late.gone, path="libgreet.so"), "areas of libgreet.so after dlclose"
-    mine = sum(one.size for one in regions(late.loaded, path="libgreet.so"))
-    assert late.gone.vsz <= late.loaded.vsz - mine + PAGE, "VSZ after dlclose"
+def test_unloaded(late):
+    loaded, gone = late[1], late[2]
+    assert not regions(gone, path="libgreet.so"), "areas of libgreet.so after dlclose"
+    mine = sum(one.size for one in regions(loaded, path="libgreet.so"))
+    assert gone.vsz <= loaded.vsz - mine + PAGE, "VSZ after dlclose"
 
 
 # ---- quiz ---------------------------------------------------------------------------
@@ -154,10 +140,10 @@ def test_unloaded(late: Late) -> None:
 
 class Built(NamedTuple):
     size: procmem.ObjectSize
-    snapshot: Snapshot
+    snapshot: procmem.Snapshot
 
 
-def build(directory: Path, name: str, *options: str) -> Path:
+def build(directory, name, *options):
     source = directory / "waits.c"
     source.write_text(WAITS)
     path = directory / name
@@ -168,7 +154,7 @@ def build(directory: Path, name: str, *options: str) -> Path:
     return path
 
 
-def watched(path: Path) -> Built:
+def watched(path):
     """Sizes of a program, and its memory while it waits on a terminal."""
     import pty
     import time
@@ -181,9 +167,7 @@ def watched(path: Path) -> Built:
             while started.poll() is None:
                 with open(f"/proc/{started.pid}/syscall", encoding="ascii") as file:
                     if file.read().split()[1:2] == ["0x0"]:
-                        return Built(
-                            procmem.size(path), procmem.Process(started.pid).snapshot()
-                        )
+                        return Built(procmem.size(path), procmem.Process(started.pid).snapshot())
                 time.sleep(0.001)
             return not_possible(f"a program for comparison ended with {started.returncode}")
         finally:
@@ -192,7 +176,7 @@ def watched(path: Path) -> Built:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, Built]:
+def both(tmp_path_factory):
     """The program that waits, static and dynamic, as this machine builds it."""
     directory = tmp_path_factory.mktemp("built")
     return (
@@ -202,21 +186,21 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, Built]:
 
 
 @points(1, "quiz: text", hint="size hello-static hello-dynamic")
-def test_quiz_text(submission: Submission, both: tuple[Built, Built]) -> None:
+def test_quiz_text(submission, both):
     static, dynamic = (one.size.text for one in both)
     right = "a" if static > 100 * dynamic else "b" if dynamic > static else "c"
     verify(submission, "text", right)
 
 
 @points(1, "quiz: address spaces", hint="ps -o vsz,comm -C hello-static,hello-dynamic")
-def test_quiz_vsz(submission: Submission, both: tuple[Built, Built]) -> None:
+def test_quiz_vsz(submission, both):
     static, dynamic = (one.snapshot.vsz for one in both)
     right = "a" if static > dynamic else "b" if dynamic > static else "c"
     verify(submission, "vsz", right)
 
 
 @points(1, "quiz: constants", hint="grep hello-static /proc/$(pidof hello-static)/maps")
-def test_quiz_constants(submission: Submission, both: tuple[Built, Built]) -> None:
+def test_quiz_constants(submission, both):
     static, _ = both
     name = next(section for section in static.size.sections if section.name == ".rodata")
     area = static.snapshot.regions.find(name.address)
@@ -226,7 +210,7 @@ def test_quiz_constants(submission: Submission, both: tuple[Built, Built]) -> No
 
 
 @points(1, "quiz: areas of a library", hint="grep -c libgreet /proc/$(pidof late)/maps")
-def test_quiz_library(submission: Submission, both: tuple[Built, Built]) -> None:
+def test_quiz_library(submission, both):
     _, dynamic = both
     libc = next(path for path in libraries(dynamic.snapshot) if "libc" in path)
     number = len(regions(dynamic.snapshot, path=libc))
@@ -239,7 +223,7 @@ def test_quiz_library(submission: Submission, both: tuple[Built, Built]) -> None
     "quiz: 0x08048000",
     hint="ld -m elf_i386 --verbose | grep 08048000; ld -m elf_x86_64 --verbose | grep text-segment",
 )
-def test_quiz_base(submission: Submission) -> None:
+def test_quiz_base(submission):
     bases = {
         emulation: "0x08048000" in script(emulation) for emulation in ("elf_i386", "elf_x86_64")
     }
@@ -249,7 +233,7 @@ def test_quiz_base(submission: Submission) -> None:
     verify(submission, "base32", right)
 
 
-def script(emulation: str) -> str:
+def script(emulation):
     """Where the linker places programs: its own script."""
     command = ["ld", "-m", emulation, "--verbose"]
     try:

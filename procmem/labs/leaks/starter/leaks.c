@@ -23,15 +23,10 @@ static void ask(const char *next)
     while (c != '\n' && c != EOF);
 }
 
-static void *allocate(size_t size)
+static void die(const char *what)
 {
-    void *memory = malloc(size);
-
-    if (memory == NULL) {
-        perror("malloc");
-        exit(EXIT_FAILURE);
-    }
-    return memory;
+    perror(what);
+    exit(EXIT_FAILURE);
 }
 
 /* ---- ten blocks ---------------------------------------------------------- */
@@ -41,7 +36,9 @@ static char *blocks[BLOCKS];
 static void make_blocks(void)
 {
     for (int i = 0; i < BLOCKS; i++) {
-        blocks[i] = allocate(BLOCK);
+        blocks[i] = malloc(BLOCK);
+        if (blocks[i] == NULL)
+            die("malloc");
         memset(blocks[i], i, BLOCK);
     }
 }
@@ -62,13 +59,24 @@ struct friend {
 
 static struct friend *friends;
 
+static char *make_name(int number)
+{
+    char *name = malloc(16);
+
+    if (name == NULL)
+        die("malloc");
+    snprintf(name, 16, "friend %d", number);
+    return name;
+}
+
 static void make_friends(void)
 {
     for (int i = 0; i < FRIENDS; i++) {
-        struct friend *one = allocate(sizeof(*one));
+        struct friend *one = malloc(sizeof(*one));
 
-        one->name = allocate(16);
-        snprintf(one->name, 16, "friend %d", i);
+        if (one == NULL)
+            die("malloc");
+        one->name = make_name(i);
         one->next = friends;
         friends = one;
     }
@@ -85,7 +93,9 @@ static int *table;
 
 static void make_table(void)
 {
-    table = allocate(TABLE);
+    table = malloc(TABLE);
+    if (table == NULL)
+        die("malloc");
     for (size_t i = 0; i < TABLE / sizeof(*table); i++)
         table[i] = i * i;
 }
@@ -104,10 +114,8 @@ static void make_mapping(void)
 {
     length = PAGES * sysconf(_SC_PAGESIZE);
     mapping = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapping == MAP_FAILED) {
-        perror("mmap");
-        exit(EXIT_FAILURE);
-    }
+    if (mapping == MAP_FAILED)
+        die("mmap");
     memset(mapping, 'm', length);
 }
 

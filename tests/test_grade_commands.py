@@ -79,7 +79,10 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_list_has_every_lab(run: Run) -> None:
     status, out, _ = run("lab", "list")
     assert status == 0
-    assert [line.split()[0] for line in out.splitlines()[2:-2]] == [lab.name for lab in labs()]
+    rows = [line for line in out.splitlines()[2:-2] if not line.startswith(" ")]
+    assert [row.split()[0] for row in rows] == [lab.name for lab in labs()]
+    for lab in labs():
+        assert lab.summary in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
     status, out, _ = run("lab", "list", "--json")
     assert [row["name"] for row in json.loads(out)] == [lab.name for lab in labs()]

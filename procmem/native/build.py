@@ -218,6 +218,8 @@ ffi.cdef(
     int pm_trace_run(pm_tracer *tracer);
     void pm_trace_end(pm_tracer *tracer, int drop);
     size_t pm_trace_take(pm_tracer *tracer, char *out, size_t room);
+    size_t pm_displace(const uint8_t *code, size_t size, uint64_t from, uint64_t to, uint8_t *out,
+                       uint8_t *length, uint8_t *moved);
     """
 )
 PARTS = (

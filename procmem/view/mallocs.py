@@ -188,9 +188,9 @@ class Mallocs:
         row = self.rows.setdefault(call.name, [0, 0])
         row[0] += 1
         row[1] += not inner
-        for each in inner:
-            told = self.inside.setdefault(call.name, {})
-            told[each.name] = told.get(each.name, 0) + 1
+        told = self.inside.setdefault(call.name, {})
+        for name in {each.name for each in inner}:
+            told[name] = told.get(name, 0) + 1
         if not call.returned:
             return
         handed, address, size = call.args.get("ptr", 0), call.address, size_of(call)

@@ -13,10 +13,10 @@ import sys
 import tarfile
 import time
 import zipfile
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -365,7 +365,8 @@ def test_no_submissions_is_an_error_that_says_so(many: Class) -> None:
 
 
 def tar_of(directory: Path, path: Path, top: str) -> None:
-    with tarfile.open(path, f"w:{path.suffix[1:].removeprefix('tar')}") as made:
+    mode: Any = f"w:{path.suffix[1:].removeprefix('tar')}"
+    with tarfile.open(path, mode) as made:
         made.add(directory, arcname=top)
 
 
@@ -508,12 +509,16 @@ def test_a_key_is_that_of_a_copy(tmp_path: Path) -> None:
 def test_any_executor_will_do(many: Class, kind: str) -> None:
     for name in "abcdef":
         many.add(name)
-    with (
-        ThreadPoolExecutor(2)
-        if kind == "threads"
-        else ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor
-    ):
-        summary = many.grade(executor=executor)
+    if kind == "threads":
+        made: Executor = ThreadPoolExecutor(2)
+    else:
+        made = ProcessPoolExecutor(2, mp_context=get_context("spawn"))
+    try:
+        with made as executor:
+            summary = many.grade(executor=executor)
+    finally:
+        if kind == "processes":  # a process that would stay until the tests end
+            resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
     assert [one.score for one in summary.outcomes] == [4] * 6
     assert many.ran == list("abcdef")
 
@@ -523,7 +528,7 @@ class Breaking(ThreadPoolExecutor):
 
     count = 0
 
-    def submit(self, *args: Any, **how: Any) -> Future[Any]:  # type: ignore[override]
+    def submit(self, *args: Any, **how: Any) -> Future[Any]:
         self.count += 1
         if self.count > 3:
             raise BrokenProcessPool

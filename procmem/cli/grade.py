@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     else:
         sys.stdout.write("\n" + overview(summary, screen.width))
         where = os.path.join(options.output, "grades.csv")
-        sys.stdout.write(f"\nPoints of all: {where}; reports: submissions/ beside it.\n")
+        sys.stdout.write(f"\nReports lie in submissions/ beside the points of all:\n    {where}\n")
     return 1 if summary.errors else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from procmem.cli.terminal import screen_columns
@@ -14,7 +15,7 @@ from procmem.labs import find, labs
 from procmem.labs.handout import begin, lab_of
 from procmem.view.columns import columns
 from procmem.view.json import json_text
-from procmem.view.names import clipped, printable
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from procmem.grade.lab import Lab
@@ -75,12 +76,12 @@ def list_them(options: argparse.Namespace) -> int:
 
 def lab_table(found: list[Lab]) -> str:
     name = max((len(lab.name) for lab in found), default=0)
-    room = (screen_columns() or 80) - name - 2
-    return columns(
-        ("Name", "Shows"),
-        [(lab.name, clipped(lab.summary or lab.title, room)) for lab in found],
-        "<<",
-    )
+    room = max((screen_columns() or 80) - name - 2, 30)
+    rows = []
+    for lab in found:
+        first, *more = wrap(lab.summary or lab.title, room)
+        rows += [(lab.name, first), *(("", part) for part in more)]
+    return columns(("Name", "Shows"), rows, "<<")
 
 
 def new(options: argparse.Namespace) -> int:

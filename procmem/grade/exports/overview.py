@@ -85,7 +85,7 @@ def points_told(summary: Summary) -> str:
 
 
 def checks_table(checks: list[CheckCount], width: int) -> str:
-    heading = ("Check", "Points", "Passed", "Partly", "Failed", "Missed", "Not counted")
+    heading = ("Check", "Points", "Passed", "Partly", "Failed", "Missed", "N/A")
     room = width - sum(map(len, heading[1:])) - 2 * len(heading[1:])
     rows = []
     for one in sorted(checks, key=lambda one: -one.failing):

@@ -339,14 +339,24 @@ def test_hangs():
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
 
 
-def test_a_server_that_is_gone_is_an_error_of_one_grade(graded: Callable[..., Grade]) -> None:
+def test_a_server_that_is_gone_is_an_error_of_one_grade(
+    graded: Callable[..., Grade], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    monkeypatch.setenv("TMPDIR", str(room))
+    end_servers()
     killed = graded("""
 @points(1, "kills the server")
 def test_kills(): os.kill(os.getppid(), 9); time.sleep(5)
 """)
     assert "gone" in (killed.error or "")
+    assert list(room.rglob("job-*"))
     again = graded('@points(1, "passes")\ndef test_a(): pass')
     assert (again.error, again.score) == (None, 1)
+    # What the killed one had left is removed by the next.
+    end_servers()
+    assert not list(room.rglob("job-*"))
 
 
 def test_nothing_is_written_into_the_lab_and_the_submission(tmp_path: Path) -> None:

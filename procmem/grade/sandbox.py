@@ -201,6 +201,22 @@ def base() -> str:
     return path
 
 
+def claim_place() -> tuple[str, int]:
+    """A new directory, and a descriptor that locks it; what killed graders left is removed."""
+    parent = base()
+    guard = os.open(os.path.join(parent, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        remove_forgotten(parent)
+        place = tempfile.mkdtemp(prefix="job-", dir=parent)
+        lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(guard)
+    os.chmod(place, 0o711)  # noqa: S103 - jobs of root have users of their own
+    return place, lock
+
+
 class Job:
     """A submission's place: nothing of it is left after close().
 
@@ -222,17 +238,7 @@ class Job:
         self._cgroup: cgroups.Cgroup | None = None
         self._jail = jail_program()
         self._place = ""
-        parent = base()
-        guard = os.open(os.path.join(parent, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX)
-            remove_forgotten(parent)
-            self._place = tempfile.mkdtemp(prefix="job-", dir=parent)
-            self._lock = os.open(self._place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(guard)
-        os.chmod(self._place, 0o711)  # noqa: S103
+        self._place, self._lock = claim_place()
         self.directory, self.room = (os.path.join(self._place, name) for name in ("files", "room"))
         for path in (self.directory, self.room):
             os.mkdir(path, 0o700)

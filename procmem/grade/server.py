@@ -23,6 +23,7 @@ from typing import Any
 from procmem.errors import ProcmemError
 from procmem.grade import waiting
 from procmem.grade.files import remove_tree
+from procmem.grade.sandbox import claim_place
 
 __all__ = ["main"]
 
@@ -78,8 +79,7 @@ def preload() -> None:
 
 
 def serve(client: Connection, job: dict[str, Any]) -> None:
-    place = tempfile.mkdtemp(prefix="procmem-grade-")
-    os.chmod(place, 0o711)  # noqa: S103 - a submission runs as another user, in a directory below
+    place, lock = claim_place()
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -120,6 +120,7 @@ def serve(client: Connection, job: dict[str, Any]) -> None:
     end_orphans()
     with contextlib.suppress(OSError):
         remove_tree(place)
+    os.close(lock)
     if gone:
         raise EOFError
     client.send({"event": "end", "hung": hung, "status": os.waitstatus_to_exitcode(status)})

@@ -417,6 +417,10 @@ def test_the_strongest_is_chosen() -> None:
     assert Sandbox().chosen() == works[0]
 
 
+def test_weak_ones_say_so(kind: str) -> None:
+    assert bool(Sandbox(kind).warning()) is (kind == "rlimits")
+
+
 @pytest.mark.skipif(not ROOT, reason="only root can give a job a user of its own")
 def test_users_of_jobs(kind: str) -> None:
     with Sandbox(kind).job() as one, Sandbox(kind).job() as other:

@@ -13,6 +13,7 @@ from procmem.errors import MissingExtra
 from procmem.grade.exports.files import FORMATS
 from procmem.grade.exports.overview import bar, outcome_line, overview
 from procmem.grade.many import grade_all
+from procmem.grade.sandbox import Sandbox
 from procmem.labs import find
 from procmem.view.json import json_text
 
@@ -29,6 +30,8 @@ def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
     lab = find(options.lab)
     screen = Screen(quiet=options.json)
+    if warning := Sandbox().warning():
+        sys.stderr.write(f"procmem grade: {warning}\n")
     with ExitStack() as stack:
         executor, jobs = None, options.jobs
         if options.dask:

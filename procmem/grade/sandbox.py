@@ -129,6 +129,16 @@ class Sandbox:
             raise SandboxError(f"no sandbox of the kind {self.kind}: {reason}")
         return self.kind
 
+    def warning(self) -> str:
+        """What its user must know before anything is run; empty where real walls stand."""
+        if self.chosen() != "rlimits":
+            return ""
+        more = "" if os.geteuid() == 0 else ", and kill your processes"
+        return (
+            "WARNING: no sandbox works here. Nothing keeps submissions from the network, or from "
+            f"files that everybody may read{more}. `procmem doctor` says what is missing."
+        )
+
     def job(self) -> Job:
         """A place of its own for one submission: directory, user and control group."""
         return Job(self)

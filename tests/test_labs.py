@@ -128,6 +128,7 @@ def test_the_starter_builds_and_is_told_what_is_missing(name: str) -> None:
             assert "Traceback" not in (check.message or ""), story(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, variant", every("wrong"))
 def test_a_wrong_one_loses_what_is_wrong(tmp_path: Path, name: str, variant: str) -> None:
     result, by_status = graded(LABS[name], submission(tmp_path, name, "wrong", variant))
@@ -139,6 +140,7 @@ def test_a_wrong_one_loses_what_is_wrong(tmp_path: Path, name: str, variant: str
     assert lost == expected - by_status[Status.NOT_POSSIBLE], story(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, variant", every("right"))
 def test_a_right_one_gets_all_points(tmp_path: Path, name: str, variant: str) -> None:
     assert_full(LABS[name], submission(tmp_path, name, "right", variant))

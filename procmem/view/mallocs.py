@@ -85,7 +85,9 @@ def how(call: MemoryCall, inner: Sequence[MemoryCall]) -> str:
             return "no heap yet, brk makes one"
         return "the heap is full, brk enlarges it"
     if "mmap" in names:
-        return "mmap makes this thread an arena" if opens_arena(inner) else "no room, mmap makes some"
+        return (
+            "mmap makes this thread an arena" if opens_arena(inner) else "no room, mmap makes some"
+        )
     if "mprotect" in names:
         return "the arena is full, mprotect opens more"
     if names:
@@ -96,7 +98,7 @@ def how(call: MemoryCall, inner: Sequence[MemoryCall]) -> str:
 
 
 def opens_arena(inner: Sequence[MemoryCall]) -> bool:
-    """glibc reserves addresses without access, and opens a part (malloc/arena.c, new_heap)."""
+    """How glibc does it: it reserves addresses, and opens a part (malloc/arena.c, new_heap)."""
     return any(
         each.name == "mmap" and not each.errno and not each.args["prot"] for each in inner
     ) and any(each.name == "mprotect" and not each.errno for each in inner)

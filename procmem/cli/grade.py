@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from procmem.cli.terminal import screen_columns
 from procmem.errors import MissingExtra
 from procmem.grade.exports.files import FORMATS
 from procmem.grade.exports.overview import bar, outcome_line, overview
+from procmem.grade.machine import no_walls
 from procmem.grade.many import grade_all
 from procmem.labs import find
 from procmem.view.json import json_text
@@ -29,6 +31,8 @@ def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
     lab = find(options.lab)
     screen = Screen(quiet=options.json)
+    if not options.dask and (said := no_walls()):
+        sys.stderr.write("\n".join(wrap(f"procmem grade: {said}", screen.width)) + "\n")
     with ExitStack() as stack:
         executor, jobs = None, options.jobs
         if options.dask:

@@ -237,6 +237,19 @@ def test_grade_writes_lines_a_table_and_results(run: Run, lab: Lab, tmp_path: Pa
     assert (told["total"], told["kept"], told["errors"]) == (3, 3, 0)
 
 
+def test_grade_says_loudly_that_no_wall_stands(
+    run: Run, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_submission(tmp_path / "subs" / "alice", {"it.txt": "yes\n"})
+    monkeypatch.setattr(
+        "procmem.grade.machine.why_not", lambda kind: "" if kind == "rlimits" else "no"
+    )
+    status, _, err = run("grade", lab.directory, tmp_path / "subs", "-o", tmp_path / "results")
+    assert status == 0
+    assert "procmem grade: NO SANDBOX works here but rlimits" in err
+    assert ("forge" in err) == (os.geteuid() != 0)
+
+
 def test_grade_ends_with_one_if_the_grader_failed(run: Run, tmp_path: Path) -> None:
     lab = make_lab(tmp_path / "lab", "from procmem.grade import points\n\n@points(1, 'x')\n"
                    "def test_x(submission):\n    raise KeyError('oh')\n")  # fmt: skip

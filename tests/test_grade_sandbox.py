@@ -296,6 +296,22 @@ def test_only_the_standard_descriptors(hostile: Submission) -> None:
     assert ended(hostile, "descriptors") == 3
 
 
+@pytest.mark.parametrize("how", ["hide", "hide-in-turns"])
+def test_who_hides_from_the_grader_has_failed(hostile: Submission, how: str) -> None:
+    with hostile.program().run(how) as run:
+        run.pause()
+        run.answer()
+        if ROOT and how == "hide":
+            run.pause()
+        elif how == "hide":
+            with pytest.raises(RunFailed, match="hides from the grader"):
+                run.pause()
+        else:
+            # It may be met while it shows itself; that is no fault of the machine's, either.
+            with contextlib.suppress(RunFailed):
+                run.pause()
+
+
 def test_nothing_is_typed_into_its_terminal(hostile: Submission) -> None:
     assert ended(hostile, "type") in {0, 6}
 

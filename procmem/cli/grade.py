@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from procmem.cli.terminal import screen_columns
@@ -30,8 +31,8 @@ def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
     lab = find(options.lab)
     screen = Screen(quiet=options.json)
-    if warning := Sandbox().warning():
-        sys.stderr.write(f"procmem grade: {warning}\n")
+    if not options.dask and (said := Sandbox().warning()):
+        sys.stderr.write("\n".join(wrap(f"procmem grade: {said}", screen.width)) + "\n")
     with ExitStack() as stack:
         executor, jobs = None, options.jobs
         if options.dask:

@@ -320,12 +320,31 @@ SHARED = (R.SHARED_MEMORY, R.HUGETLB, R.DEVICE)
 
 
 def single(found: Diff, change: Change) -> Explanation:
-    cause, words, evidence = address_space(change) or contents(found, change)
+    cause, words, evidence = (
+        untold(found, change) or address_space(change) or contents(found, change)
+    )
     if change.vsz > 0 and change.rss == 0:
         words += "; RSS unchanged: pages are allocated when first touched"
     elif change.vsz and change.rss:
         words += f"; RSS {signed(change.rss)}"
     return Explanation(cause, words, tuple(evidence.split("; ")), (change,))
+
+
+def untold(found: Diff, change: Change) -> tuple[Cause, str, str] | None:
+    """What only seems to have changed, since a core does not tell it; None: it is not that."""
+    told = [
+        [one.unavailable.get(key) for key in ("perms", "perms of files")]
+        for one in (found.before, found.after)
+    ]
+    if told[0] == told[1] or not {K.PROTECTED, K.RENAMED}.issuperset(change.kinds):
+        return None
+    if K.PROTECTED not in change.kinds:
+        words, evidence = "another name", "names of the kernel, such as [heap], are in no core"
+    else:
+        words = "other permissions" + (" and another name" if K.RENAMED in change.kinds else "")
+        evidence = "; ".join(dict.fromkeys(one for side in told for one in side if one))
+    words += ", which a core tells only in part: it need be no change of the process"
+    return C.UNKNOWN, words, evidence
 
 
 def address_space(change: Change) -> tuple[Cause, str, str] | None:

@@ -479,6 +479,13 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     if K.COPIED in change.kinds and copied > 0:
         said = f"{pages_of(found, copied)} copied on write: a private page is shared until "
         said += "somebody writes to it"
+        if rss > 0 and not of_file:
+            first = f"{rss_said}: {pages_of(found, rss)} touched for the first time"
+            if rss > copied:
+                return C.FIRST_TOUCH, f"{first}; {said}", f"{found.minor} minor faults"
+            said += f"; {first}"
+        elif rss:
+            said += f"; {rss_said}: {'more' if rss > 0 else 'fewer'} of its pages in memory"
         source = "pages of a file became anonymous" if of_file else "Shared became Private"
         return C.COPY_ON_WRITE, said, f"{source}; {found.minor} minor faults"
     if rss > 0:

@@ -510,6 +510,10 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
         return C.SHARING_CHANGED, said, "Private against Shared of its pages"
     if K.RENAMED in change.kinds:
         return C.RENAMED, "it was given another name", "names before and after"
+    if change.kinds == (K.SPLIT,):
+        said = "other memory took the place of a part, alike but kept apart by the kernel: "
+        said += "mremap(2), or mmap(2) with MAP_FIXED; or a part got a policy of its own (mbind(2))"
+        return C.REMAPPED, said, "all parts have the same permissions, flags and backing"
     return C.UNKNOWN, "no cause is known for this", "nothing"
 
 

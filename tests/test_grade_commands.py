@@ -242,7 +242,7 @@ def test_grade_says_loudly_that_no_wall_stands(
 ) -> None:
     make_submission(tmp_path / "subs" / "alice", {"it.txt": "yes\n"})
     monkeypatch.setattr(
-        "procmem.grade.machine.why_not", lambda kind: "" if kind == "rlimits" else "no"
+        "procmem.grade.sandbox.why_not", lambda kind: "" if kind == "rlimits" else "no"
     )
     status, _, err = run("grade", lab.directory, tmp_path / "subs", "-o", tmp_path / "results")
     assert status == 0

@@ -140,7 +140,7 @@ class Screen:
         self.done, self.total = len(summary.outcomes), summary.total
         self.clear()
         if not self.quiet:
-            sys.stdout.write(outcome_line(outcome, self.width) + "\n")
+            sys.stdout.write(outcome_line(outcome) + "\n")
             sys.stdout.flush()
         if self.bar:
             sys.stderr.write(bar(summary, self.width))

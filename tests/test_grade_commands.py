@@ -257,6 +257,12 @@ def test_grade_ends_with_one_if_the_grader_failed(run: Run, tmp_path: Path) -> N
     status, out, _ = run("grade", lab.directory, tmp_path / "subs", "-o", tmp_path / "results")
     assert status == 1
     assert "by the grader's fault: 1" in out
+    assert "checks: x: KeyError: 'oh'" in out
+    status, _, err = run("lab", "check", tmp_path / "subs" / "a", "--lab", lab.directory)
+    assert status == 1
+    assert "procmem lab: test_x: the grader failed: KeyError: 'oh'" in err
+    assert "checks.py" in err
+    assert "line 5" in err
     end_servers()
 
 

@@ -52,8 +52,8 @@ def main(argv: list[str]) -> int:
         except KeyboardInterrupt:
             screen.clear()
             sys.stderr.write(
-                f"procmem grade: stopped after {screen.done} of {screen.total}; what is done is "
-                f"kept, and the same command goes on from there\n"
+                f"procmem grade: stopped {screen.far()}; what is done is kept, and the same "
+                f"command goes on from there\n"
             )
             return 130
         finally:
@@ -140,12 +140,16 @@ class Screen:
         self.done, self.total = len(summary.outcomes), summary.total
         self.clear()
         if not self.quiet:
-            sys.stdout.write(outcome_line(outcome, self.width) + "\n")
+            sys.stdout.write(outcome_line(outcome) + "\n")
             sys.stdout.flush()
         if self.bar:
             sys.stderr.write(bar(summary, self.width))
             sys.stderr.flush()
             self.drawn = True
+
+    def far(self) -> str:
+        """How far it has come."""
+        return f"after {self.done} of {self.total}" if self.total else "before the first was done"
 
     def clear(self) -> None:
         if self.drawn:

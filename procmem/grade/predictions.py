@@ -28,6 +28,9 @@ LONGEST = 16 << 10
 LARGEST = 1 << 63
 """TOML's integers are below; Python refuses to print much larger ones."""
 
+AN_EXAMPLE = '12345 or "12 KiB"'
+"""Of a size: nothing that a page or a buffer has, since students take it for the answer."""
+
 MISSING = object()
 
 
@@ -90,14 +93,14 @@ class Predictions:
 
     def size(self, name: str) -> int:
         """Bytes: written as 4096, "4 KiB" or "4K"."""
-        value = self._entry(name, '4096 or "4 KiB"')
+        value = self._entry(name, AN_EXAMPLE)
         if isinstance(value, str):
             try:
                 return parse_size(value)
             except ValueError:
-                raise self._odd(name, value, '4096 or "4 KiB"') from None
+                raise self._odd(name, value, AN_EXAMPLE) from None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self._odd(name, value, '4096 or "4 KiB"')
+            raise self._odd(name, value, AN_EXAMPLE)
         return value
 
     def integer(self, name: str) -> int:
@@ -125,7 +128,7 @@ class Predictions:
 
     def boolean(self, name: str) -> bool:
         """A truth: true or false, also "yes" or "no"."""
-        value = self._entry(name, "true")
+        value = self._entry(name, "true or false")
         if isinstance(value, str):
             value = {"yes": True, "true": True, "no": False, "false": False}.get(
                 value.strip().lower(), value

@@ -128,6 +128,7 @@ def test_the_starter_builds_and_is_told_what_is_missing(name: str) -> None:
             assert "Traceback" not in (check.message or ""), story(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "odd", ["0x" + "f" * 5000, "{" + "a." * 3000 + "a = 1}"], ids=["huge", "deep"]
 )

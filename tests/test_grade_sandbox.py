@@ -283,6 +283,22 @@ def test_checks_results_and_homes_are_not_seen(hostile: Submission, kind: str, t
     assert results.read_text() == "{}"
 
 
+def test_a_lab_below_usr_is_not_seen(kind: str, tmp_path: Path) -> None:
+    walled(kind)
+    hidden, beside = "/usr/include/linux/limits.h", "/usr/include/stdio.h"
+    if not (os.path.exists(hidden) and os.path.exists(beside)):
+        pytest.skip("no headers of the C library here")
+    box = Sandbox(kind, hidden=(os.path.dirname(hidden),))
+    script = f"cat {hidden} && echo seen; cat {beside} >/dev/null && gcc --version && echo well"
+    with (
+        Submission(tmp_path, program=["sh", "-c", script], sandbox=box) as made,
+        made.program().run() as run,
+    ):
+        run.finish()
+        assert run.output.splitlines()[-1] == "well"
+        assert "seen" not in run.output
+
+
 def test_no_network(hostile: Submission, kind: str) -> None:
     walled(kind)
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,8 +123,11 @@ class Lab:
         Raises:
             SubmissionError: it is no directory that can be read.
         """
+        from procmem.grade.sandbox import Sandbox
         from procmem.grade.submission import Submission
 
+        sandbox = sandbox or Sandbox()
+        hidden = (*sandbox.hidden, str(self.directory))
         return Submission(
             submission,
             build=self.build,
@@ -132,7 +135,7 @@ class Lab:
             files=self.files,
             quiz=self.quiz,
             limits=self.limits if limits is None else limits,
-            sandbox=sandbox,
+            sandbox=replace(sandbox, hidden=hidden),
         )
 
     @staticmethod

@@ -55,6 +55,7 @@ PATIENCE = 30.0
 UIDS = 0x70000000
 """No distribution gives these to anybody (systemd's UIDS-GIDS.md)."""
 
+LABS = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "labs")
 PAGE = os.sysconf("SC_PAGESIZE")
 TEMPORARY = 64 << 20
 """Bytes of /tmp and of /dev/shm inside, each."""
@@ -110,12 +111,15 @@ class Sandbox:
         limits: of a program.
         building: of a build.
         readable: directories that programs may read beside the system's own.
+        hidden: directories that they may not, though they lie in one of those: procmem and its
+            labs, with their solutions, may be installed below /usr.
     """
 
     kind: str | None = None
     limits: Limits = RUNNING
     building: Limits = BUILDING
     readable: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = (LABS,)
 
     def chosen(self) -> str:
         """The kind that is used.
@@ -298,7 +302,11 @@ class Job:
 
     def readable(self) -> list[str]:
         """What programs may read beside their own directory."""
-        return [path for path in (*ROOTS, *SYSTEM, *self.sandbox.readable) if os.path.lexists(path)]
+        hidden = [os.path.realpath(path) for path in self.sandbox.hidden]
+        roots = (
+            path for path in (*ROOTS, *SYSTEM, *self.sandbox.readable) if os.path.lexists(path)
+        )
+        return [part for path in roots for part in around(path, hidden)]
 
     def command(self, jail: int, theirs: int, limits: Limits, stdin: int, stdout: int, keep: int
                 ) -> list[str]:  # fmt: skip
@@ -324,10 +332,11 @@ class Job:
         if os.geteuid() == 0:
             for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_PTRACE"):
                 command += ["--cap-add", name]
-        for path in self.readable():
+        paths = self.readable()
+        for path in paths:
             # Directories that bwrap makes on the way are closed to all but its own user.
             parts = path.split("/")[1:-1]
-            for depth in range(len(parts) if parts[:1] != ["usr"] else 0):
+            for depth in range(0 if "/usr" in paths and parts[:1] == ["usr"] else len(parts)):
                 command += ["--perms", "0755", "--dir", "/" + "/".join(parts[: depth + 1])]
             if os.path.islink(path):
                 command += ["--symlink", os.readlink(path), path]
@@ -375,6 +384,15 @@ class Job:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def around(path: str, hidden: Sequence[str]) -> list[str]:
+    """A directory, or what is in it where one of the hidden ones is."""
+    if path in hidden or os.path.islink(path):
+        return [] if path in hidden else [path]
+    if not any(one.startswith(f"{path}/") for one in hidden):
+        return [path]
+    return [part for name in sorted(os.listdir(path)) for part in around(f"{path}/{name}", hidden)]
 
 
 def remove_forgotten(parent: str) -> None:

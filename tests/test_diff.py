@@ -442,6 +442,24 @@ def test_copy_on_write() -> None:
         child.close()
 
 
+@pytest.mark.parametrize("written", [120, 190])
+def test_pages_that_are_copied_beside_pages_that_are_new(written: int) -> None:
+    with Specimen() as s:
+        area = s.mmap(pages=200).mapping
+        assert area is not None
+        s.touch(area, pages=100)
+        child = s.fork().child
+        assert child is not None
+        child.touch(area, pages=20)
+        found = change_of(Process(child.pid), lambda: child.touch(area, pages=written))
+        change = next(c for c in found.changes if area.start in c.region)
+        assert (change.copied, change.rss) == (80 * PAGE, (written - 100) * PAGE)
+        assert change.cause is (Cause.FIRST_TOUCH if written > 180 else Cause.COPY_ON_WRITE)
+        assert "80 pages copied on write" in change.why
+        assert f"{written - 100} pages touched for the first time" in change.why
+        child.close()
+
+
 @pytest.fixture
 def glibc() -> Any:
     try:

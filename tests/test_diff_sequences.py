@@ -31,6 +31,10 @@ def test_thousands_of_sequences(tmp_path: Path) -> None:
         sequences.run(number)
 
 
+def test_memory_moved_over_a_part_of_its_like(tmp_path: Path) -> None:
+    Sequences(0, str(tmp_path)).run(1610)
+
+
 def test_the_model_finds_what_is_wrong() -> None:
     with Specimen() as s:
         process = Process(s.pid)

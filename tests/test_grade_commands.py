@@ -225,16 +225,29 @@ def test_grade_writes_lines_a_table_and_results(run: Run, lab: Lab, tmp_path: Pa
     first = sorted(lines[:3])
     assert first[0].split() == "alice 4 of 4 all points".split()
     assert first[1].startswith("bob ")
-    assert "0 of 4  lost: the file says yes; " in first[1]
+    assert first[1].endswith("0 of 4  lost: the file says yes, and 2 more")
     assert first[2].startswith("two\\nlines ")
     assert "my-lab: 3 of 3 submissions graded." in out
     rows = [line.split() for line in lines]
-    assert ["the", "file", "says", "yes", "2", "1", "0", "2", "0", "0"] in rows
+    assert ["2", "1", "0", "2", "0", "0", "the", "file", "says", "yes"] in rows
     with open(results / "grades.csv", newline="", encoding="utf-8") as file:
         assert [row["score"] for row in csv.DictReader(file)] == ["4", "0", "0"]
     status, out, _ = run("grade", lab.directory, subs, "-o", results, "--json")
     told = json.loads(out)
     assert (told["total"], told["kept"], told["errors"]) == (3, 3, 0)
+
+
+def test_grade_says_loudly_that_no_wall_stands(
+    run: Run, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_submission(tmp_path / "subs" / "alice", {"it.txt": "yes\n"})
+    monkeypatch.setattr(
+        "procmem.grade.sandbox.why_not", lambda kind: "" if kind == "rlimits" else "no"
+    )
+    status, _, err = run("grade", lab.directory, tmp_path / "subs", "-o", tmp_path / "results")
+    assert status == 0
+    assert "procmem grade: NO SANDBOX works here but rlimits" in err
+    assert ("forge" in err) == (os.geteuid() != 0)
 
 
 def test_grade_ends_with_one_if_the_grader_failed(run: Run, tmp_path: Path) -> None:
@@ -244,6 +257,12 @@ def test_grade_ends_with_one_if_the_grader_failed(run: Run, tmp_path: Path) -> N
     status, out, _ = run("grade", lab.directory, tmp_path / "subs", "-o", tmp_path / "results")
     assert status == 1
     assert "by the grader's fault: 1" in out
+    assert "checks: x: KeyError: 'oh'" in out
+    status, _, err = run("lab", "check", tmp_path / "subs" / "a", "--lab", lab.directory)
+    assert status == 1
+    assert "procmem lab: test_x: the grader failed: KeyError: 'oh'" in err
+    assert "checks.py" in err
+    assert "line 5" in err
     end_servers()
 
 
@@ -309,10 +328,18 @@ def test_a_line_of_a_submission_never_breaks() -> None:
     nasty = Outcome("x\n\x1b[2J" * 50, 1.25, 100, tuple(f"check {i}\n" for i in range(50)))
     broken = Outcome("a", 0, 0, (), "line one\nline two\x1b[2J")
     for outcome in (nasty, broken):
-        for width in (60, 80, 200):
-            line = outcome_line(outcome, width)
-            assert len(line) <= width
-            assert line.isprintable()
+        assert outcome_line(outcome).isprintable()
+
+
+def test_titles_are_not_cut() -> None:
+    title = "the title of a check that is far too long for what is left of a line of 80 columns"
+    assert outcome_line(Outcome("bob", 1, 2, (title,))).endswith(f"lost: {title}")
+    told = summary(9, 9)
+    told.checks = [CheckCount("test_it", title, 2)]
+    rows = overview(told).splitlines()
+    first = next(at for at, row in enumerate(rows) if "the title" in row)
+    column = rows[first].index("the title")
+    assert " ".join(row[column:] for row in rows[first : first + 3] if row).startswith(title)
 
 
 def test_the_check_that_most_fail_stands_first() -> None:

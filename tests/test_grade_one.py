@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from procmem.grade import Grade, Lab, LabError, Status, grade
+from procmem.grade import Grade, Lab, LabError, Sandbox, Status, grade
 from procmem.grade.grading import borrowed_server, end_servers
+from procmem.grade.sandbox import why_not
 from tests.labs_made import LAZY, make_lab, make_submission
 
 if TYPE_CHECKING:
@@ -508,6 +509,13 @@ def test_the_same_submission_gets_the_same_grade(cat_lab: Lab) -> None:
     found = [grade(cat_lab, cat_submission(cat_lab)) for _ in range(5)]
     assert found[0].score == found[0].max_score == 2
     assert len({one.verdict() for one in found}) == 1
+
+
+def test_a_grade_says_in_which_sandbox_it_was_made(cat_lab: Lab) -> None:
+    assert grade(cat_lab, cat_submission(cat_lab)).machine["sandbox"] == Sandbox().chosen()
+    if not why_not("landlock"):
+        made = grade(cat_lab, cat_submission(cat_lab), sandbox=Sandbox("landlock"))
+        assert made.machine["sandbox"] == "landlock"
 
 
 def test_from_threads(cat_lab: Lab) -> None:

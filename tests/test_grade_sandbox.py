@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 MiB = 1 << 20
 LIMITS = Limits(
-    cpu=1, wall=5, processes=32, file_size=8 * MiB, disk=32 * MiB, files=500, memory=64 * MiB
+    cpu=1, wall=3, processes=32, file_size=8 * MiB, disk=32 * MiB, files=500, memory=64 * MiB
 )
 ROOT = os.geteuid() == 0
 
@@ -112,8 +112,11 @@ def test_memory_bombs(hostile: Submission, how: str) -> None:
 
 
 def test_fork_bombs(hostile: Submission) -> None:
-    with hostile.program().run("fork") as run, pytest.raises(RunFailed):
-        run.pause()
+    with hostile.program().run("fork") as run:
+        with pytest.raises(RunFailed):
+            run.pause()
+        # Its processes wait for each other's CPU: that is no time that others took from it.
+        assert run._spent < 3 * LIMITS.wall
     with hostile.program().run("wait") as run:
         run.pause()
 
@@ -294,6 +297,22 @@ def test_no_network(hostile: Submission, kind: str) -> None:
 
 def test_only_the_standard_descriptors(hostile: Submission) -> None:
     assert ended(hostile, "descriptors") == 3
+
+
+@pytest.mark.parametrize("how", ["hide", "hide-in-turns"])
+def test_who_hides_from_the_grader_has_failed(hostile: Submission, how: str) -> None:
+    with hostile.program().run(how) as run:
+        run.pause()
+        run.answer()
+        if ROOT and how == "hide":
+            run.pause()
+        elif how == "hide":
+            with pytest.raises(RunFailed, match="hides from the grader"):
+                run.pause()
+        else:
+            # It may be met while it shows itself; that is no fault of the machine's, either.
+            with contextlib.suppress(RunFailed):
+                run.pause()
 
 
 def test_nothing_is_typed_into_its_terminal(hostile: Submission) -> None:

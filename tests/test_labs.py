@@ -129,6 +129,27 @@ def test_the_starter_builds_and_is_told_what_is_missing(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "odd", ["0x" + "f" * 5000, "{" + "a." * 3000 + "a = 1}"], ids=["huge", "deep"]
+)
+@pytest.mark.parametrize("name", LABS)
+def test_odd_values_cost_points_and_never_the_grader(tmp_path: Path, name: str, odd: str) -> None:
+    lab = LABS[name]
+    made = tmp_path / "submission"
+    shutil.copytree(Path(lab.directory, "solution"), made)
+    for file in ("predictions.toml", "answers.toml"):
+        if (made / file).exists():
+            known = tomllib.loads((made / file).read_text())
+            lines = [f"{key} = {odd}\n" for key in known]
+            kept = [line for at, line in enumerate(lines) if len(odd) * (at + 1) < 15_000]
+            (made / file).write_text("".join(kept))
+    result, by_status = graded(lab, made)
+    right, usual = graded(lab, Path(lab.directory, "solution"))
+    assert by_status[Status.NOT_POSSIBLE] == usual[Status.NOT_POSSIBLE], story(result)
+    assert result.score < right.score
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name, variant", every("wrong"))
 def test_a_wrong_one_loses_what_is_wrong(tmp_path: Path, name: str, variant: str) -> None:
     result, by_status = graded(LABS[name], submission(tmp_path, name, "wrong", variant))

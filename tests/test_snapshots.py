@@ -452,6 +452,33 @@ def test_a_core_against_the_process_that_left_it(tmp_path: Path) -> None:
     assert found.vsz == 0
 
 
+def test_what_a_core_does_not_tell_is_no_change_of_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    with Specimen(libc=True) as s:
+        area = s.mmap(pages=2, shared=True).mapping
+        assert area is not None
+        shared = area.start
+        process = Process(s.pid)
+        before = process.snapshot("maps")
+        data = core(before.regions)
+        data = data.replace((4711).to_bytes(4, "little"), s.pid.to_bytes(4, "little"), 1)
+        path.write_bytes(data)
+        more = s.mmap(pages=3, shared=True).mapping
+        assert more is not None
+        after = process.snapshot("maps")
+    dumped = procmem.load(path)
+    assert dumped.identity.pid == after.identity.pid
+    for found in (after - dumped, dumped - after):
+        assert found.same_process is None
+        causes = {change.start: change.cause for change in found.changes}
+        assert causes.pop(more.start) is not procmem.Cause.UNKNOWN
+        assert shared in causes
+        assert set(causes.values()) == {procmem.Cause.UNKNOWN}
+        why = {change.start: change.why for change in found.changes}
+        assert "which a core tells only in part" in why[shared]
+    assert (after - before).same_process
+
+
 def test_a_core_that_leaves_segments_out(tmp_path: Path) -> None:
     path = tmp_path / "core"
     regions = [r for r in Process().maps() if r.start < 1 << 63]

@@ -619,6 +619,14 @@ def test_a_child_of_vfork_may_call_malloc(program: str) -> None:
     assert trace([program, "vfork"], malloc=True, follow=True).returncode == 0
 
 
+@pytest.mark.parametrize("follow", [False, True])
+def test_children_let_go_before_they_are_announced_are_not_waited_for(
+    program: str, follow: bool
+) -> None:
+    words = ["--no-seccomp", "--malloc", "-o", os.devnull, *["-f"][:follow], "--", program]
+    assert shell(*words, "vfork-threads").returncode == 0
+
+
 @pytest.mark.parametrize("malloc", [False, True])
 def test_a_programs_own_traps_are_its_own(program: str, malloc: bool) -> None:
     assert trace([program, "malloc-traps"], malloc=malloc).returncode == 0
@@ -768,6 +776,40 @@ def test_the_table_explains_malloc(program: str) -> None:
     assert (
         sum(bool(re.fullmatch(r"malloc\(262144\) +=\ 0x[0-9a-f]+", line)) for line in lines) == 10
     )
+
+
+def test_what_is_said_of_another_malloc_and_of_arenas(program: str, tmp_path: Path) -> None:
+    seen(program)
+    source, library = tmp_path / "own.c", tmp_path / "own.so"
+    source.write_text(
+        """#include <stddef.h>
+        #include <sys/mman.h>
+        static char *at, *end;
+        void *malloc(size_t size)
+        {
+            char *given;
+            size = (size + 15) & ~15ul;
+            if ((size_t)(end - at) < size) {
+                at = mmap(0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                end = at + (1 << 20);
+            }
+            given = at;
+            at += size;
+            return given;
+        }
+        void free(void *piece) { (void)piece; }
+        """
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    own = shell("--", "env", f"LD_PRELOAD={library}", program, "mallocs").stderr
+    assert re.search(r" malloc +\d+ KiB: no room, mmap makes some", own)
+    assert "mmap made room" in own
+    assert "arena" not in own
+    assert "128 KiB more" not in own
+    [said] = re.findall(r"Small pieces .*", shell("--", program, "malloc-threads", "100").stderr)
+    assert "mprotect opened more of a thread's arena" in said
+    [said] = re.findall(r"Small pieces .*", shell("--", program, "malloc-traps").stderr)
+    assert "never" not in said
 
 
 # ---- what may come ----

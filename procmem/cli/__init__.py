@@ -109,7 +109,10 @@ def run(words: list[str]) -> int:
             raise
         from procmem.view.names import printable
 
-        sys.stderr.write(f"procmem {words[0]}: {printable(str(error) or 'out of memory')}\n")
+        said = str(error) or "out of memory"
+        if isinstance(error, OSError) and not isinstance(error, ProcmemError) and error.filename:
+            said = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        sys.stderr.write(f"procmem {words[0]}: {printable(said)}\n")
         return 1
 
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from procmem.cli.terminal import screen_columns
@@ -30,8 +31,8 @@ def main(argv: list[str]) -> int:
     options = parser().parse_args(argv)
     lab = find(options.lab)
     screen = Screen(quiet=options.json)
-    if warning := Sandbox().warning():
-        sys.stderr.write(f"procmem grade: {warning}\n")
+    if not options.dask and (said := Sandbox().warning()):
+        sys.stderr.write("\n".join(wrap(f"procmem grade: {said}", screen.width)) + "\n")
     with ExitStack() as stack:
         executor, jobs = None, options.jobs
         if options.dask:
@@ -51,8 +52,8 @@ def main(argv: list[str]) -> int:
         except KeyboardInterrupt:
             screen.clear()
             sys.stderr.write(
-                f"procmem grade: stopped after {screen.done} of {screen.total}; what is done is "
-                f"kept, and the same command goes on from there\n"
+                f"procmem grade: stopped {screen.far()}; what is done is kept, and the same "
+                f"command goes on from there\n"
             )
             return 130
         finally:
@@ -139,12 +140,16 @@ class Screen:
         self.done, self.total = len(summary.outcomes), summary.total
         self.clear()
         if not self.quiet:
-            sys.stdout.write(outcome_line(outcome, self.width) + "\n")
+            sys.stdout.write(outcome_line(outcome) + "\n")
             sys.stdout.flush()
         if self.bar:
             sys.stderr.write(bar(summary, self.width))
             sys.stderr.flush()
             self.drawn = True
+
+    def far(self) -> str:
+        """How far it has come."""
+        return f"after {self.done} of {self.total}" if self.total else "before the first was done"
 
     def clear(self) -> None:
         if self.drawn:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from procmem.cli.terminal import screen_columns
 from procmem.grade.exports.texts import text
 from procmem.grade.grading import grade
+from procmem.grade.results import Status
 from procmem.labs import find, labs
 from procmem.labs.handout import begin, lab_of
 from procmem.view.columns import columns
@@ -19,6 +20,7 @@ from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from procmem.grade.lab import Lab
+    from procmem.grade.results import Grade
 
 __all__ = ["main"]
 
@@ -106,7 +108,20 @@ def check(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{lab.name}: {lab.title}\n\n" + text(found, screen_columns() or 80))
     if found.error is not None:
         sys.stderr.write(f"procmem lab: the grader failed: {printable(found.error)}\n")
+    elif not options.json:
+        sys.stderr.write(faults_of_checks(found))
     return 0 if found.trusted and found.score == found.max_score else 1
+
+
+def faults_of_checks(grade: Grade) -> str:
+    """What whoever wrote the checks has to know of those that failed by themselves."""
+    told = []
+    for check in grade.checks:
+        if check.status is Status.ERROR and not check.hidden:
+            told.append(f"procmem lab: {printable(check.name)}: {printable(check.message or '')}")
+            places = [one for one in (check.detail or "").splitlines() if "checks.py" in one]
+            told += [f"    {printable(place.strip())}" for place in places[-1:]]
+    return "".join(f"{one}\n" for one in told)
 
 
 def show(options: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ from procmem.grade.errors import NotPossibleHere, RunFailed, SubmissionError
 from procmem.grade.explaining import Comparison, Story, explain, short
 from procmem.grade.lab import LabError
 from procmem.grade.results import BuildResult, CheckResult, Status
+from procmem.grade.running import HIDES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -196,6 +197,8 @@ class Collector:
         if isinstance(error, ENDED):
             said = "the program ended, or became another one, while it was measured"
             return blank(item, Status.FAILED, message=said, hint=check.hint)
+        if any(run.hides(error) for run in self.submission.job.runs):
+            return blank(item, Status.FAILED, message=HIDES, hint=check.hint)
         if isinstance(error, ElfError) and self._handed_in(error.path):
             said = f"{os.path.basename(os.fspath(error.path))}: {error.reason}"
             return blank(item, Status.FAILED, message=said, hint=check.hint)

@@ -142,7 +142,7 @@ def explain(
     cause = None
     if diff is not None:
         cause = likely(diff, failed, test, sizes)
-    return Story(message, expected, seen, short(what), phase, cause)
+    return Story(message, expected, seen, what and short(what), phase, cause)
 
 
 MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}

@@ -112,7 +112,7 @@ class Heard:
         self.build: BuildResult | None = None
         self.error: str | None = None
         self.done = False
-        self.walls: Any = None
+        self.sandbox: str | None = None
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Notes an event."""
@@ -128,8 +128,8 @@ class Heard:
             case "build":
                 built = event["build"]
                 self.build = BuildResult(**{**built, "command": tuple(built["command"])})
-            case "walls":
-                self.walls = event["walls"]
+            case "sandbox":
+                self.sandbox = event["kind"]
             case "error":
                 self.error = event["error"]
             case "done":
@@ -151,8 +151,8 @@ class Heard:
                 found = replace(blank, status=Status.ERROR, message=said)
             checks.append(found)
         here = dict(machine())
-        if self.walls is not None:
-            here["walls"] = self.walls
+        if self.sandbox is not None:
+            here["sandbox"] = self.sandbox
         return Grade(
             lab=lab.name,
             submission=name,
@@ -325,6 +325,7 @@ def work(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None
     lab, limits, sandbox = job["lab"], job["limits"], job["sandbox"]
     try:
         with lab.open(job["submission"], limits=limits, sandbox=sandbox) as submission:
+            tell({"event": "sandbox", "kind": submission.job.kind})
             run_checks(lab, submission, tell)
     except SubmissionError as error:
         tell({"event": "error", "error": str(error)})

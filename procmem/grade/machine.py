@@ -33,7 +33,8 @@ class Wall(NamedTuple):
 APART = "sees no other process, no network and no files but its own and the system's"
 NO_WALLS = (
     "where namespaces are missing too NOTHING keeps a submission from files that its user may "
-    "read, from the network, nor (but as root) from killing its user's processes"
+    "read, from the network, nor (but as root) from killing its user's processes and forging its "
+    "grade"
 )
 KINDS_SERVE = {
     "bubblewrap": ("the first choice", "namespaces of our own making serve as well"),

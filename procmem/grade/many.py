@@ -294,8 +294,9 @@ class Run:
 def outcome_of(grade: Grade, *, kept: bool) -> Outcome:
     error = grade.error
     if error is None and not grade.trusted:
-        odd = [check.title for check in grade.checks if check.status is Status.ERROR]
-        error = f"the grader failed at {len(odd)} of {len(grade.checks)} checks: {odd[0]}"
+        odd = [check for check in grade.checks if check.status is Status.ERROR]
+        error = f"the grader failed at {len(odd)} of {len(grade.checks)} checks: {odd[0].title}"
+        error += f": {odd[0].message.removeprefix('the grader failed: ')}" if odd[0].message else ""
     counted = (check for check in grade.checks if check.status.counts)
     lost = tuple(check.title for check in counted if check.status is not Status.PASSED)
     return Outcome(grade.submission, grade.score, grade.max_score, lost, error, kept, grade.seconds)

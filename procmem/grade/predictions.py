@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["Predictions", "parse_size"]
 
 UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-SIZE = re.compile(r"([+−-]?)\s*([0-9][0-9_,]*)(\.[0-9]+)?\s*([A-Za-z]*)")
-LONGEST = 1 << 20
+SIZE = re.compile(r"([+−-]?)\s*([0-9][0-9_,]{,24})(\.[0-9]{1,24})?\s*([A-Za-z]*)")
+LONGEST = 16 << 10
+"""Bytes of a file. The time to read TOML grows with the square of the dots in a name."""
+
+LARGEST = 1 << 63
+"""TOML's integers are below; Python refuses to print much larger ones."""
+
+AN_EXAMPLE = '12345 or "12 KiB"'
+"""Of a size: nothing that a page or a buffer has, since students take it for the answer."""
+
 MISSING = object()
 
 
@@ -85,20 +93,20 @@ class Predictions:
 
     def size(self, name: str) -> int:
         """Bytes: written as 4096, "4 KiB" or "4K"."""
-        value = self._entry(name, '4096 or "4 KiB"')
+        value = self._entry(name, AN_EXAMPLE)
         if isinstance(value, str):
             try:
                 return parse_size(value)
             except ValueError:
-                raise self._odd(name, value, '4096 or "4 KiB"') from None
+                raise self._odd(name, value, AN_EXAMPLE) from None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self._odd(name, value, '4096 or "4 KiB"')
+            raise self._odd(name, value, AN_EXAMPLE)
         return value
 
     def integer(self, name: str) -> int:
         """A whole number, also 0x1f or "1,024"."""
         value = self._entry(name, "7")
-        if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9][0-9_,]*", value.strip()):
+        if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9][0-9_,]{,24}", value.strip()):
             return int(re.sub("[_,]", "", value))
         if isinstance(value, bool) or not isinstance(value, int):
             raise self._odd(name, value, "7")
@@ -120,7 +128,7 @@ class Predictions:
 
     def boolean(self, name: str) -> bool:
         """A truth: true or false, also "yes" or "no"."""
-        value = self._entry(name, "true")
+        value = self._entry(name, "true or false")
         if isinstance(value, str):
             value = {"yes": True, "true": True, "no": False, "false": False}.get(
                 value.strip().lower(), value
@@ -136,10 +144,13 @@ class Predictions:
             if question is None:
                 raise KeyError(f"quiz.toml has no question {name!r}")
             choices = tuple(question.choices)
-        value = self._entry(name, f'"{choices[0]}"')
+        # All of them: one alone would look like the answer.
+        listed = ", ".join(f'"{choice}"' for choice in choices[:-1])
+        listed += f' or "{choices[-1]}"' if listed else f'"{choices[-1]}"'
+        value = self._entry(name, listed)
         found = str(value).strip().lower()
         if not isinstance(value, str) or found not in [choice.lower() for choice in choices]:
-            raise self._odd(name, value, ", ".join(f'"{choice}"' for choice in choices))
+            raise self._odd(name, value, listed)
         return next(choice for choice in choices if choice.lower() == found)
 
     def _entry(self, name: str, example: str) -> Any:
@@ -147,10 +158,15 @@ class Predictions:
         for part in name.split("."):
             value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
         if value is not MISSING:
-            if value in ("", "?", "..."):
-                raise SubmissionError(
-                    f"{self.name}: {name} is not filled in: write {name} = {example}"
-                )
+            why = ""
+            if isinstance(value, dict | list):
+                why = "no single value"
+            elif isinstance(value, int) and abs(value) >= LARGEST:
+                why = "too large a number"
+            elif value in ("", "?", "..."):
+                why = "not filled in"
+            if why:
+                raise SubmissionError(f"{self.name}: {name} is {why}: write {name} = {example}")
             return value
         said = f"{self.name} has no entry {name}: write {name} = {example}"
         if near := difflib.get_close_matches(name, self.entries, 1):
@@ -179,14 +195,15 @@ def read_toml(path: str) -> Mapping[str, Any]:
     with open(descriptor, "rb") as file:
         raw = file.read(LONGEST + 1)
     if len(raw) > LONGEST:
-        raise SubmissionError(f"{name}: it is longer than {LONGEST >> 20} MiB")
-    from procmem.grade.toml import TOMLDecodeError, loads
+        raise SubmissionError(f"{name}: it is longer than {LONGEST >> 10} KiB")
+    from procmem.grade.toml import loads
 
     try:
-        known: Mapping[str, Any] = loads(raw.decode("utf-8"))
+        known: Mapping[str, Any] = loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise SubmissionError(f"{name}: it is no UTF-8 text") from None
-    except (TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: a number may have too many digits.
         raise SubmissionError(
             f"{name} is no TOML: {error}. Write lines such as: name = 4096"
         ) from None

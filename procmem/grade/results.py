@@ -142,7 +142,7 @@ class Grade:
         build: how it was built; None: nothing had to be, or it never came to that.
         error: why the grader could not do its work; None: it could.
         seconds: how long it took.
-        machine: what it was graded on: kernel, page size, libc, compiler, walls.
+        machine: what it was graded on: kernel, page size, libc, compiler, kind of sandbox.
         version: of procmem.
     """
 

@@ -12,6 +12,7 @@ import threading
 import time
 
 from procmem.errors import (
+    AccessDenied,
     ProcessError,
     ProcmemError,
     SyscallError,
@@ -63,6 +64,15 @@ STARVED = 10
 
 CHUNK = 65536
 LARGEST_LOOKED_AT = 16 << 20
+
+DENIALS = 20
+"""Looks in a row that are denied, before a program counts as hiding: for a moment one that ends is
+denied, too."""
+
+HIDES = (
+    "it hides from the grader: its files in /proc can't be read (prctl(PR_SET_DUMPABLE), or a "
+    "program that may be run but not read)"
+)
 
 
 class Program:
@@ -231,6 +241,8 @@ class Run:
         self._asleep = self._running = 0
         self._failure: RunFailed | None = None
         self._master = self._slave = -1
+        self._watchable = True
+        self._denied = 0
 
     def __enter__(self) -> Run:
         waiting.check_machine()
@@ -252,6 +264,7 @@ class Run:
                 environment=self._environment,
                 keep=self._keep,
             )
+            self._watchable = waiting.can_be_watched(self.pid)
             if not self._hold:
                 self._begin()
         except BaseException:
@@ -336,7 +349,15 @@ class Run:
             return self._why(ended)
         if isinstance(error, ZombieProcess):
             return self._made(RunFailed, "its main thread has ended, and others go on")
+        if self.hides(error):
+            return self._made(RunFailed, HIDES)
         return error
+
+    def hides(self, error: BaseException) -> bool:
+        """Whether an error tells that the program, and not this machine, denies to be looked at."""
+        return isinstance(error, AccessDenied) and (
+            self._watchable and self._inner is not None and error.pid == self.pid
+        )
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -476,8 +497,15 @@ class Run:
 
     def _look(self) -> waiting.Seen | None:
         try:
-            return waiting.look(self._jailed.first, self._terminal)
+            seen = waiting.look(self._jailed.first, self._terminal)
+            self._denied = 0
+            return seen
         except PermissionError as error:
+            if self._watchable:
+                self._denied += 1
+                if self._denied > DENIALS:
+                    self._fail(RunFailed, HIDES)
+                return None
             raise NotPossibleHere(
                 "a program can't be watched here: /proc/PID/syscall is denied (ptrace(2))"
             ) from error
@@ -521,8 +549,10 @@ class Run:
         if self._spent <= limits.wall:
             return
         used, queued = self._jailed.cpu_seconds()
-        # The time in which others had the CPU is not its own, within reason.
-        if self._spent - queued <= limits.wall and self._spent <= limits.wall * STARVED:
+        # The time in which others had the CPU is not its own, within reason; but its own
+        # processes are no others, and a fork bomb's wait for each other.
+        waited = used <= limits.cpu and self._spent - queued <= limits.wall
+        if waited and self._spent <= limits.wall * STARVED:
             return
         if self._last and (self._asleep > self._running or used < self._spent * BUSY):
             self._fail(

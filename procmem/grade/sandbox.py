@@ -133,10 +133,14 @@ class Sandbox:
         """What its user must know before anything is run; empty where real walls stand."""
         if self.chosen() != "rlimits":
             return ""
-        more = "" if os.geteuid() == 0 else ", and kill your processes"
+        said = (
+            "NO SANDBOX works here but rlimits: a submission may read the checks, the other ones, "
+            "and use the network"
+        )
+        if os.geteuid() != 0:
+            said += "; it runs as you, and may change results and forge its grade"
         return (
-            "WARNING: no sandbox works here. Nothing keeps submissions from the network, or from "
-            f"files that everybody may read{more}. `procmem doctor` says what is missing."
+            f"{said}. Grade only what you would run yourself; procmem doctor says what is missing."
         )
 
     def job(self) -> Job:

@@ -96,6 +96,13 @@ def check_machine() -> None:
         raise Unsupported("waiting for input", f"system calls of {platform.machine()} are unknown")
 
 
+def can_be_watched(pid: int) -> bool:
+    """Whether this machine lets us see what a child waits for."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/syscall", "rb") as file:
+        return bool(file.read())
+    return False
+
+
 def descendants(pid: int) -> list[int]:
     """The processes below one, by /proc/PID/task/TID/children."""
     found: list[int] = []

@@ -320,12 +320,31 @@ SHARED = (R.SHARED_MEMORY, R.HUGETLB, R.DEVICE)
 
 
 def single(found: Diff, change: Change) -> Explanation:
-    cause, words, evidence = address_space(change) or contents(found, change)
+    cause, words, evidence = (
+        untold(found, change) or address_space(change) or contents(found, change)
+    )
     if change.vsz > 0 and change.rss == 0:
         words += "; RSS unchanged: pages are allocated when first touched"
     elif change.vsz and change.rss:
         words += f"; RSS {signed(change.rss)}"
     return Explanation(cause, words, tuple(evidence.split("; ")), (change,))
+
+
+def untold(found: Diff, change: Change) -> tuple[Cause, str, str] | None:
+    """What only seems to have changed, since a core does not tell it; None: it is not that."""
+    told = [
+        [one.unavailable.get(key) for key in ("perms", "perms of files")]
+        for one in (found.before, found.after)
+    ]
+    if told[0] == told[1] or not {K.PROTECTED, K.RENAMED}.issuperset(change.kinds):
+        return None
+    if K.PROTECTED not in change.kinds:
+        words, evidence = "another name", "names of the kernel, such as [heap], are in no core"
+    else:
+        words = "other permissions" + (" and another name" if K.RENAMED in change.kinds else "")
+        evidence = "; ".join(dict.fromkeys(one for side in told for one in side if one))
+    words += ", which a core tells only in part: it need be no change of the process"
+    return C.UNKNOWN, words, evidence
 
 
 def address_space(change: Change) -> tuple[Cause, str, str] | None:
@@ -460,6 +479,13 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
     if K.COPIED in change.kinds and copied > 0:
         said = f"{pages_of(found, copied)} copied on write: a private page is shared until "
         said += "somebody writes to it"
+        if rss > 0 and not of_file:
+            first = f"{rss_said}: {pages_of(found, rss)} touched for the first time"
+            if rss > copied:
+                return C.FIRST_TOUCH, f"{first}; {said}", f"{found.minor} minor faults"
+            said += f"; {first}"
+        elif rss:
+            said += f"; {rss_said}: {'more' if rss > 0 else 'fewer'} of its pages in memory"
         source = "pages of a file became anonymous" if of_file else "Shared became Private"
         return C.COPY_ON_WRITE, said, f"{source}; {found.minor} minor faults"
     if rss > 0:
@@ -484,6 +510,10 @@ def contents(found: Diff, change: Change) -> tuple[Cause, str, str]:
         return C.SHARING_CHANGED, said, "Private against Shared of its pages"
     if K.RENAMED in change.kinds:
         return C.RENAMED, "it was given another name", "names before and after"
+    if change.kinds == (K.SPLIT,):
+        said = "other memory took the place of a part, alike but kept apart by the kernel: "
+        said += "mremap(2), or mmap(2) with MAP_FIXED; or a part got a policy of its own (mbind(2))"
+        return C.REMAPPED, said, "all parts have the same permissions, flags and backing"
     return C.UNKNOWN, "no cause is known for this", "nothing"
 
 

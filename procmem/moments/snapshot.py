@@ -147,9 +147,14 @@ class Snapshot:
         mine, theirs = self.identity, other.identity
         if mine.pid is None or theirs.pid is None:
             return None
-        if mine.pid != theirs.pid or mine.start_time != theirs.start_time:
+        if mine.pid != theirs.pid:
             return False
-        if mine.boot_id is None or theirs.boot_id is None or mine.start_time is None:
+        # Cores tell no start time.
+        if mine.start_time is None or theirs.start_time is None:
+            return None
+        if mine.start_time != theirs.start_time:
+            return False
+        if mine.boot_id is None or theirs.boot_id is None:
             return None
         return mine.boot_id == theirs.boot_id
 

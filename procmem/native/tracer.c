@@ -1149,6 +1149,9 @@ static void let_go(tracer *t, traced *task, int signal)
             task->event.flags |= PM_CALL_ENDLESS;
             finish(t, task);
         }
+        /* Else its parent would announce one that nothing is heard of any more. */
+        if (task->unannounced)
+            remember_ghost(t, task->tid);
         remove_task(t, task);
     }
 }

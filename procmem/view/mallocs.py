@@ -85,7 +85,9 @@ def how(call: MemoryCall, inner: Sequence[MemoryCall]) -> str:
             return "no heap yet, brk makes one"
         return "the heap is full, brk enlarges it"
     if "mmap" in names:
-        return "mmap makes this thread an arena"
+        return (
+            "mmap makes this thread an arena" if opens_arena(inner) else "no room, mmap makes some"
+        )
     if "mprotect" in names:
         return "the arena is full, mprotect opens more"
     if names:
@@ -93,6 +95,13 @@ def how(call: MemoryCall, inner: Sequence[MemoryCall]) -> str:
     if call.name.startswith("realloc") and call.args["ptr"] == call.address:
         return "in place, no system call"
     return f"{place(call)} has room, no system call"
+
+
+def opens_arena(inner: Sequence[MemoryCall]) -> bool:
+    """How glibc does it: it reserves addresses, and opens a part (malloc/arena.c, new_heap)."""
+    return any(
+        each.name == "mmap" and not each.errno and not each.args["prot"] for each in inner
+    ) and any(each.name == "mprotect" and not each.errno for each in inner)
 
 
 def place(call: MemoryCall) -> str:
@@ -177,7 +186,7 @@ class Mallocs:
         self.largest_small = 0
         self.smallest_large: int | None = None
         self.given_back = self.given_bytes = self.highest = 0
-        self.heap_grew = 0
+        self.heap_grew = self.arena_opened = self.mapped_more = 0
 
     def size_at(self, call: MemoryCall) -> int | None:
         """The size of what a call is handed, if it was told."""
@@ -213,7 +222,13 @@ class Mallocs:
         self.small += 1
         self.unserved += not inner
         self.largest_small = max(self.largest_small, size)
-        self.heap_grew += any(each.name == "brk" and each.words[0] for each in inner)
+        names = {each.name for each in inner if not each.errno}
+        if any(each.name == "brk" and each.words[0] for each in inner):
+            self.heap_grew += 1
+        elif "mprotect" in names:
+            self.arena_opened += 1
+        elif "mmap" in names:
+            self.mapped_more += 1
 
     def _freed(self, inner: Sequence[MemoryCall], size: int | None) -> None:
         mapped = [each for each in inner if each.name == "munmap" and not each.errno]
@@ -266,17 +281,7 @@ class Mallocs:
         told = []
         glibc = self.is_glibc
         if self.small:
-            spare = (
-                "malloc takes more from the kernel than it is asked for, 128 KiB more at a time, "
-                "and cuts the next pieces from that"
-                if glibc
-                else "malloc takes more from the kernel than it is asked for"
-            )
-            told.append(
-                f"Small pieces (up to {length_text(self.largest_small)} here) share the heap: of "
-                f"{counted(self.small, 'call')} {self.unserved} needed no system call, and brk "
-                f"moved the heap's end {times(self.heap_grew)}: {spare}."
-            )
+            told.append(self._small(glibc))
         if self.large and self.smallest_large is not None:
             rule = (
                 " malloc does so from 128 KiB on."
@@ -308,6 +313,36 @@ class Mallocs:
             size = length_text(sum(self.live.values()))
             told.append(f"Never freed: {counted(len(self.live), 'piece')}, {size}.")
         return told
+
+    def _small(self, glibc: bool) -> str:
+        more = [
+            f"{what} {times(count)}"
+            for what, count in (
+                ("brk moved the heap's end", self.heap_grew),
+                ("mprotect opened more of a thread's arena", self.arena_opened),
+                ("mmap made room", self.mapped_more),
+            )
+            if count
+        ]
+        heap = "the heap" if glibc and not self.arena_opened else "what malloc has taken before"
+        pad = ", 128 KiB more at a time," if glibc and self.heap_grew else ""
+        pad = f"{pad[:-1]} by brk," if pad and self.arena_opened else pad
+        calls = counted(self.small, "call")
+        needed = (
+            f"of {calls} {self.unserved} needed no system call"
+            if self.unserved
+            else f"{calls}, each with a system call"
+        )
+        return (
+            f"Small pieces (up to {length_text(self.largest_small)} here) share {heap}: {needed}"
+            + (f", and {', '.join(more)}" if more else "")
+            + (
+                f": malloc takes more from the kernel than it is asked for{pad} and cuts the "
+                "next pieces from that."
+                if more
+                else "."
+            )
+        )
 
     def missing(self) -> str:
         """What was not seen, and why."""

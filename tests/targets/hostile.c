@@ -215,6 +215,16 @@ int main(int argc, char **argv)
             if (!strncmp(*one, "LD_", 3))
                 return 1;
         return 0;
+    } else if (!strcmp(what, "hide") || !strcmp(what, "hide-in-turns")) {
+        getchar();
+        if (!strcmp(what, "hide"))
+            prctl(PR_SET_DUMPABLE, 0);
+        else if (!fork())
+            for (int turn = 0;; turn++) {
+                prctl(PR_SET_DUMPABLE, turn & 1);
+                usleep(300);
+            }
+        getchar();
     } else if (!strcmp(what, "wait")) {
         ask();
         ask();

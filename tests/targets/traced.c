@@ -134,6 +134,24 @@ static void *until_the_end(void *nothing)
     return nothing;
 }
 
+static void *spawn(void *program)
+{
+    char *words[] = {program, "blocked", "1", NULL};
+    for (int i = 0; i < 20; i++) {
+        pid_t child = vfork();
+        if (!child) {
+            execv(program, words);
+            _exit(1);
+        }
+        waitpid(child, NULL, 0);
+        child = vfork();
+        if (!child)
+            _exit(4);
+        waitpid(child, NULL, 0);
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argv[1];
@@ -267,6 +285,13 @@ int main(int argc, char **argv)
             return 1;
         waitpid(child, &status, 0);
         return status;
+    } else if (!strcmp(what, "vfork-threads")) {
+        pthread_t threads[4];
+        for (int i = 0; i < 4; i++)
+            pthread_create(&threads[i], NULL, spawn, argv[0]);
+        for (int i = 0; i < 4; i++)
+            pthread_join(threads[i], NULL);
+        return 0;
     } else if (!strcmp(what, "sigint")) {
         signal(SIGINT, count);
         if (write(1, "r", 1) == 1)

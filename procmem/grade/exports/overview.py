@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from procmem.grade.exports.shown import amount, line
 from procmem.grade.results import Status
 from procmem.view.columns import columns
-from procmem.view.names import clipped
 
 if TYPE_CHECKING:
     from procmem.grade.many import CheckCount, Outcome, Summary
@@ -20,20 +19,20 @@ NAME = 24
 COUNTED = (Status.PASSED, Status.PARTLY, Status.FAILED, Status.MISSED)
 
 
-def outcome_line(outcome: Outcome, width: int = 80) -> str:
-    """One submission in one line: its name, its points, what it lost them at."""
+def outcome_line(outcome: Outcome) -> str:
+    """One submission in one line: its name, its points, what it lost them at. Nothing is cut."""
     if outcome.error is not None:
         said = f"could not be graded: {outcome.error}"
         if outcome.max_score:
             said = f"not all of it could be graded: {outcome.error}"
     elif outcome.lost:
-        said = "lost: " + "; ".join(outcome.lost)
+        more = len(outcome.lost) - 1
+        said = f"lost: {outcome.lost[0]}" + (f", and {more} more" if more else "")
     else:
         said = "all points"
     points = f"{amount(outcome.score)} of {amount(outcome.max_score)}"
     kept = " (kept)" if outcome.kept else ""
-    name = clipped(line(outcome.submission), NAME)
-    return clipped(f"{name:<{NAME}}  {points:>9}  {line(said)}{kept}", max(width, 40))
+    return f"{line(outcome.submission):<{NAME}}  {points:>9}  {line(said)}{kept}"
 
 
 def bar(summary: Summary, width: int = 80) -> str:
@@ -85,15 +84,15 @@ def points_told(summary: Summary) -> str:
 
 
 def checks_table(checks: list[CheckCount], width: int) -> str:
-    heading = ("Check", "Points", "Passed", "Partly", "Failed", "Missed", "N/A")
-    room = width - sum(map(len, heading[1:])) - 2 * len(heading[1:])
+    heading = ("Points", "Passed", "Partly", "Failed", "Missed", "N/A", "Check")
+    room = width - sum(map(len, heading[:-1])) - 2 * len(heading[:-1])
     rows = []
     for one in sorted(checks, key=lambda one: -one.failing):
         out = one.ends[Status.NOT_POSSIBLE] + one.ends[Status.ERROR]
         counts = [
             one.ends[end] for end in (Status.PASSED, Status.PARTLY, Status.FAILED, Status.MISSED)
         ]
-        rows.append(
-            [clipped(line(one.title), room), amount(one.points), *map(str, counts), str(out)]
-        )
-    return columns(heading, rows, "<>>>>>>")
+        first, *more = wrap(line(one.title), room) or [one.name]
+        rows.append([amount(one.points), *map(str, counts), str(out), first])
+        rows += [[""] * len(heading[:-1]) + [part] for part in more]
+    return columns(heading, rows, ">>>>>><")

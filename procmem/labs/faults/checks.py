@@ -11,7 +11,7 @@ from procmem.experiments import Specimen
 from procmem.grade import PAGE, SubmissionError, points, regions
 from procmem.grade.errors import ProgramCrashed
 from procmem.grade.phases import follow
-from procmem.grade.quiz import predicted, verify
+from procmem.grade.quiz import installed, predicted, verify
 
 PAGES = 256
 SIZE = PAGES * PAGE
@@ -135,6 +135,18 @@ def test_one_byte(shots):
 # ---- what ends a program -----------------------------------------------------------------
 
 
+def tells_codes(submission):
+    """Whether this machine tells why a signal came: for a program that is known."""
+    with submission.program([installed("sh"), "-c", "read line; kill -SEGV $$"]).run() as run:
+        run.pause("sh, waiting")
+        run.answer()
+        try:
+            run.finish()
+        except ProgramCrashed as ended:
+            return ended.code is not None
+    return False
+
+
 def crash(submission, name):
     """The last snapshot before the end, the signal, its code and address (None: not known here)."""
     with submission.program(["./crash", name]).run() as run:
@@ -143,6 +155,11 @@ def crash(submission, name):
         try:
             status = run.finish().status
         except ProgramCrashed as ended:
+            if ended.code is None and tells_codes(submission):
+                raise SubmissionError(
+                    f"./crash {name}: the signal's cause can't be seen: leave out sanitizers, and "
+                    "let the access itself end the program"
+                ) from None
             return snapshot, ended.signal, ended.code, ended.address
     raise SubmissionError(f"./crash {name} ended with status {status}, by no signal")
 

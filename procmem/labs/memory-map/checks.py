@@ -95,7 +95,8 @@ def test_shared_memory(shots):
 def test_private_memory(shots):
     change = shots[4] - shots[3]
     assert change.vsz == pages(WORK)
-    assert not [one for one in appeared(change) if one.perms.shared], "new areas that are shared"
+    shared = [one for one in appeared(change) if one.perms.shared]
+    assert len(shared) == 0, "new areas that are shared"
 
 
 @points(1, "4: all of it is written", hint="It takes memory only when it is written.")

@@ -76,7 +76,7 @@ def test_waits(shots):
 def test_mapping(shots, table):
     change = shots[1] - shots[0]
     assert change.vsz == 4 * table
-    assert change.after.regions.find(PLACE), "an area at PLACE"
+    assert change.after.regions.find(PLACE), "there is no area at PLACE"
     rss = resident(change.after, PLACE, 4 * table)
     assert rss == 0, "memory in use there"
     assert change.page_tables <= SLACK, "growth of the page tables"
@@ -159,8 +159,11 @@ def number(said, name):
     try:
         return said.size(name)
     except SubmissionError:
-        power = re.fullmatch(r"\s*(\d{1,4})\s*\^\s*(\d{1,3})\s*", str(said.entries.get(name)))
-        if power is None:
+        written = said.entries.get(name)
+        power = isinstance(written, str) and re.fullmatch(
+            r"\s*(\d{1,4})\s*\^\s*(\d{1,3})\s*", written
+        )
+        if not power:
             raise
         return int(power[1]) ** int(power[2])
 
@@ -242,7 +245,7 @@ def test_table_covers(submission, table):
 )
 def test_live_indices(submission, scheme):
     said = submission.predictions.entries.get("indices")
-    if not isinstance(said, list):
+    if not isinstance(said, list) or not said:
         raise SubmissionError("predictions.toml: write indices as a list: indices = [1, 2, ...]")
     predicted("indices", said, list(scheme.split(EXAMPLE).indices))
 

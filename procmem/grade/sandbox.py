@@ -548,14 +548,18 @@ class Jailed:
         return self.ended
 
     def cpu_seconds(self) -> tuple[float, float]:
-        """CPU time of what runs in it now, and the longest time that one of it waited for a CPU."""
+        """CPU time of what runs in it now, and for how long others kept it from a CPU.
+
+        The latter is told of single processes alone: many may keep each other from it.
+        """
         ticks, longest = 0, 0
-        for pid in waiting.descendants(self.first):
+        pids = waiting.descendants(self.first)
+        for pid in pids:
             with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
                 ticks += sum(map(int, file.read().rsplit(b")", 1)[1].split()[11:15]))
             with contextlib.suppress(OSError), open(f"/proc/{pid}/schedstat", "rb") as file:
                 longest = max(longest, int(file.read().split()[1]))
-        return ticks / os.sysconf("SC_CLK_TCK"), longest / 1e9
+        return ticks / os.sysconf("SC_CLK_TCK"), longest / 1e9 if len(pids) == 1 else 0.0
 
     def over(self, *, at_its_end: bool = False) -> tuple[str, str] | None:
         """Which of its limits it has passed, as a field of Limits and in words.

@@ -42,12 +42,12 @@ INSIDE = "/submission"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 MESSAGE = struct.Struct("=iiqqqqiiQ")
-FIRST, NAMESPACES, LANDLOCK, SOCKETS = 1, 2, 4, 8
+FIRST, NAMESPACES, LANDLOCK, SOCKETS, LASTING = 1, 2, 4, 8, 16
 FLAGS = {
     "bubblewrap": FIRST,
     "namespaces": FIRST | NAMESPACES,
-    "landlock": LANDLOCK | SOCKETS,
-    "rlimits": 0,
+    "landlock": LANDLOCK | SOCKETS | LASTING,
+    "rlimits": LASTING,
 }
 PATIENCE = 30.0
 """Seconds in which a sandbox must be up."""

@@ -175,24 +175,44 @@ static int confine(void)
     return error;
 }
 
-/* No sockets but local ones; io_uring(7) would make others behind the filter's back. */
-static int no_network(void)
+/*
+ * No sockets but local ones; io_uring(7) would make others behind the filter's back. And where no IPC
+ * namespace is, no objects that outlive their processes.
+ */
+static int refuse_calls(void)
 {
 #ifdef ARCHITECTURE
-    struct sock_filter filter[] = {
+    static const uint32_t lasting[] = {SYS_shmget, SYS_msgget, SYS_semget, SYS_mq_open};
+    const struct sock_filter refuse = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES);
+    struct sock_filter filter[24] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 0, 6),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
+        refuse,
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         /* The other numbers of x32. */
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 4, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 425 /* io_uring_setup */, 3, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
+        refuse,
     };
-    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    size_t length = 6;
+
+    for (size_t at = 0; job.flags & JAIL_LASTING && at < sizeof lasting / sizeof *lasting; at++) {
+        filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, lasting[at], 0, 1);
+        filter[length++] = refuse;
+    }
+    if (job.flags & JAIL_SOCKETS) {
+        const struct sock_filter sockets[] = {
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 425 /* io_uring_setup */, 3, 0),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0),
+            refuse,
+        };
+
+        memcpy(filter + length, sockets, sizeof sockets);
+        length += sizeof sockets / sizeof *sockets;
+    }
+    filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {.len = (unsigned short)length, .filter = filter};
 
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? errno : 0;
 #else
@@ -245,8 +265,13 @@ static void become(int go, int refused)
         error = errno;
     if (!error && job.flags & JAIL_LANDLOCK)
         error = confine();
-    if (!error && job.flags & JAIL_SOCKETS)
-        error = no_network();
+    if (!error && job.flags & (JAIL_SOCKETS | JAIL_LASTING)) {
+        int missing = refuse_calls();
+
+        /* Without seccomp(2) there is no network wall; that objects may last is then the cost. */
+        if (job.flags & JAIL_SOCKETS)
+            error = missing;
+    }
     /* From here on a tracer without privileges may attach. */
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     tell((struct jail_message){.kind = JAIL_PROGRAM, .status = error});

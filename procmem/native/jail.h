@@ -9,6 +9,7 @@
 #define JAIL_NAMESPACES 2 /* it makes the namespaces and the file tree itself */
 #define JAIL_LANDLOCK 4   /* the program reaches the given paths alone */
 #define JAIL_SOCKETS 8    /* the program may not make sockets, local ones excepted */
+#define JAIL_LASTING 16   /* nor System V IPC objects and message queues, which would outlive it */
 
 /* Kinds of messages. */
 #define JAIL_INIT 'I'    /* from jail itself */

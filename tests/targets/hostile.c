@@ -209,7 +209,7 @@ int main(int argc, char **argv)
         close(open("closed/in", O_WRONLY | O_CREAT, 0600));
         chmod("closed", 0);
     } else if (!strcmp(what, "shared-memory")) {
-        return shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600) < 0;
+        return shmget(IPC_PRIVATE, (size_t)pid, IPC_CREAT | 0600) < 0;
     } else if (!strcmp(what, "preloaded")) {
         for (char **one = environ; *one; one++)
             if (!strncmp(*one, "LD_", 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -616,3 +617,16 @@ def test_a_missing_extra_is_told_with_the_command_that_brings_it(
     words = ["grade", str(many.lab.directory), str(many.submissions), "-o", str(many.results)]
     assert main([*words, "--dask", "tcp://127.0.0.1:1"]) == 1
     assert "pip install 'procmem-live[distributed]'" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_fault_of_an_archive(
+    many: Class, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zip_of(make_submission(tmp_path / "w", {"do.txt": "x"}), tmp_path / "a.zip", "a")
+
+    def full(path: str, place: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
+
+    monkeypatch.setattr("procmem.grade.handins.unzip", full)
+    with pytest.raises(OSError, match="No space"), ExitStack() as stack:
+        stack.enter_context(Handin("a", str(tmp_path / "a.zip")).opened(many.lab))

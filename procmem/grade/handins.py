@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import io
@@ -173,6 +174,11 @@ def laid_over(path: str, lab: Lab, place: str) -> None:
     shutil.copyfile(path, aim)
 
 
+MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE,
+            errno.ENOMEM)  # fmt: skip
+"""Errors that are no fault of an archive."""
+
+
 def unpacked(path: str, place: str) -> str:
     """Where the files of an archive lie: below `place`, without a directory around them all."""
     try:
@@ -181,6 +187,9 @@ def unpacked(path: str, place: str) -> str:
         else:
             untar(path, place)
     except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+        # gzip and bz2 raise OSError for broken data, zipfile the rest for what it can't read.
+        if isinstance(error, OSError) and error.errno in MACHINES:
+            raise
         raise SubmissionError(f"the archive can't be unpacked: {error}") from None
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib_error()) as error:
         raise SubmissionError(f"the archive is broken: {error}") from None

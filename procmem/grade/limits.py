@@ -15,10 +15,9 @@ class Limits:
     """What a sandboxed program may use; sizes in bytes, times in seconds.
 
     Attributes:
-        cpu: CPU time of each process; whole seconds, rounded up (RLIMIT_CPU). After `wall`
-            seconds of all of them together.
+        cpu: CPU time of each process; whole seconds, rounded up (RLIMIT_CPU).
         wall: seconds from its start, those left out in which it waited for the grader, or
-            (up to nine times as many) for a CPU.
+            (a single process, up to nine times as many) for a CPU.
         processes: processes and threads at a time.
         descriptors: open files of each process (RLIMIT_NOFILE).
         file_size: of each file that it writes (RLIMIT_FSIZE).

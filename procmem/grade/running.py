@@ -549,10 +549,8 @@ class Run:
         if self._spent <= limits.wall:
             return
         used, queued = self._jailed.cpu_seconds()
-        # The time in which others had the CPU is not its own, within reason; but its own
-        # processes are no others, and a fork bomb's wait for each other.
-        waited = used <= limits.cpu and self._spent - queued <= limits.wall
-        if waited and self._spent <= limits.wall * STARVED:
+        # The time in which others had the CPU is not its own, within reason.
+        if self._spent - queued <= limits.wall and self._spent <= limits.wall * STARVED:
             return
         if self._last and (self._asleep > self._running or used < self._spent * BUSY):
             self._fail(

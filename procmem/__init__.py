@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         parse_rollup,
         parse_smaps,
     )
-    from procmem.regions.kinds import Owner, RegionKind
+    from procmem.regions.kinds import Owner, RegionKind, Use
 
     from . import calls as calls
     from . import elf as elf
@@ -93,7 +93,7 @@ _HOMES = {
     "procmem.process.tables": "PageTables",
     "procmem.regions": "Counters Device MeasuredRegion Perms Region RegionTable ResidentRegion "
     "VmFlags format_maps parse_maps parse_rollup parse_smaps",
-    "procmem.regions.kinds": "Owner RegionKind",
+    "procmem.regions.kinds": "Owner RegionKind Use",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -155,6 +155,7 @@ __all__ = [
     "Trace",
     "Translation",
     "Unsupported",
+    "Use",
     "VmFlags",
     "ZombieProcess",
     "__version__",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from procmem.cli.arguments import address, for_each_process, name_stacks, parser
 from procmem.errors import ElfError
 from procmem.process.sections import tell_kinds_of
+from procmem.regions.kinds import name_word
 from procmem.view.answers import address_answer
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -99,7 +100,7 @@ def nothing(table: RegionTable[Any], number: int) -> str:
     above = [region for region in table if region.start > number]
 
     def side(region: Region, far: int) -> str:
-        return f"{far:#x} bytes {'above' if region.end <= number else 'below'} {region.name}"
+        return f"{far:#x} bytes {'above' if region.end <= number else 'below'} {name_word(region)}"
 
     near = [side(below[-1], number - below[-1].end)] if below else []
     near += [side(above[0], above[0].start - number)] if above else []

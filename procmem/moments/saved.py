@@ -230,7 +230,9 @@ def packed(snapshot: Snapshot) -> bytes:
         ],
         "kinds": None
         if known is None
-        else [[k.kind.value, k.owner and k.owner.value, k.evidence, k.name] for k in distinct],
+        else [
+            [k.kind.value, k.owner and k.owner.value, k.evidence, k.name, k.use] for k in distinct
+        ],
         "constant": list(constant.items()),
     }
     text = json.dumps(told, separators=(",", ":")).encode("ascii")
@@ -286,11 +288,18 @@ def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[An
     for place, path, deleted in about["names"]:
         table._block.overrides[place] = (path, deleted)
     if about["kinds"] is not None:
-        from procmem.regions.kinds import Kind, Owner, RegionKind
+        from procmem.regions.kinds import Kind, Owner, RegionKind, Use
 
+        # Files of older versions have no fifth value, the use.
         kinds = [
-            Kind(RegionKind(kind), None if owner is None else Owner(owner), evidence, name)
-            for kind, owner, evidence, name in about["kinds"]
+            Kind(
+                RegionKind(kind),
+                None if owner is None else Owner(owner),
+                evidence,
+                name,
+                Use(*use[0]) if use and use[0] else None,
+            )
+            for kind, owner, evidence, name, *use in about["kinds"]
         ]
         table._block.kinds = [kinds[number] for number in columns[stride]]
     return table

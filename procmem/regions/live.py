@@ -182,7 +182,7 @@ class QueryBlock:
     def kind(self, _: int) -> Kind:
         """What the region is. Its neighbours tell, so all of maps is read for this."""
         from procmem.errors import ProcmemError
-        from procmem.regions.kinds import classify
+        from procmem.regions.classify import classify
 
         words = self.words
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Protocol, TypeVar
 
-    from procmem.regions.kinds import Kind, Owner, RegionKind
+    from procmem.regions.kinds import Kind, Owner, RegionKind, Use
 
     AnyRegion = TypeVar("AnyRegion", bound="Region")
 
@@ -114,7 +114,7 @@ class Block:
     def kind(self, index: int) -> Kind:
         """What a region is; all regions of the reading are told at once, on first demand."""
         if self.kinds is None:
-            from procmem.regions.kinds import classify
+            from procmem.regions.classify import classify
 
             self.kinds = classify(self.make(MeasuredRegion if self._measured else Region), self)
         return self.kinds[index]
@@ -244,9 +244,33 @@ class Region(Record):
         return self._block.kind(self._index).evidence
 
     @property
+    def kind_guess(self) -> bool:
+        """Whether `kind` is a guess: it fits, and nothing proves it."""
+        return self._block.kind(self._index).guess
+
+    @property
+    def use(self) -> Use | None:
+        """What the memory is used for, such as "Go heap"; None: not known.
+
+        A second word beside `kind`. `str(use)` has a "?" behind a guess, and `use.evidence`
+        what it rests on. docs/uses.md lists them.
+        """
+        return self._block.kind(self._index).use
+
+    @property
     def name(self) -> str:
         """What a person would call it, such as "libc.so.6" or "thread stack"."""
         return self._block.kind(self._index).name
+
+    @property
+    def name_guess(self) -> bool:
+        """Whether `name` rests on a guess: no name that the kernel printed does."""
+        if self._name:
+            return False
+        kind = self._block.kind(self._index)
+        if kind.use is not None and kind.name == kind.use.name:
+            return kind.use.guess
+        return kind.guess
 
     def line(self) -> bytes:
         """The line of /proc/PID/maps that it stands for, without the newline.
@@ -284,6 +308,10 @@ class Region(Record):
             "kind": kind.kind.value,
             "owner": kind.owner.value if kind.owner else None,
             "kind_evidence": kind.evidence,
+            "kind_guess": kind.guess,
+            "use": None if kind.use is None else kind.use.name,
+            "use_evidence": None if kind.use is None else kind.use.evidence,
+            "use_guess": None if kind.use is None else kind.use.guess,
             "name": kind.name,
         }
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from procmem.regions.kinds import Use
+
 __all__ = [
     "format_maps",
     "parse_maps",
@@ -192,8 +194,8 @@ def table_to_dict(table: RegionTable[Any]) -> dict[str, Any]:
 
 
 TOLD = frozenset(
-    "start end size perms offset dev inode pathname deleted kind owner kind_evidence name uss "
-    "vm_flags line unknown".split()
+    "start end size perms offset dev inode pathname deleted kind owner kind_evidence kind_guess "
+    "use use_evidence use_guess name uss vm_flags line unknown".split()
 )
 
 
@@ -237,7 +239,8 @@ def table_from_dict(data: dict[str, Any]) -> RegionTable[Any]:
             raw += b" (deleted)" if deleted else b""
         names.append((path, deleted))
         owner = None if row["owner"] is None else Owner(row["owner"])
-        kinds.append(Kind(RegionKind(row["kind"]), owner, row["kind_evidence"], row["name"]))
+        kind, evidence = RegionKind(row["kind"]), row["kind_evidence"]
+        kinds.append(Kind(kind, owner, evidence, row["name"], row_use(row)))
         lines.append(row_line(row, raw))
         if mode == native.SMAPS:
             counters = {
@@ -278,6 +281,16 @@ def check_types(values: dict[str, Any], types: dict[str, type]) -> None:
     for name, expected in types.items():
         if type(values[name]) is not expected:
             raise TypeError(f"{name} is no {expected.__name__}: {values[name]!r:.40}")
+
+
+def row_use(row: dict[str, Any]) -> Use | None:
+    """The use of a region in JSON; texts of older versions have none."""
+    if row.get("use") is None:
+        return None
+    from procmem.regions.kinds import Use
+
+    check_types(row, {"use": str, "use_evidence": str, "use_guess": bool})
+    return Use(row["use"], row["use_evidence"], row["use_guess"])
 
 
 def row_line(row: dict[str, Any], name: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from procmem.regions.kinds import kind_word
 from procmem.view.columns import columns, kib, pairs
 from procmem.view.maps import region_name
 from procmem.view.names import printable
@@ -49,10 +50,12 @@ def address_answer(
         ("address", f"{address:#x}"),
         ("region", f"{region.start:x}-{region.end:x}, {kib(region.size)} KiB, {region.perms}"),
         ("offset in region", f"{inside:#x} of {region.size:#x}"),
-        ("kind", f"{region.kind}{owner}"),
+        ("kind", f"{kind_word(region)}{owner}"),
         ("told by", EVIDENCE.get(region.kind_evidence, region.kind_evidence)),
         ("name", region_name(region)),
     ]
+    if region.use is not None:
+        rows.append(("use", f"{printable(str(region.use))}, by {printable(region.use.evidence)}"))
     if region.pathname and region.inode:
         gone = " (deleted)" if region.deleted else ""
         rows += [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
+from procmem.regions.kinds import kind_word, name_word
 from procmem.view.columns import columns, kib
 from procmem.view.names import printable
 
@@ -27,7 +28,7 @@ SIZES = {
 
 def region_name(region: Region) -> str:
     """What the region is called, safe for a terminal."""
-    name = printable(region.name)
+    name = printable(name_word(region))
     return f"{name} (deleted)" if region.deleted and region.inode else name
 
 
@@ -55,7 +56,7 @@ def region_table(table: RegionTable[Any], *, full_paths: bool = False) -> str:
             f"{region.end:0{width}x}",
             str(region.perms),
             *(kib(getattr(region, field)) for field in fields),
-            region.kind.value,
+            kind_word(region),
             region.owner.value if region.owner else "",
             name,
         ]
@@ -97,7 +98,7 @@ def counter_table(table: RegionTable[MeasuredRegion]) -> str:
             str(region.perms),
             kib(region.size),
             *(shown(name, counters.get(name)) for name in names),
-            region.kind.value,
+            kind_word(region),
             region_name(region),
             "-" if region.vm_flags is None else str(region.vm_flags),
         ]

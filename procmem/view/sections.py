@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from procmem.regions.kinds import kind_word
 from procmem.view.columns import columns, kib
 from procmem.view.names import clipped, printable
 
@@ -92,7 +93,7 @@ def section_rows(live: LiveObject) -> list[list[str]]:
             str(section.private),
             str(section.swapped),
             section.counts_as,
-            "-" if section.region is None else section.region.kind.value,
+            "-" if section.region is None else kind_word(section.region),
         ]
         for section in live.sections
     ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import platform
 import re
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,7 @@ from procmem.experiments import Area, Delta, Specimen, Step
 from procmem.experiments import launch as launching
 from procmem.experiments.areas import names, order_of
 from procmem.experiments.rules import huge_pages
+from procmem.native import lib
 from tests.targets import machine
 
 if TYPE_CHECKING:
@@ -697,6 +701,126 @@ with Specimen() as s:
         if done.returncode == 77:
             pytest.skip("kernel feature missing: seccomp filters")
         assert (done.stdout, done.stderr) == ("mlock 1\n", "")
+
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENOMEM])
+    @pytest.mark.parametrize(
+        "call",
+        [
+            *(
+                f"madvise {advice}"
+                for advice in (
+                    "dontneed free guard_install guard_remove populate_write populate_read hugepage"
+                    " nohugepage dontfork wipeonfork sequential dontdump mergeable pageout"
+                ).split()
+            ),
+            "mprotect r",
+            "mprotect -",
+            "munmap",
+            "mremap 90",
+            "mremap 9",
+            "mmap",
+        ],
+    )
+    def test_a_refused_call_has_done_nothing(
+        self, specimen: Specimen, call: str, number: int
+    ) -> None:
+        """As where a kernel is older than the call: MADV_GUARD_INSTALL is of Linux 6.13."""
+        s = specimen
+        mapped, other = area(s.mmap(pages=64)), area(s.mmap(pages=64))
+        s.touch(mapped, pages=9)
+        name, _, argument = call.partition(" ")
+        refuse(s, name, number)
+        with pytest.raises(SyscallError) as caught:
+            match name:
+                case "madvise":
+                    s.madvise(mapped, argument)
+                case "mprotect":
+                    s.mprotect(mapped, argument.strip("-"))
+                case "munmap":
+                    s.munmap(mapped)
+                case "mremap":
+                    s.mremap(mapped, pages=int(argument))
+                case _:
+                    s.mmap(pages=5)
+        assert caught.value.errno == number
+        for step in (s.touch(mapped, pages=40), s.touch(other), s.read(mapped)):
+            moved(step)
+
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.EPERM, errno.ENOMEM, errno.EAGAIN])
+    @pytest.mark.parametrize("call", ["mlock", "mlock2", "munlock"])
+    def test_refused_locks(self, specimen: Specimen, call: str, number: int) -> None:
+        s = specimen
+        mapped = area(s.mmap(pages=64))
+        s.touch(mapped, pages=9)
+        refuse(s, call, number)
+        with pytest.raises(SyscallError):
+            if call == "munlock":
+                s.munlock(mapped)
+            else:
+                s.mlock(mapped, on_fault=call == "mlock2")
+        step = s.touch(mapped, pages=40)
+        if number in (errno.ENOMEM, errno.EAGAIN):
+            # These come in the middle of it, too.
+            assert not step.exact
+            assert "how far it got is unknown" in (step.reason or "")
+        else:
+            moved(step)
+
+    def test_the_kernel_refuses_for_a_reason_that_the_model_does_not_see(
+        self, specimen: Specimen
+    ) -> None:
+        s = specimen
+        mapped = area(s.mmap(pages=64))
+        s.touch(mapped, pages=9)
+        s.mprotect(mapped, "r", start=50, pages=4)
+        refuse(s, "madvise", errno.ENOMEM, but_length=0)
+        with pytest.raises(SyscallError):
+            s.madvise(mapped, "dontneed", pages=50)  # one region
+        moved(s.touch(mapped, pages=40))
+        with pytest.raises(SyscallError):
+            s.madvise(mapped, "dontneed")  # the first may have been done
+        step = s.touch(mapped, pages=40)
+        assert not step.exact
+        assert "how far it got is unknown" in (step.reason or "")
+
+    def test_mremap_may_unmap_its_target_and_fail_then(self, specimen: Specimen) -> None:
+        s = specimen
+        one, two = area(s.mmap(pages=8)), area(s.mmap(pages=8))
+        s.touch(two)
+        s.munmap(one, start=4, pages=4)
+        # Grown from a range with a hole, which no kernel does; some notice it after the unmapping.
+        with pytest.raises(SyscallError):
+            s.mremap(one, pages=9, to=two.start)
+        there = s.process.region_at(two.start) is not None
+        step = s.touch(two)
+        moved(step)
+        assert (step.fault is None) == there
+
+
+def refuse(s: Specimen, name: str, number: int, *, but_length: int | None = None) -> None:
+    """From now on the kernel answers one system call of the specimen so (seccomp(2)).
+
+    Args:
+        s: it.
+        name: of the call.
+        number: the errno.
+        but_length: a second argument with which the call is allowed.
+    """
+    prctl = lib.PM_OP_CALL + {"x86_64": 157, "aarch64": 167, "riscv64": 167}.get(
+        platform.machine(), -1
+    )
+    if prctl < lib.PM_OP_CALL:
+        pytest.skip(f"the number of prctl(2) on {platform.machine()} is needed")
+    load, equal, answer = 0x20, 0x15, 6
+    steps = [(load, 0, 0, 0), (equal, 0, 3, getattr(lib, f"SYS_{name}"))]
+    steps += [(load, 0, 0, 24 if sys.byteorder == "little" else 28)]
+    steps += [(equal, 1, 0, 0xFFFFFFFF if but_length is None else but_length)]
+    steps += [(answer, 0, 0, 0x50000 | number), (answer, 0, 0, 0x7FFF0000)]
+    filters = b"".join(struct.pack("=HBBI", *step) for step in steps)
+    s._store(filters.ljust(64, b"\0") + struct.pack("@HP", len(steps), s._scratch))
+    # PR_SET_NO_NEW_PRIVS, and PR_SET_SECCOMP with SECCOMP_MODE_FILTER
+    if s._quiet(prctl, 38, 1, 0, 0, 0) or s._quiet(prctl, 22, 2, s._scratch + 64):
+        pytest.skip("kernel feature missing: seccomp filters")
 
 
 class TestBadInput:

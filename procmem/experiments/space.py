@@ -225,13 +225,7 @@ class Space(Faulting):
 
     def mprotect(self, start: int, pages: int, prot: int, tally: Tally) -> bool:
         """False: a part of the range isn't mapped, or may not be so; what is before has changed."""
-        end = self._mapped_until(start, start + pages)
-        for region in self.vmas.within(start, end):
-            if (prot & WRITE and "nowrite" in region.flags) or (
-                prot & EXEC and "noexec" in region.flags
-            ):
-                end = max(start, region.start)
-                break
+        end = self._protectable_until(start, start + pages, prot)
 
         def alter(region: Vma) -> tuple[int, frozenset[str]]:
             flags = region.flags
@@ -259,6 +253,19 @@ class Space(Faulting):
             first, last = max(start, region.start), min(end, region.end)
             self.vmas.change(first, last, alter, settle)
         return end == start + pages
+
+    def allows_mprotect(self, start: int, pages: int, prot: int) -> bool:
+        """Whether all of it is mapped, and may be protected so."""
+        return self._protectable_until(start, start + pages, prot) == start + pages
+
+    def _protectable_until(self, start: int, end: int, prot: int) -> int:
+        end = self._mapped_until(start, end)
+        for region in self.vmas.within(start, end):
+            if (prot & WRITE and "nowrite" in region.flags) or (
+                prot & EXEC and "noexec" in region.flags
+            ):
+                return max(start, region.start)
+        return end
 
     def mlock(self, start: int, pages: int, tally: Tally, *, on_fault: bool = False) -> bool:
         """False: it fails, having locked what lies before a hole."""
@@ -303,6 +310,12 @@ class Space(Faulting):
     def _split_huge(self, start: int, end: int) -> None:
         for index, mask in self.tables.present_masks(start, end):
             self.tables.split_huge(self.tables.lowest[index], mask)
+
+    def allows_madvise(self, start: int, pages: int, advice: str) -> bool:
+        """Whether all of it is mapped, and takes this advice."""
+        return self.vmas.covers(start, start + pages) and all(
+            self._takes_advice(region, advice) for region in self.vmas.within(start, start + pages)
+        )
 
     def madvise(self, start: int, pages: int, advice: str, tally: Tally) -> None:
         """By the name that madvise(2) has for it, without MADV_, in small letters.

@@ -40,6 +40,7 @@ from procmem.experiments.tables import Tally
 from procmem.experiments.vmas import EXEC, Backing, Cache
 from procmem.experiments.words import Cause
 from procmem.native import lib
+from procmem.regions import parse_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ class Specimen(Helper):
             if -4096 < result < 0:
                 if call[0] in PARTIAL:
                     predict(tally, result)
+                elif call[0] == "mremap":
+                    self._forget_unmapped()
                 raise SyscallError(call[0], -result, hint_for(call[0], -result))
             regions = len(self.space.vmas)
             trap = predict(tally, result)
@@ -465,8 +468,12 @@ class Specimen(Helper):
         address, length = part(area, start, pages)
         given, size = protection(prot), self.space.rules.page_size
 
-        def predict(tally: Tally, _result: int) -> None:
-            self.space.mprotect(address // size, length // size, letters(given), tally)
+        def predict(tally: Tally, result: int) -> None:
+            where = address // size, length // size
+            if result >= 0 or self._did_a_part(
+                -result, *where, allowed=self.space.allows_mprotect(*where, letters(given))
+            ):
+                self.space.mprotect(*where, letters(given), tally)
 
         return self._call(
             "mprotect",
@@ -490,13 +497,54 @@ class Specimen(Helper):
         if short == "pageout":
             self.space.rules = self.space.rules._replace(has_swap=has_swap())
 
-        def predict(tally: Tally, _result: int) -> None:
-            self.space.madvise(address // size, length // size, short, tally)
+        def predict(tally: Tally, result: int) -> None:
+            where = address // size, length // size
+            if result >= 0 or (
+                self._knows_advice(address, number)
+                and self._did_a_part(
+                    -result, *where, allowed=self.space.allows_madvise(*where, short)
+                )
+            ):
+                self.space.madvise(*where, short, tally)
 
         return self._call(
             "madvise", (address, length, number), lambda: (hex(address), length, name), predict,
             self._doubt_advice(short, name),
         )  # fmt: skip
+
+    def _knows_advice(self, address: int, number: int) -> bool:
+        """Whether the kernel takes such advice at all; it says so for no pages, too."""
+        op = lib.PM_OP_CALL + lib.SYS_madvise
+        return self._quiet(op, address & WORD, 0, number & WORD) == 0
+
+    def _did_a_part(self, number: int, start: int, pages: int, *, allowed: bool) -> bool:
+        """Whether a call has done what comes before an obstacle that the model sees.
+
+        Regions are taken one after the other, and each is checked before it is changed: of a
+        single one that the kernel refused for a reason of its own, nothing is changed.
+        """
+        if number == errno.ENOSYS:
+            return False
+        if not allowed and number != errno.EPERM:  # a seccomp filter's, or that of mseal(2)
+            return True
+        if sum(1 for _ in self.space.vmas.within(start, start + pages)) > 1:
+            self._reason = REFUSED
+        return False
+
+    def _forget_unmapped(self) -> None:
+        """A call that moves a mapping may have unmapped something before it failed."""
+        size, ignored = self.space.rules.page_size, Tally()
+        maps = self._files.read("maps")
+        table = parse_maps(maps, source=f"{self._files.path}/maps", page_size=size)
+        for region in list(self.space.vmas.all):
+            start = region.start
+            for one in table:  # in order of their addresses
+                first, last = one.start // size, one.end // size
+                if start < min(first, region.end):
+                    self.space.munmap(start, min(first, region.end) - start, ignored)
+                start = max(start, last)
+            if start < region.end:
+                self.space.munmap(start, region.end - start, ignored)
 
     def _doubt_advice(self, short: str, name: str) -> str | None:
         if short == "pageout" and len(os.sched_getaffinity(self.pid)) > 1:
@@ -511,8 +559,11 @@ class Specimen(Helper):
         size = self.space.rules.page_size
 
         def predict(tally: Tally, result: int) -> None:
-            if result >= 0 or not self._exceeds_lock_limit(address // size, length // size):
-                self.space.mlock(address // size, length // size, tally, on_fault=on_fault)
+            where = address // size, length // size
+            if result < 0 and (-result in NO_LOCK or self._exceeds_lock_limit(*where)):
+                return
+            if self.space.mlock(*where, tally, on_fault=on_fault) and result < 0:
+                self._reason = REFUSED
 
         if on_fault:
             return self._call(
@@ -535,8 +586,11 @@ class Specimen(Helper):
         address, length = part(area, start, pages)
         size = self.space.rules.page_size
 
-        def predict(tally: Tally, _result: int) -> None:
-            self.space.munlock(address // size, length // size, tally)
+        def predict(tally: Tally, result: int) -> None:
+            if -result in NO_LOCK:
+                return
+            if self.space.munlock(address // size, length // size, tally) and result < 0:
+                self._reason = REFUSED
 
         return self._call("munlock", (address, length), lambda: (hex(address), length), predict)
 
@@ -818,6 +872,13 @@ PREDICTED = frozenset(
 """Advice that the model knows."""
 
 LOST = "an access failed for want of room: what came in before it can't be known"
+
+REFUSED = (
+    "the kernel refused a call for a reason that the model doesn't see: how far it got is unknown"
+)
+
+NO_LOCK = (errno.EINVAL, errno.ENOSYS, errno.EPERM)
+"""Errors of mlock(2) and munlock(2) that come before the first region is asked."""
 
 PARTIAL = frozenset(
     ("mprotect", "madvise", "mlock", "mlock2", "munlock", "malloc", "calloc", "realloc")

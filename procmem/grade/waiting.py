@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import struct
 from typing import NamedTuple
 
@@ -43,6 +44,9 @@ SLEEPS = frozenset((
 ))  # fmt: skip
 SIGNALS = frozenset(("pause", "rt_sigsuspend", "rt_sigtimedwait"))
 WAITS = frozenset(("wait4", "waitid"))
+
+STATE = re.compile(rb"^State:\s*(\S)", re.MULTILINE)
+SWITCHES = re.compile(rb"^(?:non)?voluntary_ctxt_switches:\s*(\d+)[ \t]*$", re.MULTILINE)
 
 DEV_TTY = os.makedev(5, 0)
 
@@ -143,11 +147,7 @@ def look_at(pid: int, tid: int) -> Thread | None:
     directory = f"/proc/{pid}/task/{tid}"
     with open(f"{directory}/status", "rb") as file:
         status = file.read()
-    # The name comes first, with newlines escaped.
-    at = status.index(b"\nState:\t") + 8
-    state = status[at : at + 1].decode()
-    turns = int(status.rsplit(b"\nvoluntary_ctxt_switches:\t", 1)[1].split(b"\n", 1)[0])
-    turns += int(status.rsplit(b"nonvoluntary_ctxt_switches:\t", 1)[1])
+    state, turns = state_and_turns(status)
     if state in "RD":
         return None
     if state not in "ST":
@@ -160,6 +160,27 @@ def look_at(pid: int, tid: int) -> Thread | None:
     arguments = tuple(int(word, 16) for word in words[1:7])
     return Thread(pid, tid, state, NAMES.get(number, f"system call {number}") if number >= 0 else
                   "", arguments, turns)  # fmt: skip
+
+
+def state_and_turns(status: bytes) -> tuple[str, int]:
+    r"""The letter of `State:`, and how often the thread has given up the CPU.
+
+    Lines are found by name: their order is the kernel's affair, and newer kernels print more
+    (x86_Thread_features is the last one since Linux 6.6).
+
+    >>> state_and_turns(b"Name:\tcat\nState:\tS (sleeping)\nvoluntary_ctxt_switches:\t3\n"
+    ...                 b"nonvoluntary_ctxt_switches:\t1\nx86_Thread_features:\t\n")
+    ('S', 4)
+
+    Raises:
+        Unsupported: one of them is not there.
+
+    Source: proc_pid_status(5); fs/proc/array.c.
+    """
+    state, turns = STATE.search(status), SWITCHES.findall(status)
+    if state is None or len(turns) != 2:
+        raise Unsupported("/proc/PID/status", "it has no State: or no context switches here")
+    return state[1].decode(), sum(map(int, turns))
 
 
 def look(first: int, terminal: os.stat_result) -> Seen | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -311,6 +312,42 @@ def test_no_network(hostile: Submission, kind: str) -> None:
         local.listen()
         if kind != "landlock":
             assert ended(hostile, "abstract", name) == 0
+
+
+# Families of sockets that a network namespace does not hold: AF_VSOCK, AF_BLUETOOTH, AF_QIPCRTR.
+@pytest.mark.parametrize("family", [40, 31, 42])
+@pytest.mark.parametrize("how", ["family", "family-32"])
+def test_families_that_reach_out_of_a_namespace(hostile: Submission, how: str, family: int) -> None:
+    if how == "family-32" and os.uname().machine != "x86_64":
+        pytest.skip("no 32-bit calls here")
+    status = ended(hostile, how, f"{family}")
+    assert status in {errno.EACCES, errno.ENOSYS}  # ENOSYS: this kernel has no 32-bit calls
+
+
+def test_families_that_a_namespace_holds(hostile: Submission, kind: str) -> None:
+    inside = kind != "landlock"
+    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        allowed = inside or family == socket.AF_UNIX
+        told = ended(hostile, "family", f"{int(family)}")
+        assert told in ({0, errno.EAFNOSUPPORT} if allowed else {errno.EACCES})
+
+
+def test_nothing_waits_where_sigchld_is_ignored(kind: str, binary: Path) -> None:
+    """bwrap(1) would wait for ever: the kernel sends no SIGCHLD that its parent ignored."""
+    code = f"""
+import signal, os
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+from procmem.grade import Sandbox, Submission
+with Submission({str(binary)!r}, program=["./hostile"], sandbox=Sandbox({kind!r})) as made:
+    with made.program().run("wait") as run:
+        run.pause()
+        run.answer()
+        print(run.finish().status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=25, check=False
+    )
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
 
 
 def test_only_the_standard_descriptors(hostile: Submission) -> None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from procmem.cli.terminal import screen_columns
+from procmem.grade.inherited import set_right
 from procmem.grade.machine import walls
 from procmem.process.features import Feature, doctor
 from procmem.view.answers import doctor_table
@@ -16,6 +17,7 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem doctor --help`."""
+    set_right()
     made = argparse.ArgumentParser(
         prog="procmem doctor",
         description="What this machine lets procmem see, which walls of the sandbox for graded "

@@ -13,6 +13,7 @@ from procmem.cli.terminal import screen_columns
 from procmem.errors import MissingExtra
 from procmem.grade.exports.files import FORMATS
 from procmem.grade.exports.overview import bar, outcome_line, overview
+from procmem.grade.inherited import set_right
 from procmem.grade.many import grade_all
 from procmem.grade.sandbox import Sandbox
 from procmem.labs import find
@@ -28,6 +29,7 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem grade --help`."""
+    set_right()
     options = parser().parse_args(argv)
     lab = find(options.lab)
     screen = Screen(quiet=options.json)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from procmem.cli.terminal import screen_columns
 from procmem.grade.exports.texts import text
 from procmem.grade.grading import grade
+from procmem.grade.inherited import set_right
 from procmem.grade.results import Status
 from procmem.labs import find, labs
 from procmem.labs.handout import begin, lab_of
@@ -27,6 +28,7 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem lab --help`."""
+    set_right()
     options = parser().parse_args(argv)
     status: int = options.run(options)
     return status

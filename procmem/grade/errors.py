@@ -13,6 +13,7 @@ ProcmemError
 │       └─ OverLimit            .limit
 ├─ NotPossibleHere              this machine's fault: .why
 └─ SandboxError                 the grader's
+    └─ MachineError             nothing can be graded on this machine as it is
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildFailed",
+    "MachineError",
     "NeverAsked",
     "NotPossibleHere",
     "OutputFlood",
@@ -164,3 +166,7 @@ class NotPossibleHere(ProcmemError):
 
 class SandboxError(ProcmemError):
     """The sandbox itself did not work: no fault of the submission's."""
+
+
+class MachineError(SandboxError):
+    """Nothing can be graded on this machine as it is: the words say what to change."""

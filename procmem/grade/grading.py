@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from procmem.errors import MissingExtra
+from procmem.grade.inherited import above_standard, without_traces
 from procmem.grade.results import BuildResult, CheckResult, Grade, Status
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ class Server:
     def __init__(self) -> None:
         from multiprocessing.connection import Connection
 
-        ours, theirs = socket.socketpair()
+        ours, theirs = (
+            socket.socket(fileno=above_standard(one.detach())) for one in socket.socketpair()
+        )
         with theirs:
             # The same modules as here, whatever the environment says by then.
             path = [os.path.abspath(entry) for entry in sys.path]
@@ -195,7 +198,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=environment(),
+                env=without_traces(os.environ),
                 start_new_session=True,
             )
         self.socket = ours
@@ -240,15 +243,6 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-
-
-def environment() -> dict[str, str]:
-    """This process's, without what would change pytest or the figures."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTEST_", "MALLOC_", "COV_")) and name != "GLIBC_TUNABLES"
-    }
 
 
 _idle: list[Server] = []

@@ -21,6 +21,7 @@ from procmem.errors import (
 )
 from procmem.grade import waiting
 from procmem.grade.errors import (
+    MachineError,
     NeverAsked,
     NotPossibleHere,
     OutputFlood,
@@ -33,6 +34,7 @@ from procmem.grade.errors import (
     SubmissionError,
 )
 from procmem.grade.files import open_below
+from procmem.grade.submissions.contents import why_not_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ STARVED = 10
 
 CHUNK = 65536
 LARGEST_LOOKED_AT = 16 << 20
+LARGEST_HEAD = 64 << 10
 
 DENIALS = 20
 """Looks in a row that are denied, before a program counts as hiding: for a moment one that ends is
@@ -276,18 +279,33 @@ class Run:
         try:
             self._jailed.begin(watched=self._watched)
         except OSError as error:
-            name = self.argv[0]
-            if error.errno == errno.ENOENT and os.path.exists(self.program.path):
-                why = "the interpreter or loader that it names is not there"
-            elif error.errno == errno.ENOENT:
-                why = "there is no such program; was it built, and under this name?"
-            elif error.errno == errno.EACCES:
-                why = "it may not be run (chmod +x)"
-            elif error.errno == errno.ENOEXEC:
-                why = "it is no program for this machine"
+            raise self._not_run(error.errno or 0) from error
+
+    def _not_run(self, number: int) -> ProcmemError:
+        """Why execve(2) failed: the submission's fault, or this machine's."""
+        name = self.argv[0]
+        why = os.strerror(number)
+        if "/" in name and not name.startswith("/"):
+            try:
+                file = open_below(self.program.job.directory, name)
+            except OSError as error:
+                if number == errno.ENOENT and error.errno == errno.ENOENT:
+                    why = "there is no such program; was it built, and under this name?"
+                elif os.path.isdir(self.program.path):
+                    why = "it is a directory"
             else:
-                why = os.strerror(error.errno or 0)
-            raise RunFailed(f"{name} can't be run: {why}", phase="at its start") from error
+                with open(file, "rb") as read:
+                    mode = os.fstat(file).st_mode
+                    if (
+                        number == errno.EACCES
+                        and mode & 0o111
+                        and (os.fstatvfs(file).f_flag & os.ST_NOEXEC)
+                    ):
+                        return MachineError(self.program.job.noexec())
+                    why = why_not_run(number, read.read(LARGEST_HEAD), mode)
+        elif number == errno.ENOENT:
+            why = "there is no such program; was it built, and under this name?"
+        return RunFailed(f"{name} can't be run: {why}", phase="at its start")
 
     def __exit__(
         self,

@@ -207,6 +207,11 @@ def tasks_of(uid: int) -> int:
     return count
 
 
+def temporary_directory() -> str:
+    """The directory for temporary files that this grader was started with; jobs have their own."""
+    return tempfile.gettempdir().partition("/procmem-jobs-")[0]
+
+
 def base() -> str:
     """The directory that holds the directories of this user's jobs."""
     path = os.path.join(tempfile.gettempdir(), f"procmem-jobs-{os.geteuid()}")
@@ -265,6 +270,13 @@ class Job:
         where = cgroups.parents()
         cgroups.remove_forgotten(where)
         self._cgroup = cgroups.Cgroup(os.path.basename(self._place), where)
+
+    def noexec(self) -> str:
+        """What to say where programs can't be run in its place."""
+        return (
+            f"programs can't be run in {temporary_directory()} (mounted noexec): set TMPDIR to a "
+            "directory where they can"
+        )
 
     def own(self, path: str) -> None:
         """Gives a file to the job's user."""
@@ -326,7 +338,15 @@ class Job:
 
     def bubblewrap(self) -> list[str]:
         """bwrap(1) with its options."""
-        command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+        command = [
+            self._jail,
+            "run",
+            "bwrap",
+            "--unshare-pid",
+            "--unshare-net",
+            "--unshare-ipc",
+            "--unshare-uts",
+        ]
         command += ["--unshare-cgroup-try", "--as-pid-1", "--hostname", "sandbox"]
         command += ["--cap-drop", "ALL"]
         if os.geteuid() == 0:

@@ -23,6 +23,7 @@ from typing import Any
 from procmem.errors import ProcmemError
 from procmem.grade import waiting
 from procmem.grade.files import remove_tree
+from procmem.grade.inherited import set_right
 from procmem.grade.sandbox import claim_place
 
 __all__ = ["main"]
@@ -36,6 +37,7 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: a connected socket.
     """
+    set_right(quiet=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     preload()

@@ -2,6 +2,7 @@
  *
  *   jail SOCKET FLAGS UID GID CPU PROCESSES DESCRIPTORS FILE_SIZE TEMPORARY STDIN STDOUT KEPT DIRECTORY
  *        INSIDE ROOM [PATH...] -- [NAME=VALUE...] -- PROGRAM [ARGUMENT...]
+ *   jail run PROGRAM [ARGUMENT...]   with all signals as they are by default
  *
  * It is the first process of a PID namespace where there is one: nothing inside can signal it, and
  * all die with it. Elsewhere it adopts orphans, and kills what is left. It ends when the grader closes
@@ -44,8 +45,18 @@
 
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
+/* The 32-bit calls of the same machine (arch/x86/entry/syscalls/syscall_32.tbl). */
+#define OTHER_ARCHITECTURE AUDIT_ARCH_I386
+#define OTHER_SOCKET 359
+#define OTHER_SOCKETCALL 102
 #elif defined(__aarch64__)
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
+/* arch/arm/tools/syscall.tbl; the old socketcall(2) is not reachable in EABI. */
+#define OTHER_ARCHITECTURE AUDIT_ARCH_ARM
+#define OTHER_SOCKET 281
+#define OTHER_SOCKETCALL 102
+#elif defined(__riscv) && __riscv_xlen == 64
+#define ARCHITECTURE AUDIT_ARCH_RISCV64
 #endif
 
 static struct {
@@ -84,6 +95,16 @@ static void limit(int what, const char *word, int more)
     if (wanted.rlim_cur > wanted.rlim_max)
         wanted.rlim_cur = wanted.rlim_max;
     setrlimit(what, &wanted);
+}
+
+static void lift(int what)
+{
+    struct rlimit now;
+
+    if (!getrlimit(what, &now)) {
+        now.rlim_cur = now.rlim_max;
+        setrlimit(what, &now);
+    }
 }
 
 /* At exec, all but the standard three, and one more if it was given. */
@@ -175,57 +196,135 @@ static int confine(void)
     return error;
 }
 
+#ifdef ARCHITECTURE
+#define IO_URING_SETUP 425 /* on every architecture */
+
+static struct {
+    struct sock_filter code[48];
+    unsigned short length;
+} filter;
+
+static void emit(uint16_t code, uint32_t k, uint8_t yes, uint8_t no)
+{
+    filter.code[filter.length++] = (struct sock_filter)BPF_JUMP(code, k, yes, no);
+}
+
+static void refuse(void)
+{
+    emit(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES, 0, 0);
+}
+
+static void refuse_call(uint32_t number)
+{
+    emit(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1);
+    refuse();
+}
+
 /*
- * No sockets but local ones; io_uring(7) would make others behind the filter's back. And where no IPC
- * namespace is, no objects that outlive their processes.
+ * A network namespace holds these families. It does not hold AF_VSOCK (vsock(7)), which reaches the
+ * host of a virtual machine, nor AF_BLUETOOTH, AF_NFC, AF_QIPCRTR. io_uring(7) would make sockets
+ * behind the filter's back.
  */
+static void refuse_sockets(uint32_t socket_call)
+{
+    static const uint32_t held[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+    uint32_t count = job.flags & JAIL_SOCKETS ? 1 : sizeof held / sizeof *held;
+
+    refuse_call(IO_URING_SETUP);
+    emit(BPF_JMP | BPF_JEQ | BPF_K, socket_call, 0, (uint8_t)(count + 2));
+    emit(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args), 0, 0);
+    for (uint32_t at = 0; at < count; at++)
+        emit(BPF_JMP | BPF_JEQ | BPF_K, held[at], (uint8_t)(count - at), 0);
+    refuse();
+    emit(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
+}
+
+/* And where no IPC namespace is, no objects that outlive their processes. */
 static int refuse_calls(void)
 {
-#ifdef ARCHITECTURE
     static const uint32_t lasting[] = {SYS_shmget, SYS_msgget, SYS_semget, SYS_mq_open};
-    const struct sock_filter refuse = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES);
-    struct sock_filter filter[24] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
-        refuse,
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        /* The other numbers of x32. */
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
-        refuse,
-    };
-    size_t length = 6;
+    struct sock_fprog program = {.filter = filter.code};
 
-    for (size_t at = 0; job.flags & JAIL_LASTING && at < sizeof lasting / sizeof *lasting; at++) {
-        filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, lasting[at], 0, 1);
-        filter[length++] = refuse;
+    emit(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch), 0, 0);
+#ifdef OTHER_ARCHITECTURE
+    if (job.flags & JAIL_FIRST) {
+        uint32_t count = job.flags & JAIL_SOCKETS ? 1 : 4;
+
+        /* Over the next calls: as many as are emitted here. */
+        emit(BPF_JMP | BPF_JEQ | BPF_K, OTHER_ARCHITECTURE, 0, (uint8_t)(9 + count));
+        emit(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
+        refuse_call(OTHER_SOCKETCALL);
+        refuse_sockets(OTHER_SOCKET);
     }
-    if (job.flags & JAIL_SOCKETS) {
-        const struct sock_filter sockets[] = {
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 425 /* io_uring_setup */, 3, 0),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0),
-            refuse,
-        };
-
-        memcpy(filter + length, sockets, sizeof sockets);
-        length += sizeof sockets / sizeof *sockets;
-    }
-    filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    struct sock_fprog program = {.len = (unsigned short)length, .filter = filter};
-
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? errno : 0;
-#else
-    return ENOSYS;
 #endif
+    emit(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
+    refuse();
+    emit(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
+    /* The other numbers of x32. */
+    emit(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);
+    refuse();
+    for (size_t at = 0; job.flags & JAIL_LASTING && at < sizeof lasting / sizeof *lasting; at++)
+        refuse_call(lasting[at]);
+    refuse_sockets(SYS_socket);
+    program.len = filter.length;
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? errno : 0;
+}
+#else
+static int refuse_calls(void)
+{
+    return ENOSYS;
+}
+#endif
+
+/*
+ * execve(2) by the sandbox's PATH. execvpe(3) would hand a file that is no program to /bin/sh.
+ * Returns errno.
+ */
+static int run_program(char **argv, char **environment)
+{
+    const char *search = "";
+    int error = ENOENT;
+
+    if (strchr(argv[0], '/')) {
+        execve(argv[0], argv, environment);
+        return errno;
+    }
+    for (char **at = environment; *at; at++)
+        if (!strncmp(*at, "PATH=", 5))
+            search = *at + 5;
+    while (*search) {
+        char path[4096];
+        size_t length = strcspn(search, ":");
+
+        if (length && (size_t)snprintf(path, sizeof path, "%.*s/%s", (int)length, search,
+                                       argv[0]) < sizeof path) {
+            execve(path, argv, environment);
+            if (errno == EACCES)
+                error = EACCES;
+            else if (errno != ENOENT && errno != ENOTDIR)
+                return errno;
+        }
+        search += length + (search[length] == ':');
+    }
+    return error;
+}
+
+/* What a caller may have left: ignored and blocked signals stay so over execve(2). */
+static void reset_signals(void)
+{
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &usual, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static void become(int go, int refused)
 {
-    struct sigaction usual = {.sa_handler = SIG_DFL};
     struct __user_cap_header_struct version = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct nothing[2] = {{0}};
-    sigset_t none;
     char byte;
     int error = 0, fd;
 
@@ -236,10 +335,7 @@ static void become(int go, int refused)
     signal(SIGTTOU, SIG_IGN);
     setpgid(0, 0);
     tcsetpgrp(0, getpid());
-    for (int number = 1; number < NSIG; number++)
-        sigaction(number, &usual, NULL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    reset_signals();
 
     /* Where nothing else bounds memory, the kernel should take this process first. */
     fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -255,6 +351,10 @@ static void become(int go, int refused)
     limit(RLIMIT_NPROC, job.processes, 0);
     limit(RLIMIT_NOFILE, job.descriptors, 0);
     limit(RLIMIT_FSIZE, job.file_size, 0);
+    /* These change what is measured: the kernel's own is none. */
+    lift(RLIMIT_AS);
+    lift(RLIMIT_DATA);
+    lift(RLIMIT_RSS);
     umask(022);
     if (geteuid() == 0 && job.uid != 0 &&
         (setgroups(0, NULL) || setresgid(job.gid, job.gid, job.gid) ||
@@ -265,10 +365,10 @@ static void become(int go, int refused)
         error = errno;
     if (!error && job.flags & JAIL_LANDLOCK)
         error = confine();
-    if (!error && job.flags & (JAIL_SOCKETS | JAIL_LASTING)) {
+    if (!error) {
         int missing = refuse_calls();
 
-        /* Without seccomp(2) there is no network wall; that objects may last is then the cost. */
+        /* Without seccomp(2) there is no network wall but a namespace. */
         if (job.flags & JAIL_SOCKETS)
             error = missing;
     }
@@ -276,8 +376,7 @@ static void become(int go, int refused)
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     tell((struct jail_message){.kind = JAIL_PROGRAM, .status = error});
     if (read(go, &byte, 1) == 1 && !error) {
-        execvpe(job.program[0], job.program, job.environment);
-        error = errno;
+        error = run_program(job.program, job.environment);
     }
     if (write(refused, &error, sizeof error) < 0)
         _exit(126);
@@ -606,6 +705,12 @@ int main(int argc, char **argv)
 {
     char **at = argv + 16;
 
+    reset_signals();
+    if (argc > 2 && !strcmp(argv[1], "run")) {
+        /* bwrap(1) waits forever for its child where SIGCHLD is ignored: it is never sent then. */
+        fprintf(stderr, "%s: %s\n", argv[2], strerror(run_program(argv + 2, environ)));
+        return 127;
+    }
     if (argc < 19) {
         fputs("jail: this is run by procmem alone\n", stderr);
         return 2;

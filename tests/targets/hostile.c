@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -136,6 +137,17 @@ int main(int argc, char **argv)
         to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         fd = socket(AF_INET, SOCK_STREAM, 0);
         return fd >= 0 && !connect(fd, (struct sockaddr *)&to, sizeof to);
+    } else if (!strcmp(what, "family")) {
+        /* The error of a socket of that family. */
+        return socket(pid, SOCK_STREAM, 0) < 0 ? errno : 0;
+    } else if (!strcmp(what, "family-32")) {
+        long made = -ENOSYS;
+#if defined(__x86_64__)
+        /* socket(2) by the numbers of 32-bit programs. */
+        __asm__ volatile("int $0x80" : "=a"(made) : "a"(359), "b"(pid), "c"(SOCK_STREAM), "d"(0)
+                         : "memory");
+#endif
+        return made < 0 ? (int)-made : 0;
     } else if (!strcmp(what, "abstract")) {
         struct sockaddr_un to = {.sun_family = AF_UNIX};
 

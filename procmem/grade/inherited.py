@@ -136,7 +136,7 @@ def check_limits(limits: Limits, building: Limits) -> None:
     }
     for limit, least in wanted.items():
         _, hard = resource.getrlimit(limit)
-        if hard == resource.RLIM_INFINITY or least != resource.RLIM_INFINITY and hard >= least:
+        if hard == resource.RLIM_INFINITY or (least != resource.RLIM_INFINITY and hard >= least):
             continue
         option, what, unit = WORDS[limit]
         need = "unlimited" if least == resource.RLIM_INFINITY else f"at least {-(-least // unit):,}"

@@ -52,11 +52,11 @@ MACHINES = {
 
 
 def built(head: bytes) -> str:
-    """What kind of compiled thing a file is by its first 64 bytes; empty: none.
+    r"""What kind of compiled thing a file is by its first 64 bytes; empty: none.
 
     >>> built(b"int main(void)")
     ''
-    >>> built(b"\\xcf\\xfa\\xed\\xfe\\x07\\0\\0\\1")
+    >>> built(b"\xcf\xfa\xed\xfe\x07\0\0\1")
     'a program for macOS (Mach-O)'
     """
     if head.startswith(b"\x7fELF"):
@@ -77,9 +77,9 @@ def built(head: bytes) -> str:
 
 
 def packed(head: bytes) -> str:
-    """The kind of archive or compressed file, by its first 265 bytes; empty: none.
+    r"""The kind of archive or compressed file, by its first 265 bytes; empty: none.
 
-    >>> packed(b"PK\\x03\\x04..."), packed(b"#include")
+    >>> packed(b"PK\x03\x04..."), packed(b"#include")
     ('zip', '')
     """
     if head[257:262] == b"ustar":
@@ -116,6 +116,7 @@ def why_not_run(number: int, data: bytes, mode: int, *, is_directory: bool = Fal
         number: errno.
         data: its first 64 KiB.
         mode: its permissions.
+        is_directory: it is none at all.
     """
     if is_directory:
         return "it is a directory"

@@ -658,7 +658,8 @@ def test_hugetlb_is_in_no_rss(target: Target, process: Process) -> None:
             measured = at(process.smaps(), mapping)
             assert resident.rss == measured.rss == 0
             assert getattr(measured, f"{kind}_hugetlb") == HUGE
-            assert measured.uss == HUGE
+            assert measured.hugetlb == HUGE
+            assert measured.uss == measured.pss == 0
             assert measured.kind is RegionKind.HUGETLB
             assert measured.kernel_page_size == HUGE
         assert process.memory().hugetlb == 3 * HUGE

@@ -398,14 +398,18 @@ def test_counters_are_a_mapping() -> None:
         counters.rss = 5
 
 
-def test_uss_needs_its_parts_and_counts_hugetlb() -> None:
+def test_uss_needs_its_parts_and_leaves_hugetlb_out_as_rss_and_pss_do() -> None:
     assert Counters({"Private_Clean": 4096}).uss is None
     assert Counters({"Private_Dirty": 4096}).uss is None
     both: dict[str, Any] = {"Private_Clean": 4096, "Private_Dirty": 8192}
     assert Counters(both).uss == 12288
-    assert Counters({**both, "Private_Hugetlb": 2 << 20}).uss == 12288 + (2 << 20)
-    region = MeasuredRegion(0, 4096, **both, Private_Hugetlb=2 << 20)
-    assert region.uss == region.counters.uss == 12288 + (2 << 20)
+    huge = {**both, "Private_Hugetlb": 2 << 20, "Shared_Hugetlb": 4 << 20}
+    assert Counters(huge).uss == 12288
+    assert Counters(huge).hugetlb == 6 << 20
+    assert Counters(both).hugetlb is None
+    region = MeasuredRegion(0, 4096, **huge)
+    assert region.uss == region.counters.uss == 12288
+    assert region.hugetlb == 6 << 20
 
 
 # ---- the table: find, filter, groups, totals ----

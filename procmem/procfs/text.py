@@ -6,7 +6,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["Stat", "Statm", "parse_stat", "parse_statm", "parse_status"]
+__all__ = [
+    "Stat",
+    "Statm",
+    "kind_of_text",
+    "known_as",
+    "parse_stat",
+    "parse_statm",
+    "parse_status",
+    "saved_text",
+]
 
 PF_EXITING = 0x00000004
 PF_KTHREAD = 0x00200000
@@ -135,61 +144,158 @@ class Statm:
         self.data = data
 
 
-def fail(source: str, data: bytes, reason: str) -> NoReturn:
+def fail(source: str, data: bytes, wanted: str) -> NoReturn:
+    """Raises a ParseError for a text that is not the one that was wanted."""
     from procmem.errors import ParseError
 
-    raise ParseError(source, 1, data.split(b"\n", 1)[0], reason)
+    lineno, line = first_line(data)
+    if not line:
+        raise ParseError(source, 0, b"", f"empty: a text of /proc/PID/{wanted} is expected")
+    raise ParseError(source, lineno, line, f"no text of /proc/PID/{wanted}{known_as(data)}")
+
+
+def first_line(data: bytes) -> tuple[int, bytes]:
+    """The number, from 1, and the bytes of the first line that is not blank; (0, b"")."""
+    for lineno, line in enumerate(data.split(b"\n"), 1):
+        if line.strip():
+            return lineno, line.rstrip(b"\r")
+    return 0, b""
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+def saved_text(data: bytes) -> bytes:
+    r"""The text as the kernel printed it, of one that an editor or a terminal's log has saved.
+
+    A byte order mark and blank lines at the end are taken away, and so are the CRs of a text in
+    which every line ends in CR LF. A file's name may end in CR: where any line has none, all
+    stay, and so does that of a path on a line alone.
+
+    >>> saved_text(b"a\r\nb\r\n"), saved_text(b"a\r\nb\n")
+    (b'a\nb\n', b'a\r\nb\n')
+    """
+    data = data.removeprefix(BOM)
+    content = len(data.rstrip(b" \t\r\n"))
+    if not content:
+        return data
+    last = data.find(b"\n", content) + 1
+    if last and last < len(data):
+        data = data[:last]
+    end = data.find(b"\n")
+    if end < 1 or data[end - 1] != 13:
+        return data
+    # A last line that was cut in front of its LF, or behind the text of it.
+    whole = data if data.endswith(b"\n") else data[: data.rindex(b"\n") + 1]
+    lines = whole.count(b"\n")
+    rest = data[len(whole) :]
+    if whole.count(b"\r\n") != lines or (lines == 1 and not rest and b"/" in data):
+        return data
+    return whole.replace(b"\r\n", b"\n") + rest.removesuffix(b"\r")
+
+
+READERS = {
+    "maps": "parse_maps()",
+    "smaps": "parse_smaps()",
+    "smaps_rollup": "parse_rollup()",
+}
+
+
+def kind_of_text(data: bytes) -> str | None:
+    """Which file of /proc/PID a text was read from, going by its first lines; None: none known.
+
+    "maps", "smaps", "smaps_rollup", "status", "stat", "statm"; "UTF-16" for one that was saved
+    in that encoding.
+    """
+    import re
+
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:8]:
+        return "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else None
+    lines = [line.strip() for line in data[:20_000].split(b"\n") if line.strip()][:2]
+    if not lines:
+        return None
+    if re.match(rb"[0-9a-fA-F]+-[0-9a-fA-F]+ \S{4} ", lines[0]):
+        if lines[0].endswith(b"[rollup]"):
+            return "smaps_rollup"
+        return "smaps" if re.match(rb"[A-Z]\w*:", lines[-1]) else "maps"
+    if re.match(rb"Name:", lines[0]):
+        return "status"
+    if re.match(rb"\d+ \(", lines[0]):
+        return "stat"
+    return "statm" if re.fullmatch(rb"\d+( \d+){6}", lines[0]) else None
+
+
+def known_as(data: bytes) -> str:
+    """What a text is instead of the one that was wanted, as far as it can be seen."""
+    kind = kind_of_text(data)
+    if kind is None:
+        return ""
+    if kind == "UTF-16":
+        return ": it is saved as UTF-16; save it as UTF-8"
+    reader = f", which {READERS[kind]} reads" if kind in READERS else ""
+    return f": this is a text of /proc/PID/{kind}{reader}"
 
 
 def parse_stat(data: bytes, source: str = "<stat>") -> Stat:
     """A text of /proc/PID/stat.
 
     The command name may hold any byte, brackets and newlines too: it ends at
-    the last closing bracket.
+    the last closing bracket. What follows on further lines is passed over.
 
     Raises:
         ParseError
     """
-    opened, closed = data.find(b"("), data.rfind(b")")
+    text = saved_text(data)
+    opened, closed = text.find(b"("), text.rfind(b")")
     try:
-        rest = data[closed + 1 :].split()
+        rest = text[closed + 1 :].split(b"\n", 1)[0].split()
         fields = [int(field) for field in rest[1:]]
         if 0 <= opened < closed and len(fields) >= 21:
             return Stat(
-                int(data[:opened]), data[opened + 1 : closed], rest[0].decode("ascii"), fields
+                int(text[:opened]), text[opened + 1 : closed], rest[0].decode("ascii"), fields
             )
     except ValueError:
         pass
-    fail(source, data, "no text of /proc/PID/stat")
+    fail(source, data, "stat")
 
 
 def parse_statm(data: bytes, source: str = "<statm>") -> Statm:
-    """A text of /proc/PID/statm.
+    """A text of /proc/PID/statm. What follows on further lines is passed over.
 
     Raises:
         ParseError
     """
     try:
-        size, resident, shared, text, _lib, storage = [int(f) for f in data.split()[:6]]
+        fields = first_line(saved_text(data))[1].split()
+        size, resident, shared, text, _lib, storage = [int(field) for field in fields[:6]]
     except ValueError:
-        fail(source, data, "no text of /proc/PID/statm")
+        fail(source, data, "statm")
     return Statm(size, resident, shared, text, storage)
 
 
 BLANKS = " \t\r\v\f"
 
+STATUS = frozenset({"Name", "State", "Tgid", "Pid", "PPid", "Uid", "Threads"})
+
 
 def parse_status(data: bytes, source: str = "<status>") -> dict[str, str]:
     """A text of /proc/PID/status: each line's name with its value, white space stripped.
 
+    Lines without a colon, which some vendors' kernels print, are passed over.
+
     Raises:
-        ParseError: a line has no colon.
+        ParseError: no line is one of status.
     """
     values = {}
-    for line in data.decode("utf-8", "surrogateescape").split("\n"):
-        if line:
-            name, colon, value = line.partition(":")
-            if not colon:
-                fail(source, line.encode("utf-8", "surrogateescape"), "no line of /proc/PID/status")
+    for line in saved_text(data).decode("utf-8", "surrogateescape").split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
             values[name] = value.strip(BLANKS)
-    return values
+    if "Name" in values:
+        return values
+    # A few lines of one are taken, as somebody may have saved them; other files' are not.
+    if kind_of_text(data) is None and any(
+        name in STATUS or (name.startswith("Vm") and name != "VmFlags") for name in values
+    ):
+        return values
+    fail(source, data, "status")

@@ -134,15 +134,18 @@ class Counters(Mapping[str, "int | str"]):
     def uss(self) -> int | None:
         """Bytes that no other process maps: what ending the process would free.
 
-        Private_Clean + Private_Dirty + Private_Hugetlb (the last where the
-        kernel prints it), as psutil has it. Huge pages of hugetlbfs are not in
-        rss, so uss can be larger.
+        Private_Clean + Private_Dirty. Huge pages of hugetlbfs are in none of rss, pss and uss
+        (fs/proc/task_mmu.c, smaps_hugetlb_range()): `hugetlb` has them. psutil counts
+        Private_Hugetlb in its uss, which can pass its rss.
         """
-        return unique(self.private_clean, self.private_dirty, self.private_hugetlb)
+        return added(self.private_clean, self.private_dirty)
+
+    @property
+    def hugetlb(self) -> int | None:
+        """Bytes of huge pages of hugetlbfs: Shared_Hugetlb + Private_Hugetlb (Linux 4.4)."""
+        return added(self.shared_hugetlb, self.private_hugetlb)
 
 
-def unique(clean: int | None, dirty: int | None, hugetlb: int | None) -> int | None:
-    """The unique set size; None where the kernel does not tell the parts."""
-    if clean is None or dirty is None:
-        return None
-    return clean + dirty + (hugetlb or 0)
+def added(one: int | None, other: int | None) -> int | None:
+    """The sum of two counters; None where the kernel does not print both."""
+    return None if one is None or other is None else one + other

@@ -7,6 +7,7 @@ import os
 
 from procmem import native
 from procmem.native import ffi, lib
+from procmem.procfs.text import saved_text
 from procmem.regions.model import DELETED, PAGE_SIZE, Block, Region, split_deleted
 from procmem.regions.text import table_from_scan
 
@@ -51,7 +52,10 @@ def read_scan(
         with files.memory(name) as file:
             scan = native.Scan(mode, file.path)
             try:
-                file.pour(scan)
+                if files.is_live:
+                    file.pour(scan)
+                else:
+                    scan.feed(saved_text(file.read()))
                 scan.finish()
             except ValueError:
                 # A text that was cut short in the middle of a line.

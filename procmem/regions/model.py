@@ -7,7 +7,7 @@ import sys
 
 from procmem import native
 from procmem.native import Record
-from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_BYTES, Counters, unique
+from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_BYTES, Counters, added
 from procmem.regions.perms import Device, Perms, VmFlags
 
 TYPE_CHECKING = False
@@ -432,7 +432,12 @@ class MeasuredRegion(Region):
     @property
     def uss(self) -> int | None:
         """Bytes that no other process maps (Counters.uss)."""
-        return unique(self.private_clean, self.private_dirty, self.private_hugetlb)
+        return added(self.private_clean, self.private_dirty)
+
+    @property
+    def hugetlb(self) -> int | None:
+        """Bytes of huge pages of hugetlbfs, which rss, pss and uss leave out."""
+        return added(self.shared_hugetlb, self.private_hugetlb)
 
     @property
     def vm_flags(self) -> VmFlags | None:

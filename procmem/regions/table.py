@@ -212,7 +212,7 @@ class RegionTable(Sequence["R_co"]):
                 for attribute, name in KERNEL_NAMES.items()
                 if name not in NOT_ADDITIVE and hasattr(self._kind, attribute)
             )
-            fields = (*(f for f in fields if f != "size"), "uss")
+            fields = (*(f for f in fields if f != "size"), "uss", "hugetlb")
         elif issubclass(self._kind, ResidentRegion):
             fields = ("rss", "swap")
         sums: dict[str, int | None] = {"regions": len(self), "size": self.total("size")}
@@ -227,8 +227,38 @@ class RegionTable(Sequence["R_co"]):
         return self._grouped(lambda region: region.pathname)
 
     def to_records(self) -> list[dict[str, Any]]:
-        """A flat dict of plain values per region: pandas.DataFrame(table.to_records())."""
-        return [region.to_record() for region in self._regions]
+        """A flat dict of plain values per region, each with the same keys.
+
+        For pandas.DataFrame(table.to_records()), and polars.DataFrame(...). polars gives each
+        column the type of its first 100 values, and refuses what does not fit it. So of more
+        than 100 regions those stand first that such a column needs: one that starts at 2**63
+        or above ([vsyscall] of x86-64), and one with a value where the first 100 have none. All
+        others are in the table's order.
+        """
+        rows = [region.to_record() for region in self._regions]
+        keys = dict.fromkeys(key for row in rows for key in row)
+        rows = [{key: row.get(key) for key in keys} for row in rows]
+        if len(rows) <= TYPED_BY:
+            return rows
+        missing = {key for key in keys if all(row[key] is None for row in rows[:TYPED_BY])}
+        first, others = [], rows[:TYPED_BY]
+        for row in rows[TYPED_BY:]:
+            brings = {key for key in missing if row[key] is not None}
+            if brings or row["end"] >= 1 << 63:
+                missing -= brings
+                first.append(row)
+            else:
+                others.append(row)
+        return first + others
+
+    def to_columns(self) -> dict[str, list[Any]]:
+        """A list of values per field, in the table's order: polars.DataFrame(table.to_columns()).
+
+        The fields are those of to_records().
+        """
+        rows = [region.to_record() for region in self._regions]
+        keys = dict.fromkeys(key for row in rows for key in row)
+        return {key: [row.get(key) for row in rows] for key in keys}
 
     def to_json(self, indent: int | None = None) -> str:
         """The table as JSON; from_json() gives it back without loss."""
@@ -255,6 +285,10 @@ class RegionTable(Sequence["R_co"]):
         for region in self._regions:
             groups.setdefault(key(region), []).append(region)
         return {name: self._subset(regions) for name, regions in groups.items()}
+
+
+TYPED_BY = 100
+"""Rows by which polars tells the types of columns (its infer_schema_length)."""
 
 
 def field_of(region: Region, attribute: str, name: str) -> int | None:

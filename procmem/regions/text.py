@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from procmem import native
+from procmem.procfs.text import fail, kind_of_text, known_as, saved_text
 from procmem.regions.counters import KERNEL_NAMES, Counters
 from procmem.regions.model import (
     PAGE_SIZE,
@@ -89,7 +90,8 @@ def parse_maps(
     Raises:
         ParseError: with the number and the bytes of the line that is no region.
 
-    Source: proc_pid_maps(5). format_maps() gives the same bytes back.
+    Blank lines, a byte order mark, and the CRs of a text in which every line ends in CR LF are
+    passed over. Source: proc_pid_maps(5). format_maps() gives the other bytes back.
 
     >>> parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n")[0]
     <Region 00400000-0040b000 r-xp '/bin/cat'>
@@ -123,18 +125,54 @@ def parse_rollup(data: bytes, *, source: str = "<smaps_rollup>") -> Counters:
     Raises:
         ParseError: it is no such text, or an empty one.
     """
-    table: RegionTable[MeasuredRegion] = parse(data, native.SMAPS, source, None, None)
-    if len(table) != 1:
-        from procmem.errors import ParseError
+    text = saved_text(as_bytes(data))
+    if kind_of_text(text) != "smaps_rollup":
+        fail(source, text, "smaps_rollup")
+    # A line without a colon is passed over, as in status: some vendors' kernels print one.
+    kept = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if b":" in line]
+    from procmem.errors import ParseError
 
-        raise ParseError(source, 1, data.split(b"\n", 1)[0], "one [rollup] region is expected")
+    try:
+        table: RegionTable[MeasuredRegion] = table_of(
+            b"\n".join(line for _, line in kept) + b"\n", native.SMAPS, source, None, None
+        )
+    except ParseError as error:
+        raise ParseError(source, kept[error.lineno - 1][0], error.line, error.reason) from None
+    if len(table) != 1:
+        second = table[1].line()
+        lineno = next(number for number, line in kept if line == second)
+        raise ParseError(source, lineno, second, "one [rollup] region is expected, and no other")
     return table[0].counters
 
 
 def parse(
     data: bytes, mode: int, source: str, page_size: int | None, exe: str | None
 ) -> RegionTable[Any]:
-    scan = scan_chunks((as_bytes(data),), mode, source)
+    text = saved_text(as_bytes(data))
+    try:
+        table = table_of(text, mode, source, page_size, exe)
+    except ValueError as error:
+        from procmem.errors import ParseError
+
+        fitting = ("maps", "smaps") if mode == native.SMAPS else ("maps",)
+        if not isinstance(error, ParseError) or kind_of_text(text) in (*fitting, None):
+            raise
+        reason = f"{error.reason}{known_as(text)}"
+        raise ParseError(source, error.lineno, error.line, reason) from None
+    if (
+        len(table) == 1
+        and kind_of_text(text) == "smaps_rollup"
+        and isinstance(table[0], MeasuredRegion)
+        and table[0].counters
+    ):
+        fail(source, text, "smaps")
+    return table
+
+
+def table_of(
+    text: bytes, mode: int, source: str, page_size: int | None, exe: str | None
+) -> RegionTable[Any]:
+    scan = scan_chunks((text,), mode, source)
     raw_exe = None if exe is None else exe.encode("utf-8", "surrogateescape")
     return table_from_scan(scan, mode, page_size=page_size, exe=raw_exe)
 

@@ -38,6 +38,12 @@ class Ending:
             self._pidfd = os.pidfd_open(files.pid)
         except OSError:
             return
+        # It was opened by number: whose it is shows in that the process still has this number.
+        try:
+            files.stat()
+        except BaseException:
+            self.close()
+            raise
 
     def words(self, zombie: ProcessFiles | None) -> str:
         """That it has ended, and how, where that is told.

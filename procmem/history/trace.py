@@ -21,6 +21,7 @@ from procmem.errors import (
     InvalidPid,
     NoSuchProcess,
     NotAPid,
+    ProcmemError,
     SyscallError,
     Unsupported,
 )
@@ -611,8 +612,6 @@ class Tracing:
             begin = self._attacher(pid)
         self._start(begin)
         self.pid = int(tracer.pid)
-        with contextlib.suppress(OSError, AttributeError):
-            self._pidfd = os.pidfd_open(self.pid)
         self.setuid_ignored = bool(self._path) and os.geteuid() != 0 and gains_rights(self._path)
         self._lag = (
             "statm lags behind the page table on this kernel" if probes.counters_lag() else ""
@@ -650,8 +649,23 @@ class Tracing:
             raise InvalidPid(pid)
         if pid == os.getpid():
             raise BadArgument("a process can't trace itself; trace it from another one")
-        ProcessFiles(pid).stat()  # NoSuchProcess, in the usual words
-        return lambda: int(lib.pm_trace_attach(self._tracer, pid))
+        files = ProcessFiles(pid)
+        files.stat()  # NoSuchProcess, in the usual words
+
+        def begin() -> int:
+            status = int(lib.pm_trace_attach(self._tracer, pid))
+            if not status:
+                try:
+                    # What is traced stays until this thread has waited for it. If the process
+                    # is still there, its PID was its own all the time.
+                    files.stat()
+                except ProcmemError:
+                    lib.pm_trace_end(self._tracer, 0)
+                    lib.pm_trace_run(self._tracer)
+                    return -errno.ESRCH
+            return status
+
+        return begin
 
     def _start(self, begin: Callable[[], int]) -> None:
         begun = threading.Event()
@@ -664,6 +678,10 @@ class Tracing:
             others = signal.valid_signals() - {signal.SIGCHLD}
             signal.pthread_sigmask(signal.SIG_BLOCK, others)
             status = begin()
+            if not status:
+                # Here, since nothing that is traced is waited for yet: its PID is still its own.
+                with contextlib.suppress(OSError, AttributeError):
+                    self._pidfd = os.pidfd_open(int(self._tracer.pid))
             begun.set()
             if not status:
                 self._error = lib.pm_trace_run(self._tracer)

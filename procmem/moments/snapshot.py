@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procmem.moments.usage import Faults, MemoryUsage, Thread, read_status, usage_from_status
 from procmem.procfs import probes
+from procmem.procfs.files import TICKS
 from procmem.regions.model import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Identity(NamedTuple):
         comm: its command name.
         exe: the path of its executable.
         cmdline: its arguments.
+        inode: of its directory in /proc. The kernel numbers it anew for each process, and for
+            the same one if it was not used for long: equal numbers are one process.
     """
 
     pid: int | None = None
@@ -63,6 +66,7 @@ class Identity(NamedTuple):
     comm: str | None = None
     exe: str | None = None
     cmdline: tuple[str, ...] | None = None
+    inode: int | None = None
 
 
 class Kernel(NamedTuple):
@@ -156,7 +160,15 @@ class Snapshot:
             return False
         if mine.boot_id is None or theirs.boot_id is None:
             return None
-        return mine.boot_id == theirs.boot_id
+        if mine.boot_id != theirs.boot_id:
+            return False
+        if mine.inode is None or theirs.inode is None or mine.inode == theirs.inode:
+            return True
+        # A later process with this PID began after the first snapshot: with the same start time
+        # only if that was taken in the tick in which its process began.
+        clocks = [one.clock.boottime for one in (self, other) if one.clock is not None]
+        seen = min(clocks, default=0) * TICKS // 1_000_000_000
+        return True if seen >= mine.start_time + 2 else None
 
     def __sub__(self, before: Snapshot) -> Diff:
         """What changed from `before` to this one; see Diff."""
@@ -333,6 +345,7 @@ def identity_of(
         None if stat is None else text(stat.comm),
         table.exe,
         None if cmdline is None else tuple(map(text, cmdline.split(b"\0")[:-1])),
+        files.inode if files.is_live else None,
     )
 
 

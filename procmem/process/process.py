@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from procmem import native
 from procmem.moments.usage import Faults, MemoryUsage, Thread, read_status, usage_from_status
@@ -106,13 +106,10 @@ class Process:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Process):
             return NotImplemented
-        return self._identity() == other._identity()
+        return self._files.is_process_of(other._files)
 
     def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def _identity(self) -> tuple[Any, ...]:
-        return self.pid, self.start_time, self.root
+        return hash((self.pid, self.start_time, self.root))
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +123,11 @@ class Process:
         self.close()
 
     def close(self) -> None:
-        """Lets go of open files. They are opened again if it is used again."""
+        """Lets go of open files. They are opened again if it is used again.
+
+        The directory of a process that began less than two clock ticks (20 ms) ago stays open
+        until this object is gone: nothing else tells it from one that gets its PID at once.
+        """
         self._queries = None
         self._symbols = None
         self._files.close()

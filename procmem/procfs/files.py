@@ -2,8 +2,10 @@
 
 A process is held by a descriptor of its directory: the kernel ties that to the
 process, so that nothing read through it can come from another one that got the
-same PID later. An address space is held by an open maps or smaps file: when the
-process ends or calls execve(2), the kernel cuts the text short without an
+same PID later. The descriptor is let go only when the start time alone identifies
+the process (see Directory.may_close()), and once a process was found to have ended
+its PID is never opened again. An address space is held by an open maps or smaps file:
+when the process ends or calls execve(2), the kernel cuts the text short without an
 error, so the address space is asked after the last byte whether it still lives.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 import weakref
 
 from procmem.native import ffi, lib
@@ -32,8 +35,11 @@ CHUNK = 65536
 """A read returns at most about a page of whole records; more room costs nothing."""
 
 KEPT_OPEN = 64
-"""Directories held open at once, over all processes. A process whose directory
-was let go is opened again and known by its start time."""
+"""Directories held open at once, over all processes, unless more of these are so young
+that their start time could be another process's too."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Start times are told in ticks, of which a second has so many (proc_pid_stat(5))."""
 
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: in a saved tree anything may lie, a FIFO too."""
@@ -43,16 +49,61 @@ DENIED = (errno.EACCES, errno.EPERM)
 
 
 class Directory:
-    """An open /proc/PID, closed when nobody uses it any more."""
+    """An open /proc/PID, closed when nobody uses it any more.
 
-    __slots__ = ("__weakref__", "fd")
+    Attributes:
+        fd: its descriptor.
+        start_time: of its process, in clock ticks; None: not told.
+        owner: whose it is.
+        identified: whether the start time alone identifies the process from now on.
+    """
 
-    def __init__(self, path: str) -> None:
+    __slots__ = ("__weakref__", "fd", "identified", "owner", "start_time")
+
+    def __init__(self, path: str, owner: ProcessFiles) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.owner = weakref.ref(owner)
+        self.start_time: int | None = None
+        self.identified = False
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if hasattr(self, "fd"):
             close(self.fd)
+
+    def seen_alive(self, now: int, start_time: int | None) -> None:
+        """Takes note of a start time that was read at `now` or later (CLOCK_BOOTTIME).
+
+        A process that gets the same PID later starts after that. So if the tick in which this
+        one started is over by then, no later one can have its start time. One tick more, since
+        the kernel's clock is finer than what the caller can read.
+        """
+        self.start_time = start_time
+        self.identified = (
+            start_time is None
+            or now * TICKS // 1_000_000_000 >= start_time + 2
+            or not lib.pm_is_proc(self.fd)
+        )
+
+    def may_close(self) -> bool:
+        """Whether its process can be identified without it: it is old enough, or has ended."""
+        if self.identified:
+            return True
+        owner = self.owner()
+        if owner is None:
+            return True
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        try:
+            fd = os.open("stat", READ, dir_fd=self.fd)
+            try:
+                self.seen_alive(now, parse_stat(os.read(fd, CHUNK)).starttime)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno not in GONE:
+                return False
+            owner.has_ended = True
+            return True
+        return self.identified
 
 
 _kept: dict[int, Directory] = {}
@@ -203,7 +254,16 @@ class ProcessFiles:
         NotAPid: also a TypeError; pid is no integer.
     """
 
-    __slots__ = ("__weakref__", "_directory", "_thread", "pid", "root", "start_time")
+    __slots__ = (
+        "__weakref__",
+        "_directory",
+        "_thread",
+        "has_ended",
+        "inode",
+        "pid",
+        "root",
+        "start_time",
+    )
 
     def __init__(self, pid: int, root: str | os.PathLike[str] = "/proc") -> None:
         self._directory: Callable[[], Directory | None] = _nothing
@@ -214,6 +274,8 @@ class ProcessFiles:
         self.pid = pid
         self.root = os.path.abspath(os.fspath(root))
         self.start_time: int | None = None
+        self.inode: int | None = None
+        self.has_ended = False
         self._thread: int | None = None
         if not 0 <= pid < 1 << 31:
             from procmem.errors import InvalidPid
@@ -222,14 +284,39 @@ class ProcessFiles:
         self.directory()
 
     def __del__(self) -> None:
-        self.close()
+        self._let_go()
 
     def close(self) -> None:
-        """Lets go of the directory. The next read opens it again."""
+        """Lets go of the directory. The next read opens it again.
+
+        That of a process which began less than two clock ticks ago stays open for as long as
+        this object lives: nothing else could tell it from one that gets its PID at once.
+        """
+        directory = self._directory()
+        if directory is not None and not directory.may_close():
+            return
+        self._let_go()
+
+    def _let_go(self) -> None:
         directory = self._directory()
         if directory is not None:
             _kept.pop(id(directory), None)
         self._directory = _nothing
+
+    def is_process_of(self, other: ProcessFiles) -> bool:
+        """Whether both are of one process."""
+        if (self.pid, self.start_time, self.root) != (other.pid, other.start_time, other.root):
+            return False
+        # The kernel numbers a directory anew for each process, and seldom for the same one.
+        return self.inode == other.inode or (self.is_identified and other.is_identified)
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether its start time identifies it: no process with its PID has the same one."""
+        directory = self._directory()
+        if directory is None:
+            return not self.has_ended
+        return directory.may_close() and not self.has_ended
 
     @property
     def path(self) -> str:
@@ -241,32 +328,45 @@ class ProcessFiles:
         directory = self._directory()
         if directory is not None:
             return directory
+        if self.has_ended:
+            self._raise_ended()
         try:
-            directory = Directory(self.path)
+            directory = Directory(self.path, self)
         except OSError as error:
             self._fail_to_open(error)
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         start_time = self._start_time(directory)
-        if self.start_time is None:
+        directory.seen_alive(now, start_time)
+        if self.inode is None:
+            self.inode = os.fstat(directory.fd).st_ino
             self.start_time = start_time
         elif start_time != self.start_time:
+            self.has_ended = bool(lib.pm_is_proc(directory.fd))
             from procmem.errors import ProcessChanged
 
             raise ProcessChanged(self.pid, "pid reused")
         # Other threads open and let go at the same time; list() sees one moment.
-        for oldest in list(_kept)[: max(0, len(_kept) - KEPT_OPEN + 1)]:
-            _kept.pop(oldest, None)
+        for oldest in list(_kept.values())[: max(0, len(_kept) - KEPT_OPEN + 1)]:
+            if oldest.may_close():
+                _kept.pop(id(oldest), None)
         _kept[id(directory)] = directory
         self._directory = weakref.ref(directory)
         return directory
+
+    def _raise_ended(self, cause: OSError | None = None) -> NoReturn:
+        from procmem import errors
+
+        # The number is looked up for the words alone.
+        if os.path.exists(f"{self.path}/stat"):
+            raise errors.ProcessChanged(self.pid, "pid reused") from cause
+        raise errors.NoSuchProcess(self.pid, "it has ended") from cause
 
     def _start_time(self, directory: Directory) -> int | None:
         try:
             fd = os.open("stat", READ, dir_fd=directory.fd)
         except OSError as error:
             if error.errno in GONE and lib.pm_is_proc(directory.fd):
-                from procmem.errors import NoSuchProcess
-
-                raise NoSuchProcess(self.pid) from error
+                self._fail_ended(error)
             if error.errno in GONE or error.errno in DENIED:
                 # A saved tree need not hold it, and hidepid=1 hides it.
                 return None
@@ -274,13 +374,20 @@ class ProcessFiles:
         try:
             return parse_stat(os.read(fd, CHUNK), f"{self.path}/stat").starttime
         except ProcessLookupError as error:
-            from procmem.errors import NoSuchProcess
-
-            raise NoSuchProcess(self.pid) from error
+            self._fail_ended(error)
         except OSError as error:
             self._fail_otherwise(f"{self.path}/stat", error, directory)
         finally:
             os.close(fd)
+
+    def _fail_ended(self, error: OSError) -> NoReturn:
+        """The process ended while its directory was opened."""
+        if self.inode is not None:
+            # It was read before: whichever had the number now, it was this one or a later one.
+            self.has_ended = True
+        from procmem.errors import NoSuchProcess
+
+        raise NoSuchProcess(self.pid) from error
 
     @property
     def is_live(self) -> bool:
@@ -468,10 +575,9 @@ class ProcessFiles:
         if stat is None:
             if not self.is_live:
                 self._not_in_tree(path, error)
-            self.close()
-            if self._reused():
-                raise errors.ProcessChanged(self.pid, "pid reused") from error
-            raise errors.NoSuchProcess(self.pid, "it has ended") from error
+            self.has_ended = True
+            self._let_go()
+            self._raise_ended(error)
         thread = path.removeprefix(f"{self.path}/").split("/")[:2]  # task/TID/...
         if len(thread) == 2 and not self._exists("/".join(thread)):
             raise errors.NoSuchProcess(self.pid, f"its thread {thread[1]} has ended") from error
@@ -493,9 +599,6 @@ class ProcessFiles:
         except OSError:
             return False
         return True
-
-    def _reused(self) -> bool:
-        return self.start_time is not None and os.path.exists(f"{self.path}/stat")
 
     def explain_death(self) -> NoReturn:
         """Raises what became of an address space that is gone."""

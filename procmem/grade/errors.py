@@ -6,6 +6,7 @@ ProcmemError
 │   └─ RunFailed                .phase .output
 │       ├─ ProgramEnded         .status
 │       │   └─ NeverAsked       it ended without one question
+│       ├─ AsksAgain            .waits
 │       ├─ ProgramCrashed       .signal .code .address
 │       ├─ ProgramSpins         .seconds
 │       ├─ ProgramSleeps        .call .forever
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from procmem.grade.building import Build
 
 __all__ = [
+    "AsksAgain",
     "BuildFailed",
     "MachineError",
     "NeverAsked",
@@ -94,6 +96,16 @@ class ProgramEnded(RunFailed):
 
 class NeverAsked(ProgramEnded):
     """It ended without having waited for input once."""
+
+
+class AsksAgain(RunFailed):
+    """It waits for input more often than it should.
+
+    Attributes:
+        waits: how often it waited, or the number at which counting ended.
+    """
+
+    waits: int
 
 
 class ProgramCrashed(RunFailed):

@@ -76,7 +76,7 @@ def follow(program: Program, names: Sequence[str]) -> Phases:
             for name in phases.names:
                 phases._snapshots.append(run.pause(name))
                 run.answer()
-            phases.status = run.finish().status
+            phases.status = run.finish(may_ask=False).status
         except RunFailed as error:
             phases._failure = error
         phases.output = run.output

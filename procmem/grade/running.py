@@ -21,6 +21,7 @@ from procmem.errors import (
 )
 from procmem.grade import waiting
 from procmem.grade.errors import (
+    AsksAgain,
     MachineError,
     NeverAsked,
     NotPossibleHere,
@@ -131,12 +132,15 @@ class Program:
         """
         return Run(self, (*self.argv, *arguments), environment)
 
-    def calls(self, *arguments: str, answers: Sequence[str] = ()) -> Trace:
-        """Its memory calls from its execve(2) to its end, as procmem.trace() tells them.
+    def calls(
+        self, *arguments: str, answers: Sequence[str] = (), malloc: bool = False
+    ) -> Trace:
+        """Its memory calls from its execve(2) to its end, as procmem.trace() records them.
 
         Args:
             arguments: added to its own.
             answers: what it gets when it asks; then the end of input.
+            malloc: the calls of malloc, free and the like, too.
 
         Raises:
             NotPossibleHere: it may not be traced here.
@@ -156,7 +160,7 @@ class Program:
         run = Run(self, (*self.argv, *arguments), None, hold=True)
         with run:
             try:
-                tracing = Tracing(pid=run.pid)
+                tracing = Tracing(pid=run.pid, malloc=malloc)
             except (ProcessError, SyscallError, Unsupported) as error:
                 raise NotPossibleHere(f"a program can't be traced here: {error}") from error
             with tracing:
@@ -437,13 +441,15 @@ class Run:
                 # Its input is full: it does not read.
                 self._until("input")
 
-    def finish(self, answers: Sequence[str] | None = None) -> Ended:
+    def finish(self, answers: Sequence[str] | None = None, *, may_ask: bool = True) -> Ended:
         """Lets it run to its end.
 
         Args:
             answers: what it gets if it asks meanwhile; then the end of input.
+            may_ask: False: a program that asks for more than the answers has failed.
 
         Raises:
+            AsksAgain: it waits for input once more, and may not.
             ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood, OverLimit
         """
         left = list(answers or ())
@@ -458,6 +464,8 @@ class Run:
             if left:
                 self.answer(left.pop(0))
                 continue
+            if not may_ask:
+                self._asks_again()
             ends += 1
             if ends > MOST_ENDS:
                 self._fail(
@@ -467,6 +475,29 @@ class Run:
                     forever=False,
                 )
             self.end_of_input()
+
+    def _asks_again(self) -> NoReturn:
+        """Counts its further waits, so that the message can tell how many there are."""
+        wanted = self._pauses
+        phase = self.phase
+        more = 1
+        while more < MOST_ENDS:
+            self.answer()
+            try:
+                self._until("input")
+            except RunFailed:
+                break
+            more += 1
+        waits = f"{wanted + more}{'' if more < MOST_ENDS else ' or more'}"
+        times = "time" if wanted == 1 else "times"
+        text = bytes(self._output[-4096:]).decode(errors="replace")
+        self._failure = AsksAgain(
+            f"it is to wait for input {wanted} {times}, and waits {waits} times ({phase})",
+            phase=phase,
+            output=text,
+            waits=wanted + more,
+        )
+        raise self._failure
 
     # ---- waiting -----------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ def walk(
                 if look is not None:
                     found.looks.append(look(run))
                 run.answer()
-            found._ended = run.finish()
+            found._ended = run.finish(may_ask=False)
         except SubmissionError as error:
             found.failure = error
     return found

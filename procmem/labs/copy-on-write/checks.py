@@ -1,11 +1,12 @@
 """copy-on-write: pages that parent and child share after fork, until one of them writes."""
 
 import functools
+from typing import NamedTuple
 
 import psutil
 import pytest
 
-from procmem import Process
+from procmem import NoSuchProcess, Process, ZombieProcess
 from procmem.experiments import Specimen
 from procmem.grade import (
     PAGE,
@@ -26,16 +27,37 @@ NEAR = 64 * KiB
 """What lies beside the memory, and may be one region with it."""
 
 
+class Look(NamedTuple):
+    """What a snapshot of the program does not show.
+
+    Attributes:
+        children: a snapshot of each child; None for one that has ended.
+        own: pages of the memory that the only living child has for itself; None: there is none.
+    """
+
+    children: list
+    own: int | None
+
+
+def place(before, after):
+    """The addresses that the parent mapped between two waits: the largest piece."""
+    made = [piece for change in (after - before).changes for piece in change.gained]
+    return max(made, key=lambda piece: piece[1] - piece[0], default=(0, 0))
+
+
 def children(run):
-    """A snapshot of each child of the program, found from outside; None for a dead one."""
-    found = []
+    """The children of the program, found from outside."""
+    found, own = [], []
     for child in psutil.Process(run.pid).children():
         try:
             dead = child.status() == psutil.STATUS_ZOMBIE
             found.append(None if dead else Process(child.pid).snapshot())
-        except psutil.NoSuchProcess:
+            if not dead and len(run.phases) > 2:
+                start, end = place(run.phases[0][1], run.phases[1][1])
+                own.append(Process(child.pid).pagemap(start, end).counts().exclusive)
+        except (psutil.NoSuchProcess, NoSuchProcess, ZombieProcess):
             continue
-    return found
+    return Look(found, own[0] if len(own) == 1 else None)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +76,12 @@ def seen(program):
 
 def memory(snapshot, seen):
     """The regions that hold the 8 MiB: those that the parent mapped meanwhile."""
-    made = [piece for change in (seen[2] - seen[1]).changes for piece in change.gained]
-    start, end = max(made, key=lambda piece: piece[1] - piece[0], default=(0, 0))
+    start, end = place(seen[1], seen[2])
     return snapshot.regions.filter(start=start, end=end)
 
 
 def the_child(seen, wait):
-    alive = [child for child in seen.look(wait) if child is not None]
+    alive = [child for child in seen.look(wait).children if child is not None]
     if len(alive) != 1:
         raise SubmissionError(f"{len(alive)} child processes are there, where one is wanted")
     return alive[0]
@@ -99,8 +120,8 @@ def test_memory_is_filled(seen):
 
 @points(1, "fork makes one child", hint="Is it there at the wait after fork? Who ends it?")
 def test_there_is_a_child(seen):
-    assert len(seen.look(2)) == 0, "children before fork"
-    assert len(seen.look(3)) == 1, "children after fork"
+    assert len(seen.look(2).children) == 0, "children before fork"
+    assert len(seen.look(3).children) == 1, "children after fork"
 
 
 @points(
@@ -124,9 +145,15 @@ def test_fork_copies_nothing(seen):
 )
 def test_the_child_writes(seen):
     child = the_child(seen, 4)
-    own = memory(child, seen).total("private_dirty")
+    own = seen.look(4).own * PAGE
     assert own >= HALF, "bytes of the memory that are the child's own (Private_Dirty)"
-    assert own <= HALF + NEAR, "bytes of the memory that are the child's own (Private_Dirty)"
+    # Memory of malloc begins within a page, so that half of it takes one page more.
+    start, end = place(seen[1], seen[2])
+    more = 0 if end - start == SIZE else PAGE
+    assert own <= HALF + more, "bytes of the memory that are the child's own (Private_Dirty)"
+    # Pages that the parent writes to become the child's own as well.
+    writes = (child - the_child(seen, 3)).minor
+    assert writes >= HALF // PAGE, "page faults of the child: the parent wrote in its place"
 
 
 @points(
@@ -161,8 +188,8 @@ def test_fair_shares(seen):
     needs="test_there_is_a_child",
 )
 def test_the_child_is_reaped(seen):
-    assert seen.look(5).count(None) == 0, "zombies after the child ended"
-    assert len(seen.look(5)) == 0, "children after the child ended"
+    assert seen.look(5).children.count(None) == 0, "zombies after the child ended"
+    assert len(seen.look(5).children) == 0, "children after the child ended"
     left = memory(seen[5], seen)
     assert_share(seen[5], seen, left.total("rss"), "parent")
 

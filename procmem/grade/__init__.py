@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         points,
     )
     from procmem.grade.errors import (
-        BuildFailed,
         AsksAgain,
+        BuildFailed,
         NeverAsked,
         NotPossibleHere,
         OutputFlood,
@@ -77,6 +77,10 @@ if TYPE_CHECKING:
         Wall,
         walls,
     )
+    from procmem.grade.pieces import (
+        Pieces,
+        pieces,
+    )
     from procmem.grade.predictions import (
         Predictions,
     )
@@ -120,6 +124,7 @@ _HOMES = {
     "leaks": "Leak Leaked Leaks",
     "limits": "Limits",
     "machine": "Wall walls",
+    "pieces": "Pieces pieces",
     "predictions": "Predictions",
     "quiz": "predicted verify",
     "results": "BuildResult CheckResult Grade Status",
@@ -133,6 +138,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = [
     "PAGE",
     "Area",
+    "AsksAgain",
     "Build",
     "BuildFailed",
     "BuildResult",
@@ -152,6 +158,7 @@ __all__ = [
     "NotPossibleHere",
     "OutputFlood",
     "OverLimit",
+    "Pieces",
     "Predictions",
     "Program",
     "ProgramCrashed",
@@ -181,6 +188,7 @@ __all__ = [
     "not_possible",
     "only",
     "partly",
+    "pieces",
     "points",
     "predicted",
     "regions",

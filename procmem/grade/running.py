@@ -132,9 +132,7 @@ class Program:
         """
         return Run(self, (*self.argv, *arguments), environment)
 
-    def calls(
-        self, *arguments: str, answers: Sequence[str] = (), malloc: bool = False
-    ) -> Trace:
+    def calls(self, *arguments: str, answers: Sequence[str] = (), malloc: bool = False) -> Trace:
         """Its memory calls from its execve(2) to its end, as procmem.trace() records them.
 
         Args:

@@ -9,13 +9,12 @@ from procmem.experiments import Specimen
 from procmem.grade import (
     PAGE,
     KiB,
-    NotPossibleHere,
-    SubmissionError,
     anonymous,
     heap,
     mmap_threshold,
     not_possible,
     only,
+    pieces,
     points,
     predicted,
     top_pad,
@@ -44,21 +43,10 @@ def seen(program):
 
 
 @pytest.fixture(scope="module")
-def pieces(program):
-    """The sizes that the program asked malloc and calloc for, in order; None: that can't be seen."""
-    try:
-        trace = program.calls(answers=[""] * 7, malloc=True)
-    except (SubmissionError, NotPossibleHere):
-        return None
-    if not any("malloc" in one.names for one in trace.breakpoints):
-        return None
-    asked = []
-    for call in trace:
-        if call.name == "malloc":
-            asked.append(call.args["size"])
-        elif call.name == "calloc":
-            asked.append(call.args["nmemb"] * call.args["size"])
-    return asked
+def asked(program):
+    """The sizes that the program asks malloc for, in order; None: that can't be seen here."""
+    found = pieces(program, answers=[""] * 7)
+    return None if found is None else found.asked
 
 
 def spare():
@@ -103,7 +91,7 @@ def test_runs_to_its_end(seen):
     "ten blocks of 32 KiB come from the heap",
     hint="Call malloc ten times, each time for 32 * 1024 bytes, and keep all ten pointers.",
 )
-def test_small_blocks_lie_in_the_heap(seen, pieces):
+def test_small_blocks_lie_in_the_heap(seen, asked):
     before, after = seen[1], seen[2]
     assert anonymous(after).size - anonymous(before).size == 0, "small blocks need no mapping"
     assert heap(after).size - heap(before).size >= COUNT * SMALL - spare(), (
@@ -112,9 +100,9 @@ def test_small_blocks_lie_in_the_heap(seen, pieces):
     assert heap(after).size - heap(before).size <= COUNT * SMALL + spare(), (
         "the heap grew by more than ten blocks take"
     )
-    if pieces is not None and SMALL in pieces:
+    if asked is not None and SMALL in asked:
         # The heap grows in steps of several blocks: its size alone does not tell ten from eleven.
-        assert pieces.count(SMALL) == COUNT, "calls of malloc for 32 KiB"
+        assert asked.count(SMALL) == COUNT, "calls of malloc for 32 KiB"
 
 
 @points(

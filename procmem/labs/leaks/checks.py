@@ -5,10 +5,24 @@ from typing import NamedTuple
 
 import pytest
 
-from procmem.grade import PAGE, KiB, Submission, anonymous, heap, only, points, verify, walk
+from procmem.grade import (
+    PAGE,
+    KiB,
+    Submission,
+    anonymous,
+    heap,
+    only,
+    pieces,
+    points,
+    verify,
+    walk,
+)
 
 BLOCK, BLOCKS = 32 * KiB, 10
+FRIENDS = 20
 TABLE = 4 * KiB
+BUFFER = 1 * KiB
+"""Of stdio, for what is printed and for what is read: the library frees them for valgrind alone."""
 MAPPING = 64 * PAGE
 ANSWERS = ["", "", ""]
 
@@ -34,12 +48,31 @@ def seen(program):
 
 
 @pytest.fixture(scope="module")
-def lost(program):
-    """What valgrind tells. All friends and names together are smaller than a table."""
+def traced(program):
+    """What the program asks malloc for, and never frees, as it runs alone; None: can't be seen."""
+    return pieces(program, answers=ANSWERS)
+
+
+@pytest.fixture(scope="module")
+def lost(program, traced):
+    """What is left by valgrind's count, and in a run without valgrind: the larger of both.
+
+    So it does not help a program to free its memory only where it is watched.
+    """
     found = program.leaks(answers=ANSWERS)
     kinds = found.definitely, found.indirectly, found.possibly, found.reachable
+    # All friends and names together are smaller than a table.
     blocks, rest = divmod(sum(kind.bytes for kind in kinds), BLOCK)
-    return Lost(blocks, *divmod(rest, TABLE), found.errors)
+    tables, others = divmod(rest, TABLE)
+    if traced is not None:
+        left = list(traced.left)
+        for _ in ("stdin", "stdout"):
+            if BUFFER in left:
+                left.remove(BUFFER)
+        blocks = max(blocks, sum(size // BLOCK for size in left))
+        tables = max(tables, sum(TABLE <= size < BLOCK for size in left))
+        others = max(others, sum(size for size in left if size < TABLE))
+    return Lost(blocks, tables, others, found.errors)
 
 
 @points(
@@ -56,10 +89,15 @@ def test_runs_to_its_end(seen):
     "it still allocates and writes all that it did",
     hint="What is never allocated can't leak, but that is not the way. Leave make_...() alone.",
 )
-def test_still_allocates(seen):
+def test_still_allocates(seen, traced):
     before, after = seen[1], seen[2]
     assert heap(after).rss - heap(before).rss >= BLOCKS * BLOCK
     assert anonymous(after).rss - anonymous(before).rss >= MAPPING
+    if traced is not None:
+        # An allocator of the program's own has nothing that valgrind could find.
+        assert sum(size >= BLOCK for size in traced.asked) >= BLOCKS, "mallocs of 32 KiB"
+        assert sum(size < BUFFER for size in traced.asked) >= 2 * FRIENDS, "mallocs for friends"
+        assert any(TABLE <= size < BLOCK for size in traced.asked), "a malloc for the table"
 
 
 @points(
@@ -122,7 +160,10 @@ def handed_out(submission):
     with Submission(
         starter, build=["make"], program=["./leaks"], sandbox=submission.sandbox
     ) as original:
-        return original.program().leaks(answers=ANSWERS)
+        # A stale copy of a pointer in a register or on the stack makes valgrind find a block
+        # possibly lost that is lost. It hides some, and never adds any.
+        runs = [original.program().leaks(answers=ANSWERS) for _ in range(3)]
+    return max(runs, key=lambda found: (found.definitely.blocks, found.indirectly.blocks))
 
 
 def kinds_of(leaks, function):

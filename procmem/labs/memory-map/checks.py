@@ -51,12 +51,11 @@ def test_waits(shots):
     hint="mmap(NULL, NOTES, PROT_READ, MAP_..., fd, 0)",
 )
 def test_private_file(shots):
-    change = shots[1] - shots[0]
-    mine = regions(change.after, path="notes.dat")
+    mine = regions(shots[1], path="notes.dat")
     assert len(mine) == 1, "areas of notes.dat"
     assert str(mine[0].perms) == "r--p", "rights and sharing of notes.dat"
-    assert mine[0].size == pages(NOTES)
-    assert change.vsz == pages(NOTES)
+    assert mine[0].size == pages(NOTES), "bytes of it that are mapped"
+    assert not regions(shots[0], path="notes.dat"), "areas of it before step 1"
 
 
 @points(
@@ -65,12 +64,11 @@ def test_private_file(shots):
     hint="A write reaches the file only through MAP_SHARED. Is the file open for writing, too?",
 )
 def test_shared_file(shots):
-    change = shots[2] - shots[1]
-    mine = regions(change.after, path="board.dat")
+    mine = regions(shots[2], path="board.dat")
     assert len(mine) == 1, "areas of board.dat"
     assert str(mine[0].perms) == "rw-s", "rights and sharing of board.dat"
-    assert mine[0].size == pages(BOARD)
-    assert change.vsz == pages(BOARD)
+    assert mine[0].size == pages(BOARD), "bytes of it that are mapped"
+    assert not regions(shots[1], path="board.dat"), "areas of it before step 2"
 
 
 @points(
@@ -80,11 +78,10 @@ def test_shared_file(shots):
 )
 def test_shared_memory(shots):
     change = shots[3] - shots[2]
-    assert change.vsz == pages(SHARED)
-    mine = [one for one in appeared(change) if one.perms.shared]
-    assert len(mine) == 1, "new areas that are shared"
+    mine = [one for one in appeared(change) if str(one.kind) == "shared memory"]
+    assert len(mine) == 1, "new areas that are shared, and of no file of a directory"
+    assert mine[0].size == pages(SHARED), "its size"
     assert str(mine[0].perms) == "rw-s", "its rights and sharing"
-    assert str(mine[0].kind) == "shared memory", "its kind: no file of a directory is behind it"
 
 
 @points(
@@ -131,11 +128,12 @@ def test_protection(shots):
 def test_heap_grows_up(shots):
     change = shots[6] - shots[5]
     before, after = (regions(one, kind="heap") for one in (change.before, change.after))
-    assert before and after, "areas of the heap"
+    assert after, "areas of the heap"
     assert heap(change.after).size >= HEAP, "the heap after the allocations"
     assert change.vsz == heap(change.after).size - heap(change.before).size
-    assert after[0].start == before[0].start, "where the heap begins"
-    assert after[-1].end > before[-1].end, "where the heap ends"
+    if before:  # A program that does without stdio may have none yet.
+        assert after[0].start == before[0].start, "where the heap begins"
+        assert after[-1].end > before[-1].end, "where the heap ends"
 
 
 @points(1, "7: the stack has grown downwards", hint="use_stack(30)")

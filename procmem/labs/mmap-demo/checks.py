@@ -87,9 +87,9 @@ def test_a_write_brings_a_page(seen):
     needs="test_maps_a_page",
 )
 def test_unmaps_the_page(seen):
-    before, after = seen[3], seen[4]
-    assert anonymous(before).size - anonymous(after).size == PAGE
-    assert anonymous(after).rss <= anonymous(seen[1]).rss
+    start, _ = mapped(seen[1], seen[2])
+    assert is_mapped(seen[3], start), "the page is to be there until the wait before"
+    assert not is_mapped(seen[4], start), "the page is still mapped"
 
 
 # ---- 64 pages ------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procmem.grade import (
+    AsksAgain,
     Limits,
     ProgramEnded,
     Sandbox,
@@ -53,6 +54,23 @@ def test_what_it_never_came_to_says_why(submission: Submission) -> None:
     for ask in (lambda: seen[2], lambda: seen.look(2), lambda: seen.ended):
         with pytest.raises(ProgramEnded, match="status 0"):
             ask()
+
+
+@pytest.mark.parametrize("waits, words", [("3", "waits 3 times"), ("5", "waits 5 times")])
+def test_a_wait_too_many_is_no_end(submission: Submission, waits: str, words: str) -> None:
+    with submission:
+        seen = walk(submission.program(), "first", "second", arguments=[waits, "0"])
+    assert seen[2].vsz > 0
+    with pytest.raises(AsksAgain, match=f"to wait for input 2 times, and {words}") as caught:
+        seen.ended  # noqa: B018 - it raises
+    assert caught.value.waits == int(waits)
+
+
+def test_waiting_on_and_on_has_a_bound(submission: Submission) -> None:
+    with submission:
+        seen = walk(submission.program(), "first", arguments=["1000", "0"])
+    with pytest.raises(AsksAgain, match="waits 11 or more times"):
+        seen.ended  # noqa: B018 - it raises
 
 
 def test_a_wait_that_nobody_asked_for_is_a_mistake_of_the_check(submission: Submission) -> None:

@@ -114,8 +114,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "building": "Build build",
     "checks": "not_possible only partly points",
-    "errors": "AsksAgain BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit ProgramCrashed "
-    "ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError SubmissionError",
+    "errors": "AsksAgain BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit "
+    "ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError SubmissionError",
     "facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
     "mmap_threshold regions same_bytes stack stack_limit text thread_stack threads "
     "top_pad",

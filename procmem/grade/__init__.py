@@ -9,6 +9,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from procmem.grade.allocations import (
+        Pieces,
+        pieces,
+    )
     from procmem.grade.building import (
         Build,
         build,
@@ -77,10 +81,6 @@ if TYPE_CHECKING:
         Wall,
         walls,
     )
-    from procmem.grade.pieces import (
-        Pieces,
-        pieces,
-    )
     from procmem.grade.predictions import (
         Predictions,
     )
@@ -124,7 +124,7 @@ _HOMES = {
     "leaks": "Leak Leaked Leaks",
     "limits": "Limits",
     "machine": "Wall walls",
-    "pieces": "Pieces pieces",
+    "allocations": "Pieces pieces",
     "predictions": "Predictions",
     "quiz": "predicted verify",
     "results": "BuildResult CheckResult Grade Status",

@@ -47,8 +47,20 @@ def pieces(program: Program, *arguments: str, answers: Sequence[str] = ()) -> Pi
         trace = program.calls(*arguments, answers=answers, malloc=True)
     except (SubmissionError, NotPossibleHere):
         return None
+    found = pieces_of(trace)
+    return found if found.asked or maps_libraries(trace) else None
+
+
+def maps_libraries(trace: Trace) -> bool:
+    """Whether the program maps files after its execve(2), so that its malloc is a library's.
+
+    A static program without symbols asks for nothing that could be seen.
+    """
     names = {name for one in trace.breakpoints for name in one.names}
-    return pieces_of(trace) if {"malloc", "free"} <= names else None
+    calls = list(trace)
+    begin = max((at for at, call in enumerate(calls) if call.name == "execve"), default=0)
+    maps = any(call.name == "mmap" and call.args["fd"] >= 0 for call in calls[begin:])
+    return maps and {"malloc", "free"} <= names
 
 
 def size_of(call: MemoryCall) -> int | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import platform
 import shutil
-from pathlib import Path
+
+from typing import TYPE_CHECKING
 
 import pytest
 
 from procmem.grade import Pieces, Submission, pieces
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="malloc is traced on x86-64 alone"),
@@ -48,6 +52,13 @@ def test_what_was_asked_for_and_what_is_left(tmp_path: Path) -> None:
 
 def test_a_program_that_has_no_malloc_to_be_seen(tmp_path: Path) -> None:
     assert found(tmp_path, "-static", "-s") is None
+
+
+def test_a_program_that_asks_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("#include <unistd.h>\nint main(void) { return !sbrk(4096); }\n")
+    with Submission(tmp_path, build=["gcc", "-o", "a", "a.c"], program=["./a"]) as submission:
+        assert submission.build.ok
+        assert pieces(submission.program()) == Pieces((), ())
 
 
 def test_a_program_that_crashes_is_no_witness(tmp_path: Path) -> None:

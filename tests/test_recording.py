@@ -263,7 +263,7 @@ class TestRecorder:
         if not os.path.exists("/dev/full"):
             pytest.skip("there is no /dev/full")
         with pytest.raises(OSError, match="No space"):
-            recorder(specimen, path="/dev/full")
+            recorder(specimen, path="/dev/full", force=True)
 
 
 class TestFile:
@@ -638,14 +638,17 @@ class TestCommands:
         notes = tmp_path / "notes"
         notes.write_text("dear diary")
         cases = {
-            notes: "it is there and no recording: name another file",
+            notes: "it is there and no snapshot or recording: name another file, or overwrite it "
+            "with --force",
             tmp_path / "no" / "a.rec": "No such file or directory",
             tmp_path: "Is a directory",
         }
+        forced = {Path("/dev/full"): "No space left on device"}
         if os.path.exists("/dev/full"):
-            cases[Path("/dev/full")] = "No space left on device"
+            cases |= forced
         for path, reason in cases.items():
-            status, out, err = command("record", specimen.pid, "-o", path)
+            more = ["--force"] if path in forced else []
+            status, out, err = command("record", specimen.pid, "-o", path, *more)
             assert (status, out, err) == (1, "", f"procmem record: {path}: {reason}\n")
 
     def test_a_full_disk_keeps_what_was_written(self, specimen: Specimen, tmp_path: Path) -> None:
@@ -666,7 +669,7 @@ class TestCommands:
     def test_output_that_is_no_file(self, specimen: Specimen) -> None:
         read, write = os.pipe()
         with os.fdopen(read, "rb") as end:
-            words = [*COMMAND, "record", str(specimen.pid), "-o", f"/dev/fd/{write}"]
+            words = [*COMMAND, "record", str(specimen.pid), "-o", f"/dev/fd/{write}", "--force"]
             done = subprocess.run(
                 [*words, "--for", "0.2s"], pass_fds=[write], capture_output=True, text=True,
                 check=False, timeout=60,

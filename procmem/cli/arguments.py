@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABSENT",
+    "FORCE",
     "AskedRange",
     "address",
     "address_range",
@@ -33,6 +34,8 @@ __all__ = [
 AskedRange: TypeAlias = "tuple[int, int | None] | str"
 """Start and end; an address alone (its region); a region's name."""
 
+
+FORCE = "let -o overwrite any file, follow a symbolic link, and write to a FIFO or a device"
 
 ABSENT = object()
 """What stands for a PID that was not given; None is this process."""

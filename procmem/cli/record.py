@@ -10,10 +10,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from procmem.cli.arguments import ABSENT, parser
+from procmem.cli.arguments import ABSENT, FORCE, parser
 from procmem.errors import ParseError
 from procmem.history.recorder import DETAILS, Recorder
 from procmem.history.recording import Recording
+from procmem.moments.output import check_output
 from procmem.process import Process
 from procmem.view.history import recording_dict, recording_summary
 from procmem.view.json import json_text
@@ -48,8 +49,10 @@ def main(argv: list[str]) -> int:
     )
     made.add_argument(
         "-o", "--output", metavar="FILE",
-        help="write there; nothing is lost if killed. A recording that is there is overwritten",
+        help="write there; nothing is lost if killed. A snapshot or recording that is there is "
+        "overwritten, any other file only with --force",
     )  # fmt: skip
+    made.add_argument("--force", action="store_true", help=FORCE)
     made.add_argument(
         "--report", metavar="FILE", help="record nothing: tell of a recording that was made before"
     )
@@ -69,8 +72,8 @@ def main(argv: list[str]) -> int:
     made.add_argument("--quiet", action="store_true", help="no progress on stderr")
     asked = made.parse_args(argv)
     if asked.report is not None:
-        if asked.pid is not ABSENT or asked.output is not None:
-            made.error("--report takes a recording, and neither a PID nor -o")
+        if asked.pid is not ABSENT or asked.output is not None or asked.force:
+            made.error("--report takes a recording, and neither a PID, nor -o or --force")
         return report(asked.report, asked.json)
     if asked.pid is ABSENT or asked.output is None:
         made.error("it needs a PID and -o FILE, or --report FILE")
@@ -79,9 +82,10 @@ def main(argv: list[str]) -> int:
 
 def record(asked: Namespace) -> int:
     try:
+        check_output(asked.output, force=asked.force)
         recorder = Recorder(
             Process(asked.pid, root=asked.root), every=asked.every, path=asked.output,
-            detail=asked.detail, share=asked.share / 100,
+            detail=asked.detail, share=asked.share / 100, force=asked.force,
         )  # fmt: skip
     except OSError as error:
         complain(asked.output, error.strerror or str(error))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from procmem.cli.arguments import for_each_process, parser
+from procmem.cli.arguments import FORCE, for_each_process, parser
 from procmem.moments import Snapshot
+from procmem.moments.output import check_output
 from procmem.moments.snapshot import DETAILS
 from procmem.view.diff import snapshot_summary
 from procmem.view.json import json_text
@@ -30,8 +31,10 @@ def main(argv: list[str]) -> int:
         "--output",
         metavar="FILE",
         help="keep it there: as JSON if the name ends in .json, else compressed; of several "
-        "processes all in one compressed file",
+        "processes all in one compressed file. A snapshot or recording that is there is "
+        "overwritten, any other file only with --force",
     )
+    made.add_argument("--force", action="store_true", help=FORCE)
     made.add_argument(
         "--detail",
         choices=DETAILS,
@@ -43,6 +46,13 @@ def main(argv: list[str]) -> int:
     many = len(options.pids) > 1
     if many and options.output and options.output.endswith(".json"):
         made.error("a .json file holds one snapshot: leave out .json for several")
+    if options.output is not None:
+        try:
+            check_output(options.output, force=options.force)
+        except OSError as error:
+            return complain(options.output, error)
+    elif options.force:
+        made.error("--force is about -o FILE, which is not there")
     taken: list[Snapshot] = []
 
     def take(process: Process) -> None:
@@ -52,16 +62,21 @@ def main(argv: list[str]) -> int:
             sys.stdout.write(("\n" if len(taken) > 1 else "") + snapshot_summary(one))
 
     status = for_each_process("snapshot", options.pids, options.root, take)
-    if options.output and taken:
+    if options.output is not None and taken:
         try:
             if many:
-                Snapshot.save_all(taken, options.output)
+                Snapshot.save_all(taken, options.output, force=options.force)
             else:
-                taken[0].save(options.output)
+                taken[0].save(options.output, force=options.force)
         except OSError as error:
-            why = f"{options.output} can't be written: {error.strerror}"
-            sys.stderr.write(f"procmem snapshot: {printable(why)}\n")
-            status = 1
+            status = complain(options.output, error)
     if options.json:
         sys.stdout.write(json_text([one.to_dict() for one in taken]))
     return status
+
+
+def complain(path: str, error: OSError) -> int:
+    """Says why a file can't be written; the exit status."""
+    sys.stdout.flush()
+    sys.stderr.write(f"procmem snapshot: {printable(path)}: {error.strerror}\n")
+    return 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import stat
 import threading
@@ -24,7 +22,8 @@ from procmem.history.ending import Ending
 from procmem.history.frames import Frames
 from procmem.history.recording import Recording
 from procmem.moments import diff
-from procmem.moments.saved import FRAME, MAGIC, frame
+from procmem.moments.output import MAGIC, append_to, check_output
+from procmem.moments.saved import FRAME, frame
 from procmem.process import Process
 
 if TYPE_CHECKING:
@@ -91,11 +90,12 @@ class Recorder:
         process: what to record.
         every: seconds from turn to turn.
         path: a file that each snapshot is written to at once, so that nothing is lost if the
-            recorder is killed; None: they are kept in memory alone. A recording that is there is
-            overwritten, any other file is not.
+            recorder is killed; None: they are kept in memory alone. A snapshot or recording
+            that is there is overwritten, any other file is not.
         detail: "smaps", "residency", "maps", or "auto".
         share: of one CPU.
         keep: keep the snapshots, packed, for `recording`; None: if that can't be read from path.
+        force: overwrite any file; write to what is no regular file, too.
 
     Attributes:
         turns, taken: how often it looked, and how many snapshots it took.
@@ -104,7 +104,7 @@ class Recorder:
 
     Raises:
         BadArgument, NoSuchProcess, ZombieProcess, KernelThread, AccessDenied
-        FileExistsError: path is a file that is no recording.
+        FileExistsError: path is another's file, a link, a FIFO or a device.
         BlockingIOError: another recorder writes to it.
         OSError: of the file, otherwise.
     """
@@ -118,6 +118,7 @@ class Recorder:
         detail: str = "auto",
         share: float = 0.02,
         keep: bool | None = None,
+        force: bool = False,
     ) -> None:
         if detail != "auto" and detail not in DETAILS:
             raise BadArgument(f"detail is auto, {', '.join(DETAILS)}, not {detail!r}")
@@ -145,6 +146,8 @@ class Recorder:
         self._income = MARGIN * share
         self._credit = 0.0
         self._credited = self._taken_at = time.monotonic()
+        if path is not None:
+            check_output(path, force=force)
         self._ending = Ending(process._files)
         # The first one is taken here, so that what can't be read is told at once.
         self._seen = self._look()
@@ -155,7 +158,7 @@ class Recorder:
             # Too much ever to be afforded; otherwise it is no measure, with what it imports.
             self._pay(self.last.detail, spent, self._seen)
         if path is not None:
-            self._file = create(path)
+            self._file = append_to(path, force=force)
             if self._keep is None and not stat.S_ISREG(os.fstat(self._file).st_mode):
                 self._keep = True
             try:
@@ -398,38 +401,6 @@ class Recorder:
         self.stop()
 
 
-def create(path: str | os.PathLike[str]) -> int:
-    """An empty file for a recording, locked. Only another recording is overwritten.
-
-    Raises:
-        OSError
-    """
-    name = os.fspath(path)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
-    try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            claim(fd, name)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def claim(fd: int, name: str) -> None:
-    """Locks and empties a file that is empty or a recording."""
-    start = os.pread(fd, len(MAGIC), 0)
-    if start and start != MAGIC:
-        raise FileExistsError(errno.EEXIST, "it is there and no recording: name another file", name)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BlockingIOError(errno.EWOULDBLOCK, "another recorder writes to it", name) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-            raise
-    os.ftruncate(fd, 0)
-
-
 def record(
     pid: int | Process | None = None,
     *,
@@ -437,6 +408,7 @@ def record(
     path: str | os.PathLike[str] | None = None,
     detail: str = "auto",
     share: float = 0.02,
+    force: bool = False,
 ) -> Recorder:
     """A recorder for a with statement: it records while the block runs; see Recorder.
 
@@ -454,9 +426,10 @@ def record(
         path: a file to write to; it loads with Recording.load().
         detail: "smaps", "residency", "maps", or "auto".
         share: of one CPU that it may take.
+        force: overwrite a file at path that is neither a snapshot nor a recording.
     """
     process = pid if isinstance(pid, Process) else Process(pid)
-    return Recorder(process, every=every, path=path, detail=detail, share=share)
+    return Recorder(process, every=every, path=path, detail=detail, share=share, force=force)
 
 
 def watch(

@@ -111,13 +111,13 @@ class Recording(Sequence["Snapshot"]):
             return Recording(frames, f"the file is damaged behind them ({fault.reason})")
         raise fault
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes all to one compressed file.
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        """Writes all to one compressed file; see Snapshot.save().
 
         Raises:
-            OSError
+            FileExistsError, OSError: as there.
         """
-        save_all(self._snapshots, path)
+        save_all(self._snapshots, path, force=force)
 
     def __len__(self) -> int:
         return len(self._snapshots)

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from procmem import native
+from procmem.moments.output import MAGIC, replacing
 from procmem.moments.snapshot import DETAILS, Clock, Identity, Kernel, Snapshot
 from procmem.moments.usage import Faults, MemoryUsage, Thread
 from procmem.native import ffi
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["MAGIC", "from_dict", "from_json", "read_frames", "save_all", "to_dict"]
 
 FORMAT = "procmem.snapshot/1"
-MAGIC = b"procmem snapshots 1\n"
 FRAME = Struct("<II")
 """Bytes of the compressed part, and their CRC-32."""
 
@@ -342,13 +342,16 @@ def text_of(about: dict[str, Any], columns: list[array[int]], strings: list[byte
 # ---- files -----------------------------------------------------------------------
 
 
-def save_all(snapshots: Iterable[Snapshot], path: str | os.PathLike[str]) -> None:
-    """Writes snapshots to one compressed file.
+def save_all(
+    snapshots: Iterable[Snapshot], path: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Writes snapshots to one compressed file, or leaves what was there; see replacing().
 
     Raises:
+        FileExistsError: another's file is there, and `force` is not set.
         OSError
     """
-    with open(path, "wb") as file:
+    with replacing(path, force=force) as file:
         file.write(MAGIC)
         file.writelines(frame(snapshot) for snapshot in snapshots)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from procmem.moments.output import replacing
 from procmem.moments.usage import Faults, MemoryUsage, Thread, read_status, usage_from_status
 from procmem.procfs import probes
 from procmem.procfs.files import TICKS
@@ -216,19 +217,27 @@ class Snapshot:
 
         return from_json(text)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Writes it to a file: as JSON if its name ends in .json, else compressed.
 
+        The file is replaced when all is written; if that fails, what was there stays.
+
+        Args:
+            path: the file. One that holds snapshots or a recording is overwritten.
+            force: overwrite any other file, too; follow a symbolic link, and write to what is
+                no regular file.
+
         Raises:
+            FileExistsError: another's file, a link, a FIFO or a device is there.
             OSError
         """
         from procmem.moments.saved import save_all
 
         if os.fspath(path).endswith(".json"):
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(self.to_json() + "\n")
+            with replacing(path, force=force) as file:
+                file.write((self.to_json() + "\n").encode("utf-8"))
         else:
-            save_all([self], path)
+            save_all([self], path, force=force)
 
     @staticmethod
     def load(path: str | os.PathLike[str], number: int | None = None) -> Snapshot:
@@ -238,15 +247,21 @@ class Snapshot:
         return load(path, number)
 
     @staticmethod
-    def save_all(snapshots: Iterable[Snapshot], path: str | os.PathLike[str]) -> None:
+    def save_all(
+        snapshots: Iterable[Snapshot], path: str | os.PathLike[str], *, force: bool = False
+    ) -> None:
         """Writes many to one compressed file, in their order.
 
+        Args:
+            snapshots: those.
+            path, force: as for save().
+
         Raises:
-            OSError
+            FileExistsError, OSError: as for save().
         """
         from procmem.moments.saved import save_all
 
-        save_all(snapshots, path)
+        save_all(snapshots, path, force=force)
 
     @staticmethod
     def load_all(path: str | os.PathLike[str]) -> list[Snapshot]:

@@ -1,0 +1,202 @@
+"""Files that snapshots and recordings are written to: only what is procmem's is overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["MAGIC", "append_to", "check_output", "is_snapshot", "replacing"]
+
+MAGIC = b"procmem snapshots 1\n"
+"""How a compressed file of snapshots starts, and a recording."""
+
+JSON = re.compile(rb'\s*\[?\s*\{\s*"format"\s*:\s*"procmem\.snapshot/')
+
+START = 256
+"""Bytes that show what a file is."""
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+OTHERS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def is_snapshot(start: bytes) -> bool:
+    """Whether a file that starts so holds snapshots, compressed or as JSON; or a recording."""
+    return start.startswith(MAGIC) or bool(JSON.match(start))
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    is_ours: Callable[[bytes], bool] = is_snapshot,
+    what: str = "snapshot or recording",
+) -> os.stat_result | None:
+    """Whether a file may be written, found out before there is anything to write.
+
+    It must not be there yet, or be empty, or be procmem's own. Nothing is opened but a regular
+    file, for reading.
+
+    Args:
+        path: the file.
+        force: any file may be overwritten; symbolic links are followed, and what is no regular
+            file is written to as it is.
+        is_ours: whether a file that starts with these bytes may be overwritten.
+        what: what such a file is, in words.
+
+    Returns:
+        What is there; None: nothing.
+
+    Raises:
+        FileExistsError: another's file is there.
+        BlockingIOError: a recorder writes to it.
+        IsADirectoryError, FileNotFoundError, NotADirectoryError, PermissionError, OSError
+    """
+    name = os.fspath(path)
+
+    def fail(number: int, reason: str = "") -> None:
+        raise OSError(number, reason or os.strerror(number), name)
+
+    try:
+        found = os.stat(name) if force else os.lstat(name)
+    except FileNotFoundError:
+        directory = os.path.dirname(os.path.realpath(name) if force else name) or "."
+        if not name or name.endswith("/") or not os.path.isdir(directory):
+            fail(errno.ENOENT)
+        check_directory(directory, fail)
+        return None
+    kind = stat.S_IFMT(found.st_mode)
+    if kind == stat.S_IFDIR:
+        fail(errno.EISDIR)
+    if kind != stat.S_IFREG:
+        if not force:
+            told = OTHERS.get(kind, "no regular file")
+            fail(errno.EEXIST, f"it is {told}: name a file, or write to it with --force")
+        return found
+    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK), "rb") as file:
+        if not force:
+            start = file.read(START)
+            if start and not is_ours(start):
+                reason = f"it is there and no {what}: name another file, or overwrite it with --force"
+                fail(errno.EEXIST, reason)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fail(errno.EWOULDBLOCK, "another recorder writes to it")
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+    if not os.access(name, os.W_OK):
+        fail(errno.EACCES)
+    return found
+
+
+def check_directory(directory: str, fail: Callable[[int], None]) -> None:
+    """Whether a file can be made there."""
+    if not os.access(directory, os.W_OK | os.X_OK):
+        read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        fail(errno.EROFS if read_only else errno.EACCES)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when all of it is written.
+
+    If the block raises, what was there stays.
+
+    Args:
+        path: the file.
+        force: overwrite what is not procmem's, too; see check_output().
+
+    Raises:
+        As check_output().
+    """
+    found = check_output(path, force=force)
+    name = os.path.realpath(path) if force else os.fspath(path)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        with open(os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY), "wb") as file:
+            yield file
+        return
+    directory, base = os.path.split(name)
+    temporary = os.path.join(directory, f".{base[:200]}.{secrets.token_hex(4)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        fd = os.open(temporary, flags, 0o666)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+    try:
+        try:
+            with open(fd, "wb") as file:
+                if found is not None:
+                    os.fchmod(fd, stat.S_IMODE(found.st_mode))
+                    with contextlib.suppress(OSError):
+                        os.fchown(fd, found.st_uid, found.st_gid)
+                yield file
+                file.flush()
+                os.fsync(fd)
+            os.replace(temporary, name)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def append_to(path: str | os.PathLike[str], *, force: bool = False) -> int:
+    """A descriptor of an empty file for a recording, which is locked as long as that is open.
+
+    Args:
+        path: the file.
+        force: as for check_output().
+
+    Raises:
+        As check_output().
+    """
+    name = os.fspath(path)
+    found = check_output(path, force=force)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+    if found is None or stat.S_ISREG(found.st_mode):
+        flags |= os.O_CREAT
+    fd = os.open(name, flags if force else flags | os.O_NOFOLLOW, 0o666)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            claim(fd, name, force)
+        elif not force:
+            # It was put there since it was looked at.
+            raise FileExistsError(errno.EEXIST, "it is no regular file", name)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def claim(fd: int, name: str, force: bool) -> None:
+    """Locks a file, and empties it if it may be."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlockingIOError(errno.EWOULDBLOCK, "another recorder writes to it", name) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    # Only now nobody else is about to write what this looks at.
+    start = os.pread(fd, START, 0)
+    if start and not is_snapshot(start) and not force:
+        raise FileExistsError(errno.EEXIST, "it is there and no snapshot or recording", name)
+    os.ftruncate(fd, 0)

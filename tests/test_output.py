@@ -107,8 +107,8 @@ def test_its_own_files_are_overwritten(command: Run, tmp_path: Path) -> None:
 def owns(one: Snapshot) -> Iterator[Callable[[Path], object]]:
     """What makes a file that is procmem's."""
     yield lambda path: path.write_bytes(b"")
-    yield lambda path: one.save(path)
-    yield lambda path: Recording([one, one]).save(path)
+    yield one.save
+    yield Recording([one, one]).save
     yield lambda path: path.write_text(one.to_json())
     yield lambda path: path.write_text(one.to_json(indent=2))
     yield lambda path: path.write_text(json.dumps([one.to_dict()], indent=1))
@@ -264,3 +264,34 @@ def test_force_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
             main(words)
         assert ended.value.code == 2
     assert "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--strace"]])
+def test_a_trace(form: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "log"
+
+    def trace(*more: str) -> int:
+        return main(["trace", *form, "-o", str(path), *more, "--", "true"])
+
+    def refused() -> bool:
+        content = path.read_bytes()
+        status, err = trace(), capfd.readouterr().err
+        reason = "it is there and no trace: name another file, or overwrite it with --force"
+        return (status, err) == (1, f"procmem trace: {str(path)!a}: {reason}\n") and (
+            path.read_bytes() == content
+        )
+
+    assert trace() == 0
+    # strace(1) writes such files, too.
+    assert refused() if form == ["--strace"] else trace() == 0
+    path.write_bytes(DIARY)
+    assert refused()
+    assert trace("--force") == 0
+    assert b"execve" in path.read_bytes()
+    path.unlink()
+    path.symlink_to("other")
+    assert trace() == 1
+    assert "symbolic link" in capfd.readouterr().err
+    assert main(["trace", *form, "-o", "/dev/null", "true"]) == 0
+    assert main(["trace", *form, "-o", str(tmp_path / "none" / "x"), "true"]) == 1
+    assert "No such file" in capfd.readouterr().err

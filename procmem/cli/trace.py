@@ -6,12 +6,15 @@ import argparse
 import errno
 import json
 import os
+import re
 import signal
+import stat
 import sys
 from typing import IO
 
 from procmem.errors import BadArgument, SyscallError
 from procmem.history.trace import Breakpoints, Ended, MemoryCall, Signal, Tracing
+from procmem.moments.output import check_output
 from procmem.view.names import printable
 from procmem.view.trace import (
     Table,
@@ -47,7 +50,12 @@ def main(argv: list[str]) -> int:
     )
     made.add_argument("-f", "--follow", action="store_true", help="the program's children, too")
     made.add_argument("-p", "--pid", type=int, metavar="PID", help="a process that runs already")
-    made.add_argument("-o", "--output", metavar="FILE", help="write there, not to stderr")
+    made.add_argument(
+        "-o", "--output", metavar="FILE",
+        help="write there, not to stderr. A trace that is there is overwritten (but for one of "
+        "--strace), any other file only with --force",
+    )  # fmt: skip
+    made.add_argument("--force", action="store_true", help="let -o overwrite any file")
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print everything as JSON")
     form.add_argument("--strace", action="store_true", help="print lines as strace(1) does")
@@ -71,7 +79,8 @@ def main(argv: list[str]) -> int:
         made.error("give a command, or -p PID, one of both")
     out: IO[str] | None = None
     try:
-        if options.output:
+        if options.output is not None:
+            check_log(options.output, options.force)
             out = open(options.output, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     except OSError as error:
         sys.stderr.write(f"procmem trace: {options.output!a}: {error.strerror}\n")
@@ -88,6 +97,32 @@ def main(argv: list[str]) -> int:
     finally:
         if out is not None:
             out.close()
+
+
+TRACE = re.compile(rb' *TID +\xce\x94VSZ |\{"pid": [0-9]+, "calls": \[')
+"""How what -o writes starts; of --strace nothing shows whose it is."""
+
+
+def is_trace(start: bytes) -> bool:
+    """Whether a file that starts so was written by -o."""
+    return bool(TRACE.match(start))
+
+
+def check_log(path: str, force: bool) -> None:
+    """Whether a trace may be written there: not over another's file.
+
+    Raises:
+        OSError
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        mode = 0
+    # Lines may go to a terminal, a pipe or /dev/null: nothing is lost there.
+    if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        check_output(
+            path, force=force, is_ours=lambda start: bool(TRACE.match(start)), what="trace"
+        )
 
 
 def traced(command: list[str], options: argparse.Namespace, out: IO[str] | None) -> int:

@@ -24,6 +24,8 @@ JSON = re.compile(rb'\s*\[?\s*\{\s*"format"\s*:\s*"procmem\.snapshot/')
 START = 256
 """Bytes that show what a file is."""
 
+LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 OTHERS = {
@@ -88,11 +90,15 @@ def check_output(
             told = OTHERS.get(kind, "no regular file")
             fail(errno.EEXIST, f"it is {told}: name a file, or write to it with --force")
         return found
-    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK), "rb") as file:
+    with open(
+        os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK), "rb"
+    ) as file:
         if not force:
             start = file.read(START)
             if start and not is_ours(start):
-                reason = f"it is there and no {what}: name another file, or overwrite it with --force"
+                reason = (
+                    f"it is there and no {what}: name another file, or overwrite it with --force"
+                )
                 fail(errno.EEXIST, reason)
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -175,11 +181,7 @@ def append_to(path: str | os.PathLike[str], *, force: bool = False) -> int:
         flags |= os.O_CREAT
     fd = os.open(name, flags if force else flags | os.O_NOFOLLOW, 0o666)
     try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            claim(fd, name, force)
-        elif not force:
-            # It was put there since it was looked at.
-            raise FileExistsError(errno.EEXIST, "it is no regular file", name)
+        claim(fd, name, force)
     except BaseException:
         os.close(fd)
         raise
@@ -188,6 +190,10 @@ def append_to(path: str | os.PathLike[str], *, force: bool = False) -> int:
 
 def claim(fd: int, name: str, force: bool) -> None:
     """Locks a file, and empties it if it may be."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        if not force:  # it was put there since it was looked at
+            raise FileExistsError(errno.EEXIST, "it is no regular file", name)
+        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

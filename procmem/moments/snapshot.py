@@ -254,7 +254,8 @@ class Snapshot:
 
         Args:
             snapshots: those.
-            path, force: as for save().
+            path: as for save().
+            force: likewise.
 
         Raises:
             FileExistsError, OSError: as for save().

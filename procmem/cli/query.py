@@ -82,7 +82,9 @@ def look_up(process: Process, number: int, debug_root: str) -> dict[str, Any]:
             "offset_in_section": place.offset_in_section,
             "symbol": None if symbol is None else symbol.name,
             "offset_in_symbol": None if symbol is None else symbol.offset,
+            "symbol_is_guess": symbol is not None and symbol.is_guess,
             "source_line": None,
+            "left_out": place.left_out,
         }
     except (ElfError, OSError) as error:
         sys.stderr.write(f"procmem query: {printable(str(error))}\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
+from procmem.elf import limits
 from procmem.elf.headers import ElfFile
 from procmem.elf.notes import build_id
 from procmem.elf.rules import berkeley, section_flags
@@ -220,7 +221,8 @@ def image_of(source: Source, identity: Identity | None = None, *, in_memory: boo
     except ValueError as error:  # ElfError, whose import costs more than reading headers
         made = reason_of(error)
     if identity:
-        if len(_kept) >= KEPT:
+        taken = sum(len(each.sections) for each in _kept.values() if isinstance(each, Image))
+        if len(_kept) >= KEPT or taken > limits.PROCESS_SECTIONS:
             _kept.clear()
         _kept[identity] = made
     if isinstance(made, str):

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn
 
-__all__ = ["Source", "fail", "open_source"]
+__all__ = ["Source", "fail", "open_source", "reopen", "source_of"]
+
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+KERNELS_OWN = "/proc", "/sys", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/fs/cgroup"
+
+_kernel_devices: frozenset[int] | None = None
 
 HEAD = 4096
 """Bytes that the first read takes along: small files, and what stands near the start."""
@@ -108,12 +114,43 @@ def open_source(path: str | bytes | os.PathLike[str]) -> Source:
         OSError: there is no such file, or it may not be read.
         ElfError: it is a directory, a device, a FIFO or a socket.
     """
-    # Opening a device may already do something: it is asked first what it is.
-    check_kind(path, os.stat(path).st_mode)
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    # Opening a device may already do something, and a name may lead elsewhere by the time
+    # that it is opened: so the inode is taken hold of first, which opens nothing (O_PATH).
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        check_kind(path, os.fstat(handle))
+        fd = reopen(handle, path)
+    finally:
+        os.close(handle)
+    return source_of(fd, path)
+
+
+def reopen(handle: int, path: str | bytes | os.PathLike[str], dir_fd: int | None = None) -> int:
+    """A descriptor to read from, of what an O_PATH one stands for.
+
+    Args:
+        handle: it stays open.
+        path: tried where there is no /proc.
+        dir_fd: where the path begins.
+
+    Raises:
+        OSError
+    """
+    try:
+        return os.open(f"/proc/self/fd/{handle}", READ)
+    except FileNotFoundError:
+        return os.open(path, READ, dir_fd=dir_fd)
+
+
+def source_of(fd: int, path: str | bytes | os.PathLike[str]) -> Source:
+    """A source over an open descriptor, which is closed with it.
+
+    Raises:
+        ElfError: it is no regular file.
+    """
     try:
         found = os.fstat(fd)
-        check_kind(path, found.st_mode)
+        check_kind(path, found)
     except BaseException:
         os.close(fd)
         raise
@@ -123,9 +160,27 @@ def open_source(path: str | bytes | os.PathLike[str]) -> Source:
     return source
 
 
-def check_kind(path: str | bytes | os.PathLike[str], mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        fail(path, "is a directory" if stat.S_ISDIR(mode) else "is not an ordinary file")
+def check_kind(path: str | bytes | os.PathLike[str], found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        is_directory = stat.S_ISDIR(found.st_mode)
+        fail(path, "is a directory" if is_directory else "is not an ordinary file")
+    if found.st_dev in kernel_devices():
+        # Such as /proc/kcore, which claims 128 TiB, or kmsg, which waits.
+        fail(path, "is not an ordinary file, but one that the kernel makes")
+
+
+def kernel_devices() -> frozenset[int]:
+    """Device numbers of the file systems whose files the kernel makes when they are read."""
+    global _kernel_devices  # noqa: PLW0603 - they stay mounted
+    if _kernel_devices is None:
+        found = set()
+        for place in KERNELS_OWN:
+            try:
+                found.add(os.stat(place).st_dev)
+            except OSError:
+                continue
+        _kernel_devices = frozenset(found - {os.stat("/").st_dev})
+    return _kernel_devices
 
 
 def fail(path: str | bytes | os.PathLike[str], reason: str) -> NoReturn:

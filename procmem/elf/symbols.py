@@ -11,6 +11,8 @@ from bisect import bisect_right
 from operator import itemgetter
 from struct import Struct
 
+from procmem.elf import limits
+from procmem.elf.limits import in_units
 from procmem.elf.spec import (
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -25,6 +27,7 @@ from procmem.elf.spec import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
     from procmem.elf.headers import ElfFile, Shdr
@@ -44,14 +47,84 @@ PLT_ENTRIES = 16, 8
 
 BINDINGS = {GLOBAL: 2, WEAK: 1}
 
+PLTS = 64
+"""Sections of entries of PLTs that are read: linkers make up to four."""
+
 STEPS_BACK = 1000
 """Symbols that are looked at for one address: those that nest are few in a sound table."""
 
 LONGEST_NAME = 1 << 16
 
+SYMBOLS_AT_ONCE = 1 << 16
+
+FUNCTION_START = 0x03, 0x3B
+"""How .eh_frame_hdr writes the count, and the pairs, where it can be searched: DW_EH_PE_udata4, and
+DW_EH_PE_datarel | DW_EH_PE_sdata4."""
+
 Entry = tuple[int, int, int, int, int]
 """Value, rank, size, string table and offset in it. Of an entry of a PLT the table's number is
 inverted (~)."""
+
+
+class Room:
+    """What may still be read of one object's tables.
+
+    Attributes:
+        left_out: a sentence for each table that did not fit.
+    """
+
+    __slots__ = ("_strings", "_symbols", "left_out")
+
+    def __init__(self) -> None:
+        self._symbols = limits.SYMBOLS
+        self._strings = limits.SYMBOL_NAMES
+        self.left_out: list[str] = []
+
+    def symbols(self, elf: ElfFile, table: Shdr) -> Iterator[tuple[int, ...]]:
+        """The fields of the symbols of a table, as many as fit."""
+        width = elf.layout.sym.size
+        count = min(table.sh_size, elf.source.size) // width
+        fitting = min(count, self._symbols)
+        self._symbols -= fitting
+        if fitting < count:
+            self._say(
+                elf.source.path,
+                f"{table.name[:64]} has {count:,} symbols, {fitting:,} were read:"
+                f" at most {limits.SYMBOLS:,} of one object are",
+            )
+        for at in range(0, fitting, SYMBOLS_AT_ONCE):
+            size = min(SYMBOLS_AT_ONCE, fitting - at) * width
+            raw = elf.source.read(table.sh_offset + at * width, size)
+            yield from elf.layout.sym.iter_unpack(raw[: len(raw) // width * width])
+            if len(raw) < size:
+                return
+
+    def strings(self, elf: ElfFile, table: Shdr) -> bytes:
+        """The bytes of a table of names, as many as fit."""
+        size = min(table.sh_size, elf.source.size)
+        fitting = min(size, self._strings)
+        self._strings -= fitting
+        if fitting < size:
+            self._say(
+                elf.source.path,
+                f"{table.name[:64]} has {in_units(size)} of names, {in_units(fitting)} were read:"
+                f" at most {in_units(limits.SYMBOL_NAMES)} of one object are",
+            )
+        return table.data(fitting)
+
+    def contents(self, elf: ElfFile, section: Shdr) -> bytes:
+        """The bytes of another section that symbols are found by; b"" if they don't fit."""
+        size = min(section.sh_size, elf.source.size)
+        if size > self._strings:
+            self._say(elf.source.path, f"{section.name[:64]} has {in_units(size)}: it was not read")
+            return b""
+        self._strings -= size
+        return section.data(size)
+
+    def _say(self, path: str | bytes | os.PathLike[str], what: str) -> None:
+        name = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
+        if len(self.left_out) < 8:
+            self.left_out.append(f"{name}: {what}")
 
 
 class SymbolTable:
@@ -60,16 +133,21 @@ class SymbolTable:
     Args:
         files: such as a stripped library and its debug file; they may be closed afterwards.
 
+    Attributes:
+        left_out: what was not read since it is too large (elf.limits), a sentence each.
+
     Raises:
         ElfError, OSError: as of ElfFile.
     """
 
-    __slots__ = ("_entries", "_reach", "_sections", "_strings", "_values")
+    __slots__ = ("_entries", "_reach", "_sections", "_starts", "_strings", "_values", "left_out")
 
     def __init__(self, files: Iterable[ElfFile]) -> None:
         self._strings: list[bytes] = []
         self._sections: list[tuple[int, int, str]] = []
-        found: set[Entry] = set()
+        self._starts = Starts()
+        room = Room()
+        found: list[Entry] = []
         for elf in files:
             sections = elf.sections
             if not self._sections:
@@ -80,35 +158,60 @@ class SymbolTable:
                     and section.sh_size
                     and not (section.sh_flags & SHF_TLS and section.sh_type == SHT_NOBITS)
                 )
+            if not self._starts:
+                self._starts = function_starts(elf, sections, room)
+            numbers: dict[tuple[int, int], int] = {}
             for section in sections:
                 if section.sh_type in (SHT_SYMTAB, SHT_DYNSYM):
-                    found.update(self._read(elf, sections, section))
+                    found.extend(self._read(elf, sections, section, room, numbers))
             if elf.header.e_machine == EM_X86_64 and elf.layout.order == "<" and elf.layout.is64:
-                found.update(self._read_plt(elf, sections))
+                found.extend(self._read_plt(elf, sections, room, numbers))
         # The best of those with one value is the last, where the search starts.
-        self._entries = sorted(found)
+        found.sort()
+        self._entries = found
         self._values = list(map(itemgetter(0), self._entries))
         self._reach: list[int] = []
         reach = 0
         for value, _, size, _, _ in self._entries:
             reach = max(reach, value + size)
             self._reach.append(reach)
+        self.left_out = room.left_out
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _read(self, elf: ElfFile, sections: list[Shdr], table: Shdr) -> Iterator[Entry]:
-        layout, source = elf.layout, elf.source
-        if table.sh_link >= len(sections):
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes, roughly."""
+        return 300 * len(self._entries) + sum(map(len, self._strings))
+
+    def _names(
+        self, elf: ElfFile, table: Shdr, room: Room, numbers: dict[tuple[int, int], int]
+    ) -> int:
+        """The number of a table of names, which is read when it is first needed."""
+        key = table.sh_offset, table.sh_size
+        number = numbers.get(key)
+        if number is None:
+            number = numbers[key] = len(self._strings)
+            self._strings.append(room.strings(elf, table))
+        return number
+
+    def _read(
+        self,
+        elf: ElfFile,
+        sections: list[Shdr],
+        table: Shdr,
+        room: Room,
+        numbers: dict[tuple[int, int], int],
+    ) -> Iterator[Entry]:
+        if table.sh_link >= len(sections) or table.sh_type == SHT_NOBITS:
             return
-        strings = sections[table.sh_link].data(source.size)
-        number = len(self._strings)
-        self._strings.append(strings)
-        raw = table.data(source.size)
-        whole = len(raw) // layout.sym.size * layout.sym.size
+        is64 = elf.layout.is64
         is_arm = elf.header.e_machine == EM_ARM
-        for fields in layout.sym.iter_unpack(raw[:whole]):
-            if layout.is64:
+        strings = b""
+        number = -1
+        for fields in room.symbols(elf, table):
+            if is64:
                 name, info, _, index, value, size = fields
             else:
                 name, value, size, info, _, index = fields
@@ -118,43 +221,60 @@ class SymbolTable:
                 # Absolute and common symbols are no addresses; SHN_XINDEX is one of a section.
                 or (SHN_LORESERVE <= index != 0xFFFF)
                 or kind not in (NOTYPE, OBJECT, FUNC, GNU_IFUNC)
-                or not name < len(strings)
-                # "$a" and the like tell code from data on ARM.
-                or strings[name : name + 1] in (b"\0", b"$")
             ):
+                continue
+            if number < 0:
+                number = self._names(elf, sections[table.sh_link], room, numbers)
+                strings = self._strings[number]
+            # "$a" and the like tell code from data on ARM.
+            if not name < len(strings) or strings[name : name + 1] in (b"\0", b"$"):
                 continue
             if is_arm and kind == FUNC:
                 value &= ~1  # the bit says that the code is Thumb
             yield value, rank(kind, info >> 4, size, strings, name), size, number, name
 
-    def _read_plt(self, elf: ElfFile, sections: list[Shdr]) -> Iterator[Entry]:
+    def _read_plt(
+        self,
+        elf: ElfFile,
+        sections: list[Shdr],
+        room: Room,
+        numbers: dict[tuple[int, int], int],
+    ) -> Iterator[Entry]:
         """The entries of PLTs: no symbols tell them, but relocations of where they lead to."""
         plts = [
             section
             for section in sections
             if section.sh_flags & SHF_EXECINSTR and section.name.startswith(".plt")
-        ]
-        slots = dict(self._slots(elf, sections)) if plts else {}
+        ][:PLTS]
+        slots = dict(self._slots(elf, sections, room, numbers)) if plts else {}
         for section in plts:
             size = section.sh_entsize if section.sh_entsize in PLT_ENTRIES else PLT_ENTRIES[0]
-            for jump in JUMP.finditer(section.data(elf.source.size)):
+            for jump in JUMP.finditer(room.contents(elf, section)):
                 displacement = int.from_bytes(jump[1], "little", signed=True)
                 told = slots.get(section.sh_addr + jump.end() + displacement)
                 if told:
                     yield section.sh_addr + jump.start() // size * size, 0, size, *told
 
-    def _slots(self, elf: ElfFile, sections: list[Shdr]) -> Iterator[tuple[int, tuple[int, int]]]:
+    def _slots(
+        self,
+        elf: ElfFile,
+        sections: list[Shdr],
+        room: Room,
+        numbers: dict[tuple[int, int], int],
+    ) -> Iterator[tuple[int, tuple[int, int]]]:
         """The words of .got and .got.plt that hold functions' addresses, and their names."""
+        kept: dict[int, bytes] = {}
         for section in sections:
             if section.sh_type != SHT_RELA or not 0 < section.sh_link < len(sections):
                 continue
             symbols = sections[section.sh_link]
             if symbols.sh_type != SHT_DYNSYM or symbols.sh_link >= len(sections):
                 continue
-            raw = symbols.data(elf.source.size)
-            number = ~len(self._strings)
-            self._strings.append(sections[symbols.sh_link].data(elf.source.size))
-            table = section.data(elf.source.size)
+            if section.sh_link not in kept:
+                kept[section.sh_link] = room.contents(elf, symbols)
+            raw = kept[section.sh_link]
+            number = ~self._names(elf, sections[symbols.sh_link], room, numbers)
+            table = room.contents(elf, section)
             for slot, info, _ in RELA.iter_unpack(table[: len(table) // RELA.size * RELA.size]):
                 at = (info >> 32) * elf.layout.sym.size
                 if info & 0xFFFFFFFF in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT) and at:
@@ -163,8 +283,9 @@ class SymbolTable:
     def find(self, value: int) -> tuple[str, int, int] | None:
         """The symbol that covers an address of the file: its name, its value and its size.
 
-        One without a size, as of hand-written assembly, reaches to the next symbol or the
-        end of its section.
+        One without a size, as of hand-written assembly, reaches at most to the next symbol, to
+        the next function that .eh_frame_hdr knows, or to the end of its section. That it
+        covers what follows it is a guess.
         """
         index = last = bisect_right(self._values, value) - 1
         lowest = max(-1, index - STEPS_BACK)
@@ -176,7 +297,7 @@ class SymbolTable:
         if last >= 0 and not self._entries[last][2]:
             entry = self._entries[last]
             home = self.section_at(value)
-            if home is not None and home[0] <= entry[0]:
+            if home is not None and home[0] <= entry[0] and self._starts.before(value) <= entry[0]:
                 return self._told(entry)
         return None
 
@@ -196,6 +317,56 @@ class SymbolTable:
         return None
 
 
+class Starts:
+    """Where functions begin, as .eh_frame_hdr tells: a table that unwinders search.
+
+    Args:
+        base: its address, from which it counts.
+        pairs: of a function and its entry in .eh_frame, by address.
+        order: "<" or ">".
+
+    Source: Linux Standard Base, "The .eh_frame_hdr section".
+    """
+
+    __slots__ = ("_base", "_pair", "_pairs")
+
+    def __init__(self, base: int = 0, pairs: bytes = b"", order: str = "<") -> None:
+        self._base = base
+        self._pairs = pairs
+        self._pair = Struct(order + "ii")
+
+    def __bool__(self) -> bool:
+        return bool(self._pairs)
+
+    def before(self, value: int) -> int:
+        """The last start up to an address; -1: none is known."""
+        low, high = 0, len(self._pairs) // 8
+        while low < high:
+            middle = (low + high) // 2
+            if self._at(middle) <= value:
+                low = middle + 1
+            else:
+                high = middle
+        return self._at(low - 1) if low else -1
+
+    def _at(self, index: int) -> int:
+        (start, _) = self._pair.unpack_from(self._pairs, index * 8)
+        return self._base + int(start)
+
+
+def function_starts(elf: ElfFile, sections: list[Shdr], room: Room) -> Starts:
+    """What .eh_frame_hdr tells; nothing where it is not the table that linkers make."""
+    for section in sections:
+        if section.sh_flags & SHF_ALLOC and section.name == ".eh_frame_hdr":
+            head = section.data(12)
+            if len(head) < 12 or head[0] != 1 or (head[2], head[3]) != FUNCTION_START:
+                break
+            count = Struct(elf.layout.order + "I").unpack_from(head, 8)[0]
+            pairs = room.contents(elf, section)[12 : 12 + 8 * count]
+            return Starts(section.sh_addr, pairs[: len(pairs) // 8 * 8], elf.layout.order)
+    return Starts()
+
+
 def functions_named(elf: ElfFile, names: Iterable[str]) -> dict[str, int]:
     """Values of the functions of these names that other files, or all of its own, may call.
 
@@ -206,12 +377,13 @@ def functions_named(elf: ElfFile, names: Iterable[str]) -> dict[str, int]:
         ElfError, OSError: as of ElfFile.
     """
     found: dict[str, int] = {}
-    layout, source = elf.layout, elf.source
+    layout = elf.layout
     sections = elf.sections
+    room = Room()
     for table in sections:
         if table.sh_type not in (SHT_SYMTAB, SHT_DYNSYM) or table.sh_link >= len(sections):
             continue
-        strings = sections[table.sh_link].data(source.size)
+        strings = room.strings(elf, sections[table.sh_link])
         wanted = {}
         # A name may be the end of a longer one, whose bytes it shares.
         for name in names:
@@ -220,8 +392,9 @@ def functions_named(elf: ElfFile, names: Iterable[str]) -> dict[str, int]:
             while at >= 0:
                 wanted[at] = name
                 at = strings.find(text, at + 1)
-        raw = table.data(source.size)
-        for fields in layout.sym.iter_unpack(raw[: len(raw) // layout.sym.size * layout.sym.size]):
+        if not wanted:
+            continue
+        for fields in room.symbols(elf, table):
             if layout.is64:
                 at, info, _, index, value, _ = fields
             else:

@@ -384,19 +384,28 @@ class Process:
         From .symtab and .dynsym of the file that is mapped there, and from its separate debug
         file if there is one here: by build-id, or by .gnu_debuglink with a right checksum.
         Nothing is downloaded. An object's symbols are loaded once; source lines, from DWARF,
-        are read when `source_line` is asked for.
+        are read when `source_line` is asked for. An address behind a symbol without a size is
+        marked as a guess (`is_guess`).
 
         Args:
             address: any integer.
             debug_root: where separate debug files are.
 
         Raises:
-            ElfError: the file is damaged.
+            ElfError: the file is damaged; or nothing was found, and part of its symbols is left
+                out since they are too many (docs/sections.md has the limits).
 
         Source: elf(5); gdb's manual, "Debugging Information in Separate Files".
         """
         place = self._place(address, debug_root)
-        return None if place is None else place.symbol
+        if place is None:
+            return None
+        found = place.symbol
+        if found is None and place.left_out:
+            from procmem.elf.source import fail
+
+            fail(place.path, f"no symbol in what was read; {'; '.join(place.left_out)}")
+        return found
 
     def _place(self, address: int, debug_root: str) -> Place | None:
         finder = self._symbols

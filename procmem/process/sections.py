@@ -7,6 +7,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from procmem import native
+from procmem.elf import limits
 from procmem.elf.headers import ElfFile
 from procmem.elf.image import MemorySource, image_of, kept_image, place, reason_of
 from procmem.elf.live import LiveObject, Rest, length, union, without
@@ -110,8 +111,17 @@ def look_at_files(
     """The ELF files of a process, and the load biases of each by its place in the list."""
     found: list[Mapped] = []
     places: dict[int, list[int]] = {}
+    room = limits.PROCESS_SECTIONS
     for regions in candidates(table):
         mapped = look_at(files, maps, regions)
+        if mapped.image is not None:
+            room -= len(mapped.image.sections)
+            if room < 0:
+                mapped.image, mapped.link, mapped.state = None, None, "unreadable"
+                mapped.reason = (
+                    f"left out: more than {limits.PROCESS_SECTIONS:,} sections in all files of"
+                    " the process"
+                )
         executable = any(region.perms.execute and region.perms.private for region in regions)
         biases = [] if mapped.image is None else place(mapped.image, regions, PAGE_SIZE)
         if not biases and not executable:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from procmem import native
-from procmem.elf.debug import has_lines, open_debug_file
-from procmem.elf.headers import ElfFile
+from procmem.elf import limits
+from procmem.elf.debug import has_lines, open_alternate, open_debug_file
+from procmem.elf.headers import ElfFile, open_elf
 from procmem.elf.image import MemorySource
-from procmem.elf.source import Source
+from procmem.elf.source import source_of
 from procmem.elf.symbols import SymbolTable
 from procmem.native import ffi
 from procmem.process.sections import identity_of, lay_out, locate
@@ -19,8 +19,8 @@ from procmem.procfs.mapped import open_link, read_memory, stat_link
 from procmem.regions.live import ATTEMPTS, RECORD, Queries, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, BinaryIO
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from procmem.elf.lines import Lines
     from procmem.process.sections import Mapped
@@ -41,6 +41,8 @@ class Symbol:
         offset: bytes from its start to the address.
         address: where it starts in the process.
         size: in bytes; 0 where the table doesn't tell.
+        is_guess: the address follows a symbol without a size: whether it still belongs to that
+            is not known. str() ends in "?" then.
         object: the path of its ELF file, as maps has it; "[vdso]".
     """
 
@@ -53,6 +55,11 @@ class Symbol:
         self.size = size
         self.object = place.path
         self._place = place
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether that the symbol covers the address is a guess."""
+        return not self.size and self.offset > 0
 
     @property
     def section(self) -> str | None:
@@ -80,7 +87,8 @@ class Symbol:
         return self.name, self.offset, self.address, self.size, self.object, self.section
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.offset:#x}" if self.offset else self.name
+        mark = "?" if self.is_guess else ""
+        return f"{self.name}+{self.offset:#x}{mark}" if self.offset else self.name
 
     def __repr__(self) -> str:
         return f"<Symbol {self} of {self.object!r}>"
@@ -120,8 +128,13 @@ class Place:
         return None if told is None else self.value - told[0]
 
     @property
+    def left_out(self) -> list[str]:
+        """What was not read of the file, or of its debug file, since it is too large."""
+        return self._loaded.left_out
+
+    @property
     def symbol(self) -> Symbol | None:
-        """The symbol that covers it; None if none does."""
+        """The symbol that covers it; None if none does, of what was read."""
         told = self._loaded.table.find(self.value)
         return None if told is None else Symbol(self, *told)
 
@@ -144,19 +157,31 @@ class Loaded:
 
     Args:
         table: the symbols.
-        path: of the file, for errors.
         debug: the debug file that has the lines; "": the file itself; None: there are none.
+        places: where debug files are, and what is put before their paths.
+        left_out: debug files that were too large, a sentence each.
+
+    Attributes:
+        table, debug: as given.
+        left_out: with what the table left out.
     """
 
-    __slots__ = ("_lines", "_path", "debug", "table")
+    __slots__ = ("_lines", "_places", "debug", "left_out", "table")
 
-    def __init__(self, table: SymbolTable, path: str, debug: str | None) -> None:
+    def __init__(
+        self,
+        table: SymbolTable,
+        debug: str | None,
+        places: tuple[str, str] = ("", ""),
+        left_out: Sequence[str] = (),
+    ) -> None:
         self.table = table
-        self._path = path
         self.debug = debug
+        self.left_out = [*left_out, *table.left_out]
+        self._places = places
         self._lines: Lines | None = None
 
-    def lines(self, open_file: Callable[[], BinaryIO | None]) -> Lines | None:
+    def lines(self, open_file: Callable[[], ElfFile | None]) -> Lines | None:
         """The line tables, loaded when they are first asked for.
 
         Args:
@@ -168,10 +193,16 @@ class Loaded:
         if self._lines is None and self.debug is not None:
             from procmem.elf.lines import Lines
 
-            stream = open_regular(self.debug) if self.debug else open_file()
-            if stream is not None:
-                with stream:
-                    self._lines = Lines(stream, self.debug or self._path)
+            if self.debug:
+                try:
+                    elf: ElfFile | None = open_elf(self.debug)
+                except OSError:
+                    elf = None
+            else:
+                elf = open_file()
+            if elf is not None:
+                file = elf
+                self._lines = Lines(file, lambda: open_alternate(file, *self._places))
         return self._lines
 
 
@@ -286,7 +317,8 @@ class SymbolFinder:
                 else self._read(mapped, debug_root)
             )
             if kept is not None:
-                if len(_kept) >= KEPT:
+                taken = sum(each.table.memory for each in _kept.values())
+                if len(_kept) >= KEPT or taken + kept.table.memory > limits.KEPT_BYTES:
                     _kept.clear()
                 _kept[key] = kept
         return kept
@@ -299,7 +331,7 @@ class SymbolFinder:
             region.size,
             "[vdso]",
         )
-        return Loaded(SymbolTable([ElfFile(source)]), "[vdso]", None)
+        return Loaded(SymbolTable([ElfFile(source)]), None)
 
     def _open(self, mapped: Mapped) -> int | None:
         if mapped.link is None:
@@ -310,23 +342,21 @@ class SymbolFinder:
         return open_link(self.files, mapped.link, told)
 
     def _read(self, mapped: Mapped, debug_root: str) -> Loaded | None:
-        fd = self._open(mapped)
-        if fd is None:
+        elf = self.open_file(mapped)
+        if elf is None:
             return None
-        path = os.fsdecode(mapped.path)
-        try:
-            elf = ElfFile(Source(fd, 0, os.fstat(fd).st_size, path))
+        with elf:
             own = "" if has_lines(elf) else None
-            debug = open_debug_file(elf, mapped.path, debug_root, self._root())
+            left_out: list[str] = []
+            places = debug_root, self._root()
+            debug = open_debug_file(elf, mapped.path, *places, left_out)
             if debug is not None:
                 # A damaged debug file (ElfError) takes nothing from what there is.
                 with debug, suppress(ValueError):
                     table = SymbolTable([elf, debug])
                     lines = os.fsdecode(debug.source.path) if has_lines(debug) else own
-                    return Loaded(table, path, lines)
-            return Loaded(SymbolTable([elf]), path, own)
-        finally:
-            os.close(fd)
+                    return Loaded(table, lines, places, left_out)
+            return Loaded(SymbolTable([elf]), own, places, left_out)
 
     def _root(self) -> str:
         """What leads to the process's files; "" where they are this process's own, too."""
@@ -335,22 +365,17 @@ class SymbolFinder:
             return ""
         return f"{self.files.path}/root"
 
-    def open_file(self, mapped: Mapped) -> BinaryIO | None:
+    def open_file(self, mapped: Mapped) -> ElfFile | None:
         """The mapped file; None if it can't be opened any more."""
         fd = self._open(mapped)
-        return None if fd is None else os.fdopen(fd, "rb")
-
-
-def open_regular(path: str) -> BinaryIO | None:
-    """A debug file, once more; None if it has gone."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError:
-        return None
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return os.fdopen(fd, "rb")
-    os.close(fd)
-    return None
+        if fd is None:
+            return None
+        source = source_of(fd, os.fsdecode(mapped.path))
+        try:
+            return ElfFile(source)
+        except BaseException:
+            source.close()
+            raise
 
 
 def key_of(region: Region) -> Key:

@@ -103,20 +103,25 @@ def stat_link(files: ProcessFiles, name: str | bytes, *, follow: bool) -> os.sta
 def open_link(files: ProcessFiles, name: str | bytes, told: os.stat_result) -> int | None:
     """A descriptor of the regular file that stat_link() told of; None if it can't be opened.
 
-    Nothing else is opened: a device may do something, a FIFO may wait.
+    Nothing else is opened: a device may do something, a FIFO may wait. The name may lead to one
+    by now, so what it leads to is taken hold of first, which opens nothing (O_PATH).
     """
     if not stat.S_ISREG(told.st_mode):
         return None
     directory = files.directory()
     try:
-        fd = os.open(name, FLAGS, dir_fd=directory.fd)
+        handle = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=directory.fd)
     except (OSError, ValueError):
         return None
-    found = os.fstat(fd)
-    if (found.st_dev, found.st_ino) == (told.st_dev, told.st_ino):
-        return fd
-    os.close(fd)
-    return None
+    try:
+        found = os.fstat(handle)
+        if (found.st_dev, found.st_ino) != (told.st_dev, told.st_ino):
+            return None
+        return os.open(f"/proc/self/fd/{handle}", FLAGS)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
 
 
 def read_memory(files: ProcessFiles, address: int, size: int) -> bytes:

@@ -96,9 +96,11 @@ def code_rows(code: Mapping[str, Any]) -> list[tuple[str, str]]:
     if code.get("section"):
         rows.append(("section", within(code["section"], code["offset_in_section"])))
     if code.get("symbol"):
-        rows.append(("symbol", within(code["symbol"], code["offset_in_symbol"])))
+        mark = "?" if code.get("symbol_is_guess") else ""
+        rows.append(("symbol", within(code["symbol"], code["offset_in_symbol"]) + mark))
     if code.get("source_line"):
         rows.append(("source line", printable(code["source_line"])))
+    rows += [("left out", printable(each)) for each in code.get("left_out", ())]
     return rows
 
 

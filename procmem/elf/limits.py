@@ -1,0 +1,94 @@
+"""What is read of one ELF file at most: files say what they like about their own size.
+
+Each bound is far above what compilers and linkers make, and is named in the error, or in
+`left_out`, where it binds. docs/sections.md has them as a table.
+"""
+
+from __future__ import annotations
+
+from time import thread_time
+
+from procmem.elf.source import fail
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["Deadline", "in_units"]
+
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
+
+# ---- symbols -------------------------------------------------------------------
+
+SYMBOLS = 1 << 21
+"""Symbols of one object, over all its tables and its debug file; each takes some 300 bytes."""
+
+SYMBOL_NAMES = 256 * MiB
+"""Bytes of the string tables of one object."""
+
+KEPT_BYTES = 512 * MiB
+"""What symbols of objects may take that are kept for the next question."""
+
+# ---- debug files ---------------------------------------------------------------
+
+LINKED_FILE = 4 * GiB
+"""Size of a file that .gnu_debuglink names: all of it is read for its CRC-32."""
+
+LINKED_SECONDS = 5.0
+"""Seconds that this may take."""
+
+# ---- DWARF ---------------------------------------------------------------------
+
+INFLATED = 512 * MiB
+"""Bytes of compressed debug sections of one file when they are unpacked."""
+
+UNITS = 1 << 20
+UNIT_RANGES = 1 << 21
+"""Units of one file, and ranges of addresses that they have."""
+
+LINE_TABLE = 64 * MiB
+LINE_ROWS = 1 << 23
+"""Bytes of one unit's line table, and rows; as many rows are kept for the next question."""
+
+LINE_SECONDS = 10.0
+"""Seconds of CPU for the line of one address."""
+
+# ---- processes -----------------------------------------------------------------
+
+PROCESS_SECTIONS = 1 << 20
+"""Sections of all files of one process; as many are kept for the next question."""
+
+
+class Deadline:
+    """An end of patience, in seconds of CPU time of this thread.
+
+    Args:
+        path: of the file, for the error.
+        what: what is being read, in words.
+        seconds: from now on.
+    """
+
+    __slots__ = ("_end", "_path", "_seconds", "_what")
+
+    def __init__(self, path: str | bytes | os.PathLike[str], what: str, seconds: float) -> None:
+        self._path = path
+        self._what = what
+        self._seconds = seconds
+        self._end = thread_time() + seconds
+
+    def check(self) -> None:
+        """Raises ElfError when the time is over."""
+        if thread_time() > self._end:
+            fail(self._path, f"{self._what} takes more than {self._seconds:g} s: left out")
+
+
+def in_units(count: int) -> str:
+    """A size in the largest unit that it fills.
+
+    >>> in_units(4 << 40), in_units(1500 << 20), in_units(100)
+    ('4.0 TiB', '1.5 GiB', '100 bytes')
+    """
+    for name, unit in (("TiB", 1 << 40), ("GiB", GiB), ("MiB", MiB), ("KiB", KiB)):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"

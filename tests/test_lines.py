@@ -299,10 +299,10 @@ CODE = Section(".text", flags=6, data=bytes(64), addr=0x1000)
         (compressed(1, b"\0" * 40, 100), "can't be unpacked"),
         (compressed(1, zlib.compress(bytes(200)), 100), "unpacks to another size"),
         (compressed(1, zlib.compress(bytes(50)), 100), "unpacks to another size"),
-        (compressed(1, zlib.compress(bytes(50)), 1 << 40), "1.0 TiB, at most 512.0 MiB"),
+        (compressed(1, zlib.compress(bytes(50)), 1 << 40), "1,024 GiB, at most 512 MiB"),
         (Section(".debug_line", data=b"\1\0", flags=0x800), "is cut off"),
         (Section(".zdebug_line", data=b"ZLIX" + bytes(20)), "does not begin as"),
-        (Section(".zdebug_line", data=b"ZLIB" + b"\xff" * 8 + b"x"), "at most 512.0 MiB"),
+        (Section(".zdebug_line", data=b"ZLIB" + b"\xff" * 8 + b"x"), "at most 512 MiB"),
     ],
 )
 def test_sections_that_can_not_be_unpacked(tmp_path: Path, section: Section, words: str) -> None:
@@ -397,7 +397,7 @@ def test_a_line_table_with_too_many_rows(tmp_path: Path, monkeypatch: pytest.Mon
         Lines(file).at(0x1000)
     monkeypatch.setattr(limits, "LINE_ROWS", 1 << 20)
     monkeypatch.setattr(limits, "LINE_TABLE", 4096)
-    with open_elf(path) as file, pytest.raises(procmem.ElfError, match=r"at most 4\.0 KiB"):
+    with open_elf(path) as file, pytest.raises(procmem.ElfError, match="at most 4 KiB"):
         Lines(file).at(0x1000)
     monkeypatch.setattr(limits, "LINE_TABLE", 1 << 20)
     monkeypatch.setattr(limits, "LINE_SECONDS", -1.0)

@@ -11,10 +11,11 @@ from contextlib import suppress
 
 from procmem.elf import limits
 from procmem.elf.headers import open_elf
-from procmem.elf.limits import Deadline, in_units
+from procmem.elf.limits import Deadline
 from procmem.elf.notes import build_id
 from procmem.elf.source import fail
 from procmem.elf.spec import SHT_NOBITS
+from procmem.units import about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,8 +199,8 @@ def crc(elf: ElfFile) -> int:
     if source.size > limits.LINKED_FILE:
         fail(
             source.path,
-            f"a debug file of {in_units(source.size)} is left out: its checksum is taken of at"
-            f" most {in_units(limits.LINKED_FILE)}",
+            f"a debug file of {about(source.size)} is left out: its checksum is taken of at"
+            f" most {about(limits.LINKED_FILE)}",
         )
     deadline = Deadline(source.path, "the checksum of a debug file", limits.LINKED_SECONDS)
     found = at = 0

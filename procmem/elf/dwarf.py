@@ -15,7 +15,6 @@ from bisect import bisect_right
 from struct import Struct
 
 from procmem.elf import limits
-from procmem.elf.limits import in_units
 from procmem.elf.source import fail
 from procmem.elf.spec import (
     SHF_ALLOC,
@@ -25,6 +24,7 @@ from procmem.elf.spec import (
     SHT_NOBITS,
     SHT_NULL,
 )
+from procmem.units import about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -375,7 +375,7 @@ class Debug:
             fail(
                 self.path,
                 f"its compressed debug information is left out: {name} takes"
-                f" {in_units(max(whole, size))}, at most {in_units(limits.INFLATED)} are"
+                f" {about(max(whole, size))}, at most {about(limits.INFLATED)} are"
                 f" unpacked; {WAY_OUT}",
             )
         packed = source.read(start + skipped, size - skipped)

@@ -9,29 +9,29 @@ from __future__ import annotations
 from time import thread_time
 
 from procmem.elf.source import fail
+from procmem.units import GIB, MIB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Deadline", "in_units"]
+__all__ = ["Deadline"]
 
-KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 
 # ---- symbols -------------------------------------------------------------------
 
 SYMBOLS = 1 << 21
 """Symbols of one object, over all its tables and its debug file; each takes some 300 bytes."""
 
-SYMBOL_NAMES = 256 * MiB
+SYMBOL_NAMES = 256 * MIB
 """Bytes of the string tables of one object."""
 
-KEPT_BYTES = 512 * MiB
+KEPT_BYTES = 512 * MIB
 """What symbols of objects may take that are kept for the next question."""
 
 # ---- debug files ---------------------------------------------------------------
 
-LINKED_FILE = 4 * GiB
+LINKED_FILE = 4 * GIB
 """Size of a file that .gnu_debuglink names: all of it is read for its CRC-32."""
 
 LINKED_SECONDS = 5.0
@@ -39,14 +39,14 @@ LINKED_SECONDS = 5.0
 
 # ---- DWARF ---------------------------------------------------------------------
 
-INFLATED = 512 * MiB
+INFLATED = 512 * MIB
 """Bytes of compressed debug sections of one file when they are unpacked."""
 
 UNITS = 1 << 20
 UNIT_RANGES = 1 << 21
 """Units of one file, and ranges of addresses that they have."""
 
-LINE_TABLE = 64 * MiB
+LINE_TABLE = 64 * MIB
 LINE_ROWS = 1 << 23
 """Bytes of one unit's line table, and rows; as many rows are kept for the next question."""
 
@@ -80,15 +80,3 @@ class Deadline:
         """Raises ElfError when the time is over."""
         if thread_time() > self._end:
             fail(self._path, f"{self._what} takes more than {self._seconds:g} s: left out")
-
-
-def in_units(count: int) -> str:
-    """A size in the largest unit that it fills.
-
-    >>> in_units(4 << 40), in_units(1500 << 20), in_units(100)
-    ('4.0 TiB', '1.5 GiB', '100 bytes')
-    """
-    for name, unit in (("TiB", 1 << 40), ("GiB", GiB), ("MiB", MiB), ("KiB", KiB)):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count} bytes"

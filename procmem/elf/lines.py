@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.elf import limits
 from procmem.elf.dwarf import COMP_DIR, STMT_LIST, Cursor, Damaged, Debug, Form, Unit
-from procmem.elf.limits import Deadline, in_units
+from procmem.elf.limits import Deadline
 from procmem.elf.source import fail
+from procmem.units import about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -258,8 +259,8 @@ def read_table(debug: Debug, offset: int, unit: Unit, deadline: Deadline) -> Tab
     if length > limits.LINE_TABLE:
         fail(
             debug.path,
-            f"source lines are left out: the line table of a unit takes {in_units(length)},"
-            f" at most {in_units(limits.LINE_TABLE)} are read",
+            f"source lines are left out: the line table of a unit takes {about(length)},"
+            f" at most {about(limits.LINE_TABLE)} are read",
         )
     data = section.read(offset + cursor.at, length)
     if len(data) < length:

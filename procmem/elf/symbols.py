@@ -12,7 +12,6 @@ from operator import itemgetter
 from struct import Struct
 
 from procmem.elf import limits
-from procmem.elf.limits import in_units
 from procmem.elf.spec import (
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -24,6 +23,7 @@ from procmem.elf.spec import (
     SHT_RELA,
     SHT_SYMTAB,
 )
+from procmem.units import about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class Room:
         if fitting < size:
             self._say(
                 elf.source.path,
-                f"{table.name[:64]} has {in_units(size)} of names, {in_units(fitting)} were read:"
-                f" at most {in_units(limits.SYMBOL_NAMES)} of one object are",
+                f"{table.name[:64]} has {about(size)} of names, {about(fitting)} were read:"
+                f" at most {about(limits.SYMBOL_NAMES)} of one object are",
             )
         return table.data(fitting)
 
@@ -116,7 +116,7 @@ class Room:
         """The bytes of another section that symbols are found by; b"" if they don't fit."""
         size = min(section.sh_size, elf.source.size)
         if size > self._strings:
-            self._say(elf.source.path, f"{section.name[:64]} has {in_units(size)}: it was not read")
+            self._say(elf.source.path, f"{section.name[:64]} has {about(size)}: it was not read")
             return b""
         self._strings -= size
         return section.data(size)

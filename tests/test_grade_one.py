@@ -423,7 +423,7 @@ def test_a_failure_is_explained(tmp_path: Path) -> None:
     assert failed.status is Status.FAILED
     assert failed.expected == "4 KiB"
     assert failed.seen == "136 KiB"
-    assert failed.what == "(after - before).vsz"
+    assert failed.what == "change of VSZ"
     assert failed.phase is not None
     assert "2nd" in failed.phase or "1st answer" in failed.phase
     assert failed.cause == (

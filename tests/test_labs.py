@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from procmem.grade import Lab, Status, grade
+from procmem.grade.exports.shown import verdict
 from procmem.labs import labs
 
 if sys.version_info >= (3, 11):
@@ -165,3 +166,38 @@ def test_a_wrong_one_loses_what_is_wrong(tmp_path: Path, name: str, variant: str
 @pytest.mark.parametrize("name, variant", every("right"))
 def test_a_right_one_gets_all_points(tmp_path: Path, name: str, variant: str) -> None:
     assert_full(LABS[name], submission(tmp_path, name, "right", variant))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "new, words",
+    [
+        ('wait_for_enter("At the start.");\n    wait_for_enter("Again.");', "one wait late"),
+        ("", "one wait early"),
+    ],
+    ids=["late", "early"],
+)
+def test_waits_that_are_all_moved_are_recognised(tmp_path: Path, new: str, words: str) -> None:
+    lab = LABS["memory-map"]
+    made = tmp_path / "submission"
+    shutil.copytree(Path(lab.directory, "solution"), made)
+    source = (made / "map.c").read_text()
+    assert source.count('wait_for_enter("At the start.");') == 1
+    (made / "map.c").write_text(source.replace('wait_for_enter("At the start.");', new))
+    result, _ = graded(lab, made)
+    assert f"Most of your steps come {words}" in verdict(result)
+    assert sum(words in (check.cause or "") for check in result.checks) >= 5, story(result)
+    right, _ = graded(lab, Path(lab.directory, "solution"))
+    assert "Most of your steps" not in verdict(right)
+
+
+@pytest.mark.slow
+def test_the_last_words_of_a_program_are_shown(tmp_path: Path) -> None:
+    lab = LABS["grow"]
+    made = tmp_path / "submission"
+    shutil.copytree(Path(lab.directory, "solution"), made)
+    (made / "grow.py").write_text("input()\nprint(1 / 0)\n")
+    result, _ = graded(lab, made)
+    said = result.check("test_runs_to_its_end").message or ""
+    assert "ZeroDivisionError: division by zero" in said
+    assert str(tmp_path) not in said

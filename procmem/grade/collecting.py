@@ -24,11 +24,13 @@ from procmem.errors import (
 )
 from procmem.grade import fixtures
 from procmem.grade.checks import Check, Partly, check_of
-from procmem.grade.errors import NotPossibleHere, RunFailed, SubmissionError
+from procmem.grade.errors import AsksAgain, NotPossibleHere, RunFailed, SubmissionError
 from procmem.grade.explaining import Comparison, Story, explain, short
 from procmem.grade.lab import LabError
-from procmem.grade.results import BuildResult, CheckResult, Status
+from procmem.grade.phases import Phases
+from procmem.grade.results import ONE_EARLY, ONE_LATE, BuildResult, CheckResult, Status
 from procmem.grade.running import HIDES
+from procmem.grade.walking import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -142,6 +144,8 @@ class Collector:
             # What fails after the check is the grader's: the check itself has spoken.
             if before is None or before.status is Status.PASSED:
                 result = self._failed(item, call.excinfo)
+                if result.status is Status.FAILED and call.when == "call":
+                    result = self._at_another_wait(item, result)
         elif call.when == "call":
             check = mark_of(item)
             result = blank(item, Status.PASSED, score=check.points)
@@ -191,6 +195,8 @@ class Collector:
         if isinstance(error, SubmissionError):
             phase = error.phase if isinstance(error, RunFailed) else ""
             said = str(error).removesuffix(f" ({phase})")
+            if isinstance(error, RunFailed) and not isinstance(error, AsksAgain):
+                said += last_words(error.output)
             return blank(item, Status.FAILED, message=said, phase=phase or None, hint=check.hint)
         if isinstance(error, pytest.fail.Exception):
             return blank(item, Status.FAILED, message=short(str(error.msg)), hint=check.hint)
@@ -238,7 +244,40 @@ class Collector:
             except Exception:  # noqa: BLE001 - to explain is a courtesy; the check has failed
                 story = Story(message=short(str(error)) or None)
             break
+        if "status" in (story.what or story.message or ""):
+            story = story._replace(message=(story.message or "") + self._said_at_its_end())
         return blank(item, Status.FAILED, **story._asdict(), hint=check.hint)
+
+    def _said_at_its_end(self) -> str:
+        """The last words of the last program that ended with a status that tells of a failure."""
+        for run in reversed(self.submission.job.runs):
+            if run.ended is not None and run.ended.status:
+                return last_words(run.output)
+        return ""
+
+    def _at_another_wait(self, item: pytest.Function, result: CheckResult) -> CheckResult:
+        """Says of a failure if the check passes with all waits counted one later or earlier."""
+        given = item.funcargs
+        moved = {
+            name: one
+            for name in item._fixtureinfo.argnames
+            if isinstance(one := given.get(name), Walk | Phases)
+        }
+        if not moved:
+            return result
+        compared = list(self._comparisons)
+        try:
+            for by, words in ((1, ONE_LATE), (-1, ONE_EARLY)):
+                arguments = {name: given[name] for name in item._fixtureinfo.argnames}
+                arguments.update({name: one.shifted(by) for name, one in moved.items()})
+                try:
+                    item.obj(**arguments)
+                except (Exception, pytest.fail.Exception, pytest.skip.Exception):  # noqa: BLE001, S112
+                    continue
+                return replace(result, cause=words)
+        finally:
+            self._comparisons[:] = compared
+        return result
 
     def _raised_inside(self, excinfo: pytest.ExceptionInfo[Any]) -> bool:
         """Whether an assertion is procmem's own and not the lab's."""
@@ -277,6 +316,22 @@ class Missed(BaseException):
         super().__init__(needed)
         self.needed = needed
         self.status = status
+
+
+LAST_LINES, LAST_LENGTH = 3, 200
+
+
+def last_words(output: str) -> str:
+    r"""What a program printed last, to follow a sentence; "" if it printed nothing.
+
+    >>> last_words("Press Enter.\nmmap: Cannot allocate memory\n")
+    '; the last that it printed:\nPress Enter.\nmmap: Cannot allocate memory'
+    """
+    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
+    ends = [line if len(line) <= LAST_LENGTH else f"...{line[-LAST_LENGTH:]}" for line in lines]
+    if not ends:
+        return ""
+    return "\n".join(["; the last that it printed:", *ends[-LAST_LINES:]])
 
 
 def build_result(submission: Submission) -> BuildResult | None:

@@ -13,6 +13,7 @@ import operator
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from procmem.grade.wording import assigned, in_words
 from procmem.moments import Cause, Diff, Snapshot
 from procmem.moments.causes import TOP_PAD
 from procmem.regions.model import Region
@@ -109,33 +110,32 @@ def explain(
     if statement is None:
         return Story(message or first_line(error))
     test = statement.test
-    compared = the_comparison(test)
+    tree = parsed(source)
+    compared = the_comparison(test, None if failed is None else failed.op)
     expected = seen = what = None
     sizes = False
     if failed is not None:
-        turned = (
-            compared is not None
-            and is_constant(compared.left)
-            and not is_constant(compared.comparators[0])
-        )
-        left, right, op = failed.left, failed.right, failed.op
+        op, left, right = failed
+        show = short
         if compared is not None:
-            sides = compared.left, compared.comparators[0]
-            tree = parsed(source)
+            sides = compared
+            turned = op in MIRRORED and is_turned(*sides, variables, fixtures)
             units = {unit(side, tree) for side in sides if tree is not None}
             said = "bytes" in (message or "").split()
             sizes = units <= {"bytes", None} and ("bytes" in units or said)
-            what = written(sides[1] if turned else sides[0], source)
-        if turned and op in MIRRORED:
-            left, right, op = right, left, MIRRORED[op]
+            if "address" in units:
+                show = address
+            if turned:
+                left, right, op = right, left, MIRRORED[op]
+            if message is None:
+                what = in_words(sides[1] if turned else sides[0], tree)
         failed = Comparison(op, left, right)
-        both = left, right
-        expected = WORDS[op].format(show(right, sizes, both))
-        seen = show(left, sizes, both)
+        if sizes:
+            whole = all(not isinstance(one, int) or one % KiB == 0 for one in (left, right))
+            show = functools.partial(in_bytes, whole=whole)
+        expected, seen = WORDS[op].format(show(right)), show(left)
     elif message is None:
-        wanted = test.operand if isinstance(test, ast.UnaryOp) else test
-        no = "not " if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) else ""
-        message = f"this does not hold: {no}{written(wanted, source)}"
+        message = "what this check's title says does not hold"
     looked = list(moments(test, variables, fixtures))
     diff, snapshot = the_moments(looked, variables, fixtures)
     phase = None if snapshot is None else names(snapshot)
@@ -172,11 +172,6 @@ def assertion(source: str, line: int) -> ast.Assert | None:
     return max(found, key=lambda node: node.lineno, default=None)
 
 
-def written(node: ast.expr, source: str) -> str:
-    """An expression as it stands in the source, in one line."""
-    return " ".join((ast.get_source_segment(source, node) or ast.unparse(node)).split())
-
-
 def given_message(error: AssertionError, statement: ast.Assert | None) -> str | None:
     """The words that the check itself gave: `assert it, "words"`."""
     if statement is None or statement.msg is None:
@@ -189,12 +184,38 @@ def first_line(error: BaseException) -> str | None:
     return short(str(error).partition("\n")[0]) or None
 
 
-def the_comparison(test: ast.expr) -> ast.Compare | None:
-    """The only comparison of an assertion; None: there are several, or none."""
+def the_comparison(test: ast.expr, op: str | None) -> tuple[ast.expr, ast.expr] | None:
+    """Both sides of the comparison of an assertion that has an operator; None: which can't be told.
+
+    >>> [ast.unparse(side) for side in the_comparison(ast.parse("1 <= x < 5").body[0].value, "<=")]
+    ['1', 'x']
+    """
     found = [node for node in ast.walk(test) if isinstance(node, ast.Compare)]
-    if len(found) != 1 or len(found[0].ops) != 1 or found[0] is not test:
+    if len(found) != 1 or found[0] is not test:
         return None
-    return found[0]
+    sides = [found[0].left, *found[0].comparators]
+    pairs = [
+        (sides[at], sides[at + 1])
+        for at, node in enumerate(found[0].ops)
+        if op is None or SIGNS.get(type(node)) == op
+    ]
+    return pairs[0] if len(pairs) == 1 else None
+
+
+SIGNS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
+    ast.Is: "is", ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in",
+}  # fmt: skip
+
+
+def is_turned(
+    left: ast.expr, right: ast.expr, variables: Mapping[str, Any], fixtures: Mapping[str, Any]
+) -> bool:
+    """Whether the left side is what is expected, and the right one what was measured."""
+    if is_constant(left) or is_constant(right):
+        return is_constant(left) and not is_constant(right)
+    measured = [any(True for _ in moments(side, variables, fixtures)) for side in (left, right)]
+    return measured == [False, True]
 
 
 def is_constant(node: ast.expr) -> bool:
@@ -211,6 +232,7 @@ BYTES = frozenset(
     "mmap_threshold top_pad stack_limit thread_stack bytes anonymous vsz_delta rss_delta "
     "delta_vsz delta_rss private_dirty private_clean shared_dirty shared_clean locked".split()
 )
+ADDRESSES = frozenset("start end address stack_pointer place".split())
 COUNTS = frozenset("minor major faults count len regions blocks threads status signal tid".split())
 THROUGH = frozenset("max min sum abs int round sorted".split())
 """Functions whose value is of their arguments' kind."""
@@ -219,7 +241,7 @@ DEEPEST = 6
 
 
 def unit(node: ast.expr, tree: ast.Module, deep: int = 0) -> str | None:
-    """Whether an expression tells "bytes" or a "count", by the names in it; None: can't be told."""
+    """What an expression gives, by the names in it: "bytes", a "count", an "address", or None."""
     if deep > DEEPEST:
         return None
 
@@ -242,6 +264,8 @@ def unit(node: ast.expr, tree: ast.Module, deep: int = 0) -> str | None:
             return of(value)
         case ast.BinOp(left, ast.Div() | ast.FloorDiv(), right) if of(right) == "bytes":
             return "count" if of(left) == "bytes" else None
+        case ast.BinOp(left, ast.Sub(), right) if of(left) == of(right) == "address":
+            return "bytes"
         case ast.BinOp(left, _, right):
             return of(left, right)
         case ast.IfExp(_, left, right):
@@ -252,33 +276,27 @@ def unit(node: ast.expr, tree: ast.Module, deep: int = 0) -> str | None:
 
 
 def named(name: str) -> str | None:
-    return "bytes" if name in BYTES else "count" if name in COUNTS else None
-
-
-def assigned(name: str, tree: ast.Module) -> Iterator[ast.expr]:
-    """What a name is set to, wherever in the file."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign):
-            continue
-        for target in node.targets:
-            if isinstance(target, ast.Name) and target.id == name:
-                yield node.value
-            elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                for one, value in zip(target.elts, node.value.elts, strict=False):
-                    if isinstance(one, ast.Name) and one.id == name:
-                        yield value
+    kinds = (("bytes", BYTES), ("count", COUNTS), ("address", ADDRESSES))
+    return next((kind for kind, names in kinds if name in names), None)
 
 
 # ---- values for people -----------------------------------------------------------------
 
 
-def show(value: Any, sizes: bool, both: tuple[Any, ...]) -> str:
-    """A value in a few words; a number as a size if the expression is about sizes."""
-    if sizes and isinstance(value, int) and not isinstance(value, bool):
-        # Where one of them is no whole number of KiB, both are told in bytes.
-        whole = all(not isinstance(one, int) or one % KiB == 0 for one in both)
+def in_bytes(value: Any, *, whole: bool) -> str:
+    """A number as a size; in bytes unless both that are compared are whole KiB."""
+    if isinstance(value, int) and not isinstance(value, bool):
         return size(value) if whole else f"{value:,} bytes"
     return short(value)
+
+
+def address(value: Any) -> str:
+    """A number as people write addresses.
+
+    >>> address(4096), address("none")
+    ('0x1000', 'none')
+    """
+    return f"{value:#x}" if isinstance(value, int) and value >= 0 else short(value)
 
 
 def size(value: int) -> str:

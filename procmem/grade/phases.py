@@ -33,6 +33,15 @@ class Phases:
         self.output = ""
         self._snapshots: list[Snapshot] = []
         self._failure: RunFailed | None = None
+        self._shift = 0
+
+    def shifted(self, by: int) -> Phases:
+        """The same run with its phases renumbered: number n is number n + by of this one."""
+        other = Phases(self.names)
+        other.status, other.output = self.status, self.output
+        other._snapshots, other._failure = self._snapshots, self._failure
+        other._shift = by
+        return other
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,6 +55,9 @@ class Phases:
         """
         if not 0 <= number < len(self.names):
             raise IndexError(f"phases are numbered from 0 to {len(self.names) - 1}")
+        number += self._shift
+        if self._shift and not 0 <= number < len(self._snapshots):
+            raise RunFailed("the program has no such phase")
         if number < len(self._snapshots):
             return self._snapshots[number]
         assert self._failure is not None  # noqa: S101 - nothing else ends the run

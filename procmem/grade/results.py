@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["BuildResult", "CheckResult", "Grade", "Status"]
 
 
+ONE_LATE = "one wait later this check passes: does this step come one wait late?"
+ONE_EARLY = "one wait earlier this check passes: does this step come one wait early?"
+"""The cause of a failure where the check passes with all waits counted otherwise."""
+
+
 class Status(enum.Enum):
     """How a check ended. `str(status)` is its value."""
 
@@ -72,7 +77,7 @@ class CheckResult:
         hidden: whether the student may see no more than the status.
         message: what happened, in a sentence or two.
         expected, seen: what was compared, for people: "4 KiB"; None: nothing was.
-        what: the expression that was looked at.
+        what: what was measured, in words.
         phase: of the run, in which it was seen: "after the 2nd answer".
         cause: where the difference comes from.
         hint: the lab's.

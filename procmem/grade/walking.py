@@ -25,7 +25,8 @@ class Walk:
         failure: why it did not come to its end; None: it did.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shift: int = 0) -> None:
+        self._shift = shift
         self.phases: list[tuple[str, Snapshot]] = []
         self.looks: list[Any] = []
         self.failure: SubmissionError | None = None
@@ -48,10 +49,20 @@ class Walk:
         """
         return self._at(self.looks, number)
 
+    def shifted(self, by: int) -> Walk:
+        """The same run with its waits renumbered: its n-th is number n + by of this one."""
+        other = Walk(by)
+        other.phases, other.looks = self.phases, self.looks
+        other.failure, other._ended = self.failure, self._ended
+        return other
+
     def _at(self, found: Sequence[Any], number: int) -> Any:
-        if number > len(found) and self.failure is not None:
+        place = number + self._shift
+        if place > len(found) and self.failure is not None:
             raise self.failure
-        return found[number - 1]
+        if self._shift and not 0 < place <= len(found):
+            raise SubmissionError("the program has no such wait")
+        return found[place - 1]
 
     @property
     def ended(self) -> Ended:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from procmem.grade.results import Status
+from procmem.grade.results import ONE_EARLY, ONE_LATE, Status
 from procmem.view.names import clipped, printable, shown
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ COLOURS = re.compile(r"\x1b\[[\d;]*[mK]")
 
 LABELS = {
     "message": "what happened",
-    "what": "looked at",
+    "what": "measured",
     "expected": "expected",
     "seen": "seen",
     "phase": "when",
@@ -187,6 +187,19 @@ def standing(row: Row) -> str:
     return WORDS[row.status]
 
 
+def waits_moved(grade: Grade) -> str:
+    """A sentence if most of what failed passes with all waits counted otherwise; else ""."""
+    failed = [check for check in grade.checks if check.status is Status.FAILED and not check.hidden]
+    for cause, words in (
+        (ONE_LATE, "one wait late: is there a wait too many in front of them?"),
+        (ONE_EARLY, "one wait early: is a wait missing in front of them?"),
+    ):
+        moved = sum(check.cause == cause for check in failed)
+        if moved > 1 and moved * 2 >= len(failed):
+            return f" Most of your steps come {words}"
+    return ""
+
+
 def verdict(grade: Grade) -> str:
     """The whole in a sentence or three, for a student."""
     if grade.error is not None or not grade.max_score:
@@ -195,6 +208,7 @@ def verdict(grade: Grade) -> str:
     left = sum(check.status.counts and check.status is not Status.PASSED for check in grade.checks)
     if left:
         said += f" {left} {'check is' if left == 1 else 'checks are'} left to turn green."
+        said += waits_moved(grade)
     else:
         said += " Every check passed."
     if out := sum(not check.status.counts for check in grade.checks):

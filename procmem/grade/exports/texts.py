@@ -212,7 +212,7 @@ def check_html(row: Row) -> str:
     if listed:
         found.append("<dl>")
         for label, said in listed:
-            figure = ' class="figure"' if label in ("looked at", "expected", "seen") else ""
+            figure = ' class="figure"' if label in ("measured", "expected", "seen") else ""
             found.append(f"<dt>{label.capitalize()}</dt><dd{figure}>{escape(said)}</dd>")
         found.append("</dl>")
     if row.hint:

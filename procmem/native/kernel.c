@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -99,6 +100,17 @@ int pm_is_proc(int fd)
     struct statfs info;
 
     return !fstatfs(fd, &info) && info.f_type == 0x9fa0; /* PROC_SUPER_MAGIC */
+}
+
+uint64_t pm_robust_list(int tid)
+{
+    void *head = NULL;
+    size_t size = 0;
+
+    /* Of PID 0 it is the caller's own. */
+    if (tid <= 0 || syscall(SYS_get_robust_list, tid, &head, &size))
+        return 0;
+    return (uint64_t)(uintptr_t)head;
 }
 
 /* Adds [start, end) to word `to` of the records it meets, from record *from

@@ -32,6 +32,10 @@ int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
 /* Whether the descriptor belongs to a /proc file system. */
 int pm_is_proc(int fd);
 
+/* The head of a thread's list of robust futexes (get_robust_list(2)), which C libraries
+ * keep in the thread's descriptor. 0: it has none, or that may not be seen. */
+uint64_t pm_robust_list(int tid);
+
 typedef struct {
     uint64_t stray;   /* bytes found populated outside of the given regions */
     uint64_t huge;    /* bytes mapped by huge pages, transparent ones or of hugetlbfs */

@@ -15,7 +15,7 @@ from procmem.regions.model import PAGE_SIZE
 from procmem.regions.text import parse_rollup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     import psutil
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from procmem.process.symbols import Place, Symbol, SymbolFinder
     from procmem.process.tables import PageTables
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
+    from procmem.regions.facts import Facts
+    from procmem.regions.model import Block, FindFacts
 
 __all__ = ["Process", "processes"]
 
@@ -143,7 +145,9 @@ class Process:
 
         Source: proc_pid_maps(5).
         """
-        table: RegionTable[Region] = read_table(self._files, native.MAPS)
+        table: RegionTable[Region] = read_table(
+            self._files, native.MAPS, find_facts=facts_finder(self._files)
+        )
         return table
 
     def smaps(self) -> RegionTable[MeasuredRegion]:
@@ -155,7 +159,9 @@ class Process:
 
         Source: proc_pid_smaps(5).
         """
-        table: RegionTable[MeasuredRegion] = read_table(self._files, native.SMAPS)
+        table: RegionTable[MeasuredRegion] = read_table(
+            self._files, native.SMAPS, find_facts=facts_finder(self._files)
+        )
         return table
 
     def residency(self) -> RegionTable[ResidentRegion]:
@@ -172,7 +178,7 @@ class Process:
         Source: Documentation/admin-guide/mm/pagemap.rst.
         """
         table: RegionTable[ResidentRegion] = read_table(
-            self._files, native.RESIDENT, self._add_residency
+            self._files, native.RESIDENT, self._add_residency, facts_finder(self._files)
         )
         return table
 
@@ -218,7 +224,7 @@ class Process:
             return None
         queries = self._queries
         if queries is None:
-            queries = self._queries = Queries(self._files)
+            queries = self._queries = Queries(self._files, facts_finder(self._files))
         if queries.supported:
             try:
                 found = queries.region_at(address)
@@ -454,7 +460,22 @@ class Process:
 
             raise BadArgument(f"detail is one of {', '.join(DETAILS)}, not {detail!r}")
         read = getattr(self, detail)
-        return take(self._files, read, lambda table: threads_of(self._files, table))
+        found = take(self._files, read, lambda table: threads_of(self._files, table))
+        if len(found.regions):
+            # What they rest on, threads and memory, is there now.
+            found.regions[0].kind  # noqa: B018 - tells all kinds
+        return found
+
+
+def facts_finder(files: ProcessFiles) -> FindFacts:
+    """What finds facts about regions when their kinds are asked for."""
+
+    def find(regions: Sequence[Region], block: Block) -> Facts | None:
+        from procmem.process.facts import facts_of
+
+        return facts_of(files, regions, block)
+
+    return find
 
 
 def own_pid(root: str) -> int:

@@ -27,7 +27,7 @@ from procmem.regions.live import ATTEMPTS, read_table
 from procmem.regions.model import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from procmem.elf.image import Image
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region, RegionTable
 
-__all__ = ["Mapped", "locate", "objects_of", "tell_kinds_of"]
+__all__ = ["Mapped", "header_kinds", "locate", "look_at_files", "objects_of", "tell_kinds_of"]
 
 ROOT_ONLY = (
     "the mapped file is not under its path any more; only root can open it (/proc/PID/map_files)"
@@ -479,7 +479,7 @@ def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:
             continue
         owner = live.owner or Owner.LIBRARY
         for region in live.regions:
-            kind = kind_of(region, live, live.image)
+            kind = kind_of(region, live.bias, live.image)
             if kind is not None:
                 kinds[region._index] = Kind(kind, owner, "elf", live.name)
     for index, told in enumerate(kinds):
@@ -497,7 +497,26 @@ def tell_kinds_of(files: ProcessFiles, table: RegionTable[Any]) -> None:
         tell_kinds(table, [lay_out(table, mapped, bias) for mapped, bias in located])
 
 
-def kind_of(region: Region, live: LiveObject, image: Image) -> RegionKind | None:
+def header_kinds(
+    table: RegionTable[Any], mapped: Mapped, bias: int
+) -> Iterator[tuple[Region, RegionKind]]:
+    """What the headers of a file say about the regions that its segments are mapped in."""
+    image, first = mapped.image, mapped.regions[0]
+    if image is None:
+        return
+    pages = union(tuple(bias + edge for edge in load.pages(PAGE_SIZE)) for load in image.loads)
+    for region in inside(table, pages[0][0], pages[-1][1]):
+        if (region.inode, region.dev) == (first.inode, first.dev) or (
+            not region.inode
+            and (region.pathname is None or region.pathname.startswith(ANONYMOUS))
+            and any(start < region.end and region.start < end for start, end in pages)
+        ):
+            kind = kind_of(region, bias, image)
+            if kind is not None:
+                yield region, kind
+
+
+def kind_of(region: Region, bias: int, image: Image) -> RegionKind | None:
     """What most of a region is, by the segments over it; None: the headers don't say."""
     weights: dict[RegionKind, int] = {}
 
@@ -507,8 +526,8 @@ def kind_of(region: Region, live: LiveObject, image: Image) -> RegionKind | None
             weights[kind] = weights.get(kind, 0) + common
 
     for load in image.loads:
-        start, middle = (live.bias + edge for edge in load.file_pages(PAGE_SIZE))
-        end = live.bias + load.pages(PAGE_SIZE)[1]
+        start, middle = (bias + edge for edge in load.file_pages(PAGE_SIZE))
+        end = bias + load.pages(PAGE_SIZE)[1]
         add(RegionKind.BSS, middle, end)
         if load.flags & PF_X:
             add(RegionKind.TEXT, start, middle)

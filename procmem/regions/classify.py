@@ -10,11 +10,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, STACK_MINIMUM, Kind, Owner, RegionKind
+from procmem.regions.kinds import (
+    ARENA_SIZES,
+    GUARD_LIMIT,
+    STACK_MINIMUM,
+    Kind,
+    Owner,
+    RegionKind,
+    Use,
+)
+from procmem.regions.uses import RECOGNISERS, REPLACE_MALLOC, Layout, programs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from procmem.regions.facts import Facts, Stack
     from procmem.regions.model import Region, Shared
 
 __all__ = ["classify"]
@@ -44,7 +54,6 @@ NAMED_ANON = (
     (re.compile(rb" glibc: (loader )?malloc"), K.HEAP),
     (re.compile(rb"libc_malloc|scudo:|GWP-ASan|partition_alloc"), K.HEAP),
     (re.compile(rb"\.bss"), K.BSS),
-    (re.compile(rb"thread signal stack"), K.STACK),
 )
 
 LOADER = re.compile(
@@ -65,12 +74,34 @@ OTHER_DELETED = re.compile(rb"/secretmem \(deleted\)")
 KERNEL_RINGS = re.compile(rb"anon_inode:.*|socket:\[\d+\]|/\[aio\] \(deleted\)", re.S)
 
 
-def classify(regions: Sequence[Region], block: Shared) -> list[Kind]:
-    """What each region is; `regions` is a whole reading in its order."""
-    found: list[Kind | None] = [by_name(region) for region in regions]
+def classify(regions: Sequence[Region], block: Shared, facts: Facts | None = None) -> list[Kind]:
+    """What each region is, and what it is used for.
+
+    Args:
+        regions: a whole reading in its order.
+        block: what they share.
+        facts: what threads, memory and ELF files say; None: nothing is known but the text.
+    """
+    found = [by_name(region) for region in regions]
     for group in objects(regions):
         segments(regions, group, block, found)
-    anonymous(regions, found)
+    layout = Layout(regions, found, facts, {})
+    if facts is not None:
+        by_headers(layout, facts)
+        stacks_by_descriptors(layout, facts)
+        arenas_by_headers(layout, facts)
+    layout.programs = programs_of(regions, found, facts)
+    for recogniser in RECOGNISERS:
+        if recogniser.before_guesses:
+            recogniser.find(layout)
+    if facts is not None:
+        stacks_by_pointers(layout, facts)
+    guess_arenas(layout)
+    guess_stacks(layout)
+    for recogniser in RECOGNISERS:
+        if not recogniser.before_guesses:
+            recogniser.find(layout)
+    anonymous(layout)
     return [kind or Kind(K.OTHER, None, "none", "unknown") for kind in found]
 
 
@@ -140,13 +171,18 @@ def bracketed(region: Region, raw: bytes) -> Kind:
         label = raw[6:-1]
         for pattern, kind in NAMED_ANON:
             if pattern.match(label):
-                return Kind(kind, None, "name", pathname[6:-1].strip())
+                return Kind(kind, None, "name", label_of(pathname))
         if region.perms.startswith("---"):
             return Kind(
-                K.GUARD if region.size <= GUARD_LIMIT else K.ANON, None, "name", pathname[6:-1]
+                K.GUARD if region.size <= GUARD_LIMIT else K.ANON, None, "name", label_of(pathname)
             )
-        return Kind(K.ANON, None, "name", pathname[6:-1])
+        return Kind(K.ANON, None, "name", label_of(pathname))
     return Kind(K.OTHER, None, "name", pathname[1:-1])
+
+
+def label_of(pathname: str) -> str:
+    """What [anon:NAME] says; some programs put a blank before it."""
+    return pathname[6:-1].strip() or "anonymous"
 
 
 # ---- objects: the segments of an ELF file ----------------------------------
@@ -261,28 +297,266 @@ def segment(region: Region, following: Region | None) -> tuple[RegionKind, str]:
     return K.RODATA, "position"
 
 
+# ---- facts -----------------------------------------------------------------
+
+
+def by_headers(layout: Layout, facts: Facts) -> None:
+    """The kinds that ELF headers say, in the place of those by permissions and position."""
+    found = layout.found
+    places = {region.start: index for index, region in enumerate(layout.regions)}
+    for start, (kind, name, first) in facts.headers.items():
+        index = places.get(start)
+        if index is None or layout.regions[index].raw_pathname == b"[heap]":
+            continue
+        head = found[places[first]] if first in places else None
+        owner = head.owner if head is not None and head.owner is not None else Owner.LIBRARY
+        found[index] = Kind(kind, owner, "elf", name)
+    for index, known in enumerate(found):
+        if (
+            known is not None
+            and known.kind is K.BSS
+            and known.evidence == "position"
+            and known.name in facts.objects
+        ):
+            found[index] = None  # by the headers, the object before it ends there
+
+
+def stacks_by_descriptors(layout: Layout, facts: Facts) -> None:
+    """Stacks of threads, and of ended ones, as the descriptors of the C library have them."""
+    inside: dict[int, list[Stack]] = {}
+    for stack in facts.stacks:
+        # The descriptor of the first thread is apart from its stack.
+        if stack.descriptor is not None and stack.tid != facts.main:
+            index = layout.find(stack.descriptor)
+            if index is not None:
+                inside.setdefault(index, []).append(stack)
+    for index, stacks in inside.items():
+        if claimable(layout, index):
+            live_stack(layout, index, stacks, "thread descriptor")
+    for stack in facts.ended:
+        index = layout.find(stack.descriptor)
+        if index is not None and layout.found[index] is None:
+            use = Use("stack of an ended thread", "the thread's descriptor, which no thread has")
+            layout.found[index] = Kind(K.ANON, None, "perms", use.name, use)
+    for stack in [*facts.stacks, *facts.ended]:
+        if stack.start is not None and stack.end is not None and stack.tid != facts.main:
+            for index in layout.within(stack.start, stack.end):
+                region = layout.regions[index]
+                if (
+                    layout.found[index] is None
+                    and region.perms == "---p"
+                    and region.size <= max(stack.guard, GUARD_LIMIT)
+                ):
+                    layout.found[index] = Kind(K.GUARD, None, "thread descriptor", "stack guard")
+
+
+def claimable(layout: Layout, index: int) -> bool:
+    """Whether a region may be a stack: anonymous memory of no other kind that is certain."""
+    kind, region = layout.found[index], layout.regions[index]
+    if not region.perms.write or region.perms.shared:
+        return False
+    return kind is None or (kind.kind in (K.ANON, K.BSS, K.THREAD_STACK) and kind.evidence != "elf")
+
+
+def live_stack(layout: Layout, index: int, stacks: list[Stack], evidence: str) -> None:
+    region = layout.regions[index]
+    if any(s.pointer is not None and region.start <= s.pointer < region.end for s in stacks):
+        evidence = "stack pointer"
+    tids = [stack.tid for stack in stacks]
+    name = f"stack of thread {tids[0]}"
+    if len(tids) > 1:
+        name = f"stacks of {len(tids)} threads, {tids[0]} to {tids[-1]}"
+    covered = sum(
+        min(stack.end, region.end) - max(stack.start, region.start)
+        for stack in stacks
+        if stack.start is not None and stack.end is not None
+    )
+    if covered and region.size - covered > covered:
+        name += ", and other memory"
+    if region.perms.execute:
+        name += ", executable"
+    use = None
+    guards = [stack.guard for stack in stacks if stack.marked]
+    if guards:
+        use = Use(
+            f"thread stack with {sum(guards) // 1024} KiB of guard pages",
+            "thread descriptor, guard marks in pagemap",
+        )
+    layout.found[index] = Kind(K.THREAD_STACK, None, evidence, name, use)
+
+
+def stacks_by_pointers(layout: Layout, facts: Facts) -> None:
+    """Regions that the stack pointers of threads are in."""
+    inside: dict[int, list[Stack]] = {}
+    for stack in facts.stacks:
+        index = layout.find(stack.pointer)
+        if index is not None and claimable(layout, index):
+            kind = layout.found[index]
+            if kind is None or (kind.use is None and kind.kind is not K.THREAD_STACK):
+                inside.setdefault(index, []).append(stack)
+    for index, stacks in inside.items():
+        live_stack(layout, index, stacks, "stack pointer")
+        if index and layout.found[index - 1] is None:
+            below = layout.regions[index - 1]
+            if (
+                below.end == layout.regions[index].start
+                and below.perms == "---p"
+                and below.size <= GUARD_LIMIT
+            ):
+                layout.found[index - 1] = Kind(K.GUARD, None, "stack pointer", "stack guard")
+
+
+def arenas_by_headers(layout: Layout, facts: Facts) -> None:
+    """Arenas of glibc's malloc, whose heaps say so in their first words."""
+    if not facts.heaps:
+        return
+    regions, found = layout.regions, layout.found
+    for start in sorted(facts.heaps):
+        index = layout.find(start)
+        if index is None:
+            continue
+        kind, region = found[index], regions[index]
+        if kind is None or kind.kind is K.ARENA:
+            found[index] = arena("heap header", "malloc arena")
+        behind = next_to(regions, index)
+        if behind is not None and found[index + 1] is None and behind.perms == "---p":
+            room = arena_size(region) - (behind.start - start) % arena_size(region)
+            if behind.size <= room + GUARD_LIMIT:
+                found[index + 1] = arena("heap header", "malloc arena, reserved")
+
+
+def arena(evidence: str, name: str) -> Kind:
+    return Kind(
+        K.ARENA, None, evidence, name, Use("malloc arena", evidence, evidence == "position")
+    )
+
+
+# ---- guesses by position -----------------------------------------------------
+
+STACK_GUARD_LIMIT = 64 << 10
+"""A larger guard is only recognised by facts: C libraries use a page, HotSpot 16 KiB."""
+
+LARGEST_GUESS = 1 << 30
+
+LIBRARIES_WITH_THREADS = ("glibc", "musl", "bionic")
+
+
+def has_code(layout: Layout) -> bool:
+    """Whether the text has a program's code, so that a C library that is missing is no part."""
+    return any(kind is not None and kind.kind is K.TEXT for kind in layout.found)
+
+
+def guess_arenas(layout: Layout) -> None:
+    regions, found, facts = layout.regions, layout.found, layout.facts
+    named = named_arenas(layout)
+    for index in named:
+        behind = next_to(regions, index)
+        if behind is not None and found[index + 1] is None and reserve_of(regions[index], behind):
+            found[index + 1] = arena("position", "malloc arena, reserved")
+    if has_code(layout) and "glibc" not in layout.programs:
+        return
+    if any(name in layout.programs for name in REPLACE_MALLOC):
+        return
+    for reserve in layout.reserved:
+        index = reserve - 1
+        if index < 0 or found[index] is not None or found[reserve] is not None:
+            continue
+        region, behind = regions[index], regions[reserve]
+        if region.end != behind.start or not is_arena(region, behind):
+            continue
+        if facts is not None and facts.memory_read and region.start not in facts.unread:
+            continue
+        found[index] = arena("position", "malloc arena")
+        found[reserve] = arena("position", "malloc arena, reserved")
+
+
+def named_arenas(layout: Layout) -> list[int]:
+    return [
+        index
+        for index, kind in enumerate(layout.found)
+        if kind is not None and kind.kind is K.ARENA and kind.evidence == "name"
+    ]
+
+
+def reserve_of(region: Region, behind: Region) -> bool:
+    """Whether a region is what is left of the arena before it."""
+    size = arena_size(region)
+    return behind.perms == "---p" and behind.size < size + GUARD_LIMIT
+
+
+def guess_stacks(layout: Layout) -> None:
+    """Stacks by the guard before them, unless something contradicts it."""
+    regions, found, facts = layout.regions, layout.found, layout.facts
+    if facts is not None and facts.all_located:
+        return
+    if has_code(layout) and not any(name in layout.programs for name in LIBRARIES_WITH_THREADS):
+        return
+    # A program that asked for an executable stack has executable stacks everywhere.
+    executable = any(
+        region.raw_pathname == b"[stack]" and region.perms.execute for region in regions
+    )
+    candidates = []
+    advised = False
+    last = len(regions) - 1
+    for index in layout.reserved:
+        if index == last or found[index + 1] is not None:
+            continue
+        guard, stack = regions[index], regions[index + 1]
+        below = found[index]
+        merged = below is not None and below.kind is K.ARENA
+        if (
+            stack.start == guard.end
+            and (below is None or merged)
+            and (guard.size <= STACK_GUARD_LIMIT or merged)
+            and (stack.perms == "rw-p" or (stack.perms == "rwxp" and executable))
+            and STACK_MINIMUM <= stack.size <= LARGEST_GUESS
+        ):
+            flags = flags_of(stack)
+            if "nr" not in flags:
+                candidates.append(index)
+                advised = advised or "nh" in flags
+    stacks: set[int] = set()
+    for index in reversed(candidates):
+        stack = regions[index + 1]
+        # Since Linux 6.7, MAP_STACK keeps huge pages away.
+        if advised and "nh" not in flags_of(stack):
+            continue
+        behind = next_to(regions, index + 1)
+        if (
+            behind is not None
+            and behind.perms == "---p"
+            and index + 2 not in stacks
+            and found[index + 2] is None
+        ):
+            # Carved out of a reservation: inaccessible on both sides.
+            continue
+        stacks.add(index)
+        found[index + 1] = Kind(K.THREAD_STACK, None, "position", "thread stack")
+    for index in stacks:
+        if found[index] is None:
+            found[index] = Kind(K.GUARD, None, "position", "stack guard")
+
+
 # ---- anonymous memory ------------------------------------------------------
 
 
-def anonymous(regions: Sequence[Region], found: list[Kind | None]) -> None:
-    for index, region in enumerate(regions):
-        if found[index] is not None:
-            continue
-        behind = next_to(regions, index)
-        if behind is not None and is_arena(region, behind):
-            found[index] = Kind(K.ARENA, None, "position", "malloc arena")
-            found[index + 1] = Kind(K.ARENA, None, "position", "malloc arena, reserved")
-            # A stack's guard that lies directly behind has merged with the reserve.
-            if (behind.end - region.start) % arena_size(region):
-                thread_stack(regions, index + 1, found)
-        elif not region.perms.startswith("---"):
-            found[index] = Kind(K.ANON, None, "name", "anonymous")
-        elif region.size > GUARD_LIMIT:
-            found[index] = Kind(K.ANON, None, "position", "reserved address space")
-        elif thread_stack(regions, index, found):
-            found[index] = Kind(K.GUARD, None, "position", "stack guard")
-        else:
-            found[index] = Kind(K.GUARD, None, "position", "guard")
+def anonymous(layout: Layout) -> None:
+    """What nothing has claimed."""
+    regions, found = layout.regions, layout.found
+    for run in layout.runs():
+        carved = run.largest > GUARD_LIMIT or run.pieces > MOST_GUARDS
+        for index in range(run.first, run.last + 1):
+            region = regions[index]
+            if not region.perms.startswith("---"):
+                found[index] = Kind(K.ANON, None, "name", "anonymous")
+            elif carved or region.size > GUARD_LIMIT:
+                found[index] = Kind(K.ANON, None, "perms", "reserved address space")
+            else:
+                found[index] = Kind(K.GUARD, None, "position", "guard")
+
+
+MOST_GUARDS = 2
+"""More inaccessible regions in a row without a gap are one allocator's reservation."""
 
 
 def next_to(regions: Sequence[Region], index: int) -> Region | None:
@@ -290,21 +564,6 @@ def next_to(regions: Sequence[Region], index: int) -> Region | None:
     if index + 1 < len(regions) and regions[index + 1].start == regions[index].end:
         return regions[index + 1]
     return None
-
-
-def thread_stack(regions: Sequence[Region], guard: int, found: list[Kind | None]) -> bool:
-    """Whether a thread's stack lies behind the guard; it is marked as one then."""
-    stack = next_to(regions, guard)
-    if (
-        stack is None
-        or found[guard + 1] is not None
-        or stack.perms not in ("rw-p", "rwxp")
-        or stack.size < STACK_MINIMUM
-        or is_arena(stack, next_to(regions, guard + 1))
-    ):
-        return False
-    found[guard + 1] = Kind(K.THREAD_STACK, None, "position", "thread stack")
-    return True
 
 
 def arena_size(region: Region) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions.kinds import Kind
+    from procmem.regions.model import FindFacts
     from procmem.regions.table import RegionTable
 
 __all__ = ["Queries", "read_scan", "read_table"]
@@ -78,10 +79,19 @@ def read_table(
     files: ProcessFiles,
     mode: int,
     beside: Callable[[native.Scan], bool] | None = None,
+    find_facts: FindFacts | None = None,
 ) -> RegionTable[Any]:
-    """The regions of a process; see read_scan()."""
+    """The regions of a process; see read_scan().
+
+    Args:
+        files: as there.
+        mode: likewise.
+        beside: likewise.
+        find_facts: finds facts when kinds are asked for; None: they go by the text alone.
+    """
     scan, exe, consistent = read_scan(files, mode, beside)
     table = table_from_scan(scan, mode, page_size=PAGE_SIZE, exe=exe, consistent=consistent)
+    table._block.find_facts = find_facts
     resolve_names(files, table)
     return table
 
@@ -147,17 +157,20 @@ def leads_to(files: ProcessFiles, path: bytes, inode: int) -> bool:
 class QueryBlock:
     """What stands behind a region that was asked for alone (see model.Block)."""
 
-    __slots__ = ("files", "name", "words")
+    __slots__ = ("files", "find_facts", "name", "words")
 
     count = 1
     unterminated = False
     exe: bytes | None = None
     page_size = PAGE_SIZE
 
-    def __init__(self, words: Any, name: bytes, files: ProcessFiles) -> None:
+    def __init__(
+        self, words: Any, name: bytes, files: ProcessFiles, find_facts: FindFacts | None
+    ) -> None:
         self.words = words
         self.name = name
         self.files = files
+        self.find_facts = find_facts
 
     @property
     def extras(self) -> dict[int, Any]:
@@ -190,7 +203,9 @@ class QueryBlock:
 
         words = self.words
         try:
-            found: Region | None = read_table(self.files, native.MAPS).find(words[0])
+            found: Region | None = read_table(
+                self.files, native.MAPS, find_facts=self.find_facts
+            ).find(words[0])
         except (ProcmemError, OSError):
             found = None
         if found is None or (found.start, found.end) != (words[0], words[1]):
@@ -206,10 +221,11 @@ class QueryBlock:
 class Queries:
     """Answers about single regions, by PROCMAP_QUERY on a kept maps file."""
 
-    __slots__ = ("_file", "_spare", "files", "supported")
+    __slots__ = ("_file", "_spare", "files", "find_facts", "supported")
 
-    def __init__(self, files: ProcessFiles) -> None:
+    def __init__(self, files: ProcessFiles, find_facts: FindFacts | None = None) -> None:
         self.files = files
+        self.find_facts = find_facts
         self.supported = True
         self._file: MemoryFile | None = None
         self._spare: list[Any] = []
@@ -258,7 +274,7 @@ class Queries:
         found = None
         if self._ask(address, words, vma):
             name = told_name(vma) if vma.name_size else b""
-            block = QueryBlock(words, name, self.files)
+            block = QueryBlock(words, name, self.files, self.find_facts)
             found = native.make(Region, block, vma.record, native.HEADER_WORDS, 1)[0]
         spare.append(vma)
         return found

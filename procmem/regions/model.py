@@ -12,9 +12,10 @@ from procmem.regions.perms import Device, Perms, VmFlags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Protocol, TypeVar
 
+    from procmem.regions.facts import Facts
     from procmem.regions.kinds import Kind, Owner, RegionKind, Use
 
     AnyRegion = TypeVar("AnyRegion", bound="Region")
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
         def text(self, string: int) -> bytes: ...
         def path(self, name: int, index: int, /) -> tuple[str | None, bool]: ...
         def kind(self, index: int, /) -> Kind: ...
+
+    FindFacts = Callable[[Sequence["Region"], "Block"], Facts | None]
+    """Finds facts about the regions of a live process when their kinds are asked for."""
 
     class _Word:
         """An attribute of the native record: bytes, or None where it was not read."""
@@ -63,6 +67,7 @@ class Block:
         "count",
         "exe",
         "extras",
+        "find_facts",
         "kinds",
         "overrides",
         "page_size",
@@ -92,6 +97,7 @@ class Block:
         scan.release_text()
         self.overrides: dict[int, tuple[str | None, bool]] = {}
         self.kinds: Sequence[Kind] | None = None
+        self.find_facts: FindFacts | None = None
 
     def make(self, cls: type[AnyRegion]) -> list[AnyRegion]:
         """All regions, as objects of that class."""
@@ -116,7 +122,10 @@ class Block:
         if self.kinds is None:
             from procmem.regions.classify import classify
 
-            self.kinds = classify(self.make(MeasuredRegion if self._measured else Region), self)
+            regions = self.make(MeasuredRegion if self._measured else Region)
+            find = self.find_facts
+            self.kinds = classify(regions, self, None if find is None else find(regions, self))
+            self.find_facts = None
         return self.kinds[index]
 
     @property

@@ -1,0 +1,451 @@
+"""What threads, memory and ELF files say about the regions of a process.
+
+Nothing is stopped, and no page is brought into memory: pagemap is asked first, and only
+pages that are present are read. What may not be read is left out, and the kinds and uses
+that would rest on it are guesses then.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from procmem import native
+from procmem.elf.headers import ElfFile
+from procmem.elf.source import Source
+from procmem.elf.spec import SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB
+from procmem.errors import ProcmemError
+from procmem.native import lib
+from procmem.process.sections import header_kinds, look_at_files
+from procmem.process.threads import stack_pointer
+from procmem.procfs.mapped import open_link, stat_link
+from procmem.regions.facts import Facts, Stack
+from procmem.regions.kinds import ARENA_SIZES
+from procmem.regions.live import read_scan
+from procmem.regions.model import PAGE_SIZE
+from procmem.regions.table import RegionTable
+from procmem.regions.uses import CHECKS, SECTIONS, SYMBOLS, program_of_library
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from procmem.elf.headers import Shdr
+    from procmem.process.sections import Mapped
+    from procmem.procfs import MemoryFile, ProcessFiles
+    from procmem.regions import Region
+    from procmem.regions.model import Block
+
+__all__ = ["facts_of"]
+
+MOST = 4096
+"""Places of each kind that are looked at in memory, so that no process makes this endless."""
+
+AROUND = 2048
+"""Bytes before and behind the list of robust futexes that hold the rest of the descriptor:
+struct pthread has 2,304 with glibc 2.36 on x86-64, and 200 with musl."""
+
+TOP = 8192
+"""Bytes at the end of a stack where the descriptor of its thread is looked for."""
+
+LARGEST_STACK = 1 << 40
+LARGEST_STATE = 1 << 20
+KEPT = 256
+LARGEST_STRINGS = 64 << 20
+"""Bytes of symbol names that are searched in a program."""
+
+PRESENT = 1 << 63
+GUARDED = 1 << 58
+"""Bits of an entry of pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
+
+
+class Memory:
+    """The resident memory of a process. Pages that are not present are not brought in."""
+
+    def __init__(self, files: ProcessFiles) -> None:
+        self._fds: list[int] = []
+        directory = files.directory()
+        flags = os.O_RDONLY | os.O_CLOEXEC
+        try:
+            for name in ("mem", "pagemap"):
+                self._fds.append(os.open(files.memory_name(name), flags, dir_fd=directory.fd))
+        except OSError:
+            self.close()
+
+    def __bool__(self) -> bool:
+        return bool(self._fds)
+
+    def close(self) -> None:
+        """Lets go of the files."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def entry(self, address: int) -> int:
+        """The entry of a page in pagemap; 0: nothing, or it can't be read."""
+        if not self._fds or not 0 <= address < 1 << 63:
+            return 0
+        try:
+            raw = os.pread(self._fds[1], 8, address // PAGE_SIZE * 8)
+        except OSError:
+            return 0
+        return int.from_bytes(raw, sys.byteorder)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes from an address on, up to the first page that is not present."""
+        end = address
+        while end < address + size and self.entry(end) & PRESENT:
+            end = end // PAGE_SIZE * PAGE_SIZE + PAGE_SIZE
+        size = min(end, address + size) - address
+        if size <= 0:
+            return b""
+        try:
+            return os.pread(self._fds[0], size, address)
+        except (OSError, OverflowError):
+            return b""
+
+
+class Spaces:
+    """Private anonymous regions by address."""
+
+    def __init__(self, regions: Sequence[Region]) -> None:
+        self.regions = regions
+        self.starts = [region.start for region in regions]
+
+    def find(self, address: int) -> Region | None:
+        """The region that covers an address."""
+        place = bisect_right(self.starts, address) - 1
+        if place < 0 or address >= self.regions[place].end:
+            return None
+        return self.regions[place]
+
+
+def facts_of(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Facts | None:
+    """The facts about a reading of a process; None: it has gone, or is another program now.
+
+    Facts about regions that are no longer there as they were read are left out.
+    """
+    try:
+        return gather(files, regions, block)
+    except (ProcmemError, OSError):
+        return None
+
+
+def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Facts | None:
+    facts = Facts(main=files.pid)
+    live = files.is_live
+    if not live:
+        facts.stacks = [Stack(tid, stack_pointer(files, tid)) for tid in files.thread_ids()]
+        return facts
+    with files.memory("maps") as maps:
+        scan, _, _ = read_scan(files, native.MAPS)
+        now = set(zip(scan.column(0), scan.column(1), strict=True))
+        same = [region for region in regions if (region.start, region.end) in now]
+        memory = Memory(files)
+        try:
+            find_stacks(files, facts, same, memory)
+            if memory:
+                facts.memory_read = True
+                find_heaps(facts, same, memory)
+            read_programs(files, maps, facts, same, block)
+            if memory:
+                for check in CHECKS:
+                    if check.program in facts.programs:
+                        facts.checked.update(check.find(same, facts, memory.read))
+        finally:
+            memory.close()
+        maps.check()
+    return facts
+
+
+# ---- threads -------------------------------------------------------------------
+
+
+def same_numbers(files: ProcessFiles) -> bool:
+    """Whether thread IDs there are those of this process's own system calls."""
+    try:
+        return files.root == "/proc" and os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def find_stacks(
+    files: ProcessFiles, facts: Facts, regions: Sequence[Region], memory: Memory
+) -> None:
+    from procmem.errors import NoSuchProcess, Unsupported
+
+    spaces = Spaces(regions)
+    word = word_size(regions)
+    numbers = same_numbers(files)
+    pointers: dict[int, tuple[int | None, int]] = {}
+    for tid in files.thread_ids():
+        try:
+            pointer = stack_pointer(files, tid)
+        except (NoSuchProcess, Unsupported):
+            continue
+        pointers[tid] = pointer, lib.pm_robust_list(tid) if numbers else 0
+    # The number of a thread that ended meanwhile may be another process's thread.
+    living = set(files.thread_ids())
+    for tid, (pointer, head) in pointers.items():
+        if tid in living:
+            facts.stacks.append(stack_of(tid, pointer, head, spaces, memory, word))
+    if memory and word == 8:
+        find_descriptors(facts, spaces, memory, living)
+    facts.all_located = all(
+        stack.pointer is not None or stack.descriptor is not None
+        for stack in facts.stacks
+        if stack.tid != files.pid
+    ) and len(facts.stacks) == len(living)
+
+
+def word_size(regions: Sequence[Region]) -> int:
+    """Bytes of an address of the program: its stack lies above 4 GiB, or it can't."""
+    return 8 if any(1 << 32 < region.end < 1 << 63 for region in regions) else 4
+
+
+def stack_of(
+    tid: int, pointer: int | None, head: int, spaces: Spaces, memory: Memory, word: int
+) -> Stack:
+    region = spaces.find(head) if head else None
+    if region is None or not region.perms.write or region.inode:
+        return Stack(tid, pointer)
+    first = max(region.start, (head - AROUND) // word * word)
+    data = memory.read(first, min(region.end, head + AROUND) - first)
+    found = block_in(data, head, region, word)
+    if found is None:
+        return Stack(tid, pointer, head)
+    start, end, guard = found
+    marked = bool(guard and memory.entry(start) & GUARDED)
+    return Stack(tid, pointer, head, start, end, guard, marked)
+
+
+def block_in(data: bytes, head: int, region: Region, word: int) -> tuple[int, int, int] | None:
+    """Start, end and guard of a stack, from the words of its thread's descriptor.
+
+    glibc: stackblock, stackblock_size, guardsize, reported_guardsize (nptl/descr.h). musl:
+    map_base, map_size, stack, stack_size, guard_size (src/internal/pthread_impl.h).
+    """
+    count = len(data) // word
+    words = struct.unpack_from(f"={count}{'Q' if word == 8 else 'I'}", data)
+    for place in range(count - 4):
+        start, size, third, fourth, fifth = words[place : place + 5]
+        end = start + size
+        if not start <= head < end <= region.end or size > LARGEST_STACK or not start:
+            continue
+        if third < size and fourth < size and not (third % PAGE_SIZE or start % word):
+            return start, end, third
+        if start % PAGE_SIZE == 0 and start < third <= end and fourth <= size and fifth < size:
+            return start, end, fifth
+    return None
+
+
+def find_descriptors(facts: Facts, spaces: Spaces, memory: Memory, living: set[int]) -> None:
+    """Stacks by the descriptors at their tops: those of threads that have ended, too.
+
+    glibc keeps stacks of ended threads for the next ones (allocate_stack()), and a child of
+    fork(2) has those of all of its parent's threads.
+    """
+    known: set[int | None] = {stack.start for stack in facts.stacks}
+    known.discard(None)
+    known_tids = {stack.tid for stack in facts.stacks if stack.descriptor is not None}
+    looked = 0
+    before: Region | None = None
+    for region in spaces.regions:
+        last, before = before, region
+        if region.inode or region.perms not in ("rw-p", "rwxp") or region.raw_pathname:
+            continue
+        guarded = last is not None and last.end == region.start and last.perms == "---p"
+        if not guarded and not any(
+            stack.marked and region.start <= (stack.start or 0) < region.end
+            for stack in facts.stacks
+        ):
+            continue
+        looked += 1
+        if looked > MOST:
+            break
+        first = max(region.start, region.end - TOP)
+        # Its last page may be resident where the one before it is not.
+        data = memory.read(first, region.end - first)
+        if len(data) < region.end - first:
+            first = region.end - PAGE_SIZE
+            data = memory.read(first, PAGE_SIZE)
+        for tid, stack in descriptors(data, first, region, memory):
+            if stack.start in known:
+                continue
+            known.add(stack.start)
+            if tid in living and tid not in known_tids:
+                place = next(i for i, one in enumerate(facts.stacks) if one.tid == tid)
+                facts.stacks[place] = Stack(
+                    tid,
+                    facts.stacks[place].pointer,
+                    stack.descriptor,
+                    stack.start,
+                    stack.end,
+                    stack.guard,
+                    stack.marked,
+                )
+            elif tid not in living:
+                facts.ended.append(stack)
+
+
+def descriptors(data: bytes, first: int, region: Region, memory: Memory) -> list[tuple[int, Stack]]:
+    """The descriptors in the last bytes of a region, with their thread IDs.
+
+    A descriptor of glibc starts with its own address, and has it again two words behind
+    (tcbhead_t of x86-64: tcb, self).
+    """
+    found = []
+    count = len(data) // 8
+    words = struct.unpack_from(f"={count}Q", data)
+    for place in range(count - 2):
+        address = first + 8 * place
+        if words[place] != address or words[place + 2] != address:
+            continue
+        block = block_in(data[8 * place :], address, region, 8)
+        if block is None:
+            continue
+        start, end, guard = block
+        tid = 0
+        for at in range(place + 64, min(count, place + 128)):
+            # robust_head.list of a thread that holds no robust mutex leads to itself.
+            if words[at] == first + 8 * at:
+                tid = int.from_bytes(data[8 * at - 16 : 8 * at - 12], sys.byteorder)
+                break
+        marked = bool(guard and memory.entry(start) & GUARDED)
+        found.append((tid, Stack(0, None, address, start, end, guard, marked)))
+    return found
+
+
+# ---- malloc --------------------------------------------------------------------
+
+
+NAMES = None, b"[anon: glibc: malloc arena]"
+
+
+def find_heaps(facts: Facts, regions: Sequence[Region], memory: Memory) -> None:
+    """Heaps of malloc's arenas, by their own first words.
+
+    heap_info of glibc (malloc/arena.c): the arena, the heap before it, bytes in use, bytes
+    that were made writable.
+    """
+    word = word_size(regions)
+    length = ARENA_SIZES[word == 4]
+    shape = struct.Struct("=4Q" if word == 8 else "=4I")
+    looked = 0
+    for region in regions:
+        if region.perms != "rw-p" or region.inode or region.raw_pathname not in NAMES:
+            continue
+        for start in range(-(-region.start // length) * length, region.end, length):
+            looked += 1
+            if looked > MOST:
+                return
+            data = memory.read(start, shape.size)
+            if len(data) < shape.size:
+                facts.unread.add(start)
+            elif is_heap(start, length, word, *shape.unpack(data)):
+                facts.heaps.add(start)
+
+
+def is_heap(
+    start: int, length: int, word: int, arena: int, before: int, size: int, opened: int
+) -> bool:
+    whole = not (size % PAGE_SIZE or opened % PAGE_SIZE)
+    if not (whole and 0 < size <= opened <= length) or before % length or before == start:
+        return False
+    # The first heap of an arena holds the arena right behind its own words.
+    home = before or start
+    return 4 * word <= arena - home < 4096 if not before else 4 * word <= arena % length < 4096
+
+
+# ---- ELF files -----------------------------------------------------------------
+
+
+def read_programs(
+    files: ProcessFiles, maps: MemoryFile, facts: Facts, regions: Sequence[Region], block: Block
+) -> None:
+    """What the headers of the mapped ELF files say, and which runtimes are in them."""
+    if not regions:
+        return
+    table: RegionTable[Any] = RegionTable(type(regions[0]), regions, block, consistent=True)
+    found, places = look_at_files(files, maps, table)
+    for number, mapped in enumerate(found):
+        if mapped.image is None:
+            continue
+        first = mapped.regions[0].start
+        name = os.path.basename(mapped.regions[0].pathname or "")
+        facts.objects.add(name)
+        library = program_of_library(name)
+        if library is not None:
+            facts.programs.setdefault(library, f"{name} is mapped")
+        for bias in places[number]:
+            for region, kind in header_kinds(table, mapped, bias):
+                facts.headers[region.start] = kind, name, first
+        for section in mapped.image.sections:
+            program = SECTIONS.get(section.name)
+            if program is not None:
+                facts.programs.setdefault(program, f"{section.name} in {name}")
+        if block.exe is not None and mapped.path == block.exe:
+            for program, (symbol, value, size) in symbols_in(files, mapped).items():
+                facts.programs.setdefault(program, f"{symbol} in {name}")
+                if symbol == "runtime.mheap_" and places[number]:
+                    facts.go_heap = places[number][0] + value, min(size, LARGEST_STATE)
+
+
+Symbols = dict[str, tuple[str, int, int]]
+"""Of a runtime: a symbol that only it has, the symbol's value and size."""
+
+_symbols: dict[tuple[int, ...], Symbols] = {}
+"""What was found in programs, by device, inode, size and mtime."""
+
+
+def symbols_in(files: ProcessFiles, mapped: Mapped) -> Symbols:
+    """The runtimes whose symbols a program defines."""
+    identity, link = mapped.identity, mapped.link
+    if identity is None or link is None:
+        return {}
+    if identity in _symbols:
+        return _symbols[identity]
+    told = stat_link(files, link, follow=True)
+    fd = None if told is None else open_link(files, link, told)
+    if fd is None:
+        return {}
+    found: Symbols = {}
+    try:
+        with ElfFile(Source(fd, 0, os.fstat(fd).st_size, mapped.path)) as elf:
+            sections = elf.sections
+            for table in sections:
+                if table.sh_type in (SHT_SYMTAB, SHT_DYNSYM) and table.sh_link < len(sections):
+                    look_for_symbols(elf, table, sections[table.sh_link], found)
+    except (ProcmemError, OSError):
+        return {}
+    finally:
+        os.close(fd)
+    if len(_symbols) > KEPT:
+        _symbols.clear()
+    _symbols[identity] = found
+    return found
+
+
+def look_for_symbols(elf: ElfFile, table: Shdr, strings: Shdr, found: Symbols) -> None:
+    if strings.sh_size > LARGEST_STRINGS or table.sh_size > LARGEST_STRINGS:
+        return
+    names = strings.data(LARGEST_STRINGS)
+    offsets = {}
+    for symbol, program in SYMBOLS.items():
+        place = names.find(b"\0" + symbol.encode() + b"\0")
+        if place >= 0:
+            offsets[place + 1] = symbol, program
+    if not offsets:
+        return
+    raw, shape = table.data(LARGEST_STRINGS), elf.layout.sym
+    for fields in shape.iter_unpack(raw[: len(raw) // shape.size * shape.size]):
+        if fields[0] in offsets:
+            if elf.layout.is64:
+                name, _, _, index, value, size = fields
+            else:
+                name, value, size, _, _, index = fields
+            symbol, program = offsets[name]
+            if index != SHN_UNDEF:
+                found.setdefault(program, (symbol, value, size))

@@ -1,0 +1,860 @@
+"""What memory is used for: the recognisers, in one table.
+
+A recogniser finds regions of one use and says what that rests on. What the kernel's names,
+ELF headers or checks in memory prove is a fact; an address, a size or a shape that merely
+fits is a guess, and `Use.guess` says so. RECOGNISERS is the table: a new use is a function
+and a line there, and a line in docs/uses.md.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+from procmem.regions.kinds import GUARD_LIMIT, Kind, Owner, RegionKind, Use
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from procmem.regions.facts import Facts
+    from procmem.regions.model import Region
+
+__all__ = [
+    "CHECKS",
+    "RECOGNISERS",
+    "SECTIONS",
+    "SYMBOLS",
+    "Check",
+    "Layout",
+    "program_of_library",
+    "programs_of",
+]
+
+K = RegionKind
+MiB = 1 << 20
+GiB = 1 << 30
+TiB = 1 << 40
+
+# ---- which runtimes a process has --------------------------------------------
+
+SECTIONS = {".gopclntab": "go", ".go.buildinfo": "go", ".note.go.buildid": "go"}
+"""Sections of ELF files that one compiler alone makes."""
+
+SYMBOLS = {
+    "runtime.mheap_": "go",
+    "mallctl": "jemalloc",
+    "je_mallctl": "jemalloc",
+    "_rjem_mallctl": "jemalloc",
+    "_rjem_je_mallctl": "jemalloc",
+    "tc_malloc": "tcmalloc",
+    "TCMallocInternalMalloc": "tcmalloc",
+    "MallocExtension_ReleaseFreeMemory": "tcmalloc",
+    "mi_version": "mimalloc",
+    "mi_malloc": "mimalloc",
+    "_PyObject_Malloc": "cpython",
+    "PyObject_Malloc": "cpython",
+    "__asan_init": "asan",
+    "__tsan_init": "tsan",
+    "__msan_init": "msan",
+    "__hwasan_init": "hwasan",
+    "_ZN2v82V810InitializeEi": "v8",
+    "_ZN2v87Isolate10GetCurrentEv": "v8",
+    "luaJIT_setmode": "luajit",
+    "zend_mm_gc": "php",
+    "_zend_mm_alloc": "php",
+    "ruby_init": "ruby",
+    "coreclr_initialize": "dotnet",
+}
+"""Symbols that a program defines if it holds a runtime, its own or a static one."""
+
+LIBRARIES = (
+    (re.compile(r"libc\.so\.6|libc-2\.\d+\.so"), "glibc"),
+    (re.compile(r"ld-musl-.*|libc\.musl-.*"), "musl"),
+    (re.compile(r"libjemalloc.*\.so.*"), "jemalloc"),
+    (re.compile(r"libtcmalloc.*\.so.*"), "tcmalloc"),
+    (re.compile(r"libmimalloc.*\.so.*"), "mimalloc"),
+    (re.compile(r"libjvm\.so"), "jvm"),
+    (re.compile(r"libpython\d.*\.so.*"), "cpython"),
+    (re.compile(r"libasan\.so.*|libclang_rt\.asan.*\.so"), "asan"),
+    (re.compile(r"libtsan\.so.*|libclang_rt\.tsan.*\.so"), "tsan"),
+    (re.compile(r"libhwasan\.so.*|libclang_rt\.hwasan.*\.so"), "hwasan"),
+    (re.compile(r"libnode\.so.*|libv8.*\.so.*"), "v8"),
+    (re.compile(r"libcoreclr\.so"), "dotnet"),
+    (re.compile(r"libphp.*\.so"), "php"),
+    (re.compile(r"libruby.*\.so.*"), "ruby"),
+    (re.compile(r"libluajit.*\.so.*"), "luajit"),
+    (re.compile(r"v8_context_snapshot.*\.bin|snapshot_blob\.bin"), "v8"),
+    (re.compile(r"chrome_\d+_percent\.pak|resources\.pak"), "chromium"),
+)
+"""Mapped files that come with one runtime alone."""
+
+NAMES = (
+    (re.compile(r"(lib)?c\.so|linker64|linker"), "bionic"),
+    (re.compile(r"python\d?(\.\d+)?[a-z]*|pypy.*"), "cpython"),
+    (re.compile(r"node|nodejs"), "v8"),
+    (re.compile(r"chrome|chromium.*|electron\d*|msedge|brave|opera|vivaldi.*"), "chromium"),
+    (re.compile(r"php.*"), "php"),
+    (re.compile(r"ruby.*"), "ruby"),
+    (re.compile(r"luajit.*"), "luajit"),
+    (re.compile(r"dotnet"), "dotnet"),
+    (re.compile(r"postgres"), "postgresql"),
+    (re.compile(r"beam\.smp"), "erlang"),
+)
+"""Names of programs, which anyone may take: what rests on them alone is a guess."""
+
+REPLACE_MALLOC = ("jemalloc", "tcmalloc", "mimalloc", "asan", "tsan", "msan", "hwasan")
+
+
+class Program(NamedTuple):
+    """A runtime that a process has."""
+
+    evidence: str
+    sure: bool
+
+
+def program_of_library(base: str) -> str | None:
+    """The runtime that a file of that name comes with."""
+    return next((name for pattern, name in LIBRARIES if pattern.fullmatch(base)), None)
+
+
+def programs_of(
+    regions: Sequence[Region], found: Sequence[Kind | None], facts: Facts | None
+) -> dict[str, Program]:
+    """The runtimes of a process: by its ELF files, by the files that are mapped, by names."""
+    programs: dict[str, Program] = {}
+    if facts is not None:
+        for name, evidence in facts.programs.items():
+            programs[name] = Program(evidence, sure=True)
+    seen: set[bytes] = set()
+    for region, kind in zip(regions, found, strict=True):
+        raw = region.raw_pathname
+        if raw is None or raw[:1] != b"/" or raw in seen:
+            continue
+        seen.add(raw)
+        base = (region.pathname or "").rsplit("/", 1)[-1]
+        library = program_of_library(base)
+        if library is not None:
+            programs.setdefault(library, Program(f"{base} is mapped", sure=True))
+        if kind is not None and kind.owner is Owner.EXECUTABLE:
+            for pattern, name in NAMES:
+                if pattern.fullmatch(base):
+                    program = Program(f"the program is called {base}", sure=False)
+                    programs.setdefault(name, program)
+    if "chromium" in programs:
+        programs.setdefault("v8", programs["chromium"])
+    return programs
+
+
+# ---- the regions that are still to be explained ------------------------------
+
+
+class Run(NamedTuple):
+    """Private anonymous regions without a gap between them that no rule has claimed yet."""
+
+    first: int
+    last: int
+    start: int
+    end: int
+    reserved: int
+    """Bytes of PROT_NONE."""
+    largest: int
+    """Bytes of the largest PROT_NONE region."""
+    pieces: int
+    """PROT_NONE regions."""
+
+
+class Layout:
+    """The regions of a process while they are being explained.
+
+    Attributes:
+        regions: all of a reading.
+        found: what is known of each so far.
+        facts: what threads, memory and ELF files say; None: a saved text.
+        programs: the runtimes that were found.
+        starts: where each region starts.
+        reserved: the indices of the private regions that may not be accessed at all.
+    """
+
+    def __init__(
+        self,
+        regions: Sequence[Region],
+        found: list[Kind | None],
+        facts: Facts | None,
+        programs: dict[str, Program],
+    ) -> None:
+        self.regions = regions
+        self.found = found
+        self.facts = facts
+        self.programs = programs
+        self.starts = [region.start for region in regions]
+        self.reserved = [index for index, region in enumerate(regions) if region.perms == "---p"]
+
+    def find(self, address: int | None) -> int | None:
+        """The index of the region that covers an address."""
+        if address is None:
+            return None
+        index = bisect_right(self.starts, address) - 1
+        return index if index >= 0 and address < self.regions[index].end else None
+
+    def within(self, start: int, end: int) -> range:
+        """The indices of the regions that meet a range."""
+        first = max(0, bisect_right(self.starts, start) - 1)
+        if first < len(self.starts) and self.regions[first].end <= start:
+            first += 1
+        return range(first, bisect_left(self.starts, end))
+
+    def claim(self, index: int, use: Use) -> None:
+        """Says what an anonymous region is used for."""
+        inaccessible = self.regions[index].perms.startswith("---")
+        name = f"{use.name}, reserved" if inaccessible else use.name
+        self.found[index] = Kind(K.ANON, None, "perms", name, use)
+
+    def runs(self) -> list[Run]:
+        """The runs of regions that nothing has claimed; asked again, without what was since."""
+        runs: list[Run] = []
+        regions, found = self.regions, self.found
+        first, end = -1, None
+        reserved = largest = pieces = 0
+        for index, region in enumerate(regions):
+            if first >= 0 and (found[index] is not None or region.start != end):
+                start = regions[first].start
+                runs.append(Run(first, index - 1, start, end or 0, reserved, largest, pieces))
+                first = -1
+            if found[index] is not None:
+                continue
+            if first < 0:
+                first, reserved, largest, pieces = index, 0, 0, 0
+            end = region.end
+            if region.perms.startswith("---"):
+                reserved += region.size
+                largest = max(largest, region.size)
+                pieces += 1
+        if first >= 0:
+            start = regions[first].start
+            runs.append(Run(first, len(found) - 1, start, end or 0, reserved, largest, pieces))
+        return runs
+
+
+# ---- uses by name ------------------------------------------------------------
+
+ANON_NAMES = (
+    (re.compile(r"\s*Go: ?(.*)"), r"Go \1"),
+    (re.compile(r"\s*glibc: (.*)"), r"\1 of glibc"),
+    (re.compile(r"(dalvik-.*)"), r"Android runtime: \1"),
+    (re.compile(r"scudo:.*"), "scudo malloc"),
+    (re.compile(r"GWP-ASan.*"), "GWP-ASan"),
+    (re.compile(r"libc_malloc"), "bionic malloc"),
+    (re.compile(r"partition_alloc|PartitionAlloc.*"), "PartitionAlloc"),
+    (re.compile(r"[vV]8.*"), "V8"),
+    (re.compile(r"(cpython:.*)"), r"CPython: \1"),
+    (re.compile(r"zend_.*"), "PHP memory"),
+    (re.compile(r"Ruby:.*"), "Ruby"),
+    (re.compile(r"jemalloc.*"), "jemalloc"),
+    (re.compile(r"tcmalloc.*"), "tcmalloc"),
+    (re.compile(r"mimalloc.*|mi-.*"), "mimalloc"),
+    (re.compile(r"js-.*|SpiderMonkey.*"), "SpiderMonkey"),
+    (re.compile(r"(low|high) shadow|shadow gap"), "AddressSanitizer shadow"),
+    (re.compile(r"doublemapper.*"), ".NET code and its writable view"),
+)
+"""Names of anonymous memory, without [anon: and ] (PR_SET_VMA_ANON_NAME)."""
+
+MEMFD_NAMES = (
+    (re.compile(r"doublemapper"), ".NET code and its writable view"),
+    (re.compile(r"JITCode:.*|.*[jJ][iI][tT].*"), "JIT code"),
+    (re.compile(r"pulseaudio|pipewire-memfd.*"), "sound buffers"),
+    (
+        re.compile(r"wayland-.*|weston-.*|gdk-wayland|mutter-.*|xwayland-.*|kwin.*"),
+        "Wayland buffers",
+    ),
+    (re.compile(r"xshmfence"), "X server fence"),
+    (re.compile(r"mozilla-ipc.*|org\.mozilla\.ipc.*"), "Firefox shared memory"),
+    (re.compile(r"[vV]8.*"), "V8"),
+    (re.compile(r"chromium.*|\.?org\.chromium\..*|shared_memory.*"), "Chromium shared memory"),
+    (re.compile(r"libffi"), "libffi closures"),
+    (re.compile(r"systemd-.*|sd-.*|journal.*|data\.[0-9a-f]+"), "systemd"),
+    (re.compile(r"memory-backend-.*|pc\.ram|ram-node.*"), "memory of a QEMU guest"),
+    (re.compile(r"runc_cloned:.*"), "copy of runc"),
+    (re.compile(r"vmem"), "Erlang JIT code"),
+    (re.compile(r"JNI|graal.*"), "GraalVM"),
+    (re.compile(r"java_heap.*"), "JVM heap"),
+)
+"""Names of memfd_create(2), which the program chooses."""
+
+SHM_NAMES = (
+    (re.compile(r"\.?org\.chromium\..*|\.com\.google\.Chrome\..*"), "Chromium shared memory"),
+    (re.compile(r"PostgreSQL\.\d+"), "PostgreSQL dynamic shared memory"),
+    (re.compile(r"sem\..*"), "POSIX semaphore"),
+    (re.compile(r"pulse-shm-.*"), "sound buffers"),
+    (re.compile(r"org\.mozilla\.ipc\..*"), "Firefox shared memory"),
+    (re.compile(r"psm_.*"), "Python multiprocessing shared memory"),
+    (re.compile(r"pym-.*"), "Python multiprocessing heap"),
+    (re.compile(r"(u\d+-)?(Shm|ValveIPC).*"), "Steam shared memory"),
+    (re.compile(r"nccl-.*"), "NCCL shared memory"),
+    (re.compile(r"torch_.*"), "PyTorch shared memory"),
+)
+"""Names of shm_open(3) and sem_open(3)."""
+
+DEVICES = (
+    (re.compile(rb"anon_inode:(\[perf_event\]|perf_event)"), "perf ring buffer"),
+    (re.compile(rb"anon_inode:kvm-vcpu.*"), "KVM virtual CPU"),
+    (re.compile(rb"anon_inode:.*bpf.*"), "BPF map"),
+    (re.compile(rb"anon_inode:(\[userfaultfd\]|\[secretmem\])"), "secret memory"),
+    (re.compile(rb"anon_inode:.*(dmabuf|sync_file).*|/dmabuf:.*"), "DMA buffer"),
+    (re.compile(rb"anon_inode:.*(i915|drm|amdgpu|gem|xe).*|/dev/dri/.*|/drm mm object.*"),
+     "DRM (graphics) memory"),
+    (re.compile(rb"/dev/nvidia.*"), "NVIDIA driver memory"),
+    (re.compile(rb"/dev/kfd"), "AMD compute (KFD)"),
+    (re.compile(rb"/dev/infiniband/.*"), "RDMA"),
+    (re.compile(rb"/dev/vfio/.*|anon_inode:\[vfio-device\]"), "device of a guest (VFIO)"),
+    (re.compile(rb"/dev/snd/.*"), "sound device buffer"),
+    (re.compile(rb"/dev/video.*|/dev/media.*"), "video device buffer"),
+    (re.compile(rb"/dev/fb\d+"), "framebuffer"),
+    (re.compile(rb"/dev/(mem|kmem|port)"), "physical memory"),
+    (re.compile(rb"/dev/uio\d+"), "device registers (UIO)"),
+    (re.compile(rb"/dev/(binder|binderfs/.*|hwbinder|vndbinder)"), "Binder"),
+    (re.compile(rb"/dev/ashmem.*"), "Android shared memory"),
+    (re.compile(rb"/\[aio\] \(deleted\)"), "asynchronous I/O ring"),
+    (re.compile(rb"socket:\[\d+\]"), "packet socket ring"),
+)  # fmt: skip
+"""Names of devices and of the kernel's own files."""
+
+FILES = (
+    (re.compile(r".*\.jsa"), "JVM class data archive"),
+    (re.compile(r".*/lib/modules"), "JVM modules"),
+    (re.compile(r".*/hsperfdata_[^/]+/\d+"), "JVM performance counters"),
+    (re.compile(r".*/locale-archive|.*/LC_[A-Z]+(/.*)?|.*/locale/C\..*"), "locale data"),
+    (re.compile(r".*/gconv-modules\.cache"), "character set tables"),
+    (re.compile(r".*\.pak"), "Chromium resources"),
+    (re.compile(r".*/(v8_context_snapshot.*|snapshot_blob)\.bin"), "V8 snapshot"),
+    (re.compile(r".*/icudtl?\d*\.dat|.*/icudtl\.dat"), "ICU data"),
+    (re.compile(r".*\.(ttf|otf|ttc|pfb)|.*/fontconfig/.*"), "fonts"),
+)
+
+RINGS = {0: "submission queue", 0x8000000: "completion queue", 0x10000000: "submission entries"}
+"""Where the rings lie in the file of io_uring (include/uapi/linux/io_uring.h, IORING_OFF_*)."""
+
+BUFFER_RING = 0x80000000
+
+
+def first_match(patterns: Sequence[tuple[re.Pattern[str], str]], text: str) -> str | None:
+    for pattern, use in patterns:
+        if match := pattern.fullmatch(text):
+            return match.expand(use).strip() if "\\" in use else use
+    return None
+
+
+def named(region: Region, raw: bytes) -> Use | None:
+    """The use that a region's own name says."""
+    if raw[:1] == b"[":
+        if raw.startswith((b"[anon:", b"[anon_shmem:")):
+            name = (region.pathname or "").partition(":")[2][:-1]
+            use = first_match(ANON_NAMES, name)
+            return None if use is None else Use(use, "name")
+        return None
+    if b"io_uring" in raw and raw.startswith(b"anon_inode:"):
+        ring = RINGS.get(region.offset)
+        if ring is None and region.offset >= BUFFER_RING:
+            ring = "buffer ring"
+        return Use("io_uring" if ring is None else f"io_uring {ring}", "name")
+    for pattern, device in DEVICES:
+        if pattern.fullmatch(raw):
+            return Use(device, "name")
+    path = region.pathname or ""
+    if raw.startswith(b"/memfd:"):
+        use = first_match(MEMFD_NAMES, path[7:])
+        return None if use is None else Use(use, "name of the memfd")
+    if raw.startswith(b"/dev/shm/"):
+        use = first_match(SHM_NAMES, path[9:])
+        return None if use is None else Use(use, "name")
+    if raw[:1] == b"/" and not region.perms.execute:
+        use = first_match(FILES, path)
+        return None if use is None else Use(use, "name")
+    return None
+
+
+def by_name(layout: Layout) -> None:
+    known: dict[tuple[bytes, int], Use | None] = {}
+    for index, kind in enumerate(layout.found):
+        raw = layout.regions[index].raw_pathname
+        if raw is None or kind is None or kind.owner is not None or kind.use is not None:
+            continue
+        region = layout.regions[index]
+        key = raw, region.offset if raw[:1] == b"a" else 0
+        if key not in known:
+            known[key] = named(region, raw)
+        use = known[key]
+        if use is not None:
+            layout.found[index] = kind._replace(use=use)
+
+
+# ---- sanitizers --------------------------------------------------------------
+
+ASAN = (
+    (0x7FFF7000, 0x8FFF7000, "AddressSanitizer shadow"),
+    (0x8FFF7000, 0x2008FFF7000, "AddressSanitizer shadow gap"),
+    (0x2008FFF7000, 0x10007FFF8000, "AddressSanitizer shadow"),
+)
+"""Shadow of x86-64 (compiler-rt/lib/asan/asan_mapping.h): address >> 3, plus 0x7fff8000."""
+
+ASAN_HEAP = (0x500000000000, 0x700000000000)
+"""kAllocatorSpace of AddressSanitizer and LeakSanitizer on x86-64 (asan_allocator.h)."""
+
+SANITIZERS = {
+    "asan": "AddressSanitizer",
+    "tsan": "ThreadSanitizer",
+    "msan": "MemorySanitizer",
+    "hwasan": "HWAddressSanitizer",
+}
+
+
+def sanitizers(layout: Layout) -> None:
+    name = next((name for name in SANITIZERS if name in layout.programs), None)
+    if name is None:
+        places = [(layout.find(start), end) for start, end, _ in ASAN]
+        if sum(index is not None and layout.regions[index].end == end for index, end in places) < 2:
+            return
+        name = "asan"
+        evidence, sure = "the shadow's fixed addresses", True
+    else:
+        evidence, sure = layout.programs[name].evidence, layout.programs[name].sure
+    title = SANITIZERS[name]
+    for index, kind in enumerate(layout.found):
+        if kind is not None:
+            continue
+        region = layout.regions[index]
+        if name == "asan":
+            for start, end, what in ASAN:
+                if start <= region.start and region.end <= end:
+                    layout.claim(index, Use(what, f"{evidence}, fixed addresses"))
+                    break
+            else:
+                if ASAN_HEAP[0] <= region.start < ASAN_HEAP[1]:
+                    use = Use(f"{title} heap", f"{evidence}, its address", not sure)
+                    layout.claim(index, use)
+        elif region.size >= 64 * GiB:
+            layout.claim(index, Use(f"{title} shadow", f"{evidence}, its size", guess=True))
+
+
+# ---- Go ----------------------------------------------------------------------
+
+GO_HINTS = (0xC000000000, 0x4000000000)
+"""Where the first arena is asked for on x86-64 and aarch64 (runtime/malloc.go, mallocinit());
+the next ones follow it, or lie 1 TiB further on."""
+
+GO_ARENA = 64 * MiB
+
+
+def go(layout: Layout) -> None:
+    program = layout.programs.get("go")
+    if program is None and layout.facts is not None and layout.facts.objects:
+        return  # its ELF files were read, and none is Go's
+    evidence = "the address of Go's first arena"
+    if program is not None:
+        evidence = f"{program.evidence}, {evidence}"
+    claimed = False
+    for hint in GO_HINTS:
+        if program is None and layout.find(hint) is None:
+            continue
+        for run in layout.runs():
+            if run.start % TiB == hint % TiB and run.start < 1 << 47 and run.start >= hint:
+                if program is None and (run.start != hint or run.end % GO_ARENA):
+                    continue
+                claimed = True
+                for index in range(run.first, run.last + 1):
+                    layout.claim(index, Use("Go heap", evidence, program is None))
+        if claimed:
+            break
+    if program is None and not claimed:
+        return
+    checked = layout.facts.checked if layout.facts is not None else {}
+    for run in layout.runs():
+        proof = checked.get(run.start)
+        if proof is not None:
+            use = Use(*proof)
+        elif run.reserved >= GUARD_LIMIT // 2 and "glibc" not in layout.programs:
+            use = Use("Go runtime metadata", "a Go program without a C library", guess=True)
+        else:
+            continue
+        for index in range(run.first, run.last + 1):
+            layout.claim(index, use)
+
+
+# ---- JVM ---------------------------------------------------------------------
+
+COMPRESSED = 32 * GiB
+"""Below this, references of 32 bits reach all of a Java heap."""
+
+
+def jvm(layout: Layout) -> None:
+    program = layout.programs.get("jvm")
+    if program is None:
+        return
+    regions, found = layout.regions, layout.found
+    evidence = program.evidence
+    archives = {
+        index
+        for index, kind in enumerate(found)
+        if kind is not None and kind.use is not None and kind.use.name == "JVM class data archive"
+    }
+    for index in archives:
+        found[index] = found[index]._replace(kind=K.FILE, owner=None)  # type: ignore[union-attr]
+    code(layout, "JVM code cache", evidence)
+    runs = layout.runs()
+    # Around an archive of class data lie the objects of the heap, or the classes.
+    touching = {regions[index].end for index in archives} | {regions[i].start for i in archives}
+    for run in runs:
+        if run.start < COMPRESSED and run.end <= 2 * COMPRESSED:
+            use = Use("JVM heap", f"{evidence}, reserved below 32 GiB", guess=True)
+        elif run.start in touching:
+            use = Use("JVM class space", f"{evidence}, behind the class data archive", guess=True)
+        elif run.largest > GUARD_LIMIT // 16 and run.reserved > run.end - run.start >> 3:
+            use = Use("JVM reservation", f"{evidence}, a reservation in pieces", guess=True)
+        else:
+            continue
+        for index in range(run.first, run.last + 1):
+            layout.claim(index, use)
+
+
+CODE_GUARD = 64 << 10
+
+
+def code(layout: Layout, name: str, evidence: str) -> None:
+    """Executable pieces of a reservation, and what is reserved between and behind them."""
+    for run in layout.runs():
+        inside = False
+        for index in range(run.first, run.last + 1):
+            perms = layout.regions[index].perms
+            if perms.execute:
+                inside = True
+            elif not perms.startswith("---") or (
+                # A small one may be the guard of a stack.
+                layout.regions[index].size <= CODE_GUARD
+                and not (index < run.last and layout.regions[index + 1].perms.execute)
+            ):
+                inside = False
+            if inside:
+                said = f"{evidence}, executable anonymous memory"
+                layout.claim(index, Use(name, said, guess=True))
+
+
+# ---- V8 and Chromium ---------------------------------------------------------
+
+CAGE = 4 * GiB
+"""Pointers of 32 bits reach all of a cage, which is aligned to its size."""
+
+POOL = 16 * GiB
+SUPER_PAGE = 2 * MiB
+V8_PAGE = 256 << 10
+MMAP_AREA = 0x7000_0000_0000
+"""Below it mmap(2) places memory only where it is asked to, as allocators with random hints do."""
+
+
+def v8(layout: Layout) -> None:
+    program = layout.programs.get("v8")
+    if program is None:
+        return
+    chromium = "chromium" in layout.programs
+    evidence = program.evidence
+    for run in layout.runs():
+        length = run.end - run.start
+        if length < CAGE or run.start >= MMAP_AREA:
+            continue
+        if super_pages(layout, run):
+            use = Use(
+                "PartitionAlloc",
+                f"{evidence}, super pages of 2 MiB in a reservation of {length // GiB} GiB",
+                guess=not chromium,
+            )
+        elif run.start % CAGE == 0:
+            use = Use("V8 cage", f"{evidence}, aligned to 4 GiB", guess=True)
+        else:
+            continue
+        for index in range(run.first, run.last + 1):
+            layout.claim(index, use)
+    code(layout, "V8 code", evidence)
+    checked = layout.facts.checked if layout.facts is not None else {}
+    for index, kind in enumerate(layout.found):
+        region = layout.regions[index]
+        if kind is not None or region.perms.startswith("---"):
+            continue
+        if region.start in checked:
+            layout.claim(index, Use(*checked[region.start]))
+        elif region.start < MMAP_AREA and region.start % V8_PAGE == 0:
+            use = Use("V8 heap", f"{evidence}, aligned to 256 KiB at a random address", guess=True)
+            layout.claim(index, use)
+
+
+def super_pages(layout: Layout, run: Run) -> bool:
+    """Whether the pieces are super pages of PartitionAlloc.
+
+    Each starts with inaccessible pages, then has pages of metadata, then inaccessible ones
+    (base/allocator/partition_allocator, partition_page.h).
+    """
+    for index in range(run.first + 1, run.last):
+        region = layout.regions[index]
+        if (
+            region.start % SUPER_PAGE in (0x1000, 0x2000, 0x4000)
+            and region.perms == "rw-p"
+            and layout.regions[index - 1].perms == "---p"
+            and layout.regions[index + 1].perms == "---p"
+            and region.size <= 0x4000
+        ):
+            return True
+    return False
+
+
+# ---- allocators --------------------------------------------------------------
+
+ALIGNED = {"jemalloc": 2 * MiB, "tcmalloc": MiB, "mimalloc": 32 * MiB}
+
+
+def allocators(layout: Layout) -> None:
+    for name, aligned in ALIGNED.items():
+        program = layout.programs.get(name)
+        if program is None:
+            continue
+        for run in layout.runs():
+            if run.start % aligned == 0 or run.reserved > GUARD_LIMIT:
+                for index in range(run.first, run.last + 1):
+                    layout.claim(index, Use(name, program.evidence, guess=True))
+        if name != "tcmalloc":
+            continue
+        for index, kind in enumerate(layout.found):
+            if kind is not None and kind.kind is K.HEAP and kind.use is None:
+                layout.found[index] = kind._replace(use=Use(name, program.evidence, guess=True))
+
+
+# ---- CPython -----------------------------------------------------------------
+
+
+def cpython(layout: Layout) -> None:
+    program = layout.programs.get("cpython")
+    if program is None:
+        return
+    checked = layout.facts.checked if layout.facts is not None else {}
+    memory_read = layout.facts is not None and layout.facts.memory_read
+    for index, kind in enumerate(layout.found):
+        region = layout.regions[index]
+        if kind is not None or region.perms != "rw-p":
+            continue
+        if region.start in checked:
+            layout.claim(index, Use(*checked[region.start]))
+        elif not memory_read and region.size % MiB == 0:
+            use = Use("CPython objects", f"{program.evidence}, whole arenas of 1 MiB", guess=True)
+            layout.claim(index, use)
+
+
+# ---- others ------------------------------------------------------------------
+
+
+def others(layout: Layout) -> None:
+    php, dotnet = layout.programs.get("php"), layout.programs.get("dotnet")
+    for run in layout.runs() if php or dotnet else ():
+        if dotnet is not None and run.end - run.start >= 64 * GiB:
+            use = Use(".NET heap", f"{dotnet.evidence}, its size", guess=True)
+        elif (
+            php is not None
+            and run.start % (2 * MiB) == 0
+            and (run.end - run.start) % (2 * MiB) == 0
+        ):
+            use = Use("PHP memory", f"{php.evidence}, chunks of 2 MiB", guess=True)
+        else:
+            continue
+        for index in range(run.first, run.last + 1):
+            layout.claim(index, use)
+    postgres = layout.programs.get("postgresql")
+    if postgres is not None:
+        shared = [
+            (layout.regions[index].size, index)
+            for index, kind in enumerate(layout.found)
+            if kind is not None
+            and kind.kind in (K.SHARED_MEMORY, K.HUGETLB)
+            and kind.use is None
+            and layout.regions[index].inode
+        ]
+        if shared:
+            index = max(shared)[1]
+            kind = layout.found[index]
+            use = Use("PostgreSQL shared buffers", f"{postgres.evidence}, the largest", guess=True)
+            if kind is not None:
+                layout.found[index] = kind._replace(use=use)
+
+
+RUNTIMES = {
+    "luajit": "LuaJIT code",
+    "dotnet": ".NET code",
+    "erlang": "Erlang code",
+    "php": "PHP code (OPcache)",
+    "ruby": "Ruby code (YJIT)",
+}
+
+
+def generated_code(layout: Layout) -> None:
+    name = next((title for key, title in RUNTIMES.items() if key in layout.programs), "JIT code")
+    for index, kind in enumerate(layout.found):
+        region = layout.regions[index]
+        if kind is None and region.perms.execute:
+            layout.claim(index, Use(name, "executable anonymous memory", guess=True))
+
+
+class Recogniser(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+        uses: the uses that it finds, for readers.
+        find: claims the regions in a Layout.
+        before_guesses: whether it comes before stacks and arenas are guessed by position.
+    """
+
+    uses: str
+    find: Callable[[Layout], None]
+    before_guesses: bool = False
+
+
+RECOGNISERS = (
+    Recogniser("shadows and heaps of sanitizers", sanitizers, before_guesses=True),
+    Recogniser("Go heap, Go runtime metadata", go, before_guesses=True),
+    Recogniser("V8 heap, cage and code; PartitionAlloc", v8, before_guesses=True),
+    Recogniser("what the kernel, libraries and programs name", by_name),
+    Recogniser("JVM heap, class space, code cache", jvm),
+    Recogniser("CPython objects", cpython),
+    Recogniser(".NET heap, PHP memory, PostgreSQL shared buffers", others),
+    Recogniser("jemalloc, tcmalloc, mimalloc", allocators),
+    Recogniser("JIT code", generated_code),
+)
+"""In this order: the first that claims a region has it."""
+
+
+# ---- what can be checked in memory -------------------------------------------
+
+
+class Check(NamedTuple):
+    """A use that is checked in the memory of a process.
+
+    Attributes:
+        program: asked only where this runtime is.
+        find: by start of the region the use's name and its evidence; takes the regions, the
+            facts, and what reads memory: address and size to bytes, fewer where it is not present.
+    """
+
+    program: str
+    find: Callable[
+        [Sequence[Region], Facts, Callable[[int, int], bytes]], dict[int, tuple[str, str]]
+    ]
+
+
+MOST_READ = 4096
+PER_REGION = 64
+POOL_SIZES = (16384, 4096)
+"""Bytes of a pool of CPython's obmalloc: since 3.10, and before."""
+
+POOL_HEADER = struct.Struct("=I4x3QIIII")
+"""Blocks in use, list of free blocks, next and previous pool, arena, class, offsets."""
+
+
+def cpython_pools(
+    regions: Sequence[Region], _: Facts, read: Callable[[int, int], bytes]
+) -> dict[int, tuple[str, str]]:
+    """Regions that hold pools of obmalloc, by the headers of these (Objects/obmalloc.c)."""
+    found = {}
+    left = MOST_READ
+    for region in regions:
+        if region.perms != "rw-p" or region.inode or region.raw_pathname or region.size < 256 << 10:
+            continue
+        if left <= 0:
+            break
+        for size in POOL_SIZES:
+            first = -(-region.start // size) * size
+            pools = seen = 0
+            step = max(size, (region.end - first) // PER_REGION // size * size)
+            for address in range(first, region.end - size + 1, step):
+                left -= 1
+                data = read(address, POOL_HEADER.size)
+                if len(data) == POOL_HEADER.size:
+                    seen += 1
+                    pools += is_pool(address, size, *POOL_HEADER.unpack(data))
+            if (pools >= 2 and 2 * pools > seen) or (pools == seen == 1):
+                found[region.start] = (
+                    "CPython objects",
+                    f"{pools} of {seen} pools that were looked at have headers of obmalloc",
+                )
+                break
+    return found
+
+
+def is_pool(
+    address: int, size: int, used: int, free: int, following: int, before: int, arena: int,
+    number: int, offset: int, largest: int,
+) -> bool:  # fmt: skip
+    block = 16 * (number + 1)
+    return (
+        number < 32
+        and largest == size - block
+        and 0 < used <= (size - 48) // block
+        and 48 <= offset <= size
+        and (not free or address < free < address + size)
+        and following > 4096
+        and before > 4096
+        and arena < 1 << 24
+    )
+
+
+def go_reservations(
+    regions: Sequence[Region], facts: Facts, read: Callable[[int, int], bytes]
+) -> dict[int, tuple[str, str]]:
+    """Runs of anonymous memory that the state of the Go heap points to."""
+    if facts.go_heap is None:
+        return {}
+    start, size = facts.go_heap
+    words: set[int] = set()
+    for address in range(start, start + size, 4096):
+        data = read(address, min(4096, start + size - address))
+        words.update(struct.unpack_from(f"={len(data) // 8}Q", data))
+    found = {}
+    first, end = -1, -1
+    for region in regions:
+        anonymous = not region.inode and region.raw_pathname is None
+        if not anonymous or region.start != end:
+            first = region.start if anonymous else -1
+        end = region.end
+        if first >= 0 and region.start in words and first not in found:
+            found[first] = "Go runtime metadata", "runtime.mheap_ points to it"
+    return found
+
+
+def v8_pages(
+    regions: Sequence[Region], _: Facts, read: Callable[[int, int], bytes]
+) -> dict[int, tuple[str, str]]:
+    """Regions that start with the header of a page of V8's heap.
+
+    Its first words are the size of the chunk, flags, and addresses, among them the bounds of
+    its objects (src/heap/basic-memory-chunk.h).
+    """
+    found = {}
+    looked = 0
+    for region in regions:
+        if region.start % V8_PAGE or region.inode or region.raw_pathname:
+            continue
+        if region.perms.startswith("---"):
+            continue
+        looked += 1
+        if looked > MOST_READ:
+            break
+        data = read(region.start, 80)
+        if len(data) < 80:
+            continue
+        words = struct.unpack("=10Q", data)
+        size = words[0]
+        inside = [word for word in words[2:] if region.start < word <= region.start + size]
+        if size and size % 4096 == 0 and size <= 1 << 40 and region.start + size in inside:
+            found[region.start] = "V8 heap", "it starts with the header of a V8 page"
+    return found
+
+
+CHECKS = (
+    Check("cpython", cpython_pools),
+    Check("go", go_reservations),
+    Check("v8", v8_pages),
+)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from typing import TYPE_CHECKING, TypeAlias
 
-from procmem.errors import ProcmemError, Unsupported
+from procmem.errors import ProcmemError
 from procmem.process import Process
-from procmem.process.threads import threads_of
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
-    from procmem.regions import RegionTable
 
 __all__ = [
     "ABSENT",
@@ -25,7 +21,6 @@ __all__ = [
     "address",
     "address_range",
     "for_each_process",
-    "name_stacks",
     "page_range",
     "parser",
     "pid",
@@ -143,9 +138,3 @@ def for_each_process(
             sys.stderr.write(f"procmem {command}: {printable(str(error))}\n")
             status = 1
     return status
-
-
-def name_stacks(process: Process, table: RegionTable[Any]) -> None:
-    """Names the stacks of threads in a table, where the threads can be seen."""
-    with contextlib.suppress(Unsupported):  # a saved tree
-        threads_of(process._files, table)

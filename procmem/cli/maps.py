@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import address_range, for_each_process, name_stacks, parser
+from procmem.cli.arguments import address_range, for_each_process, parser
 from procmem.regions.kinds import RegionKind
 from procmem.regions.text import table_to_dict
 from procmem.view.json import json_text
@@ -72,7 +72,6 @@ def main(argv: list[str]) -> int:
 
     def show(process: Process) -> None:
         table = process.residency() if options.fast else process.smaps()
-        name_stacks(process, table)
         chosen = choose(table, options)
         if options.json:
             found.append({"pid": process.pid, **table_to_dict(chosen)})

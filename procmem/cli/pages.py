@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import address, for_each_process, name_stacks, page_range, parser
+from procmem.cli.arguments import address, for_each_process, page_range, parser
 from procmem.cli.query import nothing
 from procmem.errors import Unsupported
 from procmem.pages.pagemap import LIMIT
@@ -87,7 +87,6 @@ def main(argv: list[str]) -> int:
         spans: list[tuple[int, int]] = []
         if options.ranges or not asked:
             table = process.maps()
-            name_stacks(process, table)
             for text in options.ranges:
                 found = resolve(table, text)
                 if isinstance(found, str):

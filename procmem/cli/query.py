@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import address, for_each_process, name_stacks, parser
+from procmem.cli.arguments import address, for_each_process, parser
 from procmem.errors import ElfError
-from procmem.process.sections import tell_kinds_of
 from procmem.regions.kinds import name_word
 from procmem.view.answers import address_answer
 from procmem.view.json import json_text
@@ -42,8 +41,6 @@ def main(argv: list[str]) -> int:
     def show(process: Process) -> None:
         nonlocal missing
         table = process.smaps()
-        tell_kinds_of(process._files, table)
-        name_stacks(process, table)
         answers = []
         for number in options.addresses:
             region = table.find(number)

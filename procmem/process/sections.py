@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region, RegionTable
 
-__all__ = ["Mapped", "header_kinds", "locate", "look_at_files", "objects_of", "tell_kinds_of"]
+__all__ = ["Mapped", "header_kinds", "locate", "look_at_files", "objects_of"]
 
 ROOT_ONLY = (
     "the mapped file is not under its path any more; only root can open it (/proc/PID/map_files)"
@@ -487,14 +487,6 @@ def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:
             # By the headers, the object before it ends there.
             kinds[index] = Kind(RegionKind.ANON, None, "elf", "anonymous")
     block.kinds = kinds
-
-
-def tell_kinds_of(files: ProcessFiles, table: RegionTable[Any]) -> None:
-    """Corrects the kinds of a table that was read of a process, by the headers of its files."""
-    if files.is_live:
-        with files.memory("maps") as maps:
-            located = locate(files, maps, table)
-        tell_kinds(table, [lay_out(table, mapped, bias) for mapped, bias in located])
 
 
 def header_kinds(

@@ -26,6 +26,8 @@ EVIDENCE = {
     "position": "its place among its neighbours: a guess",
     "elf": "the ELF headers of its file",
     "stack pointer": "a thread's stack pointer",
+    "thread descriptor": "the C library's descriptor of the thread",
+    "heap header": "the first words of malloc's heap",
     "none": "nothing",
 }
 

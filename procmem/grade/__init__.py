@@ -81,6 +81,10 @@ if TYPE_CHECKING:
         Wall,
         walls,
     )
+    from procmem.grade.mallocs import (
+        MallocState,
+        malloc_state,
+    )
     from procmem.grade.predictions import (
         Predictions,
     )
@@ -124,6 +128,7 @@ _HOMES = {
     "leaks": "Leak Leaked Leaks",
     "limits": "Limits",
     "machine": "Wall walls",
+    "mallocs": "MallocState malloc_state",
     "allocations": "Pieces pieces",
     "predictions": "Predictions",
     "quiz": "predicted verify",
@@ -153,6 +158,7 @@ __all__ = [
     "Leaked",
     "Leaks",
     "Limits",
+    "MallocState",
     "MiB",
     "NeverAsked",
     "NotPossibleHere",
@@ -184,6 +190,7 @@ __all__ = [
     "heap",
     "libc_version",
     "libraries",
+    "malloc_state",
     "mmap_threshold",
     "not_possible",
     "only",

@@ -364,9 +364,17 @@ CAUSES = {
     "munmap": GONE,
     "mprotect": {C.PROTECTION_CHANGED},
     "touch": {C.FIRST_TOUCH},
-    "madvise": {C.GIVEN_BACK},
+    "madvise": {C.GIVEN_BACK, C.FILE_PAGES_DROPPED},
     # Over other memory it gives the same addresses other permissions.
-    "mremap": {C.REMAPPED, C.FIRST_TOUCH, C.GIVEN_BACK, C.PROTECTION_CHANGED, *COME, *GONE},
+    "mremap": {
+        C.REMAPPED,
+        C.FIRST_TOUCH,
+        C.GIVEN_BACK,
+        C.FILE_PAGES_DROPPED,
+        C.PROTECTION_CHANGED,
+        *COME,
+        *GONE,
+    },
     "brk": {C.HEAP_STARTED, C.HEAP_GREW, C.HEAP_SHRANK},
 }
 """How each call may be explained."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from procmem.history.recorder import Recorder, record, watch
     from procmem.history.recording import Recording
     from procmem.history.trace import MemoryCall, Trace, trace
-    from procmem.moments import Cause, Change, ChangeKind, Diff, Snapshot, diff, load
+    from procmem.moments import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -80,7 +80,7 @@ _HOMES = {
     "procmem.elf.sizing": "ObjectSize SectionSize size",
     "procmem.history.recorder": "Recorder record watch",
     "procmem.history.recording": "Recording",
-    "procmem.moments": "Cause Change ChangeKind Diff Snapshot diff load",
+    "procmem.moments": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
     "procmem.history.trace": "MemoryCall Trace trace",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
@@ -100,6 +100,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = [
     "AccessDenied",
     "Cause",
+    "CauseSum",
     "Change",
     "ChangeKind",
     "Comparison",

@@ -63,3 +63,14 @@ def test_a_planted_bug_is_found_kept_and_shown_again(
     (found,) = (tmp_path / "work" / target).iterdir()
     again = fuzz(tmp_path, *engine, "--work", tmp_path / "again", found)
     assert again.returncode == 1, again.stdout + again.stderr
+
+
+FINDS = sorted((Path(__file__).parent / "fixtures" / "fuzz").iterdir())
+
+
+@pytest.mark.parametrize("find", FINDS, ids=[find.name for find in FINDS])
+def test_what_was_found_stays_mended(find: Path, tmp_path: Path) -> None:
+    """Inputs that broke a target once; each name starts with the target's."""
+    target = find.name.split("-")[0]
+    done = fuzz(ROOT, "--target", target, "--engine", "standalone", "--work", tmp_path, find)
+    assert done.returncode == 0, done.stdout + done.stderr

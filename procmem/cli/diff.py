@@ -8,6 +8,7 @@ import re
 import sys
 
 from procmem.cli.arguments import pid
+from procmem.cli.terminal import screen_columns
 from procmem.errors import ProcmemError
 from procmem.moments import Snapshot, diff, load
 from procmem.moments.snapshot import DETAILS
@@ -34,6 +35,11 @@ def main(argv: list[str]) -> int:
             "tree of /proc; FILE:N is number N of a file that holds several, such as a recording: "
             "FILE:0 the first, FILE:-1 the last",
         )
+    made.add_argument(
+        "--all",
+        action="store_true",
+        help="show each region, not the largest ten and the sum of the others",
+    )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
     made.add_argument(
         "--detail",
@@ -60,7 +66,10 @@ def main(argv: list[str]) -> int:
     if len(sides) < 2:
         return 1
     found = diff(*sides)
-    sys.stdout.write(json_text(found.to_dict()) if options.json else diff_table(found))
+    if options.json:
+        sys.stdout.write(json_text(found.to_dict()))
+    else:
+        sys.stdout.write(diff_table(found, width=screen_columns(), every=options.all))
     return 0
 
 

@@ -81,10 +81,6 @@ if TYPE_CHECKING:
         Wall,
         walls,
     )
-    from procmem.grade.mallocs import (
-        MallocState,
-        malloc_state,
-    )
     from procmem.grade.predictions import (
         Predictions,
     )
@@ -128,7 +124,6 @@ _HOMES = {
     "leaks": "Leak Leaked Leaks",
     "limits": "Limits",
     "machine": "Wall walls",
-    "mallocs": "MallocState malloc_state",
     "allocations": "Pieces pieces",
     "predictions": "Predictions",
     "quiz": "predicted verify",
@@ -158,7 +153,6 @@ __all__ = [
     "Leaked",
     "Leaks",
     "Limits",
-    "MallocState",
     "MiB",
     "NeverAsked",
     "NotPossibleHere",
@@ -190,7 +184,6 @@ __all__ = [
     "heap",
     "libc_version",
     "libraries",
-    "malloc_state",
     "mmap_threshold",
     "not_possible",
     "only",

@@ -11,26 +11,37 @@ from procmem.moments.comparison import (
     BEFORE,
     BEFORE_COUNT,
     COPIED,
+    HUGE,
+    HUGETLB,
     KINDS,
     KNOWN,
     KNOWS_COPIED,
     KNOWS_FAULTS,
+    KNOWS_HUGE,
+    KNOWS_HUGETLB,
+    KNOWS_KSM,
+    KNOWS_LAZY,
     KNOWS_RSS,
     KNOWS_SWAP,
+    KNOWS_UNSHARED,
+    KSM,
+    LAZY,
     MAJOR,
     MINOR,
     RSS,
     START,
     SWAP,
+    UNSHARED,
     VSZ,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from procmem.moments.causes import Cause, Explanation
+    from procmem.moments.causes import Explanation
     from procmem.moments.comparison import Row
     from procmem.moments.diffs import Diff
+    from procmem.moments.parts import Cause
     from procmem.regions import Region
 
 __all__ = ["Change", "ChangeKind"]
@@ -54,6 +65,10 @@ class ChangeKind(enum.Enum):
     SWAPPED = "swapped"
     COPIED = "copied"
     SHARING = "sharing"
+    LAZILY_FREED = "lazily freed"
+    HUGE_PAGES = "huge pages"
+    KSM = "ksm"
+    HUGETLB = "hugetlb"
 
     def __str__(self) -> str:
         return self.value
@@ -140,14 +155,45 @@ class Change:
         row = self._row
         return row[SWAP] if row[KNOWN] & KNOWS_SWAP else None
 
+    def _figure(self, which: int, known: int) -> int | None:
+        row = self._row
+        return row[which] if row[KNOWN] & known else None
+
     @property
     def copied(self) -> int | None:
-        """What became this process's own: copied at a write, or no longer shared.
+        """What was copied on write: private pages that others share, or that are a file's.
 
-        Only smaps tells it.
+        None where the figures fit other causes as well; see `unshared`. Only smaps says.
         """
-        row = self._row
-        return row[COPIED] if row[KNOWN] & KNOWS_COPIED else None
+        return self._figure(COPIED, KNOWS_COPIED)
+
+    @property
+    def unshared(self) -> int | None:
+        """Anonymous memory that was shared and is the process's own now, by whatever cause.
+
+        Negative: it became shared, by fork(2). Only smaps says.
+        """
+        return self._figure(UNSHARED, KNOWS_UNSHARED)
+
+    @property
+    def anon_huge_pages(self) -> int | None:
+        """Change of what of them is in transparent huge pages (AnonHugePages)."""
+        return self._figure(HUGE, KNOWS_HUGE)
+
+    @property
+    def lazy_free(self) -> int | None:
+        """Change of what the kernel may take back after madvise(MADV_FREE) (LazyFree)."""
+        return self._figure(LAZY, KNOWS_LAZY)
+
+    @property
+    def ksm(self) -> int | None:
+        """Change of what KSM has merged with equal pages (KSM)."""
+        return self._figure(KSM, KNOWS_KSM)
+
+    @property
+    def hugetlb(self) -> int | None:
+        """Change of its pages of hugetlbfs (Shared_Hugetlb, Private_Hugetlb); `rss` lacks them."""
+        return self._figure(HUGETLB, KNOWS_HUGETLB)
 
     @property
     def minor(self) -> int | None:
@@ -215,6 +261,11 @@ class Change:
             "rss": self.rss,
             "swap": self.swap,
             "copied": self.copied,
+            "unshared": self.unshared,
+            "anon_huge_pages": self.anon_huge_pages,
+            "lazy_free": self.lazy_free,
+            "ksm": self.ksm,
+            "hugetlb": self.hugetlb,
             "minor": self.minor,
             "major": self.major,
             "cause": self.cause.value,

@@ -23,6 +23,17 @@ KNOWS_RSS: int = lib.PM_KNOWS_RSS
 KNOWS_SWAP: int = lib.PM_KNOWS_SWAP
 KNOWS_COPIED: int = lib.PM_KNOWS_COPIED
 KNOWS_FAULTS: int = lib.PM_KNOWS_FAULTS
+KNOWS_UNSHARED: int = lib.PM_KNOWS_UNSHARED
+KNOWS_HUGE: int = lib.PM_KNOWS_HUGE
+KNOWS_LAZY: int = lib.PM_KNOWS_LAZY
+KNOWS_KSM: int = lib.PM_KNOWS_KSM
+KNOWS_HUGETLB: int = lib.PM_KNOWS_HUGETLB
+
+NOTHING_UNSHARED: int = lib.PM_NOTHING_UNSHARED
+ALL_COPIED: int = lib.PM_ALL_COPIED
+SHARER_ENDED: int = lib.PM_SHARER_ENDED
+OTHERS_CHANGED: int = lib.PM_OTHERS_CHANGED
+EITHER: int = lib.PM_EITHER
 
 COUNTERS = (
     "Rss",
@@ -33,6 +44,11 @@ COUNTERS = (
     "Shared_Dirty",
     "Shared_Clean",
     "AnonHugePages",
+    "LazyFree",
+    "KSM",
+    "Shared_Hugetlb",
+    "Private_Hugetlb",
+    "Pss_Dirty",
 )
 """What is compared, as pm_side.counters has it."""
 
@@ -54,9 +70,14 @@ Row = tuple[int, ...]
     BEFORE_COUNT,
     AFTER,
     AFTER_COUNT,
-) = range(13)
+    UNSHARED,
+    HUGE,
+    LAZY,
+    KSM,
+    HUGETLB,
+) = range(18)
 
-ROW = Struct("=Q6q6IqQ")
+ROW = Struct("=Q6q6I5qII")
 
 
 class Comparison:
@@ -64,9 +85,27 @@ class Comparison:
 
     Attributes:
         vsz, rss, minor, major: sums over all changes.
+        verdict: why pages that were shared became the process's own, of the names above.
+        unshared: bytes that this is about.
+        spare: the most pages of them that can have been copied, by the number of faults.
+        fixed_shared: whether memory that nobody can write is shared in the later snapshot.
+        still_shared: whether any is.
     """
 
-    __slots__ = ("_found", "_members", "_rows", "major", "minor", "rss", "vsz")
+    __slots__ = (
+        "_found",
+        "_members",
+        "_rows",
+        "fixed_shared",
+        "major",
+        "minor",
+        "rss",
+        "spare",
+        "still_shared",
+        "unshared",
+        "verdict",
+        "vsz",
+    )
 
     def __init__(self, found: Any) -> None:
         self._found = found
@@ -77,6 +116,11 @@ class Comparison:
         self.rss: int = found.rss
         self.minor: int = found.minor
         self.major: int = found.major
+        self.verdict: int = found.verdict
+        self.unshared: int = found.unshared
+        self.spare: int = found.spare
+        self.fixed_shared = bool(found.still_shared & lib.PM_STILL_UNWRITABLE)
+        self.still_shared = bool(found.still_shared)
 
     def __len__(self) -> int:
         return len(self._rows) // ROW.size

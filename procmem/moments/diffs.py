@@ -10,7 +10,9 @@ from procmem.moments.usage import Faults
 
 if TYPE_CHECKING:
     from procmem.moments.causes import Explanation
+    from procmem.moments.comparison import Comparison
     from procmem.moments.snapshot import Snapshot
+    from procmem.moments.sums import CauseSum
     from procmem.regions import Region
 
 __all__ = ["Change", "ChangeKind", "Diff", "Remainder", "diff"]
@@ -145,6 +147,18 @@ class Diff:
         return self._explanations
 
     @property
+    def causes(self) -> tuple[CauseSum, ...]:
+        """Each cause with its sum and its sentence, the largest first."""
+        from procmem.moments.sums import sums
+
+        return sums(self.explanations)
+
+    @property
+    def judged(self) -> Comparison:
+        """Why pages that were shared became the process's own: of all regions at once."""
+        return self._found
+
+    @property
     def notes(self) -> list[str]:
         """What is to be said of the whole."""
         from procmem.moments.causes import notes
@@ -171,6 +185,7 @@ class Diff:
             "same_process": self.same_process,
             "remainder": self.remainder._asdict(),
             "notes": self.notes,
+            "causes": [one.to_dict() for one in self.causes],
             "changes": [change.to_dict() for change in self.changes],
         }
 

@@ -14,7 +14,6 @@
 #include "scanner.h"
 
 #define KERNEL_HALF (UINT64_C(1) << 63) /* VmSize leaves out what lies above: [vsyscall] */
-#define HUGE_PAGE (UINT64_C(2) << 20)   /* of x86-64, and of 4 KiB pages elsewhere: one fault */
 #define RUN 64                          /* records that are compared at once */
 #define NOWHERE UINT32_MAX
 
@@ -31,6 +30,7 @@ typedef struct {
     const pm_terms *terms;
     int as_bytes; /* records of both sides can be compared so */
     size_t groups;
+    size_t fewer, more; /* changes of pages that nobody can write, with fewer sharers, or more */
 } work;
 
 static const uint64_t *record_at(const half *it, size_t place)
@@ -56,15 +56,6 @@ static uint32_t name_of(const half *it, const uint64_t *record)
 static uint32_t perms_of(const uint64_t *record)
 {
     return (uint32_t)record[PM_PERMS_NAME];
-}
-
-static int is_private(const uint64_t *record)
-{
-    uint32_t perms = perms_of(record);
-    char letters[sizeof perms];
-
-    memcpy(letters, &perms, sizeof letters);
-    return letters[3] == 'p';
 }
 
 /* ---- what differs ---- */
@@ -486,33 +477,102 @@ static int64_t negative(int64_t value)
     return (int64_t)-(uint64_t)value;
 }
 
-/* Bytes that were there and became this process's own; negative: that became shared. */
-static int copied_bytes(const band *before, const band *after, int64_t rss, int64_t *copied)
+/* Of two amounts that changed against each other, what the first gained from the second. */
+static int64_t exchanged(int64_t own, int64_t others)
 {
-    const uint64_t *first = of_band(after, 0);
-    int64_t parts[4], own, others;
-    int i;
+    if (!own || !others || (own > 0) == (others > 0))
+        return 0;
+    return own > 0 ? lesser(own, negative(others)) : greater(own, negative(others));
+}
 
-    *copied = 0;
-    if (first[PM_INODE]) {
-        if (!is_private(first))
+static int64_t plus(int64_t one, int64_t other)
+{
+    return (int64_t)((uint64_t)one + (uint64_t)other);
+}
+
+static int has_file(const work *w, const band *it)
+{
+    size_t i;
+
+    for (i = 0; i < it->count; i++) {
+        const uint64_t *one = of_band(it, i);
+
+        if (one[PM_INODE] || w->terms->names[name_of(it->half, one)] == PM_NAME_PATH)
             return 1;
-        /* A private page of a file becomes anonymous when it is written. */
-        if (!difference(before, after, PM_OF_ANONYMOUS, &own))
+    }
+    return 0;
+}
+
+static int all_with(const band *it, size_t letter, char wanted)
+{
+    size_t i;
+
+    for (i = 0; i < it->count; i++) {
+        uint32_t perms = perms_of(of_band(it, i));
+        char letters[sizeof perms];
+
+        memcpy(letters, &perms, sizeof letters);
+        if (letters[letter] != wanted)
             return 0;
-        if (own && (own > 0) == (rss > 0))
-            own = own > 0 ? greater(own - rss, 0) : lesser(own - rss, 0);
-        *copied = own;
-        return 1;
+    }
+    return 1;
+}
+
+/* Whether all dirty pages of a private mapping of a file are its anonymous ones: pages of a file
+ * that was just written are dirty as well, and their sharers are all who map it. */
+static int dirty_are_anonymous(const band *it)
+{
+    uint64_t anonymous, own, others;
+
+    return sum_of(it, PM_OF_ANONYMOUS, &anonymous) && sum_of(it, PM_OF_PRIVATE_DIRTY, &own) &&
+           sum_of(it, PM_OF_SHARED_DIRTY, &others) && own + others == anonymous;
+}
+
+/* Bytes that were shared before and are this process's own after; negative: the other way. */
+static void of_sharing(const band *before, const band *after, pm_change *out)
+{
+    int64_t parts[4], unshared;
+    int i, clean = !out->is_file;
+
+    if (!all_with(before, 3, 'p') || !all_with(after, 3, 'p')) {
+        out->known |= PM_KNOWS_UNSHARED | PM_KNOWS_COPIED;
+        return;
     }
     for (i = 0; i < 4; i++)
         if (!difference(before, after, PM_OF_PRIVATE_DIRTY + i, &parts[i]))
-            return 0;
-    own = (int64_t)((uint64_t)parts[0] + (uint64_t)parts[1]);
-    others = (int64_t)((uint64_t)parts[2] + (uint64_t)parts[3]);
-    if (own && others && (own > 0) != (others > 0))
-        *copied = own > 0 ? lesser(own, negative(others)) : greater(own, negative(others));
-    return 1;
+            return;
+    if (clean)
+        unshared = exchanged(plus(parts[0], parts[1]), plus(parts[2], parts[3]));
+    else if (dirty_are_anonymous(before) && dirty_are_anonymous(after))
+        unshared = exchanged(parts[0], parts[2]);
+    else
+        unshared = 0;
+    /* Pages that KSM merged are shared, too, and its own again when they are written. */
+    if (unshared && out->ksm && (unshared > 0) == (out->ksm < 0))
+        unshared = unshared > 0 ? greater(plus(unshared, out->ksm), 0)
+                                : lesser(plus(unshared, out->ksm), 0);
+    out->unshared = unshared;
+    out->known |= PM_KNOWS_UNSHARED;
+}
+
+/* A private page of a file becomes anonymous when it is written: that is a copy for sure.
+ * Pages that were not there before are left out; those in swap are anonymous as well. */
+static void of_file_copies(const band *before, const band *after, pm_change *out)
+{
+    int64_t own, came = plus(out->rss, out->swap);
+
+    if (!out->is_file) {
+        out->known |= out->known & PM_KNOWS_UNSHARED ? PM_KNOWS_COPIED : 0;
+        return;
+    }
+    if (out->known & PM_KNOWS_COPIED || !difference(before, after, PM_OF_ANONYMOUS, &own))
+        return;
+    own = plus(own, out->swap);
+    if (own && (own > 0) == (came > 0))
+        own = own > 0 ? greater(plus(own, negative(came)), 0)
+                      : lesser(plus(own, negative(came)), 0);
+    out->copied = own;
+    out->known |= PM_KNOWS_COPIED;
 }
 
 /* How much came, or went where time runs backwards. */
@@ -523,52 +583,81 @@ static uint64_t came(int64_t value, int64_t sign)
     return magnitude(value);
 }
 
-static void of_pages(const work *w, const band *before, const band *after, pm_change *out)
+static void of_pages(const band *before, const band *after, pm_change *out)
 {
-    const pm_terms *terms = w->terms;
-    int64_t rss = 0, swap = 0;
+    int64_t shared = 0, own = 0;
 
-    if (difference(before, after, PM_OF_RSS, &rss))
+    if (difference(before, after, PM_OF_RSS, &out->rss))
         out->known |= PM_KNOWS_RSS;
-    if (difference(before, after, PM_OF_SWAP, &swap))
+    if (difference(before, after, PM_OF_SWAP, &out->swap))
         out->known |= PM_KNOWS_SWAP;
-    out->rss = rss;
-    out->swap = swap;
-    difference(before, after, PM_OF_HUGE, &out->huge);
-    if (rss) {
+    if (difference(before, after, PM_OF_HUGE, &out->huge))
+        out->known |= PM_KNOWS_HUGE;
+    if (difference(before, after, PM_OF_SHARED_HUGETLB, &shared) &&
+        difference(before, after, PM_OF_PRIVATE_HUGETLB, &own)) {
+        out->known |= PM_KNOWS_HUGETLB;
+        out->hugetlb = plus(shared, own);
+    }
+    if (out->rss) {
+        int64_t rss = out->rss, swap = out->swap;
+
         /* What went to swap was not dropped, what came from there not touched anew. */
         if (!swap || (rss > 0) == (swap > 0) || magnitude(swap) < magnitude(rss))
             out->kinds |= bit(rss > 0 ? PM_TOUCHED : PM_DROPPED);
     }
-    if (swap)
+    if (out->swap)
         out->kinds |= bit(PM_SWAPPED);
+    if (out->hugetlb)
+        out->kinds |= bit(PM_HUGETLB);
+    if (difference(before, after, PM_OF_LAZY, &out->lazy))
+        out->known |= PM_KNOWS_LAZY;
+    if (difference(before, after, PM_OF_KSM, &out->ksm))
+        out->known |= PM_KNOWS_KSM;
     if (!before->count || !after->count)
         return;
-    if (copied_bytes(before, after, rss, &out->copied))
-        out->known |= PM_KNOWS_COPIED;
-    if (out->copied) {
-        /* A copy takes a fault; without one the other side has gone, or has come. */
-        int by_fault = terms->faults_known && came(out->copied, terms->minor) &&
-                       magnitude(terms->minor) >=
-                           (magnitude(out->copied) + terms->page_size - 1) / terms->page_size;
-
-        out->kinds |= bit(by_fault ? PM_COPIED : PM_SHARING);
-    }
+    if (out->lazy)
+        out->kinds |= bit(PM_LAZY);
+    if (out->ksm)
+        out->kinds |= bit(PM_KSM);
+    /* Those that came or went as a whole are in RSS: these were made of small ones, or split. */
+    if (out->huge && ((out->huge > 0) != (out->rss > 0) ||
+                      magnitude(out->huge) > magnitude(out->rss)))
+        out->kinds |= bit(PM_HUGE_PAGES);
+    of_sharing(before, after, out);
+    of_file_copies(before, after, out);
+    if (out->copied)
+        out->kinds |= bit(PM_COPIED);
+    if (out->unshared)
+        out->kinds |= bit(PM_SHARING); /* until it is known whether it was copied */
 }
 
-/* Whether the largest of some regions is of a file. */
-static int is_of_file(const band *it)
+/* Pages that nobody can write are never copied: how many share them says who is there.
+ * 1: fewer than before; -1: more; 0: as many, or it can't be said. */
+static int sharers_left(const band *before, const band *after, const pm_change *out)
 {
-    const uint64_t *largest = it->count ? of_band(it, 0) : NULL;
-    size_t i;
+    int64_t own, others, part;
+    uint64_t shared;
 
-    for (i = 1; i < it->count; i++) {
-        const uint64_t *next = of_band(it, i);
+    if (!all_with(before, 1, '-') || !all_with(after, 1, '-'))
+        return 0;
+    if (out->unshared)
+        return out->unshared > 0 ? 1 : -1;
+    if (out->rss || out->ksm || !(out->known & PM_KNOWS_UNSHARED) ||
+        !dirty_are_anonymous(before) || !dirty_are_anonymous(after) ||
+        !difference(before, after, PM_OF_PRIVATE_DIRTY, &own) || own ||
+        !difference(before, after, PM_OF_SHARED_DIRTY, &others) || others ||
+        !sum_of(before, PM_OF_SHARED_DIRTY, &shared) || !shared ||
+        !difference(before, after, PM_OF_PSS_DIRTY, &part))
+        return 0;
+    return (part > 0) - (part < 0);
+}
 
-        if (next[PM_END] - next[PM_START] > largest[PM_END] - largest[PM_START])
-            largest = next;
-    }
-    return largest && largest[PM_INODE];
+/* 1; or -1 where time runs backwards: the first snapshot is the later one. */
+static int64_t direction(const pm_terms *terms)
+{
+    int64_t faults = terms->minor ? terms->minor : terms->major;
+
+    return terms->faults_known && faults < 0 ? -1 : 1;
 }
 
 static void describe(const work *w, const band *before, const band *after, pm_change *out)
@@ -579,7 +668,9 @@ static void describe(const work *w, const band *before, const band *after, pm_ch
     out->start = one && (!other || one[PM_START] < other[PM_START]) ? one[PM_START]
                                                                     : other[PM_START];
     out->vsz = (int64_t)(size_of(after) - size_of(before));
-    out->is_file = is_of_file(before) || is_of_file(after);
+    out->early = direction(w->terms) > 0 ? one && one[PM_START] == out->start
+                                         : other && other[PM_START] == out->start;
+    out->is_file = has_file(w, before) || has_file(w, after);
     if (!one) {
         out->kinds |= bit(PM_MAPPED);
     } else if (!other) {
@@ -604,7 +695,7 @@ static void describe(const work *w, const band *before, const band *after, pm_ch
         out->kinds |= altered(w, before, after, moved);
     }
     if (w->terms->measured)
-        of_pages(w, before, after, out);
+        of_pages(before, after, out);
 }
 
 /* ---- all groups, by address ---- */
@@ -615,8 +706,9 @@ static int by_address(const void *one, const void *other)
 
     if (a->start != b->start)
         return a->start < b->start ? -1 : 1;
-    /* Both had a region there only if one went and the other came. */
-    return (a->before_count == 0) - (b->before_count == 0);
+    /* One had a region there, the other has. Which is first may not depend on which snapshot is
+     * compared with which: faults are given in this order. */
+    return (b->early > a->early) - (b->early < a->early);
 }
 
 /* Gives what is alone a group of its own, and lays the members of each beside each other. */
@@ -660,6 +752,12 @@ static int collect(work *w, size_t moved_from, size_t moved_to, pm_changes *out)
         before = (band){&w->before, out->members + one.before, one.before_count};
         after = (band){&w->after, out->members + one.after, one.after_count};
         describe(w, &before, &after, &one);
+        if (w->terms->measured && before.count && after.count) {
+            int left = sharers_left(&before, &after, &one);
+
+            w->fewer += left > 0;
+            w->more += left < 0;
+        }
         if (!one.kinds)
             continue; /* what differs doesn't count here */
         out->vsz = (int64_t)((uint64_t)out->vsz + (uint64_t)one.vsz);
@@ -675,58 +773,178 @@ static int collect(work *w, size_t moved_from, size_t moved_to, pm_changes *out)
 
 /* ---- page faults ---- */
 
-enum { OF_SWAP, OF_ANONYMOUS, OF_FILES };
+enum { OF_SWAP, OF_ANONYMOUS, OF_FILE_COPIES, OF_SHARED_COPIES, OF_FILES };
+
+/* What one page table of the lowest level spans: a transparent huge page, which takes one fault. */
+static uint64_t huge_page(const pm_terms *terms)
+{
+    return terms->page_size / 8 * terms->page_size;
+}
 
 /* Pages that came to a change, of those that take faults of one sort. */
 static uint64_t asked(const pm_change *one, const pm_terms *terms, int sort)
 {
-    uint64_t page = terms->page_size, bytes = came(one->rss, terms->minor), pages, huge;
+    uint64_t page = terms->page_size, pages, huge, swapped;
 
-    if (sort == OF_SWAP)
+    switch (sort) {
+    case OF_SWAP:
         return came(one->rss, terms->major) ? came(negative(one->swap), terms->major) / page : 0;
-    if ((sort == OF_FILES) != (one->is_file != 0))
-        return 0;
-    if (!(one->kinds & bit(PM_SHARING)))
-        bytes += came(one->copied, terms->minor);
-    pages = bytes / page;
+    case OF_FILE_COPIES:
+        return came(one->copied, terms->minor) / page;
+    case OF_SHARED_COPIES:
+        return came(one->unshared, terms->minor) / page;
+    default:
+        if ((sort == OF_FILES) != (one->is_file != 0))
+            return 0;
+    }
+    pages = came(one->rss, terms->minor) / page;
     huge = came(one->huge, terms->minor);
-    huge = huge / page - huge / HUGE_PAGE + magnitude(one->major);
-    return pages > huge ? pages - huge : 0;
+    huge = huge / page - huge / huge_page(terms);
+    swapped = magnitude(one->major);
+    if (huge >= pages)
+        return 0;
+    pages -= huge;
+    return pages > swapped ? pages - swapped : 0;
+}
+
+static uint64_t wanted(const pm_changes *all, const pm_terms *terms, int sort)
+{
+    uint64_t sum = 0;
+    size_t i;
+
+    for (i = 0; i < all->count; i++)
+        sum += asked(all->changes + i, terms, sort);
+    return sum;
 }
 
 /* Each change as many faults as pages; where there are fewer faults, its part of them. */
 static int64_t share(pm_changes *all, const pm_terms *terms, int sort, int64_t faults)
 {
-    uint64_t wanted = 0, running = 0, given = 0, there = magnitude(faults);
+    uint64_t most, running = 0, given = 0, there = magnitude(faults);
     size_t i;
 
     if (!faults)
         return 0;
-    for (i = 0; i < all->count; i++)
-        wanted += asked(all->changes + i, terms, sort);
+    most = wanted(all, terms, sort);
     for (i = 0; i < all->count; i++) {
         pm_change *one = all->changes + i;
         uint64_t pages = asked(one, terms, sort), upto;
+        int64_t *to = sort == OF_SWAP ? &one->major : &one->minor;
 
         if (!pages)
             continue;
         running += pages;
         upto = running;
-        if (there < wanted)
-            upto = (uint64_t)((unsigned __int128)running * there / wanted);
-        if (sort == OF_SWAP)
-            one->major = faults > 0 ? (int64_t)(upto - given) : negative((int64_t)(upto - given));
-        else
-            one->minor = faults > 0 ? (int64_t)(upto - given) : negative((int64_t)(upto - given));
+        if (there < most)
+            upto = (uint64_t)((unsigned __int128)running * there / most);
+        *to += faults > 0 ? (int64_t)(upto - given) : negative((int64_t)(upto - given));
         given = upto;
     }
     return faults > 0 ? (int64_t)given : negative((int64_t)given);
 }
 
-static void give_faults(pm_changes *all, const pm_terms *terms)
+/* Pages in the later snapshot that others share: of memory that can be written, and of such that
+ * can't. Those are as many as before until a sharer ends. */
+static void still_shared(const work *w, int64_t forward, uint64_t *writable, uint64_t *others)
 {
+    const half *it = forward > 0 ? &w->after : &w->before;
+    size_t i;
+
+    *writable = *others = 0;
+    for (i = 0; i < it->side->count; i++) {
+        uint32_t place = (uint32_t)i;
+        band one = {it, &place, 1};
+        uint64_t dirty, clean = 0, merged = 0;
+        int kind = w->terms->names[name_of(it, of_band(&one, 0))];
+
+        if (!all_with(&one, 3, 'p') || !sum_of(&one, PM_OF_SHARED_DIRTY, &dirty))
+            continue;
+        sum_of(&one, PM_OF_KSM, &merged);
+        if (merged)
+            continue;
+        if (all_with(&one, 1, '-')) {
+            if (dirty_are_anonymous(&one))
+                *others += dirty;
+        } else if (!has_file(w, &one) && kind <= PM_NAME_BREAK) {
+            sum_of(&one, PM_OF_SHARED_CLEAN, &clean);
+            *writable += dirty + clean;
+        }
+    }
+}
+
+/* Why pages that were shared are the process's own. A copy takes a fault, but a fault need be no
+ * copy: the first write to a page whose sharer has ended takes one as well. */
+static void judge(const work *w, pm_changes *all, int64_t left)
+{
+    const pm_terms *terms = w->terms;
+    int64_t forward = direction(terms);
+    uint64_t most = magnitude(left), least, files, pages = 0, writable, others;
+    size_t i, changes = 0;
+    int fewer, departed = (forward > 0 ? w->fewer : w->more) > 0;
+
+    all->verdict = PM_NOTHING_UNSHARED;
+    for (i = 0; i < all->count; i++) {
+        pages += came(all->changes[i].unshared, forward) / terms->page_size;
+        changes += all->changes[i].is_file && came(all->changes[i].rss, forward);
+    }
+    if (!pages)
+        return;
+    all->unshared = pages * terms->page_size;
+    still_shared(w, forward, &writable, &others);
+    all->still_shared = (others ? PM_STILL_UNWRITABLE : 0) | (writable ? PM_STILL_WRITABLE : 0);
+    if (!terms->faults_known) {
+        all->spare = pages;
+        all->verdict = departed ? PM_SHARER_ENDED : PM_EITHER;
+        return;
+    }
+    /* Each file that was read took one fault at least, at most as many as pages. */
+    files = wanted(all, terms, OF_FILES);
+    least = most > files ? most - files : 0;
+    most = most > changes ? most - changes : 0;
+    /* One fault brings in several pages where folios are large: then it can't be said how many
+     * were left. */
+    fewer = wanted(all, terms, OF_ANONYMOUS) > magnitude(terms->minor);
+    if (fewer)
+        most = magnitude(terms->minor);
+    all->spare = most < pages ? most : pages;
+    if (departed || (most < pages && !writable && !others))
+        all->verdict = PM_SHARER_ENDED;
+    else if (most < pages)
+        all->verdict = PM_OTHERS_CHANGED;
+    else if (!fewer && least <= pages + (!writable && !others ? 0 : greater(pages / 8, 32)))
+        all->verdict = PM_ALL_COPIED;
+    else
+        all->verdict = PM_EITHER;
+}
+
+/* Which pages were copied, now that it is known, if it is. */
+static void settle(pm_changes *all, const pm_terms *terms)
+{
+    int64_t forward = direction(terms);
+    size_t i;
+
+    for (i = 0; i < all->count; i++) {
+        pm_change *one = all->changes + i;
+
+        if (!one->unshared)
+            continue;
+        if (came(one->unshared, forward) && all->verdict == PM_ALL_COPIED) {
+            one->copied = plus(one->copied, one->unshared);
+            one->kinds |= bit(PM_COPIED);
+            one->kinds &= ~bit(PM_SHARING);
+        } else if (!terms->faults_known || (came(one->unshared, forward) && all->spare)) {
+            one->copied = 0;
+            one->known &= ~(uint32_t)PM_KNOWS_COPIED;
+        }
+    }
+}
+
+static void give_faults(const work *w, pm_changes *all)
+{
+    const pm_terms *terms = w->terms;
     pm_change *file = NULL;
     size_t i, files = 0;
+    int64_t left;
 
     for (i = 0; i < all->count; i++)
         all->changes[i].known |= PM_KNOWS_FAULTS;
@@ -742,8 +960,14 @@ static void give_faults(pm_changes *all, const pm_terms *terms)
             all->major = terms->major;
         }
     }
-    all->minor = share(all, terms, OF_ANONYMOUS, terms->minor);
-    all->minor += share(all, terms, OF_FILES, terms->minor - all->minor);
+    left = terms->minor - share(all, terms, OF_ANONYMOUS, terms->minor);
+    left -= share(all, terms, OF_FILE_COPIES, left);
+    judge(w, all, left);
+    if (all->verdict == PM_ALL_COPIED)
+        left -= share(all, terms, OF_SHARED_COPIES, left);
+    settle(all, terms);
+    left -= share(all, terms, OF_FILES, left);
+    all->minor = terms->minor - left;
 }
 
 /* ---- the whole ---- */
@@ -784,8 +1008,14 @@ pm_changes *pm_compare(const pm_side *before, const pm_side *after, const pm_ter
         linked = w.groups;
         failed = join_moved(&w) || collect(&w, linked, w.groups, found);
     }
-    if (!failed && terms->faults_known && terms->measured)
-        give_faults(found, terms);
+    if (!failed && terms->measured) {
+        if (terms->faults_known)
+            give_faults(&w, found);
+        else {
+            judge(&w, found, 0);
+            settle(found, terms);
+        }
+    }
     give_back(&w.before);
     give_back(&w.after);
     if (failed) {

@@ -16,6 +16,11 @@ enum {
     PM_OF_SHARED_DIRTY,
     PM_OF_SHARED_CLEAN,
     PM_OF_HUGE,
+    PM_OF_LAZY,
+    PM_OF_KSM,
+    PM_OF_SHARED_HUGETLB,
+    PM_OF_PRIVATE_HUGETLB,
+    PM_OF_PSS_DIRTY,
     PM_COMPARED
 };
 
@@ -23,7 +28,7 @@ enum {
  * say nothing of what lies behind a region. */
 enum {
     PM_NAME_NONE,  /* none, or [anon:...] */
-    PM_NAME_BREAK, /* [heap], [stack] */
+    PM_NAME_BREAK,  /* [heap], [stack] */
     PM_NAME_KERNEL, /* another one in brackets */
     PM_NAME_OTHER,
     PM_NAME_PATH /* it starts with a slash */
@@ -64,11 +69,37 @@ enum {
     PM_SWAPPED,
     PM_COPIED,
     PM_SHARING,
+    PM_LAZY,
+    PM_HUGE_PAGES,
+    PM_KSM,
+    PM_HUGETLB,
     PM_KINDS
 };
 
 /* Bits of pm_change.known. */
-enum { PM_KNOWS_RSS = 1, PM_KNOWS_SWAP = 2, PM_KNOWS_COPIED = 4, PM_KNOWS_FAULTS = 8 };
+enum {
+    PM_KNOWS_RSS = 1,
+    PM_KNOWS_SWAP = 2,
+    PM_KNOWS_COPIED = 4,
+    PM_KNOWS_FAULTS = 8,
+    PM_KNOWS_UNSHARED = 16,
+    PM_KNOWS_HUGE = 32,
+    PM_KNOWS_LAZY = 64,
+    PM_KNOWS_KSM = 128,
+    PM_KNOWS_HUGETLB = 256
+};
+
+/* Why anonymous pages that were shared are this process's own in the later snapshot. */
+enum {
+    PM_NOTHING_UNSHARED,
+    PM_ALL_COPIED,    /* by writes of this process: about as many faults, and the sharer is there */
+    PM_SHARER_ENDED,  /* pages that nobody can write are no longer shared, or none at all is */
+    PM_OTHERS_CHANGED, /* fewer faults than pages: the sharer ended, wrote to them or unmapped them */
+    PM_EITHER         /* the figures fit both */
+};
+
+/* Memory that others share: such that nobody can write, and such that can be written. */
+enum { PM_STILL_UNWRITABLE = 1, PM_STILL_WRITABLE = 2 };
 
 typedef struct {
     uint64_t start;
@@ -77,8 +108,10 @@ typedef struct {
     uint32_t known;
     uint32_t before, before_count; /* of pm_changes.members: places of records */
     uint32_t after, after_count;
-    int64_t huge;
-    uint64_t is_file;
+    int64_t unshared; /* shared before, the process's own after, by whatever cause; or negative */
+    int64_t huge, lazy, ksm, hugetlb;
+    uint32_t is_file;
+    uint32_t early; /* a region of the earlier snapshot starts at start */
 } pm_change;
 
 typedef struct {
@@ -87,6 +120,10 @@ typedef struct {
     uint32_t *members;
     size_t member_count;
     int64_t vsz, rss, minor, major; /* sums */
+    uint64_t unshared; /* bytes that the verdict is about */
+    uint64_t spare;    /* the most faults that can have copied some of them */
+    uint32_t verdict;
+    uint32_t still_shared; /* PM_STILL_...: what is shared in the later snapshot */
 } pm_changes;
 
 /* NULL when there is no memory. */

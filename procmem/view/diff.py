@@ -1,4 +1,4 @@
-"""Snapshots and diffs, for people: 80 columns wide."""
+"""Snapshots and diffs, for people."""
 
 from __future__ import annotations
 
@@ -6,58 +6,135 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
+from procmem.units import MINUS, count
+from procmem.units import signed as signed_kib
 from procmem.view.columns import columns, kib, pairs
 from procmem.view.maps import region_name
 from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from procmem.moments.diffs import Change, Diff
     from procmem.moments.snapshot import Snapshot
 
 __all__ = ["diff_table", "snapshot_summary"]
 
-WIDTH = 80
+PROSE = 78
+"""Columns of sentences where the screen is wider, or none is known."""
+
 NARROWEST = 8
 """Letters of a name that are shown however wide the figures are."""
+
+MOST_ROWS = 10
+"""Regions that are shown one by one; of more the largest are, and one row sums up the rest."""
 
 
 def signed(value: int | None) -> str:
     """Bytes as KiB with a sign; "-" for what was not read."""
-    return "-" if value is None else f"{value / 1024:+g}" if value % 1024 else f"{value >> 10:+d}"
+    if value is None:
+        return "-"
+    text = f"{abs(value) / 1024:g}" if value % 1024 else f"{abs(value) >> 10}"
+    return (MINUS if value < 0 else "+") + text
 
 
-def count(value: int | None) -> str:
-    return "-" if value is None else str(value)
+def number(value: int | None) -> str:
+    return "-" if value is None else str(value).replace("-", MINUS)
 
 
-def diff_table(found: Diff) -> str:
-    """What changed, region by region, sizes in KiB; then why."""
+def diff_table(found: Diff, *, width: int | None = None, every: bool = False) -> str:
+    """What changed: the totals, a sentence for each cause, then region by region in KiB.
+
+    Args:
+        found: the diff.
+        width: columns of the screen; None: lines may be as long as names are.
+        every: all regions one by one, not the largest alone.
+    """
     if not found:
         return "Nothing changed.\n"
+    room = min(width or PROSE, PROSE)
     changes = found.changes
-    rows = [[*row(change)] for change in changes]
+    text = wrapped(totals(found), room, "  ")
+    text += "".join(
+        wrapped(f"{printable(one.words)}.", room, "    ", "  ")
+        + wrapped(f"evidence: {printable('; '.join(one.evidence))}", room, "      ", "    ")
+        for one in found.causes
+    )
+    for name, why in found.remainder.why.items():
+        what = name.upper() if len(name) == 3 else f"{name} faults"
+        text += wrapped(f"remainder of {what}: {why}.", room, "    ", "  ")
+    for note in found.notes:
+        text += wrapped(note, room, "    ", "  ")
+    return text + (f"\n{regions_table(found, changes, width, every=every)}" if changes else "")
+
+
+def totals(found: Diff) -> str:
+    """The totals, in a sentence."""
+    parts = [f"VSZ {signed_kib(found.vsz)}"]
+    parts.append("RSS not known" if found.rss is None else f"RSS {signed_kib(found.rss)}")
+    if found.swap:
+        parts.append(f"swap {signed_kib(found.swap)}")
+    for value, what in ((found.minor, "minor fault"), (found.major, "major fault")):
+        if value or (value is not None and what == "minor fault"):
+            parts.append(count(value, what).replace("-", MINUS))
+    changed = f"{count(len(found.changes), 'region')} changed"
+    if found.elapsed:
+        changed += f" in {found.elapsed / 1e9:,.1f} s".replace("-", MINUS)
+    return f"{', '.join(parts)}; {changed}."
+
+
+def regions_table(found: Diff, changes: Sequence[Change], width: int | None, *, every: bool) -> str:
+    """Region by region; of many the largest, by address, and the sum of the others."""
+    shown, others = list(changes), []
+    if not every and len(changes) > MOST_ROWS + 1:
+        by_size = sorted(changes, key=weight, reverse=True)
+        largest = {id(change) for change in by_size[:MOST_ROWS]}
+        shown = [change for change in changes if id(change) in largest]
+        others = by_size[MOST_ROWS:]
+    rows = [row(change) for change in shown]
+    if others:
+        rows.append(
+            [
+                f"{len(others):,} more",
+                "",
+                signed(added(change.vsz for change in others)),
+                signed(added(change.rss for change in others)),
+                signed(added(change.copied for change in others)),
+                number(added(change.minor for change in others)),
+                "smaller ones (--all shows each)",
+            ]
+        )
     left = found.remainder
     if left:
-        rows.append(["remainder", "", signed(left.vsz), signed(left.rss), str(left.minor), ""])
-    footer = ["total, KiB", "", signed(found.vsz), signed(found.rss), count(found.minor)]
-    footer.append(f"{len(changes)} change{'' if len(changes) == 1 else 's'}")
-    heading = ["Change", "Start", "VSZ", "RSS", "Minor", "Region"]
-    widths = [max(len(line[at]) for line in (heading, *rows, footer)) for at in range(5)]
-    room = max(NARROWEST, WIDTH - sum(widths) - 2 * len(widths))
-    for line in rows:
-        line[-1] = clipped(line[-1], room)
-    text = columns(heading, rows, "<>>>><", footer=footer)
-    if found.major:
-        text += f"Major faults: {found.major}\n"
-    text += reasons(found)
-    for name, why in left.why.items():
-        text += wrapped(f"Remainder of {name.upper() if len(name) == 3 else name}: {why}.")
-    for note in found.notes:
-        text += wrapped(note)
-    return text
+        rss = None if found.rss is None else left.rss
+        minor = None if found.minor is None else left.minor
+        rows.append(["remainder", "", signed(left.vsz), signed(rss), "", number(minor), ""])
+    copied = added(change.copied for change in changes)
+    footer = ["total, KiB", "", signed(found.vsz), signed(found.rss), signed(copied)]
+    footer += [number(found.minor), count(len(changes), "change")]
+    heading = ["Change", "Start", "VSZ", "RSS", "Copied", "Minor", "Region"]
+    if width is not None:
+        widths = [max(len(line[at]) for line in (heading, *rows, footer)) for at in range(6)]
+        room = max(NARROWEST, width - sum(widths) - 2 * len(widths))
+        for line in rows:
+            line[-1] = clipped(line[-1], room)
+    return columns(heading, rows, "<>>>>><", footer=footer)
 
 
-MOST_KINDS = 24
+def weight(change: Change) -> int:
+    """The largest of its figures, by which regions are shown or summed up."""
+    figures = (change.vsz, change.rss, change.unshared, change.copied, change.swap,
+               change.lazy_free, change.hugetlb, change.ksm)  # fmt: skip
+    return max(abs(value or 0) for value in figures)
+
+
+def added(values: Iterable[int | None]) -> int | None:
+    """A sum; None if nothing of it is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+MOST_KINDS = 20
 
 
 def row(change: Change) -> list[str]:
@@ -69,32 +146,19 @@ def row(change: Change) -> list[str]:
         f"{change.start:x}",
         signed(change.vsz),
         signed(change.rss),
-        count(change.minor),
+        signed(change.copied) if change.copied or change.unshared else "",
+        number(change.minor),
         region_name(change.region),
     ]
 
 
-def reasons(found: Diff) -> str:
-    """The causes; those that read alike once, with how many there are."""
-    told: dict[tuple[str, tuple[str, ...]], int] = {}
-    for one in found.explanations:
-        key = one.words, one.evidence
-        told[key] = told.get(key, 0) + 1
-    text = ""
-    for (words, evidence), times in told.items():
-        often = f"{times} × " if times > 1 else ""
-        text += wrapped(f"{often}{printable(words)}.")
-        text += wrapped(f"    told by: {printable('; '.join(evidence))}", "    ")
-    return f"\nWhy\n{text}" if text else ""
-
-
-def wrapped(text: str, indent: str = "") -> str:
-    start = len(text) - len(text.lstrip())
+def wrapped(text: str, width: int, indent: str, first: str = "") -> str:
+    """A sentence in lines that fit."""
     lines = textwrap.wrap(
-        text.lstrip(),
-        WIDTH - 2,
-        initial_indent="  " + " " * start,
-        subsequent_indent="  " + indent + "  ",
+        text,
+        max(width, 2 * NARROWEST + len(indent)),
+        initial_indent=first,
+        subsequent_indent=indent,
         break_on_hyphens=False,
     )
     return "\n".join(lines) + "\n"

@@ -1,0 +1,605 @@
+"""Why memory changed: real processes whose truth is known, each cause and what only resembles it.
+
+The target is a dynamically linked program: its RELRO pages, which nobody can write, are shared
+with its children for as long as these live.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from procmem import Cause, ChangeKind, Diff, Process
+from tests.targets import PAGE, Advice, Mapping, Target, TargetError, needs
+from tests.targets.machine import hugepage_size, hugepages, swap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from procmem import Change
+    from tests.targets import Commands
+
+C = Cause
+PAGES = 200
+HUGE = PAGE // 8 * PAGE
+KSM = Path("/sys/kernel/mm/ksm")
+LAGGING = 32
+"""Pages that MADV_FREE may pass over: the newest wait in a list of the CPU (mm/swap.c)."""
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    with Target() as made:
+        yield made
+
+
+def mapped(target: Commands, pages: int = PAGES, touched: int | None = None) -> Mapping:
+    area = target.map(pages)
+    target.touch(area, pages if touched is None else touched)
+    return area
+
+
+def of(target: Commands, do: Callable[[], Any]) -> Diff:
+    """What a call changes; all sums hold."""
+    process = Process(target.pid)
+    before = process.snapshot()
+    do()
+    found = process.snapshot() - before
+    left = found.remainder
+    assert sum(one.rss or 0 for one in found.causes) + left.rss == found.rss
+    assert sum(one.vsz for one in found.causes) + left.vsz == found.vsz
+    mirror = before - found.after
+    assert [c.unshared for c in mirror.changes] == [
+        None if c.unshared is None else -c.unshared for c in found.changes
+    ]
+    return found
+
+
+def at(found: Diff, area: Mapping) -> Change:
+    (change,) = [one for one in found.changes if any(area.start in r for r in one.after)]
+    return change
+
+
+def causes(found: Diff) -> set[Cause]:
+    return {one.cause for one in found.causes}
+
+
+def noise(target: Commands, faults: int) -> None:
+    """Faults that leave no page."""
+    area = target.map(faults)
+    target.touch(area)
+    target.unmap(area)
+
+
+# ---- another process shares the pages ----
+
+
+def test_a_child_began(target: Target) -> None:
+    area = mapped(target)
+    child = None
+
+    def fork() -> None:
+        nonlocal child
+        child = target.fork()
+
+    found = of(target, fork)
+    change = at(found, area)
+    assert change.cause is C.SHARING_BEGAN
+    assert (change.unshared, change.copied, change.rss) == (-PAGES * PAGE, 0, 0)
+    assert "fork(2)" in change.why
+    assert C.COPY_ON_WRITE not in causes(found)
+    assert child is not None
+    child.close()
+
+
+@pytest.mark.parametrize("unrelated", [0, 50, PAGES, 5 * PAGES])
+def test_a_child_ended(target: Target, unrelated: int) -> None:
+    area = mapped(target)
+    child = target.fork()
+
+    def end() -> None:
+        child.close()
+        if unrelated:
+            noise(target, unrelated)
+
+    found = of(target, end)
+    change = at(found, area)
+    assert change.cause is C.SHARING_ENDED
+    assert change.unshared == PAGES * PAGE
+    assert not change.copied
+    assert "the other process that shared them has ended" in change.why
+    assert C.COPY_ON_WRITE not in causes(found)
+    assert "copied on write" not in " ".join(one.words for one in found.causes)
+    (one,) = [one for one in found.causes if one.cause is C.SHARING_ENDED]
+    assert change in one.changes
+    assert one.size == sum(change.unshared or 0 for change in one.changes)
+
+
+@pytest.mark.parametrize("copied", [1, 60, PAGES])
+def test_pages_that_are_copied_while_the_child_lives(target: Target, copied: int) -> None:
+    area = mapped(target)
+    with target.fork():
+        found = of(target, lambda: target.touch(area, copied))
+        change = at(found, area)
+        assert change.cause is C.COPY_ON_WRITE
+        assert (change.copied, change.unshared) == (copied * PAGE, copied * PAGE)
+        assert change.minor == copied
+        assert f"{copied:,} page" in change.why
+        assert not causes(found) & {C.SHARING_ENDED, C.SHARING_CHANGED}
+
+
+@pytest.mark.parametrize("unrelated", [0, 30, 10 * PAGES])
+def test_pages_that_the_child_writes_are_not_copied_by_the_parent(
+    target: Target, unrelated: int
+) -> None:
+    area = mapped(target)
+    with target.fork() as child:
+
+        def write() -> None:
+            child.touch(area, 100)
+            if unrelated:
+                noise(target, unrelated)
+
+        found = of(target, write)
+        change = at(found, area)
+        assert change.cause is C.SHARING_CHANGED
+        assert change.unshared == 100 * PAGE
+        assert not change.copied
+        assert "either" in change.why
+        assert "the other process wrote to them" in change.why
+        assert "that shared them has ended" not in change.why
+        assert C.COPY_ON_WRITE not in causes(found)
+
+
+@pytest.mark.parametrize("first", ["copied", "ended"])
+def test_some_are_written_and_the_child_ends(target: Target, first: str) -> None:
+    """A first write takes a fault whether the page is copied or not: only a bound is known."""
+    area = mapped(target)
+    child = target.fork()
+
+    def both() -> None:
+        if first == "ended":
+            child.close()
+        target.touch(area, 70)
+        if first == "copied":
+            child.close()
+
+    found = of(target, both)
+    change = at(found, area)
+    assert change.cause is C.SHARING_ENDED
+    assert change.copied is None
+    assert "at most 7" in change.why
+    assert C.COPY_ON_WRITE not in causes(found)
+
+
+def test_a_child_begins_and_some_pages_are_copied(target: Target) -> None:
+    area = mapped(target)
+    child = None
+
+    def both() -> None:
+        nonlocal child
+        child = target.fork()
+        target.touch(area, 50)
+
+    change = at(of(target, both), area)
+    assert change.cause is C.SHARING_BEGAN
+    assert change.unshared == -(PAGES - 50) * PAGE
+    assert child is not None
+    child.close()
+
+
+def test_a_child_of_a_child(target: Target) -> None:
+    area = mapped(target)
+    child = target.fork()
+    grandchild = child.fork()
+    found = of(target, grandchild.close)
+    assert not causes(found) & {C.COPY_ON_WRITE, C.SHARING_BEGAN}
+    # Two share what three shared: RSS and what is private are the same.
+    assert all(area.start not in region for c in found.changes for region in c.after)
+    found = of(target, child.close)
+    assert at(found, area).cause is C.SHARING_ENDED
+
+
+def test_one_of_two_children_ends(target: Target) -> None:
+    """What it alone shared is the parent's own, though others are still shared."""
+    area = mapped(target)
+    with target.fork():
+        later = mapped(target)
+        other = target.fork()
+
+        def end() -> None:
+            other.close()
+            noise(target, 3 * PAGES)
+
+        found = of(target, end)
+        assert at(found, later).cause is C.SHARING_ENDED
+        assert all(area.start not in region for c in found.changes for region in c.after)
+
+
+def test_what_a_child_sees(target: Target) -> None:
+    area = mapped(target)
+    with target.fork() as child:
+        found = of(child, lambda: target.touch(area, 40))
+        change = at(found, area)
+        assert change.cause is C.SHARING_CHANGED
+        assert not change.copied
+        found = of(child, lambda: child.touch(area, 120))
+        change = at(found, area)
+        assert change.cause is C.COPY_ON_WRITE
+        assert change.copied == 80 * PAGE
+
+
+def test_a_child_that_shares_all_memory_changes_nothing() -> None:
+    """vfork(2), as posix_spawn(3) calls it."""
+    import subprocess
+    import sys
+
+    code = "import os; input(); p = os.posix_spawn('/bin/true', ['true'], {}); os.waitpid(p, 0);"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"print(flush=True); {code} print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        before = Process(process.pid).snapshot()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        found = Process(process.pid).snapshot() - before
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    sharing = {C.SHARING_BEGAN, C.SHARING_ENDED, C.SHARING_CHANGED, C.COPY_ON_WRITE}
+    mine = [one for one in found.causes if one.cause in sharing]
+    # Pages of Python's own files that it writes for the first time are copies of these.
+    assert all(change.region.inode for one in mine for change in one.changes)
+
+
+def test_copies_of_files(target: Target, tmp_path: Path) -> None:
+    """A written page of a private mapping is a copy, whoever shares it."""
+    path = tmp_path / "mapped"
+    with path.open("wb") as file:
+        file.write(b"x" * (32 * PAGE))
+        # Dirty pages of the file could not be told from copies.
+        os.fsync(file.fileno())
+    area = target.map_file(path, 32, "rw-p")
+    target.read(area)
+    found = of(target, lambda: target.touch(area, 9))
+    change = at(found, area)
+    assert change.cause is C.COPY_ON_WRITE
+    assert (change.copied, change.rss, change.minor) == (9 * PAGE, 0, 9)
+    child = target.fork()
+    (region,) = [r for r in Process(target.pid).smaps() if area.start in r]
+    found = of(target, child.close)
+    assert C.COPY_ON_WRITE not in causes(found)
+    assert C.SHARING_ENDED in causes(found)
+    if (region.private_dirty or 0) + (region.shared_dirty or 0) == region.anonymous:
+        assert at(found, area).unshared == 9 * PAGE
+
+    def drop() -> None:
+        target.madvise(area, Advice.DONTNEED)
+        target.read(area)
+
+    found = of(target, drop)
+    assert at(found, area).cause is C.GIVEN_BACK
+    assert "copies were given back" in at(found, area).why
+
+
+# ---- given back ----
+
+
+def test_freed_lazily_and_written_again_and_reclaimed(target: Target) -> None:
+    area = mapped(target)
+    found = of(target, lambda: target.madvise(area, Advice.FREE))
+    change = at(found, area)
+    assert change.kinds == (ChangeKind.LAZILY_FREED,)
+    assert change.cause is C.LAZILY_FREED
+    assert (PAGES - LAGGING) * PAGE <= (change.lazy_free or 0) <= PAGES * PAGE
+    assert change.rss == 0
+    assert "may be taken back" in change.why
+    assert found
+    found = of(target, lambda: target.touch(area, 60))
+    change = at(found, area)
+    assert change.cause is C.WRITTEN_AGAIN
+    assert -60 * PAGE <= (change.lazy_free or 0) <= -(60 - LAGGING) * PAGE
+    found = of(target, lambda: target.madvise(area, Advice.PAGEOUT))
+    change = at(found, area)
+    if not change.rss:
+        pytest.skip("this kernel did not reclaim pages that MADV_FREE had marked")
+    assert C.RECLAIMED in causes(found)
+    assert "either the kernel took them back, or madvise(MADV_DONTNEED)" in change.why
+
+
+def test_touched_and_freed_lazily_at_once(target: Target) -> None:
+    area = target.map(PAGES)
+
+    def free() -> None:
+        target.touch(area)
+        target.madvise(area, Advice.FREE)
+
+    found = of(target, free)
+    assert {C.FIRST_TOUCH, C.LAZILY_FREED} <= causes(found)
+    sums = {one.cause: one.size for one in found.causes}
+    assert sums[C.FIRST_TOUCH] == PAGES * PAGE
+    assert sums[C.LAZILY_FREED] >= (PAGES - LAGGING) * PAGE
+
+
+def test_given_back(target: Target) -> None:
+    area = mapped(target)
+    found = of(target, lambda: target.madvise(area, Advice.DONTNEED))
+    change = at(found, area)
+    assert change.cause is C.GIVEN_BACK
+    assert "madvise(MADV_DONTNEED)" in change.why
+    assert "the kernel" not in change.why
+
+
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("how", ["truncate", "hole"])
+def test_a_file_that_loses_pages(target: Target, tmp_path: Path, how: str, locked: bool) -> None:
+    path = tmp_path / "mapped"
+    path.write_bytes(b"x" * (64 * PAGE))
+    area = target.map_file(path, 64, "rw-s")
+    target.touch(area)
+    if locked:
+        with needs("locked memory"):
+            target.lock(area)
+
+    def lose() -> None:
+        if how == "truncate":
+            os.truncate(path, 16 * PAGE)
+            return
+        with path.open("r+b") as file:
+            punch(file.fileno(), 16 * PAGE, 48 * PAGE)
+
+    change = at(of(target, lose), area)
+    # A large folio at the new end may be unmapped as a whole.
+    assert -64 * PAGE <= (change.rss or 0) <= -48 * PAGE
+    if locked:
+        assert change.cause is C.FILE_TRUNCATED
+        assert "either" not in change.why
+    else:
+        assert change.cause is C.FILE_PAGES_DROPPED
+        for candidate in ("either", "took them back", "MADV_DONTNEED", "truncated", "hole"):
+            assert candidate in change.why
+
+
+def punch(descriptor: int, offset: int, length: int) -> None:
+    """fallocate(2) with FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fallocate64.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    if libc.fallocate64(descriptor, 3, offset, length):
+        error = ctypes.get_errno()
+        pytest.skip(f"no holes can be punched here: {os.strerror(error)}")
+
+
+def test_own_copies_of_a_file_are_not_reclaimed(target: Target, tmp_path: Path) -> None:
+    path = tmp_path / "mapped"
+    path.write_bytes(b"x" * (64 * PAGE))
+    area = target.map_file(path, 64, "rw-p")
+    target.touch(area)
+    change = at(of(target, lambda: os.truncate(path, 16 * PAGE)), area)
+    assert change.cause is C.FILE_PAGES_DROPPED
+    assert "took them back" not in change.why
+    assert "truncated" in change.why
+
+
+# ---- huge pages ----
+
+
+@pytest.fixture
+def huge(target: Target) -> tuple[Target, Mapping]:
+    """Four huge pages' worth of addresses, where huge pages may be had, and a bit more."""
+    if not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists():
+        pytest.skip("the kernel has no transparent huge pages")
+    if "[never]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+        pytest.skip("transparent huge pages are switched off here")
+    whole = target.map(5 * HUGE // PAGE + 7)
+    start = -(-whole.start // HUGE) * HUGE
+    area = whole.page((start - whole.start) // PAGE, 4 * HUGE // PAGE)
+    return target, area
+
+
+def test_huge_pages(huge: tuple[Target, Mapping]) -> None:
+    target, area = huge
+    target.madvise(area, Advice.HUGEPAGE)
+    found = of(target, lambda: target.touch(area))
+    change = at(found, area)
+    if (change.anon_huge_pages or 0) < 4 * HUGE:
+        pytest.skip("no huge pages could be had: memory is in pieces")
+    assert change.cause is C.FIRST_TOUCH
+    assert (change.rss, change.minor) == (4 * HUGE, 4)
+    assert f"4 huge pages of {HUGE >> 10:,} KiB" in change.why
+    assert "small" not in change.why
+    found = of(target, lambda: target.madvise(area.page(0, 2 * HUGE // PAGE), Advice.FREE))
+    assert at(found, area).lazy_free == 2 * HUGE
+    one = area.page(3 * HUGE // PAGE + 5, 1)
+    found = of(target, lambda: target.madvise(one, Advice.DONTNEED))
+    assert C.HUGE_PAGES_SPLIT in causes(found)
+    assert at(found, area).rss == -PAGE
+    found = of(target, lambda: target.madvise(area, Advice.DONTNEED))
+    assert "huge page" in at(found, area).why
+    assert at(found, area).rss == PAGE - 4 * HUGE
+
+
+def test_huge_pages_made_of_small_ones(huge: tuple[Target, Mapping]) -> None:
+    target, area = huge
+    target.madvise(area, Advice.NOHUGEPAGE)
+    target.touch(area)
+    target.madvise(area, Advice.HUGEPAGE)
+
+    def collapse() -> None:
+        try:
+            target.madvise(area, Advice.COLLAPSE)
+        except TargetError as error:
+            pytest.skip(f"MADV_COLLAPSE: {error}")
+
+    found = of(target, collapse)
+    change = at(found, area)
+    assert change.cause is C.HUGE_PAGES_MADE
+    assert change.anon_huge_pages == 4 * HUGE
+    assert "4 huge pages made of small ones" in change.why
+
+
+def test_a_copy_splits_a_huge_page(huge: tuple[Target, Mapping]) -> None:
+    target, area = huge
+    target.madvise(area, Advice.HUGEPAGE)
+    target.touch(area)
+    with target.fork():
+        found = of(target, lambda: target.touch(area, 3))
+        change = at(found, area)
+        if not change.anon_huge_pages:
+            pytest.skip("no huge pages could be had: memory is in pieces")
+        assert change.cause in {C.COPY_ON_WRITE, C.HUGE_PAGES_SPLIT}
+        assert change.copied == 3 * PAGE
+        assert "3 pages copied on write" in change.why
+        assert "1 huge page split" in change.why
+
+
+# ---- equal pages ----
+
+
+def test_ksm(target: Target) -> None:
+    if not os.access(KSM / "run", os.W_OK):
+        pytest.skip("KSM can't be switched on here")
+    kept = {name: (KSM / name).read_text() for name in ("run", "pages_to_scan", "sleep_millisecs")}
+    area = mapped(target)
+    try:
+        with contextlib.suppress(OSError):
+            (KSM / "pages_to_scan").write_text("5000")
+            (KSM / "sleep_millisecs").write_text("10")
+        process = Process(target.pid)
+        before = process.snapshot()
+        target.madvise(area, Advice.MERGEABLE)
+        (KSM / "run").write_text("1")
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            (region,) = [r for r in process.smaps() if area.start in r]
+            if (region.ksm or 0) >= (PAGES - 1) * PAGE:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.skip("smaps has no KSM counter, or KSM merged nothing in 5 s")
+        found = process.snapshot() - before
+        change = at(found, area)
+        assert change.cause is C.MERGED_BY_KSM
+        assert not causes(found) & {C.SHARING_BEGAN, C.COPY_ON_WRITE}
+        assert "MADV_MERGEABLE" in change.why
+        found = of(target, lambda: target.touch(area, 40))
+        change = at(found, area)
+        assert change.cause is C.UNMERGED
+        assert change.ksm == -40 * PAGE
+        assert "SHARING" not in {cause.name[:7] for cause in causes(found)}
+    finally:
+        for name, text in kept.items():
+            (KSM / name).write_text(text)
+
+
+# ---- the heap ----
+
+
+def test_a_heap_that_grows_after_fork(target: Target) -> None:
+    """It is a second region, and many small mallocs."""
+    for _ in range(300):
+        target.malloc(1000)
+    with target.fork() as child:
+
+        def grow() -> None:
+            for _ in range(700):
+                child.malloc(1000)
+
+        found = of(child, grow)
+        grown = [one for one in found.causes if one.cause is C.HEAP_GREW]
+        assert C.HEAP_STARTED not in causes(found)
+        assert len(grown) == 1
+        assert "first malloc" not in grown[0].words
+        assert grown[0].vsz == found.vsz
+        assert "several extensions" in grown[0].words
+        heaps = [r for r in found.after.regions if r.raw_pathname == b"[heap]"]
+        assert len(heaps) > 1
+
+
+def test_a_heap_that_starts_grows_and_shrinks() -> None:
+    from procmem.experiments import Specimen
+
+    with Specimen() as s:
+        process = Process(s.pid)
+        shots = [process.snapshot()]
+        for change in (33, 40, -20, -53, 5):
+            s.sbrk(change * PAGE)
+            shots.append(process.snapshot())
+    told = [(b - a).changes[0].cause for a, b in pairwise(shots)]
+    assert told == [C.HEAP_STARTED, C.HEAP_GREW, C.HEAP_SHRANK, C.HEAP_SHRANK, C.HEAP_STARTED]
+    assert "first malloc" in (shots[1] - shots[0]).changes[0].why
+    assert "first malloc" not in (shots[2] - shots[1]).changes[0].why
+
+
+# ---- flags ----
+
+
+def test_locked(target: Target) -> None:
+    area = target.map(PAGES)
+    with needs("locked memory"):
+        found = of(target, lambda: target.lock(area))
+    change = at(found, area)
+    assert {C.FIRST_TOUCH, C.ADVISED} <= causes(found)
+    assert "mlock(2)" in change.why
+    assert change.rss == PAGES * PAGE
+    found = of(target, lambda: target.unlock(area))
+    assert "munlock(2)" in at(found, area).why
+
+
+# ---- hugetlb ----
+
+
+def test_pages_of_hugetlbfs(target: Target) -> None:
+    with hugepages(3) as setting:
+        setting.or_skip()
+        size = hugepage_size()
+        area = target.map_huge(3 * size)
+        found = of(target, lambda: target.touch(area))
+        change = at(found, area)
+        assert (change.hugetlb, change.rss) == (3 * size, 0)
+        assert change.cause is C.HUGETLB_TOUCHED
+        assert f"3 pages of hugetlbfs of {size >> 10:,} KiB" in change.why
+        found = of(target, lambda: target.unmap(area))
+        assert C.HUGETLB_GIVEN_BACK in causes(found)
+
+
+# ---- swap ----
+
+
+def test_swapped_out_and_in(target: Target) -> None:
+    with swap(64) as setting:
+        setting.or_skip()
+        swapped(target)
+
+
+def swapped(target: Target) -> None:
+    area = mapped(target)
+    found = of(target, lambda: target.madvise(area, Advice.PAGEOUT))
+    change = at(found, area)
+    if not change.swap:
+        pytest.skip("MADV_PAGEOUT wrote nothing to swap")
+    assert change.cause is C.SWAPPED_OUT
+    assert change.swap == -(change.rss or 0)
+    assert not causes(found) & {C.GIVEN_BACK, C.SHARING_ENDED, C.COPY_ON_WRITE}
+    out = change.swap
+    found = of(target, lambda: target.touch(area, 50))
+    change = at(found, area)
+    assert change.cause is C.SWAPPED_IN
+    assert change.swap is not None
+    assert change.swap <= -50 * PAGE
+    assert C.FIRST_TOUCH not in causes(found)
+    rest = out + change.swap
+    found = of(target, lambda: target.madvise(area, Advice.DONTNEED))
+    if rest:
+        assert C.SWAP_FREED in causes(found)

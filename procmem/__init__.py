@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from procmem.pages.tables import PagingScheme
     from procmem.process import Faults, MemoryUsage, Process, Thread, processes
     from procmem.process.features import Feature, doctor
+    from procmem.process.finding import find
     from procmem.process.pages import Share, Sharers, Translation
     from procmem.process.reconcile import Comparison, Reconciliation
     from procmem.process.symbols import Symbol
@@ -87,6 +88,7 @@ _HOMES = {
     "procmem.pages.tables": "PagingScheme",
     "procmem.process": "Faults MemoryUsage Process Thread processes",
     "procmem.process.features": "Feature doctor",
+    "procmem.process.finding": "find",
     "procmem.process.pages": "Share Sharers Translation",
     "procmem.process.reconcile": "Comparison Reconciliation",
     "procmem.process.symbols": "Symbol",
@@ -162,6 +164,7 @@ __all__ = [
     "__version__",
     "diff",
     "doctor",
+    "find",
     "format_maps",
     "load",
     "mmap",
@@ -175,24 +178,25 @@ __all__ = [
     "watch",
 ]
 
+if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
 
-def __getattr__(name: str) -> object:
-    if name in _HOME_OF:
-        from importlib import import_module
+    def __getattr__(name: str) -> object:
+        if name in _HOME_OF:
+            from importlib import import_module
 
-        value = getattr(import_module(_HOME_OF[name]), name)
-        globals()[name] = value
-        return value
-    if name in {
-        "calls",
-        "elf",
-        "experiments",
-        "grade",
-    }:  # procmem.elf.sizes() without an import of its own
-        from importlib import import_module
+            value = getattr(import_module(_HOME_OF[name]), name)
+            globals()[name] = value
+            return value
+        if name in {
+            "calls",
+            "elf",
+            "experiments",
+            "grade",
+        }:  # procmem.elf.sizes() without an import of its own
+            from importlib import import_module
 
-        return import_module(f"procmem.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return import_module(f"procmem.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["GIB", "KIB", "MIB", "about", "count", "kib", "signed"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["GIB", "KIB", "MIB", "UNITS", "about", "count", "in_unit", "kib", "signed", "unit_name"]
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -10,6 +14,47 @@ GIB = 1 << 30
 
 MINUS = "−"
 """U+2212: one sign for all differences."""
+
+
+UNITS = ("KiB", "B", "MiB", "GiB", "human")
+"""What figures of tables can be given in; "human": each in the unit that leaves few digits."""
+
+
+def unit_name(unit: str) -> str:
+    """What stands for the unit in a table's last row: nothing where each figure has its own."""
+    return "" if unit == "human" else unit
+
+
+def in_unit(unit: str = "KiB") -> Callable[[int | None], str]:
+    """A function that gives bytes as a figure of a table; "-" for what was not read.
+
+    Whole KiB, as pmap and ps print them; MiB and GiB to a tenth.
+
+    >>> in_unit()(4096), in_unit("B")(4096), in_unit("MiB")(35_000_000), in_unit()(None)
+    ('4', '4096', '33.4', '-')
+    >>> [in_unit("human")(value) for value in (0, 512, 4096, 35_000_000, 3 << 30, 5 << 40)]
+    ['0', '512B', '4K', '33.4M', '3G', '5T']
+    """
+    if unit == "B":
+        return lambda value: "-" if value is None else str(value)
+    if unit == "KiB":
+        return lambda value: "-" if value is None else str(value >> 10)
+    if unit == "human":
+        return lambda value: "-" if value is None else brief(value)
+    scale = {"MiB": MIB, "GiB": GIB}[unit]
+    return lambda value: "-" if value is None else f"{value / scale:.1f}"
+
+
+def brief(value: int) -> str:
+    """Bytes with a letter for the unit, as ls -h and du -h have it, to a tenth."""
+    if not value:
+        return "0"
+    letter, scale = next(
+        (letter, 1 << shift)
+        for letter, shift in (("T", 40), ("G", 30), ("M", 20), ("K", 10), ("B", 0))
+        if abs(value) >= 1 << shift
+    )
+    return f"{value / scale:.1f}".removesuffix(".0") + letter
 
 
 def kib(value: int) -> str:

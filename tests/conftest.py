@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Whoever is started by this process carries it in its environment; this process does not,
     # since /proc/PID/environ shows what a process was started with.
     os.environ[WORKER] = f"{os.getpid()}"
+    # xdist sets it in its workers; tables are cut to it.
+    os.environ.pop("COLUMNS", None)
 
 
 def forget(directory: Path) -> None:

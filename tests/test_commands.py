@@ -306,7 +306,7 @@ def test_states_have_messages_of_their_own(run: Run, target: Target) -> None:
     "words",
     [
         ["maps"],
-        ["maps", "x"],
+        ["maps", ""],
         ["maps", "-5"],
         ["maps", "self", "--kind", "nonsense"],
         ["maps", "self", "--perms", "rwx"],

@@ -500,7 +500,10 @@ def test_the_command(start: Start, variant: Build, capsys: pytest.CaptureFixture
     (told,) = json.loads(ran("--json", "--object", "t?rget"))
     assert told["pid"] == target.pid
     assert told["objects"][0] == live.to_record()
-    assert ran("--object", "nothing") == f"no ELF file of process {pid} matches nothing\n"
+    assert main(["sections", pid, "--object", "nothing"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"no ELF file of process {pid} matches nothing; there are target, " in shown.err
 
 
 def test_long_names_of_sections_are_cut(start: Start, variant: Build) -> None:

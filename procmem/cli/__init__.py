@@ -60,9 +60,15 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if sys.stdout is None:  # closed by the caller
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     if hasattr(sys.stdout, "reconfigure"):
         # A terminal that is not of UTF-8 gets escapes for what it lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
+        if sys.stdout.encoding.lower().replace("-", "") != "utf8":
+            from procmem.view.names import show_only_ascii
+
+            show_only_ascii(True)
     try:
         status = run(words)
         sys.stdout.flush()
@@ -71,13 +77,29 @@ def main(argv: list[str] | None = None) -> int:
         drop_output()
         return 141
     except KeyboardInterrupt:
-        drop_output()
+        # What was printed before is shown; the shell has drawn its ^C in this line.
+        try:
+            sys.stdout.flush()
+        except OSError:
+            drop_output()
+        sys.stderr.write(f"procmem {words[0]}: interrupted\n")
         return 130
+    except SystemExit:
+        flush_at_exit()
+        raise
     except OSError as error:
         sys.stderr.write(f"procmem: writing the output: {error.strerror}\n")
         drop_output()
         return 1
     return status
+
+
+def flush_at_exit() -> None:
+    """Writes what is left, so that Python's own flush at exit can't fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()
 
 
 def drop_output() -> None:
@@ -87,16 +109,24 @@ def drop_output() -> None:
 
 def run(words: list[str]) -> int:
     """Runs one command and turns errors into messages and an exit status."""
-    if not words or words[0] in ("-h", "--help", "help"):
-        (sys.stdout if words else sys.stderr).write(usage())
-        return 0 if words else 2
+    if not words:
+        sys.stderr.write("procmem: which command? (usage: procmem --help)\n")
+        return 2
+    if words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return 0
     if words[0] in ("-V", "--version"):
         from procmem import __version__
 
         sys.stdout.write(f"procmem {__version__}\n")
         return 0
     if words[0] not in COMMANDS:
-        sys.stderr.write(f"procmem: no command {words[0]!a}; see procmem --help\n")
+        from procmem.view.columns import did_you_mean
+
+        meant = did_you_mean(words[0], COMMANDS)
+        sys.stderr.write(
+            f"procmem: there is no command {words[0]!a}{meant} (usage: procmem --help)\n"
+        )
         return 2
     try:
         return command(words[0])(words[1:])
@@ -104,12 +134,16 @@ def run(words: list[str]) -> int:
         raise
     except Exception as error:
         from procmem.errors import ProcmemError
-
-        if not isinstance(error, (ProcmemError, OSError, MemoryError)):
-            raise
         from procmem.view.names import printable
 
         said = str(error) or "out of memory"
+        if not isinstance(error, (ProcmemError, OSError, MemoryError)):
+            if os.environ.get("PROCMEM_TRACEBACK"):
+                raise
+            said = (
+                f"a fault of procmem itself, {type(error).__name__}: {error}; please report it, "
+                "with what PROCMEM_TRACEBACK=1 in the environment prints"
+            )
         if isinstance(error, OSError) and not isinstance(error, ProcmemError) and error.filename:
             said = f"{os.fsdecode(error.filename)}: {error.strerror}"
         sys.stderr.write(f"procmem {words[0]}: {printable(said)}\n")

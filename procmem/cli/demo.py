@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 
+from procmem.cli.arguments import Parser
+from procmem.cli.terminal import screen_columns
 from procmem.process import Process
 from procmem.view.answers import reconciliation_table
 from procmem.view.columns import kib
@@ -16,7 +17,7 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; it starts one process and ends it again."""
-    argparse.ArgumentParser(
+    Parser(
         prog="procmem demo",
         description="A first look: the memory of a process that it starts, and of this one.",
     ).parse_args(argv)
@@ -26,10 +27,10 @@ def main(argv: list[str]) -> int:
         with Process(child.pid) as process:
             wait_until_loaded(process)
             say(f"$ procmem maps {child.pid}        # cat, waiting for input; sizes in KiB\n\n")
-            say(region_table(process.smaps()))
+            say(region_table(process.smaps(), width=screen_columns()))
             result = process.reconcile()
             say(f"\n$ procmem reconcile {child.pid}   # do the kernel's totals agree?\n\n")
-            say(reconciliation_table(result))
+            say(reconciliation_table(result, width=screen_columns()))
     finally:
         if child.stdin is not None:
             child.stdin.close()
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
     me = Process()
     table = me.smaps()
     say("\n$ procmem maps --by kind self   # this Python, by what its memory is for\n\n")
-    say(grouped_table(table, "kind"))
+    say(grouped_table(table, "kind", width=screen_columns()))
     memory = me.memory()
     vsz = kib(memory.vsz)
     rss = kib(memory.rss)

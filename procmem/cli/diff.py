@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import sys
 
-from procmem.cli.arguments import pid
+from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
-from procmem.errors import ProcmemError
+from procmem.errors import BadArgument, ProcmemError
 from procmem.moments import Snapshot, diff, load
 from procmem.moments.snapshot import DETAILS
 from procmem.process import Process
+from procmem.process.finding import resolve
 from procmem.view.diff import diff_table
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -22,7 +21,7 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem diff --help`."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="procmem diff",
         description="What changed from A to B: each region, what it adds to VSZ, RSS and faults, "
         "and why.",
@@ -74,18 +73,15 @@ def main(argv: list[str]) -> int:
 
 
 def side(text: str, detail: str, root: str) -> Snapshot:
-    """A live process by its PID, or what a file holds; a file of such a name comes first."""
-    if not os.path.exists(text) or text.startswith("/proc/"):
-        file, _, which = text.rpartition(":")
-        if file and NUMBER.fullmatch(which):
-            return load(file, int(which))
-        try:
-            number = pid(text)
-        except argparse.ArgumentTypeError:
-            return load(text)
-        with Process(number, root=root) as process:
-            return process.snapshot(detail)
-    return load(text)
-
-
-NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+    """A snapshot of the process that a word stands for, or the one that a file holds."""
+    if os.path.isdir(text) and not text.startswith("/proc/"):
+        return load(text)
+    found = resolve(text, root=root)
+    if len(found) > 1:
+        pids = ", ".join(str(one.pid) for one in found if isinstance(one, Process))
+        raise BadArgument(f"{text} stands for processes {pids}: give one PID")
+    (one,) = found
+    if isinstance(one, Snapshot):
+        return one
+    with one:
+        return one.snapshot(detail)

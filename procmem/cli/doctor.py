@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
 from procmem.grade.inherited import set_right
 from procmem.grade.machine import walls
@@ -18,7 +18,7 @@ __all__ = ["main"]
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem doctor --help`."""
     set_right()
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="procmem doctor",
         description="What this machine lets procmem see, which walls of the sandbox for graded "
         "programs stand, and what each missing part costs.",

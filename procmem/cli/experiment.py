@@ -8,9 +8,11 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
 from procmem.errors import BadArgument
 from procmem.experiments.story import EXPERIMENTS, find
+from procmem.view.columns import did_you_mean
 from procmem.view.experiment import experiment_list, story_text, verdict_text
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -31,7 +33,7 @@ def main(argv: list[str]) -> int:
     if not name or name.startswith("-"):
         return list_them(argv)
     if name == "all":
-        made = argparse.ArgumentParser(
+        made = Parser(
             prog="procmem experiment all",
             description="Runs every experiment, the long ones in small.",
         )
@@ -40,9 +42,10 @@ def main(argv: list[str]) -> int:
         made = parser_of(name, find(name))
         functions = {name: None}
     else:
+        meant = did_you_mean(name, EXPERIMENTS)
         sys.stderr.write(
-            f"procmem experiment: no experiment {name!a}; there are\n"
-            + experiment_list(EXPERIMENTS)
+            f"procmem experiment: there is no experiment {name!a}{meant}: all, "
+            f"{', '.join(EXPERIMENTS)}\n"
         )
         return 2
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
@@ -73,7 +76,7 @@ def told(names: list[str], options: dict[str, Any], *, quick: bool) -> Iterator[
 
 
 def list_them(argv: list[str]) -> int:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="procmem experiment",
         usage="procmem experiment [NAME|all] [--json] [OPTIONS OF THE EXPERIMENT]",
         description="Real calls on a quiet process: what was done, what moved, and why.",
@@ -90,12 +93,10 @@ def list_them(argv: list[str]) -> int:
     return 0
 
 
-def parser_of(name: str, function: Callable[..., Story]) -> argparse.ArgumentParser:
+def parser_of(name: str, function: Callable[..., Story]) -> Parser:
     """The options of an experiment are its function's arguments."""
     text = inspect.getdoc(function) or ""
-    made = argparse.ArgumentParser(
-        prog=f"procmem experiment {name}", description=text.partition("\n\nArgs:")[0]
-    )
+    made = Parser(prog=f"procmem experiment {name}", description=text.partition("\n\nArgs:")[0])
     for one in inspect.signature(function).parameters.values():
         found = re.search(rf"^    {one.name}: ((?:.|\n      )+)", text, re.MULTILINE)
         says = " ".join(found[1].split()) if found else ""

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
 from procmem.errors import MissingExtra
 from procmem.grade.exports.files import FORMATS
@@ -69,8 +70,8 @@ def main(argv: list[str]) -> int:
     return 1 if summary.errors else 0
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+def parser() -> Parser:
+    made = Parser(
         prog="procmem grade",
         description="Grades every submission of a directory: each is built and run in a sandbox, "
         "measured from outside, and gets a report. Started again, it goes on where it was.",

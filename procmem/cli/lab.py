@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
 from procmem.grade.exports.texts import text
 from procmem.grade.grading import grade
@@ -20,6 +20,8 @@ from procmem.view.json import json_text
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
+    import argparse
+
     from procmem.grade.lab import Lab
     from procmem.grade.results import Grade
 
@@ -34,8 +36,8 @@ def main(argv: list[str]) -> int:
     return status
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+def parser() -> Parser:
+    made = Parser(
         prog="procmem lab",
         description="Exercises about the memory of processes: a hand-out, a start, and checks "
         "that look at the running program.",

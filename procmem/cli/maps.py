@@ -5,14 +5,25 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import address_range, for_each_process, parser
+from procmem.cli.arguments import (
+    ALL_FIELDS,
+    IN_BYTES,
+    address_range,
+    complain,
+    for_each_process,
+    parser,
+    refuse_with_json,
+    table_options,
+)
+from procmem.cli.terminal import screen_columns
+from procmem.errors import BadArgument
 from procmem.regions.kinds import RegionKind
 from procmem.regions.text import table_to_dict
 from procmem.view.json import json_text
-from procmem.view.maps import counter_table, grouped_table, region_table
-from procmem.view.names import printable
+from procmem.view.maps import counter_table, grouped_table, groups_json, region_table
 
 if TYPE_CHECKING:
+    from procmem.moments import Snapshot
     from procmem.process import Process
     from procmem.regions import RegionTable
 
@@ -23,7 +34,7 @@ SORTS = ("address", "size", "rss", "pss", "uss", "swap", "kind", "name")
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem maps --help`."""
-    made = parser("maps", "The regions of a process: what each is, and what it costs, in KiB.")
+    made = parser("maps", "The regions of a process: what each is, and what it costs.")
     made.add_argument(
         "--kind",
         action="append",
@@ -49,8 +60,7 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--sort",
         choices=SORTS,
-        default="address",
-        help="largest first; by address, kind and name: ascending",
+        help="largest first; by address (the default), kind and name: ascending",
     )
     made.add_argument("--by", choices=("kind", "path"), help="totals for each kind or file")
     made.add_argument("--smaps", action="store_true", help="every counter and flag of smaps")
@@ -61,40 +71,102 @@ def main(argv: list[str]) -> int:
         "memory: no PSS and USS",
     )
     made.add_argument("-p", "--show-path", action="store_true", help="whole paths in the table")
+    table_options(made)
     options = made.parse_args(argv)
     if options.fast and options.smaps:
         made.error("--fast reads no smaps")
     if options.fast and options.sort in ("pss", "uss"):
         made.error(f"--fast reads no {options.sort}")
+    if options.by and options.smaps:
+        made.error("--by adds up: it does not go with --smaps, which shows each region")
+    if options.by and options.sort:
+        made.error("--by puts the largest first: it does not go with --sort")
     if options.perms is not None and len(options.perms) != 4:
         made.error(f"--perms takes four letters, such as rw-p or ?w?p, not {options.perms!a}")
+    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
     found: list[dict[str, Any]] = []
+    empty = 0
+
+    def show_table(pid: int | None, table: RegionTable[Any]) -> None:
+        nonlocal empty
+        chosen = choose(table, options)
+        if len(table) and not len(chosen):
+            empty = 1
+            complain("maps", f"process {pid}: {nothing_left(table, options)}")
+        if options.json and options.by:
+            found.append({"pid": pid, "groups": groups_json(chosen, options.by)})
+        elif options.json:
+            found.append({"pid": pid, **table_to_dict(chosen)})
+        else:
+            sys.stdout.write(as_text(chosen, options))
 
     def show(process: Process) -> None:
         table = process.residency() if options.fast else process.smaps()
-        chosen = choose(table, options)
-        if options.json:
-            found.append({"pid": process.pid, **table_to_dict(chosen)})
-            return
-        if len(options.pids) > 1:
-            sys.stdout.write(f"{process.pid}: {printable(table.exe or '')}\n")
-        if options.by:
-            text = grouped_table(chosen, options.by)
-        elif options.smaps:
-            text = counter_table(chosen)
-        else:
-            text = region_table(chosen, full_paths=options.show_path)
-        sys.stdout.write(text)
+        show_table(process.pid, table)
         if not table.consistent:
-            sys.stderr.write(
-                f"procmem maps: process {process.pid} maps memory so fast that its regions "
-                "could not be read as of one moment\n"
+            complain(
+                "maps",
+                f"process {process.pid} maps memory so fast that its regions could not be read "
+                "as of one moment",
             )
 
-    status = for_each_process("maps", options.pids, options.root, show)
+    def show_saved(snapshot: Snapshot) -> None:
+        if options.smaps and snapshot.detail != "smaps":
+            raise BadArgument(f"{snapshot.source or 'it'} has no counters of smaps")
+        show_table(snapshot.identity.pid, snapshot.regions)
+
+    try:
+        status = for_each_process(
+            "maps",
+            options.pids,
+            options.root,
+            show,
+            saved=show_saved,
+            heading=None if options.json else sys.stdout.write,
+        )
+    except BadArgument as error:
+        made.error(str(error))
     if options.json:
-        sys.stdout.write(json_text(found, "regions"))
-    return status
+        sys.stdout.write(json_text(found, "groups" if options.by else "regions"))
+    return status or empty
+
+
+def as_text(table: RegionTable[Any], options: Any) -> str:
+    """The table that the options ask for."""
+    look: dict[str, Any] = {
+        "width": screen_columns(),
+        "chosen": options.columns,
+        "unit": options.units,
+    }
+    if options.by:
+        return grouped_table(table, options.by, **look)
+    if options.smaps:
+        return counter_table(table, **look)
+    return region_table(table, full_paths=options.show_path, **look)
+
+
+def nothing_left(table: RegionTable[Any], options: Any) -> str:
+    """That no region has passed the filters, and which there are."""
+    asked = [
+        f"--{name} {shown}"
+        for name, shown in (
+            ("kind", ", ".join(options.kind or [])),
+            ("range", "" if options.range is None else hex_range(options.range)),
+            ("path", options.path),
+            ("perms", options.perms),
+        )
+        if shown
+    ]
+    whole = f"no region of its {len(table)} fits {' and '.join(asked)}"
+    if options.path and not table.filter(path=options.path):
+        return f"{whole}; maps --by path lists the files"
+    if options.kind and not any(region.kind.value in options.kind for region in table):
+        return f"{whole}; maps --by kind lists the kinds"
+    return f"{whole}; without a filter all are shown"
+
+
+def hex_range(ends: tuple[int | None, int | None]) -> str:
+    return "-".join("" if end is None else f"{end:x}" for end in ends)
 
 
 def choose(table: RegionTable[Any], options: Any) -> RegionTable[Any]:
@@ -104,7 +176,7 @@ def choose(table: RegionTable[Any], options: Any) -> RegionTable[Any]:
         table = table.filter(lambda region: region.kind.value in wanted)
     start, end = options.range or (None, None)
     table = table.filter(perms=options.perms, path=options.path, start=start, end=end)
-    if options.sort == "address":
+    if options.sort in (None, "address"):
         return table
     if options.sort in ("kind", "name"):
         return table._subset(sorted(table, key=lambda region: str(getattr(region, options.sort))))

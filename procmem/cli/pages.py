@@ -7,7 +7,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import address, for_each_process, page_range, parser
+from procmem.cli.arguments import (
+    address,
+    complain,
+    for_each_process,
+    only_one,
+    page_range,
+    parser,
+    refuse_with_json,
+)
 from procmem.cli.query import nothing
 from procmem.errors import Unsupported
 from procmem.pages.pagemap import LIMIT
@@ -75,7 +83,9 @@ def main(argv: list[str]) -> int:
         help="auto: on a terminal, unless NO_COLOR is set",
     )
     # Options may stand between the PID and a RANGE.
-    options = made.parse_intermixed_args(argv)
+    options = made.parse_mixed(argv)
+    whole = "which has every page"
+    refuse_with_json(made, options, width=whole, colour=whole)
     missing = False
     answers: list[dict[str, Any]] = []
 
@@ -91,7 +101,7 @@ def main(argv: list[str]) -> int:
                 found = resolve(table, text)
                 if isinstance(found, str):
                     missing = True
-                    sys.stderr.write(f"procmem pages: process {process.pid}: {found}\n")
+                    complain("pages", f"process {process.pid}: {found}")
                 else:
                     spans += found
             parts = parts_of(process, table, spans if options.ranges else None)
@@ -107,7 +117,8 @@ def main(argv: list[str]) -> int:
             if not options.json:
                 sys.stdout.write("\n".join(texts))
 
-    status = for_each_process("pages", [options.pid], options.root, show)
+    word = only_one(made, options.pid, options.root)
+    status = for_each_process("pages", [word], options.root, show)
     if options.json:
         sys.stdout.write(json_text(answers, "regions"))
     return status or int(missing)
@@ -115,10 +126,7 @@ def main(argv: list[str]) -> int:
 
 def user_address(text: str) -> int:
     """An address that there can be."""
-    number = address(text)
-    if not 0 <= number < 1 << 64:
-        raise argparse.ArgumentTypeError(f"an address has 64 bits: {text!a} has not")
-    return number
+    return address(text)
 
 
 def width(text: str) -> int:

@@ -5,14 +5,29 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import address, for_each_process, parser
+from procmem.cli.arguments import (
+    IN_BYTES,
+    address,
+    complain,
+    for_each_process,
+    only_one,
+    parser,
+    refuse_with_json,
+    table_options,
+)
+from procmem.cli.terminal import screen_columns
+from procmem.elf.demangle import demangle
 from procmem.errors import ElfError
 from procmem.regions.kinds import name_word
+from procmem.regions.model import MeasuredRegion
 from procmem.view.answers import address_answer
 from procmem.view.json import json_text
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procmem.moments import Snapshot
     from procmem.process import Process
     from procmem.regions import Region, RegionTable
 
@@ -35,33 +50,57 @@ def main(argv: list[str]) -> int:
         metavar="DIR",
         help="where separate debug files are (default: %(default)s)",
     )
+    made.add_argument(
+        "--no-demangle",
+        action="store_true",
+        help="names of C++ and Rust functions as they are in the file (--json has both)",
+    )
+    table_options(made, columns=False)
     options = made.parse_args(argv)
+    refuse_with_json(made, options, units=IN_BYTES)
     missing = False
+    answers: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
-        nonlocal missing
         table = process.smaps()
-        answers = []
+        answer(
+            table,
+            f"process {process.pid}",
+            lambda number: look_up(process, number, options.debug_root),
+        )
+
+    def show_saved(snapshot: Snapshot) -> None:
+        answer(snapshot.regions, options.pid, lambda _: {})
+
+    def answer(
+        table: RegionTable[Any], whose: str, code_at: Callable[[int], dict[str, Any]]
+    ) -> None:
+        nonlocal missing
         for number in options.addresses:
             region = table.find(number)
             if region is None:
                 missing = True
-                sys.stderr.write(
-                    f"procmem query: process {process.pid}: {nothing(table, number)}\n"
-                )
+                complain("query", f"{whose}: {nothing(table, number)}")
                 continue
-            code = look_up(process, number, options.debug_root)
+            code = code_at(number)
             if options.json:
                 inside = {"address": number, "offset_in_region": number - region.start}
                 answers.append(inside | {"region": region.to_record()} | code)
-            else:
-                text = address_answer(number, region, region, code)
-                sys.stdout.write(("\n" if answers else "") + text)
-                answers.append({})
-        if options.json:
-            sys.stdout.write(json_text(answers))
+                continue
+            if options.no_demangle:
+                code.pop("symbol_demangled", None)
+            measured = region if isinstance(region, MeasuredRegion) else None
+            text = address_answer(
+                number, region, measured, code, width=screen_columns(), unit=options.units
+            )
+            sys.stdout.write(("\n" if answers else "") + text)
+            answers.append({})
 
-    return for_each_process("query", [options.pid], options.root, show) or int(missing)
+    word = only_one(made, options.pid, options.root)
+    status = for_each_process("query", [word], options.root, show, saved=show_saved)
+    if options.json and (answers or not status):
+        sys.stdout.write(json_text(answers))
+    return status or int(missing)
 
 
 def look_up(process: Process, number: int, debug_root: str) -> dict[str, Any]:
@@ -78,18 +117,19 @@ def look_up(process: Process, number: int, debug_root: str) -> dict[str, Any]:
             "section": place.section,
             "offset_in_section": place.offset_in_section,
             "symbol": None if symbol is None else symbol.name,
+            "symbol_demangled": None if symbol is None else demangle(symbol.name),
             "offset_in_symbol": None if symbol is None else symbol.offset,
             "symbol_is_guess": symbol is not None and symbol.is_guess,
             "source_line": None,
             "left_out": place.left_out,
         }
     except (ElfError, OSError) as error:
-        sys.stderr.write(f"procmem query: {printable(str(error))}\n")
+        complain("query", str(error))
         return {}
     try:
         found["source_line"] = place.source_line
     except ElfError as error:
-        sys.stderr.write(f"procmem query: {printable(str(error))}\n")
+        complain("query", str(error))
     return found
 
 

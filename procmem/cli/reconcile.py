@@ -5,7 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import for_each_process, parser
+from procmem.cli.arguments import (
+    IN_BYTES,
+    for_each_process,
+    parser,
+    refuse_with_json,
+    table_options,
+)
+from procmem.cli.terminal import screen_columns
 from procmem.view.answers import reconciliation_table
 from procmem.view.json import json_text
 
@@ -22,7 +29,9 @@ def main(argv: list[str]) -> int:
         "Every total that the kernel gives for a process against every other, each difference "
         "with its cause.",
     )
+    table_options(made, columns=False)
     options = made.parse_args(argv)
+    refuse_with_json(made, options, units=IN_BYTES)
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
@@ -30,11 +39,15 @@ def main(argv: list[str]) -> int:
         if options.json:
             found.append(result.to_dict())
             return
-        if len(options.pids) > 1:
-            sys.stdout.write(f"{process.pid}:\n")
-        sys.stdout.write(reconciliation_table(result))
+        sys.stdout.write(reconciliation_table(result, width=screen_columns(), unit=options.units))
 
-    status = for_each_process("reconcile", options.pids, options.root, show)
+    status = for_each_process(
+        "reconcile",
+        options.pids,
+        options.root,
+        show,
+        heading=None if options.json else sys.stdout.write,
+    )
     if options.json:
         sys.stdout.write(json_text(found, "comparisons"))
     return status

@@ -10,12 +10,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from procmem.cli.arguments import ABSENT, FORCE, parser
+from procmem.cli.arguments import ABSENT, FORCE, one_process, parser
 from procmem.errors import ParseError
 from procmem.history.recorder import DETAILS, Recorder
 from procmem.history.recording import Recording
 from procmem.moments.output import check_output
-from procmem.process import Process
 from procmem.view.history import recording_dict, recording_summary
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from procmem.moments import Snapshot
+    from procmem.process import Process
 
 __all__ = ["main", "seconds"]
 
@@ -77,14 +77,14 @@ def main(argv: list[str]) -> int:
         return report(asked.report, asked.json)
     if asked.pid is ABSENT or asked.output is None:
         made.error("it needs a PID and -o FILE, or --report FILE")
-    return record(asked)
+    return record(asked, one_process(made, asked.pid, asked.root))
 
 
-def record(asked: Namespace) -> int:
+def record(asked: Namespace, process: Process) -> int:
     try:
         check_output(asked.output, force=asked.force)
         recorder = Recorder(
-            Process(asked.pid, root=asked.root), every=asked.every, path=asked.output,
+            process, every=asked.every, path=asked.output,
             detail=asked.detail, share=asked.share / 100, force=asked.force,
         )  # fmt: skip
     except OSError as error:

@@ -6,9 +6,18 @@ import sys
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from procmem.cli.arguments import for_each_process, parser
+from procmem.cli.arguments import (
+    ALL_FIELDS,
+    IN_BYTES,
+    complain,
+    for_each_process,
+    parser,
+    refuse_with_json,
+    table_options,
+)
+from procmem.cli.terminal import screen_columns
+from procmem.errors import BadArgument
 from procmem.view.json import json_text
-from procmem.view.names import printable
 from procmem.view.sections import SORTS, bridge_tables, section_tables, totals_table
 
 if TYPE_CHECKING:
@@ -30,6 +39,7 @@ def main(argv: list[str]) -> int:
         metavar="PATTERN",
         help='only this file: its path or last part; "*" and "?" match',
     )
+    table_options(made, default="")
     shape = made.add_mutually_exclusive_group()
     shape.add_argument("--totals", action="store_true", help="a line for each file, in KiB")
     shape.add_argument(
@@ -39,36 +49,74 @@ def main(argv: list[str]) -> int:
     )
     made.add_argument(
         "--sort",
-        choices=SORTS,
+        choices=tuple(SORTS),
         help="with --totals: largest first; by address and name: ascending",
     )
     options = made.parse_args(argv)
     if options.sort and not options.totals:
         made.error("--sort goes with --totals")
+    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
+    if options.bridge and (options.columns or options.units):
+        made.error("--bridge is in bytes, and has its columns: no --units and --columns")
     found: list[dict[str, Any]] = []
+    empty = 0
 
     def show(process: Process) -> None:
-        objects = chosen(process.objects(), options.object)
+        nonlocal empty
+        whole = process.objects()
+        objects = chosen(whole, options.object)
+        if not objects:
+            empty = 1
+            wanted = f" matches {options.object}" if options.object else ""
+            names = ", ".join(dict.fromkeys(live.name for live in whole))
+            there = f"; there are {names}" if whole else ""
+            complain("sections", f"no ELF file of process {process.pid}{wanted}{there}")
         if options.json:
-            records = [live.to_record() for live in objects]
+            records = [plain(live, options) for live in in_order(objects, options.sort)]
             found.append({"pid": process.pid, "objects": records})
             return
-        if len(options.pids) > 1:
-            sys.stdout.write(f"{process.pid}:\n")
+        look: dict[str, Any] = {"width": screen_columns(), "chosen": options.columns}
         if not objects:
-            wanted = f" matches {printable(options.object)}" if options.object else ""
-            sys.stdout.write(f"no ELF file of process {process.pid}{wanted}\n")
-        elif options.totals:
-            sys.stdout.write(totals_table(objects, options.sort or "private"))
+            return
+        if options.totals:
+            text = totals_table(
+                objects, options.sort or "private", unit=options.units or "KiB", **look
+            )
         elif options.bridge:
-            sys.stdout.write(bridge_tables(objects))
+            text = bridge_tables(objects, width=screen_columns())
         else:
-            sys.stdout.write(section_tables(objects))
+            text = section_tables(objects, unit=options.units or "B", **look)
+        sys.stdout.write(text)
 
-    status = for_each_process("sections", options.pids, options.root, show)
+    try:
+        status = for_each_process(
+            "sections",
+            options.pids,
+            options.root,
+            show,
+            heading=None if options.json else sys.stdout.write,
+        )
+    except BadArgument as error:
+        made.error(str(error))
     if options.json:
         sys.stdout.write(json_text(found, "objects"))
-    return status
+    return status or empty
+
+
+def in_order(objects: list[LiveObject], sort: str | None) -> list[LiveObject]:
+    return sorted(objects, key=SORTS[sort]) if sort else objects
+
+
+def plain(live: LiveObject, options: Any) -> dict[str, Any]:
+    """What the options ask for of a file, as plain values."""
+    record = live.to_record()
+    if options.totals:
+        record.pop("sections", None)
+    if options.bridge:
+        record.pop("sections", None)
+        steps = [] if live.image is None else live.bridge()
+        record["bridge"] = [{"what": one.what, "bytes": one.bytes, "why": one.why} for one in steps]
+    return record
 
 
 def chosen(objects: list[LiveObject], pattern: str | None) -> list[LiveObject]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from procmem.cli.arguments import FORCE, for_each_process, parser
+from procmem.cli.arguments import (
+    FORCE,
+    IN_BYTES,
+    for_each_process,
+    parser,
+    refuse_with_json,
+    table_options,
+)
+from procmem.cli.terminal import screen_columns
 from procmem.moments import Snapshot
 from procmem.moments.output import check_output
 from procmem.moments.snapshot import DETAILS
@@ -42,7 +50,9 @@ def main(argv: list[str]) -> int:
         help="what is read of the regions: addresses alone (maps), resident and swapped bytes "
         "(residency), or every counter (smaps, the default)",
     )
+    table_options(made, columns=False)
     options = made.parse_args(argv)
+    refuse_with_json(made, options, units=IN_BYTES)
     many = len(options.pids) > 1
     if many and options.output and options.output.endswith(".json"):
         made.error("a .json file holds one snapshot: leave out .json for several")
@@ -56,12 +66,16 @@ def main(argv: list[str]) -> int:
     taken: list[Snapshot] = []
 
     def take(process: Process) -> None:
-        one = process.snapshot(options.detail)
+        keep(process.snapshot(options.detail))
+
+    def keep(one: Snapshot) -> None:
         taken.append(one)
         if not options.json:
-            sys.stdout.write(("\n" if len(taken) > 1 else "") + snapshot_summary(one))
+            text = snapshot_summary(one, width=screen_columns(), unit=options.units)
+            sys.stdout.write(("\n" if len(taken) > 1 else "") + text)
 
-    status = for_each_process("snapshot", options.pids, options.root, take)
+    status = for_each_process("snapshot", options.pids, options.root, take, saved=keep)
+    many = len(taken) > 1
     if options.output is not None and taken:
         try:
             if many:

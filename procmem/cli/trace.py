@@ -12,6 +12,7 @@ import stat
 import sys
 from typing import IO
 
+from procmem.cli.arguments import Parser, one_process
 from procmem.errors import BadArgument, SyscallError
 from procmem.history.trace import Breakpoints, Ended, MemoryCall, Signal, Tracing
 from procmem.moments.output import check_output
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     The exit status is the program's own, 128 + N where signal N killed it; 127 and 126 as in a
     shell: not found, and not to be run.
     """
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="procmem trace",
         usage="procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] [--] COMMAND [ARG ...]\n"
         "       procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] -p PID",
@@ -49,7 +50,9 @@ def main(argv: list[str]) -> int:
         "RSS, read before and after it. All goes to stderr: the program's output is its own.",
     )
     made.add_argument("-f", "--follow", action="store_true", help="the program's children, too")
-    made.add_argument("-p", "--pid", type=int, metavar="PID", help="a process that runs already")
+    made.add_argument(
+        "-p", "--pid", metavar="PID", help="a process that runs already: its ID or its name"
+    )
     made.add_argument(
         "-o", "--output", metavar="FILE",
         help="write there, not to stderr. A trace that is there is overwritten (but for one of "
@@ -77,6 +80,8 @@ def main(argv: list[str]) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if bool(command) == (options.pid is not None):
         made.error("give a command, or -p PID, one of both")
+    if options.pid is not None:
+        options.pid = one_process(made, options.pid, "/proc").pid
     out: IO[str] | None = None
     try:
         if options.output is not None:

@@ -6,10 +6,9 @@ import json
 import sys
 from typing import Any
 
-from procmem.cli.arguments import parser
+from procmem.cli.arguments import one_process, parser
 from procmem.cli.record import seconds
 from procmem.history.recorder import watch
-from procmem.process import Process
 from procmem.view.history import change_lines, ended_line
 
 __all__ = ["main"]
@@ -24,7 +23,7 @@ def main(argv: list[str]) -> int:
         "--every", type=seconds, default=0.5, metavar="TIME", help="from look to look (500ms)"
     )
     asked = made.parse_args(argv)
-    changes = watch(Process(asked.pid, root=asked.root), every=asked.every)
+    changes = watch(one_process(made, asked.pid, asked.root), every=asked.every)
     while True:
         try:
             change = next(changes)

@@ -34,15 +34,23 @@ _HOME_OF = {
 __all__ = ["Area", "Claim", "Delta", "Figures", "Specimen", "Step", "Story", "Told"]
 # Beside these, each ready experiment is a function here: EXPERIMENTS in story.py lists them.
 
+if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
 
-def __getattr__(name: str) -> object:
-    if name in _HOME_OF:
-        from importlib import import_module
+    def __getattr__(name: str) -> object:
+        if name in _HOME_OF:
+            from importlib import import_module
 
-        return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    if not name.startswith("_"):
-        from procmem.experiments.story import EXPERIMENTS, find
+            return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        if not name.startswith("_"):
+            from procmem.experiments.story import EXPERIMENTS, find
 
-        if name.replace("_", "-") in EXPERIMENTS:
-            return find(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            if name.replace("_", "-") in EXPERIMENTS:
+                return find(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from procmem.experiments.story import EXPERIMENTS
+
+    ready = (name.replace("-", "_") for name in EXPERIMENTS)
+    return sorted({*globals(), *__all__, *ready})

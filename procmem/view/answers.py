@@ -6,7 +6,8 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from procmem.regions.kinds import kind_word
-from procmem.view.columns import columns, kib, pairs
+from procmem.units import in_unit, unit_name
+from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import region_name
 from procmem.view.names import printable
 
@@ -37,6 +38,9 @@ def address_answer(
     region: Region,
     measured: MeasuredRegion | None,
     code: Mapping[str, Any] | None = None,
+    *,
+    width: int | None = None,
+    unit: str = "KiB",
 ) -> str:
     """What lies at an address, line by line.
 
@@ -45,12 +49,19 @@ def address_answer(
         region: that covers it.
         measured: the same with counters, if they were read.
         code: the object, section, symbol and source line, as far as they are told.
+        width: cells of a line; None: as many as are needed.
+        unit: of sizes, one of units.UNITS.
     """
+    figure, name = in_unit(unit), unit_name(unit)
+
+    def size(value: int) -> str:
+        return f"{figure(value)} {name}".rstrip()
+
     owner = f" of the {region.owner}" if region.owner else ""
     inside = address - region.start
     rows = [
         ("address", f"{address:#x}"),
-        ("region", f"{region.start:x}-{region.end:x}, {kib(region.size)} KiB, {region.perms}"),
+        ("region", f"{region.start:x}-{region.end:x}, {size(region.size)}, {region.perms}"),
         ("offset in region", f"{inside:#x} of {region.size:#x}"),
         ("kind", f"{kind_word(region)}{owner}"),
         ("told by", EVIDENCE.get(region.kind_evidence, region.kind_evidence)),
@@ -68,11 +79,12 @@ def address_answer(
     rows += code_rows(code or {})
     if measured is not None:
         rows += [
-            (label, f"{kib(value)} KiB")
+            (label, size(value))
             for label, value in (
                 ("resident", measured.rss),
                 ("share (PSS)", measured.pss),
                 ("only here (USS)", measured.uss),
+                ("hugetlb", measured.hugetlb or None),
                 ("in swap", measured.swap),
             )
             if value is not None
@@ -83,7 +95,7 @@ def address_answer(
                 for code, meaning in measured.vm_flags.meanings().items()
             )
             rows.append(("flags", "; ".join(map(printable, meanings))))
-    return pairs(rows)
+    return pairs(rows, width)
 
 
 def code_rows(code: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -98,47 +110,82 @@ def code_rows(code: Mapping[str, Any]) -> list[tuple[str, str]]:
     if code.get("section"):
         rows.append(("section", within(code["section"], code["offset_in_section"])))
     if code.get("symbol"):
+        name = code.get("symbol_demangled") or code["symbol"]
         mark = "?" if code.get("symbol_is_guess") else ""
-        rows.append(("symbol", within(code["symbol"], code["offset_in_symbol"]) + mark))
+        rows.append(("symbol", within(name, code["offset_in_symbol"]) + mark))
     if code.get("source_line"):
         rows.append(("source line", printable(code["source_line"])))
     rows += [("left out", printable(each)) for each in code.get("left_out", ())]
     return rows
 
 
-def reconciliation_table(result: Reconciliation) -> str:
-    """Each pair of totals, the difference and its cause; values in KiB."""
+def reconciliation_table(
+    result: Reconciliation, *, width: int | None = None, unit: str = "KiB"
+) -> str:
+    """Each pair of totals, the difference and its cause.
 
-    def row(index: int) -> list[str]:
-        one = result.comparisons[index]
-        difference = one.difference
-        return [
+    Args:
+        result: it.
+        width: cells of a line; None: as many as are needed.
+        unit: of sizes, one of units.UNITS.
+    """
+    size = in_unit(unit)
+
+    def difference(value: int | None) -> str:
+        if not value:
+            return "="
+        if unit == "KiB":
+            return f"{value / 1024:+g}"
+        return ("+" if value > 0 else "-") + size(abs(value))
+
+    rows = [
+        [
             one.left,
-            kib(one.left_value),
+            size(one.left_value),
             one.right,
-            kib(one.right_value),
-            "=" if not difference else f"{difference / 1024:+g}",
+            size(one.right_value),
+            difference(one.difference),
             one.why,
         ]
-
-    text = columns(
-        ["Total", "KiB", "against", "KiB", "Difference", "Why"],
-        map(row, range(len(result.comparisons))),
-        "<><>><",
-    )
+        for one in result.comparisons
+    ]
+    name = unit_name(unit) or "Size"
+    # Where the reasons have no room beside the figures they stand below.
+    below = width is not None and width < BESIDE and any(row[-1] for row in rows)
+    made = [
+        Column("total", "Total", floor=12),
+        Column("left", name, ">", 2),
+        Column("against", "against", floor=12),
+        Column("right", name, ">", 1),
+        Column("difference", "Difference", ">"),
+        *([] if below else [Column("why", "Why", floor=24, wrapped=True)]),
+    ]
+    text = fitted(made, [row[: len(made)] for row in rows], width=width)
+    if below:
+        text += "\n" + "".join(
+            prose(f"{row[0]} against {row[2]}: {row[-1]}", width, "  ") for row in rows if row[-1]
+        )
     if result.unavailable:
         text += "\nNot read:\n" + pairs(
-            (f"  {name}", printable(reason)) for name, reason in result.unavailable.items()
+            ((f"  {name}", printable(reason)) for name, reason in result.unavailable.items()),
+            width,
         )
     equal = sum(not one.difference for one in result.comparisons)
     explained = sum(bool(one.difference) and one.explained for one in result.comparisons)
-    text += (
-        f"\n{len(result.comparisons)} comparisons: {equal} equal, {explained} differ for a known "
-        f"cause, {len(result.unexplained)} unexplained.\n"
+    text += "\n" + prose(
+        f"{len(result.comparisons)} comparisons: {equal} equal, {explained} differ for a known "
+        f"cause, {len(result.unexplained)} unexplained.",
+        width,
     )
     if result.moved:
-        text += "The process moved during every attempt: differences may come from that.\n"
+        text += prose(
+            "The process moved during every attempt: differences may come from that.", width
+        )
     return text
+
+
+BESIDE = 112
+"""Cells of a line in which reasons stand beside figures."""
 
 
 def doctor_table(features: Sequence[Feature], width: int = 80) -> str:

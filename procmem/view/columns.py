@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from procmem.errors import BadArgument
+from procmem.units import in_unit
+from procmem.view.names import cells, padded, shorter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["columns", "kib", "pairs"]
+__all__ = ["Column", "columns", "fitted", "kib", "pairs", "prose"]
+
+kib = in_unit("KiB")
+"""Bytes in KiB, as pmap and ps print them; "-" for what was not read."""
+
+GAP = 2
+"""Blanks between columns."""
 
 
-def kib(value: int | None) -> str:
-    """Bytes in KiB, as pmap and ps print them; "-" for what was not read."""
-    return "-" if value is None else str(value >> 10)
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        key: its name for --columns.
+        title: its heading.
+        align: "<" or ">".
+        rank: the order in which columns give way where a line is too narrow: the highest is
+            left out first, one of rank 0 never.
+        floor: cells to which its texts are cut before a column is left out; 0: they are not cut.
+        keep_end: texts are cut at the start, as paths are.
+        wrapped: texts go on in further lines instead; of the last column alone.
+    """
+
+    key: str
+    title: str
+    align: str = "<"
+    rank: int = 0
+    floor: int = 0
+    keep_end: bool = False
+    wrapped: bool = False
 
 
 def columns(
@@ -30,20 +58,201 @@ def columns(
         align: "<" or ">" for each column.
         footer: a last row, set off by a rule.
     """
-    body = [list(row) for row in rows]
-    whole = [list(heading), *body, *([list(footer)] if footer else [])]
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    form = "  ".join(f"{{:{way}{width}}}" for way, width in zip(align, widths, strict=True)).format
-    lines = [form(*row).rstrip() for row in whole]
-    rule = "  ".join("-" * width for width in widths)
-    lines.insert(1, rule)
-    if footer:
-        lines.insert(-1, rule)
-    return "\n".join(lines) + "\n"
+    made = [Column("", title, way) for title, way in zip(heading, align, strict=True)]
+    return fitted(made, rows, footer=footer)
 
 
-def pairs(rows: Iterable[tuple[str, str]]) -> str:
-    """Lines of a name and what it is."""
+def fitted(
+    made: Sequence[Column],
+    rows: Iterable[Sequence[str]],
+    *,
+    footer: Sequence[str] | None = None,
+    width: int | None = None,
+    chosen: Sequence[str] | None = None,
+) -> str:
+    """A table that fits the screen: columns give way in a fixed order, and it says which.
+
+    Args:
+        made: the columns.
+        rows: texts, one for each column.
+        footer: a last row, set off by a rule.
+        width: cells of a line; None: as many as are needed.
+        chosen: keys of the columns to show, in their order; None: all.
+
+    Raises:
+        BadArgument: there is no column of that key.
+    """
+    body = [list(map(str, row)) for row in rows]
+    places = list(range(len(made)))
+    if chosen is not None:
+        keys = [column.key for column in made]
+        places = [keys.index(known(key, keys, "column")) for key in chosen]
+    whole = [*body, *([list(footer)] if footer else [])]
+    natural = {
+        place: max([cells(made[place].title), *(cells(row[place]) for row in whole)])
+        for place in places
+    }
+    shown, widths = places_that_fit(made, places, natural, width)
+    lines = []
+    for number, row in enumerate([[column.title for column in made], *whole]):
+        lines += row_lines(made, shown, row, widths, wraps=0 < number <= len(body))
+        if number == 0 or (footer and number == len(body)):
+            lines.append((" " * GAP).join("-" * widths[place] for place in shown))
+    if footer and not body:
+        # The rule of the heading stands for that of the footer, too.
+        lines.insert(-1, lines[1])
+    text = "\n".join(lines) + "\n"
+    return text + left_out([made[place].title for place in places if place not in shown], width)
+
+
+def places_that_fit(
+    made: Sequence[Column], places: list[int], natural: dict[int, int], width: int | None
+) -> tuple[list[int], dict[int, int]]:
+    """The columns that a line has room for, and the cells of each."""
+    shown = list(places)
+    while True:
+        widths = {place: natural[place] for place in shown}
+        if width is None:
+            return shown, widths
+        over = sum(widths.values()) + GAP * (len(shown) - 1) - width
+        # Those that may be cut give what they can, the last one first.
+        for place in reversed(shown):
+            floor = made[place].floor
+            if over > 0 and floor and widths[place] > floor:
+                given = min(over, widths[place] - floor)
+                widths[place] -= given
+                over -= given
+        if over <= 0:
+            return shown, widths
+        least = max(shown, key=lambda place: made[place].rank)
+        if not made[least].rank or len(shown) == 1:
+            # None is left that may go: all are cut, the last one first.
+            for place in reversed(shown):
+                given = min(max(over, 0), widths[place] - 1)
+                widths[place] -= given
+                over -= given
+            return shown, widths
+        shown.remove(least)
+
+
+def row_lines(
+    made: Sequence[Column],
+    shown: Sequence[int],
+    row: Sequence[str],
+    widths: dict[int, int],
+    *,
+    wraps: bool,
+) -> list[str]:
+    """A row as lines: more than one where its last column goes on."""
+    parts, rest = [], []
+    for place in shown:
+        column, room = made[place], widths[place]
+        text = row[place]
+        if column.wrapped and wraps and cells(text) > room:
+            text, *rest = wrapped(text, room)
+        else:
+            text = shorter(text, room, keep_end=column.keep_end)
+        parts.append(padded(text, room, column.align))
+    indent = sum(widths[place] + GAP for place in shown[:-1])
+    return [(" " * GAP).join(parts).rstrip(), *(" " * indent + text for text in rest)]
+
+
+MOST_NAMED = 6
+
+
+def left_out(titles: Sequence[str], width: int | None) -> str:
+    """A line on the columns that gave way."""
+    if not titles or width is None:
+        return ""
+    named = ", ".join(titles[:MOST_NAMED])
+    if len(titles) > MOST_NAMED:
+        named += f" and {len(titles) - MOST_NAMED} more"
+    return prose(f"Not in {width} columns: {named} (--columns chooses).", width)
+
+
+def known(word: str, names: Sequence[str], what: str) -> str:
+    """The word, if it is one of the names.
+
+    Raises:
+        BadArgument: it isn't; the message has what was likely meant, and all there is.
+    """
+    if word in names:
+        return word
+    from procmem.view.names import printable
+
+    raise BadArgument(
+        f"no {what} {printable(word)!r}{did_you_mean(word, names)}; there are {', '.join(names)}"
+    )
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The name that was likely meant, as a question; nothing where none is like the word."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower(), {name.lower(): name for name in names}, 1, 0.6)
+    by_lower = {name.lower(): name for name in names}
+    return f": did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def prose(text: str, width: int | None, indent: str = "") -> str:
+    """Words in lines that fit; one line where no width is known."""
+    if width is None:
+        return text + "\n"
+    first, *rest = wrapped(text, width, len(indent))
+    return "\n".join([first, *(indent + line for line in rest)]) + "\n"
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
+    """A text as lines of so many cells, broken between words, and in words that are longer.
+
+    Args:
+        text: printable characters.
+        width: cells of a line.
+        indent: by how many fewer cells lines behind the first have.
+    """
+    lines: list[str] = []
+    line = ""
+    for whole in text.split(" "):
+        word = whole
+        room = max(width - (indent if lines else 0), 1)
+        if not line or cells(line) + 1 + cells(word) <= room:
+            line = f"{line} {word}" if line else word
+        else:
+            lines.append(line)
+            line = word
+        room = max(width - (indent if lines else 0), 1)
+        while cells(line) > room:
+            part = shorter(line, room, dots="") or line[:1]
+            lines.append(part)
+            line = line[len(part) :]
+            room = max(width - indent, 1)
+    return [*lines, line]
+
+
+def pairs(rows: Iterable[tuple[str, str]], screen: int | None = None) -> str:
+    """Lines of a name and what it is.
+
+    Args:
+        rows: them.
+        screen: cells of a line; what is longer goes on below. None: it does not.
+    """
     listed = list(rows)
-    width = max(len(name) for name, _ in listed)
-    return "".join(f"{name:<{width}}  {value}".rstrip() + "\n" for name, value in listed)
+    width = max(cells(name) for name, _ in listed)
+    text = ""
+    for name, value in listed:
+        head = padded(name, width + GAP)
+        if screen is None or width + GAP + cells(value) <= screen:
+            text += f"{head}{value}".rstrip() + "\n"
+            continue
+        room = screen - width - GAP
+        indent = " " * (width + GAP)
+        if room < NARROW:
+            text += shorter(name, screen) + "\n"
+            room, indent, head = max(screen - GAP, 1), " " * GAP, " " * GAP
+        first, *rest = wrapped(value, room)
+        text += f"{head}{first}\n" + "".join(f"{indent}{line}\n" for line in rest)
+    return text
+
+
+NARROW = 16
+"""Cells for values, below which they stand under their names."""

@@ -6,9 +6,9 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from procmem.units import MINUS, count
+from procmem.units import MINUS, count, in_unit, unit_name
 from procmem.units import signed as signed_kib
-from procmem.view.columns import columns, kib, pairs
+from procmem.view.columns import columns, pairs
 from procmem.view.maps import region_name
 from procmem.view.names import clipped, printable
 
@@ -164,8 +164,19 @@ def wrapped(text: str, width: int, indent: str, first: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def snapshot_summary(one: Snapshot) -> str:
-    """What a snapshot holds, line by line."""
+def snapshot_summary(one: Snapshot, *, width: int | None = None, unit: str = "KiB") -> str:
+    """What a snapshot holds, line by line.
+
+    Args:
+        one: it.
+        width: cells of a line; None: as many as are needed.
+        unit: of sizes, one of units.UNITS.
+    """
+    figure, name = in_unit(unit), unit_name(unit)
+
+    def size(value: int | None) -> str:
+        return f"{figure(value)} {name}".rstrip()
+
     who, rows = one.identity, []
     if who.pid is not None:
         rows.append(("process", f"{who.pid} {printable(who.comm or '')}"))
@@ -174,16 +185,16 @@ def snapshot_summary(one: Snapshot) -> str:
         rows.append(("taken", time.strftime("%Y-%m-%d %H:%M:%S", moment)))
     rows += [
         ("regions", f"{len(one.regions)} ({one.detail})"),
-        ("VSZ", f"{kib(one.vsz)} KiB"),
-        ("RSS", f"{kib(one.rss)} KiB"),
+        ("VSZ", size(one.vsz)),
+        ("RSS", size(one.rss)),
     ]
     if one.page_tables is not None:
-        rows.append(("page tables", f"{kib(one.page_tables)} KiB"))
+        rows.append(("page tables", size(one.page_tables)))
     if one.faults is not None:
         rows.append(("faults", f"{one.faults.minor} minor, {one.faults.major} major"))
     if one.threads is not None:
         rows.append(("threads", str(len(one.threads))))
     if one.moved:
         rows.append(("moved", "it allocated or touched memory while it was read"))
-    rows += [("not read", f"{name}: {printable(why)}") for name, why in one.unavailable.items()]
-    return pairs(rows)
+    rows += [("not read", f"{what}: {printable(why)}") for what, why in one.unavailable.items()]
+    return pairs(rows, width)

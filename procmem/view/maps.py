@@ -6,24 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
 from procmem.regions.kinds import kind_word, name_word
-from procmem.view.columns import columns, kib
+from procmem.units import in_unit, unit_name
+from procmem.view.columns import Column, fitted
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from procmem.regions import Region, RegionTable
     from procmem.regions.model import MeasuredRegion
 
-__all__ = ["grouped_table", "region_table"]
+__all__ = ["counter_table", "grouped_table", "groups_json", "region_table"]
 
 SIZES = {
-    "size": "Size",
-    "rss": "RSS",
-    "pss": "PSS",
-    "uss": "USS",
-    "swap": "Swap",
+    "size": Column("size", "Size", ">", 2),
+    "rss": Column("rss", "RSS", ">", 1),
+    "pss": Column("pss", "PSS", ">", 4),
+    "uss": Column("uss", "USS", ">", 6),
+    "hugetlb": Column("hugetlb", "Hugetlb", ">", 3),
+    "swap": Column("swap", "Swap", ">", 7),
 }
+"""In the order of the columns; their ranks are the order in which they give way."""
 
 
 def region_name(region: Region) -> str:
@@ -33,105 +36,178 @@ def region_name(region: Region) -> str:
 
 
 def sizes_of(table: RegionTable[Any]) -> list[str]:
+    """The sizes that the regions have; huge pages of hugetlbfs where there are some."""
     kind = table._kind
-    return [field for field in SIZES if hasattr(kind, field)]
+    found = [field for field in SIZES if hasattr(kind, field)]
+    if "hugetlb" in found and not any(region.hugetlb for region in table):
+        found.remove("hugetlb")
+    return found
 
 
-def region_table(table: RegionTable[Any], *, full_paths: bool = False) -> str:
-    """A row for each region and a row of totals, sizes in KiB.
+def region_table(
+    table: RegionTable[Any],
+    *,
+    full_paths: bool = False,
+    width: int | None = None,
+    chosen: Sequence[str] | None = None,
+    unit: str = "KiB",
+) -> str:
+    """A row for each region and a row of totals.
 
     Args:
         table: of maps, residency or smaps: shows what there is.
         full_paths: the name column shows the whole pathname.
+        width: cells of a line; None: as many as are needed.
+        chosen: keys of the columns, in their order: start, end, perm, size, rss, pss, uss,
+            hugetlb, swap, kind, owner, name, path.
+        unit: of sizes, one of units.UNITS.
+
+    Raises:
+        BadArgument: there is no such column.
     """
-    fields = sizes_of(table)
-    width = max([8, *(len(f"{region.end:x}") for region in table)])
+    fields = [field for field in SIZES if hasattr(table._kind, field)]
+    if "hugetlb" not in (chosen or sizes_of(table)) and "hugetlb" in fields:
+        fields.remove("hugetlb")
+    size = in_unit(unit)
+    digits = max([8, *(len(f"{region.end:x}") for region in table)])
+
+    def path(region: Region) -> str:
+        gone = " (deleted)" if region.deleted else ""
+        return printable(region.pathname) + gone if region.pathname else region_name(region)
 
     def row(region: Region) -> list[str]:
-        name = region_name(region)
-        if full_paths and region.pathname:
-            name = printable(region.pathname) + (" (deleted)" if region.deleted else "")
         return [
-            f"{region.start:0{width}x}",
-            f"{region.end:0{width}x}",
+            f"{region.start:0{digits}x}",
+            f"{region.end:0{digits}x}",
             str(region.perms),
-            *(kib(getattr(region, field)) for field in fields),
+            *(size(getattr(region, field)) for field in fields),
             kind_word(region),
             region.owner.value if region.owner else "",
-            name,
+            path(region) if full_paths else region_name(region),
+            *([] if chosen is None else [path(region)]),
         ]
 
-    return columns(
-        ["Start", "End", "Perm", *(SIZES[field] for field in fields), "Kind", "Owner", "Name"],
-        map(row, table),
-        "<<<" + ">" * len(fields) + "<<<",
-        footer=[
-            "total",
-            "",
-            "",
-            *(kib(table.total(field)) for field in fields),
-            f"{len(table)} regions",
-            "",
-            "KiB",
-        ],
-    )
+    made = [
+        Column("start", "Start"),
+        Column("end", "End", rank=8),
+        Column("perm", "Perm", rank=5),
+        *(SIZES[field] for field in fields),
+        Column("kind", "Kind", rank=3),
+        Column("owner", "Owner", rank=9),
+        Column("name", "Name", floor=20, keep_end=full_paths),
+    ]
+    totals = [size(table.total(field)) for field in fields]
+    footer = ["total", "", "", *totals, f"{len(table)} regions", "", unit_name(unit)]
+    if chosen is not None:
+        made.append(Column("path", "Path", floor=12, keep_end=True))
+        footer.append("")
+    return fitted(made, map(row, table), footer=footer, width=width, chosen=chosen)
 
 
-def counter_table(table: RegionTable[MeasuredRegion]) -> str:
-    """Every counter that the kernel printed, a column each; sizes in KiB."""
+def counter_table(
+    table: RegionTable[MeasuredRegion],
+    *,
+    width: int | None = None,
+    chosen: Sequence[str] | None = None,
+    unit: str = "KiB",
+) -> str:
+    """Every counter that the kernel printed, a column each. See region_table()."""
     names: dict[str, None] = {}
     for region in table:
         names.update(dict.fromkeys(region.counters))
     names.pop("Size", None)
+    size = in_unit(unit)
 
     def shown(name: str, value: int | str | None) -> str:
         if isinstance(value, str):
             return printable(value)
         if value is None or name in NOT_BYTES or name not in ATTRIBUTES:
             return "-" if value is None else str(value)
-        return kib(value)
+        return size(value)
 
     def row(region: MeasuredRegion) -> list[str]:
         counters = region.counters
         return [
             f"{region.start:08x}",
             str(region.perms),
-            kib(region.size),
+            size(region.size),
             *(shown(name, counters.get(name)) for name in names),
             kind_word(region),
             region_name(region),
             "-" if region.vm_flags is None else str(region.vm_flags),
         ]
 
-    return columns(
-        ["Start", "Perm", "Size", *map(printable, names), "Kind", "Name", "VmFlags"],
-        map(row, table),
-        "<<>" + ">" * len(names) + "<<<",
-    )
+    # Those that are asked for most give way last.
+    order = sorted(names, key=lambda name: name not in FIRST)
+    ranks = {name: 5 + at for at, name in enumerate(order)}
+    made = [
+        Column("start", "Start"),
+        Column("perm", "Perm", rank=4),
+        Column("size", "Size", ">", 2),
+        *(Column(name.lower(), printable(name), ">", ranks[name]) for name in names),
+        Column("kind", "Kind", rank=3),
+        Column("name", "Name", floor=20),
+        Column("vmflags", "VmFlags", rank=1000),
+    ]
+    return fitted(made, map(row, table), width=width, chosen=chosen)
 
 
-def grouped_table(table: RegionTable[Any], by: str) -> str:
-    """Totals for each kind or each path, the largest first; sizes in KiB.
+FIRST = ("Rss", "Pss", "Private_Clean", "Private_Dirty", "Swap")
+"""Counters that give way last."""
+
+
+def grouped_table(
+    table: RegionTable[Any],
+    by: str,
+    *,
+    width: int | None = None,
+    chosen: Sequence[str] | None = None,
+    unit: str = "KiB",
+) -> str:
+    """Totals for each kind or each path, the largest first.
 
     Args:
         table: of maps, residency or smaps.
         by: "kind" or "path".
+        width: cells of a line; None: as many as are needed.
+        unit: of sizes, one of units.UNITS.
+        chosen: keys of the columns: regions, the sizes, and `by`.
     """
     fields = sizes_of(table)
-    groups: Sequence[tuple[Any, RegionTable[Any]]] = list(
-        (table.by_kind() if by == "kind" else table.by_path()).items()
-    )
-    weight: Callable[[tuple[Any, RegionTable[Any]]], int] = lambda group: (  # noqa: E731
-        group[1].total("rss" if "rss" in fields else "size") or 0
-    )
+    size = in_unit(unit)
 
     def row(name: Any, group: RegionTable[Any]) -> list[str]:
         label = "(anonymous)" if name is None else printable(str(name))
-        return [str(len(group)), *(kib(group.total(field)) for field in fields), label]
+        return [str(len(group)), *(size(group.total(field)) for field in fields), label]
 
-    return columns(
-        ["Regions", *(SIZES[field] for field in fields), by.capitalize()],
-        (row(name, group) for name, group in sorted(groups, key=weight, reverse=True)),
-        ">" + ">" * len(fields) + "<",
-        footer=[str(len(table)), *(kib(table.total(field)) for field in fields), "total, KiB"],
+    made = [
+        Column("regions", "Regions", ">", 5),
+        *(SIZES[field] for field in fields),
+        Column(by, by.capitalize(), floor=12, keep_end=by == "path"),
+    ]
+    name = unit_name(unit)
+    footer = [str(len(table)), *(size(table.total(field)) for field in fields)]
+    return fitted(
+        made,
+        (row(name, group) for name, group in groups(table, by)),
+        footer=[*footer, f"total, {name}" if name else "total"],
+        width=width,
+        chosen=chosen,
     )
+
+
+def groups(table: RegionTable[Any], by: str) -> list[tuple[Any, RegionTable[Any]]]:
+    """The regions of each kind or path, the largest group first."""
+    field = "rss" if hasattr(table._kind, "rss") else "size"
+    found: list[tuple[Any, RegionTable[Any]]] = list(
+        (table.by_kind() if by == "kind" else table.by_path()).items()
+    )
+    return sorted(found, key=lambda group: group[1].total(field) or 0, reverse=True)
+
+
+def groups_json(table: RegionTable[Any], by: str) -> list[dict[str, Any]]:
+    """What grouped_table() shows, as plain values: the group, and totals in bytes."""
+    return [
+        {by: None if name is None else str(name), **group.totals()}
+        for name, group in groups(table, by)
+    ]

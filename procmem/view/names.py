@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["clipped", "printable"]
+__all__ = ["cell", "cells", "clipped", "padded", "printable", "shorter", "show_only_ascii"]
 
 SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+
+
+_only_ascii = False
+
+
+def show_only_ascii(only: bool) -> None:
+    """Whether names are shown in ASCII alone, for an output that has no other characters.
+
+    The output would escape them itself, but only after tables were aligned.
+    """
+    global _only_ascii  # noqa: PLW0603 - of the whole process, as its output is
+    _only_ascii = only
 
 
 def printable(text: str) -> str:
@@ -18,7 +30,12 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[2Jb\nc"), printable("back\\slash"), printable("\udcff é")
     ('a\\x1b[2Jb\\nc', 'back\\\\slash', '\\xff é')
     """
-    if text.isprintable() and "\\" not in text and text == text.strip(" "):
+    if (
+        text.isprintable()
+        and "\\" not in text
+        and text == text.strip(" ")
+        and (text.isascii() or not _only_ascii)
+    ):
         return text
     start, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
     return "".join(shown(char) if start <= at < end else "\\x20" for at, char in enumerate(text))
@@ -26,13 +43,69 @@ def printable(text: str) -> str:
 
 def clipped(text: str, most: int = 40) -> str:
     """The text, cut so that a name in front of figures can't push them off the screen."""
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return shorter(text, most)
+
+
+def shorter(text: str, most: int, *, keep_end: bool = False, dots: str = "...") -> str:
+    """The text in at most so many cells of a screen, with dots for what was cut.
+
+    Args:
+        text: printable characters.
+        most: cells.
+        keep_end: cut at the start, as of a path.
+        dots: what stands for what was cut.
+
+    >>> shorter("a long name", 8), shorter("/usr/lib/x", 8, keep_end=True), shorter("日本語", 5)
+    ('a lon...', '...lib/x', '日...')
+    """
+    if (len(text) if text.isascii() else cells(text)) <= most:
+        return text
+    dots = dots if most > len(dots) else ""
+    kept: list[str] = []
+    room = most - len(dots)
+    for character in reversed(text) if keep_end else text:
+        taken = max(cell(character), 0)
+        if taken > room:
+            break
+        room -= taken
+        kept.append(character)
+    return dots + "".join(reversed(kept)) if keep_end else "".join(kept) + dots
+
+
+def cells(text: str) -> int:
+    """How many cells of a screen a text of printable characters takes."""
+    return len(text) if text.isascii() else sum(max(cell(character), 0) for character in text)
+
+
+def padded(text: str, width: int, align: str = "<") -> str:
+    """The text with blanks up to a number of cells, behind it or (">") in front."""
+    blanks = " " * (width - cells(text))
+    return blanks + text if align == ">" else text + blanks
+
+
+def cell(character: str) -> int:
+    """How many cells a character takes, as wcwidth(3) of the GNU C library has it; -1: none."""
+    if " " <= character <= "~":
+        return 1
+    from unicodedata import category, east_asian_width
+
+    kind = category(character)
+    if kind in ("Cc", "Cn", "Cs", "Zl", "Zp"):
+        return -1
+    code = ord(character)
+    # What follows are the places where glibc departs from Unicode's tables.
+    if kind in ("Mn", "Me") or 0x1160 <= code <= 0x11FF:
+        return 0
+    if kind == "Cf":
+        return 1 if code == 0xAD or 0x600 <= code <= 0x8E2 or code in (0x110BD, 0x110CD) else 0
+    wide = east_asian_width(character) in ("W", "F")
+    return 2 if wide or 0x3248 <= code <= 0x324F or 0x4DC0 <= code <= 0x4DFF else 1
 
 
 def shown(char: str) -> str:
     if char in SHORT:
         return SHORT[char]
-    if char.isprintable():
+    if char.isprintable() and (char.isascii() or not _only_ascii):
         return char
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8 (PEP 383)

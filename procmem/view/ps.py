@@ -6,6 +6,7 @@ differences. A view: rows of facts in, lines out.
 
 from __future__ import annotations
 
+from procmem.view.names import cell
 from procmem.view.procps import PLAIN, command_line, escaped, for_terminal
 
 TYPE_CHECKING = False
@@ -367,25 +368,6 @@ def cells(text: bytes, utf8: bool) -> int:
     if not utf8 or text.isascii():
         return len(text)
     return sum(map(cell, text.decode("utf-8", "surrogateescape")))
-
-
-def cell(character: str) -> int:
-    """How many cells a character takes, as wcwidth(3) of the GNU C library has it; -1: none."""
-    if " " <= character <= "~":
-        return 1
-    from unicodedata import category, east_asian_width
-
-    kind = category(character)
-    if kind in ("Cc", "Cn", "Cs", "Zl", "Zp"):
-        return -1
-    code = ord(character)
-    # What follows are the places where glibc departs from Unicode's tables.
-    if kind in ("Mn", "Me") or 0x1160 <= code <= 0x11FF:
-        return 0
-    if kind == "Cf":
-        return 1 if code == 0xAD or 0x600 <= code <= 0x8E2 or code in (0x110BD, 0x110CD) else 0
-    wide = east_asian_width(character) in ("W", "F")
-    return 2 if wide or 0x3248 <= code <= 0x324F or 0x4DC0 <= code <= 0x4DFF else 1
 
 
 def cut(text: bytes, width: int, utf8: bool) -> bytes:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 from procmem.regions.kinds import kind_word
-from procmem.view.columns import columns, kib
+from procmem.units import in_unit, unit_name
+from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from procmem.elf.live import LiveObject
 
@@ -24,14 +24,22 @@ STATES = {
     "kernel": "the kernel's image",
 }
 
-HEADING = ["Section", "Address", "Size", "Resident", "Private", "Swap", "As", "Region"]
-WAYS = "<<>>>><<"
+COLUMNS = [
+    Column("section", "Section", floor=16),
+    Column("address", "Address", rank=5),
+    Column("size", "Size", ">", 1),
+    Column("resident", "Resident", ">", 2),
+    Column("private", "Private", ">", 3),
+    Column("swap", "Swap", ">", 7),
+    Column("as", "As", rank=4),
+    Column("region", "Region", rank=6),
+]
 
-RULE = (
-    "Bytes. Sections share pages: each counts its own bytes on them.\n"
-    "Private: of the resident bytes, those on pages that were written to and copied.\n"
-    "As: what size(1) counts the section as.\n"
-)
+RULES = [
+    "Sections share pages: each counts its own bytes on them.",
+    "Private: of the resident bytes, those on pages that were written to and copied.",
+    "As: what size(1) counts the section as.",
+]
 
 WIDTH = 80
 NO_BREAK = "\xa0"
@@ -60,61 +68,86 @@ def short(build_id: str) -> str:
     return build_id[:12]
 
 
-def section_tables(objects: Sequence[LiveObject]) -> str:
-    """The sections of each object, in bytes, with what lies between them and the totals."""
+def section_tables(
+    objects: Sequence[LiveObject],
+    *,
+    width: int | None = None,
+    chosen: Sequence[str] | None = None,
+    unit: str = "B",
+) -> str:
+    """The sections of each object, with what lies between them and the totals.
+
+    Args:
+        objects: of one process.
+        width: cells of a line; None: as many as are needed.
+        chosen: keys of the columns, in their order: section, address, size, resident, private,
+            swap, as, region.
+        unit: of sizes, one of units.UNITS.
+
+    Raises:
+        BadArgument: there is no such column.
+    """
     parts = []
+    size = in_unit(unit)
     for live in objects:
-        parts.append(heading(live) + "\n")
+        parts.append(prose(heading(live), width, "  "))
         if live.image is None:
-            parts += [f"  no sections: {printable(live.reason)}\n", f"  total: {totals([live])}\n"]
+            parts += [
+                prose(f"  no sections: {printable(live.reason)}", width, "    "),
+                prose(f"  total: {totals([live], size)}", width, "    "),
+            ]
         else:
-            rows = section_rows(live)
-            parts.append(columns(HEADING, rows[:-1], WAYS, footer=rows[-1]))
-            parts.append(cost_lines(live))
+            rows = section_rows(live, size)
+            table = fitted(COLUMNS, rows[:-1], footer=rows[-1], width=width, chosen=chosen)
+            parts.append(table)
+            parts.append(cost_lines(live, width, size))
         parts.append("\n")
     if len(objects) > 1:
-        parts.append(f"{len(objects)} objects: {totals(objects)}\n")
-    return "".join(parts) + RULE
+        parts.append(prose(f"{len(objects)} objects: {totals(objects, size)}", width, "  "))
+    rules = [f"Sizes in {unit_name(unit)}.", *RULES] if unit != "B" else ["Bytes.", *RULES]
+    first = f"{rules[0]} {rules[1]}"
+    return "".join(parts) + "".join(prose(line, width, "  ") for line in (first, *rules[2:]))
 
 
-def totals(objects: Iterable[LiveObject]) -> str:
+def totals(objects: Iterable[LiveObject], size: Callable[[int | None], str]) -> str:
     """The sums of some objects, in words."""
     fields = ("size", "resident", "private", "swapped")
-    return ", ".join(f"{field} {sum(getattr(live, field) for live in objects)}" for field in fields)
+    return ", ".join(
+        f"{field} {size(sum(getattr(live, field) for live in objects))}" for field in fields
+    )
 
 
-def section_rows(live: LiveObject) -> list[list[str]]:
+def section_rows(live: LiveObject, size: Callable[[int | None], str]) -> list[list[str]]:
     rows = [
         [
             clipped(printable(section.name)) or "(no name)",
             f"{section.address:x}",
-            str(section.size),
-            str(section.resident),
-            str(section.private),
-            str(section.swapped),
+            size(section.size),
+            size(section.resident),
+            size(section.private),
+            size(section.swapped),
             section.counts_as,
             "-" if section.region is None else kind_word(section.region),
         ]
         for section in live.sections
     ]
-    rows.append(["headers, padding", "", *map(str, live.rest), "", ""])
+    rows.append(["headers, padding", "", *map(size, live.rest), "", ""])
     total = (live.size, live.resident, live.private, live.swapped)
-    rows.append(["total", f"{live.start:x}", *map(str, total), "", ""])
+    rows.append(["total", f"{live.start:x}", *map(size, total), "", ""])
     return rows
 
 
-def cost_lines(live: LiveObject) -> str:
+def cost_lines(live: LiveObject, width: int | None, size: Callable[[int | None], str]) -> str:
     """What was copied of the file's writable sections, and by whom."""
     copied = [
-        f"{clipped(printable(name))}{NO_BREAK}{size}" for name, size in live.copied.items() if size
+        f"{clipped(printable(name))}{NO_BREAK}{size(number)}"
+        for name, number in live.copied.items()
+        if number
     ]
     if not copied:
         return ""
-    told = f"copied: {', '.join(copied)}; by relocation alone {live.relocation_cost}"
-    lines = fill(
-        told, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
-    return lines.replace(NO_BREAK, " ") + "\n"
+    told = f"copied: {', '.join(copied)}; by relocation alone {size(live.relocation_cost)}"
+    return prose(told, width or WIDTH, "  ").replace(NO_BREAK, " ")
 
 
 SORTS = {
@@ -128,21 +161,33 @@ SORTS = {
 }
 
 
-def totals_table(objects: Sequence[LiveObject], sort: str = "private") -> str:
-    """A row for each object, sizes in KiB.
+def totals_table(
+    objects: Sequence[LiveObject],
+    sort: str = "private",
+    *,
+    width: int | None = None,
+    chosen: Sequence[str] | None = None,
+    unit: str = "KiB",
+) -> str:
+    """A row for each object.
 
     Args:
         objects: of one process.
         sort: a key of SORTS: sizes with the largest first, address and name ascending.
+        width: cells of a line; None: as many as are needed.
+        chosen: keys of the columns: size, resident, private, swap, reloc, owner, state,
+            build-id, object.
+        unit: of sizes, one of units.UNITS.
     """
+    size = in_unit(unit)
     listed = sorted(objects, key=SORTS[sort])
 
     def sizes(rows: Sequence[LiveObject]) -> list[str]:
         fields = ("size", "resident", "private", "swapped", "relocation_cost")
-        return [kib(sum(getattr(live, field) for live in rows)) for field in fields]
+        return [size(sum(getattr(live, field) for live in rows)) for field in fields]
 
-    return columns(
-        ["Size", "Resident", "Private", "Swap", "Reloc", "Owner", "State", "Build-id", "Object"],
+    return fitted(
+        TOTALS,
         (
             [
                 *sizes([live]),
@@ -153,17 +198,32 @@ def totals_table(objects: Sequence[LiveObject], sort: str = "private") -> str:
             ]
             for live in listed
         ),
-        ">>>>><<<<",
-        footer=[*sizes(listed), "", "", "KiB", f"{len(listed)} objects"],
+        footer=[*sizes(listed), "", "", unit_name(unit), f"{len(listed)} objects"],
+        width=width,
+        chosen=chosen,
     )
 
 
-def bridge_tables(objects: Sequence[LiveObject]) -> str:
+TOTALS = [
+    Column("size", "Size", ">", 1),
+    Column("resident", "Resident", ">", 2),
+    Column("private", "Private", ">"),
+    Column("swap", "Swap", ">", 6),
+    Column("reloc", "Reloc", ">", 4),
+    Column("owner", "Owner", rank=5),
+    Column("state", "State", rank=3),
+    Column("build-id", "Build-id", rank=7),
+    Column("object", "Object", floor=12),
+]
+
+
+def bridge_tables(objects: Sequence[LiveObject], *, width: int | None = None) -> str:
     """For each object the way from text, data and bss of size to its bytes of VSZ."""
     parts = []
     for live in objects:
         if live.image is None:
-            parts.append(f"{heading(live)}\n  no headers: {printable(live.reason)}\n")
+            reason = prose(f"  no headers: {printable(live.reason)}", width, "    ")
+            parts.append(prose(heading(live), width, "  ") + reason)
             continue
         rows = []
         at = 0
@@ -173,5 +233,13 @@ def bridge_tables(objects: Sequence[LiveObject]) -> str:
                 rows.append([step.what, f"{step.bytes:+d}", str(at), step.why])
             else:
                 rows.append([step.what, "", str(step.bytes), step.why])
-        parts.append(heading(live) + "\n" + columns(["Step", "Bytes", "Sum", "Why"], rows, "<>><"))
+        parts.append(prose(heading(live), width, "  ") + fitted(STEPS, rows, width=width))
     return "\n".join(parts)
+
+
+STEPS = [
+    Column("step", "Step", floor=12),
+    Column("bytes", "Bytes", ">", 1),
+    Column("sum", "Sum", ">"),
+    Column("why", "Why", floor=16, wrapped=True),
+]

@@ -1,0 +1,236 @@
+"""Processes by name."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from procmem.moments.loading import load
+from procmem.process.process import Process
+from procmem.procfs import ProcessFiles, pids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from procmem.moments.snapshot import Snapshot
+
+__all__ = ["command_line_of", "find", "names_of", "resolve"]
+
+INTERPRETERS = re.compile(
+    r"(python|pypy|perl|ruby|php|lua|node|nodejs|deno|bun|java|mono|bash|dash|sh|zsh|ksh|fish|"
+    r"tclsh|wish|guile|Rscript|julia|busybox)[\d.]*t?"
+)
+"""Programs whose first operand is the program that a user means."""
+
+TAKES_VALUE = {
+    "python": ("-W", "-X", "--check-hash-based-pycs"),
+    "pypy": ("-W", "-X"),
+    "node": ("-r", "--require", "--import", "--loader"),
+    "java": ("-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"),
+    "perl": ("-I", "-M"),
+    "ruby": ("-I", "-r", "-C"),
+    "bash": ("-o", "-O", "--rcfile", "--init-file"),
+    "sh": ("-o",),
+}
+"""Options with a value in the next word, by interpreter."""
+
+RUNS_TEXT = {"perl": "eE", "ruby": "e", "node": "ep", "lua": "e", "php": "rBE", "julia": "eE"}
+"""Letters of options behind which stands a text to run, and no script; else c."""
+
+
+def find(name: str, *, root: str | os.PathLike[str] = "/proc") -> list[Process]:
+    """The processes of a name, by ascending PID; never this one.
+
+    A process is found by its command name (comm, of which the kernel keeps 15 bytes), by its
+    executable's name or path, by that of its first argument, and, under an interpreter, by that
+    of its script or module: longer names are found by these. Threads of
+    the kernel and zombies, which have no memory, are returned only where nothing else is found.
+
+    Args:
+        name: as it is; case counts, and patterns are not understood.
+        root: as for Process.
+
+    Raises:
+        Unsupported: root is no /proc.
+
+    Source: proc_pid_comm(5), proc_pid_exe(5), proc_pid_cmdline(5).
+
+    >>> find("no process is called so")
+    []
+    """
+    from procmem.errors import ProcessError
+
+    own = os.getpid() if os.fspath(root) == "/proc" else None
+    found: list[Process] = []
+    others: list[Process] = []
+    for pid in pids(root):
+        if pid == own:
+            continue
+        try:
+            files = ProcessFiles(pid, root)
+            if name not in names_of(files):
+                files.close()
+                continue
+            about = files.stat()
+            process = Process(pid, root=root)
+        except (ProcessError, OSError, ValueError):
+            continue
+        (others if about.is_kernel_thread or about.state in "ZXx" else found).append(process)
+    return found or others
+
+
+def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Process | Snapshot]:
+    """The processes, or the snapshot, that a word of a command line stands for.
+
+    Args:
+        what: "self"; a PID, also as /proc/PID; a file that load() takes, and FILE:N for number N
+            of one with several; a directory with the saved files of processes; else a name, as
+            find() takes it. A number is a PID: "./7" is the file. A word that names both a
+            process and such a file is refused.
+        root: of PIDs and names, as for Process.
+
+    Raises:
+        NoSuchProcess: no process has the PID.
+        BadArgument: nothing is called so, or two things are.
+        ParseError, ElfError, Unsupported, OSError: as from load().
+    """
+    from procmem.errors import BadArgument, ElfError, NoSuchProcess, ParseError, Unsupported
+
+    if what == "self":
+        return [Process(root=root)]
+    number = what.removeprefix("/proc/").rstrip("/")
+    if number.isascii() and number.isdecimal():
+        try:
+            return [Process(int(number[:20]), root=root)]
+        except NoSuchProcess:
+            if not os.path.exists(what) or what != number:
+                raise
+    file, _, which = what.rpartition(":")
+    if file and not os.path.exists(what) and os.path.exists(file):
+        if re.fullmatch(r"[+-]?[0-9]{1,9}", which):
+            return [load(file, int(which))]
+        raise BadArgument(f"{what}: behind {file}: stands the number of a snapshot, not {which!r}")
+    if not os.path.exists(what):
+        named = find(what, root=root) if what else []
+        if named:
+            return [*named]
+        if "/" in what or "." in what[:-1]:
+            raise BadArgument(f"{what}: no such file, and no process of that name")
+        raise BadArgument(
+            f"no process is called {what!r}: give a PID, a name, self, or the file of a snapshot"
+        )
+    named = find(what, root=root) or find(os.path.realpath(what), root=root)
+    try:
+        saved: list[Process | Snapshot]
+        saved = [*saved_processes(what)] if os.path.isdir(what) else [load(regular(what))]
+    except (ParseError, ElfError, Unsupported):
+        if named:
+            return [*named]
+        raise
+    if named and "/" not in what:
+        pids_named = ", ".join(str(process.pid) for process in named)
+        raise BadArgument(
+            f"{what} is a file here and the name of process {pids_named}: give ./{what} or a PID"
+        )
+    return saved
+
+
+def regular(path: str) -> str:
+    """The path, unless it is something that could be waited for without end."""
+    from procmem.errors import Unsupported
+
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not path.startswith(("/dev/fd/", "/dev/stdin", "/proc/self/fd/")):
+        raise Unsupported(path, "no regular file, so it is not read")
+    return path
+
+
+def saved_processes(path: str) -> list[Process]:
+    """The processes of a saved tree: a directory of one, or a /proc with some."""
+    from procmem.errors import Unsupported
+
+    path = os.path.abspath(path)
+    parent, name = os.path.split(path)
+    if name.isdecimal() and any(os.path.exists(f"{path}/{one}") for one in ("maps", "smaps")):
+        return [Process(int(name), root=parent)]
+    if not any(entry.isdecimal() for entry in os.listdir(path)):
+        raise Unsupported(
+            path,
+            "a directory without saved processes: the files of each (maps or smaps, and what else "
+            "there is) lie in a directory that has its PID as name",
+        )
+    return [Process(pid, root=path) for pid in pids(path)]
+
+
+def names_of(files: ProcessFiles) -> set[str]:
+    """What a process is called: see find()."""
+    from procmem.errors import ProcmemError
+
+    def read(file: str) -> bytes:
+        try:
+            return files.read(file)
+        except (ProcmemError, OSError):
+            return b""
+
+    comm = read("comm").removesuffix(b"\n")
+    words = [text(word) for word in read("cmdline").split(b"\0")]
+    names = {text(comm)} if comm else set()
+    try:
+        exe = text(files.readlink("exe") or b"").removesuffix(" (deleted)")
+    except (ProcmemError, OSError):
+        exe = ""
+    names |= {exe, base(exe)}
+    if words[0]:
+        # A login shell has a dash before its name, and who writes a title there a colon behind.
+        first = words[0].split(" ", 1)[0].rstrip(":").removeprefix("-")
+        names |= {words[0], first, base(words[0]), base(first)}
+        interpreter = INTERPRETERS.fullmatch(base(exe)) or INTERPRETERS.fullmatch(base(words[0]))
+        if interpreter:
+            for script in script_of(interpreter[1], words[1:]):
+                names |= {script, base(script)}
+    return names - {""}
+
+
+def script_of(interpreter: str, words: list[str]) -> Iterator[str]:
+    """The script or module that an interpreter was started with, if it was with one."""
+    takes = TAKES_VALUE.get(interpreter, ())
+    letters = RUNS_TEXT.get(interpreter, "c")
+    rest = iter(words)
+    for word in rest:
+        if word in ("-m", "-jar", "--module"):
+            yield next(rest, "")
+            return
+        if word in takes:
+            next(rest, None)
+        elif interpreter != "java" and re.fullmatch(rf"-[a-zA-Z]*[{letters}]|--eval|--print", word):
+            return
+        elif word == "--":
+            yield next(rest, "")
+            return
+        elif not word.startswith("-") or word == "-":
+            yield word
+            return
+
+
+def base(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def command_line_of(process: Process) -> str:
+    """The command line of a process, else its command name, else "?"."""
+    from procmem.errors import ProcmemError
+
+    for name in ("cmdline", "comm"):
+        try:
+            raw = process._files.read(name).rstrip(b"\0\n").replace(b"\0", b" ")
+        except (ProcmemError, OSError):
+            continue
+        if raw:
+            return text(raw)
+    return "?"

@@ -468,7 +468,7 @@ def test_experiments_are_functions_of_the_package(name: str) -> None:
 
 def test_unknown_experiments() -> None:
     with pytest.raises(AttributeError):
-        experiments.no_such_experiment  # noqa: B018
+        experiments.no_such_experiment  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(BadArgument, match="lazy-allocation"):
         find("no-such")
 

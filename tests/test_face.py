@@ -66,7 +66,7 @@ def test_what_is_imported_for_type_checkers_is_what_is_imported_on_demand() -> N
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nothing_like_it"):
-        procmem.nothing_like_it  # noqa: B018
+        procmem.nothing_like_it  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(ImportError):
         exec("from procmem import nothing_like_it")
 

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -30,6 +30,9 @@ from procmem.grade.exports import (
     written,
 )
 from procmem.grade.results import BuildResult, CheckResult, Grade, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECRET = "the-hidden-checks-own-words"
 TRACE = "a-traceback-of-the-grader"
@@ -371,13 +374,14 @@ def test_csv_has_a_row_for_each_and_no_formula(grade: Grade) -> None:
 def test_csv_tells_points_and_what_was_not_counted() -> None:
     rows = list(standard.DictReader(io.StringIO(csv([MIXED, BROKEN]))))
     assert rows[0]["score"] == "3.5"
-    assert rows[0]["max_score"] == "10"
+    assert rows[0]["max_score"] == "13"
+    assert rows[0]["not_judged"] == "3"
     assert rows[0]["test_partly"] == "1.5"
     assert rows[0]["test_missed"] == "0"
     assert rows[0]["test_impossible"] == "not possible"
     assert rows[0]["test_error"] == "error"
     assert rows[1]["test_passed"] == ""
-    assert csv([]) == "submission,lab,score,max_score,build\r\n"
+    assert csv([]) == "submission,lab,score,max_score,not_judged,build\r\n"
 
 
 # ---- for people ----
@@ -425,11 +429,11 @@ def test_html_is_whole_and_holds_nothing_active(grade: Grade) -> None:
 
 def test_html_tells_a_student_what_happened() -> None:
     said = " ".join("".join(Tags(html(MIXED)).said).split())
-    told = "3.5 of 10 points|136 KiB|4 KiB|+132 KiB is the heap|Who allocates|hidden check 1"
-    told += '|valgrind is not installed|needs "title of failed"'
+    told = "3.5 of 13 points, 3 not judged|136 KiB|4 KiB|+132 KiB is the heap|Who allocates"
+    told += '|hidden check 1|valgrind is not installed|needs "title of failed"'
     for words in told.split("|"):
         assert words in said
-    assert "not counted" in said
+    assert "not judged" in said
     unbuilt = "".join(Tags(html(UNBUILT)).said)
     assert "a.c:1:1: error: `x' <y>" in unbuilt
     assert "it does not build" not in unbuilt  # the compiler has said it
@@ -471,3 +475,75 @@ def test_any_text_is_safe(words: str) -> None:
     assert len(list(standard.reader(io.StringIO(csv([grade]), newline="")))) == 2
     assert len(autolab(grade).splitlines()) == 2
     assert text(grade)
+
+
+# ---- what was not judged is not left out ----
+
+
+def judged(*checks: tuple[Status, float, float], **more: object) -> Grade:
+    made = tuple(
+        CheckResult(f"test_{number}", f"check {number}", status, score, points)
+        for number, (status, score, points) in enumerate(checks)
+    )
+    return Grade("lab", "sub", made, **more)  # type: ignore[arg-type]
+
+
+PASSED_SOME = judged((Status.PASSED, 9, 9), (Status.ERROR, 0, 12), (Status.NOT_POSSIBLE, 0, 3))
+
+
+@pytest.mark.parametrize("export", [text, markdown, html])
+def test_points_that_were_not_judged_are_part_of_the_total(export: Callable[[Grade], str]) -> None:
+    page = export(PASSED_SOME)
+    said = " ".join(("".join(Tags(page).said) if export is html else page).split())
+    assert "9 of 24 points, 15 not judged" in said
+    assert "9 of 9" not in said
+    assert "Every check passed" not in said
+    assert "Every check that could be made passed. 2 checks could not be made here." in said
+    assert "Every check passed." in export(judged((Status.PASSED, 9, 9)))
+
+
+def widths(page: str) -> list[float]:
+    return [float(width) for width in re.findall(r"width:([\d.]+)%", page)]
+
+
+def test_a_bar_is_full_of_green_for_all_points_alone() -> None:
+    assert widths(html(judged((Status.PASSED, 9, 9)))) == [100]
+    assert widths(html(PASSED_SOME)) == [37.5, 62.5]
+    nearly = judged((Status.PASSED, 99_999, 99_999), (Status.FAILED, 0, 1))
+    assert widths(html(nearly)) == [99.9]
+
+
+def test_not_checked_looks_different_from_failed() -> None:
+    grade = judged((Status.FAILED, 0, 1), (Status.MISSED, 0, 1))
+    failed, missed = (line for line in text(grade).splitlines() if re.search(r" check \d", line))
+    assert failed.startswith("NO ")
+    assert missed.startswith("- ")
+    page = html(grade)
+    assert "✗ 0/1" in page
+    assert "not checked 0/1" in page
+    assert page.count("✗") == 1
+
+
+def test_notes_about_files_are_shown() -> None:
+    note = "left out, since the build makes it: <page>"
+    grade = judged((Status.PASSED, 1, 1), notes=(note,))
+    assert Grade.from_json(grade.to_json()) == grade
+    assert note in " ".join(text(grade).split())
+    assert "&lt;page&gt;" in markdown(grade)
+    assert note in "".join(Tags(html(grade)).said)
+    assert note in gradescope(grade)["output"]
+
+
+def test_a_grade_of_an_earlier_version_has_no_notes() -> None:
+    record = json.loads(PASSED_SOME.to_json())
+    for name in ("notes", "unopened", "not_judged"):
+        del record[name]
+    assert Grade.from_json(json.dumps(record)) == PASSED_SOME
+
+
+def test_what_could_not_be_opened_is_said() -> None:
+    why = "the archive is broken: File is not a zip file"
+    grade = judged((Status.FAILED, 0, 1), unopened=why, build=BuildResult(False, why), notes=(why,))
+    for page in (text(grade), markdown(grade), html(grade)):
+        assert "What was handed in could not be opened" in page
+        assert page.count("File is not a zip file") == 1

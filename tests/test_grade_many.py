@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import csv
-import errno
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
-import zipfile
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -24,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem.grade import Grade, Lab
+from procmem.grade.exports.overview import outcome_line, overview
 from procmem.grade.grading import end_servers
-from procmem.grade.handins import Handin, NoSubmissions, find, key
+from procmem.grade.handins import NoSubmissions, doubles, key
 from procmem.grade.many import ResultsInUse, grade_all
 from tests.labs_made import make_lab, make_submission
 
@@ -362,83 +360,7 @@ def test_no_submissions_is_an_error_that_says_so(many: Class) -> None:
         grade_all(many.lab, many.place / "nothing", many.results)
 
 
-# ---- archives and single files ----
-
-
-def tar_of(directory: Path, path: Path, top: str) -> None:
-    mode: Any = f"w:{path.suffix[1:].removeprefix('tar')}"
-    with tarfile.open(path, mode) as made:
-        made.add(directory, arcname=top)
-
-
-def zip_of(directory: Path, path: Path, top: str) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
-        for file in directory.iterdir():
-            made.write(file, f"{top}/{file.name}")
-
-
-@pytest.mark.parametrize("top", [".", "my work"])
-@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2", "A.ZIP"])
-def test_archives_are_opened(many: Class, tmp_path: Path, name: str, top: str) -> None:
-    made = make_submission(tmp_path / "work", {"do.txt": "well", "name.txt": "packed"})
-    (zip_of if name.lower().endswith("zip") else tar_of)(made, many.submissions / name, top)
-    (handin,) = find(many.submissions)
-    with handin.opened(many.lab) as directory:
-        assert sorted(os.listdir(directory)) == ["do.txt", "name.txt"]
-        assert Path(directory, "do.txt").read_text() == "well"
-    assert not os.path.exists(directory)
-
-
-def refused(many: Class, path: Path) -> str:
-    from procmem.grade import SubmissionError
-
-    before = set(os.listdir(path.parent))
-    with pytest.raises(SubmissionError) as caught, Handin(path.name, str(path)).opened(many.lab):
-        pass
-    assert set(os.listdir(path.parent)) == before
-    return str(caught.value)
-
-
-def test_an_archive_can_not_lead_out(many: Class, tmp_path: Path) -> None:
-    for number, name in enumerate(("../out", "/tmp/out", "a/../../out", "..\\out")):
-        path = tmp_path / f"{number}.zip"
-        with zipfile.ZipFile(path, "w") as made:
-            made.writestr(name, "x")
-        assert "leads out" in refused(many, path)
-        path = tmp_path / f"{number}.tar"
-        with tarfile.open(path, "w") as tar:
-            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
-        assert "leads out" in refused(many, path)
-    with tarfile.open(tmp_path / "l.tar", "w") as tar:
-        link = tarfile.TarInfo("link")
-        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
-        tar.addfile(link)
-        inside = tarfile.TarInfo("link/file")
-        tar.addfile(inside, io.BytesIO())
-    with Handin("l.tar", str(tmp_path / "l.tar")).opened(many.lab) as directory:
-        assert os.listdir(directory) == ["file"]  # the link was left out, a directory made
-    assert not (tmp_path / "file").exists()
-
-
-def test_bombs_and_broken_archives_are_refused(many: Class, tmp_path: Path) -> None:
-    with (
-        zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as made,
-        made.open("zeros", "w", force_zip64=True) as file,
-    ):
-        for _ in range(65):
-            file.write(bytes(1 << 20))
-    assert "more than 64 MiB" in refused(many, tmp_path / "bomb.zip")
-    with zipfile.ZipFile(tmp_path / "many.zip", "w") as made:
-        for number in range(2001):
-            made.writestr(f"{number}", "")
-    assert "more than 2000 files" in refused(many, tmp_path / "many.zip")
-    for name in ("b.zip", "b.tar", "b.tar.gz", "b.tar.xz", "b.tar.bz2"):
-        (tmp_path / name).write_bytes(b"\x1f\x8b no archive at all" * 100)
-        assert "archive" in refused(many, tmp_path / name)
-    whole = tmp_path / "whole.zip"
-    zip_of(make_submission(tmp_path / "w", {"do.txt": "x" * 9999}), whole, "a")
-    (tmp_path / "cut.zip").write_bytes(whole.read_bytes()[:-30])
-    assert "archive" in refused(many, tmp_path / "cut.zip")
+# ---- archives ----
 
 
 def test_a_broken_archive_loses_points_and_says_why(many: Class) -> None:
@@ -446,21 +368,7 @@ def test_a_broken_archive_loses_points_and_says_why(many: Class) -> None:
     summary = many.grade()
     assert summary.errors == []
     assert summary.outcomes[0].lost == ("it says what it should",)
-    assert "broken" in (many.results / "submissions" / "a.zip" / "report.html").read_text()
-
-
-def test_a_single_file_is_laid_over_the_starter(tmp_path: Path) -> None:
-    toml = 'files = ["prog.c", "Makefile"]\nprogram = ["./prog"]\n'
-    lab = make_lab(tmp_path / "lab", "", toml)
-    make_submission(lab.starter, {"prog.c": "old", "Makefile": "all:"})
-    (tmp_path / "alice_prog.c").write_text("new")
-    with Handin("x", str(tmp_path / "alice_prog.c")).opened(lab) as directory:
-        assert Path(directory, "prog.c").read_text() == "new"
-        assert Path(directory, "Makefile").read_text() == "all:"
-    (tmp_path / "Makefile").write_text("mine:")
-    with Handin("x", str(tmp_path / "Makefile")).opened(lab) as directory:
-        assert Path(directory, "Makefile").read_text() == "mine:"
-    assert (lab.starter / "prog.c").read_text() == "old"
+    assert "not a zip file" in (many.results / "submissions" / "a.zip" / "report.html").read_text()
 
 
 # ---- telling by content ----
@@ -619,14 +527,81 @@ def test_a_missing_extra_is_told_with_the_command_that_brings_it(
     assert "pip install 'procmem-live[distributed]'" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_no_fault_of_an_archive(
-    many: Class, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    zip_of(make_submission(tmp_path / "w", {"do.txt": "x"}), tmp_path / "a.zip", "a")
+# ---- lists for the instructor ----
 
-    def full(path: str, place: str) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
 
-    monkeypatch.setattr("procmem.grade.handins.unzip", full)
-    with pytest.raises(OSError, match="No space"), ExitStack() as stack:
-        stack.enter_context(Handin("a", str(tmp_path / "a.zip")).opened(many.lab))
+def test_hand_ins_that_could_not_be_opened_have_a_list(many: Class) -> None:
+    many.add("a")
+    (many.submissions / "b.zip").write_text("no zip")
+    (many.submissions / "c.rar").write_bytes(b"Rar!\x1a\x07\0" + bytes(50))
+    summary = many.grade()
+    assert [one.submission for one in summary.unopened] == ["b.zip", "c.rar"]
+    told = " ".join(overview(summary).split())
+    assert "Could not be opened, and so got nothing for files: 2 b.zip: the archive is" in told
+    assert summary.to_dict()["unopened"] == ["b.zip", "c.rar"]
+    assert "could not be opened: a file of the kind rar" in outcome_line(summary.outcomes[2])
+
+
+def test_two_hand_ins_of_one_student_are_pointed_out(many: Class) -> None:
+    for name in ("alice", "bob", "Alice (1)"):
+        many.add(name)
+    summary = many.grade()
+    assert summary.doubles == [("Alice (1)", "alice")]
+    assert (
+        "Perhaps of one student, by their names; each was graded by itself: Alice (1), alice"
+        in (" ".join(overview(summary).split()))
+    )
+
+
+@pytest.mark.parametrize(
+    "names, found",
+    [
+        (["alice", "alice.zip", "alice.tar.gz", "ALICE.c"], 1),
+        (["Doe Jane_123_assignsubmission_file_", "Doe Jane_123_assignsubmission_onlinetext_"], 1),
+        (["Doe Jane_123_assignsubmission_file_", "Doe Jane_124_assignsubmission_file_"], 0),
+        (["doejane_1_22_page.c", "doejane_LATE_1_23_page-1.c", "doejane_2_24_page.c"], 1),
+        (["a (1).zip", "a.zip", "b (1).zip"], 1),
+        (["group-1", "group-2", "group 3", "x1.c", "x2.c", "1", "2"], 0),
+    ],
+)
+def test_who_is_perhaps_one_student(names: list[str], found: int) -> None:
+    assert len(doubles(names)) == found
+
+
+def test_no_path_of_the_graders_is_in_a_report(tmp_path: Path) -> None:
+    checks = """
+import os
+from procmem.grade import points
+@points(1, "a path in a message")
+def test_a(submission):
+    assert False, f"see {submission.path('x.c')} and {submission.directory} and {__file__}"
+@points(1, "a path that is compared")
+def test_b(submission):
+    assert submission.path("x.c") == os.path.join(submission.source, "x.c")
+@points(1, "a build")
+def test_c(submission):
+    submission.program()
+@points(1, "an error of the grader")
+def test_d(submission):
+    open(os.path.join(submission.directory, "none"))
+@points(1, "a temporary file")
+def test_e():
+    import tempfile
+    assert not tempfile.gettempdir()
+"""
+    toml = 'build = ["make"]\nprogram = ["./x"]\nfiles = ["x.c", "Makefile"]\n'.replace(
+        "\\\n", "\n"
+    )
+    lab = make_lab(tmp_path / "lab" / "secret-lab", checks, toml)
+    rules = "all:\n\tpwd\n\techo $(CURDIR) $$TMPDIR\n\tfalse\n"
+    make_submission(tmp_path / "subs" / "a", {"x.c": "", "Makefile": rules})
+    grade_all(lab, tmp_path / "subs", tmp_path / "results", jobs=1)
+    place = tmp_path / "results" / "submissions" / "a"
+    for path in place.iterdir():
+        if path.name not in ("grade.json", "done"):
+            told = path.read_text()
+            if path.name == "classroom.txt":
+                told = base64.b64decode(told).decode()
+            assert "procmem-jobs" not in told, path
+            assert str(tmp_path) not in told, path
+    end_servers()

@@ -397,12 +397,13 @@ def test_a_makefile_that_destroys(box: Sandbox, tmp_path: Path) -> None:
 
 
 def test_a_makefile_that_preloads(box: Sandbox, binary: Path, tmp_path: Path) -> None:
-    shutil.copy(binary / "hostile", tmp_path)
+    assert binary.exists()  # there is a compiler
+    shutil.copy(Path(__file__).parent / "targets/hostile.c", tmp_path)
     (tmp_path / "evil.c").write_text("int getpid(void) { return 1; }\n")
     (tmp_path / "Makefile").write_text(
         textwrap.dedent("""\
         export LD_PRELOAD = $(CURDIR)/evil.so
-        all: evil.so
+        all: evil.so hostile
         \tenv | grep LD_PRELOAD
         evil.so: evil.c
         \tgcc -shared -fPIC -o evil.so evil.c

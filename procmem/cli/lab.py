@@ -56,7 +56,7 @@ def parser() -> Parser:
     way = ways.add_parser(
         "check",
         help="run a lab's checks on your work",
-        epilog="Exit status: 0, every check passed; 1, not yet; 2, usage.",
+        epilog="Exit status: 0, every check that could be made passed; 1, not yet; 2, usage.",
     )
     way.add_argument("directory", metavar="DIR", nargs="?", default=".", help="default: this one")
     way.add_argument("--lab", metavar="NAME", help="which lab it is, if it was not begun here")
@@ -101,7 +101,7 @@ def new(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    if not os.path.isdir(options.directory):
+    if not os.path.exists(options.directory):
         sys.stderr.write(f"procmem lab: {printable(options.directory)}: no such directory\n")
         return 1
     lab = find(options.lab) if options.lab else lab_of(options.directory)
@@ -114,7 +114,8 @@ def check(options: argparse.Namespace) -> int:
         sys.stderr.write(f"procmem lab: the grader failed: {printable(found.error)}\n")
     elif not options.json:
         sys.stderr.write(faults_of_checks(found))
-    return 0 if found.trusted and found.score == found.max_score else 1
+    judged = found.max_score or not found.uncounted
+    return 0 if found.trusted and judged and found.score == found.max_score else 1
 
 
 def faults_of_checks(grade: Grade) -> str:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Build", "build"]
 
+ANEW = {"MAKEFLAGS": "B"}
+"""make(1) makes all, whatever was handed in and however old it says that it is."""
+
 
 @dataclass(frozen=True)
 class Build:
@@ -62,7 +65,7 @@ def build(job: Job, command: Sequence[str], limits: Limits | None = None) -> Bui
     status: int | None = None
     try:
         with open(os.devnull, "rb") as null:
-            jailed = job.start(command, limits, null.fileno(), theirs)
+            jailed = job.start(command, limits, null.fileno(), theirs, environment=ANEW)
         os.close(theirs)
         theirs = -1
         with jailed:

@@ -7,6 +7,7 @@ gives it to an instructor's own pytest.
 from __future__ import annotations
 
 import os
+import re
 import time
 import traceback
 from dataclasses import replace
@@ -30,10 +31,11 @@ from procmem.grade.lab import LabError
 from procmem.grade.phases import Phases
 from procmem.grade.results import ONE_EARLY, ONE_LATE, BuildResult, CheckResult, Status
 from procmem.grade.running import HIDES
+from procmem.grade.sandbox import INSIDE
 from procmem.grade.walking import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from procmem.grade.lab import Lab
     from procmem.grade.submission import Submission
@@ -70,6 +72,15 @@ class Collector:
         self._order: list[str] = []
         self._comparisons: list[Comparison] = []
         self._begun = 0.0
+        source = os.path.abspath(submission.source)
+        self._places = {
+            submission.directory: INSIDE,
+            submission.job.room: "/tmp",  # noqa: S108 - what a sandbox calls it
+            os.path.dirname(submission.directory): "/",
+            source: os.path.basename(source),
+            str(lab.directory): lab.name,
+            PACKAGE: "procmem",
+        }
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Brings the fixtures."""
@@ -150,8 +161,13 @@ class Collector:
             check = mark_of(item)
             result = blank(item, Status.PASSED, score=check.points)
         if result is not None and (call.when != "setup" or call.excinfo is not None):
-            self.results[item.name] = replace(
-                result, seconds=round(time.monotonic() - self._begun, 6)
+            clean: dict[str, Any] = {
+                name: self.without_paths(text)
+                for name in ("message", "expected", "seen", "what", "phase", "cause")
+                if (text := getattr(result, name)) is not None
+            }
+            self.results[item.name] = result = replace(
+                result, seconds=round(time.monotonic() - self._begun, 6), **clean
             )
         report = (yield).get_result()
         if result is not None and report.failed:
@@ -178,6 +194,8 @@ class Collector:
             return blank(
                 item, error.status, message=f"it needs “{other}”, of which nothing is known"
             )
+        if full := self.submission.job.full():
+            return blank(item, Status.ERROR, message=f"the grader failed: {full}")
         if isinstance(error, Partly):
             try:
                 score = error.of(check.points)
@@ -306,7 +324,20 @@ class Collector:
 
     def build(self) -> BuildResult | None:
         """How the submission was built; None: it was not."""
-        return build_result(self.submission)
+        built = build_result(self.submission)
+        return None if built is None else replace(built, output=self.without_paths(built.output))
+
+    def files(self) -> dict[str, Any]:
+        """The event that says what became of the submission's files."""
+        return {
+            "event": "files",
+            "unopened": self.without_paths(self.submission.refused) or None,
+            "notes": [self.without_paths(note) for note in self.submission.told],
+        }
+
+    def without_paths(self, text: str) -> str:
+        """A text for students: paths of the grader's as the sandbox shows them, or by their end."""
+        return without_paths(text, self._places)
 
 
 class Missed(BaseException):
@@ -334,8 +365,26 @@ def last_words(output: str) -> str:
     return "\n".join(["; the last that it printed:", *ends[-LAST_LINES:]])
 
 
+JOBS = re.compile(r"/[^\s'\":,;()]*/procmem-jobs-[^\s'\":,;()]*")
+"""Paths of other jobs, and of temporary files of this one."""
+
+
+def without_paths(text: str, places: Mapping[str, str]) -> str:
+    """A text in which paths are replaced, the longest first.
+
+    >>> without_paths("in /tmp/x/files/a.c and /tmp/procmem-jobs-0/job-1/b", {"/tmp/x/files": "."})
+    'in ./a.c and ...'
+    """
+    for path in sorted(places, key=len, reverse=True):
+        if len(path) > 1:
+            text = text.replace(path, places[path])
+    return JOBS.sub("...", text)
+
+
 def build_result(submission: Submission) -> BuildResult | None:
     """How a submission was built, if it was."""
+    if submission.refused:
+        return BuildResult(ok=False, output=submission.refused)
     built = submission.built
     if built is None or not built.command:
         return None

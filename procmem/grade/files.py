@@ -11,12 +11,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Copied", "copy_tree", "open_below", "remove_tree", "used"]
+__all__ = [
+    "MACHINES",
+    "Copied",
+    "copy_file",
+    "copy_tree",
+    "open_below",
+    "remove_below",
+    "remove_tree",
+    "used",
+]
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 DEEPEST = 40
 """Directories that are held open at a time: trees may be deeper than any limit on those."""
+
+MACHINES = frozenset((
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+))  # fmt: skip
+"""Errors that are no fault of a submission."""
 
 KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -68,7 +82,7 @@ def copy_tree(
         most_files: directories among them.
 
     Raises:
-        OSError: source is no directory that can be read.
+        OSError: source is no directory that can be read; or the disk is full, say (MACHINES).
     """
     copied = Copied()
     root = os.path.realpath(source)
@@ -116,11 +130,18 @@ def copy_tree(
                     copied.files += 1
                 own(goes)
             except OSError as error:
+                if error.errno in MACHINES:
+                    raise
                 copied.told.append(f"{shown(path)}: {error.strerror}: left out")
     return copied
 
 
 def copy_file(source: str, target: str, most: int) -> int:
+    """Copies a regular file, no more than `most` bytes and one; returns how many.
+
+    Raises:
+        OSError: it is none, or can't be read or written.
+    """
     came = os.open(source, FILE)
     size = 0
     try:
@@ -134,8 +155,6 @@ def copy_file(source: str, target: str, most: int) -> int:
         try:
             while size <= most and (data := os.read(came, 1 << 20)):
                 size += os.write(goes, data)
-            # make(1) compares times.
-            os.utime(goes, ns=(found.st_atime_ns, found.st_mtime_ns))
         finally:
             os.close(goes)
     finally:
@@ -196,9 +215,19 @@ def remove_tree(path: str) -> None:
         OSError: something can't be removed.
     """
     try:
-        top = os.open(path, DIRECTORY)
+        remove_below(path)
     except FileNotFoundError:
         return
+    os.rmdir(path)
+
+
+def remove_below(path: str) -> None:
+    """Removes all below a directory.
+
+    Raises:
+        OSError: something can't be removed.
+    """
+    top = os.open(path, DIRECTORY)
     try:
         moved = 0
         while True:
@@ -208,7 +237,6 @@ def remove_tree(path: str) -> None:
                 break
     finally:
         os.close(top)
-    os.rmdir(path)
 
 
 def empty(fd: int, top: int, depth: int, moved: int) -> int:

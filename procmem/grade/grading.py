@@ -54,7 +54,8 @@ def grade(
 
     Args:
         lab: the exercise, or the directory where it lies.
-        submission: the directory that was handed in. It is copied, and never written to.
+        submission: the directory, archive or file that was handed in. It is copied, and never
+            written to.
         limits: what the submission may use, instead of what the lab says.
         sandbox: where it runs; None: the strongest that stands here.
         patience: seconds without a result after which the checks count as hanging; None: a minute
@@ -114,6 +115,8 @@ class Heard:
         self.error: str | None = None
         self.done = False
         self.sandbox: str | None = None
+        self.unopened: str | None = None
+        self.notes: tuple[str, ...] = ()
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Notes an event."""
@@ -131,6 +134,8 @@ class Heard:
                 self.build = BuildResult(**{**built, "command": tuple(built["command"])})
             case "sandbox":
                 self.sandbox = event["kind"]
+            case "files":
+                self.unopened, self.notes = event["unopened"], tuple(event["notes"])
             case "error":
                 self.error = event["error"]
             case "done":
@@ -160,6 +165,8 @@ class Heard:
             checks=tuple(checks),
             build=self.build,
             error=self.error,
+            unopened=self.unopened,
+            notes=self.notes,
             seconds=round(seconds, 6),
             machine=here,
             version=procmem.__version__,
@@ -336,6 +343,7 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
     from procmem.grade.collecting import Collector
 
     collector = Collector(lab, submission, tell)
+    tell(collector.files())
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         os.environ.pop(name, None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -351,6 +359,7 @@ def run_checks(lab: Lab, submission: Any, tell: Callable[[dict[str, Any]], None]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = pytest.main(arguments, plugins=[collector])
+    tell(collector.files())
     built = collector.build()
     if built is not None:
         tell({"event": "build", "build": {**asdict(built), "command": list(built.command)}})

@@ -121,7 +121,7 @@ class Lab:
         """A submission to this lab, in a private copy: a context manager.
 
         Raises:
-            SubmissionError: it is no directory that can be read.
+            SubmissionError: it isn't there, or can't be read.
         """
         from procmem.grade.sandbox import Sandbox
         from procmem.grade.submission import Submission
@@ -133,6 +133,7 @@ class Lab:
             build=self.build,
             program=self.program,
             files=self.files,
+            starter=self.starter if self.starter.is_dir() else None,
             quiz=self.quiz,
             limits=self.limits if limits is None else limits,
             sandbox=replace(sandbox, hidden=hidden),

@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 import time
 import uuid
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ThreadPoolExecutor, wait
@@ -22,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import procmem
 from procmem.errors import ProcmemError
-from procmem.grade.errors import SubmissionError
 from procmem.grade.exports.files import FORMATS, written
 from procmem.grade.exports.tables import csv_rows
 from procmem.grade.grading import end_jobs, grade
-from procmem.grade.handins import Handin, find, key
+from procmem.grade.handins import Handin, doubles, find, key
 from procmem.grade.lab import Lab
-from procmem.grade.results import BuildResult, Grade, Status
+from procmem.grade.results import Grade, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,8 +49,10 @@ class Outcome:
     Attributes:
         submission: its name.
         score, max_score: points; of those that were counted.
+        not_judged: points of the checks that could not be made.
         lost: the titles of the checks that gave less than all their points.
         error: why it could not be graded, or not all of it, if that is the grader's fault.
+        unopened: why what was handed in could not be opened.
         kept: whether the grade of an earlier run was taken.
         seconds: grading took, then or now.
     """
@@ -64,6 +64,8 @@ class Outcome:
     error: str | None = None
     kept: bool = False
     seconds: float = 0.0
+    not_judged: float = 0
+    unopened: str | None = None
 
 
 @dataclass
@@ -97,6 +99,7 @@ class Summary:
         outcomes: one for each that is done, in the order of their names once all are.
         checks: in the lab's order; empty until all are done.
         seconds: it took.
+        doubles: names of submissions that are perhaps of one student, by their names alone.
     """
 
     lab: str
@@ -104,6 +107,12 @@ class Summary:
     outcomes: list[Outcome] = field(default_factory=list)
     checks: list[CheckCount] = field(default_factory=list)
     seconds: float = 0.0
+    doubles: list[tuple[str, ...]] = field(default_factory=list)
+
+    @property
+    def unopened(self) -> list[Outcome]:
+        """Those that could not be opened, such as broken archives: their points are lost."""
+        return [one for one in self.outcomes if one.unopened is not None]
 
     @property
     def errors(self) -> list[Outcome]:
@@ -139,6 +148,8 @@ class Summary:
             "graded": len(self.outcomes),
             "kept": self.kept,
             "errors": len(self.errors),
+            "unopened": [one.submission for one in self.unopened],
+            "perhaps_of_one_student": [list(names) for names in self.doubles],
             "seconds": self.seconds,
             "checks": checks,
             "submissions": [asdict(one) for one in self.outcomes],
@@ -184,6 +195,7 @@ def grade_all(
     lab = lab if isinstance(lab, Lab) else Lab.load(lab)
     handins = find(submissions, but=os.fspath(results))
     summary = Summary(lab.name, len(handins))
+    summary.doubles = doubles([one.name for one in handins])
     with Results(os.fspath(results), tuple(formats)) as kept:
         job = {"lab": str(lab.directory), "run": uuid.uuid4().hex}
         run = Run(job, handins, kept, summary, progress, again=again)
@@ -299,7 +311,17 @@ def outcome_of(grade: Grade, *, kept: bool) -> Outcome:
         error += f": {odd[0].message.removeprefix('the grader failed: ')}" if odd[0].message else ""
     counted = (check for check in grade.checks if check.status.counts)
     lost = tuple(check.title for check in counted if check.status is not Status.PASSED)
-    return Outcome(grade.submission, grade.score, grade.max_score, lost, error, kept, grade.seconds)
+    return Outcome(
+        grade.submission,
+        grade.score,
+        grade.max_score,
+        lost,
+        error,
+        kept,
+        grade.seconds,
+        grade.uncounted,
+        grade.unopened,
+    )
 
 
 def failed(lab: str, name: str, why: str) -> Grade:
@@ -326,16 +348,7 @@ def graded(job: dict[str, str]) -> str:
 
 
 def graded_once(lab: Lab, handin: Handin) -> Grade:
-    refused = None
-    with contextlib.ExitStack() as stack:
-        try:
-            place = stack.enter_context(handin.opened(lab))
-        except SubmissionError as error:
-            # The checks say what it costs: they find no files at all.
-            refused = BuildResult(ok=False, output=str(error))
-            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="procmem-handin-"))
-        found = replace(grade(lab, place), submission=handin.name)
-    return found if refused is None else replace(found, build=refused)
+    return replace(grade(lab, handin.path), submission=handin.name)
 
 
 # ---- what is kept ---------------------------------------------------------------

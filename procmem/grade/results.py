@@ -146,6 +146,8 @@ class Grade:
         checks: one result for each check, in the lab's order.
         build: how it was built; None: nothing had to be, or it never came to that.
         error: why the grader could not do its work; None: it could.
+        unopened: why what was handed in could not be opened; None: it could.
+        notes: sentences for the student: which files were left out, or found elsewhere.
         seconds: how long it took.
         machine: what it was graded on: kernel, page size, libc, compiler, kind of sandbox.
         version: of procmem.
@@ -156,6 +158,8 @@ class Grade:
     checks: tuple[CheckResult, ...] = ()
     build: BuildResult | None = None
     error: str | None = None
+    unopened: str | None = None
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
     machine: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: str = ""
@@ -174,6 +178,11 @@ class Grade:
     def uncounted(self) -> float:
         """Points of the checks that were not possible here, or failed by the grader's fault."""
         return total(check.points for check in self.checks if not check.status.counts)
+
+    @property
+    def all_points(self) -> float:
+        """Points that the lab has, those that were not judged among them."""
+        return total(check.points for check in self.checks)
 
     @property
     def trusted(self) -> bool:
@@ -222,7 +231,10 @@ class Grade:
             "submission": self.submission,
             "score": self.score,
             "max_score": self.max_score,
+            "not_judged": self.uncounted,
             "error": self.error,
+            "unopened": self.unopened,
+            "notes": list(self.notes),
             "build": None
             if self.build is None
             else {**asdict(self.build), "command": list(self.build.command)},
@@ -260,6 +272,8 @@ class Grade:
                 if build is None
                 else BuildResult(**{**build, "command": tuple(build["command"])}),
                 error=record["error"],
+                unopened=record.get("unopened"),
+                notes=tuple(record.get("notes", ())),
                 seconds=record["seconds"],
                 machine=record["machine"],
                 version=record["version"],

@@ -26,7 +26,7 @@ from procmem.grade.limits import BUILDING, RUNNING, Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from procmem.grade.running import Run
@@ -54,6 +54,9 @@ PATIENCE = 30.0
 
 UIDS = 0x70000000
 """No distribution gives these to anybody (systemd's UIDS-GIDS.md)."""
+
+LEAST_FREE = 1 << 20
+"""Bytes below which a disk counts as full."""
 
 LABS = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "labs")
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -271,12 +274,33 @@ class Job:
         cgroups.remove_forgotten(where)
         self._cgroup = cgroups.Cgroup(os.path.basename(self._place), where)
 
+    def full(self) -> str:
+        """What to say where its place is full, so that nothing can be written; empty: it isn't."""
+        found = os.statvfs(self._place)
+        there = temporary_directory()
+        if found.f_bavail * found.f_frsize < LEAST_FREE:
+            return f"{there} is full: free some space there, or set TMPDIR to another directory"
+        if found.f_files and not found.f_favail:
+            return (
+                f"{there} has no room for more files: remove some, or set TMPDIR to another place"
+            )
+        return ""
+
     def noexec(self) -> str:
         """What to say where programs can't be run in its place."""
         return (
             f"programs can't be run in {temporary_directory()} (mounted noexec): set TMPDIR to a "
             "directory where they can"
         )
+
+    @contextlib.contextmanager
+    def staging(self) -> Iterator[str]:
+        """A directory beside its own, on the same file system, that no program of it sees."""
+        path = tempfile.mkdtemp(prefix="incoming-", dir=self._place)
+        try:
+            yield path
+        finally:
+            remove_tree(path)
 
     def own(self, path: str) -> None:
         """Gives a file to the job's user."""

@@ -44,8 +44,8 @@ class ByHand(Collector):
             pytest.UsageError: the lab or the submission isn't there.
         """
         directory = config.getoption("submission")
-        if not os.path.isdir(directory):
-            raise pytest.UsageError(f"--submission {directory}: no such directory")
+        if not os.path.exists(directory):
+            raise pytest.UsageError(f"--submission {directory}: no such directory or file")
         try:
             lab = find(config.getoption("lab") or beside(config))
         except LabError as error:
@@ -76,6 +76,8 @@ class ByHand(Collector):
             checks=self.finish(),
             build=self.build(),
             error=self.error,
+            unopened=self.files()["unopened"],
+            notes=tuple(self.files()["notes"]),
             seconds=round(time.monotonic() - self.begun, 6),
             machine=machine(),
             version=procmem.__version__,
@@ -106,10 +108,12 @@ def summary(grade: Grade) -> Iterator[str]:
             for label, words in told:
                 if words:
                     yield f"{'':13}{label}{words}"
+    for note in grade.notes:
+        yield f"note: {note}"
     if grade.error:
         yield f"error of the grader: {grade.error}"
-    left = f" ({grade.uncounted:g} points not counted)" if grade.uncounted else ""
-    yield f"{points(grade.score, grade.max_score)}  points in all{left}"
+    left = f", {grade.uncounted:g} not judged" if grade.uncounted else ""
+    yield f"{points(grade.score, grade.all_points)}  points in all{left}"
 
 
 def points(score: float, of: float) -> str:

@@ -25,12 +25,16 @@ def outcome_line(outcome: Outcome) -> str:
         said = f"could not be graded: {outcome.error}"
         if outcome.max_score:
             said = f"not all of it could be graded: {outcome.error}"
+    elif outcome.unopened is not None:
+        said = f"could not be opened: {outcome.unopened}"
     elif outcome.lost:
         more = len(outcome.lost) - 1
         said = f"lost: {outcome.lost[0]}" + (f", and {more} more" if more else "")
     else:
-        said = "all points"
-    points = f"{amount(outcome.score)} of {amount(outcome.max_score)}"
+        said = "no point lost" if outcome.not_judged else "all points"
+    points = f"{amount(outcome.score)} of {amount(outcome.max_score + outcome.not_judged)}"
+    if outcome.not_judged:
+        points += f", {amount(outcome.not_judged)} not judged"
     kept = " (kept)" if outcome.kept else ""
     return f"{line(outcome.submission):<{NAME}}  {points:>9}  {line(said)}{kept}"
 
@@ -61,6 +65,18 @@ def overview(summary: Summary, width: int = 80) -> str:
     parts = ["\n".join(wrap(f"{said}. {points_told(summary)}", width)) + "\n"]
     if summary.checks:
         parts.append(checks_table(summary.checks, width))
+    if summary.unopened:
+        told = [f"Could not be opened, and so got nothing for files: {len(summary.unopened)}"]
+        for one in summary.unopened:
+            text = f"{line(one.submission)}: {line(one.unopened or '')}"
+            told += wrap(text, width, initial_indent="  ", subsequent_indent="    ")
+        parts.append("\n".join(told) + "\n")
+    if summary.doubles:
+        told = ["Perhaps of one student, by their names; each was graded by itself:"]
+        for names in summary.doubles:
+            text = ", ".join(map(line, names))
+            told += wrap(text, width, initial_indent="  ", subsequent_indent="    ")
+        parts.append("\n".join(told) + "\n")
     if summary.errors:
         told = [f"Not graded, or not all of it, by the grader's fault: {len(summary.errors)}"]
         for one in summary.errors:
@@ -75,8 +91,8 @@ def points_told(summary: Summary) -> str:
     if not scores:
         return ""
     values = [one.score for one in scores]
-    most = max(one.max_score for one in scores)
-    full = sum(not one.lost for one in scores)
+    most = max(one.max_score + one.not_judged for one in scores)
+    full = sum(not one.lost and not one.not_judged for one in scores)
     return (
         f"Of {amount(most)} points: mean {amount(mean(values))}, median {amount(median(values))}, "
         f"lowest {amount(min(values))}; all points: {full}."

@@ -19,7 +19,10 @@ __all__ = [
     "amount",
     "build_failed",
     "clean",
+    "left_to_do",
     "line",
+    "notes",
+    "points_of",
     "rows",
     "standing",
     "verdict",
@@ -67,6 +70,8 @@ def build_failed(grade: Grade) -> str:
     """A heading for what the build said; "" if it did not fail."""
     if grade.build is None or grade.build.ok:
         return ""
+    if grade.unopened:
+        return "What was handed in could not be opened"
     command = line(" ".join(grade.build.command))
     return "The program could not be built" + (f": {command}" if command else "")
 
@@ -151,7 +156,7 @@ def row(check: CheckResult, titles: dict[str, str], *, unbuilt: bool) -> Row:
         told["message"] = NOT_YOURS
     elif check.status is Status.NOT_POSSIBLE:
         why = clean(check.message or check.cause or "").rstrip(".")
-        told["message"] = "not possible here" + (f": {why}" if why else "") + "; not counted"
+        told["message"] = "not possible here" + (f": {why}" if why else "") + "; not judged"
     elif unbuilt and check.seen is None:
         pass  # the build has said it
     elif check.status is Status.MISSED:
@@ -176,7 +181,7 @@ WORDS = {
     Status.PASSED: "passed",
     Status.FAILED: "failed",
     Status.PARTLY: "partly",
-    Status.MISSED: "missed",
+    Status.MISSED: "not checked",
     Status.NOT_POSSIBLE: "not possible here",
     Status.ERROR: "error of the grader",
 }
@@ -200,20 +205,33 @@ def waits_moved(grade: Grade) -> str:
     return ""
 
 
+def points_of(grade: Grade) -> str:
+    """The total, with what was not judged: "9 of 24 points, 15 not judged"."""
+    said = f"{amount(grade.score)} of {amount(grade.all_points)} points"
+    return said + (f", {amount(grade.uncounted)} not judged" if grade.uncounted else "")
+
+
 def verdict(grade: Grade) -> str:
     """The whole in a sentence or three, for a student."""
     if grade.error is not None or not grade.max_score:
         return NOTHING_GRADED
-    said = f"{amount(grade.score)} of {amount(grade.max_score)} points."
+    return f"{points_of(grade)}. {left_to_do(grade)}"
+
+
+def left_to_do(grade: Grade) -> str:
+    """What stands between a grade and all points, in a sentence or two."""
     left = sum(check.status.counts and check.status is not Status.PASSED for check in grade.checks)
+    out = sum(not check.status.counts for check in grade.checks)
     if left:
-        said += f" {left} {'check is' if left == 1 else 'checks are'} left to turn green."
+        said = f"{left} {'check is' if left == 1 else 'checks are'} left to turn green."
         said += waits_moved(grade)
     else:
-        said += " Every check passed."
-    if out := sum(not check.status.counts for check in grade.checks):
-        said += (
-            f" {out} {'check' if out == 1 else 'checks'} ({amount(grade.uncounted)} points) could "
-            f"not be made here, and {'is' if out == 1 else 'are'} not counted."
-        )
+        said = "Every check that could be made passed." if out else "Every check passed."
+    if out:
+        said += f" {out} {'check' if out == 1 else 'checks'} could not be made here."
     return said
+
+
+def notes(grade: Grade) -> list[str]:
+    """What the student is told of files, each on one line."""
+    return [line(note, 1000) for note in grade.notes if note != grade.unopened]

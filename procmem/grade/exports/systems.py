@@ -12,6 +12,7 @@ from procmem.grade.exports.shown import (
     build_failed,
     clean,
     line,
+    notes,
     rows,
     standing,
     verdict,
@@ -40,7 +41,7 @@ def gradescope(grade: Grade) -> dict[str, Any]:
     """
     told = rows(grade, all_of_it=True)
     found: dict[str, Any] = {
-        "output": verdict(grade) + scaled_note(grade) + built(grade),
+        "output": verdict(grade) + scaled_note(grade) + built(grade) + of_files(grade),
         "output_format": "text",
         "test_output_format": "text",
         "test_name_format": "text",
@@ -82,6 +83,12 @@ def scaled_note(grade: Grade) -> str:
     if score is None or not grade.uncounted:
         return ""
     return f" Scaled to all points: {amount(score)} of {amount(grade.max_score + grade.uncounted)}."
+
+
+def of_files(grade: Grade) -> str:
+    """What the student is told of files."""
+    said = notes(grade)
+    return "\n\n" + "\n".join(f"Files: {note}" for note in said) if said else ""
 
 
 def built(grade: Grade) -> str:

@@ -24,6 +24,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "|", "%")
 def csv(grades: Iterable[Grade]) -> str:
     """A table: a row for each submission, a column for each check, as RFC 4180 has it.
 
+    `max_score` holds all points of the lab; `not_judged`, those of checks that could not be made.
     A cell of a check holds the points that it gave, "not possible", or "error". No text can be
     taken for a formula: an apostrophe stands before one that could be. This is the instructor's
     table: hidden checks have their names.
@@ -43,7 +44,7 @@ def csv_rows(names: Sequence[str], grades: Iterable[Grade]) -> Iterator[str]:
         names: of all checks: the columns.
         grades: asked for once, one at a time.
     """
-    yield row(["submission", "lab", "score", "max_score", "build", *map(cell, names)])
+    yield row(["submission", "lab", "score", "max_score", "not_judged", "build", *map(cell, names)])
     for grade in grades:
         got = {check.name: points(check.status, check.score) for check in grade.checks}
         build = "" if grade.build is None else "ok" if grade.build.ok else "failed"
@@ -52,7 +53,8 @@ def csv_rows(names: Sequence[str], grades: Iterable[Grade]) -> Iterator[str]:
                 cell(grade.submission),
                 cell(grade.lab),
                 amount(grade.score),
-                amount(grade.max_score),
+                amount(grade.all_points),
+                amount(grade.uncounted),
                 build,
                 *(got.get(name, "") for name in names),
             ]

@@ -7,7 +7,17 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from procmem.grade.exports.shown import build_failed, clean, line, rows, standing, verdict
+from procmem.grade.exports.shown import (
+    amount,
+    build_failed,
+    clean,
+    left_to_do,
+    line,
+    notes,
+    rows,
+    standing,
+    verdict,
+)
 from procmem.grade.results import Status
 
 if TYPE_CHECKING:
@@ -22,7 +32,7 @@ SIGNS = {
     Status.PASSED: "ok",
     Status.FAILED: "NO",
     Status.PARTLY: "part",
-    Status.MISSED: "NO",
+    Status.MISSED: "-",
     Status.NOT_POSSIBLE: "n/a",
     Status.ERROR: "?",
 }
@@ -48,6 +58,8 @@ def text(grade: Grade, width: int = 80) -> str:
         for label, found in row.details:
             lines += labelled("" if found is row.message else label, found, width)
     said = [*build_lines(grade, width), *(lines if told else [])]
+    for note in notes(grade):
+        said += ["", *wrap(f"Files: {note}", width, subsequent_indent="       ")]
     return "\n".join([*said, "", *wrap(verdict(grade), width), ""])
 
 
@@ -85,6 +97,8 @@ def markdown(grade: Grade) -> str:
     told = rows(grade)
     lines = [f"# {inline(line(grade.lab))}", ""]
     lines += [f"Submission: {inline(line(grade.submission))}", "", f"**{verdict(grade)}**", ""]
+    if said := notes(grade):
+        lines += ["Files:", "", *(f"- {inline(note)}" for note in said), ""]
     if grade.build is not None and (heading := build_failed(grade)):
         lines += [f"## {inline(heading)}", ""]
         lines += [fenced(clean(grade.build.output)), ""]
@@ -135,11 +149,15 @@ h1 { font-size: 1.35rem; line-height: 1.25; margin: 0 }
 .score small { font-size: 1.1rem; font-weight: 400; color: var(--dim) }
 .bar { height: .5rem; border-radius: .25rem; background: var(--rule); margin: .6rem 0;
   overflow: hidden }
-.bar span { display: block; height: 100%; background: var(--good) }
+.bar { display: flex }
+.bar span { height: 100%; background: var(--good) }
+.bar .unjudged { background: repeating-linear-gradient(
+  45deg, var(--out) 0 4px, var(--card) 4px 8px) }
 .verdict { margin: 0 0 1.5rem }
 .check { background: var(--card); border: 1px solid var(--rule); border-left: .3rem solid var(--c);
   border-radius: .5rem; padding: .7rem .9rem; margin: 0 0 .6rem }
-.passed { --c: var(--good) } .failed, .missed { --c: var(--bad) } .partly { --c: var(--part) }
+.passed { --c: var(--good) } .failed { --c: var(--bad) } .partly { --c: var(--part) }
+.missed { --c: var(--out); border-style: dashed; border-left-style: solid }
 .out { --c: var(--out) }
 .head { display: flex; gap: .7rem; align-items: baseline; justify-content: space-between }
 h2 { font-size: 1rem; margin: 0; font-weight: 600 }
@@ -186,21 +204,33 @@ def html(grade: Grade) -> str:
 
 
 def score_html(grade: Grade) -> Iterator[str]:
-    said = escape(verdict(grade))
+    said = verdict(grade)
     if grade.max_score and grade.error is None:
-        points, _, rest = said.partition(" points.")
-        score, _, most = points.partition(" of ")
-        share = max(0.0, min(100.0, 100 * grade.score / grade.max_score))
-        yield f'<p class="score">{score} <small>of {most} points</small></p>'
-        yield f'<div class="bar"><span style="width:{share:.1f}%"></span></div>'
-        said = rest.strip()
-    yield f'<p class="verdict">{said}</p>'
+        most = amount(grade.all_points)
+        if grade.uncounted:
+            most += f" points, {amount(grade.uncounted)} not judged"
+        else:
+            most += " points"
+        # Rounded down: a bar that is full means all points.
+        share, out = (
+            max(0.0, min(100.0, int(1000 * part / grade.all_points) / 10))
+            for part in (grade.score, grade.uncounted)
+        )
+        yield f'<p class="score">{amount(grade.score)} <small>of {most}</small></p>'
+        unjudged = f'<span class="unjudged" style="width:{out:.1f}%"></span>' if out else ""
+        yield f'<div class="bar"><span style="width:{share:.1f}%"></span>{unjudged}</div>'
+        said = left_to_do(grade)
+    yield f'<p class="verdict">{escape(said)}</p>'
+    if files := notes(grade):
+        yield '<ul class="notes">'
+        yield from (f"<li>{escape(note)}</li>" for note in files)
+        yield "</ul>"
 
 
 def check_html(row: Row) -> str:
     kind = row.status.name.lower() if row.counted else "out"
     end = f"{row.worth}" if row.counted else escape(standing(row))
-    sign = {"passed": "✓ ", "failed": "✗ ", "missed": "✗ ", "partly": "± "}.get(kind, "")
+    sign = {"passed": "✓ ", "failed": "✗ ", "missed": "not checked ", "partly": "± "}.get(kind, "")
     found = [
         f'<section class="check {kind}">',
         f'<div class="head"><h2>{escape(row.title)}</h2>',

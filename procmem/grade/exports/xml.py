@@ -40,7 +40,7 @@ def junit(grade: Grade) -> str:
         time=f"{grade.seconds:.3f}",
     )
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<testsuites>", f"<testsuite{suite}>"]
-    lines += properties(score=grade.score, points=grade.max_score)
+    lines += properties(score=grade.score, points=grade.all_points, not_judged=grade.uncounted)
     for row in told:
         lines.extend(testcase(grade, row))
     if grade.error is not None:

@@ -8,7 +8,7 @@ import platform
 import struct
 import sys
 
-__all__ = ["built", "packed", "why_not_run"]
+__all__ = ["built", "foreign", "packed", "why_not_run"]
 
 MACH_O = (b"\xfe\xed\xfa\xce", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xcf\xfa\xed\xfe")
 FAT = b"\xca\xfe\xba\xbe"
@@ -51,6 +51,10 @@ MACHINES = {
 """e_machine (elf(5), and the ELF specification's registry)."""
 
 
+RELATED = {"x86_64": (3,), "aarch64": (40,)}
+"""Of the 32-bit programs that a 64-bit kernel may run."""
+
+
 def built(head: bytes) -> str:
     r"""What kind of compiled thing a file is by its first 64 bytes; empty: none.
 
@@ -74,6 +78,14 @@ def built(head: bytes) -> str:
         if head.startswith(magic):
             return words if magic != b"MZ" or b"\0" in head else ""
     return ""
+
+
+def foreign(head: bytes) -> bool:
+    """Whether it is a program that no kernel like this one runs, and so of no use here."""
+    elf = elf_header(head) if head.startswith(b"\x7fELF") else None
+    if elf is not None:
+        return elf[1] not in (own_machine(), *RELATED.get(platform.machine(), ()))
+    return "macOS" in built(head) or "Windows" in built(head)
 
 
 def packed(head: bytes) -> str:

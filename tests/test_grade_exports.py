@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procmem.grade.exports import (
@@ -464,6 +464,7 @@ def test_a_terminal_gets_no_control_characters(grade: Grade) -> None:
     assert not [char for char in text(grade) if not (char.isprintable() or char == "\n")]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(), max_size=200))
 def test_any_text_is_safe(words: str) -> None:
     grade = hostile(words)

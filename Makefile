@@ -52,8 +52,8 @@ format: $(DEV) ## put the code into its usual shape
 bench: $(DEV) ## measure; ARGS=--smoke only tries every benchmark once
 	@$(PY) -m benchmarks $(ARGS)
 
-fuzz: ## fuzz the C that reads maps and ELF files for FUZZ_SECONDS (60)
-	@$(needs)"$(PYTHON)" scripts/fuzz.py --seconds $(FUZZ_SECONDS) $(ARGS)
+fuzz: $(DEV) ## fuzz what reads maps, page maps, ELF files and snapshots for FUZZ_SECONDS (60)
+	@$(PY) scripts/fuzz.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
 build: $(DEV) ## make the sdist and the abi3 wheel in dist/, and check them
 	@$(PY) scripts/build_dist.py

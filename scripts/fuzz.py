@@ -1,13 +1,12 @@
-"""Fuzzes the C that reads what others wrote, for a given time.
+"""Fuzzes what reads files that others wrote, for a given time.
 
-The targets are the scanner of maps and smaps, the sizes of ELF files, and the comparison of two
-readings. Builds
-procmem/native/fuzz_TARGET.c with AddressSanitizer and UndefinedBehaviorSanitizer:
-under libFuzzer if a clang that has it is there (on Debian: apt-get install clang
-libclang-rt-14-dev), else with gcc and the driver in fuzz_driver.h. Starts from the
-fixtures and this machine's own /proc/self; from the ELF files of the tests and
-fresh ones of the compiler. Exit status 0: nothing found; 1: something was; 2: usage; 77: no
-compiler here has the sanitizers.
+Targets in C are the scanner of maps and smaps, the sizes of ELF files, the comparison of two
+readings, and the page map. Builds procmem/native/fuzz_TARGET.c with AddressSanitizer and
+UndefinedBehaviorSanitizer: under libFuzzer if a clang that has it is there (on Debian: apt-get
+install clang libclang-rt-14-dev), else with gcc and the driver in fuzz_driver.h. Starts from the
+fixtures and this machine's own /proc/self; from the ELF files of the tests and fresh ones of the
+compiler. Targets in Python are ELF files with DWARF, and saved snapshots: scripts/fuzz_files.py.
+Exit status 0: nothing found; 1: something was; 2: usage; 77: no compiler here has the sanitizers.
 """
 
 from __future__ import annotations
@@ -86,7 +85,11 @@ def main() -> int:
         type=Path,
         help="keep the corpus and what is found in this folder (.fuzz; what lies there is used)",
     )
-    parser.add_argument("--target", choices=SEEDS, help="only this one; the time is shared else")
+    parser.add_argument(
+        "--target",
+        choices=[*SEEDS, *IN_PYTHON],
+        help="only this one; the time is shared else",
+    )
     parser.add_argument(
         "input", nargs="*", type=Path, help="only run these inputs of --target, once each"
     )
@@ -94,6 +97,10 @@ def main() -> int:
     if options.input and not options.target:
         parser.error("an input goes with --target")
 
+    targets = [options.target] if options.target else [*SEEDS, *IN_PYTHON]
+    options.seconds = -(-options.seconds // len(targets))
+    if options.target in IN_PYTHON:
+        return fuzz_python(options.target, options)
     engine = find_engine(list(PROBES) if options.engine == "auto" else [options.engine])
     if engine is None:
         print(
@@ -102,9 +109,25 @@ def main() -> int:
             file=sys.stderr,
         )
         return NO_COMPILER
-    targets = [options.target] if options.target else list(SEEDS)
-    options.seconds = -(-options.seconds // len(targets))
-    return max(fuzz(engine, target, options) for target in targets)
+    return max(
+        fuzz_python(target, options) if target in IN_PYTHON else fuzz(engine, target, options)
+        for target in targets
+    )
+
+
+def fuzz_python(target: str, options: argparse.Namespace) -> int:
+    """A target in Python, in a process of its own: its memory is limited."""
+    work = (options.work or ROOT / ".fuzz").resolve() / target
+    work.mkdir(parents=True, exist_ok=True)
+    found = work / f"found-by-seed-{options.seed}"
+    words = [target, options.seconds, options.seed, found, *options.input]
+    program = Path(__file__).with_name("fuzz_files.py")
+    engine = Engine("python", sys.executable, [], {})
+    command = [sys.executable, str(program), *map(str, words)]
+    if run(engine, command, options.seconds + SLACK):
+        print(f"fuzz: something was found in {target}; the input is in {found}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def fuzz(engine: Engine, target: str, options: argparse.Namespace) -> int:
@@ -221,12 +244,22 @@ def readings(_engine: Engine) -> Iterator[bytes]:
         yield bytes([how * 17 & 127, chance.randrange(256)]) + chance.randbytes(6 * 2 ** (how % 8))
 
 
+def page_tables(_engine: Engine) -> Iterator[bytes]:
+    """Runs of like pages, two bytes for each, behind a header."""
+    chance = random.Random(2)
+    for how in range(32):
+        yield bytes([how, chance.randrange(256)]) + chance.randbytes(2 * 2 ** (how % 8))
+
+
 SEEDS: dict[str, Callable[[Engine], Iterator[bytes]]] = {
     "scanner": texts,
     "elfsize": elf_files,
     "compare": readings,
+    "pagemap": page_tables,
 }
-"""What each target starts from."""
+"""What each target in C starts from."""
+
+IN_PYTHON = ("dwarf", "saved")
 
 
 def command_line(

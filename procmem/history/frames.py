@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from procmem.moments.saved import BAD, FRAME, MAGIC, MOST, damage, unpacked, unpacker
+from procmem.moments.saved import (
+    BAD,
+    FRAME,
+    MAGIC,
+    MOST,
+    TOO_LARGE,
+    checked,
+    content_of,
+    damage,
+    open_saved,
+    unpacked,
+    unpacker,
+)
+from procmem.moments.snapshot import DETAILS
 
 if TYPE_CHECKING:
     from procmem.errors import ParseError
@@ -144,13 +157,15 @@ def head_of(content: bytes) -> dict[str, Any]:
 
 def figures_in(head: dict[str, Any]) -> Figures:
     clock, memory = head["clock"] or {}, head["memory"] or {}
+    if head["detail"] not in DETAILS:
+        raise ValueError(f"its detail is unknown: {head['detail']!r:.40}")
     return Figures(
         head["detail"],
-        clock.get("monotonic"),
-        head["vsz"],
-        head["rss"],
-        memory.get("swap"),
-        memory.get("page_tables"),
+        checked("monotonic", clock.get("monotonic"), True),
+        checked("vsz", head["vsz"]),
+        checked("rss", head["rss"], True),
+        checked("swap", memory.get("swap"), True),
+        checked("page_tables", memory.get("page_tables"), True),
     )
 
 
@@ -166,7 +181,7 @@ def read_index(path: str | os.PathLike[str]) -> tuple[Frames, ParseError | None]
     source = os.fspath(path)
     places, sizes = array("Q"), array("Q")
     fault = None
-    with open(path, "rb") as file:
+    with open_saved(path) as file:
         start = file.read(len(MAGIC))
         if start != MAGIC:
             raise ParseError(source, 1, start, "no recording")
@@ -176,9 +191,9 @@ def read_index(path: str | os.PathLike[str]) -> tuple[Frames, ParseError | None]
             bad = partial(damage, source, f"snapshot {number}, at byte {at}")
             at += FRAME.size
             size, checksum = FRAME.unpack(start) if len(start) == FRAME.size else (1, 0)
-            content = file.read(size)
+            content = content_of(file, size)
             if len(content) < size:
-                fault = bad("the file was cut off here")
+                fault = bad("the file was cut off here" if size <= MOST else TOO_LARGE)
                 break
             if zlib.crc32(content) != checksum:
                 fault = bad("damaged: the checksum is another")

@@ -8,7 +8,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from procmem import native
-from procmem.moments.saved import MAGIC, from_json, read_frames
+from procmem.moments.saved import (
+    MAGIC,
+    MOST,
+    TOO_LARGE,
+    content_of,
+    from_json,
+    open_saved,
+    read_frames,
+)
 from procmem.moments.snapshot import Snapshot, take
 from procmem.procfs import ProcessFiles, pids
 from procmem.regions.live import read_table
@@ -76,7 +84,7 @@ def each(path: str | os.PathLike[str]) -> Iterator[Snapshot]:
     if os.path.isdir(name):
         yield from load_tree(name)
         return
-    with open(name, "rb") as file:
+    with open_saved(name) as file:
         start = file.read(len(MAGIC))
         if start == MAGIC:
             yield from read_frames(file, name)
@@ -86,7 +94,11 @@ def each(path: str | os.PathLike[str]) -> Iterator[Snapshot]:
 
             yield load_core(name)
             return
-        data = start + file.read()
+        data = start + content_of(file, MOST - len(start))
+        if len(data) == MOST and file.read(1):
+            from procmem.errors import ParseError
+
+            raise ParseError(name, 0, b"", TOO_LARGE)
     if data.lstrip()[:1] in (b"{", b"["):
         yield from_json(data, name)
         return

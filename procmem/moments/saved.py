@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
+import stat
 import sys
 import zlib
 from array import array
@@ -28,10 +30,16 @@ from procmem.moments.snapshot import DETAILS, Clock, Identity, Kernel, Snapshot
 from procmem.moments.usage import Faults, MemoryUsage, Thread
 from procmem.native import ffi
 from procmem.regions.model import plain_line
-from procmem.regions.text import MODES, scan_chunks, table_from_dict, table_from_scan, table_to_dict
+from procmem.regions.text import (
+    MODES,
+    check_types,
+    scan_chunks,
+    table_from_dict,
+    table_from_scan,
+    table_to_dict,
+)
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Iterator
 
     from procmem.errors import ParseError
@@ -43,11 +51,20 @@ FORMAT = "procmem.snapshot/1"
 FRAME = Struct("<II")
 """Bytes of the compressed part, and their CRC-32."""
 
-MOST = 1 << 31
+MOST = 1 << 29
 """Bytes of one snapshot, unpacked: that of a million regions has 250 MB."""
 
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1}]
 """What unpacks all frames. Its dictionary, 1 MiB, is the largest that packing takes."""
+
+TOO_LARGE = f"it claims more than the {MOST >> 20} MiB that are read"
+
+PIECE = 1 << 20
+
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+OWN = "/dev/stdin", "/dev/fd/", "/proc/self/fd/"
+"""Where this process's own descriptors are."""
 
 ZLIB = b"\x78"
 """How zlib's streams start (RFC 1950); no LZMA2 stream does."""
@@ -59,8 +76,19 @@ WINDOWS = 1 << 14, 1 << 20
 takes ten times as long as packing 300 regions does."""
 
 BAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
-       lzma.LZMAError, zlib.error, EOFError)  # fmt: skip
+       lzma.LZMAError, zlib.error, EOFError, MemoryError)  # fmt: skip
 """What values of the wrong shape make Python's own operations raise."""
+
+MOST_REGIONS = 1 << 21
+"""Regions of one snapshot: vm.max_map_count is 65,530 where nobody has raised it."""
+
+MOST_WORDS = 128
+"""Words of one record: smaps has 30 counters."""
+
+TEXTS = frozenset(("boot_id", "comm", "exe", "release", "machine"))
+LISTS = frozenset(("cmdline", "features"))
+NULLABLE = MemoryUsage, Identity
+"""Whose fields may be None."""
 
 
 # ---- plain values ----------------------------------------------------------------
@@ -111,19 +139,22 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Snapshot:
         values = data[name]
         if values is None:
             return None
-        return kind(
-            **{
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in values.items()
-            }
-        )
+        return kind(**{key: checked(key, value, kind in NULLABLE) for key, value in values.items()})
 
     threads = None
     if data["threads"] is not None:
         threads = tuple(
-            Thread(tid, name, None if pointer is None else table.find(pointer), pointer)
+            Thread(
+                checked("tid", tid),
+                checked_text("name", name),
+                None if pointer is None else table.find(checked("stack_pointer", pointer)),
+                pointer,
+            )
             for tid, name, pointer in data["threads"]
         )
+    check_types(data, {"moved": bool, "source": str, "unavailable": dict})
+    for name, reason in data["unavailable"].items():
+        checked_text(name, reason)
     if table._kind.__name__ != DETAILS[data["detail"]]:
         raise ValueError("its regions are of another detail than it says")
     return Snapshot(
@@ -138,6 +169,34 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Snapshot:
         MappingProxyType(data["unavailable"]),
         data["source"],
     )
+
+
+def checked(name: str, value: Any, nullable: bool = False) -> Any:
+    """A field's value, if it is one: JSON may hold any.
+
+    Raises:
+        TypeError, ValueError
+    """
+    if value is None and nullable:
+        return None
+    if name in TEXTS:
+        return checked_text(name, value)
+    if name in LISTS:
+        if type(value) not in (list, tuple):
+            raise TypeError(f"{name} is no list: {value!r:.40}")
+        return tuple(checked_text(name, each) for each in value)
+    if type(value) is not int:
+        raise TypeError(f"{name} is no number: {value!r:.40}")
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError(f"{name} is out of range: {value:#x}"[:80])
+    return value
+
+
+def checked_text(name: str, value: Any) -> str:
+    """A text, if it is one."""
+    if type(value) is not str:
+        raise TypeError(f"{name} is no text: {value!r:.40}")
+    return value
 
 
 def from_json(text: str | bytes, source: str = "<json>") -> Snapshot:
@@ -251,7 +310,14 @@ def unpacked(data: bytes) -> Snapshot:
 def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[Any]:
     about = told["table"]
     mode = {cls.__name__: mode for mode, cls in MODES.items()}[DETAILS[told["detail"]]]
+    check_types(
+        about,
+        {"source": str, "page_size": int, "consistent": bool, "unterminated": bool}
+        | {"count": int, "stride": int, "strings": list, "extras": list, "names": list},
+    )
     count, stride = about["count"], about["stride"]
+    if not 0 <= count <= MOST_REGIONS or not 0 < stride <= MOST_WORDS:
+        raise ValueError(f"it has {count} regions of {stride} words: more than are read"[:120])
     constant = dict(about["constant"])
     columns = []
     for number in range(stride + (about["kinds"] is not None)):
@@ -286,18 +352,26 @@ def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[An
         consistent=about["consistent"],
     )
     for place, path, deleted in about["names"]:
-        table._block.overrides[place] = (path, deleted)
+        if path is not None:
+            checked_text("pathname", path)
+        if not 0 <= place < count:
+            raise IndexError("it names a region that it lacks")
+        table._block.overrides[place] = (path, bool(deleted))
     if about["kinds"] is not None:
         from procmem.regions.kinds import Kind, Owner, RegionKind, Use
+
+        def used(name: Any, evidence: Any, guess: Any) -> Use:
+            checked_text("use_evidence", evidence)
+            return Use(checked_text("use", name), evidence, bool(guess))
 
         # Files of older versions have no fifth value, the use.
         kinds = [
             Kind(
                 RegionKind(kind),
                 None if owner is None else Owner(owner),
-                evidence,
-                name,
-                Use(*use[0]) if use and use[0] else None,
+                checked_text("kind_evidence", evidence),
+                checked_text("name", name),
+                used(*use[0]) if use and use[0] else None,
             )
             for kind, owner, evidence, name, *use in about["kinds"]
         ]
@@ -390,6 +464,44 @@ def damage(source: str, place: str, reason: str) -> ParseError:
     return ParseError(source, 0, b"", f"{place}: {reason}")
 
 
+def open_saved(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file that was saved, open; one that would be waited for is refused.
+
+    A pipe that the caller has open already is taken: /dev/stdin, /dev/fd/63 of a shell's <(...).
+
+    Raises:
+        ParseError: it is a FIFO, a device, a socket.
+        OSError
+    """
+    name = os.fspath(path)
+    if name.startswith(OWN):
+        return open(name, "rb")
+    # What the name leads to is taken hold of first, which opens nothing.
+    handle = os.open(name, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            from procmem.errors import ParseError
+
+            raise ParseError(name, 0, b"", "no ordinary file: it would have to be waited for")
+        try:
+            fd = os.open(f"/proc/self/fd/{handle}", READ)
+        except FileNotFoundError:
+            fd = os.open(name, READ)
+    finally:
+        os.close(handle)
+    return os.fdopen(fd, "rb")
+
+
+def content_of(file: BinaryIO, size: int) -> bytes:
+    """What a frame holds; fewer bytes where the file ends, none if it claims more than MOST."""
+    # A read makes room for all that it is asked for.
+    parts = []
+    while 0 < size <= MOST and (part := file.read(min(size, PIECE))):
+        parts.append(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 def read_frames(file: BinaryIO, source: str) -> Iterator[Snapshot]:
     """The snapshots of an open file, behind MAGIC.
 
@@ -405,9 +517,9 @@ def read_frames(file: BinaryIO, source: str) -> Iterator[Snapshot]:
         if len(start) < FRAME.size:
             raise bad("the file was cut off here")
         size, checksum = FRAME.unpack(start)
-        content = file.read(size)
+        content = content_of(file, size)
         if len(content) < size:
-            raise bad("the file was cut off here")
+            raise bad("the file was cut off here" if size <= MOST else TOO_LARGE)
         if zlib.crc32(content) != checksum:
             raise bad("damaged: the checksum is another")
         try:

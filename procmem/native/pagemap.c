@@ -221,20 +221,24 @@ static int find_zero(int fd, uint64_t page_size, uint64_t page, uint64_t *entrie
 static int64_t take(pm_pages *pages, int fd, uint64_t page_size, uint64_t page, uint64_t last,
                     int scan, uint64_t zero_frame, size_t *there)
 {
-    size_t count = (size_t)(last - page);
+    size_t count = 0, wanted = (size_t)(last - page);
     uint64_t *into;
-    ssize_t got;
-    int doubtful, status = make_room(pages, count);
+    int doubtful, status = make_room(pages, wanted);
 
     if (status)
         return status;
     into = pages->entries + pages->count;
-    do
-        got = pread(fd, into, count * 8, (off_t)(page * 8));
-    while (got < 0 && errno == EINTR);
-    if (got < 0)
-        return -errno;
-    count = (size_t)got / 8;
+    while (count < wanted) {
+        ssize_t got = pread(fd, into + count, (wanted - count) * 8, (off_t)((page + count) * 8));
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got < 8)
+            break; /* the file ends where user space does */
+        count += (size_t)got / 8;
+    }
     *there = blank(into, count, &doubtful);
     if (scan && doubtful && (status = find_zero(fd, page_size, page, into, count, zero_frame)))
         return status;
@@ -347,11 +351,14 @@ static parts parts_of(const pm_pages *pages, uint64_t first, uint64_t last)
 
 static int next_part(parts *walk)
 {
-    const pm_segment *segment = walk->pages->segments + walk->next;
+    const pm_segment *segment;
     uint64_t skip, end;
 
     walk->page += walk->count;
-    if (walk->next == walk->pages->segment_count || segment->page >= walk->last)
+    if (walk->next == walk->pages->segment_count)
+        return 0;
+    segment = walk->pages->segments + walk->next;
+    if (segment->page >= walk->last)
         return 0;
     skip = walk->page > segment->page ? walk->page - segment->page : 0;
     end = segment->page + segment->count;
@@ -384,9 +391,12 @@ static unsigned state_of(uint64_t entry)
 uint64_t pm_pages_entry(const pm_pages *pages, uint64_t page)
 {
     size_t i = segment_above(pages, page);
-    const pm_segment *segment = pages->segments + i;
+    const pm_segment *segment;
 
-    if (i == pages->segment_count || page < segment->page)
+    if (i == pages->segment_count)
+        return 0;
+    segment = pages->segments + i;
+    if (page < segment->page)
         return 0;
     return pages->entries[segment->at + (page - segment->page)];
 }

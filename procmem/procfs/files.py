@@ -15,6 +15,7 @@ import errno
 import os
 import time
 import weakref
+from stat import S_ISDIR, S_ISREG
 
 from procmem.native import ffi, lib
 from procmem.procfs.text import Stat, parse_stat
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryFile", "ProcessFiles", "pids", "system_file"]
 
+MOST_SAVED = 1 << 29
+"""Bytes of a file of a saved tree: smaps of 700,000 regions."""
+
 CHUNK = 65536
 """A read returns at most about a page of whole records; more room costs nothing."""
 
@@ -46,6 +50,25 @@ READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 GONE = (errno.ENOENT, errno.ESRCH)
 DENIED = (errno.EACCES, errno.EPERM)
+
+
+def bounded(fd: int, path: str) -> int:
+    """The descriptor, if what it leads to can be read to its end.
+
+    Files of /proc have no size. In a saved tree anything may lie: a device without an end,
+    a file that claims terabytes.
+
+    Raises:
+        ParseError
+    """
+    found = os.fstat(fd)
+    if found.st_size <= MOST_SAVED and (S_ISREG(found.st_mode) or S_ISDIR(found.st_mode)):
+        return fd
+    from procmem.errors import ParseError
+
+    os.close(fd)
+    reason = "no ordinary file" if found.st_size <= MOST_SAVED else "too large for a saved file"
+    raise ParseError(path, 0, b"", reason)
 
 
 class Directory:
@@ -401,9 +424,10 @@ class ProcessFiles:
         """A descriptor of a file in the process's directory, for reading."""
         directory = self.directory()
         try:
-            return os.open(name, READ, dir_fd=directory.fd)
+            fd = os.open(name, READ, dir_fd=directory.fd)
         except OSError as error:
             self.fail(error, f"{self.path}/{name}")
+        return bounded(fd, f"{self.path}/{name}")
 
     def read(self, name: str) -> bytes:
         """All of a file, such as "status"."""
@@ -488,7 +512,9 @@ class ProcessFiles:
             if error.errno in (*GONE, *DENIED) and self.use_living_thread():
                 return self.memory(name, beside_maps=beside_maps)
             self.fail(error, f"{self.path}/{from_thread}")
-        return MemoryFile(self, fd, f"{self.path}/{from_thread}", space)
+        return MemoryFile(
+            self, bounded(fd, f"{self.path}/{from_thread}"), f"{self.path}/{from_thread}", space
+        )
 
     def use_living_thread(self) -> bool:
         """Turns to another thread if the one that was read has exited. False if there is none."""

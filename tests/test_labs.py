@@ -16,6 +16,7 @@ exactly once, gives way to `new`.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,26 @@ def test_the_last_words_of_a_program_are_shown(tmp_path: Path) -> None:
     said = result.check("test_runs_to_its_end").message or ""
     assert "ZeroDivisionError: division by zero" in said
     assert str(tmp_path) not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("name", ["copy-on-write", "mmap-demo", "copy"])
+def test_a_program_with_asan_runs_as_it_does_alone(
+    tmp_path: Path, name: str, compiler: str
+) -> None:
+    sanitize = "-fsanitize=address"
+    (tmp_path / "one.c").write_text("int main(void) { return 0; }\n")
+    try:
+        built = [compiler, sanitize, "-o", tmp_path / "one", tmp_path / "one.c"]
+        subprocess.run(built, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"{compiler} {sanitize} does not build here")
+    made = tmp_path / "submission"
+    shutil.copytree(Path(LABS[name].directory, "solution"), made)
+    text = (made / "Makefile").read_text()
+    assert text.count("CFLAGS = ") == 1
+    (made / "Makefile").write_text(
+        text.replace("CFLAGS = ", f"CC = {compiler}\nCFLAGS = {sanitize} ")
+    )
+    assert_full(LABS[name], made)

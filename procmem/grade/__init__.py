@@ -81,6 +81,10 @@ if TYPE_CHECKING:
         Wall,
         walls,
     )
+    from procmem.grade.mallocs import (
+        MallocState,
+        malloc_state,
+    )
     from procmem.grade.predictions import (
         Predictions,
     )
@@ -124,6 +128,7 @@ _HOMES = {
     "leaks": "Leak Leaked Leaks",
     "limits": "Limits",
     "machine": "Wall walls",
+    "mallocs": "MallocState malloc_state",
     "allocations": "Pieces pieces",
     "predictions": "Predictions",
     "quiz": "predicted verify",
@@ -153,6 +158,7 @@ __all__ = [
     "Leaked",
     "Leaks",
     "Limits",
+    "MallocState",
     "MiB",
     "NeverAsked",
     "NotPossibleHere",
@@ -184,6 +190,7 @@ __all__ = [
     "heap",
     "libc_version",
     "libraries",
+    "malloc_state",
     "mmap_threshold",
     "not_possible",
     "only",
@@ -204,17 +211,12 @@ __all__ = [
     "walls",
 ]
 
-if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
 
-    def __getattr__(name: str) -> object:
-        if name in _HOME_OF:
-            from importlib import import_module
+def __getattr__(name: str) -> object:
+    if name in _HOME_OF:
+        from importlib import import_module
 
-            value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-            globals()[name] = value
-            return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

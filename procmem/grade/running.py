@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pty
+import re
 import select
 import signal
 import termios
@@ -67,6 +68,7 @@ STARVED = 10
 
 CHUNK = 65536
 LARGEST_LOOKED_AT = 16 << 20
+SANITIZERS = re.compile(rb"__lsan_|__asan_init|__hwasan_init|lib(?:asan|lsan|hwasan)\.so")
 LARGEST_HEAD = 64 << 10
 
 DENIALS = 20
@@ -116,10 +118,13 @@ class Program:
 
     @property
     def sanitized(self) -> bool:
-        """Whether it looks for leaks at its end, which can't be done while it is traced."""
+        """Whether it looks for leaks at its end, which can't be done while it is traced.
+
+        clang links the runtime into the program; gcc's is a library that it names.
+        """
         try:
             with open(open_below(self.job.directory, self.argv[0]), "rb") as file:
-                return b"__lsan_" in file.read(LARGEST_LOOKED_AT)
+                return SANITIZERS.search(file.read(LARGEST_LOOKED_AT)) is not None
         except OSError:
             return False
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from procmem import NoSuchProcess, Process, ZombieProcess
+from procmem import NoSuchProcess, PageCounts, Process, ZombieProcess
 from procmem.experiments import Specimen
 from procmem.grade import (
     PAGE,
@@ -32,11 +32,13 @@ class Look(NamedTuple):
 
     Attributes:
         children: a snapshot of each child; None for one that has ended.
-        own: pages of the memory that the only living child has for itself; None: there is none.
+        parent: the pages of the memory in the parent, counted; None before it is mapped.
+        child: the same in the only child that lives; None: there is none.
     """
 
     children: list
-    own: int | None
+    parent: PageCounts | None
+    child: PageCounts | None
 
 
 def place(before, after):
@@ -46,18 +48,21 @@ def place(before, after):
 
 
 def children(run):
-    """The children of the program, found from outside."""
-    found, own = [], []
+    """The children of the program and the pages of its memory, found from outside."""
+    found, counted, parent = [], [], None
+    start = end = 0
+    if len(run.phases) > 1:
+        start, end = place(run.phases[0][1], run.phases[1][1])
+        parent = Process(run.pid).pagemap(start, end).counts()
     for child in psutil.Process(run.pid).children():
         try:
             dead = child.status() == psutil.STATUS_ZOMBIE
             found.append(None if dead else Process(child.pid).snapshot())
-            if not dead and len(run.phases) > 2:
-                start, end = place(run.phases[0][1], run.phases[1][1])
-                own.append(Process(child.pid).pagemap(start, end).counts().exclusive)
+            if not dead and end:
+                counted.append(Process(child.pid).pagemap(start, end).counts())
         except (psutil.NoSuchProcess, NoSuchProcess, ZombieProcess):
             continue
-    return Look(found, own[0] if len(own) == 1 else None)
+    return Look(found, parent, counted[0] if len(counted) == 1 else None)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +79,6 @@ def seen(program):
     )
 
 
-def memory(snapshot, seen):
-    """The regions that hold the 8 MiB: those that the parent mapped meanwhile."""
-    start, end = place(seen[1], seen[2])
-    return snapshot.regions.filter(start=start, end=end)
-
-
 def the_child(seen, wait):
     alive = [child for child in seen.look(wait).children if child is not None]
     if len(alive) != 1:
@@ -87,11 +86,17 @@ def the_child(seen, wait):
     return alive[0]
 
 
-def assert_share(snapshot, seen, size, whose):
-    """The fair share of the memory that a process has (Pss)."""
-    share = memory(snapshot, seen).total("pss")
-    assert share >= size - NEAR, f"the {whose}'s fair share of the memory (Pss)"
-    assert share <= size + NEAR, f"the {whose}'s fair share of the memory (Pss)"
+def more(seen):
+    """Bytes beside the 8 MiB: memory of malloc begins within a page, so that it takes one more."""
+    start, end = place(seen[1], seen[2])
+    return 0 if end - start == SIZE else PAGE
+
+
+def assert_share(counts, seen, size, whose):
+    """The fair share of the memory that a process has, as Pss counts it."""
+    share = counts.exclusive * PAGE + (counts.present - counts.exclusive) * PAGE // 2
+    assert share >= size, f"the {whose}'s fair share of the memory (Pss)"
+    assert share <= size + more(seen), f"the {whose}'s fair share of the memory (Pss)"
 
 
 # ---- the program ---------------------------------------------------------------------
@@ -131,10 +136,11 @@ def test_there_is_a_child(seen):
     needs=["test_memory_is_filled", "test_there_is_a_child"],
 )
 def test_fork_copies_nothing(seen):
-    parent, child = seen[3], the_child(seen, 3)
-    assert memory(child, seen).total("rss") >= SIZE, "bytes that the child sees in memory"
-    assert_share(child, seen, HALF, "child")
-    assert_share(parent, seen, HALF, "parent")
+    the_child(seen, 3)
+    now = seen.look(3)
+    assert now.child.present * PAGE >= SIZE, "bytes that the child sees in memory"
+    assert_share(now.child, seen, HALF, "child")
+    assert_share(now.parent, seen, HALF, "parent")
 
 
 @points(
@@ -145,12 +151,9 @@ def test_fork_copies_nothing(seen):
 )
 def test_the_child_writes(seen):
     child = the_child(seen, 4)
-    own = seen.look(4).own * PAGE
+    own = seen.look(4).child.exclusive * PAGE
     assert own >= HALF, "bytes of the memory that are the child's own (Private_Dirty)"
-    # Memory of malloc begins within a page, so that half of it takes one page more.
-    start, end = place(seen[1], seen[2])
-    more = 0 if end - start == SIZE else PAGE
-    assert own <= HALF + more, "bytes of the memory that are the child's own (Private_Dirty)"
+    assert own <= HALF + more(seen), "bytes of the memory that are the child's own (Private_Dirty)"
     # Pages that the parent writes to become the child's own as well.
     writes = (child - the_child(seen, 3)).minor
     assert writes >= HALF // PAGE, "page faults of the child: the parent wrote in its place"
@@ -176,9 +179,9 @@ def test_one_fault_each(seen):
     needs="test_the_child_writes",
 )
 def test_fair_shares(seen):
-    parent, child = seen[4], the_child(seen, 4)
-    assert_share(child, seen, HALF + HALF // 2, "child")
-    assert_share(parent, seen, HALF + HALF // 2, "parent")
+    the_child(seen, 4)
+    assert_share(seen.look(4).child, seen, HALF + HALF // 2, "child")
+    assert_share(seen.look(4).parent, seen, HALF + HALF // 2, "parent")
 
 
 @points(
@@ -190,8 +193,8 @@ def test_fair_shares(seen):
 def test_the_child_is_reaped(seen):
     assert seen.look(5).children.count(None) == 0, "zombies after the child ended"
     assert len(seen.look(5).children) == 0, "children after the child ended"
-    left = memory(seen[5], seen)
-    assert_share(seen[5], seen, left.total("rss"), "parent")
+    left = seen.look(5).parent
+    assert left.exclusive == left.present, "pages that are the parent's own"
 
 
 # ---- predictions, by what two processes do on this machine ---------------------------------

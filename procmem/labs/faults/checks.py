@@ -164,7 +164,12 @@ def crash(submission, name):
                     "let the access itself end the program"
                 ) from None
             return snapshot, ended.signal, ended.code, ended.address
-    raise SubmissionError(f"./crash {name} ended with status {status}, by no signal")
+    why = ": AddressSanitizer caught it, so build without it" if sanitized(submission) else ""
+    raise SubmissionError(f"./crash {name} ended with status {status}, by no signal{why}")
+
+
+def sanitized(submission):
+    return submission.program(["./crash"]).sanitized
 
 
 def rights(snapshot, address):

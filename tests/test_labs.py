@@ -213,8 +213,8 @@ def test_a_program_with_asan_runs_as_it_does_alone(
     sanitize = "-fsanitize=address"
     (tmp_path / "one.c").write_text("int main(void) { return 0; }\n")
     try:
-        built = [compiler, sanitize, "-o", tmp_path / "one", tmp_path / "one.c"]
-        subprocess.run(built, check=True, capture_output=True)
+        command = [compiler, sanitize, "-o", "one", "one.c"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip(f"{compiler} {sanitize} does not build here")
     made = tmp_path / "submission"

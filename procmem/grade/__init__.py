@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         Leak,
         Leaked,
         Leaks,
+        Misuse,
     )
     from procmem.grade.limits import (
         Limits,
@@ -125,7 +126,7 @@ _HOMES = {
     "top_pad",
     "grading": "grade",
     "lab": "Lab LabError Question",
-    "leaks": "Leak Leaked Leaks",
+    "leaks": "Leak Leaked Leaks Misuse",
     "limits": "Limits",
     "machine": "Wall walls",
     "mallocs": "MallocState malloc_state",
@@ -160,6 +161,7 @@ __all__ = [
     "Limits",
     "MallocState",
     "MiB",
+    "Misuse",
     "NeverAsked",
     "NotPossibleHere",
     "OutputFlood",

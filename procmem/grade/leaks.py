@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from procmem.grade.running import Program
 
-__all__ = ["Leak", "Leaked", "Leaks", "leaks", "parse_leaks"]
+__all__ = ["Leak", "Leaked", "Leaks", "Misuse", "leaks", "parse_leaks"]
 
 SLOWER = 10
 """How much more time a program gets: memcheck makes computing some twenty times slower."""
@@ -72,6 +72,20 @@ class Leak(NamedTuple):
     place: str
 
 
+class Misuse(NamedTuple):
+    """A read or write of memory that is not the program's, a bad free and the like.
+
+    Attributes:
+        kind: memcheck's name, such as "InvalidRead".
+        what: in valgrind's words: "Invalid read of size 8".
+        place: where it was done: "free_friends (list.c:81)", as far as it is known.
+    """
+
+    kind: str
+    what: str
+    place: str
+
+
 class Leaks(NamedTuple):
     """What was not freed at a program's end.
 
@@ -82,6 +96,7 @@ class Leaks(NamedTuple):
         reachable: there is a pointer still: it was just not freed.
         places: each place, the largest first.
         errors: other errors by memcheck's name, such as "InvalidWrite", and how many places.
+        misuses: each of these places.
     """
 
     definitely: Leaked
@@ -90,6 +105,7 @@ class Leaks(NamedTuple):
     reachable: Leaked
     places: tuple[Leak, ...]
     errors: dict[str, int]
+    misuses: tuple[Misuse, ...] = ()
 
 
 def leaks(program: Program, arguments: Sequence[str], answers: Sequence[str]) -> Leaks:
@@ -145,13 +161,16 @@ def parse_leaks(report: bytes) -> Leaks | None:
     sums = {kind: [0, 0] for kind in KINDS.values()}
     places = []
     errors: dict[str, int] = {}
+    misuses = []
     for match in ERROR.finditer(report):
         kind, leaked = KIND.search(match[1]), LEAKED.search(match[1])
         if kind is None:
             continue
         name = KINDS.get(kind[1])
         if name is None or leaked is None:
-            errors[kind[1].decode()] = errors.get(kind[1].decode(), 0) + 1
+            named = kind[1].decode()
+            errors[named] = errors.get(named, 0) + 1
+            misuses.append(Misuse(named, text(match[1], b"what") or named, place(match[1])))
             continue
         size, blocks = int(leaked[1]), int(leaked[2])
         if direct := DIRECT.search(match[1]):
@@ -161,7 +180,7 @@ def parse_leaks(report: bytes) -> Leaks | None:
         places.append(Leak(name, size, blocks, place(match[1])))
     places.sort(key=lambda leak: -leak.bytes)
     totals = {kind: Leaked(*found) for kind, found in sums.items()}
-    return Leaks(**totals, places=tuple(places), errors=errors)
+    return Leaks(**totals, places=tuple(places), errors=errors, misuses=tuple(misuses))
 
 
 def place(error: bytes) -> str:

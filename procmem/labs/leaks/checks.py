@@ -8,6 +8,7 @@ import pytest
 from procmem.grade import (
     PAGE,
     KiB,
+    Leaks,
     Submission,
     anonymous,
     heap,
@@ -33,7 +34,16 @@ class Lost(NamedTuple):
     blocks: int
     tables: int
     others: int
-    errors: dict
+    found: Leaks
+
+    def places(self, least, most):
+        """Where valgrind says that pieces of a size were made that are left."""
+        at = [
+            leak.place
+            for leak in self.found.places
+            if leak.place and least <= leak.bytes // max(leak.blocks, 1) < most
+        ]
+        return f": made in {', '.join(dict.fromkeys(at))}" if at else ""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +82,7 @@ def lost(program, traced):
         blocks = max(blocks, sum(size // BLOCK for size in left))
         tables = max(tables, sum(TABLE <= size < BLOCK for size in left))
         others = max(others, sum(size for size in left if size < TABLE))
-    return Lost(blocks, tables, others, found.errors)
+    return Lost(blocks, tables, others, found)
 
 
 @points(
@@ -107,7 +117,8 @@ def test_still_allocates(seen, traced):
     needs="test_still_allocates",
 )
 def test_blocks_are_freed(lost):
-    assert lost.blocks == 0, "blocks of 32 KiB that are left at the end"
+    where = lost.places(BLOCK, 2 * BLOCK)
+    assert lost.blocks == 0, f"blocks of 32 KiB that are left at the end{where}"
 
 
 @points(
@@ -117,7 +128,8 @@ def test_blocks_are_freed(lost):
     needs="test_still_allocates",
 )
 def test_friends_are_freed(lost):
-    assert lost.others == 0, "bytes of friends and names that are left at the end"
+    where = lost.places(0, TABLE)
+    assert lost.others == 0, f"bytes of friends and names that are left at the end{where}"
 
 
 @points(
@@ -127,7 +139,8 @@ def test_friends_are_freed(lost):
     needs="test_still_allocates",
 )
 def test_table_is_freed(lost):
-    assert lost.tables == 0, "tables of 4 KiB that are left at the end"
+    where = lost.places(TABLE, BLOCK)
+    assert lost.tables == 0, f"tables of 4 KiB that are left at the end{where}"
 
 
 @points(
@@ -148,7 +161,8 @@ def test_mapping_is_unmapped(seen):
     needs="test_still_allocates",
 )
 def test_no_memory_is_misused(lost):
-    assert sorted(lost.errors) == [], "errors that valgrind reports"
+    said = [f"{one.what} in {one.place or 'a library'}" for one in lost.found.misuses[:3]]
+    assert len(lost.found.misuses) == 0, f"errors that valgrind reports: {'; '.join(said)}"
 
 
 # ---- quiz: what valgrind says of the program as it was handed out --------------------------

@@ -139,8 +139,8 @@ class TestRecorder:
         taken: list[str] = []
 
         class Priced(Process):
-            def snapshot(self, detail: str = "smaps") -> Snapshot:
-                found = super().snapshot(detail)
+            def snapshot(self, detail: str = "smaps", *, kinds: bool = True) -> Snapshot:
+                found = super().snapshot(detail, kinds=kinds)
                 assert found.rss is not None
                 clock.cpu += dear[detail] * (found.rss // PAGE)
                 taken.append(detail)
@@ -171,6 +171,52 @@ class TestRecorder:
         specimen.munmap(large)
         turns(100)
         assert set(turns(20)) == {"smaps"}
+
+    def test_the_last_snapshot_has_all_details(self, specimen: Specimen) -> None:
+        """However dear that is; nothing but the end asks for it here."""
+        made = recorder(specimen, every=0.01, share=1e-6)
+        area = specimen.mmap(pages=30, populate=True).mapping
+        assert area is not None
+        recording = made.run(0.05)
+        assert (recording[0].detail, recording[-1].detail) == ("smaps", "smaps")
+        assert recording.last_full == len(recording) - 1
+        found = recording.diff()
+        assert (found.rss, bool(found.remainder)) == (30 * PAGE, False)
+        (change,) = found.changes
+        assert change.rss == 30 * PAGE
+
+    @pytest.mark.parametrize("detail", ["maps", "residency"])
+    def test_a_detail_that_is_asked_for_is_kept(self, specimen: Specimen, detail: str) -> None:
+        made = recorder(specimen, every=0.01, detail=detail)
+        specimen.mmap(pages=3)
+        assert set(made.run(0.03).details) == {detail}
+        assert made.recording.last_full == len(made.recording) - 1
+
+    def test_dear_details_are_saved_for(self, specimen: Specimen, clock: FakeTime) -> None:
+        """Poorer ones at every turn don't take all, however much they cost."""
+        taken: list[tuple[float, str]] = []
+
+        class Priced(Process):
+            def snapshot(self, detail: str = "smaps", *, kinds: bool = True) -> Snapshot:
+                found = super().snapshot(detail, kinds=kinds)
+                clock.cpu += {"smaps": 0.1, "residency": 0.05, "maps": 0.004}[detail]
+                taken.append((clock.wall, detail))
+                return found
+
+        area = specimen.mmap(pages=600).mapping
+        assert area is not None
+        made = Recorder(Priced(specimen.pid), every=0.1, share=0.02)
+        for number in range(600):
+            clock.wall += max(0.1, -(made._credit - made._set_aside) / made._income)
+            specimen.touch(area, start=number, pages=1)
+            specimen.madvise(area, "dontneed", start=number, pages=1)
+            made.turn()
+        moments = [when for when, detail in taken if detail == "smaps"]
+        pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
+        # 100 ms of CPU are half of 2 % in 10 s.
+        assert len(moments) > 5
+        assert max(pauses[1:]) < 20
+        assert clock.cpu <= 0.02 * clock.wall + 0.25
 
     def test_turns_are_put_off_where_all_is_too_dear(self, specimen: Specimen) -> None:
         made = recorder(specimen, every=0.001, share=0.01, detail="smaps")
@@ -427,6 +473,7 @@ class TestAnswers:
     def test_a_leak_is_suspected(self, specimen: Specimen) -> None:
         steady = specimen.mmap(pages=100, prot="rx").mapping
         assert steady is not None
+        specimen.process.snapshot()  # the first one of a program imports for 0.3 s
         made = recorder(specimen, detail="smaps")
         steps(specimen, made, 10)
         suspects = made.recording.suspects()
@@ -480,6 +527,89 @@ class TestAnswers:
         (suspect,) = recording.suspects()
         assert suspect.figure == "resident"
         assert suspect.growth.slope == pytest.approx(100 * PAGE)
+
+    def test_a_cache_that_is_full_when_regions_are_measured_no_more(
+        self, specimen: Specimen
+    ) -> None:
+        """Growth is judged by the totals, which every snapshot has."""
+        area = specimen.mmap(pages=400).mapping
+        assert area is not None
+
+        def fill(number: int) -> None:
+            if number < 32:
+                specimen.touch(area, start=number * 10, pages=10)
+
+        details = ["smaps"] * 31 + ["maps"] * 8 + ["smaps"]
+        assert paced(specimen, fill, details).suspects() == []
+
+    @pytest.mark.parametrize("details", [("smaps",), ("maps",) * 5 + ("smaps",)])
+    def test_a_leak_below_what_comes_and_goes(
+        self, specimen: Specimen, details: Sequence[str]
+    ) -> None:
+        area = specimen.mmap(pages=1000, prot="rx").mapping
+        work = specimen.mmap(pages=1000).mapping
+        leak = specimen.mmap(pages=400, prot="rwx").mapping
+        assert area is not None
+        assert work is not None
+        assert leak is not None
+
+        def go(number: int) -> None:
+            specimen.touch(leak, start=number * 10, pages=10)
+            if number % 4 < 2:
+                specimen.touch(work)
+            else:
+                specimen.madvise(work, "dontneed")
+
+        (suspect,) = paced(specimen, go, details).suspects()
+        (place,) = suspect.places
+        assert (place.start, suspect.figure) == (leak.start, "resident")
+        assert suspect.rate == pytest.approx(100 * PAGE, rel=0.25)
+        assert suspect.elsewhere == 0
+
+    def test_one_arena_of_several(self, specimen: Specimen) -> None:
+        """Two grow, one of them until the middle: the other one is named by its addresses."""
+        with Specimen(libc=True) as threads:
+            arenas: list[int] = []
+            for _ in range(3):
+                threads.thread()
+                arenas.append(threads.malloc(1000, thread=len(arenas)).address or 0)
+            pieces: list[int] = []
+
+            def go(number: int) -> None:
+                for thread in (0, 1) if number < 15 else (1,):
+                    for _ in range(10):
+                        pieces.append(threads.malloc(4000, thread=thread).address or 0)
+                        threads.touch(pieces[-1])
+
+            (suspect,) = paced(threads, go).suspects()
+        assert suspect.kind == "arena"
+        (place,) = suspect.places
+        assert place.start <= arenas[1] < place.end
+        assert not place.start <= arenas[0] < place.end
+
+    def test_threads_that_never_end(self) -> None:
+        with Specimen(libc=True) as threads:
+            found = paced(threads, lambda _: threads.thread()).suspects()
+        assert "thread stacks" in {one.name for one in found}
+        assert next(one for one in found if one.name == "thread stacks").regions >= 38
+
+    def test_files_that_stay_mapped(self, specimen: Specimen, tmp_path: Path) -> None:
+        def go(number: int) -> None:
+            path = tmp_path / f"{number}"
+            path.write_bytes(bytes(20 * PAGE))
+            specimen.mmap(pages=20, prot="r", file=path)
+
+        (suspect,) = paced(specimen, go).suspects()
+        assert (suspect.figure, suspect.kind) == ("size", "file")
+        assert suspect.rate == pytest.approx(200 * PAGE, rel=0.1)
+
+    def test_shared_memory_that_grows(self, specimen: Specimen) -> None:
+        area = specimen.mmap(pages=400, shared=True).mapping
+        assert area is not None
+        recording = paced(specimen, lambda n: specimen.touch(area, start=n * 10, pages=10))
+        (suspect,) = recording.suspects()
+        assert (suspect.kind, suspect.figure) == ("shared memory", "resident")
+        assert [place.start for place in suspect.places] == [area.start]
 
     def test_a_leak_of_addresses_alone(self, specimen: Specimen) -> None:
         (suspect,) = paced(specimen, lambda _: specimen.mmap(pages=50)).suspects()

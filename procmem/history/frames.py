@@ -41,7 +41,11 @@ HEAD = 1 << 12
 
 
 class Figures(NamedTuple):
-    """Of one snapshot: its detail, nanoseconds of CLOCK_MONOTONIC, and bytes. None: not told."""
+    """Of one snapshot: its detail, nanoseconds of CLOCK_MONOTONIC, and bytes. None: not told.
+
+    Attributes:
+        own: of rss and swap what is no file's: RssAnon + RssShmem + VmSwap (proc_pid_status(5)).
+    """
 
     detail: str
     monotonic: int | None
@@ -49,6 +53,16 @@ class Figures(NamedTuple):
     rss: int | None
     swap: int | None
     page_tables: int | None
+    own: int | None = None
+
+
+def own(memory: dict[str, Any]) -> int | None:
+    """What of a process's memory is no file's; before Linux 4.5, which has no parts, all of it."""
+    parts = memory.get("rss_anon"), memory.get("rss_shmem")
+    if None in parts:
+        parts = memory.get("rss"), 0
+    total = sum(part or 0 for part in parts)
+    return None if None in parts else total + (memory.get("swap") or 0)
 
 
 def figures_of(snapshot: Snapshot) -> Figures:
@@ -61,6 +75,7 @@ def figures_of(snapshot: Snapshot) -> Figures:
         snapshot.rss,
         snapshot.swap,
         snapshot.page_tables,
+        None if snapshot.memory is None else own(snapshot.memory._asdict()),
     )
 
 
@@ -166,6 +181,7 @@ def figures_in(head: dict[str, Any]) -> Figures:
         checked("rss", head["rss"], True),
         checked("swap", memory.get("swap"), True),
         checked("page_tables", memory.get("page_tables"), True),
+        checked("memory", own(memory), True),
     )
 
 

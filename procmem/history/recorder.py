@@ -80,8 +80,12 @@ class Recorder:
     they tell of a change (and every ten seconds, to tell that there was none): at the richest
     detail that it can afford. It has `share` of a CPU to spend, and may save it up for ten
     seconds. What a detail will cost is known from the last time, in proportion to what is mapped
-    and resident now. Where maps is too much at each turn, statm and stat alone are looked at, and
-    where even the poorest snapshot costs more than there is, turns are put off.
+    and resident now. Half of its share is kept for the richest detail that it can save up for.
+    The first snapshot has the richest detail, and so has the last one, whatever they cost, unless
+    the process ends by itself: see Recording.last_full. Where maps is too much at each turn,
+    statm and stat alone are looked at, and where even the poorest snapshot costs more than there
+    is, turns are put off. What each region is (its kind) is told with the first and the last
+    snapshot, and every ten seconds; the others go by the addresses.
 
     A process that calls execve(2) is followed; when it ends, the recording ends. Its children are
     not recorded.
@@ -144,8 +148,8 @@ class Recorder:
         self._file: int | None = None
         self._written = 0
         self._income = MARGIN * share
-        self._credit = 0.0
-        self._credited = self._taken_at = time.monotonic()
+        self._credit = self._set_aside = 0.0
+        self._credited = self._taken_at = self._measured_at = self._kinds_at = time.monotonic()
         if path is not None:
             check_output(path, force=force)
         self._ending = Ending(process._files)
@@ -235,12 +239,14 @@ class Recorder:
 
     def _take(self, seen: Look) -> Snapshot | None:
         """A snapshot at the richest detail that can be afforded."""
+        saved_for, self._set_aside = self._saving(seen)
         for detail in self._details:
-            if detail != self._details[-1] and self._expected(detail, seen) > self._credit:
+            free = self._credit - (0.0 if detail == saved_for else self._set_aside)
+            if detail != self._details[-1] and self._expected(detail, seen) > free:
                 continue
             begun = time.thread_time()
             try:
-                found = self.process.snapshot(detail)
+                found = self.process.snapshot(detail, kinds=self._tells_kinds(detail))
             except (ProcessChanged, Unsupported):
                 continue
             self._add(found)
@@ -248,8 +254,32 @@ class Recorder:
             return found
         return None
 
+    def _tells_kinds(self, detail: str) -> bool:
+        """Whether it is time to find out again what each region is."""
+        now = time.monotonic()
+        if detail != self._details[0] or now - self._kinds_at < QUIET:
+            return False
+        self._kinds_at = now
+        return True
+
+    def _saving(self, seen: Look) -> tuple[str, float]:
+        """The richest detail that can ever be afforded, and CPU seconds that are kept for it.
+
+        Poorer snapshots may take half of what there is, so that regions are measured now and
+        then, however dear that is, and not long before the process ends.
+        """
+        for detail in self._details[:-1]:
+            expected = self._expected(detail, seen)
+            if expected <= self._income * SAVED:
+                passed = time.monotonic() - self._measured_at
+                return detail, min(expected, self._income * passed / 2)
+        return self._details[-1], 0.0
+
     def _pay(self, detail: str, spent: float, seen: Look) -> None:
         text = seen.maps[0] if seen.maps else 0
+        if detail != self._details[-1]:
+            self._measured_at = time.monotonic()
+            self._set_aside = 0.0
         self._prices[detail] = Price(spent, int(seen.statm.split()[1]), text)
 
     def _add(self, snapshot: Snapshot) -> None:
@@ -304,7 +334,7 @@ class Recorder:
             if each is not None:
                 each(self, found)
             now = time.monotonic()
-            due = max(due + self.every, now - self._credit / self._income)
+            due = max(due + self.every, now - (self._credit - self._set_aside) / self._income)
             if due < now:
                 due = now + self.every
             if seconds is not None and due - start >= seconds:
@@ -331,11 +361,21 @@ class Recorder:
         raise error
 
     def _last_look(self) -> None:
-        """How it was at the end: that nothing changed is something, too."""
-        if self._credit > 0 and time.monotonic() - self._taken_at >= self.every:
-            self._taken_at = -QUIET - self.every
-            with contextlib.suppress(ProcessError):
-                self.turn()
+        """How it was at the end, whatever that costs: with every detail, as the first one."""
+        now = time.monotonic()
+        if self.last.detail == self._details[0] and now - self._taken_at < self.every:
+            return
+        begun = time.thread_time()
+        for detail in self._details:
+            try:
+                found = self.process.snapshot(detail)
+            except (ProcessChanged, Unsupported):
+                continue
+            except ProcessError:
+                break
+            self._add(found)
+            break
+        self._charge(time.thread_time() - begun)
 
     def ask_to_stop(self) -> None:
         """Lets run() return after this turn. A signal handler may call it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from procmem.history.frames import Frames, read_index
 from procmem.moments import diff
@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from procmem.history.frames import Figures
     from procmem.moments import Diff, Snapshot
 
-__all__ = ["Growth", "Peak", "Recording", "Suspect"]
+__all__ = ["Growth", "Peak", "Place", "Recording", "Suspect"]
 
 MOST_COMPARED = 200
 """Moments, evenly in time, that growth is judged by: each is compared with each."""
-
-STILL = 0.1
-"""Of what a suspect gained in all, the least that it gained in the last quarter of the time."""
 
 
 class Peak(NamedTuple):
@@ -56,16 +53,36 @@ class Growth(NamedTuple):
     last: int
 
 
+class Place(NamedTuple):
+    """Addresses at which a suspect gained memory.
+
+    Attributes:
+        start, end: addresses.
+        gained: bytes.
+    """
+
+    start: int
+    end: int
+    gained: int
+
+
 class Suspect(NamedTuple):
-    """Regions that grow without end: a leak, perhaps.
+    """Regions that grew until the end: a leak, or something that would have stopped later.
 
     Attributes:
         name: what a person would call them.
         kind: their kind.
-        growth: of the figure below.
+        growth: of the figure below, as it was seen.
         regions: how many there are at the end.
-        figure: what grows: "resident" (in memory or swap), or "size" where only that does, or
-            alone was recorded.
+        figure: what grows: "resident" (in memory or swap), or "size" where only that does.
+        since: seconds from the first snapshot to when the growth began.
+        whole: whether it grew during the whole recording.
+        gained: bytes since then. Only the lower envelope counts: what was given back in
+            between is not in it.
+        rate: the same by seconds.
+        places: where it gained most, the most first, measured between two snapshots near both
+            ends; of an arena of malloc a whole heap.
+        elsewhere: bytes that it gained between these at other addresses.
     """
 
     name: str
@@ -73,6 +90,12 @@ class Suspect(NamedTuple):
     growth: Growth
     regions: int
     figure: str
+    since: float = 0.0
+    whole: bool = True
+    gained: int = 0
+    rate: float = 0.0
+    places: tuple[Place, ...] = ()
+    elsewhere: int = 0
 
 
 class Recording(Sequence["Snapshot"]):
@@ -183,83 +206,37 @@ class Recording(Sequence["Snapshot"]):
         """How a figure grows; None: it was told less than twice, or without clocks."""
         return grown(self.times, self.values(figure))
 
-    def suspects(self, *, confidence: float = 0.8, least: int = 64 * 1024) -> list[Suspect]:
-        """What seems to grow without end, the steepest first.
+    def suspects(self, *, confidence: float = 0.0, least: int = 64 * 1024) -> list[Suspect]:
+        """What grew until the end, the fastest first.
 
-        Regions are taken together by kind, name and permissions, so that memory that is mapped
-        piece by piece is seen, too. What has stopped is none: in the last quarter of the time a
-        suspect gained at least a tenth of all that it gained. Nor is a file's content that is
-        read in: it ends with the file.
+        What grows is found by figures that every snapshot has: the kernel's totals, and the
+        regions' sizes. Of each window of time the least value counts, so that a leak below memory
+        that comes and goes is found, and what has stopped growing is none. Which regions it was
+        is found by the snapshots that tell what each has in memory. Regions are taken together
+        by kind, name and permissions, so that memory that is mapped piece by piece is seen, too.
+        A file's content that is read in is none: it ends with the file.
 
         Args:
             confidence: the least that a growth must have.
             least: bytes that it must have gained in all.
         """
-        chosen = self._spread()
-        if len(chosen) < 3:
-            return []
-        times, all_details = self.times, self.details
-        details = [all_details[number] for number in chosen]
-        measured = [number for number, detail in enumerate(details) if detail != "maps"]
-        if not covers([times[chosen[number]] for number in measured], times[chosen[-1]]):
-            measured = []
-        series: dict[Any, list[tuple[int, int]]] = {}
-        counts: dict[Any, int] = {}
-        for number, detail in enumerate(details):
-            counts.clear()
-            for region in self[chosen[number]].regions:
-                key = str(region.kind), region.name, str(region.perms)
-                values = series.get(key)
-                if values is None:
-                    values = series[key] = [(0, 0)] * len(chosen)
-                resident, size = values[number]
-                values[number] = resident + held(region, detail), size + region.size
-                counts[key] = counts.get(key, 0) + 1
-        found = []
-        for key, values in series.items():
-            for figure, numbers in (("resident", measured), ("size", range(len(chosen)))):
-                growth = still_growing(
-                    [times[chosen[number]] for number in numbers],
-                    [values[number][figure == "size"] for number in numbers],
-                )
-                if (
-                    growth is not None
-                    and growth.confidence >= confidence
-                    and growth.last - growth.first >= least
-                ):
-                    found.append(Suspect(key[1], key[0], growth, counts.get(key, 0), figure))
-                    break
-        return sorted(found, key=lambda one: -one.growth.slope)
+        from procmem.history.suspects import suspects_of
 
-    def _spread(self) -> list[int]:
-        """The numbers of at most MOST_COMPARED snapshots, evenly in time."""
-        times = self.times
-        told = [number for number, when in enumerate(times) if when is not None]
-        if len(told) <= MOST_COMPARED:
-            return told
-        chosen: list[int] = []
-        start, end = times[told[0]] or 0.0, times[told[-1]] or 0.0
-        step = (end - start) / (MOST_COMPARED - 1)
-        for number in told[:-1]:
-            if (times[number] or 0.0) >= start + len(chosen) * step:
-                chosen.append(number)
-        return [*chosen, told[-1]]
+        found = suspects_of(self, least)
+        return [one for one in found if one.growth.confidence >= confidence]
+
+    @property
+    def last_full(self) -> int | None:
+        """The number of the last snapshot at the detail of the first; None: there is none.
+
+        A recorder takes one at the end. It can't where the process has ended by itself: then
+        this is the one to compare the first with.
+        """
+        details = self.details
+        return max((at for at, one in enumerate(details) if one == details[0]), default=None)
 
 
 FIGURES = ("vsz", "rss", "swap", "page_tables")
-
-
-def held(region: Any, detail: str) -> int:
-    """What a region has in memory or swap, but for pages that are a file's."""
-    if detail == "maps" or (region.inode and "w" not in str(region.perms)):
-        return 0
-    return (region.rss or 0) + (region.swap or 0)
-
-
-def covers(times: Sequence[float | None], end: float | None) -> bool:
-    """Whether these moments reach from the first quarter of the time into its last."""
-    told = [when for when in times if when is not None]
-    return bool(told and end) and told[0] <= 0.25 * (end or 0) and told[-1] >= 0.75 * (end or 0)
 
 
 def points_of(
@@ -305,14 +282,3 @@ def grown(times: Sequence[float | None], values: Sequence[int | None]) -> Growth
         for (_, earlier), (_, later) in combinations(points, 2)
     ]
     return Growth(slope, sum(signs) / len(signs), told[0][1], told[-1][1])
-
-
-def still_growing(times: Sequence[float | None], values: Sequence[int | None]) -> Growth | None:
-    """Slope and trend of what has not stopped; None: it has, or never grew."""
-    told = points_of(times, values)
-    if len(told) < 3 or told[0][0] == told[-1][0] or told[0][1] >= told[-1][1]:
-        return None
-    _, _, _, (_, before), (_, last) = evenly(told, 5)
-    if last - before < STILL * (last - told[0][1]):
-        return None
-    return grown(times, values)

@@ -435,7 +435,7 @@ class Process:
 
     # ---- moments ----------------------------------------------------------
 
-    def snapshot(self, detail: str = "smaps") -> Snapshot:
+    def snapshot(self, detail: str = "smaps", *, kinds: bool = True) -> Snapshot:
         """All of this at one moment: regions, totals, faults, threads, clocks, identity.
 
         What costs is the regions: "smaps" walks all page tables for every counter,
@@ -444,6 +444,9 @@ class Process:
 
         Args:
             detail: "maps", "residency" or "smaps".
+            kinds: tell at once what each region is, by the process's threads and the first
+                words of its memory. Otherwise that is told when it is asked for, if the
+                process still lives; of a snapshot that is saved before, by the text alone.
 
         Raises:
             ValueError: no such detail.
@@ -461,7 +464,7 @@ class Process:
             raise BadArgument(f"detail is one of {', '.join(DETAILS)}, not {detail!r}")
         read = getattr(self, detail)
         found = take(self._files, read, lambda table: threads_of(self._files, table))
-        if len(found.regions):
+        if kinds and len(found.regions):
             # What they rest on, threads and memory, is there now.
             found.regions[0].kind  # noqa: B018 - tells all kinds
         return found

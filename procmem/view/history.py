@@ -7,13 +7,14 @@ from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from procmem.units import about
 from procmem.view.columns import columns
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from procmem.history.recording import Recording
+    from procmem.history.recording import Recording, Suspect
     from procmem.moments import Diff, Snapshot
 
 __all__ = ["change_lines", "ended_line", "recording_dict", "recording_summary"]
@@ -52,8 +53,14 @@ def recording_dict(
         "cpu_seconds": cost,
         "ended": recording.ended,
         "figures": figures,
+        "last_full": recording.last_full,
         "suspects": [
-            {**one._asdict(), "growth": one.growth._asdict()} for one in recording.suspects()
+            {
+                **one._asdict(),
+                "growth": one.growth._asdict(),
+                "places": [place._asdict() for place in one.places],
+            }
+            for one in recording.suspects()
         ],
     }
 
@@ -90,21 +97,49 @@ def recording_summary(
     if rows:
         heading = ["KiB", "First", "Last", "Peak", "At s", "Per second", "Trend"]
         lines.append(columns(heading, rows, "<>>>>>>").rstrip())
+    lines += unmeasured_lines(recording)
     suspects = recording.suspects()
-    lines += [
-        fill(
-            f"Grows without end{' (its size alone)' if one.figure == 'size' else ''}:"
-            f" {printable(one.name)} ({one.kind}),"
-            f" {one.growth.slope / 1024:+,.1f} KiB a second, from {kib(one.growth.first)} to"
-            f" {kib(one.growth.last)} KiB (trend {one.growth.confidence:.2f}).",
-            80,
-            subsequent_indent="  ",
-        )
-        for one in suspects[:MOST_TOLD]
-    ]
+    for one in suspects[:MOST_TOLD]:
+        lines += suspect_lines(one)
     if len(suspects) > MOST_TOLD:
-        lines.append(f"{len(suspects) - MOST_TOLD} more: --json tells of all.")
+        lines.append(f"{len(suspects) - MOST_TOLD} more: --json has all.")
     return "\n".join(lines) + "\n"
+
+
+def unmeasured_lines(recording: Recording) -> list[str]:
+    """Which snapshot to compare the first with, where the last one lacks its detail."""
+    last = recording.last_full
+    if last is None or last == len(recording) - 1:
+        return []
+    when = recording.times[last]
+    at = "" if when is None else f" of {when:.1f} s"
+    text = (
+        f"The last snapshot with all details is number {last}{at}: the process ended by itself. "
+        f"Compare FILE:0 with FILE:{last}."
+    )
+    return [fill(text, 80, subsequent_indent="  ")]
+
+
+def suspect_lines(one: Suspect) -> list[str]:
+    """What grew, where, since when and how fast; and what that may be."""
+    when = "during the whole recording" if one.whole else f"from {one.since:.1f} s to the end"
+    if one.figure == "size":
+        may = "addresses that are reserved, and not used so far"
+    else:
+        may = "a leak, or something that was not full yet"
+    text = (
+        f"{printable(one.name)} ({one.kind}) grew {when}: {about(one.gained)} in"
+        f" {one.gained / one.rate:.1f} s, {about(round(one.rate))} a second"
+        f"{', in size alone' if one.figure == 'size' else ''}. It looks like {may}."
+    )
+    lines = [fill(text, 80, subsequent_indent="  ")]
+    whole = one.elsewhere + sum(place.gained for place in one.places)
+    for place in one.places:
+        share = f"  {100 * place.gained / whole:.0f} % of it" if place.gained < whole else ""
+        lines.append(f"  at {place.start:012x}-{place.end:012x}{share}")
+    if one.elsewhere:
+        lines.append(f"  {100 * one.elsewhere / whole:.0f} % of it at other addresses")
+    return lines
 
 
 def beginning(last: Snapshot) -> str:

@@ -4,9 +4,10 @@
     scripts/guests.py test DIR [pytest's options]  the tests in that directory, on this kernel
     scripts/guests.py boot DIR bookworm [options]  the same under the kernel of Debian 12, in qemu
 
-Needs root, debootstrap, and for `boot` qemu-system-x86, e2fsprogs and busybox-static. Nothing is
-changed outside DIR and the directory of kernels beside it (DIR/../kernels). KVM is used where it
-is; emulation is about twenty times slower, which --time-limit must allow for.
+Needs root, debootstrap, and for `boot` qemu-system-x86, e2fsprogs, kmod and busybox-static.
+Nothing is changed outside DIR, its disk image (DIR.ext4) and the kernels beside it
+(DIR/../kernels). Where the processor can't virtualize, kernels are emulated, ten to twenty times
+slower: raise --time-limit.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import lzma
 import os
 import shlex
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -70,6 +70,7 @@ until /busybox mount -t ext4 /dev/vda /root 2>/dev/null; do
     [ $n -lt 100 ] || { echo "no root disk"; /busybox poweroff -f; }
     /busybox sleep 0.1
 done
+/busybox cp /guest /root/sbin/procmem-init
 exec /busybox switch_root /root /sbin/procmem-init
 """
 INIT = f"""#!/bin/sh
@@ -127,6 +128,7 @@ def main() -> int:
 
 def make_root(suite: str, directory: Path, python: str) -> None:
     """Debian of one suite with what the tests need, this checkout and its .venv."""
+    directory.with_name(directory.name + ".ext4").unlink(missing_ok=True)
     if not (directory / "etc/debian_version").exists():
         # Old suites are signed by keys that newer systems have dropped, and the reverse.
         run("debootstrap", "--variant=minbase", suite, directory, MIRROR)
@@ -233,7 +235,7 @@ def fetch(path: str) -> bytes:
         return bytes(answer.read())
 
 
-def write_initramfs(path: Path, modules: Path) -> None:
+def write_initramfs(path: Path, modules: Path, script: str) -> None:
     """busybox, and the modules that the root disk needs."""
     run("depmod", "-b", modules.parent.parent.parent, modules.name)
     files = {}
@@ -249,6 +251,7 @@ def write_initramfs(path: Path, modules: Path) -> None:
         archive.add("busybox", 0o100755, Path("/bin/busybox").read_bytes())
         archive.add("init", 0o100755, INIT_RAMFS.encode())
         plain = [Path(file).name.removesuffix(".xz").removesuffix(".zst") for file in order]
+        archive.add("guest", 0o100755, script.encode())
         archive.add("modules", 0o100644, " ".join(plain).encode())
         for file, name in zip(order, plain, strict=True):
             archive.add(name, 0o100644, unpacked(modules / file))
@@ -286,29 +289,29 @@ def boot(
     directory: Path, kernel: Path, modules: Path, command: str, options: argparse.Namespace
 ) -> int:
     """Boots it with a copy of the directory as its disk; the status of the command."""
+    image = image_of(directory)
     with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
-        image, initramfs = Path(temporary, "disk"), Path(temporary, "initramfs")
-        write_initramfs(initramfs, modules)
-        init = directory / "sbin/procmem-init"
-        init.write_text(INIT.replace("@COMMAND@", command))
-        init.chmod(init.stat().st_mode | stat.S_IXUSR)
-        used = int(subprocess.run(["du", "-sm", directory], stdout=subprocess.PIPE, check=True)
-                   .stdout.split()[0])  # fmt: skip
-        run("mke2fs", "-q", "-t", "ext4", "-d", directory, image, f"{used * 5 // 4 + 2048}M")
-        kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
+        initramfs = Path(temporary, "initramfs")
+        write_initramfs(initramfs, modules, INIT.replace("@COMMAND@", command))
+        hardware = has_virtualization()
         machine = [
             "timeout", str(options.time_limit), "qemu-system-x86_64",
-            "-nodefaults", "-no-reboot", "-display", "none",
-            "-serial", "stdio", "-m", options.memory, "-smp", str(options.cpus),
-            *(["-enable-kvm", "-cpu", "host"] if kvm else ["-cpu", "max"]),
-            "-kernel", kernel, "-initrd", initramfs,
-            "-drive", f"file={image},if=virtio,format=raw,cache=unsafe",
-            "-device", "virtio-rng-pci",
+            "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
+            "-m", options.memory, "-smp", str(options.cpus),
+            *(["-accel", "kvm", "-cpu", "host"] if hardware else ["-cpu", "max,la57=off"]),
+            "-kernel", kernel, "-initrd", initramfs, "-device", "virtio-rng-pci",
+            # What the guest writes is thrown away.
+            "-drive", f"file={image},if=virtio,format=raw,cache=unsafe,snapshot=on",
             "-append", f"console=ttyS0 panic=-1 quiet {options.append}",
         ]  # fmt: skip
         status = 125
         with subprocess.Popen(
-            machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
+            machine,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, "TMPDIR": temporary},
         ) as guest:
             for line in guest.stdout or ():
                 print(line.rstrip("\r\n"), flush=True)
@@ -317,6 +320,22 @@ def boot(
     if status == 125:
         print("guests: the guest ended without a result", file=sys.stderr)
     return status
+
+
+def image_of(directory: Path) -> Path:
+    """An ext4 file system with the directory's files, made once."""
+    image = directory.with_name(directory.name + ".ext4")
+    if not image.exists():
+        used = subprocess.run(["du", "-sm", directory], stdout=subprocess.PIPE, check=True).stdout
+        size = int(used.split()[0]) * 5 // 4 + 2048
+        run("mke2fs", "-q", "-t", "ext4", "-d", directory, image, f"{size}M")
+    return image
+
+
+def has_virtualization() -> bool:
+    """Whether KVM can run a kernel that knows nothing of it: by hardware, and not by tricks."""
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="ascii").split())
+    return os.access("/dev/kvm", os.R_OK | os.W_OK) and bool(flags & {"vmx", "svm"})
 
 
 def run(*command: str | Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,12 @@ WORKER = "PROCMEM_TEST_WORKER"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # In the background of a script SIGINT is ignored, under nohup SIGHUP; programs that the tests
+    # start, and interrupt, would inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            is_int = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_int else signal.SIG_DFL)
     # Workers of xdist inherit the controller's directory, so that each variant is compiled once.
     if DIRECTORY not in os.environ:
         made = targets.make_directory()

@@ -19,6 +19,14 @@ PROGRAMS = {"program": "specimen", "libc": "specimen_libc"}
 """Files beside the native libraries, by the kind of specimen."""
 
 
+ENVIRONMENT: dict[str, dict[str, str]] = {
+    "program": {},
+    # With rseq(2) the kernel writes into a thread's memory whenever it gives it a CPU, which may be
+    # in the middle of a fork. Nothing else of our environment goes on the stack, or sways libc.
+    "libc": {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"},
+}
+
+
 class Launched(NamedTuple):
     """A specimen that waits for its first request.
 
@@ -70,7 +78,7 @@ def spawn(kind: str, theirs_in: int, theirs_out: int, flags: int, cpu: int) -> i
         return os.posix_spawn(
             path,
             [PROGRAMS[kind], str(os.getpid()), str(flags), str(cpu)],
-            {},  # no environment: it would lie on the stack, and sway libc
+            ENVIRONMENT[kind],
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, theirs_in, 0),
                 (os.POSIX_SPAWN_DUP2, theirs_out, 1),

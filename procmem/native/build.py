@@ -238,7 +238,9 @@ PARTS = (
 )  # fmt: skip
 ffi.set_source(
     "procmem.native._native",
-    "#include <sys/syscall.h>\n" + "".join(f'#include "{name}.h"\n' for name in PARTS),
+    "#include <sys/syscall.h>\n"
+    "#ifndef SYS_mmap\n#define SYS_mmap SYS_mmap2\n#endif\n"
+    + "".join(f'#include "{name}.h"\n' for name in PARTS),
     sources=[f"procmem/native/{name}.c" for name in PARTS],
     include_dirs=["procmem/native"],
     depends=[f"procmem/native/{name}.h" for name in PARTS],

@@ -15,11 +15,12 @@
 #ifndef SYS_mlock2
 #define SYS_mlock2 (-1)
 #endif
-#ifdef SYS_mmap
-#define MMAP_UNIT 1
-#else
+#ifdef SYS_mmap2 /* an offset in units; i386's SYS_mmap is another call, which takes a structure */
+#undef SYS_mmap
 #define SYS_mmap SYS_mmap2
 #define MMAP_UNIT 4096
+#else
+#define MMAP_UNIT 1
 #endif
 #ifdef SYS_pread64
 #define PREAD SYS_pread64
@@ -287,7 +288,7 @@ static void measure(int operation, const uint64_t *arguments, int statm, pm_outc
 int pm_perform(int operation, const uint64_t *arguments, uint64_t low, uint64_t high, int statm,
                pm_outcome *out)
 {
-    struct slot *slot = NULL;
+    struct slot *volatile slot = NULL; /* kept through a siglongjmp */
     sigset_t faults, all, mask;
 
     memset(out, 0, sizeof *out);
@@ -365,5 +366,6 @@ int64_t pm_hugetlb_page_size(int fd)
 
     if (fstatfs(fd, &info))
         return -errno;
-    return info.f_type == 0x958458f6 ? (int64_t)info.f_bsize : 0; /* HUGETLBFS_MAGIC */
+    /* HUGETLBFS_MAGIC; the field's type, and its sign, differ between machines. */
+    return (uint32_t)info.f_type == 0x958458f6u ? (int64_t)info.f_bsize : 0;
 }

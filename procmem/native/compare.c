@@ -817,6 +817,29 @@ static uint64_t wanted(const pm_changes *all, const pm_terms *terms, int sort)
     return sum;
 }
 
+/* number * part / whole, with part below whole; 32-bit machines have no numbers of 128 bits. */
+static uint64_t scaled(uint64_t number, uint64_t part, uint64_t whole)
+{
+    uint64_t product, quotient = 0, rest = 0;
+    int bit, add;
+
+    if (!__builtin_mul_overflow(number, part, &product))
+        return product / whole;
+    for (bit = 63; bit >= 0; bit--) {
+        /* rest stays below whole: rest + what is added is at most one whole above it. */
+        quotient <<= 1;
+        for (add = 0; add < 2; add++) {
+            uint64_t more = add ? (number >> bit & 1 ? part : 0) : rest;
+            int over = __builtin_add_overflow(rest, more, &rest);
+            if (over || rest >= whole) {
+                rest -= whole;
+                quotient++;
+            }
+        }
+    }
+    return quotient;
+}
+
 /* Each change as many faults as pages; where there are fewer faults, its part of them. */
 static int64_t share(pm_changes *all, const pm_terms *terms, int sort, int64_t faults)
 {
@@ -836,7 +859,7 @@ static int64_t share(pm_changes *all, const pm_terms *terms, int sort, int64_t f
         running += pages;
         upto = running;
         if (there < most)
-            upto = (uint64_t)((unsigned __int128)running * there / most);
+            upto = scaled(running, there, most);
         *to += faults > 0 ? (int64_t)(upto - given) : negative((int64_t)(upto - given));
         given = upto;
     }

@@ -252,8 +252,8 @@ static PyObject *make(PyObject *module, PyObject *args)
     (void)module;
     if (!PyArg_ParseTuple(args, "OOKnn", &cls, &block, &address, &stride, &count))
         return NULL;
-    if (!PyType_Check(cls) || stride < PM_HEADER_WORDS || stride > UINT32_MAX || count < 0 ||
-        count > UINT32_MAX || (count && !address)) {
+    if (!PyType_Check(cls) || stride < PM_HEADER_WORDS || (uint64_t)stride > UINT32_MAX ||
+        count < 0 || (uint64_t)count > UINT32_MAX || (count && !address)) {
         PyErr_SetString(PyExc_ValueError, "not a block of records");
         return NULL;
     }

@@ -28,12 +28,6 @@
 #include <time.h>
 #include <ucontext.h>
 
-#if defined(PM_WITH_LIBC) && defined(__has_include)
-#if __has_include(<sys/rseq.h>)
-#include <sys/rseq.h>
-#endif
-#endif
-
 #include "specimen.h"
 
 #ifndef PR_SET_THP_DISABLE
@@ -580,11 +574,6 @@ static __attribute__((noreturn)) void begin(int request, int reply, long parent,
     /* Where libc ends us, as it does for a double free, that is no news for the core handler. */
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
-#ifdef RSEQ_SIG
-    /* The kernel writes there whenever it gives us a CPU, which may be in the middle of a fork. */
-    call(SYS_rseq, (long)((char *)__builtin_thread_pointer() + __rseq_offset), 32, 1, RSEQ_SIG, 0,
-         0);
-#endif
 #endif
     if (!(flags & PM_SERVE_THP))
         call(SYS_prctl, PR_SET_THP_DISABLE, 1, 0, 0, 0, 0);

@@ -11,6 +11,7 @@ import os
 import struct
 import sys
 from bisect import bisect_right
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from procmem import native
@@ -22,6 +23,7 @@ from procmem.native import lib
 from procmem.process.sections import header_kinds, look_at_files
 from procmem.process.threads import stack_pointer
 from procmem.procfs.mapped import open_link, stat_link
+from procmem.procfs.probes import shows_guard_pages
 from procmem.regions.facts import Facts, Stack
 from procmem.regions.kinds import ARENA_SIZES
 from procmem.regions.live import read_scan
@@ -48,13 +50,10 @@ AROUND = 2048
 """Bytes before and behind the list of robust futexes that hold the rest of the descriptor:
 struct pthread has 2,304 with glibc 2.36 on x86-64, and 200 with musl."""
 
-TOP = 8192
-"""Bytes at the end of a stack where the descriptor of its thread is looked for."""
-
 LARGEST_STACK = 1 << 40
 LARGEST_STATE = 1 << 20
 KEPT = 256
-LARGEST_STRINGS = 64 << 20
+LARGEST_STRINGS = 16 << 20
 """Bytes of symbol names that are searched in a program."""
 
 PRESENT = 1 << 63
@@ -143,9 +142,14 @@ def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Fact
         scan, _, _ = read_scan(files, native.MAPS)
         now = set(zip(scan.column(0), scan.column(1), strict=True))
         same = [region for region in regions if (region.start, region.end) in now]
+        anonymous = [
+            region
+            for region in same
+            if not region._name and not region.inode and region.perms.private
+        ]
         memory = Memory(files)
         try:
-            find_stacks(files, facts, same, memory)
+            find_stacks(files, facts, same, anonymous, memory)
             if memory:
                 facts.memory_read = True
                 find_heaps(facts, same, memory)
@@ -153,7 +157,7 @@ def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Fact
             if memory:
                 for check in CHECKS:
                     if check.program in facts.programs:
-                        facts.checked.update(check.find(same, facts, memory.read))
+                        facts.checked.update(check.find(anonymous, facts, memory.read))
         finally:
             memory.close()
         maps.check()
@@ -172,7 +176,11 @@ def same_numbers(files: ProcessFiles) -> bool:
 
 
 def find_stacks(
-    files: ProcessFiles, facts: Facts, regions: Sequence[Region], memory: Memory
+    files: ProcessFiles,
+    facts: Facts,
+    regions: Sequence[Region],
+    anonymous: Sequence[Region],
+    memory: Memory,
 ) -> None:
     from procmem.errors import NoSuchProcess, Unsupported
 
@@ -192,7 +200,7 @@ def find_stacks(
         if tid in living:
             facts.stacks.append(stack_of(tid, pointer, head, spaces, memory, word))
     if memory and word == 8:
-        find_descriptors(facts, spaces, memory, living)
+        find_descriptors(facts, regions, anonymous, memory)
     facts.all_located = all(
         stack.pointer is not None or stack.descriptor is not None
         for stack in facts.stacks
@@ -241,81 +249,75 @@ def block_in(data: bytes, head: int, region: Region, word: int) -> tuple[int, in
     return None
 
 
-def find_descriptors(facts: Facts, spaces: Spaces, memory: Memory, living: set[int]) -> None:
+def find_descriptors(
+    facts: Facts, regions: Sequence[Region], anonymous: Sequence[Region], memory: Memory
+) -> None:
     """Stacks by the descriptors at their tops: those of threads that have ended, too.
 
     glibc keeps stacks of ended threads for the next ones (allocate_stack()), and a child of
     fork(2) has those of all of its parent's threads.
     """
-    known: set[int | None] = {stack.start for stack in facts.stacks}
-    known.discard(None)
-    known_tids = {stack.tid for stack in facts.stacks if stack.descriptor is not None}
+    spaces = Spaces(regions)
+    tops = {stack.end: stack.start for stack in facts.stacks if stack.start is not None}
+    unknown = {stack.tid: place for place, stack in enumerate(facts.stacks) if not stack.start}
+    marks = shows_guard_pages()
     looked = 0
-    before: Region | None = None
-    for region in spaces.regions:
-        last, before = before, region
-        if region.inode or region.perms not in ("rw-p", "rwxp") or region.raw_pathname:
+    for region in anonymous:
+        if region.perms not in ("rw-p", "rwxp"):
             continue
-        guarded = last is not None and last.end == region.start and last.perms == "---p"
-        if not guarded and not any(
-            stack.marked and region.start <= (stack.start or 0) < region.end
-            for stack in facts.stacks
-        ):
+        below = spaces.find(region.start - 1)
+        if not marks and (below is None or below.perms != "---p"):
             continue
-        looked += 1
-        if looked > MOST:
-            break
-        first = max(region.start, region.end - TOP)
-        # Its last page may be resident where the one before it is not.
-        data = memory.read(first, region.end - first)
-        if len(data) < region.end - first:
-            first = region.end - PAGE_SIZE
-            data = memory.read(first, PAGE_SIZE)
-        for tid, stack in descriptors(data, first, region, memory):
-            if stack.start in known:
+        # Where no guards lie between them, stacks may have become one region.
+        top: int | None = region.end
+        while top is not None and region.start < top and looked < MOST:
+            if top in tops:
+                top = tops[top]
                 continue
-            known.add(stack.start)
-            if tid in living and tid not in known_tids:
-                place = next(i for i, one in enumerate(facts.stacks) if one.tid == tid)
-                facts.stacks[place] = Stack(
-                    tid,
-                    facts.stacks[place].pointer,
-                    stack.descriptor,
-                    stack.start,
-                    stack.end,
-                    stack.guard,
-                    stack.marked,
-                )
-            elif tid not in living:
+            looked += 1
+            found = descriptor_below(top, region, memory)
+            if found is None:
+                break
+            tid, stack = found
+            if tid in unknown:
+                place = unknown.pop(tid)
+                stack = replace(stack, tid=tid, pointer=facts.stacks[place].pointer)
+                facts.stacks[place] = stack
+            else:
                 facts.ended.append(stack)
+            top = stack.start
 
 
-def descriptors(data: bytes, first: int, region: Region, memory: Memory) -> list[tuple[int, Stack]]:
-    """The descriptors in the last bytes of a region, with their thread IDs.
+def descriptor_below(top: int, region: Region, memory: Memory) -> tuple[int, Stack] | None:
+    """The descriptor at the top of a stack of glibc, and the thread ID in it.
 
-    A descriptor of glibc starts with its own address, and has it again two words behind
-    (tcbhead_t of x86-64: tcb, self).
+    On x86-64 struct pthread starts with its own address, and has it again two words behind
+    (tcbhead_t: tcb, self). It is aligned to 64 bytes.
     """
-    found = []
-    count = len(data) // 8
-    words = struct.unpack_from(f"={count}Q", data)
-    for place in range(count - 2):
+    first = top - PAGE_SIZE
+    if first < region.start:
+        return None
+    data = memory.read(first, PAGE_SIZE)
+    if len(data) < PAGE_SIZE:
+        return None
+    words = struct.unpack(f"={PAGE_SIZE // 8}Q", data)
+    for place in range(0, len(words) - 8, 8):
         address = first + 8 * place
         if words[place] != address or words[place + 2] != address:
             continue
         block = block_in(data[8 * place :], address, region, 8)
-        if block is None:
+        if block is None or block[1] != top:
             continue
         start, end, guard = block
         tid = 0
-        for at in range(place + 64, min(count, place + 128)):
+        for at in range(place + 64, min(len(words), place + 128)):
             # robust_head.list of a thread that holds no robust mutex leads to itself.
             if words[at] == first + 8 * at:
                 tid = int.from_bytes(data[8 * at - 16 : 8 * at - 12], sys.byteorder)
                 break
         marked = bool(guard and memory.entry(start) & GUARDED)
-        found.append((tid, Stack(0, None, address, start, end, guard, marked)))
-    return found
+        return tid, Stack(0, None, address, start, end, guard, marked)
+    return None
 
 
 # ---- malloc --------------------------------------------------------------------
@@ -335,9 +337,12 @@ def find_heaps(facts: Facts, regions: Sequence[Region], memory: Memory) -> None:
     shape = struct.Struct("=4Q" if word == 8 else "=4I")
     looked = 0
     for region in regions:
-        if region.perms != "rw-p" or region.inode or region.raw_pathname not in NAMES:
+        first = -(-region.start // length) * length
+        if first >= region.end or region.inode or region.perms != "rw-p":
             continue
-        for start in range(-(-region.start // length) * length, region.end, length):
+        if region.raw_pathname not in NAMES:
+            continue
+        for start in range(first, region.end, length):
             looked += 1
             if looked > MOST:
                 return

@@ -496,8 +496,35 @@ def header_kinds(
     image, first = mapped.image, mapped.regions[0]
     if image is None:
         return
+    start = min(load.pages(PAGE_SIZE)[0] for load in image.loads) + bias
+    end = max(load.pages(PAGE_SIZE)[1] for load in image.loads) + bias
+    regions = inside(table, start, end)
+    layout = tuple(
+        [
+            (region.start, region.end, region._perms, region.inode, bool(region._name))
+            for region in regions
+        ]
+    )
+    key = mapped.identity, bias, layout
+    known = _header_kinds.get(key)
+    if known is None:
+        if len(_header_kinds) > KEPT:
+            _header_kinds.clear()
+        known = _header_kinds[key] = list(kinds_by_headers(regions, first, image, bias))
+    for index, kind in known:
+        yield regions[index], kind
+
+
+KEPT = 2048
+_header_kinds: dict[Any, list[tuple[int, RegionKind]]] = {}
+"""What was found, by the file's identity, its bias and its regions."""
+
+
+def kinds_by_headers(
+    regions: Sequence[Region], first: Region, image: Image, bias: int
+) -> Iterator[tuple[int, RegionKind]]:
     pages = union(tuple(bias + edge for edge in load.pages(PAGE_SIZE)) for load in image.loads)
-    for region in inside(table, pages[0][0], pages[-1][1]):
+    for index, region in enumerate(regions):
         if (region.inode, region.dev) == (first.inode, first.dev) or (
             not region.inode
             and (region.pathname is None or region.pathname.startswith(ANONYMOUS))
@@ -505,7 +532,7 @@ def header_kinds(
         ):
             kind = kind_of(region, bias, image)
             if kind is not None:
-                yield region, kind
+                yield index, kind
 
 
 def kind_of(region: Region, bias: int, image: Image) -> RegionKind | None:

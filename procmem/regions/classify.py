@@ -82,7 +82,7 @@ def classify(regions: Sequence[Region], block: Shared, facts: Facts | None = Non
         block: what they share.
         facts: what threads, memory and ELF files say; None: nothing is known but the text.
     """
-    found = [by_name(region) for region in regions]
+    found = named(regions, block)
     for group in objects(regions):
         segments(regions, group, block, found)
     layout = Layout(regions, found, facts, {})
@@ -103,6 +103,28 @@ def classify(regions: Sequence[Region], block: Shared, facts: Facts | None = Non
             recogniser.find(layout)
     anonymous(layout)
     return [kind or Kind(K.OTHER, None, "none", "unknown") for kind in found]
+
+
+def named(regions: Sequence[Region], block: Shared) -> list[Kind | None]:
+    """What the kernel's own names say; regions of one name and one set of flags are alike."""
+    alike: dict[tuple[int, int, int], Kind | None] = {}
+    found: list[Kind | None] = []
+    single = bool(getattr(block, "overrides", True))
+    for region in regions:
+        name, flags = region._name, region._flags
+        if not name and not flags:
+            found.append(None)
+            continue
+        key = name, region._perms, flags
+        if single or key not in alike:
+            kind = by_name(region)
+            # The inode is part of the name of System V shared memory.
+            if single or raw_name(region).startswith(b"/SYSV"):
+                found.append(kind)
+                continue
+            alike[key] = kind
+        found.append(alike[key])
+    return found
 
 
 def raw_name(region: Region) -> bytes:
@@ -197,7 +219,7 @@ def objects(regions: Sequence[Region]) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     for index, region in enumerate(regions):
-        if not region.inode or not raw_name(region).startswith(b"/"):
+        if not region._name or not region.inode or not raw_name(region).startswith(b"/"):
             continue
         last = regions[groups[-1][-1]] if groups else None
         if (

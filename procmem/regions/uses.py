@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +37,9 @@ K = RegionKind
 MiB = 1 << 20
 GiB = 1 << 30
 TiB = 1 << 40
+
+RESERVED = int.from_bytes(b"---p", sys.byteorder)
+"""The permissions of private memory that may not be accessed, as a record has them."""
 
 # ---- which runtimes a process has --------------------------------------------
 
@@ -70,37 +74,45 @@ SYMBOLS = {
 """Symbols that a program defines if it holds a runtime, its own or a static one."""
 
 LIBRARIES = (
-    (re.compile(r"libc\.so\.6|libc-2\.\d+\.so"), "glibc"),
-    (re.compile(r"ld-musl-.*|libc\.musl-.*"), "musl"),
-    (re.compile(r"libjemalloc.*\.so.*"), "jemalloc"),
-    (re.compile(r"libtcmalloc.*\.so.*"), "tcmalloc"),
-    (re.compile(r"libmimalloc.*\.so.*"), "mimalloc"),
-    (re.compile(r"libjvm\.so"), "jvm"),
-    (re.compile(r"libpython\d.*\.so.*"), "cpython"),
-    (re.compile(r"libasan\.so.*|libclang_rt\.asan.*\.so"), "asan"),
-    (re.compile(r"libtsan\.so.*|libclang_rt\.tsan.*\.so"), "tsan"),
-    (re.compile(r"libhwasan\.so.*|libclang_rt\.hwasan.*\.so"), "hwasan"),
-    (re.compile(r"libnode\.so.*|libv8.*\.so.*"), "v8"),
-    (re.compile(r"libcoreclr\.so"), "dotnet"),
-    (re.compile(r"libphp.*\.so"), "php"),
-    (re.compile(r"libruby.*\.so.*"), "ruby"),
-    (re.compile(r"libluajit.*\.so.*"), "luajit"),
-    (re.compile(r"v8_context_snapshot.*\.bin|snapshot_blob\.bin"), "v8"),
-    (re.compile(r"chrome_\d+_percent\.pak|resources\.pak"), "chromium"),
+    ("libc.so.6", "glibc"),
+    ("libc-2.", "glibc"),
+    ("ld-musl-", "musl"),
+    ("libc.musl-", "musl"),
+    ("libjemalloc", "jemalloc"),
+    ("libtcmalloc", "tcmalloc"),
+    ("libmimalloc", "mimalloc"),
+    ("libjvm.so", "jvm"),
+    ("libpython", "cpython"),
+    ("libasan.so", "asan"),
+    ("libclang_rt.asan", "asan"),
+    ("libtsan.so", "tsan"),
+    ("libclang_rt.tsan", "tsan"),
+    ("libhwasan.so", "hwasan"),
+    ("libclang_rt.hwasan", "hwasan"),
+    ("libnode.so", "v8"),
+    ("libv8", "v8"),
+    ("libcoreclr.so", "dotnet"),
+    ("libphp", "php"),
+    ("libruby", "ruby"),
+    ("libluajit", "luajit"),
+    ("v8_context_snapshot", "v8"),
+    ("snapshot_blob.bin", "v8"),
+    ("chrome_100_percent.pak", "chromium"),
+    ("chrome_200_percent.pak", "chromium"),
 )
-"""Mapped files that come with one runtime alone."""
+"""How the names of files start that come with one runtime alone."""
 
 NAMES = (
-    (re.compile(r"(lib)?c\.so|linker64|linker"), "bionic"),
-    (re.compile(r"python\d?(\.\d+)?[a-z]*|pypy.*"), "cpython"),
-    (re.compile(r"node|nodejs"), "v8"),
-    (re.compile(r"chrome|chromium.*|electron\d*|msedge|brave|opera|vivaldi.*"), "chromium"),
-    (re.compile(r"php.*"), "php"),
-    (re.compile(r"ruby.*"), "ruby"),
-    (re.compile(r"luajit.*"), "luajit"),
-    (re.compile(r"dotnet"), "dotnet"),
-    (re.compile(r"postgres"), "postgresql"),
-    (re.compile(r"beam\.smp"), "erlang"),
+    (r"(lib)?c\.so|linker64|linker", "bionic"),
+    (r"python\d?(\.\d+)?[a-z]*|pypy.*", "cpython"),
+    (r"node|nodejs", "v8"),
+    (r"chrome|chromium.*|electron\d*|msedge|brave|opera|vivaldi.*", "chromium"),
+    (r"php.*", "php"),
+    (r"ruby.*", "ruby"),
+    (r"luajit.*", "luajit"),
+    (r"dotnet", "dotnet"),
+    (r"postgres", "postgresql"),
+    (r"beam\.smp", "erlang"),
 )
 """Names of programs, which anyone may take: what rests on them alone is a guess."""
 
@@ -116,7 +128,7 @@ class Program(NamedTuple):
 
 def program_of_library(base: str) -> str | None:
     """The runtime that a file of that name comes with."""
-    return next((name for pattern, name in LIBRARIES if pattern.fullmatch(base)), None)
+    return next((name for start, name in LIBRARIES if base.startswith(start)), None)
 
 
 def programs_of(
@@ -127,19 +139,20 @@ def programs_of(
     if facts is not None:
         for name, evidence in facts.programs.items():
             programs[name] = Program(evidence, sure=True)
-    seen: set[bytes] = set()
+    seen: set[int] = set()
     for region, kind in zip(regions, found, strict=True):
-        raw = region.raw_pathname
-        if raw is None or raw[:1] != b"/" or raw in seen:
+        if not region._name or region._name in seen:
             continue
-        seen.add(raw)
+        seen.add(region._name)
+        if region.raw_pathname is None or not region.raw_pathname.startswith(b"/"):
+            continue
         base = (region.pathname or "").rsplit("/", 1)[-1]
         library = program_of_library(base)
         if library is not None:
             programs.setdefault(library, Program(f"{base} is mapped", sure=True))
         if kind is not None and kind.owner is Owner.EXECUTABLE:
             for pattern, name in NAMES:
-                if pattern.fullmatch(base):
+                if re.fullmatch(pattern, base):
                     program = Program(f"the program is called {base}", sure=False)
                     programs.setdefault(name, program)
     if "chromium" in programs:
@@ -189,7 +202,7 @@ class Layout:
         self.facts = facts
         self.programs = programs
         self.starts = [region.start for region in regions]
-        self.reserved = [index for index, region in enumerate(regions) if region.perms == "---p"]
+        self.reserved = [index for index, region in enumerate(regions) if region._perms == RESERVED]
 
     def find(self, address: int | None) -> int | None:
         """The index of the region that covers an address."""
@@ -227,7 +240,7 @@ class Layout:
             if first < 0:
                 first, reserved, largest, pieces = index, 0, 0, 0
             end = region.end
-            if region.perms.startswith("---"):
+            if region._perms == RESERVED:
                 reserved += region.size
                 largest = max(largest, region.size)
                 pieces += 1
@@ -240,96 +253,96 @@ class Layout:
 # ---- uses by name ------------------------------------------------------------
 
 ANON_NAMES = (
-    (re.compile(r"\s*Go: ?(.*)"), r"Go \1"),
-    (re.compile(r"\s*glibc: (.*)"), r"\1 of glibc"),
-    (re.compile(r"(dalvik-.*)"), r"Android runtime: \1"),
-    (re.compile(r"scudo:.*"), "scudo malloc"),
-    (re.compile(r"GWP-ASan.*"), "GWP-ASan"),
-    (re.compile(r"libc_malloc"), "bionic malloc"),
-    (re.compile(r"partition_alloc|PartitionAlloc.*"), "PartitionAlloc"),
-    (re.compile(r"[vV]8.*"), "V8"),
-    (re.compile(r"(cpython:.*)"), r"CPython: \1"),
-    (re.compile(r"zend_.*"), "PHP memory"),
-    (re.compile(r"Ruby:.*"), "Ruby"),
-    (re.compile(r"jemalloc.*"), "jemalloc"),
-    (re.compile(r"tcmalloc.*"), "tcmalloc"),
-    (re.compile(r"mimalloc.*|mi-.*"), "mimalloc"),
-    (re.compile(r"js-.*|SpiderMonkey.*"), "SpiderMonkey"),
-    (re.compile(r"(low|high) shadow|shadow gap"), "AddressSanitizer shadow"),
-    (re.compile(r"doublemapper.*"), ".NET code and its writable view"),
+    (r"\s*Go: ?(.*)", r"Go \1"),
+    (r"\s*glibc: (.*)", r"\1 of glibc"),
+    (r"(dalvik-.*)", r"Android runtime: \1"),
+    (r"scudo:.*", "scudo malloc"),
+    (r"GWP-ASan.*", "GWP-ASan"),
+    (r"libc_malloc", "bionic malloc"),
+    (r"partition_alloc|PartitionAlloc.*", "PartitionAlloc"),
+    (r"[vV]8.*", "V8"),
+    (r"(cpython:.*)", r"CPython: \1"),
+    (r"zend_.*", "PHP memory"),
+    (r"Ruby:.*", "Ruby"),
+    (r"jemalloc.*", "jemalloc"),
+    (r"tcmalloc.*", "tcmalloc"),
+    (r"mimalloc.*|mi-.*", "mimalloc"),
+    (r"js-.*|SpiderMonkey.*", "SpiderMonkey"),
+    (r"(low|high) shadow|shadow gap", "AddressSanitizer shadow"),
+    (r"doublemapper.*", ".NET code and its writable view"),
 )
 """Names of anonymous memory, without [anon: and ] (PR_SET_VMA_ANON_NAME)."""
 
 MEMFD_NAMES = (
-    (re.compile(r"doublemapper"), ".NET code and its writable view"),
-    (re.compile(r"JITCode:.*|.*[jJ][iI][tT].*"), "JIT code"),
-    (re.compile(r"pulseaudio|pipewire-memfd.*"), "sound buffers"),
+    (r"doublemapper", ".NET code and its writable view"),
+    (r"JITCode:.*|.*[jJ][iI][tT].*", "JIT code"),
+    (r"pulseaudio|pipewire-memfd.*", "sound buffers"),
     (
-        re.compile(r"wayland-.*|weston-.*|gdk-wayland|mutter-.*|xwayland-.*|kwin.*"),
+        r"wayland-.*|weston-.*|gdk-wayland|mutter-.*|xwayland-.*|kwin.*",
         "Wayland buffers",
     ),
-    (re.compile(r"xshmfence"), "X server fence"),
-    (re.compile(r"mozilla-ipc.*|org\.mozilla\.ipc.*"), "Firefox shared memory"),
-    (re.compile(r"[vV]8.*"), "V8"),
-    (re.compile(r"chromium.*|\.?org\.chromium\..*|shared_memory.*"), "Chromium shared memory"),
-    (re.compile(r"libffi"), "libffi closures"),
-    (re.compile(r"systemd-.*|sd-.*|journal.*|data\.[0-9a-f]+"), "systemd"),
-    (re.compile(r"memory-backend-.*|pc\.ram|ram-node.*"), "memory of a QEMU guest"),
-    (re.compile(r"runc_cloned:.*"), "copy of runc"),
-    (re.compile(r"vmem"), "Erlang JIT code"),
-    (re.compile(r"JNI|graal.*"), "GraalVM"),
-    (re.compile(r"java_heap.*"), "JVM heap"),
+    (r"xshmfence", "X server fence"),
+    (r"mozilla-ipc.*|org\.mozilla\.ipc.*", "Firefox shared memory"),
+    (r"[vV]8.*", "V8"),
+    (r"chromium.*|\.?org\.chromium\..*|shared_memory.*", "Chromium shared memory"),
+    (r"libffi", "libffi closures"),
+    (r"systemd-.*|sd-.*|journal.*|data\.[0-9a-f]+", "systemd"),
+    (r"memory-backend-.*|pc\.ram|ram-node.*", "memory of a QEMU guest"),
+    (r"runc_cloned:.*", "copy of runc"),
+    (r"vmem", "Erlang JIT code"),
+    (r"JNI|graal.*", "GraalVM"),
+    (r"java_heap.*", "JVM heap"),
 )
 """Names of memfd_create(2), which the program chooses."""
 
 SHM_NAMES = (
-    (re.compile(r"\.?org\.chromium\..*|\.com\.google\.Chrome\..*"), "Chromium shared memory"),
-    (re.compile(r"PostgreSQL\.\d+"), "PostgreSQL dynamic shared memory"),
-    (re.compile(r"sem\..*"), "POSIX semaphore"),
-    (re.compile(r"pulse-shm-.*"), "sound buffers"),
-    (re.compile(r"org\.mozilla\.ipc\..*"), "Firefox shared memory"),
-    (re.compile(r"psm_.*"), "Python multiprocessing shared memory"),
-    (re.compile(r"pym-.*"), "Python multiprocessing heap"),
-    (re.compile(r"(u\d+-)?(Shm|ValveIPC).*"), "Steam shared memory"),
-    (re.compile(r"nccl-.*"), "NCCL shared memory"),
-    (re.compile(r"torch_.*"), "PyTorch shared memory"),
+    (r"\.?org\.chromium\..*|\.com\.google\.Chrome\..*", "Chromium shared memory"),
+    (r"PostgreSQL\.\d+", "PostgreSQL dynamic shared memory"),
+    (r"sem\..*", "POSIX semaphore"),
+    (r"pulse-shm-.*", "sound buffers"),
+    (r"org\.mozilla\.ipc\..*", "Firefox shared memory"),
+    (r"psm_.*", "Python multiprocessing shared memory"),
+    (r"pym-.*", "Python multiprocessing heap"),
+    (r"(u\d+-)?(Shm|ValveIPC).*", "Steam shared memory"),
+    (r"nccl-.*", "NCCL shared memory"),
+    (r"torch_.*", "PyTorch shared memory"),
 )
 """Names of shm_open(3) and sem_open(3)."""
 
 DEVICES = (
-    (re.compile(rb"anon_inode:(\[perf_event\]|perf_event)"), "perf ring buffer"),
-    (re.compile(rb"anon_inode:kvm-vcpu.*"), "KVM virtual CPU"),
-    (re.compile(rb"anon_inode:.*bpf.*"), "BPF map"),
-    (re.compile(rb"anon_inode:(\[userfaultfd\]|\[secretmem\])"), "secret memory"),
-    (re.compile(rb"anon_inode:.*(dmabuf|sync_file).*|/dmabuf:.*"), "DMA buffer"),
-    (re.compile(rb"anon_inode:.*(i915|drm|amdgpu|gem|xe).*|/dev/dri/.*|/drm mm object.*"),
+    (rb"anon_inode:(\[perf_event\]|perf_event)", "perf ring buffer"),
+    (rb"anon_inode:kvm-vcpu.*", "KVM virtual CPU"),
+    (rb"anon_inode:.*bpf.*", "BPF map"),
+    (rb"anon_inode:(\[userfaultfd\]|\[secretmem\])", "secret memory"),
+    (rb"anon_inode:.*(dmabuf|sync_file).*|/dmabuf:.*", "DMA buffer"),
+    (rb"anon_inode:.*(i915|drm|amdgpu|gem|xe).*|/dev/dri/.*|/drm mm object.*",
      "DRM (graphics) memory"),
-    (re.compile(rb"/dev/nvidia.*"), "NVIDIA driver memory"),
-    (re.compile(rb"/dev/kfd"), "AMD compute (KFD)"),
-    (re.compile(rb"/dev/infiniband/.*"), "RDMA"),
-    (re.compile(rb"/dev/vfio/.*|anon_inode:\[vfio-device\]"), "device of a guest (VFIO)"),
-    (re.compile(rb"/dev/snd/.*"), "sound device buffer"),
-    (re.compile(rb"/dev/video.*|/dev/media.*"), "video device buffer"),
-    (re.compile(rb"/dev/fb\d+"), "framebuffer"),
-    (re.compile(rb"/dev/(mem|kmem|port)"), "physical memory"),
-    (re.compile(rb"/dev/uio\d+"), "device registers (UIO)"),
-    (re.compile(rb"/dev/(binder|binderfs/.*|hwbinder|vndbinder)"), "Binder"),
-    (re.compile(rb"/dev/ashmem.*"), "Android shared memory"),
-    (re.compile(rb"/\[aio\] \(deleted\)"), "asynchronous I/O ring"),
-    (re.compile(rb"socket:\[\d+\]"), "packet socket ring"),
+    (rb"/dev/nvidia.*", "NVIDIA driver memory"),
+    (rb"/dev/kfd", "AMD compute (KFD)"),
+    (rb"/dev/infiniband/.*", "RDMA"),
+    (rb"/dev/vfio/.*|anon_inode:\[vfio-device\]", "device of a guest (VFIO)"),
+    (rb"/dev/snd/.*", "sound device buffer"),
+    (rb"/dev/video.*|/dev/media.*", "video device buffer"),
+    (rb"/dev/fb\d+", "framebuffer"),
+    (rb"/dev/(mem|kmem|port)", "physical memory"),
+    (rb"/dev/uio\d+", "device registers (UIO)"),
+    (rb"/dev/(binder|binderfs/.*|hwbinder|vndbinder)", "Binder"),
+    (rb"/dev/ashmem.*", "Android shared memory"),
+    (rb"/\[aio\] \(deleted\)", "asynchronous I/O ring"),
+    (rb"socket:\[\d+\]", "packet socket ring"),
 )  # fmt: skip
 """Names of devices and of the kernel's own files."""
 
 FILES = (
-    (re.compile(r".*\.jsa"), "JVM class data archive"),
-    (re.compile(r".*/lib/modules"), "JVM modules"),
-    (re.compile(r".*/hsperfdata_[^/]+/\d+"), "JVM performance counters"),
-    (re.compile(r".*/locale-archive|.*/LC_[A-Z]+(/.*)?|.*/locale/C\..*"), "locale data"),
-    (re.compile(r".*/gconv-modules\.cache"), "character set tables"),
-    (re.compile(r".*\.pak"), "Chromium resources"),
-    (re.compile(r".*/(v8_context_snapshot.*|snapshot_blob)\.bin"), "V8 snapshot"),
-    (re.compile(r".*/icudtl?\d*\.dat|.*/icudtl\.dat"), "ICU data"),
-    (re.compile(r".*\.(ttf|otf|ttc|pfb)|.*/fontconfig/.*"), "fonts"),
+    (r".*\.jsa", "JVM class data archive"),
+    (r".*/lib/modules", "JVM modules"),
+    (r".*/hsperfdata_[^/]+/\d+", "JVM performance counters"),
+    (r".*/locale-archive|.*/LC_[A-Z]+(/.*)?|.*/locale/C\..*", "locale data"),
+    (r".*/gconv-modules\.cache", "character set tables"),
+    (r".*\.pak", "Chromium resources"),
+    (r".*/(v8_context_snapshot.*|snapshot_blob)\.bin", "V8 snapshot"),
+    (r".*/icudtl?\d*\.dat|.*/icudtl\.dat", "ICU data"),
+    (r".*\.(ttf|otf|ttc|pfb)|.*/fontconfig/.*", "fonts"),
 )
 
 RINGS = {0: "submission queue", 0x8000000: "completion queue", 0x10000000: "submission entries"}
@@ -338,9 +351,9 @@ RINGS = {0: "submission queue", 0x8000000: "completion queue", 0x10000000: "subm
 BUFFER_RING = 0x80000000
 
 
-def first_match(patterns: Sequence[tuple[re.Pattern[str], str]], text: str) -> str | None:
+def first_match(patterns: Sequence[tuple[str, str]], text: str) -> str | None:
     for pattern, use in patterns:
-        if match := pattern.fullmatch(text):
+        if match := re.fullmatch(pattern, text):
             return match.expand(use).strip() if "\\" in use else use
     return None
 
@@ -359,7 +372,7 @@ def named(region: Region, raw: bytes) -> Use | None:
             ring = "buffer ring"
         return Use("io_uring" if ring is None else f"io_uring {ring}", "name")
     for pattern, device in DEVICES:
-        if pattern.fullmatch(raw):
+        if re.fullmatch(pattern, raw):
             return Use(device, "name")
     path = region.pathname or ""
     if raw.startswith(b"/memfd:"):
@@ -377,8 +390,10 @@ def named(region: Region, raw: bytes) -> Use | None:
 def by_name(layout: Layout) -> None:
     known: dict[tuple[bytes, int], Use | None] = {}
     for index, kind in enumerate(layout.found):
+        if kind is None or kind.owner is not None or kind.use is not None:
+            continue
         raw = layout.regions[index].raw_pathname
-        if raw is None or kind is None or kind.owner is not None or kind.use is not None:
+        if raw is None:
             continue
         region = layout.regions[index]
         key = raw, region.offset if raw[:1] == b"a" else 0
@@ -637,11 +652,11 @@ def cpython(layout: Layout) -> None:
     memory_read = layout.facts is not None and layout.facts.memory_read
     for index, kind in enumerate(layout.found):
         region = layout.regions[index]
-        if kind is not None or region.perms != "rw-p":
+        if kind is not None:
             continue
         if region.start in checked:
             layout.claim(index, Use(*checked[region.start]))
-        elif not memory_read and region.size % MiB == 0:
+        elif not memory_read and region.perms == "rw-p" and region.size % MiB == 0:
             use = Use("CPython objects", f"{program.evidence}, whole arenas of 1 MiB", guess=True)
             layout.claim(index, use)
 
@@ -735,8 +750,9 @@ class Check(NamedTuple):
 
     Attributes:
         program: asked only where this runtime is.
-        find: by start of the region the use's name and its evidence; takes the regions, the
-            facts, and what reads memory: address and size to bytes, fewer where it is not present.
+        find: by start of the region the use's name and its evidence; takes the private anonymous
+            regions without a name, the facts, and what reads memory: address and size to
+            bytes, fewer where it is not present.
     """
 
     program: str
@@ -746,7 +762,10 @@ class Check(NamedTuple):
 
 
 MOST_READ = 4096
-PER_REGION = 64
+PER_REGION = 8
+ENOUGH = 3
+"""Pools with a right header that settle what a region is."""
+
 POOL_SIZES = (16384, 4096)
 """Bytes of a pool of CPython's obmalloc: since 3.10, and before."""
 
@@ -761,7 +780,7 @@ def cpython_pools(
     found = {}
     left = MOST_READ
     for region in regions:
-        if region.perms != "rw-p" or region.inode or region.raw_pathname or region.size < 256 << 10:
+        if region.size < 256 << 10 or region.perms != "rw-p":
             continue
         if left <= 0:
             break
@@ -775,6 +794,8 @@ def cpython_pools(
                 if len(data) == POOL_HEADER.size:
                     seen += 1
                     pools += is_pool(address, size, *POOL_HEADER.unpack(data))
+                    if pools == ENOUGH:
+                        break
             if (pools >= 2 and 2 * pools > seen) or (pools == seen == 1):
                 found[region.start] = (
                     "CPython objects",
@@ -815,11 +836,10 @@ def go_reservations(
     found = {}
     first, end = -1, -1
     for region in regions:
-        anonymous = not region.inode and region.raw_pathname is None
-        if not anonymous or region.start != end:
-            first = region.start if anonymous else -1
+        if region.start != end:
+            first = region.start
         end = region.end
-        if first >= 0 and region.start in words and first not in found:
+        if region.start in words and first not in found:
             found[first] = "Go runtime metadata", "runtime.mheap_ points to it"
     return found
 
@@ -835,7 +855,7 @@ def v8_pages(
     found = {}
     looked = 0
     for region in regions:
-        if region.start % V8_PAGE or region.inode or region.raw_pathname:
+        if region.start % V8_PAGE:
             continue
         if region.perms.startswith("---"):
             continue

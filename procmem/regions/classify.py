@@ -460,7 +460,7 @@ STACK_GUARD_LIMIT = 64 << 10
 
 LARGEST_GUESS = 1 << 30
 
-LIBRARIES_WITH_THREADS = ("glibc", "musl", "bionic")
+LIBRARIES_WITH_THREADS = ("glibc", "musl", "libc")
 
 
 def has_code(layout: Layout) -> bool:

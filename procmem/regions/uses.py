@@ -76,6 +76,7 @@ SYMBOLS = {
 LIBRARIES = (
     ("libc.so.6", "glibc"),
     ("libc-2.", "glibc"),
+    ("libc.so", "libc"),  # musl's, bionic's
     ("ld-musl-", "musl"),
     ("libc.musl-", "musl"),
     ("libjemalloc", "jemalloc"),
@@ -103,7 +104,6 @@ LIBRARIES = (
 """How the names of files start that come with one runtime alone."""
 
 NAMES = (
-    (r"(lib)?c\.so|linker64|linker", "bionic"),
     (r"python\d?(\.\d+)?[a-z]*|pypy.*", "cpython"),
     (r"node|nodejs", "v8"),
     (r"chrome|chromium.*|electron\d*|msedge|brave|opera|vivaldi.*", "chromium"),
@@ -590,15 +590,18 @@ def v8(layout: Layout) -> None:
             layout.claim(index, use)
     code(layout, "V8 code", evidence)
     checked = layout.facts.checked if layout.facts is not None else {}
-    for index, kind in enumerate(layout.found):
-        region = layout.regions[index]
-        if kind is not None or region.perms.startswith("---"):
-            continue
-        if region.start in checked:
-            layout.claim(index, Use(*checked[region.start]))
-        elif region.start < MMAP_AREA and region.start % V8_PAGE == 0:
-            use = Use("V8 heap", f"{evidence}, aligned to 256 KiB at a random address", guess=True)
-            layout.claim(index, use)
+    for run in layout.runs():
+        for index in range(run.first, run.last + 1):
+            region = layout.regions[index]
+            if region.start in checked:
+                layout.claim(index, Use(*checked[region.start]))
+            elif (
+                region.start < MMAP_AREA
+                and region.start % V8_PAGE == 0
+                and not (run.reserved or region.perms.execute)
+            ):
+                said = f"{evidence}, aligned to 256 KiB at a random address"
+                layout.claim(index, Use("V8 heap", said, guess=True))
 
 
 def super_pages(layout: Layout, run: Run) -> bool:

@@ -38,8 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Whoever is started by this process carries it in its environment; this process does not,
     # since /proc/PID/environ shows what a process was started with.
     os.environ[WORKER] = f"{os.getpid()}"
-    # xdist sets it in its workers; tables are cut to it.
+    # readline(3) sets them in the environment of xdist's workers; tables are cut to COLUMNS.
     os.environ.pop("COLUMNS", None)
+    os.environ.pop("LINES", None)
 
 
 def forget(directory: Path) -> None:

@@ -43,8 +43,20 @@ Shows, measures and explains the memory of live Linux processes.
 
 def usage() -> str:
     """The help text."""
-    rows = (f"  {name:<10} {says}\n" for name, says in COMMANDS.items())
-    return USAGE + "".join(rows)
+    from textwrap import fill
+
+    from procmem.cli.terminal import table_columns
+
+    width = max(table_columns() or 80, 24)
+    rows = (
+        fill(says, width, initial_indent=f"  {name:<10} ", subsequent_indent=" " * 13) + "\n"
+        for name, says in COMMANDS.items()
+    )
+    head = "".join(
+        fill(line, width) + "\n" if line[:1].isupper() else line + "\n"
+        for line in USAGE.rstrip("\n").split("\n")
+    )
+    return head + "\n" + "".join(rows)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,12 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         drop_output()
         return 141
     except KeyboardInterrupt:
-        # What was printed before is shown; the shell has drawn its ^C in this line.
-        try:
-            sys.stdout.flush()
-        except OSError:
-            drop_output()
-        sys.stderr.write(f"procmem {words[0]}: interrupted\n")
+        drop_output()
         return 130
     except SystemExit:
         flush_at_exit()

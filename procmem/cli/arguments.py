@@ -28,6 +28,7 @@ __all__ = [
     "Parser",
     "address",
     "address_range",
+    "columns_option",
     "complain",
     "for_each_process",
     "one_process",
@@ -159,12 +160,25 @@ def table_options(
         + (f" (default: {default})" if default else ""),
     )
     if columns:
-        made.add_argument(
-            "--columns",
-            type=lambda text: [word for word in text.lower().replace(" ", ",").split(",") if word],
-            metavar="NAMES",
-            help="only these columns, in this order: their headings, with commas between them",
-        )
+        columns_option(made)
+
+
+def columns_option(made: argparse.ArgumentParser) -> None:
+    """Adds --columns."""
+    made.add_argument(
+        "--columns",
+        type=column_names,
+        metavar="NAMES",
+        help="only these columns, in this order: their headings, with commas between them",
+    )
+
+
+def column_names(text: str) -> list[str]:
+    """Names with commas between them."""
+    names = [word for word in text.lower().replace(" ", ",").split(",") if word]
+    if not names:
+        raise argparse.ArgumentTypeError("names of columns are expected, such as start,rss,name")
+    return names
 
 
 def refuse_with_json(

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from procmem.cli.arguments import Parser
-from procmem.cli.terminal import screen_columns
+from procmem.cli.terminal import table_columns
 from procmem.process import Process
 from procmem.view.answers import reconciliation_table
 from procmem.view.columns import kib
@@ -27,10 +27,10 @@ def main(argv: list[str]) -> int:
         with Process(child.pid) as process:
             wait_until_loaded(process)
             say(f"$ procmem maps {child.pid}        # cat, waiting for input; sizes in KiB\n\n")
-            say(region_table(process.smaps(), width=screen_columns()))
+            say(region_table(process.smaps(), width=table_columns()))
             result = process.reconcile()
             say(f"\n$ procmem reconcile {child.pid}   # do the kernel's totals agree?\n\n")
-            say(reconciliation_table(result, width=screen_columns()))
+            say(reconciliation_table(result, width=table_columns()))
     finally:
         if child.stdin is not None:
             child.stdin.close()
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     me = Process()
     table = me.smaps()
     say("\n$ procmem maps --by kind self   # this Python, by what its memory is for\n\n")
-    say(grouped_table(table, "kind", width=screen_columns()))
+    say(grouped_table(table, "kind", width=table_columns()))
     memory = me.memory()
     vsz = kib(memory.vsz)
     rss = kib(memory.rss)

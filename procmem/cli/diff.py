@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from procmem.cli.arguments import Parser
-from procmem.cli.terminal import screen_columns
+from procmem.cli.arguments import Parser, columns_option, refuse_with_json
+from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError
 from procmem.moments import Snapshot, diff, load
 from procmem.moments.snapshot import DETAILS
@@ -40,6 +40,7 @@ def main(argv: list[str]) -> int:
         help="show each region, not the largest ten and the sum of the others",
     )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    columns_option(made)
     made.add_argument(
         "--detail",
         choices=DETAILS,
@@ -53,6 +54,8 @@ def main(argv: list[str]) -> int:
         help="read another /proc: a container's, or a saved tree",
     )
     options = made.parse_args(argv)
+    every = "which has every region and field"
+    refuse_with_json(made, options, all=every, columns=every)
     sides = []
     for text in (options.A, options.B):
         try:
@@ -68,7 +71,13 @@ def main(argv: list[str]) -> int:
     if options.json:
         sys.stdout.write(json_text(found.to_dict()))
     else:
-        sys.stdout.write(diff_table(found, width=screen_columns(), every=options.all))
+        try:
+            text = diff_table(
+                found, width=table_columns(), every=options.all, chosen=options.columns
+            )
+        except BadArgument as error:
+            made.error(str(error))
+        sys.stdout.write(text)
     return 0
 
 

@@ -9,10 +9,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from procmem.cli.arguments import Parser
-from procmem.cli.terminal import screen_columns
+from procmem.cli.terminal import screen_columns, table_columns
 from procmem.errors import BadArgument
 from procmem.experiments.story import EXPERIMENTS, find
-from procmem.view.columns import did_you_mean
+from procmem.view.columns import did_you_mean, prose
 from procmem.view.experiment import experiment_list, story_text, verdict_text
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -88,8 +88,10 @@ def list_them(argv: list[str]) -> int:
         rows = [{"name": name, "shows": line} for name, line in EXPERIMENTS.items()]
         sys.stdout.write(json_text(rows))
         return 0
-    sys.stdout.write(experiment_list(EXPERIMENTS))
-    sys.stdout.write("\nprocmem experiment NAME runs one; all runs every one.\n")
+    sys.stdout.write(experiment_list(EXPERIMENTS, table_columns()))
+    sys.stdout.write(
+        "\n" + prose("procmem experiment NAME runs one; all runs every one.", table_columns())
+    )
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from procmem.cli.arguments import Parser
@@ -15,7 +14,7 @@ from procmem.grade.inherited import set_right
 from procmem.grade.results import Status
 from procmem.labs import find, labs
 from procmem.labs.handout import begin, lab_of
-from procmem.view.columns import columns
+from procmem.view.columns import Column, fitted
 from procmem.view.json import json_text
 from procmem.view.names import printable
 
@@ -81,13 +80,9 @@ def list_them(options: argparse.Namespace) -> int:
 
 
 def lab_table(found: list[Lab]) -> str:
-    name = max((len(lab.name) for lab in found), default=0)
-    room = max((screen_columns() or 80) - name - 2, 30)
-    rows = []
-    for lab in found:
-        first, *more = wrap(lab.summary or lab.title, room)
-        rows += [(lab.name, first), *(("", part) for part in more)]
-    return columns(("Name", "Shows"), rows, "<<")
+    made = [Column("name", "Name", floor=14), Column("shows", "Shows", floor=16, wrapped=True)]
+    rows = ((lab.name, lab.summary or lab.title) for lab in found)
+    return fitted(made, rows, width=screen_columns() or 80)
 
 
 def new(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
-from procmem.cli.terminal import screen_columns
+from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.regions.kinds import RegionKind
 from procmem.regions.text import table_to_dict
@@ -134,7 +134,7 @@ def main(argv: list[str]) -> int:
 def as_text(table: RegionTable[Any], options: Any) -> str:
     """The table that the options ask for."""
     look: dict[str, Any] = {
-        "width": screen_columns(),
+        "width": table_columns(),
         "chosen": options.columns,
         "unit": options.units,
     }

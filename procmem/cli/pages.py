@@ -17,6 +17,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
 )
 from procmem.cli.query import nothing
+from procmem.cli.terminal import table_columns
 from procmem.errors import Unsupported
 from procmem.pages.pagemap import LIMIT
 from procmem.process.pages import sharers_of
@@ -186,10 +187,14 @@ def is_hidden(region: Region) -> bool:
 def pictures(parts: list[Part], options: Any) -> str:
     """What is seen of the pages."""
     colour = is_coloured(options.colour)
+    screen = table_columns()
     if options.ranges:
-        text = "\n".join(picture(part, width=options.width or 64, colour=colour) for part in parts)
+        # An address and blanks stand before the letters.
+        width = options.width or max(8, min(64, (screen or 80) - 16))
+        text = "\n".join(picture(part, width=width, colour=colour, screen=screen) for part in parts)
     else:
-        text = overview(parts, width=options.width or 32, colour=colour)
+        width = options.width or max(8, min(32, 32 if screen is None else screen - 64))
+        text = overview(parts, width=width, colour=colour, screen=screen)
     return f"{text}\n{legend(parts, colour=colour)}"
 
 
@@ -212,16 +217,16 @@ def tell(
     if options.tables:
         tables = process.page_tables()
         told["tables"] = plain_tables(tables)
-        texts.append(page_tables_table(tables))
+        texts.append(page_tables_table(tables, table_columns()))
     for number in options.translate:
         found = process.translate(number)
         told.setdefault("translations", []).append(plain_translation(found))
-        texts.append(translation_text(found, scheme()))
+        texts.append(translation_text(found, scheme(), table_columns()))
     if options.frames:
         frames = [frame for start, end in spans for frame in process.frames(start, end)]
         told["frames"] = [{**frame._asdict(), "flags": frame.flags.names} for frame in frames]
-        texts.append(frames_table(frames))
+        texts.append(frames_table(frames, table_columns()))
     if options.sharers:
         sharers = sharers_of(process, spans)
         told["sharers"] = plain_sharers(sharers)
-        texts.append(sharers_table(sharers))
+        texts.append(sharers_table(sharers, table_columns()))

@@ -15,7 +15,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
-from procmem.cli.terminal import screen_columns
+from procmem.cli.terminal import table_columns
 from procmem.elf.demangle import demangle
 from procmem.errors import ElfError
 from procmem.regions.kinds import name_word
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> int:
                 code.pop("symbol_demangled", None)
             measured = region if isinstance(region, MeasuredRegion) else None
             text = address_answer(
-                number, region, measured, code, width=screen_columns(), unit=options.units
+                number, region, measured, code, width=table_columns(), unit=options.units
             )
             sys.stdout.write(("\n" if answers else "") + text)
             answers.append({})

@@ -12,7 +12,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
-from procmem.cli.terminal import screen_columns
+from procmem.cli.terminal import table_columns
 from procmem.view.answers import reconciliation_table
 from procmem.view.json import json_text
 
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         if options.json:
             found.append(result.to_dict())
             return
-        sys.stdout.write(reconciliation_table(result, width=screen_columns(), unit=options.units))
+        sys.stdout.write(reconciliation_table(result, width=table_columns(), unit=options.units))
 
     status = for_each_process(
         "reconcile",

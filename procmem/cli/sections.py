@@ -15,7 +15,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
-from procmem.cli.terminal import screen_columns
+from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.view.json import json_text
 from procmem.view.sections import SORTS, bridge_tables, section_tables, totals_table
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
             records = [plain(live, options) for live in in_order(objects, options.sort)]
             found.append({"pid": process.pid, "objects": records})
             return
-        look: dict[str, Any] = {"width": screen_columns(), "chosen": options.columns}
+        look: dict[str, Any] = {"width": table_columns(), "chosen": options.columns}
         if not objects:
             return
         if options.totals:
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
                 objects, options.sort or "private", unit=options.units or "KiB", **look
             )
         elif options.bridge:
-            text = bridge_tables(objects, width=screen_columns())
+            text = bridge_tables(objects, width=table_columns())
         else:
             text = section_tables(objects, unit=options.units or "B", **look)
         sys.stdout.write(text)

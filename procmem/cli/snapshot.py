@@ -13,7 +13,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
-from procmem.cli.terminal import screen_columns
+from procmem.cli.terminal import table_columns
 from procmem.moments import Snapshot
 from procmem.moments.output import check_output
 from procmem.moments.snapshot import DETAILS
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     def keep(one: Snapshot) -> None:
         taken.append(one)
         if not options.json:
-            text = snapshot_summary(one, width=screen_columns(), unit=options.units)
+            text = snapshot_summary(one, width=table_columns(), unit=options.units)
             sys.stdout.write(("\n" if len(taken) > 1 else "") + text)
 
     status = for_each_process("snapshot", options.pids, options.root, take, saved=keep)

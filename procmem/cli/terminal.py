@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["is_utf8", "screen_columns"]
+__all__ = ["is_utf8", "screen_columns", "table_columns"]
 
 COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 """What Python sets LC_CTYPE to where the locale is C (PEP 538)."""
@@ -37,3 +37,21 @@ def screen_columns() -> int | None:
         return os.get_terminal_size(sys.stdout.fileno()).columns or 80
     except OSError:
         return 80
+
+
+def table_columns() -> int | None:
+    """How wide a table may be: as wide as the terminal; None, without a limit, elsewhere.
+
+    COLUMNS counts elsewhere, too, unless it came along with LINES: programs that use readline(3),
+    such as Python and gdb, put both into the environment of whatever they start, and nobody has
+    asked for tables of that width.
+    """
+    if sys.stdout.isatty() or "LINES" not in os.environ:
+        return screen_columns()
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            started_with = file.read().split(b"\0")
+    except OSError:
+        return None
+    given = [f"{name}={os.environ.get(name)}".encode() for name in ("COLUMNS", "LINES")]
+    return None if all(one in started_with for one in given) else screen_columns()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from procmem.units import MINUS, count, in_unit, unit_name
 from procmem.units import signed as signed_kib
-from procmem.view.columns import columns, pairs
+from procmem.view.columns import Column, fitted, pairs
 from procmem.view.maps import region_name
-from procmem.view.names import clipped, printable
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,13 +42,24 @@ def number(value: int | None) -> str:
     return "-" if value is None else str(value).replace("-", MINUS)
 
 
-def diff_table(found: Diff, *, width: int | None = None, every: bool = False) -> str:
+def diff_table(
+    found: Diff,
+    *,
+    width: int | None = None,
+    every: bool = False,
+    chosen: Sequence[str] | None = None,
+) -> str:
     """What changed: the totals, a sentence for each cause, then region by region in KiB.
 
     Args:
         found: the diff.
         width: columns of the screen; None: lines may be as long as names are.
         every: all regions one by one, not the largest alone.
+        chosen: keys of the columns, in their order: change, start, vsz, rss, copied, minor,
+            region.
+
+    Raises:
+        BadArgument: there is no such column.
     """
     if not found:
         return "Nothing changed.\n"
@@ -65,7 +76,9 @@ def diff_table(found: Diff, *, width: int | None = None, every: bool = False) ->
         text += wrapped(f"remainder of {what}: {why}.", room, "    ", "  ")
     for note in found.notes:
         text += wrapped(note, room, "    ", "  ")
-    return text + (f"\n{regions_table(found, changes, width, every=every)}" if changes else "")
+    if not changes:
+        return text
+    return f"{text}\n{regions_table(found, changes, width, every=every, chosen=chosen)}"
 
 
 def totals(found: Diff) -> str:
@@ -83,7 +96,14 @@ def totals(found: Diff) -> str:
     return f"{', '.join(parts)}; {changed}."
 
 
-def regions_table(found: Diff, changes: Sequence[Change], width: int | None, *, every: bool) -> str:
+def regions_table(
+    found: Diff,
+    changes: Sequence[Change],
+    width: int | None,
+    *,
+    every: bool,
+    chosen: Sequence[str] | None = None,
+) -> str:
     """Region by region; of many the largest, by address, and the sum of the others."""
     shown, others = list(changes), []
     if not every and len(changes) > MOST_ROWS + 1:
@@ -112,13 +132,18 @@ def regions_table(found: Diff, changes: Sequence[Change], width: int | None, *, 
     copied = added(change.copied for change in changes)
     footer = ["total, KiB", "", signed(found.vsz), signed(found.rss), signed(copied)]
     footer += [number(found.minor), count(len(changes), "change")]
-    heading = ["Change", "Start", "VSZ", "RSS", "Copied", "Minor", "Region"]
-    if width is not None:
-        widths = [max(len(line[at]) for line in (heading, *rows, footer)) for at in range(6)]
-        room = max(NARROWEST, width - sum(widths) - 2 * len(widths))
-        for line in rows:
-            line[-1] = clipped(line[-1], room)
-    return columns(heading, rows, "<>>>>><", footer=footer)
+    return fitted(COLUMNS, rows, footer=footer, width=width, chosen=chosen)
+
+
+COLUMNS = [
+    Column("change", "Change", rank=1),
+    Column("start", "Start", ">", 4),
+    Column("vsz", "VSZ", ">", 2),
+    Column("rss", "RSS", ">"),
+    Column("copied", "Copied", ">", 3),
+    Column("minor", "Minor", ">", 5),
+    Column("region", "Region", floor=16),
+]
 
 
 def weight(change: Change) -> int:

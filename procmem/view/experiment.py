@@ -6,7 +6,7 @@ from itertools import groupby
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from procmem.view.columns import columns
+from procmem.view.columns import columns, pairs
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
@@ -239,7 +239,11 @@ def verdict_text(stories: Sequence[Story]) -> str:
     return text
 
 
-def experiment_list(experiments: Mapping[str, str]) -> str:
-    """The names, and what each shows."""
-    width = max(map(len, experiments))
-    return "".join(f"  {name:<{width}}  {line}\n" for name, line in experiments.items())
+def experiment_list(experiments: Mapping[str, str], screen: int | None = None) -> str:
+    """The names, and what each shows.
+
+    Args:
+        experiments: both, by name.
+        screen: cells of a line; None: as many as are needed.
+    """
+    return pairs(((f"  {name}", line) for name, line in experiments.items()), screen)

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from procmem.pages.pagemap import PageState
-from procmem.view.columns import columns, pairs
+from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import region_name
 from procmem.view.names import printable
 
@@ -79,8 +79,17 @@ def legend(parts: Sequence[Part], *, colour: bool = False) -> str:
     )
 
 
-def overview(parts: Sequence[Part], *, width: int = 32, colour: bool = False) -> str:
-    """A line for each region: its pages, those in memory and in swap, and a row of letters."""
+def overview(
+    parts: Sequence[Part], *, width: int = 32, colour: bool = False, screen: int | None = None
+) -> str:
+    """A line for each region: its pages, those in memory and in swap, and a row of letters.
+
+    Args:
+        parts: the regions.
+        width: letters in a row.
+        colour: whether letters have the colours of a terminal.
+        screen: cells of a line; None: as many as are needed.
+    """
     rows = []
     letters = []
     totals = [0, 0, 0]
@@ -103,12 +112,17 @@ def overview(parts: Sequence[Part], *, width: int = 32, colour: bool = False) ->
                 region_name(region) + ("" if pages else "  (the kernel's: not shown)"),
             ]
         )
-    text = columns(
-        ["Start", "Perm", "Pages", "Present", "Swap", f"{'Map':<{width}}", "Name"],
-        rows,
-        "<<>>><<",
-        footer=["total", "", *map(str, totals), "", f"{len(rows)} regions"],
-    )
+    made = [
+        Column("start", "Start"),
+        Column("perm", "Perm", rank=3),
+        Column("pages", "Pages", ">", 2),
+        Column("present", "Present", ">", 1),
+        Column("swap", "Swap", ">", 4),
+        Column("map", f"{'Map':<{width}}", rank=0),
+        Column("name", "Name", floor=16),
+    ]
+    footer = ["total", "", *map(str, totals), "", f"{len(rows)} regions"]
+    text = fitted(made, rows, footer=footer, width=screen)
     if not colour:
         return text
     lines = text.split("\n")
@@ -120,15 +134,20 @@ def overview(parts: Sequence[Part], *, width: int = 32, colour: bool = False) ->
     return "\n".join(lines)
 
 
-def picture(part: Part, *, width: int = 64, colour: bool = False) -> str:
+def picture(part: Part, *, width: int = 64, colour: bool = False, screen: int | None = None) -> str:
     """The pages of a range: lines of letters with the address of each, and the counts."""
     region, pages = part
     if region is None:
         title = "no region"
     else:
         title = f"{region.start:x}-{region.end:x} {region.perms} {region_name(region)}"
+    title = prose(title, screen, "  ").rstrip("\n")
     if pages is None:
-        return f"{title}\n  the kernel's own memory: pagemap does not show it\n"
+        return (
+            title
+            + "\n"
+            + prose("  the kernel's own memory: pagemap does not show it", screen, "  ")
+        )
     each = max(1, -(-len(pages) // (width * LINES)))
     text = f"{title}\n"
     if region is None or (pages.start, pages.end) != (region.start, region.end):
@@ -140,7 +159,7 @@ def picture(part: Part, *, width: int = 64, colour: bool = False) -> str:
         line = pages[first : first + step]
         row = line.row(-(-len(line) // each))
         text += f"  {line.start:012x}  {dressed(row, colour)}\n"
-    return text + f"  {counts_line(pages)}\n"
+    return text + prose(f"  {counts_line(pages)}", screen, "  ")
 
 
 def counts_line(pages: PageMap) -> str:
@@ -166,21 +185,26 @@ def counts_line(pages: PageMap) -> str:
     return ", ".join(told) + (f"; not told here: {', '.join(unknown)}" if unknown else "")
 
 
-def frames_table(frames: Sequence[Frame]) -> str:
+def frames_table(frames: Sequence[Frame], screen: int | None = None) -> str:
     """How many frames have which flags and are mapped how often, the most first."""
     kinds = Counter((frame.flags, frame.mapped) for frame in frames)
-    return columns(
-        ["Frames", "Mapped", "Flags"],
+    made = [
+        Column("frames", "Frames", ">"),
+        Column("mapped", "Mapped", ">"),
+        Column("flags", "Flags", floor=12, wrapped=True),
+    ]
+    return fitted(
+        made,
         (
             [str(number), f"{mapped} ×", " ".join(flags.names) or "-"]
             for (flags, mapped), number in kinds.most_common()
         ),
-        ">><",
         footer=[str(len(frames)), "", "in all"],
+        width=screen,
     )
 
 
-def sharers_table(sharers: Sharers) -> str:
+def sharers_table(sharers: Sharers, screen: int | None = None) -> str:
     """A line for each process and stretch of pages that lie in the same frames."""
     rows = [
         [
@@ -191,18 +215,26 @@ def sharers_table(sharers: Sharers) -> str:
         ]
         for share in sharers.shares
     ]
-    text = columns(["Here", "Pages", "Process", "There"], rows, "<>><")
-    text += (
-        f"\n{sharers.asked} pages are mapped more than once; {sharers.processes} processes were "
+    made = [
+        Column("here", "Here", floor=12),
+        Column("pages", "Pages", ">"),
+        Column("process", "Process", ">"),
+        Column("there", "There", rank=1),
+    ]
+    text = fitted(made, rows, width=screen)
+    told = (
+        f"{sharers.asked} pages are mapped more than once; {sharers.processes} processes were "
         "looked at"
     )
     for number, why in ((sharers.gone, "ended meanwhile"), (sharers.denied, "could not be read")):
         if number:
-            text += f", {number} {why}"
-    return text + ".\n"
+            told += f", {number} {why}"
+    return text + "\n" + prose(told + ".", screen)
 
 
-def translation_text(found: Translation, scheme: PagingScheme | None = None) -> str:
+def translation_text(
+    found: Translation, scheme: PagingScheme | None = None, screen: int | None = None
+) -> str:
     """An address, what it splits into, and the frame it leads to."""
     rows = [("address", f"{found.virtual:#x}")]
     if scheme is not None:
@@ -219,14 +251,21 @@ def translation_text(found: Translation, scheme: PagingScheme | None = None) -> 
     ]
     if found.mapping_size is not None:
         rows.append(("mapped by", f"an entry for {found.mapping_size >> 10} KiB"))
-    return pairs(rows)
+    return pairs(rows, screen)
 
 
-def page_tables_table(tables: PageTables) -> str:
+def page_tables_table(tables: PageTables, screen: int | None = None) -> str:
     """The tables of each level, and the sum against VmPTE."""
     sizes = tables.scheme.table_bytes
-    text = columns(
-        ["Level", "One covers", "Tables", "KiB", ""],
+    made = [
+        Column("level", "Level"),
+        Column("covers", "One covers", ">", 2),
+        Column("tables", "Tables", ">"),
+        Column("kib", "KiB", ">"),
+        Column("counted", "", rank=1),
+    ]
+    text = fitted(
+        made,
         (
             [
                 level.name,
@@ -237,7 +276,7 @@ def page_tables_table(tables: PageTables) -> str:
             ]
             for level, size in zip(tables.levels, sizes, strict=True)
         ),
-        "<>>><",
+        width=screen,
     )
     return (
         text
@@ -251,7 +290,8 @@ def page_tables_table(tables: PageTables) -> str:
                     f"{tables.difference / 1024:+g} KiB" if tables.difference else "none",
                 ),
                 (tables.bound, printable(tables.why)),
-            ]
+            ],
+            screen,
         )
     )
 

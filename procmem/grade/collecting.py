@@ -25,7 +25,13 @@ from procmem.errors import (
 )
 from procmem.grade import fixtures
 from procmem.grade.checks import Check, Partly, check_of
-from procmem.grade.errors import AsksAgain, NotPossibleHere, RunFailed, SubmissionError
+from procmem.grade.errors import (
+    AsksAgain,
+    NotPossibleHere,
+    RunFailed,
+    SandboxError,
+    SubmissionError,
+)
 from procmem.grade.explaining import Comparison, Story, explain, short
 from procmem.grade.lab import LabError
 from procmem.grade.phases import Phases
@@ -226,6 +232,8 @@ class Collector:
         if isinstance(error, ElfError) and self._handed_in(error.path):
             said = f"{os.path.basename(os.fspath(error.path))}: {error.reason}"
             return blank(item, Status.FAILED, message=said, hint=check.hint)
+        if isinstance(error, SandboxError):
+            return blank(item, Status.ERROR, message=f"the grader failed: {short(str(error))}")
         where = "".join(traceback.format_exception(error))
         return blank(
             item,

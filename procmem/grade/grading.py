@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import asdict, replace
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from procmem.grade.limits import Limits
     from procmem.grade.sandbox import Sandbox
 
-__all__ = ["end_jobs", "end_servers", "grade", "machine"]
+__all__ = ["end_jobs", "end_servers", "grade", "machine", "ready"]
 
 PATIENCE = 60.0
 """Seconds without a word from the checks, beyond what a build and some runs may take, that mean
@@ -66,6 +67,7 @@ def grade(
 
     Raises:
         LabError: the lab is not as it should be.
+        MachineError: nothing can be graded on this machine as it is.
         MissingExtra: pytest is not installed.
     """
     from procmem.grade.lab import Lab
@@ -83,6 +85,7 @@ def grade(
         "sandbox": sandbox,
         "patience": PATIENCE + BUILDING.wall + RUNS * used.wall if patience is None else patience,
     }
+    ready(lab, limits=used, sandbox=sandbox)
     heard = Heard()
     try:
         with borrowed_server() as server:
@@ -91,6 +94,46 @@ def grade(
         heard.error = f"the grader's own process is gone: {short(error)}"
     name = os.path.basename(os.path.abspath(submission))
     return heard.grade(lab, name, time.monotonic() - begun)
+
+
+_proved: set[tuple[object, ...]] = set()
+_proving = threading.Lock()
+
+
+def ready(lab: Lab, *, limits: Limits | None = None, sandbox: Sandbox | None = None) -> None:
+    """Proves once, before the first submission, that this machine can grade: procmem.grade.proving.
+
+    Raises:
+        MachineError: it can't.
+        MissingExtra: pytest is not installed.
+    """
+    from procmem.grade.errors import MachineError
+    from procmem.grade.sandbox import words_for
+
+    need_pytest()
+    used = lab.limits if limits is None else limits
+    known = (lab.build, lab.files, used, sandbox, tempfile.gettempdir(), os.geteuid())
+    with _proving:
+        if known in _proved:
+            return
+        job = {
+            "lab": lab,
+            "submission": None,
+            "limits": used,
+            "sandbox": sandbox,
+            "patience": PATIENCE + 2 * used.wall,
+        }
+        heard = Heard()
+        try:
+            with borrowed_server() as server:
+                server.do(job, heard)
+        except OSError as error:
+            raise MachineError(words_for(error)) from error
+        except EOFError as error:
+            raise MachineError(f"the grader's own process is gone: {short(error)}") from error
+        if heard.error is not None:
+            raise MachineError(heard.error)
+        _proved.add(known)
 
 
 def need_pytest() -> None:
@@ -281,8 +324,9 @@ def borrowed_server() -> Iterator[Server]:
 
 def forget_servers() -> None:
     """In a forked child: they are the parent's."""
-    global _lock  # noqa: PLW0603 - another thread may have held it
+    global _lock, _proving  # noqa: PLW0603 - another thread may have held them
     _lock = threading.Lock()
+    _proving = threading.Lock()
     for server in (*_idle, *_busy):
         server.connection.close()
         server.socket.close()
@@ -321,14 +365,19 @@ QUIET = (
 
 def work(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
     """Grades in this process; the server's child comes here."""
-    from procmem.grade.errors import SubmissionError
+    from procmem.grade.errors import SandboxError, SubmissionError
+    from procmem.grade.proving import prove
 
     lab, limits, sandbox = job["lab"], job["limits"], job["sandbox"]
     try:
+        if job["submission"] is None:
+            prove(lab.build, lab.files, sandbox=sandbox, limits=limits)
+            tell({"event": "done"})
+            return
         with lab.open(job["submission"], limits=limits, sandbox=sandbox) as submission:
             tell({"event": "sandbox", "kind": submission.job.kind})
             run_checks(lab, submission, tell)
-    except SubmissionError as error:
+    except (SubmissionError, SandboxError) as error:
         tell({"event": "error", "error": str(error)})
     except Exception as error:  # noqa: BLE001 - told, and the others are graded
         tell({"event": "error", "error": f"{type(error).__name__}: {error}"})

@@ -60,9 +60,13 @@ def set_right(*, quiet: bool = False) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for limit in LIFTED:
         soft, hard = resource.getrlimit(limit)
-        if soft != hard:
-            with contextlib.suppress(OSError, ValueError):
-                resource.setrlimit(limit, (hard, hard))
+        # root may raise the hard one, but for open files above fs.nr_open (setrlimit(2)).
+        wanted = resource.RLIM_INFINITY if limit != resource.RLIMIT_NOFILE else max(hard, 4096)
+        for most in (wanted, hard) if quiet else (hard,):
+            if soft != most:
+                with contextlib.suppress(OSError, ValueError):
+                    resource.setrlimit(limit, (most, most))
+                    break
     if quiet:
         os.umask(0o022)
         soft, hard = resource.getrlimit(resource.RLIMIT_STACK)

@@ -7,6 +7,7 @@ import shutil
 from typing import NamedTuple
 
 from procmem.grade import cgroups, waiting
+from procmem.grade.proving import why_not_graded
 from procmem.grade.sandbox import KINDS, PATH, claim_uid, why_not
 
 __all__ = ["Wall", "walls"]
@@ -98,6 +99,12 @@ def walls() -> list[Wall]:
         why,
         "pause(): a program that waits for input is known by its system call",
         "no program can be run by phases",
+    )
+    wall(
+        "trial run",
+        why_not_graded(),
+        "grading: a program is built, started, paused, measured and ended as graded ones are",
+        "nothing is graded here, and nobody gets or loses points",
     )
     for program, package, serves in (
         ("gcc", "gcc", "building submissions in C"),

@@ -23,7 +23,7 @@ import procmem
 from procmem.errors import ProcmemError
 from procmem.grade.exports.files import FORMATS, written
 from procmem.grade.exports.tables import csv_rows
-from procmem.grade.grading import end_jobs, grade
+from procmem.grade.grading import end_jobs, grade, ready
 from procmem.grade.handins import Handin, doubles, find, key
 from procmem.grade.lab import Lab
 from procmem.grade.results import Grade, Status
@@ -190,12 +190,15 @@ def grade_all(
         NoSubmissions: there are none.
         ResultsInUse: another process writes there.
         LabError: the lab is not as it should be.
+        MachineError: nothing can be graded on this machine as it is.
         OSError: the results can't be written.
     """
     lab = lab if isinstance(lab, Lab) else Lab.load(lab)
     handins = find(submissions, but=os.fspath(results))
     summary = Summary(lab.name, len(handins))
     summary.doubles = doubles([one.name for one in handins])
+    if executor is None:
+        ready(lab)
     with Results(os.fspath(results), tuple(formats)) as kept:
         job = {"lab": str(lab.directory), "run": uuid.uuid4().hex}
         run = Run(job, handins, kept, summary, progress, again=again)

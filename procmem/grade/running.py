@@ -256,7 +256,13 @@ class Run:
 
     def __enter__(self) -> Run:
         waiting.check_machine()
-        self._master, self._slave = pty.openpty()
+        try:
+            self._master, self._slave = pty.openpty()
+        except OSError as error:
+            raise MachineError(
+                f"no terminal can be had (pty(7)): {error.strerror or error}; more may be allowed "
+                "by /proc/sys/kernel/pty/max"
+            ) from error
         try:
             for fd in (self._master, self._slave):
                 os.set_inheritable(fd, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import math
@@ -20,8 +21,8 @@ from typing import NamedTuple
 from procmem import native
 from procmem.errors import Unsupported
 from procmem.grade import cgroups, waiting
-from procmem.grade.errors import SandboxError
-from procmem.grade.files import remove_tree, used
+from procmem.grade.errors import MachineError, SandboxError
+from procmem.grade.files import MACHINES, remove_tree, used
 from procmem.grade.limits import BUILDING, RUNNING, Limits
 
 TYPE_CHECKING = False
@@ -131,7 +132,10 @@ class Sandbox:
             SandboxError: the one that was asked for does not work here.
         """
         if self.kind is None:
-            return next(kind for kind in KINDS if not why_not(kind))
+            for kind in KINDS:
+                if not why_not(kind):
+                    return kind
+            raise MachineError(why_not(KINDS[-1]))
         if reason := why_not(self.kind):
             raise SandboxError(f"no sandbox of the kind {self.kind}: {reason}")
         return self.kind
@@ -169,8 +173,10 @@ def why_not(kind: str) -> str:
             job.start(["/bin/true"], RUNNING, null.fileno(), null.fileno()) as jailed,
         ):
             jailed.begin()
-    except (SandboxError, OSError) as error:
+    except SandboxError as error:
         return str(error)
+    except OSError as error:
+        return words_for(error)
     return ""
 
 
@@ -215,6 +221,20 @@ def temporary_directory() -> str:
     return tempfile.gettempdir().partition("/procmem-jobs-")[0]
 
 
+def words_for(error: OSError) -> str:
+    """An error of the machine's with what helps."""
+    there = temporary_directory()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{there} is full: free some space there, or set TMPDIR to another directory"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT):
+        return f"{there}: {error.strerror}: set TMPDIR to a directory that can be written to"
+    if error.errno == errno.EAGAIN:
+        return "no process can be started: is their number limited (ulimit -u)?"
+    if error.errno in MACHINES:
+        return f"{error.strerror}: nothing can be graded until that is mended"
+    return f"{type(error).__name__}: {error.strerror or error}"
+
+
 def base() -> str:
     """The directory that holds the directories of this user's jobs."""
     path = os.path.join(tempfile.gettempdir(), f"procmem-jobs-{os.geteuid()}")
@@ -229,7 +249,13 @@ def base() -> str:
 
 def claim_place() -> tuple[str, int]:
     """A new directory, and a descriptor that locks it; what killed graders left is removed."""
-    parent = base()
+    try:
+        return new_place(base())
+    except OSError as error:
+        raise MachineError(words_for(error)) from error
+
+
+def new_place(parent: str) -> tuple[str, int]:
     guard = os.open(os.path.join(parent, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -268,6 +294,7 @@ class Job:
         self.directory, self.room = (os.path.join(self._place, name) for name in ("files", "room"))
         for path in (self.directory, self.room):
             os.mkdir(path, 0o700)
+            os.chmod(path, 0o700)  # whatever the umask
             self.own(path)
         self.inside = INSIDE if FLAGS[self.kind] & FIRST else self.directory
         where = cgroups.parents()

@@ -69,19 +69,25 @@ def preload() -> None:
     import procmem.grade.facts
     import procmem.grade.grading
     import procmem.grade.predictions
+    import procmem.grade.proving
     import procmem.grade.submission
     import procmem.history.trace
     import procmem.process  # noqa: F401
     from procmem.grade.sandbox import Sandbox
 
     # What works here is tried out once, and remembered.
-    with contextlib.suppress(ProcmemError):
+    with contextlib.suppress(ProcmemError, OSError):
         Sandbox().chosen()
         waiting.check_machine()
 
 
 def serve(client: Connection, job: dict[str, Any]) -> None:
-    place, lock = claim_place()
+    try:
+        place, lock = claim_place()
+    except ProcmemError as error:
+        client.send({"event": "error", "error": str(error)})
+        client.send({"event": "end", "hung": False, "status": 0})
+        return
     reading, writing = os.pipe()
     child = os.fork()
     if not child:

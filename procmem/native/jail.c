@@ -706,6 +706,7 @@ int main(int argc, char **argv)
     char **at = argv + 16;
 
     reset_signals();
+    umask(022);
     if (argc > 2 && !strcmp(argv[1], "run")) {
         /* bwrap(1) waits forever for its child where SIGCHLD is ignored: it is never sent then. */
         fprintf(stderr, "%s: %s\n", argv[2], strerror(run_program(argv + 2, environ)));

@@ -168,7 +168,7 @@ HOSTILE: dict[str, tuple[list[Added], int, str]] = {
          sparse(".strings", 3 * GIB, STRTAB)],
         4 * GIB, "3 GiB of names",
     ),
-    "tables": ([*tables(300), sparse(".strings", 200 * MIB, STRTAB)], GIB, ""),
+    "tables": ([*tables(300), sparse(".strings", 200 * MIB, STRTAB)], GIB, "302 tables of symbols"),
     "bomb": ([packed(name, bomb(4 * GIB)) for name in DEBUG], 0, "at most 512 MiB are"),
     "liar": ([packed(name, bomb(MIB)) for name in DEBUG], 0, "unpacks to another size"),
     "debug": ([sparse(name, 3 * GIB) for name in DEBUG], 4 * GIB, ""),
@@ -258,18 +258,54 @@ def test_nothing_found_in_half_a_table_is_an_error(
     procmem.process.symbols._kept.clear()
 
 
+def many_sections(source: Path, to: Path, kind: int, flags: int) -> None:
+    """A program with 250,000 sections more, by extended numbering; their names overlap."""
+    data = bytearray(source.read_bytes())
+    (offset,) = struct.unpack_from("<Q", data, 40)
+    (count,) = struct.unpack_from("<H", data, 60)
+    rows = [SHDR.unpack_from(data, offset + 64 * i) for i in range(count)]
+    extra, strings = 250_000, b"a" * MIB
+    start = len(data)
+    data += strings
+    named = ((i * 3 % MIB, kind, flags, 0x401000, 0x1000, 16) for i in range(extra))
+    rows += [(*row, count + extra, 0, 1, 24) for row in named]
+    rows.append((0, STRTAB, 0, 0, start, len(strings), 0, 0, 1, 0))
+    rows[0] = (0, 0, 0, 0, 0, len(rows), len(rows) - 1, 0, 0, 0)
+    struct.pack_into("<Q", data, 40, len(data))
+    struct.pack_into("<HH", data, 60, 0, 0xFFFF)
+    to.write_bytes(bytes(data) + b"".join(SHDR.pack(*row) for row in rows))
+    to.chmod(0o755)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, flags", [(PROGBITS, 0), (PROGBITS, 6), (SYMTAB, 0), (4, 0)])
+def test_a_quarter_of_a_million_sections(
+    program: Path, tmp_path: Path, kind: int, flags: int
+) -> None:
+    binary = tmp_path / "many"
+    many_sections(program, binary, kind, flags)
+    with running(binary) as (pid, address):
+        for words in (
+            ("query", str(pid), address), ("sections", str(pid), "--totals"), ("maps", str(pid)),
+            ("size", binary),
+        ):  # fmt: skip
+            procmem_command(*words)
+
+
 def test_tables_that_share_names_read_them_once() -> None:
     strings = b"\0" + b"name\0"
     symbol = struct.pack("<IBBHQQ", 1, 18, 0, 1, 0x1000, 8)
-    several = [Section(".symtab", 2, data=symbol, link=1 + 40, entsize=24) for _ in range(40)]
+    count = limits.SYMBOL_TABLES
+    one = Section(".symtab", 2, data=symbol, link=1 + count, entsize=24)
     from procmem.elf.headers import ElfFile
     from procmem.elf.image import MemorySource
 
-    data = elf([*several, Section(".strtab", 3, data=strings)])
+    data = elf([*[one] * count, Section(".strtab", 3, data=strings)])
     source = MemorySource(lambda at, size: data[at : at + size], 0, len(data), "made")
     table = SymbolTable([ElfFile(source)])
-    assert len(table) == 40
-    assert table.memory < 300 * 40 + 2 * len(strings)
+    assert len(table) == count
+    assert table.memory < 300 * count + 2 * len(strings)
+    assert not table.left_out
 
 
 # ---- no regular files --------------------------------------------------------------------
@@ -415,6 +451,8 @@ def test_saved_heads_of_another_shape(tmp_path: Path) -> None:
         path.write_text(json.dumps(damaged))
         with pytest.raises(procmem.ParseError):
             load(path)
+    path.write_text(json.dumps({**whole, "identity": None}))
+    assert load(path).identity.pid is None
     path.write_text(json.dumps(whole))
     assert load(path).to_json() == json.dumps(whole)
 

@@ -38,6 +38,8 @@ MOST = 1 << 18
 LONGEST_NAME = 1 << 14
 """Bytes of a name: more is cut. Names that share their bytes could fill any memory."""
 
+NAME_KEPT = 1 << 8
+
 HELD = 1 << 20
 """Bytes of a string table that is read as a whole."""
 
@@ -158,10 +160,11 @@ class Shdr(Fields):
         "sh_addralign",
         "sh_entsize",
     )
-    __slots__ = ("_elf", "index", *__match_args__)
+    __slots__ = ("_elf", "_name", "index", *__match_args__)
 
     def __init__(self, elf: ElfFile, index: int, fields: tuple[int, ...]) -> None:
         self._elf = elf
+        self._name: str | None = None
         self.index = index
         (
             self.sh_name,
@@ -179,7 +182,13 @@ class Shdr(Fields):
     @property
     def name(self) -> str:
         """Its name."""
-        return self._elf.section_name(self.sh_name).decode("utf-8", "surrogateescape")
+        found = self._name
+        if found is None:
+            found = self._elf.section_name(self.sh_name).decode("utf-8", "surrogateescape")
+            # Names that share their bytes could fill any memory.
+            if len(found) < NAME_KEPT:
+                self._name = found
+        return found
 
     def data(self, limit: int = HELD) -> bytes:
         """Its bytes in the file, at most `limit`; none if it takes none there (SHT_NOBITS)."""
@@ -238,7 +247,17 @@ class ElfFile:
         OSError
     """
 
-    __slots__ = ("_strings", "_table", "header", "layout", "phnum", "shnum", "shstrndx", "source")
+    __slots__ = (
+        "_sections",
+        "_strings",
+        "_table",
+        "header",
+        "layout",
+        "phnum",
+        "shnum",
+        "shstrndx",
+        "source",
+    )
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -254,6 +273,7 @@ class ElfFile:
         self.header = header = Ehdr(head[:EI_NIDENT], layout.ehdr.unpack_from(head, EI_NIDENT))
         self.shnum, self.phnum, self.shstrndx = header.e_shnum, header.e_phnum, header.e_shstrndx
         self._table: bytes | None = None
+        self._sections: list[Shdr] | None = None
         self._strings: tuple[int, int, bytes] | None = None
         if header.e_shoff and (
             not self.shnum or self.shstrndx == SHN_XINDEX or self.phnum == PN_XNUM
@@ -333,8 +353,10 @@ class ElfFile:
         Raises:
             ElfError, OSError: as section_table().
         """
-        found = self.layout.shdr.iter_unpack(self.section_table())
-        return [Shdr(self, index, fields) for index, fields in enumerate(found)]
+        if self._sections is None:
+            found = self.layout.shdr.iter_unpack(self.section_table())
+            self._sections = [Shdr(self, index, fields) for index, fields in enumerate(found)]
+        return self._sections
 
     def loads(self) -> list[Phdr]:
         """The segments that are mapped: PT_LOAD."""

@@ -23,6 +23,9 @@ __all__ = ["Deadline"]
 SYMBOLS = 1 << 21
 """Symbols of one object, over all its tables and its debug file; each takes some 300 bytes."""
 
+SYMBOL_TABLES = 16
+"""Tables of symbols of one file that are read: linkers make one of each kind."""
+
 SYMBOL_NAMES = 256 * MIB
 """Bytes of the string tables of one object."""
 

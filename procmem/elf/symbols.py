@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from procmem.elf.headers import ElfFile, Shdr
 
-__all__ = ["SymbolTable", "functions_named"]
+__all__ = ["SymbolTable", "functions_named", "symbol_tables"]
 
 NOTYPE, OBJECT, FUNC, GNU_IFUNC = 0, 1, 2, 10
 LOCAL, GLOBAL, WEAK = 0, 1, 2
@@ -49,6 +49,9 @@ BINDINGS = {GLOBAL: 2, WEAK: 1}
 
 PLTS = 64
 """Sections of entries of PLTs that are read: linkers make up to four."""
+
+NAMESAKES = 1 << 12
+"""Places in a table of names where wanted ones are: linkers write each once."""
 
 STEPS_BACK = 1000
 """Symbols that are looked at for one address: those that nest are few in a sound table."""
@@ -79,6 +82,16 @@ class Room:
         self._symbols = limits.SYMBOLS
         self._strings = limits.SYMBOL_NAMES
         self.left_out: list[str] = []
+
+    def tables(self, elf: ElfFile) -> list[tuple[Shdr, Shdr]]:
+        """The tables of symbols of a file, each with that of its names."""
+        found = symbol_tables(elf)
+        if len(found) > limits.SYMBOL_TABLES:
+            self._say(
+                elf.source.path,
+                f"{len(found):,} tables of symbols, {limits.SYMBOL_TABLES} were read",
+            )
+        return found[: limits.SYMBOL_TABLES]
 
     def symbols(self, elf: ElfFile, table: Shdr) -> Iterator[tuple[int, ...]]:
         """The fields of the symbols of a table, as many as fit."""
@@ -127,6 +140,20 @@ class Room:
             self.left_out.append(f"{name}: {what}")
 
 
+def symbol_tables(elf: ElfFile) -> list[tuple[Shdr, Shdr]]:
+    """The tables of symbols of a file, each with that of its names.
+
+    Raises:
+        ElfError, OSError: as of ElfFile.
+    """
+    sections = elf.sections
+    return [
+        (table, sections[table.sh_link])
+        for table in sections
+        if table.sh_type in (SHT_SYMTAB, SHT_DYNSYM) and table.sh_link < len(sections)
+    ]
+
+
 class SymbolTable:
     """The defined functions and variables of some files that are one object.
 
@@ -161,9 +188,8 @@ class SymbolTable:
             if not self._starts:
                 self._starts = function_starts(elf, sections, room)
             numbers: dict[tuple[int, int], int] = {}
-            for section in sections:
-                if section.sh_type in (SHT_SYMTAB, SHT_DYNSYM):
-                    found.extend(self._read(elf, sections, section, room, numbers))
+            for section, names in room.tables(elf):
+                found.extend(self._read(elf, section, names, room, numbers))
             if elf.header.e_machine == EM_X86_64 and elf.layout.order == "<" and elf.layout.is64:
                 found.extend(self._read_plt(elf, sections, room, numbers))
         # The best of those with one value is the last, where the search starts.
@@ -199,13 +225,11 @@ class SymbolTable:
     def _read(
         self,
         elf: ElfFile,
-        sections: list[Shdr],
         table: Shdr,
+        names: Shdr,
         room: Room,
         numbers: dict[tuple[int, int], int],
     ) -> Iterator[Entry]:
-        if table.sh_link >= len(sections) or table.sh_type == SHT_NOBITS:
-            return
         is64 = elf.layout.is64
         is_arm = elf.header.e_machine == EM_ARM
         strings = b""
@@ -224,7 +248,7 @@ class SymbolTable:
             ):
                 continue
             if number < 0:
-                number = self._names(elf, sections[table.sh_link], room, numbers)
+                number = self._names(elf, names, room, numbers)
                 strings = self._strings[number]
             # "$a" and the like tell code from data on ARM.
             if not name < len(strings) or strings[name : name + 1] in (b"\0", b"$"):
@@ -264,8 +288,9 @@ class SymbolTable:
     ) -> Iterator[tuple[int, tuple[int, int]]]:
         """The words of .got and .got.plt that hold functions' addresses, and their names."""
         kept: dict[int, bytes] = {}
-        for section in sections:
-            if section.sh_type != SHT_RELA or not 0 < section.sh_link < len(sections):
+        tables = [section for section in sections if section.sh_type == SHT_RELA]
+        for section in tables[: limits.SYMBOL_TABLES]:
+            if not 0 < section.sh_link < len(sections):
                 continue
             symbols = sections[section.sh_link]
             if symbols.sh_type != SHT_DYNSYM or symbols.sh_link >= len(sections):
@@ -378,18 +403,15 @@ def functions_named(elf: ElfFile, names: Iterable[str]) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     layout = elf.layout
-    sections = elf.sections
     room = Room()
-    for table in sections:
-        if table.sh_type not in (SHT_SYMTAB, SHT_DYNSYM) or table.sh_link >= len(sections):
-            continue
-        strings = room.strings(elf, sections[table.sh_link])
-        wanted = {}
+    for table, strings_table in room.tables(elf):
+        strings = room.strings(elf, strings_table)
+        wanted: dict[int, str] = {}
         # A name may be the end of a longer one, whose bytes it shares.
         for name in names:
             text = name.encode() + b"\0"
             at = strings.find(text)
-            while at >= 0:
+            while at >= 0 and len(wanted) < NAMESAKES:
                 wanted[at] = name
                 at = strings.find(text, at + 1)
         if not wanted:

@@ -163,7 +163,7 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Snapshot:
         made(Faults, "faults"),
         threads,
         made(Clock, "clock"),
-        made(Identity, "identity"),
+        made(Identity, "identity") or Identity(),
         made(Kernel, "kernel"),
         data["moved"],
         MappingProxyType(data["unavailable"]),

@@ -15,9 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from procmem import native
+from procmem.elf import limits
 from procmem.elf.headers import ElfFile
 from procmem.elf.source import Source
-from procmem.elf.spec import SHN_UNDEF, SHT_DYNSYM, SHT_SYMTAB
+from procmem.elf.spec import SHN_UNDEF
+from procmem.elf.symbols import symbol_tables
 from procmem.errors import ProcmemError
 from procmem.native import lib
 from procmem.process.sections import header_kinds, look_at_files
@@ -419,10 +421,8 @@ def symbols_in(files: ProcessFiles, mapped: Mapped) -> Symbols:
     found: Symbols = {}
     try:
         with ElfFile(Source(fd, 0, os.fstat(fd).st_size, mapped.path)) as elf:
-            sections = elf.sections
-            for table in sections:
-                if table.sh_type in (SHT_SYMTAB, SHT_DYNSYM) and table.sh_link < len(sections):
-                    look_for_symbols(elf, table, sections[table.sh_link], found)
+            for table, names in symbol_tables(elf)[: limits.SYMBOL_TABLES]:
+                look_for_symbols(elf, table, names, found)
     except (ProcmemError, OSError):
         return {}
     finally:

@@ -579,3 +579,83 @@ def test_nothing_is_left_in_the_temporary_directory(
     end_servers()
     left = [path.name for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
     assert not left
+
+
+# ---- checks that can't be evaluated on a wrong program ----
+
+ODD_CHECKS = """
+from procmem.grade import points
+
+def words(submission):
+    return submission.read("x.txt").split()
+
+@points(1, "needs that", needs="test_needs")
+def test_needs_more(submission): pass
+@points(1, "needs one", needs="test_index")
+def test_needs(submission): pass
+
+@points(1, "index")
+def test_index(submission): assert words(submission)[2]
+@points(1, "unpacking")
+def test_unpack(submission): a, b, c = words(submission)
+@points(1, "a number")
+def test_number(submission): assert int(words(submission)[-1]) == 3
+@points(1, "a key")
+def test_key(submission): assert dict(one=1)[words(submission)[0]] == 1
+@points(1, "none")
+def test_none(submission): assert {"one": "1"}.get(words(submission)[0]).upper()
+@points(1, "a file")
+def test_file(submission): open(submission.path("x.txt") + "y" * (3 - len(words(submission))))
+@points(1, "a bug of the lab's")
+def test_bug(submission): assert len(words(submission)) > 2 or no_such_name
+@points(1, "never")
+def test_never(submission): {}["x"]
+@points(1, "hidden", hidden=True)
+def test_hidden(submission): assert words(submission)[2]
+@points(1, "right")
+def test_right(submission): pass
+"""
+
+
+def test_a_check_that_can_not_be_evaluated_is_failed_if_the_solution_passes(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path / "lab", ODD_CHECKS, 'program = ["cat"]\nfiles = ["x.txt"]\n')
+    make_submission(lab.solution, {"x.txt": "one two 3"})
+    wrong = grade(lab, make_submission(tmp_path / "wrong", {"x.txt": "uno x"}))
+    assert statuses(wrong) == {
+        **dict.fromkeys(("index", "unpack", "number", "key", "none", "file", "hidden"), "failed"),
+        "needs": "missed", "needs_more": "missed",
+        "bug": "error", "never": "error", "right": "passed",
+    }  # fmt: skip
+    assert (wrong.score, wrong.max_score, wrong.uncounted) == (1, 10, 2)
+    said = wrong.check("test_index").message
+    assert said is not None
+    assert "IndexError" in said
+    shown = wrong.for_student()
+    assert all(check.raised is None for check in shown.checks)
+    assert "IndexError" not in str(shown.checks[10])
+    assert Grade.from_json(wrong.to_json()) == wrong
+    right = grade(lab, lab.solution)
+    assert statuses(right)["never"] == "error"
+    assert right.score == 11
+
+
+def test_without_a_solution_nobody_knows_whose_fault_it_is(graded: Callable[..., Grade]) -> None:
+    found = graded('@points(1, "a")\ndef test_a(submission): assert [][0]')
+    assert statuses(found) == {"a": "error"}
+    assert found.check("test_a").raised == "IndexError: list index out of range"
+
+
+def test_what_fails_inside_procmem_is_the_graders(tmp_path: Path) -> None:
+    checks = """
+from procmem.grade import heap, points
+@points(1, "inside")
+def test_inside(submission): assert submission.read("x.txt") == "1" or heap(7)
+@points(1, "the machine's")
+def test_machine(submission):
+    if submission.read("x.txt") != "1":
+        raise OSError(28, "No space left on device")
+"""
+    lab = make_lab(tmp_path / "lab", checks, 'program = ["cat"]\nfiles = ["x.txt"]\n')
+    make_submission(lab.solution, {"x.txt": "1"})
+    found = grade(lab, make_submission(tmp_path / "wrong", {"x.txt": "2"}))
+    assert statuses(found) == {"inside": "error", "machine": "error"}

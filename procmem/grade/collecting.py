@@ -20,6 +20,7 @@ from procmem.errors import (
     MissingExtra,
     NoSuchProcess,
     ProcessChanged,
+    ProcmemError,
     Unsupported,
     ZombieProcess,
 )
@@ -33,6 +34,7 @@ from procmem.grade.errors import (
     SubmissionError,
 )
 from procmem.grade.explaining import Comparison, Story, explain, short
+from procmem.grade.files import MACHINES
 from procmem.grade.lab import LabError
 from procmem.grade.phases import Phases
 from procmem.grade.results import ONE_EARLY, ONE_LATE, BuildResult, CheckResult, Status
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector"]
 
+NO_VERDICT = (MemoryError, NameError, ImportError, SyntaxError, RecursionError)
 NOT_COUNTED = (NotPossibleHere, Unsupported, MissingExtra)
 ENDED = (NoSuchProcess, ZombieProcess, ProcessChanged)
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -240,7 +243,26 @@ class Collector:
             Status.ERROR,
             message=f"the grader failed: {type(error).__name__}: {short(str(error))}",
             detail=where[-OUTPUT:],
+            raised=self._raised_by_the_check(excinfo),
         )
+
+    def _raised_by_the_check(self, excinfo: pytest.ExceptionInfo[Any]) -> str | None:
+        """What the check's own code raised, such as an IndexError; None: others' did, or it is odd.
+
+        A name that is not there is the lab's fault, whatever the submission; so is what the machine
+        lacks.
+        """
+        error = excinfo.value
+        if not isinstance(error, Exception) or isinstance(error, (*NO_VERDICT, ProcmemError)):
+            return None
+        if isinstance(error, OSError) and error.errno in MACHINES:
+            return None
+        home = str(self.lab.directory) + os.sep
+        mine = [str(entry.path).startswith(home) for entry in excinfo.traceback]
+        behind = excinfo.traceback[len(mine) - mine[::-1].index(True) :] if any(mine) else []
+        if not any(mine) or any(str(entry.path).startswith(PACKAGE + os.sep) for entry in behind):
+            return None
+        return f"{type(error).__name__}: {short(str(error))}"
 
     def _asserted(
         self,

@@ -17,11 +17,12 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from procmem.errors import MissingExtra
+from procmem.grade.handins import key
 from procmem.grade.inherited import above_standard, without_traces
 from procmem.grade.results import BuildResult, CheckResult, Grade, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from procmem.grade.lab import Lab
     from procmem.grade.limits import Limits
@@ -86,14 +87,62 @@ def grade(
         "patience": PATIENCE + BUILDING.wall + RUNS * used.wall if patience is None else patience,
     }
     ready(lab, limits=used, sandbox=sandbox)
+    found = done(lab, job, begun)
+    if any(check.raised for check in found.checks) and lab.solution.is_dir():
+        passed = passed_by_solution(lab, {**job, "submission": str(lab.solution)})
+        found = replace(found, checks=tuple(judged(found.checks, passed)))
+    return found
+
+
+def done(lab: Lab, job: dict[str, Any], begun: float) -> Grade:
+    """Does a job in a process of its own."""
     heard = Heard()
     try:
         with borrowed_server() as server:
             server.do(job, heard)
     except (OSError, EOFError) as error:
         heard.error = f"the grader's own process is gone: {short(error)}"
-    name = os.path.basename(os.path.abspath(submission))
+    name = os.path.basename(os.path.abspath(job["submission"]))
     return heard.grade(lab, name, time.monotonic() - begun)
+
+
+# ---- checks that can't be evaluated --------------------------------------------------------
+
+_passed: dict[tuple[object, ...], frozenset[str]] = {}
+_solving = threading.Lock()
+
+
+def passed_by_solution(lab: Lab, job: dict[str, Any]) -> frozenset[str]:
+    """The names of the checks that the lab's own solution passes here; found out once."""
+    known = (key(lab.directory), job["limits"], job["sandbox"])
+    with _solving:
+        if known not in _passed:
+            found = done(lab, job, time.monotonic())
+            _passed[known] = frozenset(
+                check.name for check in found.checks if check.status is Status.PASSED
+            )
+        return _passed[known]
+
+
+def judged(checks: Iterable[CheckResult], passed: frozenset[str]) -> list[CheckResult]:
+    """Checks whose own code failed are failures of the submission if the solution passes them.
+
+    Such as an index beyond the end of a list: never a reason not to count a check.
+    """
+    found = list(checks)
+    lost: set[str] = set()
+    for at, check in enumerate(found):
+        if check.raised and check.name in passed:
+            said = f"the program is too far from what is asked to be judged here ({check.raised})"
+            found[at] = replace(check, status=Status.FAILED, score=0, message=said)
+            lost |= {check.name, check.name.partition("[")[0]}
+    for _ in found:  # until those that need others that need these are found, too
+        for at, check in enumerate(found):
+            blocked = check.status is Status.ERROR and not check.raised and not check.detail
+            if blocked and lost.intersection(check.needs):
+                found[at] = replace(check, status=Status.MISSED, message="it needs one that failed")
+                lost |= {check.name, check.name.partition("[")[0]}
+    return found
 
 
 _proved: set[tuple[object, ...]] = set()
@@ -324,8 +373,9 @@ def borrowed_server() -> Iterator[Server]:
 
 def forget_servers() -> None:
     """In a forked child: they are the parent's."""
-    global _lock, _proving  # noqa: PLW0603 - another thread may have held them
+    global _lock, _proving, _solving  # noqa: PLW0603 - another thread may have held them
     _lock = threading.Lock()
+    _solving = threading.Lock()
     _proving = threading.Lock()
     for server in (*_idle, *_busy):
         server.connection.close()

@@ -83,6 +83,8 @@ class CheckResult:
         hint: the lab's.
         needs: the checks that it needs.
         detail: for the instructor alone: where the grader failed.
+        raised: the exception that the check's own code raised; None: none. Such a check can't be
+            evaluated on this submission: it has failed if the lab's solution passes it.
         seconds: how long it took.
     """
 
@@ -101,12 +103,13 @@ class CheckResult:
     hint: str | None = None
     needs: tuple[str, ...] = ()
     detail: str | None = None
+    raised: str | None = None
     seconds: float = 0.0
 
     def for_student(self, number: int = 1) -> CheckResult:
         """It without what only the instructor may see; a hidden one keeps its status alone."""
         if not self.hidden:
-            return replace(self, detail=None)
+            return replace(self, detail=None, raised=None)
         return CheckResult(
             f"hidden_{number}",
             f"hidden check {number}",

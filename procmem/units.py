@@ -6,7 +6,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["GIB", "KIB", "MIB", "UNITS", "about", "count", "in_unit", "kib", "signed", "unit_name"]
+__all__ = [
+    "GIB",
+    "KIB",
+    "MIB",
+    "UNITS",
+    "about",
+    "approximate",
+    "count",
+    "in_unit",
+    "kib",
+    "signed",
+    "unit_name",
+]
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -86,6 +98,21 @@ def about(value: int) -> str:
         return kib(size)
     unit, name = (MIB, "MiB") if size < GIB else (GIB, "GiB")
     return f"{size / unit:,.1f}".removesuffix(".0") + f" {name}"
+
+
+def approximate(text: str, error: int | None) -> str:
+    """A figure's text, marked where it may be off.
+
+    Args:
+        text: the figure.
+        error: bytes by which it may be off; 0: not at all; None: not known how much.
+
+    >>> approximate("40 KiB", 0), approximate("40 KiB", 768 << 10), approximate("40 KiB", None)
+    ('40 KiB', '~40 KiB (±768 KiB)', '~40 KiB')
+    """
+    if error == 0:
+        return text
+    return f"~{text}" if error is None else f"~{text} (±{kib(error)})"
 
 
 def count(number: int, noun: str) -> str:

@@ -330,7 +330,7 @@ def test_wrong_values_in_json() -> None:
     mine = Process().snapshot("maps").to_dict()
     for key in mine:
         for value in (7, "x", [7], {"a": 1}):
-            if key in ("source", "moved", "vsz", "rss", "unavailable"):
+            if key in ("source", "moved", "vsz", "rss", "rss_error", "unavailable"):
                 continue
             with pytest.raises(ParseError):
                 Snapshot.from_json(json.dumps({**mine, key: value}))

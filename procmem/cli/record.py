@@ -175,10 +175,10 @@ class Progress:
             return
         self._last = now
         spent = now - self._begun
-        rss = recorder.last.rss
+        rss, mark = recorder.last.rss, "~" if recorder.last.rss_error != 0 else ""
         text = (
             f"{spent:.0f} s, {recorder.taken:,} snapshots,"
-            f" {'' if rss is None else f'RSS {rss >> 10:,} KiB, '}"
+            f" {'' if rss is None else f'RSS {mark}{rss >> 10:,} KiB, '}"
             f"{100 * recorder.cost / spent:.1f} % of a CPU"
         )
         self._rewrite(text)

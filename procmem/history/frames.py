@@ -44,6 +44,7 @@ class Figures(NamedTuple):
     """Of one snapshot: its detail, nanoseconds of CLOCK_MONOTONIC, and bytes. None: not told.
 
     Attributes:
+        rss_error: bytes by which rss may be off; 0: it is exact; None: not known.
         own: of rss and swap what is no file's: RssAnon + RssShmem + VmSwap (proc_pid_status(5)).
     """
 
@@ -54,6 +55,7 @@ class Figures(NamedTuple):
     swap: int | None
     page_tables: int | None
     own: int | None = None
+    rss_error: int | None = 0
 
 
 def own(memory: dict[str, Any]) -> int | None:
@@ -76,6 +78,7 @@ def figures_of(snapshot: Snapshot) -> Figures:
         snapshot.swap,
         snapshot.page_tables,
         None if snapshot.memory is None else own(snapshot.memory._asdict()),
+        snapshot.rss_error,
     )
 
 
@@ -182,6 +185,7 @@ def figures_in(head: dict[str, Any]) -> Figures:
         checked("swap", memory.get("swap"), True),
         checked("page_tables", memory.get("page_tables"), True),
         checked("memory", own(memory), True),
+        checked("rss_error", head.get("rss_error", 0), True),
     )
 
 

@@ -226,6 +226,12 @@ class Recording(Sequence["Snapshot"]):
         return [one for one in found if one.growth.confidence >= confidence]
 
     @property
+    def rss_error(self) -> int | None:
+        """The most by which rss of a snapshot may be off; 0: all are exact; None: not known."""
+        errors = [one.rss_error for one in self._figures]
+        return None if None in errors else max((error or 0 for error in errors), default=0)
+
+    @property
     def last_full(self) -> int | None:
         """The number of the last snapshot at the detail of the first; None: there is none.
 

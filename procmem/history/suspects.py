@@ -72,6 +72,8 @@ def suspects_of(recording: Recording, least: int) -> list[Suspect]:
         return []
     when = [times[at] or 0.0 for at in timed]
     own = [figures[at].own for at in timed]
+    # What a counter may hold back is no growth.
+    least = max(least, 2 * max(figures[at].rss_error or 0 for at in timed))
     total = None
     if None not in own:
         total = sustained(when, [value or 0 for value in own], least)

@@ -91,6 +91,12 @@ class Diff:
         return difference(self.before.rss, self.after.rss)
 
     @property
+    def rss_error(self) -> int | None:
+        """Bytes by which rss may be off; 0: it is exact; None: not known. See Snapshot."""
+        errors = self.before.rss_error, self.after.rss_error
+        return None if None in errors else sum(error or 0 for error in errors)
+
+    @property
     def swap(self) -> int | None:
         """Change of what is in swap, in bytes; None: not told."""
         return difference(self.before.swap, self.after.swap)
@@ -177,6 +183,7 @@ class Diff:
         return {
             "vsz": self.vsz,
             "rss": self.rss,
+            "rss_error": self.rss_error,
             "swap": self.swap,
             "page_tables": self.page_tables,
             "minor": self.minor,
@@ -219,6 +226,9 @@ def difference(before: int | None, after: int | None) -> int | None:
 MOVED_ON = "the process moved while it was read: regions and totals are of different moments"
 
 
+LAGGING = "VmRSS of this kernel lags by up to a batch of pages per CPU or thread"
+
+
 def remainder_of(found: Diff) -> Remainder:
     """What is left of all totals when all changes are added up."""
     before, after, told = found.before, found.after, found._found
@@ -234,19 +244,17 @@ def remainder_of(found: Diff) -> Remainder:
         return rest
 
     measured = is_measured(before, after)
-    exact = all(s.kernel is None or "exact VmRSS" in s.kernel.features for s in (before, after))
+    exact = found.rss_error == 0
     unmeasured = "the regions were read without their resident bytes (detail maps)"
     vsz = left("vsz", found.vsz, told.vsz, "no known cause")
     rss = left(
         "rss",
         found.rss,
         told.rss,
-        "no known cause"
-        if exact
-        else "VmRSS of this kernel lags by up to a batch of pages per CPU",
+        "no known cause" if exact else LAGGING,
     )
     if not measured and rss:
-        why["rss"] = unmeasured
+        why["rss"] = unmeasured if exact else f"{unmeasured}; {LAGGING}"
     minor = left(
         "minor",
         found.minor,

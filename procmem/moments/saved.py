@@ -115,6 +115,7 @@ def head(snapshot: Snapshot) -> dict[str, Any]:
         "moved": snapshot.moved,
         "vsz": snapshot.vsz,
         "rss": snapshot.rss,
+        "rss_error": snapshot.rss_error,
         "clock": fields(snapshot.clock),
         "identity": fields(snapshot.identity),
         "kernel": fields(snapshot.kernel),

@@ -77,12 +77,15 @@ class Kernel(NamedTuple):
         release, machine: as uname(2) has them.
         page_size: in bytes.
         features: what was found of what decides how exact figures are.
+        rss_error: bytes by which VmRSS and its parts may be off; 0: they are exact; None: not
+            told.
     """
 
     release: str
     machine: str
     page_size: int
     features: tuple[str, ...]
+    rss_error: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,27 @@ class Snapshot:
 
     @property
     def rss(self) -> int | None:
-        """Bytes in memory: VmRSS, else the sum of the regions; None: neither is told."""
-        if self.memory is not None and self.memory.rss is not None:
-            return self.memory.rss
-        return None if self.detail == "maps" else self.regions.total("rss")
+        """Bytes in memory; None: not told.
+
+        VmRSS where the kernel keeps that exactly. Elsewhere the sum of the regions, which comes
+        from the page table; with detail "maps" VmRSS after all: see rss_error.
+        """
+        told = None if self.memory is None else self.memory.rss
+        if self.detail != "maps" and (told is None or self._lags):
+            return self.regions.total("rss")
+        return told
+
+    @property
+    def rss_error(self) -> int | None:
+        """Bytes by which rss may be off; 0: it is exact; None: not known."""
+        if not self._lags or self.detail != "maps":
+            return 0
+        return self.kernel.rss_error if self.kernel is not None else None
+
+    @property
+    def _lags(self) -> bool:
+        """Whether VmRSS may be off by what the kernel has not counted yet."""
+        return self.kernel is not None and "exact VmRSS" not in self.kernel.features
 
     @property
     def swap(self) -> int | None:
@@ -335,7 +355,7 @@ def take(
         found,
         clock,
         identity_of(files, table, asked),
-        kernel() if live else None,
+        kernel(files) if live else None,
         before != after,
         unavailable,
         files.path,
@@ -378,7 +398,7 @@ def boot_id() -> str | None:
     return None if raw is None else text(raw).strip()
 
 
-def kernel() -> Kernel:
+def kernel(files: ProcessFiles) -> Kernel:
     """This kernel, by what it was found to do."""
     uname = os.uname()
     found = {
@@ -389,4 +409,5 @@ def kernel() -> Kernel:
         "exact VmRSS": not probes.counters_lag(),
     }
     here = tuple(name for name, is_here in found.items() if is_here)
-    return Kernel(uname.release, uname.machine, PAGE_SIZE, here)
+    error = probes.rss_error(files.stat().num_threads) if probes.counters_lag() else 0
+    return Kernel(uname.release, uname.machine, PAGE_SIZE, here, error)

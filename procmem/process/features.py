@@ -87,8 +87,9 @@ def doctor() -> list[Feature]:
     feature(
         "exact VmRSS",
         not lag,
-        "memory(), reconcile()",
-        "VmRSS lags by up to a batch of pages per CPU; rollup() and smaps() are exact",
+        "memory(), reconcile(), trace, recordings",
+        f"VmRSS lags by up to {probes.rss_bound(1) >> 10:,} KiB, more with many threads; rollup(), "
+        "smaps() and snapshots of regions are exact",
     )
     file(
         "/proc/1/maps",

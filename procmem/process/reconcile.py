@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from procmem.errors import AccessDenied, Unsupported
 from procmem.moments.usage import MemoryUsage, usage_from_status
 from procmem.procfs import parse_status
-from procmem.procfs.probes import counters_lag, has_pagemap_scan
+from procmem.procfs.probes import counters_lag, has_pagemap_scan, rss_bound
 from procmem.procfs.text import parse_stat, parse_statm
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ CAUSES = {
     "approximate stat": "rss in stat is the kernel's quick counter, which lags by up to a batch of "
     "pages per CPU",
     "approximate counters": "this kernel keeps VmRSS in counters that lag by up to a batch of "
-    "pages per CPU; smaps walks the page table",
+    "pages per CPU or thread; smaps walks the page table",
     "shared swap": "VmSwap counts private memory only; smaps counts swapped shared memory too",
     "locked": "Locked in smaps is the process's share (Pss) of what is resident; VmLck is the "
     "size of the locked regions",
@@ -252,10 +252,7 @@ def compare(readings: Readings) -> list[Comparison]:
     moved = "moved" if readings.moved else None
     memory, maps, smaps = readings.memory, readings.maps, readings.smaps
     rollup, page = readings.rollup, readings.page_size
-    # fs/proc/task_mmu.c and lib/percpu_counter.c: a counter may lag by a batch
-    # of max(32, 2 * CPUs) pages on each CPU, for each of file, anon and shmem.
-    cpus = os.cpu_count() or 1
-    lag = 3 * max(32, 2 * cpus) * cpus * page
+    lag = rss_bound(1 if readings.stat is None else readings.stat.num_threads)
 
     def add(
         left: str,
@@ -317,7 +314,7 @@ def compare(readings: Readings) -> list[Comparison]:
             "VmRSS (status)",
             memory.rss,
             "approximate counters",
-            holds=within(resident, memory.rss, lag),
+            holds=within(resident, memory.rss, lag) and counters_lag(),
         )
     if readings.stat is not None:
         quick = readings.stat.rss * page

@@ -22,6 +22,8 @@ __all__ = [
     "has_procmap_query",
     "has_soft_dirty",
     "ptrace_scope",
+    "rss_bound",
+    "rss_error",
     "shows_guard_pages",
     "shows_page_frames",
     "zero_frame",
@@ -32,8 +34,9 @@ __all__ = [
 def counters_lag() -> bool:
     """Whether VmRSS of this kernel lags behind what the page table holds.
 
-    From Linux 6.2 until the middle of 2025 a few pages don't show in it until
-    a batch is full. So a few pages are touched: they show at once, or not.
+    Before Linux 6.2 each thread counts its pages by itself, up to 64 page faults long; from then
+    until the middle of 2025 each CPU does, up to a batch. So a few pages are touched: they show
+    at once, or not. Several times, since what was held back before may show just then.
     """
     pages = 8
     page_size = os.sysconf("SC_PAGESIZE")
@@ -42,11 +45,41 @@ def counters_lag() -> bool:
         with open("/proc/self/statm", "rb", buffering=0) as statm:
             return parse_statm(statm.read()).resident
 
-    with mmap.mmap(-1, pages * page_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        before = resident()
-        for page in range(pages):
-            memory[page * page_size] = 1
-        return resident() - before < pages
+    def shows() -> bool:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        with mmap.mmap(-1, pages * page_size, flags=flags) as memory:
+            before = resident()
+            for page in range(pages):
+                memory[page * page_size] = 1
+            return resident() - before >= pages
+
+    return not all(shows() for _ in range(4))
+
+
+THREAD_BATCH = 64
+"""TASK_RSS_EVENTS_THRESH (mm/memory.c, before Linux 6.2): pages that a thread counts by itself."""
+
+COUNTERS = 3
+"""RssAnon, RssFile and RssShmem, which VmRSS adds up."""
+
+
+def rss_error(threads: int) -> int:
+    """Bytes by which VmRSS, its parts and statm may be off on this kernel; 0: they are exact.
+
+    What holds for both ways of counting that lag; see counters_lag(). Batches of CPUs: max(32,
+    2 * CPUs) pages (lib/percpu_counter.c), of each counter.
+
+    Args:
+        threads: of the process.
+    """
+    return rss_bound(threads) if counters_lag() else 0
+
+
+def rss_bound(threads: int) -> int:
+    """Bytes by which counters may be off where they lag."""
+    cpus = os.cpu_count() or 1
+    pages = max(THREAD_BATCH * threads, COUNTERS * max(32, 2 * cpus) * cpus)
+    return pages * os.sysconf("SC_PAGESIZE")
 
 
 @cache

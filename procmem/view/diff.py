@@ -6,7 +6,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from procmem.units import MINUS, count, in_unit, unit_name
+from procmem.units import MINUS, approximate, count, in_unit, unit_name
 from procmem.units import signed as signed_kib
 from procmem.view.columns import Column, fitted, pairs
 from procmem.view.maps import region_name
@@ -84,7 +84,10 @@ def diff_table(
 def totals(found: Diff) -> str:
     """The totals, in a sentence."""
     parts = [f"VSZ {signed_kib(found.vsz)}"]
-    parts.append("RSS not known" if found.rss is None else f"RSS {signed_kib(found.rss)}")
+    rss = "not known"
+    if found.rss is not None:
+        rss = approximate(signed_kib(found.rss), found.rss_error)
+    parts.append(f"RSS {rss}")
     if found.swap:
         parts.append(f"swap {signed_kib(found.swap)}")
     for value, what in ((found.minor, "minor fault"), (found.major, "major fault")):
@@ -130,7 +133,10 @@ def regions_table(
         minor = None if found.minor is None else left.minor
         rows.append(["remainder", "", signed(left.vsz), signed(rss), "", number(minor), ""])
     copied = added(change.copied for change in changes)
-    footer = ["total, KiB", "", signed(found.vsz), signed(found.rss), signed(copied)]
+    rss_total = signed(found.rss)
+    if found.rss is not None and found.rss_error != 0:
+        rss_total = f"~{rss_total}"
+    footer = ["total, KiB", "", signed(found.vsz), rss_total, signed(copied)]
     footer += [number(found.minor), count(len(changes), "change")]
     return fitted(COLUMNS, rows, footer=footer, width=width, chosen=chosen)
 
@@ -211,7 +217,7 @@ def snapshot_summary(one: Snapshot, *, width: int | None = None, unit: str = "Ki
     rows += [
         ("regions", f"{len(one.regions)} ({one.detail})"),
         ("VSZ", size(one.vsz)),
-        ("RSS", size(one.rss)),
+        ("RSS", size(one.rss) if one.rss is None else approximate(size(one.rss), one.rss_error)),
     ]
     if one.page_tables is not None:
         rows.append(("page tables", size(one.page_tables)))

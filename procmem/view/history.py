@@ -7,7 +7,7 @@ from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from procmem.units import about
+from procmem.units import about, approximate
 from procmem.view.columns import columns
 from procmem.view.names import printable
 
@@ -54,6 +54,7 @@ def recording_dict(
         "ended": recording.ended,
         "figures": figures,
         "last_full": recording.last_full,
+        "rss_error": recording.rss_error if recording else None,
         "suspects": [
             {
                 **one._asdict(),
@@ -77,7 +78,8 @@ def recording_summary(
         head += f", {counted(turns, 'look')}, {cost:.2f} s of CPU"
     end = f"; {recording.ended}" if recording.ended else ""
     lines.append(fill(f"{head}{end}.", 80, subsequent_indent="  "))
-    rows = []
+    rows: list[list[str]] = []
+    error = recording.rss_error
     for name, figure in FIGURES:
         peak, growth = recording.peak(figure), recording.growth(figure)
         if peak is None or (figure == "swap" and not peak.value):
@@ -85,7 +87,7 @@ def recording_summary(
         last = recording.values(figure)[-1]
         rows.append(
             [
-                name,
+                name if figure != "rss" or error == 0 else f"~{name}",
                 kib(recording.values(figure)[0]),
                 kib(last),
                 kib(peak.value),
@@ -97,6 +99,16 @@ def recording_summary(
     if rows:
         heading = ["KiB", "First", "Last", "Peak", "At s", "Per second", "Trend"]
         lines.append(columns(heading, rows, "<>>>>>>").rstrip())
+    if error != 0:
+        by = "" if error is None else f" by up to {about(error)}"
+        lines.append(
+            fill(
+                f"~: the kernel's count of pages lags{by}; RSS is exact where regions were "
+                "measured.",
+                80,
+                subsequent_indent="  ",
+            )
+        )
     lines += unmeasured_lines(recording)
     suspects = recording.suspects()
     for one in suspects[:MOST_TOLD]:
@@ -166,7 +178,9 @@ def change_lines(change: Diff) -> str:
     """What changed between two moments, a line for each cause."""
     clock = change.after.clock
     when = "" if clock is None else time.strftime("%H:%M:%S", time.localtime(clock.realtime / 1e9))
-    rss = "" if change.rss is None else f"  RSS {change.rss / 1024:+,.0f} KiB"
+    rss = ""
+    if change.rss is not None:
+        rss = f"  RSS {approximate(f'{change.rss / 1024:+,.0f} KiB', change.rss_error)}"
     faults = f"  faults {change.minor:+,}" if change.minor else ""
     lines = [f"{when}  VSZ {change.vsz / 1024:+,.0f} KiB{rss}{faults}"]
     lines += [

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests import targets
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 DIRECTORY = "PROCMEM_TEST_TARGETS"
 WORKER = "PROCMEM_TEST_WORKER"
+
+
+# A deadline is a timed test: other work on the machine would make it fail.
+hypothesis.settings.register_profile("procmem", deadline=None)
+hypothesis.settings.load_profile("procmem")
 
 
 def pytest_configure(config: pytest.Config) -> None:

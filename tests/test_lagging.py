@@ -218,3 +218,20 @@ def test_saved_files_of_before(specimen: Specimen) -> None:
     assert isinstance(from_dict(old), Snapshot)
     assert procmem.diff(from_dict(old), one).rss == 0
     assert Process(specimen.pid).memory().rss == one.rss
+
+
+@pytest.mark.usefixtures("lagging")
+def test_a_trace(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its program has one thread: nobody else is to be blamed."""
+    assert main(["trace", "--no-malloc", "true"]) == 0
+    err = capfd.readouterr().err
+    assert "threads" not in err
+    bound = probes.rss_bound(1) >> 10
+    assert f"this kernel counts pages late: RSS may be off by up to {bound:,} KiB" in err
+    (line,) = [line for line in err.splitlines() if "munmap" in line and "~" in line]
+    assert re.search(r" [−-][\d,]+ +~", line), "VSZ is exact, RSS is not"
+    assert main(["trace", "--no-malloc", "--json", "true"]) == 0
+    calls = json.loads(capfd.readouterr().err)["calls"]
+    assert {call["rss_error"] for call in calls} == {probes.rss_bound(1)}
+    assert not any(call["exact"] for call in calls if call["delta_rss"] is not None)
+    assert {call["reason"] for call in calls} <= {procmem.trace(["true"])[0].reason}

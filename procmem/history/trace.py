@@ -61,6 +61,7 @@ ENDLESS: int = lib.PM_CALL_ENDLESS
 SHARED: int = lib.PM_CALL_SHARED
 BORROWED: int = lib.PM_CALL_BORROWED
 DOUBTFUL = SHARED | BORROWED
+LAGS = "statm lags behind the page table on this kernel: RSS comes late, VSZ is exact"
 HAS_REGION: int = lib.PM_CALL_REGION
 MANY: int = lib.PM_CALL_MANY
 UNREAD: int = lib.PM_UNREAD
@@ -254,6 +255,16 @@ class MemoryCall:
         return not (self._record[5] & DOUBTFUL or self._lag)
 
     @property
+    def alone(self) -> bool:
+        """Whether nothing else had a part in the change; RSS may lag all the same (`exact`)."""
+        return not self._record[5] & DOUBTFUL
+
+    @property
+    def rss_error(self) -> int:
+        """Bytes by which RSS before and after may be off on this kernel; 0: they are exact."""
+        return probes.rss_bound(1) if self._lag else 0
+
+    @property
     def several(self) -> bool:
         """Whether more than one thread was traced at that time."""
         return bool(self._record[5] & MANY)
@@ -282,6 +293,7 @@ class MemoryCall:
             "ns": self.ns,
             "exact": self.exact,
             "reason": self.reason,
+            "rss_error": self.rss_error,
         }
 
     def __repr__(self) -> str:
@@ -613,9 +625,7 @@ class Tracing:
         self._start(begin)
         self.pid = int(tracer.pid)
         self.setuid_ignored = bool(self._path) and os.geteuid() != 0 and gains_rights(self._path)
-        self._lag = (
-            "statm lags behind the page table on this kernel" if probes.counters_lag() else ""
-        )
+        self._lag = LAGS if probes.counters_lag() else ""
 
     def _launcher(
         self,

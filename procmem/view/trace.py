@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from procmem.calls.constants import Advice, Prot, show_prot
 from procmem.history.arguments import Clone, signed
 from procmem.history.trace import UNREAD, Breakpoints, Ended, MemoryCall
+from procmem.procfs import probes
 from procmem.view.columns import columns
 from procmem.view.mallocs import Mallocs, Run, function_words
 from procmem.view.names import clipped, printable
@@ -371,7 +372,7 @@ def table_row(call: MemoryCall, told: str = "") -> str:
     doubt = "" if exact else "~"
     return row(
         tid,
-        doubt + signed_kib(vsz),
+        (doubt if not exact and not call.alone else "") + signed_kib(vsz),
         doubt + signed_kib(rss),
         "  " + name if within else name,
         told or what(call),
@@ -460,7 +461,8 @@ class Table:
         if run.count == 1:
             return table_row(run.last, function_words(run.last, (), self._last))
         rss = ("" if run.exact else "~") + signed_kib(run.rss)
-        return row(run.tid, "0" if run.exact else "~0", rss, run.title, run.words, where(run.last))
+        vsz = "0" if run.exact or run.last.alone else "~0"
+        return row(run.tid, vsz, rss, run.title, run.words, where(run.last))
 
     def end(self) -> str:
         """The rest, and the summary."""
@@ -563,6 +565,7 @@ class Summary:
         self.between = [0, 0]
         self.ours = [0, 0]
         self.known = True
+        self.doubts = [False, False]
 
     def place(self, found: Breakpoints) -> None:
         """Breakpoints are our doing: they are told apart."""
@@ -577,8 +580,10 @@ class Summary:
 
     def add(self, call: MemoryCall) -> None:
         """Takes one system call; what a function does are its system calls, and touching."""
+        if not call.exact:
+            self.known = False
+            self.doubts[call.alone] = True
         if call.is_function:
-            self.known = self.known and call.exact
             return
         name, pid, exact = call.name, call.pid, call.exact
         vsz_before, rss_before, vsz, rss = call.figures
@@ -587,7 +592,6 @@ class Summary:
             row = self.rows[name] = [0, 0, 0, 0]
         row[0] += 1
         row[1] += call.errno is not None
-        self.known = self.known and exact
         last = self.last.get(pid)
         # execve(2) puts a new memory into the place of the old one: no growth of either.
         if vsz_before != UNREAD:
@@ -621,8 +625,14 @@ class Summary:
             told += (
                 "Between the calls pages are touched for the first time: that is when RSS grows.\n"
             )
-        if not self.known:
+        if self.doubts[False]:
             told += "~: other threads, or a vfork, may have part in the change.\n"
+        if self.doubts[True]:
+            bound = probes.rss_bound(1) >> 10
+            told += (
+                f"~: this kernel counts pages late: RSS may be off by up to {bound:,} KiB, sums of "
+                "many calls by no more.\n"
+            )
         return told
 
 

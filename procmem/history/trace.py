@@ -28,6 +28,7 @@ from procmem.errors import (
 from procmem.history.arguments import decode, decode_siginfo
 from procmem.native import HEADER_WORDS, ffi, lib
 from procmem.procfs import ProcessFiles, parse_status, probes
+from procmem.regions.kinds import name_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class MemoryCall:
             region = self.region
             if region is None:
                 return None
-            told = REGION_NAMES[key] = region.perms, region.name
+            told = REGION_NAMES[key] = region.perms, name_word(region)
         return record[23], record[24], *told
 
     @property

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from procmem.moments.changes import ChangeKind
 from procmem.moments.comparison import OTHERS_CHANGED, SHARER_ENDED
 from procmem.moments.parts import Amount, Cause, Part
-from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, STACK_MINIMUM, RegionKind
+from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, MARK, STACK_MINIMUM, RegionKind
 from procmem.units import kib, signed
 
 if TYPE_CHECKING:
@@ -155,15 +155,19 @@ def threads(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
         if count > 1:
             stack = f"stacks of {count} threads and their guards"
         evidence = ["a guard without permissions lies below each"]
+        sides = [r for change in whole for r in (change.after if came else change.before)]
+        guess = MARK if any(r.kind is R.THREAD_STACK and r.kind_guess for r in sides) else ""
         if known:
             evidence = [f"threads: {len(old)} before, {len(new)} after"]
             if pointers:
                 evidence.append("stack pointers of these threads lie in it")
         if came:
-            words = f"VSZ {size}: {stack}; only the pages that a thread uses come into memory"
+            words = (
+                f"VSZ {size}: {stack}{guess}; only the pages that a thread uses come into memory"
+            )
             yield Explanation(C.THREAD_STARTED, words, tuple(evidence), whole)
         else:
-            words = f"VSZ {size}: {stack}, given back after its end"
+            words = f"VSZ {size}: {stack}{guess}, given back after its end"
             yield Explanation(C.THREAD_ENDED, words, tuple(evidence), whole)
 
 
@@ -190,15 +194,24 @@ def arenas(changes: Sequence[Change]) -> Iterator[Explanation]:
                 parts.append(change)
         if parts:
             size = sum(change.vsz for change in parts)
+            mark, evidence = arena_evidence(parts, after=came)
             words = (
-                f"VSZ {signed(size)}: a malloc arena, {kib(ARENA_SIZES[0])} of addresses for the "
+                f"VSZ {signed(size)}: a malloc arena{mark}, {kib(ARENA_SIZES[0])} of addresses for the "
                 "mallocs of one thread, opened from its start as they need it"
                 if came
-                else f"VSZ {signed(size)}: a malloc arena was given back"
+                else f"VSZ {signed(size)}: a malloc arena{mark} was given back"
             )
             cause = C.ARENA_MADE if came else C.ARENA_REMOVED
-            evidence = ("aligned to its length; writable at its start, without permissions behind",)
             yield Explanation(cause, words, evidence, tuple(parts))
+
+
+def arena_evidence(changes: Sequence[Change], *, after: bool) -> tuple[str, tuple[str, ...]]:
+    """The mark of a guess, and what says that these are arenas."""
+    regions = [r for change in changes for r in (change.after if after else change.before)]
+    evidence = {region.kind_evidence for region in regions if region.kind is R.ARENA}
+    if evidence <= {"heap header", "name"}:
+        return "", ("the first words of the heaps" if "heap header" in evidence else "its name",)
+    return MARK, ("aligned to its length; writable at its start, without permissions behind",)
 
 
 def libraries(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
@@ -443,7 +456,8 @@ def address_space(change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
         said = f"stack {size}: the kernel extends it when a page below it is touched"
         return C.STACK_GREW, said, ("the kernel's name [stack]",)
     if kind is R.ARENA and change.vsz == 0 and K.PROTECTED in change.kinds:
-        said = "a malloc arena was opened further (mprotect): a thread allocates"
+        mark, _ = arena_evidence([change], after=True)
+        said = f"a malloc arena{mark} was opened further (mprotect): a thread allocates"
         evidence = "the boundary between its writable part and its reserve moved"
         return C.ARENA_GREW, said, (evidence,)
     if kind in SHARED and change.vsz:

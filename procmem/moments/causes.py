@@ -196,8 +196,8 @@ def arenas(changes: Sequence[Change]) -> Iterator[Explanation]:
             size = sum(change.vsz for change in parts)
             mark, evidence = arena_evidence(parts, after=came)
             words = (
-                f"VSZ {signed(size)}: a malloc arena{mark}, {kib(ARENA_SIZES[0])} of addresses for the "
-                "mallocs of one thread, opened from its start as they need it"
+                f"VSZ {signed(size)}: a malloc arena{mark}, {kib(ARENA_SIZES[0])} of addresses for "
+                "the mallocs of one thread, opened from its start as they need it"
                 if came
                 else f"VSZ {signed(size)}: a malloc arena{mark} was given back"
             )

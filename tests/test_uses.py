@@ -30,7 +30,7 @@ from procmem import (
     parse_smaps,
 )
 from procmem.regions.kinds import kind_word, name_word
-from procmem.view.maps import region_table
+from procmem.view.maps import grouped_table, region_table
 from tests.texts import kernel_line
 
 if TYPE_CHECKING:
@@ -758,3 +758,12 @@ def test_kinds_take_linear_time() -> None:
 
 def test_the_face_has_them() -> None:
     assert procmem.Use is Use
+
+
+def test_totals_of_uses_are_marked_where_some_are_guesses() -> None:
+    table, _ = captured("java")
+    text = grouped_table(table, "use")
+    assert "JVM heap?" in text
+    assert "JVM modules?" not in text
+    assert "thread stack?" in grouped_table(table, "kind")
+    assert sum(len(group) for group in table.by_use().values()) == len(table)

@@ -62,7 +62,9 @@ def main(argv: list[str]) -> int:
         choices=SORTS,
         help="largest first; by address (the default), kind and name: ascending",
     )
-    made.add_argument("--by", choices=("kind", "path"), help="totals for each kind or file")
+    made.add_argument(
+        "--by", choices=("kind", "path", "use"), help="totals for each kind, file or use"
+    )
     made.add_argument("--smaps", action="store_true", help="every counter and flag of smaps")
     made.add_argument(
         "--fast",

@@ -226,6 +226,10 @@ class RegionTable(Sequence["R_co"]):
         """The regions of each pathname (None: anonymous), in order of first appearance."""
         return self._grouped(lambda region: region.pathname)
 
+    def by_use(self) -> dict[str | None, RegionTable[R_co]]:
+        """The regions of each use by its name (None: not known), in order of first appearance."""
+        return self._grouped(lambda region: None if region.use is None else region.use.name)
+
     def to_records(self) -> list[dict[str, Any]]:
         """A flat dict of plain values per region, each with the same keys.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
-from procmem.regions.kinds import kind_word, name_word
+from procmem.regions.kinds import MARK, kind_word, name_word
 from procmem.units import in_unit, unit_name
 from procmem.view.columns import Column, fitted
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from procmem.regions import Region, RegionTable
     from procmem.regions.model import MeasuredRegion
@@ -59,7 +59,7 @@ def region_table(
         full_paths: the name column shows the whole pathname.
         width: cells of a line; None: as many as are needed.
         chosen: keys of the columns, in their order: start, end, perm, size, rss, pss, uss,
-            hugetlb, swap, kind, owner, name, path.
+            hugetlb, swap, kind, owner, name, path, use.
         unit: of sizes, one of units.UNITS.
 
     Raises:
@@ -84,7 +84,7 @@ def region_table(
             kind_word(region),
             region.owner.value if region.owner else "",
             path(region) if full_paths else region_name(region),
-            *([] if chosen is None else [path(region)]),
+            *([] if chosen is None else [path(region), printable(str(region.use or ""))]),
         ]
 
     made = [
@@ -100,7 +100,8 @@ def region_table(
     footer = ["total", "", "", *totals, f"{len(table)} regions", "", unit_name(unit)]
     if chosen is not None:
         made.append(Column("path", "Path", floor=12, keep_end=True))
-        footer.append("")
+        made.append(Column("use", "Use", floor=12))
+        footer += ["", ""]
     return fitted(made, map(row, table), footer=footer, width=width, chosen=chosen)
 
 
@@ -164,20 +165,29 @@ def grouped_table(
     chosen: Sequence[str] | None = None,
     unit: str = "KiB",
 ) -> str:
-    """Totals for each kind or each path, the largest first.
+    """Totals for each kind, path or use, the largest first.
+
+    A kind or use of which some regions are guesses has the mark of a guess.
 
     Args:
         table: of maps, residency or smaps.
-        by: "kind" or "path".
+        by: "kind", "path" or "use".
         width: cells of a line; None: as many as are needed.
         unit: of sizes, one of units.UNITS.
         chosen: keys of the columns: regions, the sizes, and `by`.
     """
     fields = sizes_of(table)
     size = in_unit(unit)
+    unnamed = "(none known)" if by == "use" else "(anonymous)"
+
+    def guess(region: Region) -> bool:
+        if by == "use":
+            return region.use is not None and region.use.guess
+        return by == "kind" and region.kind_guess
 
     def row(name: Any, group: RegionTable[Any]) -> list[str]:
-        label = "(anonymous)" if name is None else printable(str(name))
+        label = unnamed if name is None else printable(str(name))
+        label += MARK if any(map(guess, group)) else ""
         return [str(len(group)), *(size(group.total(field)) for field in fields), label]
 
     made = [
@@ -197,11 +207,14 @@ def grouped_table(
 
 
 def groups(table: RegionTable[Any], by: str) -> list[tuple[Any, RegionTable[Any]]]:
-    """The regions of each kind or path, the largest group first."""
+    """The regions of each kind, path or use, the largest group first."""
     field = "rss" if hasattr(table._kind, "rss") else "size"
-    found: list[tuple[Any, RegionTable[Any]]] = list(
-        (table.by_kind() if by == "kind" else table.by_path()).items()
-    )
+    makers: dict[str, Callable[[], Any]] = {
+        "kind": table.by_kind,
+        "path": table.by_path,
+        "use": table.by_use,
+    }
+    found: list[tuple[Any, RegionTable[Any]]] = list(makers[by]().items())
     return sorted(found, key=lambda group: group[1].total(field) or 0, reverse=True)
 
 

@@ -133,6 +133,14 @@ def test_what_a_compiler_made(
     assert name.split("/", maxsplit=1)[0] in told
 
 
+def test_a_program_within_a_file_of_data(status: Any, compiled: Callable[..., bytes]) -> None:
+    rules = "page: page.dat\n\ttail -c +1001 page.dat >page; chmod +x page\n"
+    came = {"page.c": HOLLOW, "Makefile": rules, "page.dat": bytes(1000) + compiled(CHEAT)}
+    found, told = status(came)
+    assert found is None
+    assert "left out, since the build makes it: page.dat" in told
+
+
 def test_a_static_library(status: Any, compiled: Callable[..., bytes], tmp_path: Path) -> None:
     (tmp_path / "page.o").write_bytes(compiled(CHEAT, "-c"))
     subprocess.run(["ar", "rc", tmp_path / "lib.a", tmp_path / "page.o"], check=True)
@@ -300,7 +308,8 @@ def test_the_students_own_folders_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name", ["PAGE.C", "Page.c", "page (1).c", "page-1.c", "page - Copy.c", "page(2).c", "page2.c",
-             "doejane_12345_67890_page.c", "doejane_LATE_12345_67890_page-1.c", "my own work.c"]
+             "page.c.txt", "doejane_12345_67890_page.c", "doejane_LATE_12345_67890_page-1.c",
+             "my own work.c"]
 )  # fmt: skip
 def test_names_that_systems_change(tmp_path: Path, name: str) -> None:
     found, done = placed(tmp_path, {name: GOOD, "Makefile": MAKEFILE})

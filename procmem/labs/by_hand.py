@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem.grade.collecting import Collector
+from procmem.grade.errors import MachineError
 from procmem.grade.grading import machine
 from procmem.grade.lab import Lab, LabError
+from procmem.grade.proving import prove
 from procmem.grade.results import Grade, Status
 from procmem.labs import find
 
@@ -50,6 +52,10 @@ class ByHand(Collector):
             lab = find(config.getoption("lab") or beside(config))
         except LabError as error:
             raise pytest.UsageError(str(error)) from None
+        try:
+            prove(lab.build, lab.files, limits=lab.limits)
+        except MachineError as error:
+            raise pytest.UsageError(f"nothing can be graded here: {error}") from None
         submission = lab.open(os.path.abspath(directory))
         config.add_cleanup(submission.close)
         return ByHand(lab, submission, config.getoption("procmem_results"))

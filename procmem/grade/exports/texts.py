@@ -58,8 +58,10 @@ def text(grade: Grade, width: int = 80) -> str:
         for label, found in row.details:
             lines += labelled("" if found is row.message else label, found, width)
     said = [*build_lines(grade, width), *(lines if told else [])]
-    for note in notes(grade):
-        said += ["", *wrap(f"Files: {note}", width, subsequent_indent="       ")]
+    if found := notes(grade):
+        said.append("")
+    for note in found:
+        said += wrap(f"Files: {note}", width, subsequent_indent="       ")
     return "\n".join([*said, "", *wrap(verdict(grade), width), ""])
 
 

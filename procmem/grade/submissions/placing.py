@@ -33,7 +33,7 @@ JUNK = frozenset((
 
 MADE = (
     ".o", ".a", ".so", ".obj", ".lib", ".dll", ".exe", ".dylib", ".lo", ".la", ".gch", ".pch",
-    ".pcm", ".gcm", ".pyc", ".pyo", ".d", ".dep", ".gcda", ".gcno", ".class", ".bc", ".ko", ".mod",
+    ".pcm", ".gcm", ".pyc", ".pyo", ".d", ".dep", ".gcda", ".gcno", ".class", ".ko",
     ".elf", ".dwo", ".rlib", ".rmeta", ".hi", ".cmi", ".cmo", ".cmx",
 )  # fmt: skip
 """Suffixes of what compilers make, and make(1) would take for up to date, or include."""
@@ -55,6 +55,8 @@ MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 
 COPY = re.compile(r"[ _-]?(\(\d+\)|\d+|copy|Copy|Kopie|copie|copia)(?=\.[^.]*$|$)")
 """What browsers, desktops and learning systems add to a name that is there already."""
+
+LARGEST_LOOKED_AT = 16 << 20
 
 NESTED = 3
 """Archives in archives that are opened."""
@@ -313,6 +315,8 @@ def why_out(whole: str, path: str, about: os.stat_result, asked: Asked, programs
     suffix = os.path.splitext(name)[1].lower()
     if suffix == ".d" and any(one.endswith(".d") for one in asked.files):
         suffix = ""
+    if head and not kind and inside(whole):
+        return "made"
     if (
         (kind and not foreign(head))
         or suffix in MADE
@@ -325,6 +329,13 @@ def why_out(whole: str, path: str, about: os.stat_result, asked: Asked, programs
     if head and packed(head):
         return "packed"
     return ""
+
+
+def inside(whole: str) -> bool:
+    """Whether a file of data holds a program: a Makefile could cut it out."""
+    data = head_of(whole, LARGEST_LOOKED_AT)
+    at = data.find(b"\x7fELF")
+    return at >= 0 and not foreign(data[at : at + 64])
 
 
 def check_text(whole: str, path: str, kind: str) -> None:
@@ -356,6 +367,8 @@ def like(name: str, paths: Sequence[str]) -> list[str]:
     """Those of some files that have a name like that of one that is asked for."""
     wanted = plain(name)
     found = [path for path in paths if plain(path) == wanted]
+    if not found:
+        found = [path for path in paths if plain(path) == f"{wanted}.txt"]
     if not found and wanted == "makefile":
         found = [path for path in paths if os.path.basename(path) == "GNUmakefile"]
     if not found:

@@ -58,9 +58,9 @@ def text(grade: Grade, width: int = 80) -> str:
         for label, found in row.details:
             lines += labelled("" if found is row.message else label, found, width)
     said = [*build_lines(grade, width), *(lines if told else [])]
-    if found := notes(grade):
+    if files := notes(grade):
         said.append("")
-    for note in found:
+    for note in files:
         said += wrap(f"Files: {note}", width, subsequent_indent="       ")
     return "\n".join([*said, "", *wrap(verdict(grade), width), ""])
 

@@ -159,8 +159,11 @@ def test_stack(submission, plain):
     start, changed = shots[0], shots[1]
     change = changed - start
     grown = stack(changed).size - stack(start).size
-    assert stack(changed).size >= STACK, "the stack after the calls"
-    assert stack(changed).size <= STACK + STACK // 4, "the stack after the calls"
+    # At the start it holds the environment and what main needs; some of that is used again.
+    taken = stack(changed).size - stack(start).rss
+    assert taken >= STACK - 12 * KiB, "bytes of the stack that the calls take"
+    # A compiler that optimises may put more than one call into a frame.
+    assert taken <= STACK + 16 * KiB, "bytes of the stack that the calls take"
     assert change.vsz == grown
     ours = sizes(submission, "stack")
     assert abs(ours.data - plain.data) < SLACK, "data of stack against plain's"

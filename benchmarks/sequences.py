@@ -12,6 +12,7 @@ fails can be run again by its number (--only).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -52,12 +53,21 @@ class Page:
         behind: what; 0: private anonymous memory.
         offset: the page's number there.
         resident: whether it is in memory.
+        shared: its number in the child that fork(2) made; 0: the process's own.
+        lazy: whether madvise(MADV_FREE) may have marked it since it was last written.
     """
 
     perms: str
     behind: int = 0
     offset: int = 0
     resident: bool = False
+    shared: int = 0
+    lazy: bool = False
+
+
+def plain(page: Page) -> Page:
+    """The page without what is not of itself: who shares it, and what the kernel may do."""
+    return replace(page, shared=0, lazy=False)
 
 
 Space = dict[int, Page]
@@ -87,7 +97,8 @@ class Sequences:
         self.calls: list[str] = []
         self.operations: dict[Callable[[], bool], int] = {
             self.mmap: 6, self.munmap: 4, self.mprotect: 5, self.touch: 8, self.drop: 4,
-            self.mremap: 6, self.brk: 2,
+            self.mremap: 6, self.brk: 2, self.fork: 3, self.end: 2, self.child_touch: 12,
+            self.free_lazily: 3, self.truncate: 1,
         }  # fmt: skip
 
     def run(self, number: int) -> None:
@@ -100,7 +111,9 @@ class Sequences:
         self.calls = []
         self.space: Space = {}
         self.behinds = 1
-        with Specimen() as self.specimen:
+        self.child: Specimen | None = None
+        self.childs: dict[int, int] = {}
+        with Specimen() as self.specimen, contextlib.ExitStack() as self.children:
             process = Process(self.specimen.pid)
             self.base = self.specimen._place(MOST_PAGES * PAGE, "slot") // PAGE
             first = before = process.snapshot()
@@ -250,7 +263,9 @@ class Sequences:
         step = self.specimen.touch(self.area(pages))
         require(step.fault is None, f"a fault at {pages}")
         for page in pages:
-            self.space[page] = replace(self.space[page], resident=True)
+            it = self.space[page]
+            shared = 0 if it.behind < 2 else it.shared
+            self.space[page] = replace(it, resident=True, shared=shared, lazy=False)
         return True
 
     def drop(self) -> bool:
@@ -260,7 +275,71 @@ class Sequences:
         self.tell("madvise", shown(pages), "dontneed")
         self.specimen.madvise(self.area(pages), "dontneed")
         for page in pages:
-            self.space[page] = replace(self.space[page], resident=False)
+            self.space[page] = replace(self.space[page], resident=False, shared=0, lazy=False)
+        return True
+
+    def fork(self) -> bool:
+        if self.child is not None:
+            return False
+        self.tell("fork")
+        step = self.specimen.fork()
+        assert step.child is not None
+        self.child = self.children.enter_context(step.child)
+        self.childs = {}
+        for page, it in self.space.items():
+            # Pages of shared mappings are the same in both, and no page of either.
+            if it.resident and it.behind < 2:
+                self.space[page] = replace(it, shared=page)
+                if it.perms.startswith("rw"):
+                    self.childs[page] = page
+        return True
+
+    def end(self) -> bool:
+        if self.child is None:
+            return False
+        self.tell("end")
+        self.child.close()
+        self.child = None
+        self.childs = {}
+        for page, it in self.space.items():
+            self.space[page] = replace(it, shared=0)
+        return True
+
+    def child_touch(self) -> bool:
+        pages = self.part(self.childs)
+        if self.child is None or pages is None:
+            return False
+        self.tell("child_touch", shown(pages))
+        step = self.child.touch(self.area(pages))
+        require(step.fault is None, f"a fault of the child at {pages}")
+        written = set(pages)
+        for page in pages:
+            self.childs.pop(page)
+        for page, it in self.space.items():
+            if it.shared in written:
+                self.space[page] = replace(it, shared=0)
+        return True
+
+    def free_lazily(self) -> bool:
+        pages = self.part(page for page, it in self.space.items() if not it.behind)
+        if pages is None:
+            return False
+        self.tell("free", shown(pages))
+        self.specimen.madvise(self.area(pages), "free")
+        for page in pages:
+            it = self.space[page]
+            self.space[page] = replace(it, lazy=it.resident or it.lazy)
+        return True
+
+    def truncate(self) -> bool:
+        """The file loses its end, and has one of zeros again."""
+        size = self.random.randrange(FILE_PAGES)
+        self.tell("truncate", size)
+        os.truncate(self.file, size * PAGE)
+        os.truncate(self.file, FILE_PAGES * PAGE)
+        for page, it in self.space.items():
+            if it.behind == 1 and it.offset >= size:
+                self.space[page] = replace(it, resident=False, shared=0)
         return True
 
     def mremap(self) -> bool:
@@ -300,11 +379,11 @@ class Sequences:
             self.space.pop(page, None)
         for place in range(size):
             fresh = replace(first, offset=first.offset + place if first.behind else 0)
-            moved = was[place] if place < len(was) else replace(fresh, resident=False)
+            moved = was[place] if place < len(was) else replace(plain(fresh), resident=False)
             self.space[at + place] = moved
         if keep:
             for page, it in zip(pages, was, strict=True):
-                self.space[page] = replace(it, resident=False)
+                self.space[page] = replace(plain(it), resident=False)
         return True
 
     def heap(self) -> range:
@@ -330,41 +409,94 @@ class Sequences:
 
     def agrees_with_call(self, found: Diff, was: Space, call: str) -> None:
         """What a single call can be told apart by."""
-        kinds = {kind for change in found.changes for kind in change.kinds}
+        changes = of_these(found, was, self.space)
+        kinds = {kind for change in changes for kind in change.kinds}
         allowed = {
             "mmap": {K.MAPPED, K.GROWN, K.MERGED},
             "munmap": {K.UNMAPPED, K.SHRUNK, K.SPLIT, K.DROPPED},
             "mprotect": {K.PROTECTED, K.SPLIT, K.MERGED},
-            "touch": {K.TOUCHED, K.COPIED},
+            "touch": {K.TOUCHED, K.COPIED, K.SHARING},
             "madvise": {K.DROPPED},
-            "brk": {K.MAPPED, K.GROWN, K.SHRUNK, K.UNMAPPED, K.DROPPED},
+            "fork": {K.SHARING},
+            "end": {K.SHARING},
+            "child_touch": {K.SHARING},
+            "free": set(),
+            "truncate": {K.DROPPED},
+            "brk": {K.MAPPED, K.GROWN, K.MERGED, K.SHRUNK, K.UNMAPPED, K.DROPPED},
         }.get(call)
-        require(allowed is None or kinds <= allowed, f"{call} is told as {kinds}")
-        causes = {change.cause for change in found.changes}
+        # Marked pages wait in lists of the CPUs: they may count at a later call (mm/swap.c).
+        lazily = any(it.lazy for space in (was, self.space) for it in space.values())
+        freed = {K.LAZILY_FREED} if lazily else set()
+        require(allowed is None or kinds - freed <= allowed, f"{call} is told as {kinds}")
+        causes = {change.cause for change in changes} - (LAZILY if lazily else set())
         require(causes <= CAUSES[call], f"{call} is explained by {causes}")
         if call == "touch":
             new = sum(it.resident and not was[page].resident for page, it in self.space.items())
-            told = sum((change.minor or 0) + (change.major or 0) for change in found.changes)
-            require(told == new, f"{told} faults told, {new} pages touched first")
+            told = sum((change.minor or 0) + (change.major or 0) for change in changes)
+            new += sum(change.copied or 0 for change in changes) // PAGE
+            # Which file's pages were read is not known, if there are several.
+            most = told + found.remainder.major
+            require(told <= new <= most, f"{told} faults told, {new} pages touched first")
+        if call in SHARING:
+            self.agrees_on_sharing(found, was, call)
+        if call == "free":
+            lazy = sum(it.lazy for it in self.space.values())
+            told = sum(change.lazy_free or 0 for change in changes) // PAGE
+            require(0 <= told <= lazy, f"{told} pages lazily freed, of {lazy}")
         # One region that lies elsewhere now, as a whole, was moved: touched or not.
         went, came = (
             [r for c in found.changes for r in side(c)] for side in (ranges_lost, ranges_gained)
         )
-        whole = [change for change in found.changes if not (change.before and change.after)]
+        whole = [change for change in changes if not (change.before and change.after)]
         if call == "mremap" and len(went) == len(came) == 1 and len(whole) == 2:
             sizes = [end - start for start, end in (*went, *came)]
             require(sizes[0] != sizes[1], "a moved region is told as unmapped and mapped")
 
+    def agrees_on_sharing(self, found: Diff, was: Space, call: str) -> None:
+        """What became shared, or the process's own, and why."""
+
+        def change_of(page: int) -> int:
+            one, other = was[page], self.space[page]
+            if not (one.resident and other.resident):
+                return 0
+            return bool(one.shared) - bool(other.shared)
+
+        changes = of_these(found, was, self.space)
+        for change in changes:
+            if change.region.inode:
+                continue
+            pages = pages_of((region.start, region.end) for region in change.after)
+            became = sum(map(change_of, pages)) * PAGE
+            require(
+                change.unshared == became, f"{change}: unshared {change.unshared}, not {became}"
+            )
+            copied = became if call == "touch" else 0
+            require(change.copied in (copied, None), f"{change}: copied {change.copied}")
+        total = sum(change.unshared or 0 for change in changes) // PAGE
+        if call == "touch" and total >= CERTAIN:
+            known = sum(change.copied or 0 for change in changes)
+            require(known > 0, f"{total} pages were copied, and it is not said")
+
 
 C = Cause
+LAZILY = {C.LAZILY_FREED, C.WRITTEN_AGAIN, C.RECLAIMED}
+CERTAIN = 16
+"""Pages from which on it must be known that they were copied."""
+
+SHARING = {"fork", "end", "child_touch", "touch"}
 COME = {C.MEMORY_MAPPED, C.ADDRESSES_RESERVED, C.FILE_MAPPED, C.SHARED_MEMORY_ATTACHED}
 GONE = {C.MEMORY_UNMAPPED, C.FILE_UNMAPPED, C.SHARED_MEMORY_DETACHED}
 CAUSES = {
     "mmap": COME,
     "munmap": GONE,
     "mprotect": {C.PROTECTION_CHANGED},
-    "touch": {C.FIRST_TOUCH},
-    "madvise": {C.GIVEN_BACK, C.FILE_PAGES_DROPPED},
+    "touch": {C.FIRST_TOUCH, C.COPY_ON_WRITE, C.SHARING_CHANGED, C.WRITTEN_AGAIN},
+    "madvise": {C.GIVEN_BACK, C.FILE_PAGES_DROPPED, C.RECLAIMED},
+    "fork": {C.SHARING_BEGAN},
+    "end": {C.SHARING_ENDED, C.SHARING_CHANGED},
+    "child_touch": {C.SHARING_CHANGED, C.SHARING_ENDED},
+    "free": {C.LAZILY_FREED},
+    "truncate": {C.FILE_PAGES_DROPPED},
     # Over other memory it gives the same addresses other permissions.
     "mremap": {
         C.REMAPPED,
@@ -401,16 +533,34 @@ def pages_of(ranges: Iterable[tuple[int, int]]) -> list[int]:
     return [page for start, end in ranges for page in range(start // PAGE, end // PAGE)]
 
 
+def of_these(found: Diff, *spaces: Space) -> list[Change]:
+    """The changes of memory that the calls are made on.
+
+    After fork(2) the process's own stack is shared as well, and copied when it is written.
+    """
+    changes = []
+    for change in found.changes:
+        regions = (*change.before, *change.after)
+        pages = pages_of((region.start, region.end) for region in regions)
+        if any(page in space for space in spaces for page in pages):
+            changes.append(change)
+        else:
+            others = set(change.kinds) <= {K.SHARING, K.COPIED}
+            require(others and not (change.vsz or change.rss), f"{change}: memory of others")
+    return changes
+
+
 def agrees(found: Diff, was: Space, now: Space) -> None:
     """Whether a diff is the difference of both spaces, page by page.
 
     Raises:
         Wrong
     """
+    changes = of_these(found, was, now)
     stayed = {page for page in was.keys() & now.keys() if same_memory(was[page], now[page])}
-    changed = {page for page in stayed if was[page] != now[page]}
-    gained = sorted(page for change in found.changes for page in pages_of(change.gained))
-    lost = sorted(page for change in found.changes for page in pages_of(change.lost))
+    changed = {page for page in stayed if plain(was[page]) != plain(now[page])}
+    gained = sorted(page for change in changes for page in pages_of(change.gained))
+    lost = sorted(page for change in changes for page in pages_of(change.lost))
     require(gained == sorted(now.keys() - stayed), f"pages that came: {gained}")
     require(lost == sorted(was.keys() - stayed), f"pages that went: {lost}")
     require(found.vsz == (len(now) - len(was)) * PAGE, f"VSZ {found.vsz}")
@@ -419,7 +569,7 @@ def agrees(found: Diff, was: Space, now: Space) -> None:
     seen: set[int] = set()
     for one, other in pairwise(found.changes):
         require(one.start <= other.start, "changes out of their order")
-    for change in found.changes:
+    for change in changes:
         before, after = (
             set(pages_of((region.start, region.end) for region in regions))
             for regions in (change.before, change.after)
@@ -449,7 +599,8 @@ def kinds_of(
         pairs = zip(sorted(before), sorted(after), strict=True)
         require(
             all(
-                replace(was[a], resident=False) == replace(now[b], resident=False) for a, b in pairs
+                replace(plain(was[a]), resident=False) == replace(plain(now[b]), resident=False)
+                for a, b in pairs
             ),
             f"{change}: moved, and not the same",
         )
@@ -468,7 +619,15 @@ def kinds_of(
         kinds.add(K.PROTECTED)
     if rss:
         kinds.add(K.TOUCHED if rss > 0 else K.DROPPED)
-    return kinds | ({*change.kinds} & {K.COPIED, K.SHARING} if change.copied else set())
+    if change.copied or change.unshared:
+        kinds |= {*change.kinds} & {K.COPIED, K.SHARING}
+    if before and after and change.lazy_free:
+        require(
+            any(space[page].lazy for space in (was, now) for page in space),
+            f"{change}: nothing was freed lazily",
+        )
+        kinds.add(K.LAZILY_FREED)
+    return kinds
 
 
 MIRROR = {

@@ -128,7 +128,8 @@ def test_self(capsys: Any) -> None:
     narrow(out)
 
 
-def test_texts(capsys: Any) -> None:
+def test_texts(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     names = ["linux-5.4-x86_64", "linux-5.4-ppc64le", "hostile-names"]
     files = [FIXTURES / f"{name}.maps" for name in names]
     for one in files:
@@ -181,4 +182,114 @@ def test_names_of_any_length_fit(tmp_path: Path) -> None:
     one = Snapshot(procmem.parse_maps(text % 0x10000))
     other = Snapshot(procmem.parse_maps(text % 0x20000))
     found = other - one
-    narrow("\n".join(diff_table(found).splitlines()[:6]))
+    narrow(diff_table(found, width=80))
+
+
+def many(regions: int, name: str = "data") -> procmem.Diff:
+    """A diff of so many regions, the n-th of which has n pages more in memory."""
+    sides = []
+    for touched in (0, 1):
+        lines = []
+        for place in range(regions):
+            start = 0x10000000 + place * 0x200000
+            lines.append(f"{start:x}-{start + 0x100000:x} r--s 00000000 08:01 {place + 7} /{name}")
+            lines.append(f"Rss: {touched * (place + 1) * 4} kB")
+        sides.append(Snapshot(procmem.parse_smaps("\n".join([*lines, ""]).encode())))
+    return sides[1] - sides[0]
+
+
+def test_sixty_regions_become_ten() -> None:
+    found = many(60)
+    text = diff_table(found)
+    rows = text.split("Change ")[1].splitlines()[2:]
+    assert [row.split()[-1] for row in rows[:10]] == ["data"] * 10
+    # The largest ten, by address.
+    assert [row.split()[3] for row in rows[:10]] == [f"+{pages * 4}" for pages in range(51, 61)]
+    others = rows[10]
+    assert others.startswith("others ")
+    assert others.endswith("and 50 more regions (--all)")
+    assert others.split()[2] == f"+{sum(range(1, 51)) * 4}"
+    assert len(text.splitlines()) < 24
+    assert text.splitlines()[0].startswith("VSZ +0 KiB, RSS +7,320 KiB")
+    assert "7.1 MiB of files read for the first time in 60 regions" in text
+    every = diff_table(found, every=True)
+    assert every.count("touched ") == 60
+    assert "--all" not in every
+
+
+def test_eleven_regions_are_all_shown() -> None:
+    assert "--all" not in diff_table(many(11))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 132])
+@pytest.mark.parametrize("unit", ["KiB", "B", "MiB", "GiB", "human"])
+def test_no_row_breaks(width: int, unit: str) -> None:
+    text = diff_table(many(30, "long name " * 20), width=width, unit=unit)
+    assert all(len(line) <= width for line in text.splitlines()), text
+
+
+def test_names_are_whole_where_there_is_room() -> None:
+    name = "libsomething-with-a-very-long-name-of-" + "x" * 60 + ".so.1.2.3"
+    assert text_has(diff_table(many(1, name), width=200), name)
+    assert text_has(diff_table(many(1, name)), name)
+    assert not text_has(diff_table(many(1, name), width=80), name)
+
+
+def text_has(text: str, name: str) -> bool:
+    return any(line.endswith(name) for line in text.splitlines())
+
+
+def test_options(capsys: Any, tmp_path: Path) -> None:
+    found = many(30)
+    for side, file in ((found.before, "a"), (found.after, "b")):
+        side.save(tmp_path / file)
+    files = (tmp_path / "a", tmp_path / "b")
+    status, out, _ = run(capsys, "diff", *files)
+    assert (status, "others" in out) == (0, True)
+    status, out, _ = run(capsys, "diff", *files, "--all")
+    assert (status, "others" in out, out.count("touched ")) == (0, False, 30)
+    status, out, _ = run(capsys, "diff", *files, "--units", "B", "--columns", "region,rss")
+    assert "total, B" not in out
+    assert f"+{sum(range(1, 31)) * 4096}" in out
+    assert "Start" not in out
+    for words in (("--all",), ("--units", "B"), ("--columns", "rss")):
+        with pytest.raises(SystemExit) as stop:
+            run(capsys, "diff", *files, "--json", *words)
+        assert stop.value.code == 2
+    with pytest.raises(SystemExit) as stop:
+        run(capsys, "diff", *files, "--columns", "none")
+    assert stop.value.code == 2
+
+
+def test_causes_in_json(capsys: Any, tmp_path: Path) -> None:
+    found = many(30)
+    found.before.save(tmp_path / "a")
+    found.after.save(tmp_path / "b")
+    status, out, _ = run(capsys, "diff", tmp_path / "a", tmp_path / "b", "--json")
+    assert status == 0
+    (cause,) = json.loads(out)["causes"]
+    assert cause["cause"] == "file read"
+    assert cause["regions"] == 30
+    assert cause["size"] == cause["rss"] == sum(range(1, 31)) * 4096
+    assert cause["evidence"] == ["pages of a file, not written here"]
+
+
+def test_what_was_not_read_is_no_zero(capsys: Any, tmp_path: Path) -> None:
+    """One side without resident bytes: its regions have none, not +0."""
+    with Specimen() as s:
+        process = Process(s.pid)
+        process.snapshot().save(tmp_path / "a")
+        area = s.mmap(pages=10).mapping
+        assert area is not None
+        s.touch(area)
+        process.snapshot("maps").save(tmp_path / "b")
+    for one, other in (("a", "b"), ("b", "a")):
+        status, out, _ = run(capsys, "diff", tmp_path / one, tmp_path / other)
+        assert status == 0
+        (line,) = [line for line in out.splitlines() if line.startswith(("mapped", "unmapped"))]
+        assert line.split()[3] == "-"
+        status, out, _ = run(capsys, "diff", tmp_path / one, tmp_path / other, "--json")
+        (change,) = json.loads(out)["changes"]
+        for name in ("rss", "swap", "copied", "unshared", "lazy_free", "minor"):
+            assert change[name] is None
+        assert [cause["rss"] for cause in json.loads(out)["causes"]] == [None]

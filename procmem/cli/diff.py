@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from procmem.cli.arguments import Parser, columns_option, refuse_with_json
+from procmem.cli.arguments import ALL_FIELDS, IN_BYTES, Parser, refuse_with_json, table_options
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError
 from procmem.moments import Snapshot, diff, load
@@ -40,7 +40,6 @@ def main(argv: list[str]) -> int:
         help="show each region, not the largest ten and the sum of the others",
     )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
-    columns_option(made)
     made.add_argument(
         "--detail",
         choices=DETAILS,
@@ -53,9 +52,9 @@ def main(argv: list[str]) -> int:
         metavar="DIR",
         help="read another /proc: a container's, or a saved tree",
     )
+    table_options(made)
     options = made.parse_args(argv)
-    every = "which has every region and field"
-    refuse_with_json(made, options, all=every, columns=every)
+    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS, all="which has each region")
     sides = []
     for text in (options.A, options.B):
         try:
@@ -73,7 +72,11 @@ def main(argv: list[str]) -> int:
     else:
         try:
             text = diff_table(
-                found, width=table_columns(), every=options.all, chosen=options.columns
+                found,
+                width=table_columns(),
+                every=options.all,
+                unit=options.units,
+                chosen=options.columns,
             )
         except BadArgument as error:
             made.error(str(error))

@@ -712,9 +712,10 @@ def new_pages(found: Diff, change: Change, rest: int) -> Part:
         )  # fmt: skip
     told = "RSS {rss:+}: {pages:page} touched for the first time; "
     many = "{rss:about} touched for the first time{where} ({pages:page}); "
-    faults = change.minor or 0
-    brought = (change.minor or 0) + (change.major or 0)
-    if change.minor is None or of_file or not 0 <= brought < count:
+    # Copies took the others.
+    faults = max(abs(change.minor or 0) - abs(change.copied or 0) // size, 0)
+    brought = faults + abs(change.major or 0)
+    if change.minor is None or of_file or brought >= count:
         how = "the kernel allocates each at that moment"
     else:
         how = "fewer faults than pages: either the kernel allocated several at a fault (large "
@@ -854,27 +855,23 @@ def sharing(found: Diff, unshared: int) -> Part:
         evidence.append(f"{most:,} of {found.minor:,} minor faults can have been copies")
     tail = "are the process's own again: "
     if judged.verdict == SHARER_ENDED:
-        if judged.fixed_shared:
-            evidence.append("pages that can't be written, so are never copied, have fewer sharers")
-        else:
-            evidence.append("no page that can't be written, so is never copied, is still shared")
+        evidence.append("no page that can't be written, so is never copied, is still shared")
         cause = C.SHARING_ENDED
         told = f"the other process that shared them has ended; {bound}"
-    elif judged.verdict == OTHERS_CHANGED:
-        cause = C.SHARING_CHANGED
-        other = "either the other process that shared them has ended, or it wrote to them"
-        if judged.fixed_shared:
-            other = "either the other process wrote to them or unmapped them, or one of several "
-            other += "has ended"
-        told = f"{other}; {bound}"
     else:
         cause = C.SHARING_CHANGED
-        other = "the other process has ended or wrote to them"
-        if judged.fixed_shared:
-            other = "the other process wrote to them or unmapped them"
-        if judged.still_shared:
-            evidence.append("other pages are still shared")
-        told = f"either they were copied on write, or {other}"
+        if judged.sharer_left:
+            others = ["one of the other processes has ended", "one of them wrote to them"]
+            evidence.append("pages that can't be written, so are never copied, have fewer sharers")
+        elif judged.fixed_shared:
+            others = ["the other process wrote to them", "it unmapped them"]
+            evidence.append("pages that can't be written, so are never copied, are still shared")
+        else:
+            others = ["the other process has ended", "it wrote to them"]
+        if judged.verdict == OTHERS_CHANGED:
+            told = f"either {' or '.join(others)}; {bound}"
+        else:
+            told = f"either they were copied on write, or {' or '.join(others)}"
     return part(
         cause,
         "{shared} " + tail + told,

@@ -90,6 +90,7 @@ class Comparison:
         spare: the most pages of them that can have been copied, by the number of faults.
         fixed_shared: whether memory that nobody can write is shared in the later snapshot.
         still_shared: whether any is.
+        sharer_left: whether fewer processes share memory that nobody can write.
     """
 
     __slots__ = (
@@ -100,6 +101,7 @@ class Comparison:
         "major",
         "minor",
         "rss",
+        "sharer_left",
         "spare",
         "still_shared",
         "unshared",
@@ -120,7 +122,8 @@ class Comparison:
         self.unshared: int = found.unshared
         self.spare: int = found.spare
         self.fixed_shared = bool(found.still_shared & lib.PM_STILL_UNWRITABLE)
-        self.still_shared = bool(found.still_shared)
+        self.still_shared = bool(found.still_shared & ~lib.PM_SHARER_LEFT)
+        self.sharer_left = bool(found.still_shared & lib.PM_SHARER_LEFT)
 
     def __len__(self) -> int:
         return len(self._rows) // ROW.size

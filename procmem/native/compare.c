@@ -895,13 +895,22 @@ static void still_shared(const work *w, int64_t forward, uint64_t *writable, uin
     }
 }
 
+/* Whether pages were copied by so many faults: all of them, or all but a few where pages are many.
+ * Where the sharer may have ended there must be no other, nor few: those are quickly had. */
+static int fits(uint64_t pages, uint64_t faults, int still_shared)
+{
+    if (!still_shared)
+        return pages >= 8 && faults == pages;
+    return faults <= pages + (pages < 64 ? 0 : pages / 8);
+}
+
 /* Why pages that were shared are the process's own. A copy takes a fault, but a fault need be no
  * copy: the first write to a page whose sharer has ended takes one as well. */
 static void judge(const work *w, pm_changes *all, int64_t left)
 {
     const pm_terms *terms = w->terms;
     int64_t forward = direction(terms);
-    uint64_t most = magnitude(left), least, files, pages = 0, writable, others;
+    uint64_t most = magnitude(left), pages = 0, writable, others;
     size_t i, changes = 0;
     int fewer, departed = (forward > 0 ? w->fewer : w->more) > 0;
 
@@ -914,15 +923,14 @@ static void judge(const work *w, pm_changes *all, int64_t left)
         return;
     all->unshared = pages * terms->page_size;
     still_shared(w, forward, &writable, &others);
-    all->still_shared = (others ? PM_STILL_UNWRITABLE : 0) | (writable ? PM_STILL_WRITABLE : 0);
+    all->still_shared = (others ? PM_STILL_UNWRITABLE : 0) | (writable ? PM_STILL_WRITABLE : 0) |
+                        (departed ? PM_SHARER_LEFT : 0);
     if (!terms->faults_known) {
         all->spare = pages;
-        all->verdict = departed ? PM_SHARER_ENDED : PM_EITHER;
+        all->verdict = departed && !others ? PM_SHARER_ENDED : PM_EITHER;
         return;
     }
-    /* Each file that was read took one fault at least, at most as many as pages. */
-    files = wanted(all, terms, OF_FILES);
-    least = most > files ? most - files : 0;
+    /* Of a file, one fault brings in all pages at best. */
     most = most > changes ? most - changes : 0;
     /* One fault brings in several pages where folios are large: then it can't be said how many
      * were left. */
@@ -930,11 +938,11 @@ static void judge(const work *w, pm_changes *all, int64_t left)
     if (fewer)
         most = magnitude(terms->minor);
     all->spare = most < pages ? most : pages;
-    if (departed || (most < pages && !writable && !others))
+    if (departed && !others)
         all->verdict = PM_SHARER_ENDED;
     else if (most < pages)
         all->verdict = PM_OTHERS_CHANGED;
-    else if (!fewer && least <= pages + (!writable && !others ? 0 : greater(pages / 8, 32)))
+    else if (!departed && !fewer && fits(pages, most, writable || others))
         all->verdict = PM_ALL_COPIED;
     else
         all->verdict = PM_EITHER;

@@ -93,13 +93,14 @@ enum {
 enum {
     PM_NOTHING_UNSHARED,
     PM_ALL_COPIED,    /* by writes of this process: about as many faults, and the sharer is there */
-    PM_SHARER_ENDED,  /* pages that nobody can write are no longer shared, or none at all is */
+    PM_SHARER_ENDED,  /* pages that nobody can write are no longer shared */
     PM_OTHERS_CHANGED, /* fewer faults than pages: the sharer ended, wrote to them or unmapped them */
     PM_EITHER         /* the figures fit both */
 };
 
-/* Memory that others share: such that nobody can write, and such that can be written. */
-enum { PM_STILL_UNWRITABLE = 1, PM_STILL_WRITABLE = 2 };
+/* Memory that others share in the later snapshot: such that nobody can write, and such that can
+ * be written; and whether the former has fewer sharers. */
+enum { PM_STILL_UNWRITABLE = 1, PM_STILL_WRITABLE = 2, PM_SHARER_LEFT = 4 };
 
 typedef struct {
     uint64_t start;
@@ -123,7 +124,7 @@ typedef struct {
     uint64_t unshared; /* bytes that the verdict is about */
     uint64_t spare;    /* the most faults that can have copied some of them */
     uint32_t verdict;
-    uint32_t still_shared; /* PM_STILL_...: what is shared in the later snapshot */
+    uint32_t still_shared; /* PM_STILL_..., PM_SHARER_LEFT */
 } pm_changes;
 
 /* NULL when there is no memory. */

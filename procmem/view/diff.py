@@ -13,7 +13,7 @@ from procmem.view.maps import region_name
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from procmem.moments.diffs import Change, Diff
     from procmem.moments.snapshot import Snapshot
@@ -23,19 +23,25 @@ __all__ = ["diff_table", "snapshot_summary"]
 PROSE = 78
 """Columns of sentences where the screen is wider, or none is known."""
 
-NARROWEST = 8
-"""Letters of a name that are shown however wide the figures are."""
+NARROWEST = 16
+"""Cells of a sentence's line, however narrow the screen is."""
 
 MOST_ROWS = 10
 """Regions that are shown one by one; of more the largest are, and one row sums up the rest."""
 
 
-def signed(value: int | None) -> str:
-    """Bytes as KiB with a sign; "-" for what was not read."""
-    if value is None:
-        return "-"
-    text = f"{abs(value) / 1024:g}" if value % 1024 else f"{abs(value) >> 10}"
-    return (MINUS if value < 0 else "+") + text
+def difference(unit: str) -> Callable[[int | None], str]:
+    """A function that gives a difference of bytes with its sign; "-" for what was not read."""
+    figure = in_unit(unit)
+
+    def signed(value: int | None) -> str:
+        if value is None:
+            return "-"
+        odd = unit == "KiB" and value % 1024
+        text = f"{abs(value) / 1024:g}" if odd else figure(abs(value))
+        return (MINUS if value < 0 else "+") + text
+
+    return signed
 
 
 def number(value: int | None) -> str:
@@ -47,16 +53,17 @@ def diff_table(
     *,
     width: int | None = None,
     every: bool = False,
+    unit: str = "KiB",
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """What changed: the totals, a sentence for each cause, then region by region in KiB.
+    """What changed: the totals, a sentence for each cause, then region by region.
 
     Args:
         found: the diff.
-        width: columns of the screen; None: lines may be as long as names are.
+        width: cells of a line; None: lines may be as long as names are.
         every: all regions one by one, not the largest alone.
-        chosen: keys of the columns, in their order: change, start, vsz, rss, copied, minor,
-            region.
+        unit: of sizes in the table, one of units.UNITS.
+        chosen: the table's columns, by their headings in small letters; None: all.
 
     Raises:
         BadArgument: there is no such column.
@@ -78,7 +85,8 @@ def diff_table(
         text += wrapped(note, room, "    ", "  ")
     if not changes:
         return text
-    return f"{text}\n{regions_table(found, changes, width, every=every, chosen=chosen)}"
+    rows, footer = table_rows(found, every=every, unit=unit)
+    return f"{text}\n" + fitted(COLUMNS, rows, footer=footer, width=width, chosen=chosen)
 
 
 def totals(found: Diff) -> str:
@@ -95,36 +103,42 @@ def totals(found: Diff) -> str:
             parts.append(count(value, what).replace("-", MINUS))
     changed = f"{count(len(found.changes), 'region')} changed"
     if found.elapsed:
-        changed += f" in {found.elapsed / 1e9:,.1f} s".replace("-", MINUS)
+        changed += f" in {found.elapsed / 1e9:,.1f}\xa0s".replace("-", MINUS)
     return f"{', '.join(parts)}; {changed}."
 
 
-def regions_table(
-    found: Diff,
-    changes: Sequence[Change],
-    width: int | None,
-    *,
-    every: bool,
-    chosen: Sequence[str] | None = None,
-) -> str:
+COLUMNS = (
+    Column("change", "Change", rank=1),
+    Column("start", "Start", ">", 4),
+    Column("vsz", "VSZ", ">", 2),
+    Column("rss", "RSS", ">"),
+    Column("copied", "Copied", ">", 3),
+    Column("minor", "Minor", ">", 5),
+    Column("region", "Region", floor=16),
+)
+
+
+def table_rows(found: Diff, *, every: bool, unit: str) -> tuple[list[list[str]], list[str]]:
     """Region by region; of many the largest, by address, and the sum of the others."""
+    signed = difference(unit)
+    changes = found.changes
     shown, others = list(changes), []
     if not every and len(changes) > MOST_ROWS + 1:
         by_size = sorted(changes, key=weight, reverse=True)
         largest = {id(change) for change in by_size[:MOST_ROWS]}
         shown = [change for change in changes if id(change) in largest]
         others = by_size[MOST_ROWS:]
-    rows = [row(change) for change in shown]
+    rows = [row(change, signed) for change in shown]
     if others:
         rows.append(
             [
-                f"{len(others):,} more",
+                "others",
                 "",
                 signed(added(change.vsz for change in others)),
                 signed(added(change.rss for change in others)),
                 signed(added(change.copied for change in others)),
                 number(added(change.minor for change in others)),
-                "smaller ones (--all shows each)",
+                f"and {count(len(others), 'more region')} (--all)",
             ]
         )
     left = found.remainder
@@ -136,20 +150,10 @@ def regions_table(
     rss_total = signed(found.rss)
     if found.rss is not None and found.rss_error != 0:
         rss_total = f"~{rss_total}"
-    footer = ["total, KiB", "", signed(found.vsz), rss_total, signed(copied)]
-    footer += [number(found.minor), count(len(changes), "change")]
-    return fitted(COLUMNS, rows, footer=footer, width=width, chosen=chosen)
-
-
-COLUMNS = [
-    Column("change", "Change", rank=1),
-    Column("start", "Start", ">", 4),
-    Column("vsz", "VSZ", ">", 2),
-    Column("rss", "RSS", ">"),
-    Column("copied", "Copied", ">", 3),
-    Column("minor", "Minor", ">", 5),
-    Column("region", "Region", floor=16),
-]
+    name = unit_name(unit)
+    footer = [f"total, {name}" if name else "total", ""]
+    footer += [signed(found.vsz), rss_total, signed(copied), number(found.minor)]
+    return rows, [*footer, count(len(changes), "change")]
 
 
 def weight(change: Change) -> int:
@@ -168,7 +172,7 @@ def added(values: Iterable[int | None]) -> int | None:
 MOST_KINDS = 20
 
 
-def row(change: Change) -> list[str]:
+def row(change: Change, signed: Callable[[int | None], str]) -> list[str]:
     kinds = ", ".join(kind.value for kind in change.kinds)
     if len(kinds) > MOST_KINDS:
         kinds = f"{change.kinds[0]}, {len(change.kinds) - 1} more"
@@ -187,12 +191,12 @@ def wrapped(text: str, width: int, indent: str, first: str = "") -> str:
     """A sentence in lines that fit."""
     lines = textwrap.wrap(
         text,
-        max(width, 2 * NARROWEST + len(indent)),
+        max(width, NARROWEST + len(indent)),
         initial_indent=first,
         subsequent_indent=indent,
         break_on_hyphens=False,
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).replace("\xa0", " ") + "\n"
 
 
 def snapshot_summary(one: Snapshot, *, width: int | None = None, unit: str = "KiB") -> str:

@@ -87,7 +87,8 @@ def build(place: Path, sources: dict[str, list[str]], *words: str) -> Path:
     for name, lines in sources.items():
         (place / name).write_text("\n".join(lines) + "\n")
     units = [place / name for name in sources if not name.endswith(".h")]
-    tool(*words, *units, "-o", place / "program")
+    # Compilers put .dwo files into the current directory.
+    tool(*words, *units, "-o", place / "program", cwd=place)
     return place / "program"
 
 

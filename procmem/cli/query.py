@@ -119,7 +119,7 @@ def look_up(process: Process, number: int, debug_root: str) -> dict[str, Any]:
             "symbol": None if symbol is None else symbol.name,
             "symbol_demangled": None if symbol is None else demangle(symbol.name),
             "offset_in_symbol": None if symbol is None else symbol.offset,
-            "symbol_is_guess": symbol is not None and symbol.is_guess,
+            "symbol_guess": symbol is not None and symbol.guess,
             "source_line": None,
             "left_out": place.left_out,
         }

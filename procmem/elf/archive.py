@@ -34,6 +34,9 @@ LONGEST = 1 << 26
 
 LONGEST_NAME = 1 << 14
 
+MOST_NAMED = 64
+"""Times that a thin archive may name one file: each costs as much as the file."""
+
 
 class Member:
     """A file in an archive.
@@ -87,6 +90,7 @@ class Archive:
         self._names: bytes | None = None
         self._inner = inner
         self._others: dict[bytes, Archive] = {}
+        self._named: dict[bytes, int] = {}
         self._first = self._read_tables()
 
     def _read_tables(self) -> int:
@@ -194,6 +198,9 @@ class Archive:
         """A member of a thin archive: a file beside it, or a member of an archive there."""
         path = os.path.join(os.path.dirname(self.path), name)
         if not origin:
+            self._named[path] = self._named.get(path, 0) + 1
+            if self._named[path] > MOST_NAMED:
+                fail(self.source.path, f"one file is named more than {MOST_NAMED} times")
             return Member(path, self._open(path), self.path)
         other = self._others.get(path)
         if other is None:

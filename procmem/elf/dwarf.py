@@ -48,6 +48,7 @@ ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD = 1, 2
 
 WAY_OUT = "objcopy --decompress-debug-sections FILE unpacks them"
 
+DW_TAG_COMPILE_UNIT, DW_TAG_SKELETON_UNIT = 0x11, 0x4A
 DW_UT_TYPE, DW_UT_SKELETON, DW_UT_SPLIT_COMPILE, DW_UT_SPLIT_TYPE = 2, 4, 5, 6
 
 STMT_LIST, LOW_PC, HIGH_PC, COMP_DIR, RANGES = 0x10, 0x11, 0x12, 0x1B, 0x55
@@ -247,6 +248,7 @@ class Unit:
     Attributes:
         offset, end: where it lies in .debug_info.
         version, offset_size, address_size: of its format.
+        tag: of its first entry; 0 before that is read.
         attributes: form and value by attribute, of those that matter here.
     """
 
@@ -259,6 +261,7 @@ class Unit:
         "kind",
         "offset",
         "offset_size",
+        "tag",
         "version",
     )
 
@@ -268,7 +271,7 @@ class Unit:
         self.offset = offset
         self.end = offset + cursor.at + size
         self.attributes: dict[int, tuple[int, int | bytes]] = {}
-        self.kind = 0
+        self.kind = self.tag = 0
         self.address_size = 0
         self.abbreviations = 0
         self.version = 0
@@ -459,22 +462,24 @@ class Debug:
         if not code:
             return unit
         found = unit.attributes
-        for name, form, constant in self._abbreviation(unit, code):
+        unit.tag, attributes = self._abbreviation(unit, code)
+        for name, form, constant in attributes:
             value = constant if form == Form.IMPLICIT_CONST else Form.read(form, cursor, unit)
             if name in KEPT:
                 found[name] = form, value
         return unit
 
-    def _abbreviation(self, unit: Unit, code: int) -> list[tuple[int, int, int]]:
+    def _abbreviation(self, unit: Unit, code: int) -> tuple[int, list[tuple[int, int, int]]]:
         table = self.need("debug_abbrev")
-        for size in (512, PIECE, LONGEST_ABBREVIATIONS):
+        for size in (512, PIECE):
             cursor = Cursor(table.read(unit.abbreviations, size), self.order)
             try:
                 return find_abbreviation(cursor, code)
             except Damaged:
-                if size == LONGEST_ABBREVIATIONS or cursor.end < size:
+                if cursor.end < size:
                     raise
-        return []
+        cursor = Cursor(table.read(unit.abbreviations, LONGEST_ABBREVIATIONS), self.order)
+        return find_abbreviation(cursor, code)
 
     def address(self, form: int, value: int | bytes, unit: Unit) -> int:
         """An address that an attribute tells, or the index of one."""
@@ -607,13 +612,13 @@ class Debug:
         return None
 
 
-def find_abbreviation(cursor: Cursor, code: int) -> list[tuple[int, int, int]]:
-    """Name, form and constant of each attribute of an abbreviation."""
+def find_abbreviation(cursor: Cursor, code: int) -> tuple[int, list[tuple[int, int, int]]]:
+    """The tag of an abbreviation, and name, form and constant of each attribute."""
     while True:
         number = cursor.uleb()
         if not number:
             raise Damaged(f"its abbreviation {code} is missing")
-        cursor.uleb()
+        tag = cursor.uleb()
         cursor.skip(1)
         found = []
         while True:
@@ -623,7 +628,7 @@ def find_abbreviation(cursor: Cursor, code: int) -> list[tuple[int, int, int]]:
                 break
             found.append((name, form, constant))
         if number == code:
-            return found
+            return tag, found
 
 
 def unpack_zstd(path: object, name: str, packed: bytes, whole: int) -> bytes:

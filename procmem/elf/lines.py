@@ -14,7 +14,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.elf import limits
-from procmem.elf.dwarf import COMP_DIR, STMT_LIST, Cursor, Damaged, Debug, Form, Unit
+from procmem.elf.dwarf import (
+    COMP_DIR,
+    DW_TAG_COMPILE_UNIT,
+    DW_TAG_SKELETON_UNIT,
+    STMT_LIST,
+    Cursor,
+    Damaged,
+    Debug,
+    Form,
+    Unit,
+)
 from procmem.elf.limits import Deadline
 from procmem.elf.source import fail
 from procmem.units import about
@@ -29,6 +39,8 @@ __all__ = ["Lines"]
 
 STEPS_BACK = 1000
 """Ranges that are tried for one address: those that overlap are few in a sound file."""
+
+CODE_UNITS = DW_TAG_COMPILE_UNIT, DW_TAG_SKELETON_UNIT
 
 DW_LNCT_PATH, DW_LNCT_DIRECTORY_INDEX = 1, 2
 
@@ -185,7 +197,8 @@ class Index:
             if unit.offset in known:
                 continue
             debug.fill(unit)
-            if STMT_LIST not in unit.attributes:
+            # Units of types, and parts that units share, have no code.
+            if STMT_LIST not in unit.attributes or unit.tag not in CODE_UNITS:
                 continue
             told = debug.ranges(unit, deadline)
             if told is None:

@@ -1,10 +1,14 @@
 /* Sizes of plain ELF files.  The rules are those of procmem/elf/rules.py; here
  * stand only the easy ones: what they don't cover is left to Python. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* O_PATH */
+#endif
 #include "elfsize.h"
 
 #include <elf.h>
 #include <endian.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -239,16 +243,24 @@ static int64_t read_file(void *file, void *to, size_t size, uint64_t at)
 int pm_elf_size(const char *path, uint64_t *out)
 {
     struct stat found;
-    int fd, status;
+    char link[sizeof "/proc/self/fd/" + 3 * sizeof(int)];
+    int handle, fd, status;
 
-    /* Opening a device may already do something: it is asked first what it is. */
-    if (stat(path, &found) || !S_ISREG(found.st_mode))
+    /* Opening a device may already do something, and a name may lead to another file at any
+     * time: so the inode is taken hold of first, which opens nothing. */
+    handle = open(path, O_PATH | O_CLOEXEC);
+    if (handle < 0)
         return 1;
-    fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fstat(handle, &found) || !S_ISREG(found.st_mode) || found.st_size < 0) {
+        close(handle);
+        return 1;
+    }
+    snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
+    fd = open(link, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    close(handle);
     if (fd < 0)
         return 1;
-    status = fstat(fd, &found) || !S_ISREG(found.st_mode) || found.st_size < 0 ||
-             pm_elf_sum(read_file, &fd, (uint64_t)found.st_size, out);
+    status = pm_elf_sum(read_file, &fd, (uint64_t)found.st_size, out);
     close(fd);
     out[PM_DEVICE] = found.st_dev;
     out[PM_INODE_NUMBER] = found.st_ino;

@@ -3,6 +3,7 @@
  * Of an input, byte 0 chooses the read that comes up short, byte 1 by how much; the
  * rest is the file. It lies in a block of its own length, so that a read behind its
  * end is seen. */
+#define _GNU_SOURCE
 #define FUZZ_BINARY
 #include "fuzz_driver.h"
 

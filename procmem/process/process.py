@@ -391,7 +391,7 @@ class Process:
         file if there is one here: by build-id, or by .gnu_debuglink with a right checksum.
         Nothing is downloaded. An object's symbols are loaded once; source lines, from DWARF,
         are read when `source_line` is asked for. An address behind a symbol without a size is
-        marked as a guess (`is_guess`).
+        marked as a guess (`guess`).
 
         Args:
             address: any integer.

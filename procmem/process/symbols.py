@@ -41,7 +41,7 @@ class Symbol:
         offset: bytes from its start to the address.
         address: where it starts in the process.
         size: in bytes; 0 where the table doesn't tell.
-        is_guess: the address follows a symbol without a size: whether it still belongs to that
+        guess: the address follows a symbol without a size: whether it still belongs to that
             is not known. str() ends in "?" then.
         object: the path of its ELF file, as maps has it; "[vdso]".
     """
@@ -57,7 +57,7 @@ class Symbol:
         self._place = place
 
     @property
-    def is_guess(self) -> bool:
+    def guess(self) -> bool:
         """Whether that the symbol covers the address is a guess."""
         return not self.size and self.offset > 0
 
@@ -87,7 +87,7 @@ class Symbol:
         return self.name, self.offset, self.address, self.size, self.object, self.section
 
     def __str__(self) -> str:
-        mark = "?" if self.is_guess else ""
+        mark = "?" if self.guess else ""
         return f"{self.name}+{self.offset:#x}{mark}" if self.offset else self.name
 
     def __repr__(self) -> str:

@@ -111,7 +111,7 @@ def code_rows(code: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("section", within(code["section"], code["offset_in_section"])))
     if code.get("symbol"):
         name = code.get("symbol_demangled") or code["symbol"]
-        mark = "?" if code.get("symbol_is_guess") else ""
+        mark = "?" if code.get("symbol_guess") else ""
         rows.append(("symbol", within(name, code["offset_in_symbol"]) + mark))
     if code.get("source_line"):
         rows.append(("source line", printable(code["source_line"])))

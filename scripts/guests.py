@@ -302,7 +302,7 @@ def boot(
             "-kernel", kernel, "-initrd", initramfs, "-device", "virtio-rng-pci",
             # What the guest writes is thrown away.
             "-drive", f"file={image},if=virtio,format=raw,cache=unsafe,snapshot=on",
-            "-append", f"console=ttyS0 panic=-1 quiet {options.append}",
+            "-append", f"console=ttyS0 panic=-1 quiet no_timer_check {options.append}",
         ]  # fmt: skip
         status = 125
         with subprocess.Popen(

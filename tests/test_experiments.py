@@ -19,6 +19,8 @@ from procmem.cli import main
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.files import disk_file, memory_file, pages_in_memory
+from procmem.experiments.glibc import Learned
+from procmem.experiments.libc import Verdict
 from procmem.experiments.provoke import FAULTS
 from procmem.experiments.rules import has_swap
 from procmem.experiments.steps import Delta, Figures, Step
@@ -365,7 +367,7 @@ GOLDEN = """\
 sample: Does it look right?
 
    Step             VSZ     RSS  Regions  Agrees
--  ------------  ------  ------  -------  ---------
+-  ------------  ------  ------  -------  ----------
 1  map one page  +4 KiB       0       +1  yes
      mmap hands out addresses: VSZ +4 KiB. No page is allocated before it is
      first touched: RSS +0.
@@ -373,9 +375,8 @@ sample: Does it look right?
      rss: predicted 0, measured +4 KiB
      mmap hands out addresses: VSZ +4 KiB. No page is allocated before it is
      first touched: RSS +0. So it should not be.
-3  map a third   +4 KiB  +4 KiB       +1  not exact
+3  map a third   +4 KiB  +4 KiB       +1  not judged
      this kernel counts roughly
-     rss: predicted 0, measured +4 KiB
      mmap hands out addresses: VSZ +4 KiB. No page is allocated before it is
      first touched: RSS +0.
 
@@ -395,12 +396,39 @@ b       -
 A note.
 
 2 of 4 as predicted.
+Not judged, since it can't be exact here: 1 (see above).
 Not possible here: 1 (see above).
 """
 
 
 def test_a_story_as_it_looks() -> None:
     assert story_text(sample()) == GOLDEN
+
+
+def test_a_claim_that_rests_on_a_step_that_is_not_exact_is_not_judged() -> None:
+    right, wrong = Delta(vsz=4096), Delta(vsz=8192)
+    exact, doubtful = made_step(right, right), made_step(wrong, right, "another libc")
+    teller = Teller()
+    teller.claim("one", 1, 2, rests_on=[exact, doubtful])
+    teller.bytes("two", 1, 2, rests_on=[doubtful])
+    teller.bytes("three", 1, 1, rests_on=[exact])
+    teller.bytes("four", 1, 2, rests_on=[exact])
+    story = Story("sample", "Sample", "?", (*teller.told,))
+    assert [one.agrees for one in story.told] == [None, None, True, False]
+    assert (story.agreed, story.total, story.not_judged) == (1, 2, 2)
+    text = story_text(story)
+    assert text.count("not judged") == 2
+    assert "another libc" in text
+    assert "Not judged, since it can't be exact here: 2 (see above)." in text
+
+
+def test_malloc_and_threads_of_another_libc_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = Verdict(Learned(tcache=0, arena=17, dtv=5), "another libc", "another libc")
+    monkeypatch.setattr("procmem.experiments.libc._verdict", strange)
+    for name in ("malloc", "threads"):
+        story = find(name)()
+        assert story.agrees, story_text(story)
+        assert story.not_judged > 10
 
 
 def test_a_story_counts_what_it_judges() -> None:

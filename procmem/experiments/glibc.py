@@ -64,6 +64,9 @@ class Learned(NamedTuple):
             its stack.
         by_affinity: the number of arenas is capped by the CPUs that the process may use, and not
             by those that there are.
+        calloc_cached: calloc takes from a thread's cache of freed chunks (glibc 2.41).
+        arena_noreserve: a thread's own arena is mapped with MAP_NORESERVE, so that the kernel joins
+            it with no other memory (not so since glibc 2.41).
     """
 
     tcache: int = 0x290
@@ -72,6 +75,8 @@ class Learned(NamedTuple):
     stack_flags: frozenset[str] = frozenset()
     stack_pages: tuple[int, ...] = (1, 2, 3)
     by_affinity: bool = False
+    calloc_cached: bool = False
+    arena_noreserve: bool = True
 
 
 @dataclass(eq=False)
@@ -275,6 +280,9 @@ class Malloc:
         size = chunk_size(request)
         self._say_size(request, size)
         self._need_tcache(actor)
+        if self.learned.calloc_cached and (found := self._from_tcache(actor, size)):
+            self._write(found + HEADER, self._size(found) - 8)
+            return found + HEADER
         arena = self._arena_for(actor)
         old_top = arena.top
         old_size = self._size(old_top) if old_top else 0
@@ -739,7 +747,7 @@ class Malloc:
             return None
         length = self._pages_up(min(size + TOP_PAD, HEAP_MAX))
         at = self._new_place(HEAP_MAX, HEAP_MAX)
-        self._map(at, HEAP_MAX, 0, {"noreserve"})
+        self._map(at, HEAP_MAX, 0, {"noreserve"} if self.learned.arena_noreserve else ())
         self._protect(at, length)
         self.said.append(
             f"A thread's arena takes {told(HEAP_MAX)} of addresses from the kernel, of which"

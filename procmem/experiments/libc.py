@@ -389,7 +389,10 @@ def learn() -> tuple[Learned, str | None]:
         start = next((start for start, end in ranges if end - start == length), None)
         if start is None:
             return Learned(), "threads here have no stack as glibc makes them"
-        flags = one.process.smaps().find(start + length - size)
+        one._quiet(lib.PM_OP_FREE, second)
+        cleared = one._quiet(lib.PM_OP_CALLOC, 1, 24)
+        regions = one.process.smaps()
+        flags, arena = regions.find(start + length - size), regions.find(other)
         end = (start + length) // size
         pages = tuple(n for n in range(1, length // size + 1) if is_own(after, end - n))
     tcache = first - brk - 16
@@ -401,6 +404,8 @@ def learn() -> tuple[Learned, str | None]:
         stack_flags=frozenset({"nohugepage"} if no_huge else ()),
         stack_pages=pages,
         by_affinity=counts_by_affinity(),
+        calloc_cached=cleared == second,
+        arena_noreserve=arena is None or "nr" in (arena.vm_flags or ()),
     ), None
 
 
@@ -430,8 +435,18 @@ SCRIPT: tuple[tuple[str, int], ...] = (
     ("free", 0), ("free", 1), ("malloc", 1000), ("free", 2), ("malloc", 24), ("free", 3),
     ("malloc", 140_000), ("calloc", 5000), ("free", 0), ("malloc", 300), ("malloc", 70_000),
     ("trim", 0), *(("malloc", 100),) * 9, *(("free", -1),) * 9, ("malloc", 5000), ("trim", 0),
+    # From and into caches, by each function.
+    *(("calloc", 100),) * 9, *(("free", -1),) * 8, *(("calloc", 90),) * 8, ("realloc", 10),
+    ("realloc", 100), ("realloc", 5000), ("realloc", 20), ("malloc", 3000), ("free", -1),
+    ("calloc", 3000), ("realloc", 90_000), ("free", -1), ("calloc", 60_000),
+    # Mappings of their own, also beyond the largest threshold; each that is freed moves it.
+    ("malloc", 300_000), ("realloc", 700_000), ("realloc", 200_000), ("free", -1),
+    ("calloc", 150_000), ("free", -1), ("malloc", 40_000_000), ("free", -1),
+    ("malloc", 33_000_000), ("free", -1), ("malloc", 33_000_000), ("free", -1),
+    ("malloc", 34_000_000), ("calloc", 1_000_000), ("free", -1), ("free", -1), ("trim", 0),
 )  # fmt: skip
-"""Calls that tell one malloc from another; free takes the n-th of those that are left."""
+"""Calls that tell one malloc from another: all that the model predicts. free and realloc take the
+n-th and the last of those that are left."""
 
 
 def try_out(learned: Learned, threads: str | None) -> Verdict:
@@ -464,6 +479,10 @@ def play(learned: Learned, *, threaded: bool = False) -> str | None:
                     yield one.free(kept.pop(value), thread=thread)
                 elif name == "trim":
                     yield one.trim()
+                elif name == "realloc":
+                    step = one.realloc(kept.pop(), value, thread=thread)
+                    kept.append(step.address or 0)
+                    yield step
                 else:
                     step = (
                         one.calloc(1, value, thread=thread)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from procmem.errors import BadArgument, SyscallError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from procmem.experiments.specimen import Area
     from procmem.experiments.steps import Step
@@ -51,12 +51,14 @@ class Claim:
         expected, seen: numbers (bytes if `unit` is "bytes") or words.
         holds: whether what was seen is what was expected.
         unit: "bytes", or empty: a plain number or words.
+        reason: why it is not judged here; empty: it is.
     """
 
     expected: Value
     seen: Value
     holds: bool
     unit: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,14 @@ class Told:
     def agrees(self) -> bool | None:
         """Whether theory and measurement are equal; None: it is not judged.
 
-        A step whose figures can't be exact here (`step.reason`) is not judged.
+        A step whose figures can't be exact here (`step.reason`) is not judged, and neither is a
+        claim that rests on one.
         """
         if self.step is not None:
             return self.step.agrees if self.step.exact else None
-        return self.claim.holds if self.claim is not None else None
+        if self.claim is not None and not self.claim.reason:
+            return self.claim.holds
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain value for JSON."""
@@ -155,6 +160,11 @@ class Story:
         return sum(one.agrees is not None for one in self.told)
 
     @property
+    def not_judged(self) -> int:
+        """Lines that can't be exact here."""
+        return sum(one.agrees is None and not one.impossible for one in self.told)
+
+    @property
     def agreed(self) -> int:
         """Lines in which theory and measurement are equal."""
         return sum(bool(one.agrees) for one in self.told)
@@ -172,6 +182,7 @@ class Story:
             "question": self.question,
             "agreed": self.agreed,
             "total": self.total,
+            "not_judged": self.not_judged,
             "skipped": self.skipped,
             "disturbed": list(self.disturbed),
             "told": [one.to_dict() for one in self.told],
@@ -211,11 +222,16 @@ class Teller:
         *,
         holds: bool | None = None,
         unit: str = "",
+        rests_on: Iterable[Step] = (),
     ) -> None:
-        """Something besides a step's figures. It holds if both are equal, or as `holds` says."""
+        """Something besides a step's figures. It holds if both are equal, or as `holds` says.
+
+        Where one of the steps that it rests on isn't exact here, it is not judged.
+        """
         if holds is None:
             holds = expected == seen
-        self.told.append(Told(label, teaches, claim=Claim(expected, seen, holds, unit)))
+        reason = next((step.reason for step in rests_on if step.reason), "")
+        self.told.append(Told(label, teaches, claim=Claim(expected, seen, holds, unit, reason)))
 
     def bytes(
         self,
@@ -225,9 +241,10 @@ class Teller:
         teaches: str = "",
         *,
         holds: bool | None = None,
+        rests_on: Iterable[Step] = (),
     ) -> None:
         """A claim about a number of bytes."""
-        self.claim(label, expected, seen, teaches, holds=holds, unit="bytes")
+        self.claim(label, expected, seen, teaches, holds=holds, unit="bytes", rests_on=rests_on)
 
     def impossible(self, label: str, why: str) -> None:
         """What can't be done here, and why."""

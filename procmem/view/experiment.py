@@ -29,6 +29,7 @@ FIGURES = {
     "regions": "Regions",
 }
 COUNTS = ("minor", "major", "regions")
+JUDGED = {True: "yes", False: "NO", None: "not judged"}
 NARROWEST = 18
 """What a label gets at least."""
 
@@ -89,7 +90,7 @@ def steps_text(told: Sequence[tuple[int, Told]], width: int) -> str:
             str(number),
             one.label,
             *(change(one.step.delta, name) for name in shown if one.step),
-            {True: "yes", False: "NO", None: "not exact"}[one.agrees],
+            JUDGED[one.agrees],
         ]
         for number, one in told
     ]
@@ -108,7 +109,7 @@ def claims_text(told: Sequence[tuple[int, Told]], width: int) -> str:
             one.label,
             value_text(one.claim.expected, one.claim.unit) if one.claim else "-",
             value_text(one.claim.seen, one.claim.unit) if one.claim else "-",
-            "yes" if one.agrees else "NO",
+            JUDGED[one.agrees],
         ]
         for number, one in told
     ]
@@ -143,6 +144,8 @@ def notes(told: Told) -> Iterable[str]:
     """What is said below a line."""
     step = told.step
     if step is None:
+        if told.claim is not None and told.claim.reason:
+            yield told.claim.reason
         if told.teaches:
             yield told.teaches
         return
@@ -150,7 +153,7 @@ def notes(told: Told) -> Iterable[str]:
         yield fault_text(step.fault.signal, step.fault.code, step.fault.address)
     if step.reason is not None:
         yield step.reason
-    if not step.agrees:
+    if step.exact and not step.agrees:
         yield "; ".join(f"{name}: {difference(step, name)}" for name in step.differences)
     if said := " ".join(part for part in (step.why, told.teaches) if part):
         yield said
@@ -230,6 +233,8 @@ def verdict_text(stories: Sequence[Story]) -> str:
     """How much agreed, in a line or two."""
     agreed, total = sum(s.agreed for s in stories), sum(s.total for s in stories)
     text = f"{agreed} of {total} as predicted.\n"
+    if not_judged := sum(s.not_judged for s in stories):
+        text += f"Not judged, since it can't be exact here: {not_judged} (see above).\n"
     left_out = sum(bool(one.impossible) for s in stories for one in s.told)
     skipped = [s.name for s in stories if s.skipped]
     if left_out:

@@ -41,8 +41,11 @@ def malloc(tell: Teller, *, count: int = COUNT) -> None:
             asked,
             "128 KiB more than needed are bought each time, for the next ones: few brk, many"
             " malloc.",
+            rests_on=small,
         )
-        tell.bytes("which is in all", sum(one.predicted.vsz for one in small), bought)
+        tell.bytes(
+            "which is in all", sum(one.predicted.vsz for one in small), bought, rests_on=small
+        )
         tell.step(
             "write to all of the last",
             s.touch(address(small[-1]), pages=SMALL // page),
@@ -80,7 +83,12 @@ def malloc(tell: Teller, *, count: int = COUNT) -> None:
             s.malloc(131_049),
             "The threshold moves: what was freed once may come again, and brk is cheaper then.",
         )
-        tell.claim("it lies in the heap now", expected=True, seen=address(again) < address(over))
+        tell.claim(
+            "it lies in the heap now",
+            expected=True,
+            seen=address(again) < address(over),
+            rests_on=[over, again],
+        )
     with Specimen(libc=True) as s:
         s.malloc(100)
         large = many(tell, f"malloc({LARGE:,})", (s.malloc(LARGE) for _ in range(count)))
@@ -90,12 +98,14 @@ def malloc(tell: Teller, *, count: int = COUNT) -> None:
             count * each,
             sum(one.delta.vsz for one in large),
             "A mapping each: the size and a header, in whole pages.",
+            rests_on=large,
         )
         tell.bytes(
             "of which is resident",
             count * page,
             sum(one.delta.rss or 0 for one in large),
             "The page with the header, since malloc wrote to it.",
+            rests_on=large,
         )
         tell.step("free one", s.free(address(large[0])))
 

@@ -41,6 +41,7 @@ def threads(tell: Teller, *, stack: int = MIB) -> None:
                 f"{page} bytes, ---p",
                 f"{guard.size} bytes, {guard.perms}",
                 "A thread that runs over the end of its stack meets it, and not other memory.",
+                rests_on=[first],
             )
             limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
             tell.bytes(
@@ -48,6 +49,7 @@ def threads(tell: Teller, *, stack: int = MIB) -> None:
                 2 * MIB if limit == resource.RLIM_INFINITY else -(-limit // page) * page,
                 first.delta.vsz - guard.size,
                 "As ulimit -s has it; 2 MiB where that is unlimited.",
+                rests_on=[first],
             )
         tell.step(
             "malloc(100) in the thread",
@@ -89,6 +91,7 @@ def threads(tell: Teller, *, stack: int = MIB) -> None:
             "in a new process: six threads",
             sum(one.predicted.vsz for one in started),
             sum(one.delta.vsz for one in started),
+            rests_on=started,
         )
         joined = [s.join(one.thread or 0) for one in started]
         tell.bytes(
@@ -96,4 +99,5 @@ def threads(tell: Teller, *, stack: int = MIB) -> None:
             sum(-one.predicted.vsz for one in joined),
             sum(-one.delta.vsz for one in joined),
             "glibc keeps up to 40 MiB of stacks.",
+            rests_on=joined,
         )

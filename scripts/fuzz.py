@@ -1,11 +1,12 @@
 """Fuzzes what reads files that others wrote, for a given time.
 
 Targets in C are the scanner of maps and smaps, the sizes of ELF files, the comparison of two
-readings, and the page map. Builds procmem/native/fuzz_TARGET.c with AddressSanitizer and
-UndefinedBehaviorSanitizer: under libFuzzer if a clang that has it is there (on Debian: apt-get
-install clang libclang-rt-14-dev), else with gcc and the driver in fuzz_driver.h. Starts from the
-fixtures and this machine's own /proc/self; from the ELF files of the tests and fresh ones of the
-compiler. Targets in Python are ELF files with DWARF, and saved snapshots: scripts/fuzz_files.py.
+readings, the page map, and what places breakpoints. Builds procmem/native/fuzz_TARGET.c with
+AddressSanitizer and UndefinedBehaviorSanitizer: under libFuzzer if a clang that has it is there
+(on Debian: apt-get install clang libclang-rt-14-dev), else with gcc and the driver in
+fuzz_driver.h. Starts from the fixtures and this machine's own /proc/self; from the ELF files of the
+tests and fresh ones of the compiler. Targets in Python are ELF files with DWARF, and saved
+snapshots: scripts/fuzz_files.py.
 Exit status 0: nothing found; 1: something was; 2: usage; 77: no compiler here has the sanitizers.
 """
 
@@ -251,10 +252,22 @@ def page_tables(_engine: Engine) -> Iterator[bytes]:
         yield bytes([how, chance.randrange(256)]) + chance.randbytes(2 * 2 ** (how % 8))
 
 
+def code(engine: Engine) -> Iterator[bytes]:
+    """Code as compilers make it, behind a header."""
+    chance = random.Random(2)
+    beginnings = bytes.fromhex("f30f1efa 55 4157 4883ec08 4885ff 31c0 8bc7 488b05e1641300 eb10 c3")
+    yield bytes([40, 200]) + beginnings.ljust(4096, b"\x90")
+    for data in elf_files(engine):
+        for at in (0, 1024, 4096):
+            if len(data) > at + 256:
+                yield bytes([chance.randrange(256), chance.randrange(256)]) + data[at : at + 3000]
+
+
 SEEDS: dict[str, Callable[[Engine], Iterator[bytes]]] = {
     "scanner": texts,
     "elfsize": elf_files,
     "compare": readings,
+    "breakpoints": code,
     "pagemap": page_tables,
 }
 """What each target in C starts from."""

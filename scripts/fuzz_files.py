@@ -120,7 +120,7 @@ def read_elf(path: Path) -> None:
     with suppress(procmem.ElfError), open_elf(path) as elf:
         Image(elf).sums()
     with suppress(procmem.ElfError), open_elf(path) as elf:
-        functions_named(elf, ("main", "malloc"))
+        functions_named([elf], ("main", "malloc"))
         told: list[str] = []
         other = open_debug_file(elf, os.fsencode(path), "/nonexistent", "", told)
         if other is not None:

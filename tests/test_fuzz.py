@@ -33,6 +33,7 @@ def test_finds_nothing(engine: str, tmp_path: Path) -> None:
     assert "fuzzing scanner" in done.stdout
     assert "fuzzing elfsize" in done.stdout
     assert "fuzzing compare" in done.stdout
+    assert "fuzzing breakpoints" in done.stdout
     assert "fuzzing pagemap" in done.stdout
     assert "fuzzing dwarf" in done.stdout
     assert "fuzzing saved" in done.stdout

@@ -14,8 +14,9 @@ from typing import IO
 
 from procmem.cli.arguments import Parser, one_process
 from procmem.errors import BadArgument, SyscallError
-from procmem.history.trace import Breakpoints, Ended, MemoryCall, Signal, Tracing
+from procmem.history.trace import Breakpoints, Ended, MemoryCall, Refused, Signal, Tracing
 from procmem.moments.output import check_output
+from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
 from procmem.view.trace import (
     Table,
@@ -236,14 +237,14 @@ def table_told(tracing: Tracing, out: Output, options: argparse.Namespace) -> No
     out.write(heading())
     for group in tracing.groups():
         out.write("".join(map(table.add, group)))
-    out.write(table.end())
+    out.write(table.end(foreign=bool(tracing.foreign)))
 
 
 def strace_told(tracing: Tracing, out: Output, *, always: bool) -> None:
     for group in tracing.groups():
         lines = []
         for one in group:
-            if isinstance(one, Breakpoints):
+            if isinstance(one, (Breakpoints, Refused)):
                 continue
             tid = one.pid if isinstance(one, Ended) else one.tid
             prefix = f"{tid:<5} " if always else f"[pid {tid:>5}] " if one.several else ""
@@ -259,6 +260,8 @@ def strace_told(tracing: Tracing, out: Output, *, always: bool) -> None:
 def json_told(tracing: Tracing, out: Output) -> None:
     ended: dict[int, int] = {}
     breakpoints = []
+    refused = []
+    mallocs = Mallocs() if tracing.malloc else None
     separator = "\n"
     out.write(f'{{"pid": {tracing.pid}, "calls": [')
     for group in tracing.groups():
@@ -268,11 +271,19 @@ def json_told(tracing: Tracing, out: Output) -> None:
                 ended[call.pid] = call.returncode
             elif isinstance(call, Breakpoints):
                 breakpoints.append(call.to_dict())
+                if mallocs:
+                    mallocs.place(call)
+            elif isinstance(call, Refused):
+                refused.append(call.to_dict())
             elif isinstance(call, MemoryCall):
                 rows.append(call_json(call))
+                if mallocs:
+                    mallocs.watch(call)
         if rows:
             out.write(separator + ",\n".join(rows))
             separator = ",\n"
+    not_seen = mallocs.notes(foreign=bool(tracing.foreign)) if mallocs else None
     rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign,
-            "breakpoints": breakpoints, "setuid_ignored": tracing.setuid_ignored}  # fmt: skip
+            "breakpoints": breakpoints, "setuid_ignored": tracing.setuid_ignored,
+            "refused": refused, "not_seen": not_seen}  # fmt: skip
     out.write(f"\n], {json.dumps(rest)[1:]}\n")

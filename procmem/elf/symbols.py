@@ -28,7 +28,7 @@ from procmem.units import about
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from procmem.elf.headers import ElfFile, Shdr
 
@@ -50,8 +50,6 @@ BINDINGS = {GLOBAL: 2, WEAK: 1}
 PLTS = 64
 """Sections of entries of PLTs that are read: linkers make up to four."""
 
-NAMESAKES = 1 << 12
-"""Places in a table of names where wanted ones are: linkers write each once."""
 
 STEPS_BACK = 1000
 """Symbols that are looked at for one address: those that nest are few in a sound table."""
@@ -392,42 +390,49 @@ def function_starts(elf: ElfFile, sections: list[Shdr], room: Room) -> Starts:
     return Starts()
 
 
-def functions_named(elf: ElfFile, names: Iterable[str]) -> dict[str, int]:
-    """Values of the functions of these names that other files, or all of its own, may call.
+def functions_named(
+    files: Iterable[ElfFile], names: Collection[str]
+) -> dict[str, tuple[int, bool]]:
+    """Values of the functions of these names, and whether the value is of one that chooses.
 
-    Those that are chosen while the program starts (STT_GNU_IFUNC) are left out: their value is the
-    function that chooses.
+    A function that is chosen while the program starts (STT_GNU_IFUNC) has the value of the function
+    that chooses. A local symbol counts where no other has the name, and only one local one does:
+    linkers make those of a static program local that nothing else may call.
+
+    Args:
+        files: that are one object, such as a stripped library and its debug file.
+        names: of the functions, as they are in the symbol table.
 
     Raises:
         ElfError, OSError: as of ElfFile.
     """
-    found: dict[str, int] = {}
-    layout = elf.layout
+    found: dict[str, tuple[int, bool]] = {}
+    local: dict[str, set[tuple[int, bool]]] = {}
+    wanted = {name.encode(): name for name in names}
+    longest = max(map(len, wanted), default=0)
     room = Room()
-    for table, strings_table in room.tables(elf):
-        strings = room.strings(elf, strings_table)
-        wanted: dict[int, str] = {}
-        # A name may be the end of a longer one, whose bytes it shares.
-        for name in names:
-            text = name.encode() + b"\0"
-            at = strings.find(text)
-            while at >= 0 and len(wanted) < NAMESAKES:
-                wanted[at] = name
-                at = strings.find(text, at + 1)
-        if not wanted:
-            continue
-        for fields in room.symbols(elf, table):
-            if layout.is64:
-                at, info, _, index, value, _ = fields
-            else:
-                at, value, _, info, _, index = fields
-            if (
-                at in wanted
-                and info & 15 == FUNC
-                and info >> 4 in (GLOBAL, WEAK)
-                and SHN_UNDEF < index < SHN_LORESERVE
-            ):
-                found.setdefault(wanted[at], value)
+    for elf in files:
+        layout = elf.layout
+        for table, strings_table in room.tables(elf):
+            strings = room.strings(elf, strings_table)
+            for fields in room.symbols(elf, table):
+                if layout.is64:
+                    at, info, _, index, value, _ = fields
+                else:
+                    at, value, _, info, _, index = fields
+                if info & 15 not in (FUNC, GNU_IFUNC) or not SHN_UNDEF < index < SHN_LORESERVE:
+                    continue
+                name = wanted.get(strings[at : at + longest + 1].partition(b"\0")[0])
+                if name is None:
+                    continue
+                told = value, info & 15 == GNU_IFUNC
+                if info >> 4 in (GLOBAL, WEAK):
+                    found.setdefault(name, told)
+                else:
+                    local.setdefault(name, set()).add(told)
+    for name, all_told in local.items():
+        if len(all_told) == 1:
+            found.setdefault(name, *all_told)
     return found
 
 

@@ -83,6 +83,10 @@ def plain(word: int) -> int:
     return word
 
 
+def low(word: int) -> int:
+    return word & 0xFFFFFFFF
+
+
 def prot(word: int) -> Prot:
     return Prot(word & 0xFFFFFFFF)
 
@@ -129,19 +133,39 @@ SHAPES: dict[str, Shape] = {
         ("shmflg", lambda word: Attach(word & 0xFFFFFFFF)),
     ),
     "shmdt": (("shmaddr", plain),),
+    "mseal": (*RANGE, ("flags", plain)),
+    "map_shadow_stack": (*RANGE, ("flags", low)),
+    "remap_file_pages": (
+        ("addr", plain),
+        ("size", plain),
+        ("prot", prot),
+        ("pgoff", plain),
+        ("flags", lambda word: Map(word & 0xFFFFFFFF)),
+    ),
+    "mbind": (*RANGE, ("mode", low), ("nodemask", plain), ("maxnode", plain), ("flags", low)),
+    "set_mempolicy_home_node": (*RANGE, ("home_node", plain), ("flags", plain)),
+    "process_madvise": (
+        ("pidfd", signed),
+        ("iovec", plain),
+        ("vlen", plain),
+        ("advice", advice),
+        ("flags", low),
+    ),
+    "process_mrelease": (("pidfd", signed), ("flags", low)),
+    "ftruncate": (("fd", signed), ("length", plain)),
+    "truncate": (("path", plain), ("length", plain)),
+    "fallocate": (("fd", signed), ("mode", low), ("offset", plain), ("length", plain)),
+    "prctl": (
+        ("option", low),
+        ("arg2", plain),
+        ("arg3", plain),
+        ("arg4", plain),
+        ("arg5", plain),
+    ),
+    "arch_prctl": (("option", low), ("addr", plain)),
+    "ioctl": (("fd", signed), ("request", low), ("argp", plain)),
     "fork": (),
     "vfork": (),
-    "malloc": (("size", plain),),
-    "calloc": (("nmemb", plain), ("size", plain)),
-    "realloc": (("ptr", plain), ("size", plain)),
-    "reallocarray": (("ptr", plain), ("nmemb", plain), ("size", plain)),
-    "free": (("ptr", plain),),
-    "aligned_alloc": (("alignment", plain), ("size", plain)),
-    "memalign": (("alignment", plain), ("size", plain)),
-    "posix_memalign": (("memptr", plain), ("alignment", plain), ("size", plain)),
-    "valloc": (("size", plain),),
-    "pvalloc": (("size", plain),),
-    "malloc_trim": (("pad", plain),),
     "exit": (("status", signed),),
     "exit_group": (("status", signed),),
 }

@@ -7,21 +7,25 @@ import os
 import platform
 from typing import NamedTuple
 
+from procmem.elf.debug import DEBUG_ROOT, open_debug_file
 from procmem.elf.headers import ElfFile
 from procmem.elf.source import Source
-from procmem.elf.spec import PF_X
+from procmem.elf.spec import PF_X, SHT_SYMTAB
 from procmem.elf.symbols import EM_X86_64, functions_named
 from procmem.errors import ElfError
+from procmem.history.allocators import FUNCTIONS, RUNTIMES
 from procmem.procfs import ProcessFiles
 from procmem.procfs.mapped import names_on_disk, open_link, read_memory, stat_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 __all__ = ["Code", "find"]
 
 X86 = platform.machine() == "x86_64"
+
+NAMES = frozenset(one.symbol for one in FUNCTIONS) | frozenset(RUNTIMES)
 
 CHECKED = 16
 """Bytes of each function that must lie in memory as they lie in the file."""
@@ -29,8 +33,13 @@ CHECKED = 16
 LOADERS = (b"ld-linux", b"ld64.so", b"ld.so")
 """glibc's own loaders have had a malloc for the time until libc is there."""
 
+FORWARD = (b"libstdc++.so", b"libc++.so", b"libc++abi.so")
+"""Their operator new is malloc and their operator delete is free, which are seen."""
 
 MOST_KEPT = 64
+
+DEBUG_FILES = 1 << 28
+"""Bytes of a debug file that is searched for functions: they have millions of symbols else."""
 
 
 class Code(NamedTuple):
@@ -38,11 +47,14 @@ class Code(NamedTuple):
 
     Attributes:
         room: first and last address of bytes behind the code that nothing uses.
-        functions: names and addresses.
+        functions: numbers in FUNCTIONS, addresses (0: the code in memory is not the file's), and
+            whether the address is of one that chooses.
+        why: of a runtime with an allocator of its own, what is to be said of it; else "".
     """
 
     room: tuple[int, int]
-    functions: list[tuple[str, int]]
+    functions: list[tuple[int, int, bool]]
+    why: str
 
 
 class Segment(NamedTuple):
@@ -52,16 +64,15 @@ class Segment(NamedTuple):
     address: int
     size: int
     padded: bool
-    functions: tuple[tuple[str, int, bytes], ...]
+    functions: tuple[tuple[int, int, bool, bytes], ...]
+    why: str
 
 
-KEPT: dict[tuple[tuple[int, ...], tuple[str, ...]], tuple[Segment, ...]] = {}
+KEPT: dict[tuple[int, ...], tuple[Segment, ...]] = {}
 """By device, inode, size and time of change."""
 
 
-def find(
-    pid: int, start: int, end: int, offset: int, inode: int, path: bytes, names: Sequence[str]
-) -> Code | None:
+def find(pid: int, start: int, end: int, offset: int, inode: int, path: bytes) -> Code | None:
     """Functions in an executable mapping of a file; None: it can't be read, or is no ELF file.
 
     Where a copy of a file differs from what is mapped, its functions are left out.
@@ -73,7 +84,6 @@ def find(
         offset: of it in the file.
         inode: of the file.
         path: of the file, as maps has it.
-        names: of the functions.
     """
     files = ProcessFiles(pid)
     page = os.sysconf("SC_PAGESIZE")
@@ -82,7 +92,7 @@ def find(
             try:
                 status = os.fstat(fd)
                 key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-                segments = segments_of(fd, key, tuple(names))
+                segments = segments_of(fd, key, path, f"/proc/{pid}/root")
             finally:
                 os.close(fd)
             for one in segments:
@@ -91,19 +101,27 @@ def find(
                 bias = start + one.offset % page - one.address
                 last = bias + one.address + one.size
                 room = (last, min(end, -(-last // page) * page)) if one.padded else (last, last)
-                loader = os.path.basename(path).startswith(LOADERS)
-                return Code(
-                    room,
-                    []
-                    if loader
-                    else [
-                        (name, bias + value)
-                        for name, value, code in one.functions
-                        if start <= bias + value < end
-                        and read_memory(files, bias + value, CHECKED) == code
-                    ],
-                )
+                return Code(room, *there(files, one, bias, (start, end), os.path.basename(path)))
     return None
+
+
+def there(
+    files: ProcessFiles, segment: Segment, bias: int, bounds: tuple[int, int], name: bytes
+) -> tuple[list[tuple[int, int, bool]], str]:
+    """The functions of a mapped segment, and what is to be said of it."""
+    if name.startswith(LOADERS):
+        return [], ""
+    found = []
+    for number, value, chooses, code in segment.functions:
+        if name.startswith(FORWARD) and FUNCTIONS[number].is_operator:
+            continue
+        if not bounds[0] <= bias + value < bounds[1]:
+            continue
+        if read_memory(files, bias + value, CHECKED) != code:
+            found.append((number, 0, False))
+        else:
+            found.append((number, bias + value, chooses))
+    return found, segment.why
 
 
 def opened(files: ProcessFiles, start: int, end: int, inode: int, path: bytes) -> Iterator[int]:
@@ -117,38 +135,53 @@ def opened(files: ProcessFiles, start: int, end: int, inode: int, path: bytes) -
                 yield fd
 
 
-def segments_of(fd: int, key: tuple[int, ...], names: tuple[str, ...]) -> tuple[Segment, ...]:
+def segments_of(fd: int, key: tuple[int, ...], path: bytes, prefix: str) -> tuple[Segment, ...]:
     """What a file has; kept, since all programs map the same libc.
 
     Raises:
         ElfError, OSError: as of ElfFile.
     """
-    if (key, names) not in KEPT:
+    if key not in KEPT:
         if len(KEPT) >= MOST_KEPT:
             KEPT.clear()
-        KEPT[key, names] = read(ElfFile(Source(fd, 0, key[2], "mapped file")), names)
-    return KEPT[key, names]
+        KEPT[key] = read(ElfFile(Source(fd, 0, key[2], "mapped file")), path, prefix)
+    return KEPT[key]
 
 
-def read(elf: ElfFile, names: tuple[str, ...]) -> tuple[Segment, ...]:
+def read(elf: ElfFile, path: bytes, prefix: str) -> tuple[Segment, ...]:
     # Elsewhere the tracer says that it places none.
     if not elf.layout.is64 or (elf.header.e_machine != EM_X86_64 and X86):
         return ()
-    values = functions_named(elf, names)
+    values = functions_named([elf], NAMES)
+    if not values and not any(section.sh_type == SHT_SYMTAB for section in elf.sections):
+        with contextlib.suppress(OSError, ElfError):
+            debug = open_debug_file(elf, path, DEBUG_ROOT, prefix, [])
+            if debug is not None:
+                try:
+                    if debug.source.size <= DEBUG_FILES:
+                        values = functions_named([debug], NAMES)
+                finally:
+                    debug.close()
+    why = "; ".join(text for name, text in RUNTIMES.items() if name in values)
+    if not why and any(section.name == ".gopclntab" for section in elf.sections):
+        why = RUNTIMES["runtime.mallocgc"]
     found = []
     for load in elf.loads():
         if not load.p_flags & PF_X:
             continue
-        inside = tuple(
-            (name, values[name], code)
-            for name in names
-            if name in values
-            and 0 <= (at := values[name] - load.p_vaddr) < load.p_filesz
-            and len(code := elf.source.read(load.p_offset + at, CHECKED)) == CHECKED
-        )
+        inside = []
+        known: set[int] = set()
+        for number, one in enumerate(FUNCTIONS):
+            value, chooses = values.get(one.symbol, (-1, False))
+            at = value - load.p_vaddr
+            if value in known or not 0 <= at < load.p_filesz:
+                continue
+            known.add(value)
+            code = elf.source.read(load.p_offset + at, CHECKED)
+            if len(code) == CHECKED:
+                inside.append((number, value, chooses, code))
+        padded = load.p_memsz == load.p_filesz
         found.append(
-            Segment(
-                load.p_offset, load.p_vaddr, load.p_filesz, load.p_memsz == load.p_filesz, inside
-            )
+            Segment(load.p_offset, load.p_vaddr, load.p_filesz, padded, tuple(inside), why)
         )
     return tuple(found)

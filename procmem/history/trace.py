@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import platform
+import pwd
 import shutil
 import signal
 import stat
@@ -19,12 +20,16 @@ from procmem.errors import (
     AccessDenied,
     BadArgument,
     InvalidPid,
+    KernelThread,
     NoSuchProcess,
     NotAPid,
+    ProcessError,
     ProcmemError,
     SyscallError,
     Unsupported,
+    ZombieProcess,
 )
+from procmem.history.allocators import FUNCTIONS, AllocatorFunction, Role
 from procmem.history.arguments import decode, decode_siginfo
 from procmem.native import HEADER_WORDS, ffi, lib
 from procmem.procfs import ProcessFiles, parse_status, probes
@@ -39,9 +44,18 @@ if TYPE_CHECKING:
     from procmem.regions import Region
 
     Standard: TypeAlias = "int | IO[Any] | None"
-    Happening: TypeAlias = "MemoryCall | Ended | Signal | Breakpoints"
+    Happening: TypeAlias = "MemoryCall | Ended | Signal | Breakpoints | Refused"
 
-__all__ = ["Breakpoints", "Ended", "MemoryCall", "Signal", "Trace", "Tracing", "trace"]
+__all__ = [
+    "Breakpoints",
+    "Ended",
+    "MemoryCall",
+    "Refused",
+    "Signal",
+    "Trace",
+    "Tracing",
+    "trace",
+]
 
 LIMIT = 1_000_000
 """Calls that a Trace keeps if not told otherwise: some 250 MB."""
@@ -49,11 +63,11 @@ LIMIT = 1_000_000
 POLL = 0.02
 """Seconds between two looks at what was taken down."""
 
-NAMES: tuple[str, ...] = tuple(
-    ffi.string(lib.pm_traced_names[i]).decode() for i in range(int(lib.pm_traced_count))
-)
 SYSTEM_CALLS = int(lib.pm_traced_calls)
-FUNCTIONS = NAMES[SYSTEM_CALLS:]
+NAMES: tuple[str, ...] = (
+    *(ffi.string(lib.pm_traced_names[i]).decode() for i in range(SYSTEM_CALLS)),
+    *(one.name for one in FUNCTIONS),
+)
 RECORD = struct.Struct(f"=IHHiiIIIHH6QqQQ4Q{HEADER_WORDS}Q")
 X86 = platform.machine() == "x86_64"
 
@@ -90,7 +104,7 @@ class MemoryCall:
 
     @property
     def name(self) -> str:
-        """The call, as in section 2 of the manual."""
+        """The call, as in section 2 of the manual; of functions such as "operator new[]"."""
         return NAMES[self._record[2]]
 
     @property
@@ -106,6 +120,9 @@ class MemoryCall:
     @property
     def args(self) -> dict[str, Any]:
         """The arguments by the manual's names: numbers, flags as enums, strings of execve."""
+        function = self.function
+        if function is not None:
+            return dict(zip(function.arguments, self._record[10:16], strict=False))
         return decode(self.name, self._record[10:16], self._text[self._record[6] :], x86=X86)
 
     @property
@@ -117,6 +134,12 @@ class MemoryCall:
     def within(self) -> str | None:
         """The function that made this system call (malloc=True); None: another, or it is one."""
         return NAMES[self._record[8] - 1] if self._record[8] else None
+
+    @property
+    def function(self) -> AllocatorFunction | None:
+        """The function of malloc's family that was called; None: it is a system call."""
+        number = self._record[2] - SYSTEM_CALLS
+        return FUNCTIONS[number] if number >= 0 else None
 
     @property
     def is_function(self) -> bool:
@@ -131,10 +154,12 @@ class MemoryCall:
     @property
     def address(self) -> int | None:
         """The memory that malloc or one of its kin gave; None: none, or it gives none."""
-        if not self.is_function or not self.returned or self.name in ("free", "malloc_trim"):
+        function = self.function
+        if function is None or not self.returned:
             return None
-        given = self._record[13] if self.name == "posix_memalign" else self._record[16]
-        return given % (1 << 64) or None
+        if function.role is Role.STORES:
+            return self._record[15] or None
+        return self._record[16] % (1 << 64) or None if function.gives == lib.PM_GIVES else None
 
     @property
     def returned(self) -> bool:
@@ -385,28 +410,36 @@ class Breakpoints:
         pid: of the process.
         path: the file's; empty where `limited`.
         names: the functions that have a breakpoint.
-        reason: why some, or all, have none; else "".
+        missing: those that have none, though the file has them.
+        reason: why they have none; else "".
+        runtime: that the file has an allocator of another kind, whose calls are not seen; else "".
         before, after: VSZ and RSS; None: not to be read.
         limited: as many calls as were asked for have been told, and the breakpoints are gone.
     """
 
-    __slots__ = ("after", "before", "limited", "names", "path", "pid", "reason")
+    __slots__ = (
+        "after", "before", "limited", "missing", "names", "path", "pid", "reason", "runtime"
+    )  # fmt: skip
 
     def __init__(
         self,
         pid: int,
-        path: str,
-        names: tuple[str, ...],
-        reason: str,
-        before: Reading | None,
-        after: Reading | None,
+        path: str = "",
+        names: tuple[str, ...] = (),
+        reason: str = "",
+        before: Reading | None = None,
+        after: Reading | None = None,
         *,
         limited: bool = False,
+        missing: tuple[str, ...] = (),
+        runtime: str = "",
     ) -> None:
         self.pid = pid
         self.path = path
         self.names = names
+        self.missing = missing
         self.reason = reason
+        self.runtime = runtime
         self.before = before
         self.after = after
         self.limited = limited
@@ -425,7 +458,9 @@ class Breakpoints:
             "pid": self.pid,
             "path": self.path,
             "names": list(self.names),
+            "missing": list(self.missing),
             "reason": self.reason or None,
+            "runtime": self.runtime or None,
             "delta_rss": self.delta_rss,
             "limited": self.limited,
         }
@@ -436,29 +471,70 @@ class Breakpoints:
 
 
 REFUSED = {
-    errno.ENOSPC: "no unused bytes near its code, which breakpoints need",
-    errno.ENOEXEC: "a function begins with an instruction that can't be run elsewhere",
+    errno.ENOSPC: "no unused bytes near their code, which breakpoints need",
+    errno.ENOEXEC: "they begin with an instruction that can't be run elsewhere",
     errno.ENOSYS: "breakpoints are placed on x86-64 alone",
+    errno.ESTALE: "their code in memory is not the file's: something else has changed it",
 }
 
 
 def placed(data: bytes, start: int) -> Breakpoints:
     record = RECORD.unpack_from(data, start)
     if record[1] == lib.PM_EVENT_LIMIT:
-        return Breakpoints(record[3], "", (), "", None, None, limited=True)
+        return Breakpoints(record[3], limited=True)
     at = start + RECORD.size
     before, after = (
         None if vsz == UNREAD else Reading(vsz, rss) for vsz, rss in (record[19:21], record[21:23])
     )
     number = -record[16]
+    text = bytes(data[at + record[6] : at + record[6] + record[7]])
+    lists, where = [], 0
+    for _ in range(2):
+        [count] = struct.unpack_from("=H", text, where)
+        numbers = struct.unpack_from(f"={count}H", text, where + 2)
+        lists.append(tuple(dict.fromkeys(NAMES[each] for each in numbers)))
+        where += 2 + 2 * count
     return Breakpoints(
         record[3],
         os.fsdecode(data[at : at + record[6]]),
-        tuple(name for bit, name in enumerate(FUNCTIONS) if record[10] >> bit & 1),
+        lists[0],
         REFUSED.get(number, os.strerror(number)) if number else "",
         before,
         after,
+        missing=lists[1],
+        runtime=text[where:].decode(),
     )
+
+
+class Refused:
+    """A ptrace(2) of the program's own that failed, since a thread has one tracer alone.
+
+    Attributes:
+        pid: of whom.
+        request: "PTRACE_ATTACH", "PTRACE_SEIZE" or "PTRACE_TRACEME".
+        thread: that was to be traced.
+    """
+
+    __slots__ = ("pid", "request", "thread")
+
+    REQUESTS = {0: "PTRACE_TRACEME", 16: "PTRACE_ATTACH", 0x4206: "PTRACE_SEIZE"}  # noqa: RUF012
+
+    def __init__(self, pid: int, request: int, thread: int) -> None:
+        self.pid = pid
+        self.request = self.REQUESTS[request]
+        self.thread = thread
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value for JSON."""
+        return {"pid": self.pid, "request": self.request, "thread": self.thread}
+
+    def __repr__(self) -> str:
+        return f"<Refused: {self.request} of {self.pid} for {self.thread}>"
+
+
+def refused(data: bytes, start: int) -> Refused:
+    record = RECORD.unpack_from(data, start)
+    return Refused(record[3], record[10], record[11])
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
@@ -474,17 +550,20 @@ def pm_find_symbols(_: Any, pid: int, region: Any, name: Any, size: int, out: An
             region[lib.PM_OFFSET],
             region[lib.PM_INODE],
             ffi.buffer(name, size)[:],
-            FUNCTIONS,
         )
     except Exception:  # noqa: BLE001 - C can't have it; such a file counts as without malloc
         return
     if code is None:
         return
     out.room, out.room_end = code.room
-    out.count = len(code.functions)
-    for slot, (function, address) in zip(out.one, code.functions, strict=False):
+    out.count = min(len(code.functions), lib.PM_MOST_SYMBOLS)
+    for slot, (number, address, chooses) in zip(out.one, code.functions, strict=False):
         slot.address = address
-        slot.function = SYSTEM_CALLS + FUNCTIONS.index(function)
+        slot.function = SYSTEM_CALLS + number
+        slot.role = FUNCTIONS[number].gives | (lib.PM_CHOSEN if chooses else 0)
+    why = code.why.encode()[: lib.PM_MOST_WHY]
+    ffi.buffer(out.why)[: len(why)] = why
+    out.why_size = len(why)
 
 
 class Trace(Sequence[MemoryCall]):
@@ -497,6 +576,7 @@ class Trace(Sequence[MemoryCall]):
         dropped: calls beyond the limit, which were counted and not kept.
         foreign: PIDs whose programs are of another architecture (32 bits): their calls are missing.
         breakpoints: what was done to see malloc (malloc=True).
+        refused: what the program was refused since it was traced (a debugger, LeakSanitizer).
         setuid_ignored: see Tracing.
         exact: whether every call's change is its own; `reason` says why if not.
     """
@@ -508,6 +588,7 @@ class Trace(Sequence[MemoryCall]):
         self.dropped = 0
         self.foreign: list[int] = []
         self.breakpoints: list[Breakpoints] = []
+        self.refused: list[Refused] = []
         self.setuid_ignored = False
         self._limit = limit
         self._data = bytearray()
@@ -660,6 +741,16 @@ class Tracing:
             raise InvalidPid(pid)
         if pid == os.getpid():
             raise BadArgument("a process can't trace itself; trace it from another one")
+        # NoSuchProcess, in the usual words.
+        group = int(parse_status(ProcessFiles(pid).read("status"))["Tgid"])
+        if group == os.getpid():
+            raise BadArgument("a process can't trace its own threads; trace it from another one")
+        own = int(parse_status(ProcessFiles(os.getpid()).read("status"))["TracerPid"])
+        with contextlib.suppress(ProcessError, KeyError):
+            if own and int(parse_status(ProcessFiles(own).read("status"))["Tgid"]) == group:
+                raise BadArgument(
+                    f"process {pid} traces this process: each would wait for the other"
+                )
         files = ProcessFiles(pid)
         files.stat()  # NoSuchProcess, in the usual words
 
@@ -743,6 +834,8 @@ class Tracing:
                     group.append(placed(data, start))
                 elif kind in SIGNALS:
                     group.append(signalled(data, start))
+                elif kind == lib.PM_EVENT_REFUSED:
+                    group.append(refused(data, start))
                 else:
                     self.foreign.append(RECORD.unpack_from(data, start)[3])
             yield group
@@ -766,6 +859,8 @@ class Tracing:
                     made.ended[one.pid] = one.returncode
                 elif kind in PLACED:
                     made.breakpoints.append(placed(data, start))
+                elif kind == lib.PM_EVENT_REFUSED:
+                    made.refused.append(refused(data, start))
                 elif kind == lib.PM_EVENT_FOREIGN:
                     made.foreign.append(RECORD.unpack_from(data, start)[3])
         made.returncode = self.returncode
@@ -858,22 +953,120 @@ def refusal(number: int, pid: int, *, attached: bool) -> Exception:
         return SyscallError("ptrace", number, "may processes be traced here? See ptrace(2)")
     if number == errno.ESRCH:
         return NoSuchProcess(pid)
+    if number == errno.ENOSYS:
+        return SyscallError(
+            "ptrace",
+            number,
+            "a container's filter refuses it: docker run --cap-add=SYS_PTRACE allows it",
+        )
     if number not in (errno.EPERM, errno.EACCES):
         return SyscallError("ptrace", number)
-    tracer, name = 0, ""
-    with contextlib.suppress(Exception):
-        thread = int(parse_status(ProcessFiles(pid).read("status"))["TracerPid"])
-        told = parse_status(ProcessFiles(thread).read("status"))
-        tracer = int(told["Tgid"])
-        name = f" ({parse_status(ProcessFiles(tracer).read('status'))['Name']})"
+    try:
+        return denial(pid)
+    except NoSuchProcess as error:
+        return error
+
+
+ALLOWED = {
+    "1": "lets a process be traced by its ancestors alone: trace a program from its start, or as "
+    "root, or let it call prctl(PR_SET_PTRACER)",
+    "2": "lets root alone trace: do it as root",
+    "3": "forbids all tracing until the system is restarted",
+}
+"""/proc/sys/kernel/yama/ptrace_scope (Documentation/admin-guide/LSM/Yama.rst)."""
+
+CAP_SYS_PTRACE = 19
+
+
+def denial(pid: int) -> Exception:
+    """Why ptrace(2) refuses to attach to a process: the first of its rules that applies.
+
+    Source: ptrace_attach and __ptrace_may_access (kernel/ptrace.c), yama_ptrace_access_check.
+
+    Raises:
+        NoSuchProcess: it has ended meanwhile.
+    """
+    files = ProcessFiles(pid)
+    status = parse_status(files.read("status"))
+    if files.stat().is_kernel_thread:
+        return KernelThread(pid)
+    alive = status
+    with contextlib.suppress(ProcessError):
+        if files.use_living_thread():
+            alive = parse_status(files.read(files.memory_name("status")))
+    tracer = int(alive["TracerPid"])
     if tracer:
+        name = ""
+        with contextlib.suppress(ProcessError, KeyError):
+            told = parse_status(ProcessFiles(tracer).read("status"))
+            tracer = int(told["Tgid"])
+            name = f" ({parse_status(ProcessFiles(tracer).read('status'))['Name']})"
         return AccessDenied(
-            pid, f"process {tracer}{name} traces it already, and there can be only one"
+            pid, f"process {tracer}{name} traces it already, and there can be only one: end that"
         )
-    return AccessDenied(
-        pid,
-        "it may not be traced: it belongs to another user, or /proc/sys/kernel/yama/ptrace_scope "
-        "keeps all but parents from it; root may",
+    if alive["State"][:1] in "ZX":
+        return ZombieProcess(pid)
+    return AccessDenied(pid, f"it may not be traced: {denial_words(files, status)}")
+
+
+def denial_words(files: ProcessFiles, status: Mapping[str, str]) -> str:
+    """Of a living process that nobody traces."""
+    own = parse_status(ProcessFiles(os.getpid()).read("status"))
+    if int(own["CapEff"], 16) >> CAP_SYS_PTRACE & 1:
+        if other_namespace(files):
+            return "it is of a user namespace above this one: trace it from there"
+        return forbidden()
+    uid, gid = int(own["Uid"].split()[1]), int(own["Gid"].split()[1])
+    users = {int(each) for each in status["Uid"].split()[:3]}
+    if users != {uid}:
+        others = ", ".join(map(user_name, sorted(users - {uid})))
+        return f"it runs as {others}, and this is {user_name(uid)}: root may (CAP_SYS_PTRACE)"
+    if {int(each) for each in status["Gid"].split()[:3]} != {gid}:
+        return "it has other group IDs than this process: root may (CAP_SYS_PTRACE)"
+    if int(status.get("CapPrm", "0"), 16) & ~int(own["CapPrm"], 16):
+        return "it has capabilities that this process has not: root may (CAP_SYS_PTRACE)"
+    with contextlib.suppress(ProcessError, OSError):
+        if files.owner("maps") not in (uid, None):
+            return (
+                "it is not dumpable: it has been set-user-ID, its program may not be read, or it "
+                "has called prctl(PR_SET_DUMPABLE, 0); root may (CAP_SYS_PTRACE)"
+            )
+    if other_namespace(files):
+        return "it is of another user namespace: root of that namespace may (CAP_SYS_PTRACE)"
+    scope = ptrace_scope()
+    if scope in ALLOWED:
+        return f"/proc/sys/kernel/yama/ptrace_scope is {scope}, which {ALLOWED[scope]}"
+    return forbidden()
+
+
+def ptrace_scope() -> str:
+    """What yama allows: "0" to "3"; "" where there is no yama."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/yama/ptrace_scope") as file:
+        return file.read().strip()
+    return ""
+
+
+def other_namespace(files: ProcessFiles) -> bool:
+    with contextlib.suppress(ProcessError):
+        theirs = files.readlink("ns/user")
+        return theirs is not None and theirs != ProcessFiles(os.getpid()).readlink("ns/user")
+    return False
+
+
+def user_name(uid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return f"user {uid}"
+
+
+def forbidden() -> str:
+    """Whether ptrace(2) is refused altogether."""
+    scope = ptrace_scope()
+    if scope in ("2", "3"):
+        return f"/proc/sys/kernel/yama/ptrace_scope is {scope}, which {ALLOWED[scope]}"
+    return (
+        "the system's rules (SELinux, AppArmor, or a container's filter: docker run "
+        "--cap-add=SYS_PTRACE) forbid it"
     )
 
 

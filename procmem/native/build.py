@@ -193,7 +193,9 @@ ffi.cdef(
 ffi.cdef(
     """
     enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT,
-           PM_EVENT_SIGNAL, PM_EVENT_STOPPED };
+           PM_EVENT_SIGNAL, PM_EVENT_STOPPED, PM_EVENT_REFUSED };
+    enum { PM_GIVES, PM_FREES, PM_COUNTS, PM_SIZES, PM_STORES };
+    #define PM_CHOSEN ...
     #define PM_CALL_FAILED ...
     #define PM_CALL_ENDLESS ...
     #define PM_CALL_SHARED ...
@@ -209,10 +211,12 @@ ffi.cdef(
         uint64_t region[...];
     } pm_event;
     extern const char *const pm_traced_names[];
-    extern const size_t pm_traced_count, pm_traced_calls;
-    typedef struct { uint64_t address; uint32_t function; } pm_symbol;
+    extern const size_t pm_traced_calls;
+    typedef struct { uint64_t address; uint16_t function, role; } pm_symbol;
     #define PM_MOST_SYMBOLS ...
-    typedef struct { uint64_t room, room_end; size_t count; pm_symbol one[...]; } pm_symbols;
+    #define PM_MOST_WHY ...
+    typedef struct { uint64_t room, room_end; size_t count, why_size; pm_symbol one[...];
+                     char why[...]; } pm_symbols;
     typedef void (*pm_find)(void *who, int pid, const uint64_t *region, const char *name,
                             size_t name_size, pm_symbols *out);
     extern "Python" void pm_find_symbols(void *, int, const uint64_t *, const char *, size_t,

@@ -39,6 +39,7 @@
 #define P_LISTEN 0x4208
 #define P_PEEKSIGINFO 0x4209
 #define P_GET_SYSCALL_INFO 0x420e
+#define P_SET_SYSCALL_INFO 0x4212
 #define O_SYSGOOD 0x1
 #define O_FORK 0x2
 #define O_VFORK 0x4
@@ -85,47 +86,103 @@ static int is_ours(uint32_t arch)
 #endif
 }
 
+/* Of newer kernels; from 424 on all architectures have the same numbers. */
 #ifndef SYS_clone3
 #define SYS_clone3 435
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef SYS_process_mrelease
+#define SYS_process_mrelease 448
+#endif
+#ifndef SYS_set_mempolicy_home_node
+#define SYS_set_mempolicy_home_node 450
+#endif
+#ifndef SYS_map_shadow_stack
+#define SYS_map_shadow_stack 453
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
 #endif
 
 /* What a call's region is found by. */
 enum { NONE, MADE, BEFORE, AFTER, BREAK };
-static const struct { long nr; const char *name; int region; } calls[] = {
+/* When it is told. CHANGED: if it changed VSZ or RSS. Those of one argument (`which`) are told, and
+ * stopped at, where that has one of the values of `chosen`. HIDDEN: never; it is only watched. */
+enum { ALWAYS, CHANGED, HIDDEN };
+enum { ANY, CHOSEN_PRCTL, CHOSEN_ARCH, CHOSEN_IOCTL, CHOSEN_PTRACE };
+static const struct {
+    unsigned argument, count;
+    uint32_t value[10];
+} chosen[] = {
+    {0, 0, {0}},
+    /* PR_SET_MM, _THP_DISABLE, _VMA, _MDWE, _MEMORY_MERGE (linux/prctl.h) */
+    {0, 5, {35, 41, 0x53564d41, 65, 67}},
+    /* ARCH_MAP_VDSO_X32, _32, _64, ARCH_SHSTK_ENABLE, _DISABLE (asm/prctl.h) */
+    {0, 5, {0x2001, 0x2002, 0x2003, 0x5001, 0x5002}},
+    /* UFFDIO_REGISTER, _UNREGISTER, _COPY, _ZEROPAGE, _MOVE, _WRITEPROTECT, _CONTINUE, _POISON
+     * (linux/userfaultfd.h) */
+    {1, 8, {0xc020aa00, 0x8010aa01, 0xc028aa03, 0xc020aa04, 0xc028aa05, 0xc018aa06, 0xc020aa07,
+            0xc020aa08}},
+    {0, 3, {0 /* PTRACE_TRACEME */, 16 /* PTRACE_ATTACH */, P_SEIZE}},
+};
+static const struct { long nr; const char *name; int region, told, choice; } calls[] = {
 #ifdef SYS_mmap2 /* what libc calls where a register is too small for an offset in bytes */
-    {SYS_mmap2, "mmap", MADE},
+    {SYS_mmap2, "mmap", MADE, ALWAYS, ANY},
 #else
-    {SYS_mmap, "mmap", MADE},
+    {SYS_mmap, "mmap", MADE, ALWAYS, ANY},
 #endif
-    {SYS_munmap, "munmap", BEFORE},
-    {SYS_brk, "brk", BREAK},
-    {SYS_mprotect, "mprotect", AFTER},
-    {SYS_madvise, "madvise", AFTER},
-    {SYS_mremap, "mremap", MADE},
-    {SYS_mlock, "mlock", AFTER},
+    {SYS_munmap, "munmap", BEFORE, ALWAYS, ANY},
+    {SYS_brk, "brk", BREAK, ALWAYS, ANY},
+    {SYS_mprotect, "mprotect", AFTER, ALWAYS, ANY},
+    {SYS_madvise, "madvise", AFTER, ALWAYS, ANY},
+    {SYS_mremap, "mremap", MADE, ALWAYS, ANY},
+    {SYS_mlock, "mlock", AFTER, ALWAYS, ANY},
 #ifdef SYS_mlock2
-    {SYS_mlock2, "mlock2", AFTER},
+    {SYS_mlock2, "mlock2", AFTER, ALWAYS, ANY},
 #endif
-    {SYS_munlock, "munlock", AFTER},
-    {SYS_mlockall, "mlockall", NONE},
-    {SYS_munlockall, "munlockall", NONE},
+    {SYS_munlock, "munlock", AFTER, ALWAYS, ANY},
+    {SYS_mlockall, "mlockall", NONE, ALWAYS, ANY},
+    {SYS_munlockall, "munlockall", NONE, ALWAYS, ANY},
 #ifdef SYS_pkey_mprotect
-    {SYS_pkey_mprotect, "pkey_mprotect", AFTER},
+    {SYS_pkey_mprotect, "pkey_mprotect", AFTER, ALWAYS, ANY},
 #endif
-    {SYS_shmat, "shmat", MADE},
-    {SYS_shmdt, "shmdt", BEFORE},
-    {SYS_clone, "clone", NONE},
-    {SYS_clone3, "clone3", NONE},
+    {SYS_mseal, "mseal", AFTER, ALWAYS, ANY},
+    {SYS_map_shadow_stack, "map_shadow_stack", MADE, ALWAYS, ANY},
+#ifdef SYS_remap_file_pages
+    {SYS_remap_file_pages, "remap_file_pages", AFTER, ALWAYS, ANY},
+#endif
+#ifdef SYS_mbind
+    {SYS_mbind, "mbind", AFTER, ALWAYS, ANY},
+#endif
+    {SYS_set_mempolicy_home_node, "set_mempolicy_home_node", AFTER, ALWAYS, ANY},
+    {SYS_process_madvise, "process_madvise", NONE, ALWAYS, ANY},
+    {SYS_process_mrelease, "process_mrelease", NONE, ALWAYS, ANY},
+    {SYS_shmat, "shmat", MADE, ALWAYS, ANY},
+    {SYS_shmdt, "shmdt", BEFORE, ALWAYS, ANY},
+    /* Pages behind a file's new end, and of a hole, leave all who have mapped it. */
+    {SYS_ftruncate, "ftruncate", NONE, CHANGED, ANY},
+    {SYS_truncate, "truncate", NONE, CHANGED, ANY},
+    {SYS_fallocate, "fallocate", NONE, CHANGED, ANY},
+    {SYS_prctl, "prctl", NONE, ALWAYS, CHOSEN_PRCTL},
+#ifdef SYS_arch_prctl
+    {SYS_arch_prctl, "arch_prctl", NONE, ALWAYS, CHOSEN_ARCH},
+#endif
+    {SYS_ioctl, "ioctl", NONE, ALWAYS, CHOSEN_IOCTL},
+    {SYS_clone, "clone", NONE, ALWAYS, ANY},
+    {SYS_clone3, "clone3", NONE, ALWAYS, ANY},
 #ifdef SYS_fork
-    {SYS_fork, "fork", NONE},
-    {SYS_vfork, "vfork", NONE},
+    {SYS_fork, "fork", NONE, ALWAYS, ANY},
+    {SYS_vfork, "vfork", NONE, ALWAYS, ANY},
 #endif
-    {SYS_execve, "execve", NONE},
+    {SYS_execve, "execve", NONE, ALWAYS, ANY},
 #ifdef SYS_execveat
-    {SYS_execveat, "execveat", NONE},
+    {SYS_execveat, "execveat", NONE, ALWAYS, ANY},
 #endif
-    {SYS_exit, "exit", NONE},
-    {SYS_exit_group, "exit_group", NONE},
+    {SYS_exit, "exit", NONE, ALWAYS, ANY},
+    {SYS_exit_group, "exit_group", NONE, ALWAYS, ANY},
+    {SYS_ptrace, "ptrace", NONE, HIDDEN, CHOSEN_PTRACE},
 };
 #define CALLS (sizeof calls / sizeof *calls)
 const size_t pm_traced_calls = CALLS;
@@ -139,7 +196,19 @@ const char *const pm_traced_names[] = {
 #ifdef SYS_pkey_mprotect
     "pkey_mprotect",
 #endif
-    "shmat", "shmdt", "clone", "clone3",
+    "mseal", "map_shadow_stack",
+#ifdef SYS_remap_file_pages
+    "remap_file_pages",
+#endif
+#ifdef SYS_mbind
+    "mbind",
+#endif
+    "set_mempolicy_home_node", "process_madvise", "process_mrelease", "shmat", "shmdt", "ftruncate",
+    "truncate", "fallocate", "prctl",
+#ifdef SYS_arch_prctl
+    "arch_prctl",
+#endif
+    "ioctl", "clone", "clone3",
 #ifdef SYS_fork
     "fork", "vfork",
 #endif
@@ -147,14 +216,9 @@ const char *const pm_traced_names[] = {
 #ifdef SYS_execveat
     "execveat",
 #endif
-    "exit", "exit_group",
-    "malloc", "calloc", "realloc", "reallocarray", "free", "aligned_alloc", "memalign",
-    "posix_memalign", "valloc", "pvalloc", "malloc_trim",
+    "exit", "exit_group", "ptrace",
 };
-enum { MALLOC, CALLOC, REALLOC, REALLOCARRAY, FREE, ALIGNED_ALLOC, MEMALIGN, POSIX_MEMALIGN, VALLOC,
-       PVALLOC, MALLOC_TRIM, FUNCTIONS };
-_Static_assert(sizeof pm_traced_names / sizeof *pm_traced_names == CALLS + FUNCTIONS, "names");
-const size_t pm_traced_count = CALLS + FUNCTIONS;
+_Static_assert(sizeof pm_traced_names / sizeof *pm_traced_names == CALLS, "names");
 
 typedef struct process {
     struct process *next;
@@ -165,6 +229,7 @@ typedef struct process {
     int no_query; /* PROCMAP_QUERY is not to be had */
     int unread;   /* breakpoints were not looked for yet */
     int fresh;    /* forked: the breakpoints it has inherited were not looked at yet */
+    pid_t from;   /* whose memory it began with */
     pm_breaks *breaks;
 } process;
 
@@ -172,7 +237,8 @@ typedef struct process {
  * breakpoint. */
 typedef struct pending {
     struct pending *next;
-    uint64_t sp, back; /* where it lies, and what it was */
+    uint64_t sp, back; /* where it is stored, and what it was */
+    uint16_t role;
     pm_event event;
     char *name;
 } pending;
@@ -182,8 +248,11 @@ typedef struct traced {
     pid_t tid;
     process *process;
     int in_call, region;
-    int unannounced; /* its own first stop came before its parent told of it */
+    int unannounced; /* its own first stop came before its parent's event */
+    uint64_t inherited, inherit_at; /* `stripped` and `strip_at` of its parent, whose registers it has */
     uint64_t shares; /* CLONE_* of the call it is in */
+    uint64_t stripped; /* CLONE_UNTRACED was taken from it: the flags as they were */
+    uint64_t strip_at; /* where clone3 has them; 0: in a register */
     pm_event event;
     char *name, *text;
     pending *pending;
@@ -313,6 +382,7 @@ static void forget_call(traced *task)
     task->name = task->text = NULL;
     task->in_call = 0;
     task->shares = 0;
+    task->stripped = 0;
 }
 
 static void drop_breaks(process *of)
@@ -335,7 +405,8 @@ static void drop_pending(tracer *t, traced *task)
     for (pending *one; (one = task->pending);) {
         task->pending = one->next;
         one->event.flags |= PM_CALL_ENDLESS;
-        emit(t, &one->event, one->name, NULL);
+        if (!(one->role & PM_CHOSEN))
+            emit(t, &one->event, one->name, NULL);
         free_pending(one);
     }
 }
@@ -404,6 +475,21 @@ static int same_memory(tracer *t, process *parent, pid_t child)
     return 0;
 }
 
+/* Whose memory a new process has, or has a copy of: its parent's, but for CLONE_PARENT. */
+static process *maker_of(tracer *t, pid_t parent)
+{
+    pid_t group, above;
+
+    for (int i = 0; i < BUCKETS; i++)
+        for (traced *other = t->by_tid[i]; other; other = other->next)
+            if (other->in_call && other->shares & CLONE_PARENT && !(other->shares & CLONE_THREAD)) {
+                ids(other->tid, &group, &above);
+                if (above == parent)
+                    return other->process;
+            }
+    return process_of(t, parent);
+}
+
 /* A task that is not known yet. NULL: no memory. */
 static traced *new_task(tracer *t, pid_t tid)
 {
@@ -422,7 +508,8 @@ static traced *new_task(tracer *t, pid_t tid)
         of->pid = group;
         of->statm = of->maps = -1;
         of->recorded = t->face.follow || group == t->face.pid;
-        if ((from = process_of(t, parent))) {
+        if ((from = maker_of(t, parent))) {
+            of->from = from->pid;
             of->borrows = same_memory(t, from, group);
             if (from->breaks && of->borrows) {
                 of->breaks = from->breaks;
@@ -456,8 +543,8 @@ static void remember_ghost(tracer *t, pid_t tid)
     }
 }
 
-/* A parent tells of a child: it is known from now on, if it isn't already, or gone. */
-static void announce(tracer *t, pid_t tid)
+/* The event of a parent: its child is known from now on, if it isn't already, or gone. */
+static void announce(tracer *t, const traced *parent, pid_t tid)
 {
     traced *task = task_of(t, tid);
     ghost **at = &t->ghosts, *found;
@@ -471,8 +558,10 @@ static void announce(tracer *t, pid_t tid)
     if ((found = *at)) {
         *at = found->next;
         free(found);
-    } else
-        new_task(t, tid);
+    } else if ((task = new_task(t, tid))) {
+        task->inherited = parent->stripped;
+        task->inherit_at = parent->strip_at;
+    }
 }
 
 /* ---- readings ---- */
@@ -694,6 +783,87 @@ static void finish(tracer *t, traced *task)
     forget_call(task);
 }
 
+/* A child made with CLONE_UNTRACED would inherit the filter and have no tracer, so that its memory calls
+ * fail with ENOSYS. The flag is taken away while the kernel reads it, and put back before the program
+ * runs again: in the caller, and in what the child has a copy of. */
+static int set_first_argument(traced *task, const struct syscall_info *info, uint64_t value)
+{
+    struct syscall_info changed;
+
+    /* Linux 6.16 and newer. */
+    memset(&changed, 0, sizeof changed);
+    memcpy(&changed, info, sizeof changed);
+    changed.op = INFO_ENTRY;
+    changed.entry.argument[0] = value;
+    memset(changed.pad, 0, sizeof changed.pad);
+    if (trace(P_SET_SYSCALL_INFO, task->tid, sizeof changed, (uintptr_t)&changed) >= 0)
+        return 0;
+#if defined __x86_64__ && defined __LP64__
+    struct user_regs_struct regs;
+
+    if (trace(P_GETREGS, task->tid, 0, (uintptr_t)&regs) < 0)
+        return -1;
+    regs.rdi = value;
+    return trace(P_SETREGS, task->tid, 0, (uintptr_t)&regs) < 0 ? -1 : 0;
+#else
+    return -1;
+#endif
+}
+
+static void strip(traced *task, const struct syscall_info *info)
+{
+    uint64_t less = task->shares & ~(uint64_t)CLONE_UNTRACED;
+    int clone3 = info->entry.nr == SYS_clone3;
+
+    task->strip_at = clone3 ? info->entry.argument[0] : 0;
+    if (clone3 ? !pm_poke(task->tid, task->strip_at, &less, 8) : !set_first_argument(task, info, less))
+        task->stripped = task->shares;
+}
+
+static void put_back(pid_t tid, uint64_t flags, uint64_t at)
+{
+    uint64_t there;
+
+    if (at) {
+        if (!pm_peek(tid, at, &there, 8) && there == (flags & ~(uint64_t)CLONE_UNTRACED))
+            pm_poke(tid, at, &flags, 8);
+        return;
+    }
+#if defined __x86_64__ && defined __LP64__
+    struct user_regs_struct regs;
+
+    if (!trace(P_GETREGS, tid, 0, (uintptr_t)&regs) &&
+        regs.rdi == (flags & ~(uint64_t)CLONE_UNTRACED)) {
+        regs.rdi = flags;
+        trace(P_SETREGS, tid, 0, (uintptr_t)&regs);
+    }
+#endif
+}
+
+/* Of a child whose parent's event has not come yet. */
+static void put_back_all(tracer *t, const traced *child)
+{
+    for (int i = 0; i < BUCKETS; i++)
+        for (traced *one = t->by_tid[i]; one; one = one->next)
+            if (one->stripped)
+                put_back(child->tid, one->stripped, one->strip_at);
+}
+
+static void unstrip(traced *task)
+{
+    if (task->stripped)
+        put_back(task->tid, task->stripped, task->strip_at);
+    task->stripped = 0;
+}
+
+static int is_chosen(int choice, const uint64_t *argument)
+{
+    for (unsigned i = 0; i < chosen[choice].count; i++)
+        if (chosen[choice].value[i] == (uint32_t)argument[chosen[choice].argument])
+            return 1;
+    return choice == ANY;
+}
+
 static void entered(tracer *t, traced *task, const struct syscall_info *info)
 {
     pm_event *event = &task->event;
@@ -704,7 +874,7 @@ static void entered(tracer *t, traced *task, const struct syscall_info *info)
     for (i = 0; i < CALLS && (uint64_t)calls[i].nr != info->entry.nr; i++)
         ;
     forget_call(task);
-    if (i == CALLS)
+    if (i == CALLS || !is_chosen(calls[i].choice, info->entry.argument))
         return;
     name = calls[i].name;
     if (of->quiet && strcmp(name, "execve") && strcmp(name, "exit_group"))
@@ -717,7 +887,7 @@ static void entered(tracer *t, traced *task, const struct syscall_info *info)
     memcpy(event->argument, info->entry.argument, sizeof event->argument);
     event->vsz_before = event->rss_before = event->vsz_after = event->rss_after = PM_UNREAD;
     task->region = calls[i].region;
-    if (task->pending && info->sp < task->pending->sp)
+    if (task->pending && info->sp < task->pending->sp && !(task->pending->role & PM_CHOSEN))
         event->within = (uint16_t)(task->pending->event.call + 1);
     if (!strcmp(name, "clone")) {
         task->shares = event->argument[0];
@@ -728,9 +898,12 @@ static void entered(tracer *t, traced *task, const struct syscall_info *info)
         task->shares = CLONE_VM | CLONE_VFORK;
     else if (!strcmp(name, "clone3") || !strncmp(name, "exec", 4))
         read_text(t, task);
-    if (!of->recorded) {
+    /* Without a filter it may go its way, if it has no breakpoints. */
+    if (task->shares & CLONE_UNTRACED && (t->face.filtered || of->breaks))
+        strip(task, info);
+    if (!of->recorded || calls[i].told == HIDDEN) {
         /* Its new children must be told from threads all the same. */
-        task->in_call = task->shares != 0;
+        task->in_call = task->shares != 0 || calls[i].told == HIDDEN;
         return;
     }
     if (of->threads > 1)
@@ -750,6 +923,23 @@ static void entered(tracer *t, traced *task, const struct syscall_info *info)
     }
 }
 
+/* ptrace(2) of the program's own: refused for being traced by this process. */
+static void tell_refused(tracer *t, traced *task, int64_t result)
+{
+    pid_t other = (pid_t)task->event.argument[1];
+    pm_event note;
+
+    if (result != -EPERM || ((uint32_t)task->event.argument[0] && !task_of(t, other)))
+        return;
+    memset(&note, 0, sizeof note);
+    note.kind = PM_EVENT_REFUSED;
+    note.pid = task->process->pid;
+    note.tid = task->tid;
+    note.argument[0] = (uint32_t)task->event.argument[0];
+    note.argument[1] = (uint64_t)(note.argument[0] ? other : task->tid);
+    emit(t, &note, NULL, NULL);
+}
+
 static void left(tracer *t, traced *task, const struct syscall_info *info)
 {
     pm_event *event = &task->event;
@@ -757,7 +947,10 @@ static void left(tracer *t, traced *task, const struct syscall_info *info)
 
     if (!task->in_call)
         return;
-    if (!task->process->recorded) {
+    unstrip(task);
+    if (calls[event->call].told == HIDDEN && info->exit.failed)
+        tell_refused(t, task, info->exit.result);
+    if (!task->process->recorded || calls[event->call].told == HIDDEN) {
         forget_call(task);
         return;
     }
@@ -768,6 +961,11 @@ static void left(tracer *t, traced *task, const struct syscall_info *info)
     if (!strncmp(calls[event->call].name, "exec", 4) && !info->exit.failed)
         task->process->quiet = 0;
     read_figures(t, task, &event->vsz_after, &event->rss_after);
+    if (calls[event->call].told == CHANGED && event->vsz_before == event->vsz_after &&
+        event->rss_before == event->rss_after) {
+        forget_call(task);
+        return;
+    }
     address = task->region == MADE ? (uint64_t)event->result
         : task->region == AFTER    ? event->argument[0]
         : task->region == BREAK && event->argument[0] ? (uint64_t)event->result - 1
@@ -785,42 +983,66 @@ static void left(tracer *t, traced *task, const struct syscall_info *info)
 
 /* ---- functions ---- */
 
+static void tell_breaks(tracer *t, traced *task, pm_event *note, const char *name, const pm_symbols *found,
+                        const uint8_t *lacks)
+{
+    char text[PM_MOST_WHY + 2 * (PM_MOST_SYMBOLS + 2)], *at = text, *count;
+    uint16_t number;
+
+    for (int lacking = 0; lacking < 2; lacking++) {
+        number = 0;
+        count = at;
+        at += sizeof number;
+        for (size_t i = 0; i < found->count; i++)
+            if (lacks[i] == lacking) {
+                memcpy(at, &found->one[i].function, sizeof number);
+                at += sizeof number;
+                number++;
+            }
+        memcpy(count, &number, sizeof number);
+    }
+    memcpy(at, found->why, found->why_size);
+    note->text_size = (uint32_t)(at + found->why_size - text);
+    note->kind = PM_EVENT_BREAKS;
+    note->pid = task->process->pid;
+    note->tid = task->tid;
+    emit(t, note, name, text);
+}
+
 static void look_at(tracer *t, traced *task, const uint64_t *region, const char *name, size_t size)
 {
     process *of = task->process;
     pm_symbols found;
     pm_event note;
-    int error = 0, status;
+    uint8_t lacks[PM_MOST_SYMBOLS];
+    int status;
 
     memset(&found, 0, sizeof found);
     t->face.find(t->face.who, of->pid, region, name, size, &found);
-    if (!found.count && found.room >= found.room_end)
+    if (!found.count && found.room >= found.room_end && !found.why_size)
         return;
     if (!of->breaks && !(of->breaks = calloc(1, sizeof *of->breaks)))
         return;
     if (!of->breaks->users)
         of->breaks->users = 1;
     pm_breaks_room(of->breaks, found.room, found.room_end);
-    if (!found.count)
+    if (!found.count && !found.why_size)
         return;
     memset(&note, 0, sizeof note);
-    note.kind = PM_EVENT_BREAKS;
-    note.pid = of->pid;
-    note.tid = task->tid;
     note.began = now();
     read_figures(t, task, &note.vsz_before, &note.rss_before);
     for (size_t i = 0; i < found.count; i++) {
-        status = pm_breaks_add(of->breaks, task->tid, found.one[i].address,
-                               (uint16_t)found.one[i].function);
+        status = found.one[i].address
+            ? pm_breaks_add(of->breaks, task->tid, found.one[i].address, found.one[i].function,
+                            found.one[i].role)
+            : -ESTALE;
+        lacks[i] = status != 0;
         if (status)
-            error = status;
-        else
-            note.argument[0] |= 1ULL << (found.one[i].function - CALLS);
+            note.result = status;
     }
-    note.result = error;
     read_figures(t, task, &note.vsz_after, &note.rss_after);
     note.name_size = (uint32_t)size;
-    emit(t, &note, name, NULL);
+    tell_breaks(t, task, &note, name, &found, lacks);
 }
 
 /* All executable files that are mapped. */
@@ -877,7 +1099,7 @@ static int holds_trap(const process *of, pid_t tid, uint64_t sp)
     return !pm_peek(tid, sp, &word, 8) && word == of->breaks->trap;
 }
 
-static void called(tracer *t, traced *task, const struct user_regs_struct *regs, uint16_t function)
+static void called(tracer *t, traced *task, const struct user_regs_struct *regs, const pm_break *found)
 {
     process *of = task->process;
     pending **at = &task->pending, *one;
@@ -896,21 +1118,25 @@ static void called(tracer *t, traced *task, const struct user_regs_struct *regs,
         at = &one->next;
     }
     /* What malloc calls itself (realloc calls malloc) is its own affair. */
-    if (nested || !of->recorded || !(one = calloc(1, sizeof *one)))
+    if (((nested || !of->recorded) && !(found->role & PM_CHOSEN)) || !(one = calloc(1, sizeof *one)))
         return;
     one->sp = regs->rsp;
+    one->role = found->role;
     if (pm_peek(task->tid, one->sp, &one->back, 8)) {
         free(one);
         return;
     }
     event = &one->event;
     event->kind = PM_EVENT_CALL;
-    event->call = function;
+    event->call = found->function;
     event->pid = of->pid;
     event->tid = task->tid;
     event->argument[0] = regs->rdi;
     event->argument[1] = regs->rsi;
     event->argument[2] = regs->rdx;
+    event->argument[3] = regs->rcx;
+    event->argument[4] = regs->r8;
+    event->argument[5] = regs->r9;
     event->vsz_after = event->rss_after = PM_UNREAD;
     if (of->threads > 1)
         event->flags |= PM_CALL_SHARED;
@@ -918,7 +1144,7 @@ static void called(tracer *t, traced *task, const struct user_regs_struct *regs,
         event->flags |= PM_CALL_BORROWED;
     if (t->tasks > 1)
         event->flags |= PM_CALL_MANY;
-    if (function == CALLS + FREE && regs->rdi)
+    if (found->role == PM_FREES && regs->rdi)
         read_region(t, task, event, &one->name, regs->rdi);
     read_figures(t, task, &event->vsz_before, &event->rss_before);
     if (pm_poke(task->tid, one->sp, &of->breaks->trap, 8)) {
@@ -928,7 +1154,7 @@ static void called(tracer *t, traced *task, const struct user_regs_struct *regs,
     event->began = now();
     one->next = task->pending;
     task->pending = one;
-    if (t->left > 0)
+    if (t->left > 0 && !(found->role & PM_CHOSEN))
         t->left--;
 }
 
@@ -944,28 +1170,53 @@ static pending *take_pending(traced *task, uint64_t sp)
     return one;
 }
 
+/* The dynamic loader was told which function to call from now on. */
+static void has_chosen(tracer *t, traced *task, const pending *one, uint64_t address)
+{
+    pm_symbols found;
+    pm_event note;
+    uint8_t lacks = 1;
+    int status = pm_breaks_add(task->process->breaks, task->tid, address, one->event.call,
+                               one->role & ~PM_CHOSEN);
+
+    if (!status)
+        return;
+    memset(&note, 0, sizeof note);
+    memset(&found, 0, sizeof found);
+    found.count = 1;
+    found.one[0].function = one->event.call;
+    note.result = status;
+    note.vsz_before = note.rss_before = note.vsz_after = note.rss_after = PM_UNREAD;
+    tell_breaks(t, task, &note, NULL, &found, &lacks);
+}
+
 static void returned(tracer *t, traced *task, pending *one, const struct user_regs_struct *regs)
 {
     pm_event *event = &one->event;
     uint64_t address;
 
+    if (one->role & PM_CHOSEN) {
+        has_chosen(t, task, one, regs->rax);
+        free_pending(one);
+        return;
+    }
     event->ns = now() - event->began;
     read_figures(t, task, &event->vsz_after, &event->rss_after);
     address = (uint64_t)(event->result = (int64_t)regs->rax);
-    switch (event->call - CALLS) {
-    case FREE:
+    if (one->role != PM_GIVES)
         address = 0;
+    switch (one->role) {
+    case PM_FREES:
         event->result = 0;
         break;
-    case MALLOC_TRIM:
-        address = 0;
+    case PM_COUNTS:
         event->result = (int32_t)regs->rax;
         break;
-    case POSIX_MEMALIGN:
-        address = 0;
+    case PM_STORES:
         event->result = (int32_t)regs->rax;
+        event->argument[5] = 0;
         if (!event->result && !pm_peek(task->tid, event->argument[0], &address, 8))
-            event->argument[3] = address;
+            event->argument[5] = address;
         break;
     }
     if (address)
@@ -1017,11 +1268,16 @@ static int trapped(tracer *t, traced *task)
         tell_limit(t, task);
     }
     if (breaks->lifted) {
-        pm_poke(task->tid, at, &found->under, 1);
+        pm_poke(task->tid, at, found->code, 1);
         regs.rip = at;
     } else {
-        called(t, task, &regs, found->function);
-        regs.rip = found->slot;
+        called(t, task, &regs, found);
+        regs.rip = at;
+        if (found->slot)
+            regs.rip = found->slot;
+        else if (!pm_emulate(found->code, sizeof found->code, &regs, task->tid))
+            /* It reaches for memory that isn't there, and shall find out itself. */
+            pm_poke(task->tid, at, found->code, 1);
     }
     trace(P_SETREGS, task->tid, 0, (uintptr_t)&regs);
     return 1;
@@ -1085,16 +1341,14 @@ static int restore(traced *task) { (void)task; return 1; }
 static void settle(tracer *t, traced *task)
 {
     process *of = task->process;
-    pid_t group, parent;
     uint64_t word;
 
     of->fresh = 0;
     /* Those of the parent may have been lifted since the child got its copy. */
     of->breaks->lifted = 0;
-    ids(task->tid, &group, &parent);
     for (int i = 0; i < BUCKETS; i++)
         for (traced *other = t->by_tid[i]; other; other = other->next)
-            for (pending *one = other->process->pid == parent ? other->pending : NULL; one;
+            for (pending *one = other->process->pid == of->from ? other->pending : NULL; one;
                  one = one->next)
                 if (!pm_peek(task->tid, one->sp, &word, 8) && word == of->breaks->trap)
                     pm_poke(task->tid, one->sp, &one->back, 8);
@@ -1205,6 +1459,11 @@ static void stopped(tracer *t, pid_t tid, int status)
             return;
         }
         task->unannounced = 1;
+        put_back_all(t, task);
+    }
+    if (task->inherited) {
+        put_back(task->tid, task->inherited, task->inherit_at);
+        task->inherited = 0;
     }
     if (task->process->fresh)
         settle(t, task);
@@ -1240,7 +1499,7 @@ static void stopped(tracer *t, pid_t tid, int status)
         if (event == E_EXEC)
             replaced(t, &task, (pid_t)message);
         else if (event <= E_CLONE && message)
-            announce(t, (pid_t)message);
+            announce(t, task, (pid_t)message);
         if (event == E_STOP && stops && !t->going && task->process->recorded + t->launched) {
             tell_signal(t, task, PM_EVENT_STOPPED, signal);
             trace(P_LISTEN, tid, 0, 0);
@@ -1460,18 +1719,38 @@ static int start_ringer(tracer *t)
 static int install_filter(void)
 {
 #ifdef ARCH
-    struct sock_filter code[CALLS + 5];
-    struct sock_fprog program = {CALLS + 5, code};
+    enum { BIG = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ };
+    struct sock_filter code[4 + 2 * CALLS + 64];
+    struct sock_fprog program = {0, code};
+    unsigned short size = 0;
     size_t i;
 
-    code[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4); /* arch */
-    code[1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 0, CALLS + 1);
-    code[2] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0); /* nr */
-    for (i = 0; i < CALLS; i++)
-        code[3 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
-                                                   (uint32_t)calls[i].nr, CALLS - i, 0);
-    code[3 + CALLS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    code[4 + CALLS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
+    code[size++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 4); /* arch */
+    code[size++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
+    code[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    code[size++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0); /* nr */
+    for (i = 0; i < CALLS; i++) {
+        unsigned count = chosen[calls[i].choice].count;
+
+        if (!count) {
+            code[size++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                                                        (uint32_t)calls[i].nr, 0, 1);
+            code[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
+            continue;
+        }
+        code[size++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                                                    (uint32_t)calls[i].nr, 0, (uint8_t)(count + 3));
+        /* The low half of the argument. */
+        code[size++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+            16 + 8 * chosen[calls[i].choice].argument + (BIG ? 4 : 0));
+        for (unsigned j = 0; j < count; j++)
+            code[size++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+                chosen[calls[i].choice].value[j], (uint8_t)(count - j), 0);
+        code[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+        code[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
+    }
+    code[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    program.len = size;
     /* Root needs no promise, and its setuid programs keep their rights. */
     if (!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
         return 0;
@@ -1576,11 +1855,15 @@ int pm_trace_attach(pm_tracer *face, int pid)
     unsigned long options = BASIC | (face->follow || face->find ? CHILDREN : 0);
     struct dirent *entry;
     char path[40];
-    int error, found = 1;
+    int error, refused = 0, found = 1;
     pid_t tid;
     DIR *tasks;
 
-    face->pid = pid;
+    pid_t group, parent;
+
+    /* It may be the ID of a thread that does not lead. */
+    ids(pid, &group, &parent);
+    face->pid = pid = group;
     face->filtered = 0;
     t->all_calls = 1;
     t->left = face->most;
@@ -1597,9 +1880,10 @@ int pm_trace_attach(pm_tracer *face, int pid)
         while (!error && (entry = readdir(tasks)))
             if ((tid = atoi(entry->d_name)) > 0 && !task_of(t, tid)) {
                 if (trace(P_SEIZE, tid, 0, options) < 0) {
-                    /* ESRCH: it has ended. EPERM of a later one: it was attached as it began. */
-                    if (!t->tasks)
-                        error = -errno;
+                    /* ESRCH: it has ended. EPERM: it was attached as it began, it is a leader that
+                     * has ended while others go on, or it may not be traced at all. */
+                    if (!refused)
+                        refused = errno;
                 } else if (!new_task(t, tid))
                     error = -ENOMEM;
                 else {
@@ -1610,7 +1894,9 @@ int pm_trace_attach(pm_tracer *face, int pid)
         closedir(tasks);
     }
     if (!error && !t->tasks)
-        error = -ESRCH;
+        error = refused ? -refused : -ESRCH;
+    if (!error && !task_of(t, pid))
+        process_of(t, pid)->leader_gone = 1;
     if (error) {
         hang_up(t);
         pm_trace_run(face);

@@ -9,7 +9,7 @@
 #include "scanner.h"
 
 enum { PM_EVENT_CALL, PM_EVENT_END, PM_EVENT_FOREIGN, PM_EVENT_BREAKS, PM_EVENT_LIMIT,
-       PM_EVENT_SIGNAL, PM_EVENT_STOPPED };
+       PM_EVENT_SIGNAL, PM_EVENT_STOPPED, PM_EVENT_REFUSED };
 
 #define PM_CALL_FAILED 1   /* result is a negated errno */
 #define PM_CALL_ENDLESS 2  /* it did not return: exit, or the thread died in it */
@@ -26,7 +26,7 @@ typedef struct {
     int32_t pid, tid;
     uint32_t flags;
     uint32_t name_size, text_size; /* texts behind the record: the region's name; see tracer.c */
-    uint16_t within; /* of a system call: 1 + the function that made it, by pm_traced_names; 0: none */
+    uint16_t within; /* of a system call: 1 + the number of the function that made it; 0: none */
     uint16_t made;   /* of a function: the system calls told that it made */
     uint64_t argument[6];
     int64_t result; /* of PM_EVENT_END the status of wait(2) */
@@ -35,26 +35,38 @@ typedef struct {
     uint64_t region[PM_HEADER_WORDS];
 } pm_event;
 
-/* PM_EVENT_BREAKS: `argument` has a bit for each function, from the first, and -1 - errno of what
- * could not be done; the name is the file's, and rss_before and rss_after what it cost. */
+/* PM_EVENT_BREAKS: the name is the file's, and the text has numbers of functions (uint16_t): how many have
+ * a breakpoint, which, how many have none, which; then why calls of the file's code are not seen, if
+ * that is so. `result` is -errno of the last that has none. rss_before and rss_after: what it cost. */
 
 /* PM_EVENT_SIGNAL, before it is delivered, and PM_EVENT_STOPPED, of a thread: `result` is the signal; of
  * the former the text is its siginfo_t. */
 
-/* System calls, and from pm_traced_calls on functions of malloc's family. */
+/* PM_EVENT_REFUSED: a ptrace(2) of the program's own failed, since procmem traces already: argument[0]
+ * is the request, argument[1] the thread it was for. */
+
+/* System calls. Numbers from pm_traced_calls on are of functions, and mean what `find` says. */
 extern const char *const pm_traced_names[];
-extern const size_t pm_traced_count, pm_traced_calls;
+extern const size_t pm_traced_calls;
+
+/* What a function gives: memory, in its result; nothing; a number of int, or of size_t; memory, where
+ * its first argument points to, and an int. */
+enum { PM_GIVES, PM_FREES, PM_COUNTS, PM_SIZES, PM_STORES };
+/* The address is of a function that chooses the one to call (STT_GNU_IFUNC). */
+#define PM_CHOSEN 0x100
 
 typedef struct {
-    uint64_t address;
-    uint32_t function; /* by pm_traced_names */
+    uint64_t address; /* 0: its code in memory is not the file's */
+    uint16_t function, role;
 } pm_symbol;
-#define PM_MOST_SYMBOLS 32
+#define PM_MOST_SYMBOLS 256
+#define PM_MOST_WHY 240
 
 typedef struct {
     uint64_t room, room_end; /* unused bytes of the mapping */
-    size_t count;
+    size_t count, why_size;
     pm_symbol one[PM_MOST_SYMBOLS];
+    char why[PM_MOST_WHY];
 } pm_symbols;
 
 /* Finds the functions in an executable mapping of a file: its header as of the scanner. */

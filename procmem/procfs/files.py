@@ -457,11 +457,11 @@ class ProcessFiles:
         """The fields of its stat file."""
         return parse_stat(self.read("stat"), f"{self.path}/stat")
 
-    def owner(self) -> int | None:
-        """The user ID that owns the process's files; None if unknown."""
+    def owner(self, name: str = ".") -> int | None:
+        """The user ID that owns the process's directory, or a file in it; None if unknown."""
         directory = self.directory()
         try:
-            return os.fstat(directory.fd).st_uid
+            return os.stat(name, dir_fd=directory.fd).st_uid
         except OSError:
             return None
 

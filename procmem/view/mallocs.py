@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from procmem.history.allocators import FUNCTIONS, Role
 from procmem.view.columns import columns
+from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,29 @@ ENTRY = 16
 
 Key = tuple[int, int]
 
+MOST_NAMES = 3
+"""Of functions that are not seen, by their names in one sentence."""
+
+NEW = {Role.GIVES, Role.STORES}
+RESIZED = {Role.RESIZES, Role.RESIZES_OR_FREES, Role.EXPANDS}
+
+
+class Piece(NamedTuple):
+    """A piece that is in use.
+
+    Attributes:
+        size: what was asked for; None: not known.
+        given: when the call that gave it returned, CLOCK_MONOTONIC in nanoseconds.
+    """
+
+    size: int | None
+    given: int
+
+
+def role_of(call: MemoryCall) -> Role:
+    """What a function does with memory."""
+    return call.function.role if call.function is not None else Role.OTHER
+
 
 def length_text(value: int) -> str:
     """A length in KiB if it is a whole number of them, else in bytes."""
@@ -31,9 +56,19 @@ def length_text(value: int) -> str:
 
 
 def size_of(call: MemoryCall) -> int:
-    """The bytes that a function was asked for; 0 for free and malloc_trim."""
+    """The bytes that a function was asked for; 0 for those that give none."""
+    if role_of(call) not in NEW | RESIZED:
+        return 0
     args = call.args
     return int(args.get("size", 0)) * int(args.get("nmemb", 1))
+
+
+def is_refused(call: MemoryCall) -> bool:
+    """Whether a function that gives a piece, or resizes one, did not."""
+    if role_of(call) is Role.EXPANDS and call.address is None:
+        # xallocx: how large the piece is now.
+        return not call.result or call.result < size_of(call)
+    return call.address is None
 
 
 def mapping_of(call: MemoryCall, inner: Sequence[MemoryCall]) -> MemoryCall | None:
@@ -62,16 +97,23 @@ def function_words(call: MemoryCall, inner: Sequence[MemoryCall], size: int | No
     """
     if not call.returned:
         return "it did not return"
-    if call.name == "free":
+    role = role_of(call)
+    if role is Role.FREES:
         return free_words(call, inner, size)
-    if call.name == "malloc_trim":
+    if role is Role.TRIMS:
         return "gave memory back" if call.result else "there was nothing to give back"
-    asked = length_text(size_of(call))
-    if call.name == "realloc" and call.args["ptr"]:
-        asked = f"{length_text(size)} to {asked}" if size else f"to {asked}"
-    if call.address is None:
-        return f"{asked}: refused" if size_of(call) else f"{asked}: NULL"
-    return f"{asked}: {how(call, inner)}"
+    if role is Role.OTHER:
+        return "which pieces it changes is not followed"
+    asked = length_text(size_of(call)) if "size" in call.args else "a size that is not known"
+    if role in RESIZED and call.args["ptr"]:
+        asked = f"{length_text(size)} to {asked}" if size is not None else f"to {asked}"
+    if not is_refused(call):
+        return f"{asked}: {how(call, inner)}"
+    if not size_of(call):
+        return f"{asked}: freed" if role in RESIZED and call.args["ptr"] else f"{asked}: NULL"
+    if role is Role.RESIZES_OR_FREES and call.args["ptr"]:
+        return f"{asked}: refused, the old piece is freed"
+    return f"{asked}: refused"
 
 
 def how(call: MemoryCall, inner: Sequence[MemoryCall]) -> str:
@@ -92,7 +134,7 @@ def how(call: MemoryCall, inner: Sequence[MemoryCall]) -> str:
         return "the arena is full, mprotect opens more"
     if names:
         return f"by {', '.join(sorted(names))}"
-    if call.name.startswith("realloc") and call.args["ptr"] == call.address:
+    if role_of(call) in RESIZED and call.args["ptr"] and call.address in (call.args["ptr"], None):
         return "in place, no system call"
     return f"{place(call)} has room, no system call"
 
@@ -134,6 +176,7 @@ class Run:
         self.rss: int | None = 0
         self.last = first
         self.exact = True
+        self.frees = False
 
     def takes(self, call: MemoryCall) -> bool:
         """Whether a call belongs to it: three of one name make a run that stays with it."""
@@ -145,7 +188,8 @@ class Run:
         """Takes one."""
         self.names[call.name] = self.names.get(call.name, 0) + 1
         self.count += 1
-        asked = size if call.name == "free" else size_of(call)
+        self.frees = self.frees or role_of(call) is Role.FREES
+        asked = size if role_of(call) is Role.FREES else size_of(call)
         if asked is not None:
             low, high = self.sizes or (asked, asked)
             self.sizes = [min(low, asked), max(high, asked)]
@@ -168,20 +212,26 @@ class Run:
             return f"{told}: no system call"
         low, high = self.sizes or (0, 0)
         sizes = f"{length_text(low)} each" if low == high else f"up to {length_text(high)}"
-        if "free" in self.names:
+        if self.frees:
             return f"{sizes if self.sizes else 'pieces'}: kept for later, no system call"
         return f"{sizes}: {place(self.last)} has room, no system call"
 
 
 class Mallocs:
-    """What a trace told of malloc, added up and explained."""
+    """The calls of malloc and its kin in a trace, added up and explained."""
 
     def __init__(self) -> None:
         self.rows: dict[str, list[int]] = {}
         self.inside: dict[str, dict[str, int]] = {}
-        self.live: dict[Key, int] = {}
+        self.live: dict[Key, Piece] = {}
+        self.older: dict[Key, list[Piece]] = {}
         self.found: list[Breakpoints] = []
+        self.whole: set[int] = set()
+        self.freeing: set[str] = set()
+        self.not_followed: set[str] = set()
         self.limited = False
+        self.strangers = 0
+        self.last_frees: dict[int, int] = {}
         self.small = self.unserved = self.large = self.kept = self.kept_bytes = 0
         self.largest_small = 0
         self.smallest_large: int | None = None
@@ -189,8 +239,12 @@ class Mallocs:
         self.heap_grew = self.arena_opened = self.mapped_more = 0
 
     def size_at(self, call: MemoryCall) -> int | None:
-        """The size of what a call is handed, if it was told."""
-        return self.live.get((call.pid, call.args.get("ptr", 0)))
+        """The size of what a call is handed, as far as it is known."""
+        args = call.args
+        piece = self.live.get((call.pid, args.get("ptr", 0)))
+        if piece is not None:
+            return piece.size
+        return args.get("size") if role_of(call) is Role.FREES and args["ptr"] else None
 
     def add(self, call: MemoryCall, inner: Sequence[MemoryCall]) -> None:
         """Takes a function's call and the system calls it made."""
@@ -200,18 +254,82 @@ class Mallocs:
         told = self.inside.setdefault(call.name, {})
         for name in {each.name for each in inner}:
             told[name] = told.get(name, 0) + 1
+        role = role_of(call)
+        before = self.strangers
+        self._add(call, inner, role)
+        if role is Role.FREES and self.strangers > before:
+            self.last_frees[call.tid] = self.last_frees.get(call.tid, 0) + 1
+        else:
+            self.last_frees.pop(call.tid, None)
+
+    def _add(self, call: MemoryCall, inner: Sequence[MemoryCall], role: Role) -> None:
+        if role is Role.OTHER:
+            self.not_followed.add(call.name)
+        elif role is Role.FREES:
+            self.freeing.add(call.name)
+            piece = self._take(call)
+            if call.returned and call.args["ptr"]:
+                self._freed(inner, piece.size if piece else call.args.get("size"))
+        elif role in RESIZED and call.args["ptr"]:
+            self._resized(call)
+        elif role in NEW | RESIZED and call.returned and call.address is not None:
+            self._keep(call)
+            self._given(call, inner, size_of(call))
+
+    def watch(self, call: MemoryCall) -> None:
+        """Takes any call, without the system calls within."""
+        if call.is_function:
+            self.add(call, ())
+        else:
+            self.system_call(call)
+
+    def system_call(self, call: MemoryCall) -> None:
+        """Takes a system call that no function made."""
+        if call.name == "exit":
+            # A thread that ends frees what glibc has kept for it, which the program freed before
+            # (malloc/malloc.c, tcache_thread_shutdown).
+            again = self.last_frees.pop(call.tid, 0)
+            self.strangers -= again
+            self.kept -= min(again, self.kept)
+        elif call.name.startswith("exec") and call.result == 0:
+            self._replaced(call.pid)
+
+    def _keep(self, call: MemoryCall) -> None:
+        address = call.address or int(call.args["ptr"])
+        key = call.pid, address
+        old = self.live.get(key)
+        if old is not None:
+            # Another thread is still on its way back from freeing it; or that was not seen.
+            self.older.setdefault(key, []).append(old)
+        size = size_of(call) if "size" in call.args else None
+        self.live[key] = Piece(size, call.began + (call.ns or 0))
+
+    def _take(self, call: MemoryCall) -> Piece | None:
+        """The piece that a call is handed, which is in use no more."""
+        key = call.pid, int(call.args["ptr"])
+        now = self.live.get(key)
+        older = self.older.get(key)
+        if older and (now is None or call.began < now.given):
+            at = next((i for i in range(len(older) - 1, 0, -1) if older[i].given <= call.began), 0)
+            if len(older) == 1:
+                del self.older[key]
+            return older.pop(at)
+        if now is not None:
+            del self.live[key]
+        elif key[1] and call.pid in self.whole:
+            self.strangers += 1
+        return now
+
+    def _resized(self, call: MemoryCall) -> None:
         if not call.returned:
             return
-        handed, address, size = call.args.get("ptr", 0), call.address, size_of(call)
-        old = self.live.pop((call.pid, handed), None) if handed else None
-        if address is not None:
-            self.live[call.pid, address] = size
-        elif call.name == "realloc" and old is not None and size:
-            self.live[call.pid, handed] = old  # refused: the old piece stays
-        if call.name == "free":
-            self._freed(inner, old)
-        elif address is not None and call.name != "realloc":
-            self._given(call, inner, size)
+        role = role_of(call)
+        if not is_refused(call):
+            self._take(call)
+            self._keep(call)
+        elif role is Role.RESIZES_OR_FREES or (role is Role.RESIZES and not size_of(call)):
+            # realloc(3) to 0 bytes frees where it gives NULL, in glibc and most others.
+            self._take(call)
 
     def _given(self, call: MemoryCall, inner: Sequence[MemoryCall], size: int) -> None:
         if mapping_of(call, inner):
@@ -240,9 +358,11 @@ class Mallocs:
             self.kept += 1
             self.kept_bytes += size or 0
 
-    def replaced(self, pid: int) -> None:
-        """execve(2): what the process had is gone."""
-        self.live = {key: size for key, size in self.live.items() if key[0] != pid}
+    def _replaced(self, pid: int) -> None:
+        # What the process had is gone, and what it will have is seen from the start.
+        self.live = {key: piece for key, piece in self.live.items() if key[0] != pid}
+        self.older = {key: pieces for key, pieces in self.older.items() if key[0] != pid}
+        self.whole.add(pid)
 
     def place(self, found: Breakpoints) -> None:
         """That a file's malloc is seen."""
@@ -253,16 +373,21 @@ class Mallocs:
 
     @property
     def is_glibc(self) -> bool:
-        """Whether it is glibc's malloc, as far as can be told: others have other rules."""
+        """Whether it is glibc's malloc, by the name of the file: others have other rules."""
         paths = {one.path for one in self.found if one.names}
         return bool(paths) and all(GLIBC.search(path) for path in paths) and not any(
             name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ
         )  # fmt: skip
 
-    def text(self) -> str:
-        """A table of functions and system calls, and sentences."""
+    def text(self, *, foreign: bool = False) -> str:
+        """A table of functions and system calls, and sentences.
+
+        Args:
+            foreign: a traced program is of another architecture, which is said elsewhere.
+        """
+        notes = "".join(f"{note}\n" for note in self.notes(foreign=foreign))
         if not self.rows:
-            return self.missing()
+            return notes
         made = sorted({name for told in self.inside.values() for name in told})
         rows = [
             (name, f"{count}", f"{alone}",
@@ -274,13 +399,15 @@ class Mallocs:
             rows,
             "<" + ">" * (2 + len(made)),
         )
-        return table + "".join(f"- {line}\n" for line in self.sentences()) + self.missing()
+        return table + "".join(f"- {line}\n" for line in self.sentences()) + notes
 
     def sentences(self) -> list[str]:
         """Why the figures are what they are."""
         told = []
         glibc = self.is_glibc
-        if self.small:
+        partly = bool(self.unseen())
+        frees = next(iter(self.freeing)) if len(self.freeing) == 1 else "free and its kin"
+        if self.small and not partly:
             told.append(self._small(glibc))
         if self.large and self.smallest_large is not None:
             rule = (
@@ -294,8 +421,8 @@ class Mallocs:
             )
         if self.given_back:
             told.append(
-                f"free gave {counted(self.given_back, 'such mapping')} back at once (munmap): VSZ "
-                f"fell by {length_text(self.given_bytes)}."
+                f"{frees} gave {counted(self.given_back, 'such mapping')} back at once (munmap): "
+                f"VSZ fell by {length_text(self.given_bytes)}."
                 + (
                     f" From then on malloc takes pieces below {length_text(self.highest)} from the "
                     "heap: free of a mapping raises the border."
@@ -303,15 +430,19 @@ class Mallocs:
                     else ""
                 )
             )
-        if self.kept:
+        if self.kept and not partly:
             told.append(
-                f"free kept {counted(self.kept, 'piece')}"
+                f"{frees} kept {counted(self.kept, 'piece')}"
                 + (f" ({length_text(self.kept_bytes)})" if self.kept_bytes else "")
                 + " for later mallocs: the kernel heard nothing of it, VSZ and RSS stay."
             )
-        if self.live and not self.limited:
-            size = length_text(sum(self.live.values()))
-            told.append(f"Never freed: {counted(len(self.live), 'piece')}, {size}.")
+        if self.live and not self.limited and not partly:
+            size = length_text(sum(piece.size or 0 for piece in self.live.values()))
+            unsized = sum(piece.size is None for piece in self.live.values())
+            size += f" and {counted(unsized, 'piece')} of unknown size" if unsized else ""
+            seen = all(pid in self.whole for pid, _ in self.live)
+            what = "Never freed" if seen else "Given while it was traced, and not freed"
+            told.append(f"{what}: {counted(len(self.live), 'piece')}, {size}.")
         return told
 
     def _small(self, glibc: bool) -> str:
@@ -344,21 +475,73 @@ class Mallocs:
             )
         )
 
-    def missing(self) -> str:
-        """What was not seen, and why."""
+    def unseen(self) -> list[str]:
+        """Why part of an allocator's calls is missing, as far as that is known."""
+        told = []
+        for one in self.found:
+            if one.missing:
+                names = ", ".join(one.missing[:MOST_NAMES])
+                more = len(one.missing) - MOST_NAMES
+                names += f" and {more} more" if more > 0 else ""
+                where = f" of {printable(os.path.basename(one.path))}" if one.path else ""
+                told.append(f"{names}{where}: {one.reason}")
+        placed = {name for one in self.found for name in one.names}
+        known = placed.union(*(one.missing for one in self.found))
+        if placed & {"free", "realloc", "calloc"} and "malloc" not in known:
+            told.append("malloc: no file that the program maps has it among its symbols")
+        if placed and Role.FREES not in {ROLES[name] for name in known}:
+            told.append("no file that the program maps has free among its symbols")
+        if self.strangers and not self.limited:
+            pieces = counted(self.strangers, "piece")
+            told.append(f"{pieces} freed or resized that no call seen had given")
+        lost = sum(map(len, self.older.values()))
+        if lost and not self.limited:
+            told.append(
+                f"{counted(lost, 'piece')} given anew at an address that no call seen had freed"
+            )
+        told += [
+            f"{name} was called, and which pieces it changes is not followed"
+            for name in sorted(self.not_followed)
+        ]
+        return list(dict.fromkeys(told))
+
+    def notes(self, *, foreign: bool = False) -> list[str]:
+        """What was not seen, and why, a sentence each.
+
+        Args:
+            foreign: a traced program is of another architecture, which is said elsewhere.
+        """
+        told = [
+            f"Not seen: {text} ({printable(os.path.basename(one.path))})."
+            for one in self.found
+            for text in one.runtime.split("; ")
+            if text
+        ]
         if self.limited:
-            return (
+            told.append(
                 "malloc was called so often that only system calls are told after the first calls; "
-                "--malloc tells them all.\n"
+                "--malloc tells them all."
             )
         if not any(one.names for one in self.found):
-            reason = next((one.reason for one in self.found if one.reason), "") or (
+            reason = next((one.reason for one in self.found if one.reason), "")
+            if not reason and (foreign or told):
+                return list(dict.fromkeys(told))
+            reason = reason or (
                 "no file that the program maps has that function among its symbols (a static "
                 "program without symbols, or one with an allocator of its own)"
             )
-            return f"Calls of malloc are not told: {reason}.\n"
-        partly = sorted({one.reason for one in self.found if one.reason})
-        return "".join(f"Some functions of malloc's kin are not told: {each}.\n" for each in partly)
+            told.append(f"Calls of malloc are not told: {reason}.")
+        else:
+            told += [f"Part of malloc's kin is not told: {each}." for each in self.unseen()]
+            if self.unseen() and self.rows:
+                told.append(
+                    "So nothing is said of what was kept for later, or never freed: it would leave "
+                    "that out."
+                )
+        return list(dict.fromkeys(told))
+
+
+ROLES = {one.name: one.role for one in FUNCTIONS}
 
 
 def counted(count: int, what: str) -> str:

@@ -10,11 +10,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from procmem.calls.constants import Advice, Prot, show_prot
+from procmem.history.allocators import Role
 from procmem.history.arguments import Clone, signed
-from procmem.history.trace import UNREAD, Breakpoints, Ended, MemoryCall
+from procmem.history.trace import UNREAD, Breakpoints, Ended, MemoryCall, Refused
 from procmem.procfs import probes
 from procmem.view.columns import columns
-from procmem.view.mallocs import Mallocs, Run, function_words
+from procmem.view.mallocs import Mallocs, Run, function_words, length_text
 from procmem.view.names import clipped, printable
 
 if TYPE_CHECKING:
@@ -63,6 +64,31 @@ MAP_TYPES = {1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE", 8: "MA
 MREMAPS = {1: "MREMAP_MAYMOVE", 2: "MREMAP_FIXED", 4: "MREMAP_DONTUNMAP"}
 LOCKALLS = {1: "MCL_CURRENT", 2: "MCL_FUTURE", 4: "MCL_ONFAULT"}
 ATTACHES = {0o10000: "SHM_RDONLY", 0o20000: "SHM_RND", 0o40000: "SHM_REMAP", 0o100000: "SHM_EXEC"}
+SHADOWS = {1: "SHADOW_STACK_SET_TOKEN", 2: "SHADOW_STACK_SET_MARKER"}
+POLICIES = {
+    0: "MPOL_DEFAULT", 1: "MPOL_PREFERRED", 2: "MPOL_BIND", 3: "MPOL_INTERLEAVE", 4: "MPOL_LOCAL",
+    5: "MPOL_PREFERRED_MANY", 6: "MPOL_WEIGHTED_INTERLEAVE",
+}  # fmt: skip
+BINDS = {1: "MPOL_MF_STRICT", 2: "MPOL_MF_MOVE", 4: "MPOL_MF_MOVE_ALL"}
+FALLOCS = {
+    0x1: "FALLOC_FL_KEEP_SIZE", 0x2: "FALLOC_FL_PUNCH_HOLE", 0x4: "FALLOC_FL_NO_HIDE_STALE",
+    0x8: "FALLOC_FL_COLLAPSE_RANGE", 0x10: "FALLOC_FL_ZERO_RANGE", 0x20: "FALLOC_FL_INSERT_RANGE",
+    0x40: "FALLOC_FL_UNSHARE_RANGE", 0x80: "FALLOC_FL_WRITE_ZEROES",
+}  # fmt: skip
+# linux/prctl.h, asm/prctl.h, linux/userfaultfd.h
+PRCTLS = {
+    35: "PR_SET_MM", 41: "PR_SET_THP_DISABLE", 0x53564D41: "PR_SET_VMA", 65: "PR_SET_MDWE",
+    67: "PR_SET_MEMORY_MERGE",
+}  # fmt: skip
+ARCHES = {
+    0x2001: "ARCH_MAP_VDSO_X32", 0x2002: "ARCH_MAP_VDSO_32", 0x2003: "ARCH_MAP_VDSO_64",
+    0x5001: "ARCH_SHSTK_ENABLE", 0x5002: "ARCH_SHSTK_DISABLE",
+}  # fmt: skip
+UFFDS = {
+    0xC020AA00: "UFFDIO_REGISTER", 0x8010AA01: "UFFDIO_UNREGISTER", 0xC028AA03: "UFFDIO_COPY",
+    0xC020AA04: "UFFDIO_ZEROPAGE", 0xC028AA05: "UFFDIO_MOVE", 0xC018AA06: "UFFDIO_WRITEPROTECT",
+    0xC020AA07: "UFFDIO_CONTINUE", 0xC020AA08: "UFFDIO_POISON",
+}  # fmt: skip
 CLONES = {flag.value: str(flag.name) for flag in Clone}
 
 AGAIN = {
@@ -73,7 +99,7 @@ AGAIN = {
 }
 """What the kernel says to itself where a signal comes in between (include/linux/errno.h)."""
 
-POINTERS = {"mmap", "mremap", "brk", "shmat"}
+POINTERS = {"mmap", "mremap", "brk", "shmat", "map_shadow_stack"}
 
 
 def bits(value: int, names: dict[int, str], none: str = "0") -> str:
@@ -131,9 +157,16 @@ def map_bits(prot: int, flags: int, fd: int) -> str:
     return f"{protection}, {map_flags(flags & 0xFFFFFFFF)}, {signed(fd)}"
 
 
+POINTED = {"ptr", "memptr", "heap"}
+
+
 def strace_arguments(call: MemoryCall) -> str:
     """What stands between the parentheses."""
     name = call.name
+    if call.is_function:
+        return ", ".join(
+            pointer(value) if key in POINTED else str(value) for key, value in call.args.items()
+        )
     args = call.args if name not in PLAIN else {}
     match name:
         case "mmap":
@@ -167,21 +200,50 @@ def strace_arguments(call: MemoryCall) -> str:
             return f"{args['shmid']}, {pointer(args['shmaddr'])}, {bits(args['shmflg'], ATTACHES)}"
         case "shmdt":
             return pointer(args["shmaddr"])
-        case "free":
-            return pointer(args["ptr"])
-        case "realloc" | "reallocarray" | "posix_memalign":
-            first, *rest = args.values()
-            return ", ".join((pointer(first), *map(str, rest)))
-        case (
-            "malloc"
-            | "calloc"
-            | "aligned_alloc"
-            | "memalign"
-            | "valloc"
-            | "pvalloc"
-            | "malloc_trim"
-        ):
-            return ", ".join(map(str, args.values()))
+        case "mseal":
+            return f"{pointer(args['addr'])}, {args['length']}, {number(args['flags'])}"
+        case "map_shadow_stack":
+            shadow = bits(args["flags"], SHADOWS)
+            return f"{pointer(args['addr'])}, {args['length']}, {shadow}"
+        case "remap_file_pages":
+            return (
+                f"{pointer(args['addr'])}, {args['size']}, "
+                f"{bits(args['prot'], PROTS, 'PROT_NONE')}, {args['pgoff']}, "
+                f"{bits(int(args['flags']), MAPS)}"
+            )
+        case "mbind":
+            policy = POLICIES.get(args["mode"] & 0xFF, f"{args['mode']:#x}")
+            return (
+                f"{pointer(args['addr'])}, {args['length']}, {policy}, "
+                f"{pointer(args['nodemask'])}, {args['maxnode']}, {bits(args['flags'], BINDS)}"
+            )
+        case "set_mempolicy_home_node":
+            return (
+                f"{pointer(args['addr'])}, {args['length']}, {args['home_node']}, "
+                f"{number(args['flags'])}"
+            )
+        case "process_madvise":
+            return (
+                f"{args['pidfd']}, {pointer(args['iovec'])}, {args['vlen']}, "
+                f"{advice_name(args['advice'])}, {number(args['flags'])}"
+            )
+        case "process_mrelease":
+            return f"{args['pidfd']}, {number(args['flags'])}"
+        case "ftruncate":
+            return f"{args['fd']}, {args['length']}"
+        case "truncate":
+            return f"{pointer(args['path'])}, {args['length']}"
+        case "fallocate":
+            how = bits(args["mode"], FALLOCS)
+            return f"{args['fd']}, {how}, {args['offset']}, {args['length']}"
+        case "prctl":
+            option, *rest = call.words[:5]
+            return ", ".join((PRCTLS.get(option, f"{option:#x}"), *map(number, rest)))
+        case "arch_prctl":
+            return f"{ARCHES.get(args['option'], hex(args['option']))}, {number(args['addr'])}"
+        case "ioctl":
+            request = UFFDS.get(args["request"], f"{args['request']:#x}")
+            return f"{args['fd']}, {request}, {pointer(args['argp'])}"
         case "exit" | "exit_group":
             return str(args["status"])
         case "execve" | "execveat":
@@ -269,8 +331,10 @@ def strace_result(call: MemoryCall) -> str:
         return f"-1 {errno.errorcode.get(failed, failed)} ({os.strerror(failed)})"
     result = call.result or 0
     if call.is_function:
-        gives = call.name not in ("free", "posix_memalign", "malloc_trim")
-        return pointer(result) if gives else "<void>" if call.name == "free" else str(result)
+        role = call.function.role if call.function else None
+        if role is Role.FREES:
+            return "<void>"
+        return pointer(result) if call.address is not None or not result else str(result)
     return f"{result:#x}" if call.name in POINTERS else str(result)
 
 
@@ -404,6 +468,7 @@ class Table:
         self._every = every
         self._held: dict[int, list[MemoryCall]] = {}
         self._run: Run | None = None
+        self.refused: dict[str, None] = {}
 
     def add(self, one: Happening) -> str:
         """Takes what happened, and gives the lines that can be told now."""
@@ -416,8 +481,7 @@ class Table:
                 return ""
             if one.is_function:
                 return self._function(one)
-            if one.name.startswith("exec") and one.result == 0:
-                self.mallocs.replaced(one.pid)
+            self.mallocs.system_call(one)
             return self._flush() + table_row(one)
         if isinstance(one, Breakpoints):
             self.summary.place(one)
@@ -426,6 +490,9 @@ class Table:
             return self._flush() + self._placed(one)
         if isinstance(one, Ended):
             return self._flush() + table_end(one)
+        if isinstance(one, Refused):
+            self.refused[refusal_words(one)] = None
+            return self._flush() + row(one.pid, "", "", "", f"{one.request}: refused, it is traced")
         verb = "stopped by" if one.stopped else "signal"
         return self._flush() + row(one.tid, "", "", "", f"{verb} {signal_name(one.number)}")
 
@@ -464,14 +531,34 @@ class Table:
         vsz = "0" if run.exact or run.last.alone else "~0"
         return row(run.tid, vsz, rss, run.title, run.words, where(run.last))
 
-    def end(self) -> str:
-        """The rest, and the summary."""
+    def end(self, *, foreign: bool = False) -> str:
+        """The rest, and the summary.
+
+        Args:
+            foreign: a traced program is of another architecture.
+        """
         lines = self._flush() + "".join(
             table_row(call) for held in self._held.values() for call in held
         )
         self._held.clear()
         told = f"{lines}\n{self.summary.text()}"
-        return f"{told}\n{self.mallocs.text()}" if self.mallocs else told
+        if self.mallocs:
+            text = self.mallocs.text(foreign=foreign)
+            told += f"\n{text}" if text else ""
+        return told + "".join(f"{words}\n" for words in self.refused)
+
+
+def refusal_words(one: Refused) -> str:
+    """Why a program could not trace, and the way out."""
+    what = f"process {one.pid} wanted to trace " + (
+        f"thread {one.thread}" if one.thread != one.pid else "itself"
+    )
+    if one.request == "PTRACE_TRACEME":
+        what = f"process {one.pid} wanted to be traced by its parent"
+    return (
+        f"{what}, and was refused: procmem traces already, and there can be only one. (A debugger "
+        "can't work then; LeakSanitizer neither: ASAN_OPTIONS=detect_leaks=0 does without it.)"
+    )
 
 
 def where(call: MemoryCall) -> str:
@@ -539,10 +626,56 @@ def words(call: MemoryCall) -> str:
         case "exit":
             return "the thread ends"
         case "exit_group":
-            return f"the process ends with {args['status']}"
+            status = args["status"] & 0o377
+            cut = "" if status == args["status"] else f" ({args['status']} & 0377)"
+            return f"the process ends with {status}{cut}"
+        case "mseal":
+            return f"seal {kib_text(args['length'])}: no unmapping, no change any more"
+        case "map_shadow_stack":
+            return f"map a shadow stack of {kib_text(args['length'])}"
+        case "remap_file_pages":
+            return f"{kib_text(args['size'])} show page {args['pgoff']:,} of the file"
+        case "mbind":
+            mode = args["mode"] & 0xFF
+            return f"{POLICIES.get(mode, mode)} for {kib_text(args['length'])}"
+        case "set_mempolicy_home_node":
+            return f"node {args['home_node']} for {kib_text(args['length'])}"
+        case "process_madvise":
+            ranges = f"{args['vlen']} range{'s' if args['vlen'] != 1 else ''}"
+            return f"{advice_name(args['advice'])} for {ranges} of pidfd {args['pidfd']}"
+        case "process_mrelease":
+            return f"free the memory of pidfd {args['pidfd']}, which is dying"
+        case "ftruncate":
+            return f"the file (fd {args['fd']}) ends after {length_text(args['length'])}"
+        case "truncate":
+            return f"the file ends after {length_text(args['length'])}"
+        case "fallocate":
+            what = "punch a hole of" if args["mode"] & 2 else "allocate"
+            return f"{what} {kib_text(args['length'])} in the file (fd {args['fd']})"
+        case "prctl":
+            return prctl_words(call.words)
+        case "arch_prctl":
+            return ARCHES.get(args["option"], hex(args["option"]))
+        case "ioctl":
+            return f"{UFFDS.get(args['request'], hex(args['request']))} (fd {args['fd']})"
         case _:
             thread = int(args.get("flags", 0)) & Clone.CLONE_THREAD
             return f"new {'thread' if thread else 'process'} {call.result}"
+
+
+def prctl_words(words: tuple[int, ...]) -> str:
+    option, second, address, length, _, _ = words
+    match PRCTLS.get(option):
+        case "PR_SET_VMA":
+            return f"name {kib_text(length)} at {address:#x}"
+        case "PR_SET_THP_DISABLE":
+            return f"transparent huge pages {'off' if second else 'as the system has them'}"
+        case "PR_SET_MEMORY_MERGE":
+            return f"merge equal pages (KSM): {'on' if second else 'off'}"
+        case "PR_SET_MDWE":
+            return "no memory may become executable from now on"
+        case other:
+            return str(other or hex(option))
 
 
 def break_words(call: MemoryCall, asked: int) -> str:
@@ -565,7 +698,8 @@ class Summary:
         self.between = [0, 0]
         self.ours = [0, 0]
         self.known = True
-        self.doubts = [False, False]
+        self.late = False
+        self.reasons: dict[str, None] = {}
 
     def place(self, found: Breakpoints) -> None:
         """Breakpoints are our doing: they are told apart."""
@@ -582,7 +716,10 @@ class Summary:
         """Takes one system call; what a function does are its system calls, and touching."""
         if not call.exact:
             self.known = False
-            self.doubts[call.alone] = True
+            if call.alone:
+                self.late = True
+            else:
+                self.reasons[call.reason] = None
         if call.is_function:
             return
         name, pid, exact = call.name, call.pid, call.exact
@@ -625,9 +762,8 @@ class Summary:
             told += (
                 "Between the calls pages are touched for the first time: that is when RSS grows.\n"
             )
-        if self.doubts[False]:
-            told += "~: other threads, or a vfork, may have part in the change.\n"
-        if self.doubts[True]:
+        told += "".join(f"~: {reason}.\n" for reason in self.reasons)
+        if self.late:
             bound = probes.rss_bound(1) >> 10
             told += (
                 f"~: this kernel counts pages late: RSS may be off by up to {bound:,} KiB, sums of "

@@ -72,7 +72,7 @@ def test_a_thread_stack_is_one_where_a_thread_is(name: str, view: str) -> None:
         table = only_maps(name)
     stacks = [region for region in table if region.kind is K.THREAD_STACK]
     assert {region.start for region in stacks} <= homes | kept
-    if name not in ("go", "asan"):
+    if name not in ("go", "asan", "glibc-2.43"):
         assert len(stacks) >= len(pointers) - 1  # the main thread is in [stack]
     for region in stacks:
         assert (region.kind_guess, kind_word(region)) == (True, "thread stack?")
@@ -84,7 +84,7 @@ def test_an_arena_needs_a_malloc_that_makes_some(name: str) -> None:
     table, _ = captured(name)
     arenas = [region for region in table if region.kind is K.ARENA]
     # gcc's AddressSanitizer, jemalloc and musl have none of glibc's; Go has no malloc.
-    assert bool(arenas) == (name in ("java", "node", "python", "odd"))
+    assert bool(arenas) == (name in ("java", "node", "python", "odd", "glibc-2.43"))
     assert all(region.kind_guess for region in arenas)
 
 
@@ -212,6 +212,62 @@ def test_a_flag_of_stacks_that_others_lack_decides() -> None:
         ]
     table = parse_smaps(b"\n".join(text) + b"\n")
     assert [r.kind is K.THREAD_STACK for r in table if r.perms == "rw-p"] == [True, False, False]
+
+
+def test_guards_without_a_region_show_in_a_flag() -> None:
+    at = 0x7F0000000000
+    text = [
+        kernel_line(at, at + PAGE, "r-xp", 0, (8, 1), 7, b"/lib/libc.so.6").text,
+        b"VmFlags: rd ex",
+    ]
+    for number, flags in enumerate((b"rd wr ac nh gu", b"rd wr ac gu", b"rd wr ac nh")):
+        start = at + (number + 1) * 64 * MiB
+        text += [
+            kernel_line(start, start + MiB, "rw-p", 0, (0, 0), 0, b"").text,
+            b"VmFlags: " + flags,
+        ]
+    table = parse_smaps(b"\n".join(text) + b"\n")
+    assert [kind_word(r) for r in table if r.perms == "rw-p"] == ["thread stack?", "anon", "anon"]
+
+
+MARKS = r"""
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+static void *waits(void *x) { for (;;) pause(); return x; }
+int main(void) {
+    /* As glibc 2.42 does: one region for each stack, and its guard a mark in the page table. */
+    size_t size = 1 << 20;
+    char *at = mmap(0, 4 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pthread_t thread; pthread_attr_t attr;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int i = 0; i < 4; i++) {
+        if (madvise(at + i * size, 4096, 102)) { puts("no guards"); return 0; }
+        pthread_attr_init(&attr); pthread_attr_setstack(&attr, at + i * size, size);
+        pthread_create(&thread, &attr, waits, 0);
+    }
+    sleep(1); printf("%lx\n", (unsigned long)at); fflush(stdout);
+    for (;;) pause();
+}
+"""
+
+
+def test_stacks_that_are_one_region(tmp_path: Path) -> None:
+    program = compiled("#include <signal.h>\n" + MARKS, tmp_path)
+    with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline().strip()
+            if said == "no guards":
+                pytest.skip("kernel feature missing: MADV_GUARD_INSTALL (Linux 6.13)")
+            region = region_at(Process(process.pid).maps(), int(said, 16))
+            assert (kind_word(region), region.kind_evidence) == ("thread stack", "stack pointer")
+            assert region.name.startswith("stacks of 4 threads")
+        finally:
+            process.kill()
 
 
 PLAIN_ARENA = (
@@ -528,6 +584,45 @@ def test_a_region_alone_has_the_same_kind(odd: Odd) -> None:
         assert (alone.kind, alone.kind_evidence, alone.use) == (
             among.kind, among.kind_evidence, among.use,
         )  # fmt: skip
+
+
+def test_without_the_right_to_read_memory_arenas_are_guesses(
+    odd: Odd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procmem.process.facts.Memory.__bool__", lambda _: False)
+    monkeypatch.setattr("procmem.process.facts.Memory.read", lambda *_: b"")
+    table = Process(odd.pid).maps()
+    words = {kind_word(region) for region in table}
+    assert "thread stack" in words
+    assert "thread stack?" not in words
+    # A static program without symbols of a malloc says nothing of arenas.
+    assert "arena" not in words
+    own = region_at(table, odd.places["own"])
+    assert (kind_word(own), own.kind_evidence) == ("thread stack", "stack pointer")
+
+
+def test_a_process_that_has_gone_leaves_guesses() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        wait_for(lambda: b"sleep" in Path(f"/proc/{process.pid}/cmdline").read_bytes())
+        table = Process(process.pid).maps()
+        process.kill()
+        process.wait()
+        assert {region.kind for region in table} >= {K.TEXT, K.STACK}
+        assert {r.kind_evidence for r in table.filter(kind="bss")} == {"position"}
+
+
+def test_facts_of_another_program_are_not_taken() -> None:
+    with subprocess.Popen(["sh", "-c", "read x; exec sleep 60"], stdin=subprocess.PIPE) as process:
+        try:
+            wait_for(lambda: b"read" in Path(f"/proc/{process.pid}/cmdline").read_bytes())
+            table = Process(process.pid).maps()
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            wait_for(lambda: b"sleep" in Path(f"/proc/{process.pid}/cmdline").read_bytes()[:5])
+            assert {r.kind_evidence for r in table.filter(kind="bss")} == {"position"}
+        finally:
+            process.kill()
 
 
 def test_musl(tmp_path: Path) -> None:

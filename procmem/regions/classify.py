@@ -388,9 +388,17 @@ def live_stack(layout: Layout, index: int, stacks: list[Stack], evidence: str) -
     name = f"stack of thread {tids[0]}"
     if len(tids) > 1:
         name = f"stacks of {len(tids)} threads, {tids[0]} to {tids[-1]}"
+    facts = layout.facts
+    ended = [
+        stack
+        for stack in (facts.ended if facts is not None else ())
+        if stack.descriptor is not None and region.start <= stack.descriptor < region.end
+    ]
+    if ended:
+        name += f", and {len(ended)} of ended threads"
     covered = sum(
         min(stack.end, region.end) - max(stack.start, region.start)
-        for stack in stacks
+        for stack in (*stacks, *ended)
         if stack.start is not None and stack.end is not None
     )
     if covered and region.size - covered > covered:
@@ -398,7 +406,7 @@ def live_stack(layout: Layout, index: int, stacks: list[Stack], evidence: str) -
     if region.perms.execute:
         name += ", executable"
     use = None
-    guards = [stack.guard for stack in stacks if stack.marked]
+    guards = [stack.guard for stack in (*stacks, *ended) if stack.marked]
     if guards:
         use = Use(
             f"thread stack with {sum(guards) // 1024} KiB of guard pages",
@@ -537,8 +545,19 @@ def guess_stacks(layout: Layout) -> None:
             if "nr" not in flags:
                 candidates.append(index)
                 advised = advised or "nh" in flags
+    for index, region in enumerate(regions):
+        if (
+            found[index] is None
+            and region._flags
+            and region.perms == "rw-p"
+            and {"gu", "nh"} <= flags_of(region)
+        ):
+            # Its guards are marks in the page table (glibc 2.42; the flag since Linux 6.19).
+            found[index] = Kind(K.THREAD_STACK, None, "position", "thread stack")
     stacks: set[int] = set()
     for index in reversed(candidates):
+        if found[index + 1] is not None:
+            continue
         stack = regions[index + 1]
         # Since Linux 6.7, MAP_STACK keeps huge pages away.
         if advised and "nh" not in flags_of(stack):

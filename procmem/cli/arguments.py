@@ -94,7 +94,8 @@ def reworded(message: str) -> str:
         names = [name.strip("'\" ") for name in found[3].split(",")]
         word = found[2].strip("'\"")
         return printable_words(
-            f"{found[1]}: there is no {word!a}{did_you_mean(word, names)}: {', '.join(names)}"
+            f"{found[1]}: there is no {word!a}{did_you_mean(word, names)}; one of "
+            f"{', '.join(names)} is expected"
         )
     found = re.fullmatch(r"the following arguments are required: (.*)", text)
     if found:
@@ -309,18 +310,18 @@ def for_each_process(
             continue
         for subject in found:
             try:
-                if heading is not None and (
-                    len(listed) > 1 or len(found) > 1 or not is_plain(word)
-                ):
+                if isinstance(subject, Snapshot) and saved is None:
+                    complain(command, f"{word}: {cannot_tell(command)}")
+                    status = 1
+                    continue
+                several = len(listed) > 1 or len(found) > 1
+                if heading is not None and (several or not is_plain(word)):
                     heading(title(subject, word))
                 if isinstance(subject, Process):
                     with subject:
                         show(subject)
                 elif saved is not None:
                     saved(subject)
-                else:
-                    complain(command, f"{word}: {cannot_tell(command)}")
-                    status = 1
             except ProcmemError as error:
                 if isinstance(error, BadArgument):
                     raise

@@ -195,7 +195,7 @@ def pictures(parts: list[Part], options: Any) -> str:
     else:
         width = options.width or max(8, min(32, 32 if screen is None else screen - 64))
         text = overview(parts, width=width, colour=colour, screen=screen)
-    return f"{text}\n{legend(parts, colour=colour)}"
+    return f"{text}\n{legend(parts, colour=colour, screen=screen)}"
 
 
 def scheme() -> PagingScheme | None:

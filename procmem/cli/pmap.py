@@ -121,8 +121,10 @@ def main(argv: list[str], root: str = "/proc") -> int:
     try:
         return run(argv, root)
     except UsageError as error:
-        message = f"procmem pmap: {error}\n\n" if str(error) else ""
-        sys.stderr.write(message + USAGE)
+        from procmem.view.names import printable
+
+        what = printable(str(error)) or "which process?"
+        sys.stderr.write(f"procmem pmap: {what} (usage: procmem pmap --help)\n")
     except Complaint as complaint:
         warn(str(complaint))
     return UNREADABLE
@@ -144,11 +146,11 @@ def run(argv: list[str], root: str) -> int:
         raise Complaint("argument missing")
     if request.mode == "c":
         load_config(request)
-    pids = process_ids(operands)
+    processes = process_ids(operands, root)
     request.terminal, request.utf8 = sys.stdout.isatty(), is_utf8()
     status = 0
-    for pid in pids:
-        status |= show(pid, root, request)
+    for pid, where in processes:
+        status |= show(pid, where, request)
     return status
 
 
@@ -216,25 +218,42 @@ def address_range(text: str) -> tuple[int, int]:
     return first or 0, TOP if last is None else last
 
 
-def process_ids(operands: list[str]) -> list[int]:
-    """The PIDs of the command line.
+def process_ids(operands: list[str], root: str) -> list[tuple[int, str]]:
+    """The PIDs of the command line, each with the /proc that it is of.
 
-    `pmap /proc/*` is a habit: what has no number there is passed over.
+    `pmap /proc/*` is a habit: what has no number there is passed over. What is no number may be
+    a name, or the directory of a saved tree.
     """
-    pids = []
+    found = []
     for operand in operands:
         text = operand.removeprefix("/proc/")
-        if not ("0" <= text[:1] <= "9"):
-            if text is not operand and operand.startswith("/proc/"):
-                continue
-            raise UsageError(f"no process ID: '{operand}'")
-        pid, rest = strtoul(text, 0)
+        if text is not operand and operand.startswith("/proc/") and not "0" <= text[:1] <= "9":
+            continue
+        pid, rest = strtoul(text, 0) if "0" <= text[:1] <= "9" else (0, text)
         if rest or not 0 < pid < 1 << 31:
-            raise UsageError(f"no process ID: '{operand}'")
-        pids.append(pid)
-    if not pids:
+            found += named(operand, root)
+        else:
+            found.append((pid, root))
+    if not found:
         raise Complaint("no process ID among the arguments")
-    return pids
+    return found
+
+
+def named(operand: str, root: str) -> list[tuple[int, str]]:
+    """The processes of a name, or of a saved tree; pmap's own words are as in pmap."""
+    if operand in ("", "self") or operand[0] in "0123456789" or operand.startswith(("/proc", "//")):
+        raise UsageError(f"no process ID: '{operand}'")
+    from procmem.process import Process
+    from procmem.process.finding import resolve
+
+    try:
+        found = resolve(operand, root=root)
+    except (errors().ProcmemError, OSError):
+        raise UsageError(f"no process ID: '{operand}'") from None
+    processes = [one for one in found if isinstance(one, Process)]
+    if len(processes) < len(found):
+        raise Complaint(f"{operand}: pmap reads processes and saved trees; maps reads snapshots")
+    return [(process.pid, process.root) for process in processes]
 
 
 # ---- configurations ---------------------------------------------------------------

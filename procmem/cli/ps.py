@@ -86,7 +86,10 @@ def main(argv: list[str], root: str = "/proc") -> int:
     except (UsageError, FormatError) as error:
         from procmem.view.names import printable
 
-        sys.stderr.write(f"error: {printable(str(error))}\n\n{usage()}")
+        # The first line is that of ps, byte for byte.
+        sys.stderr.write(
+            f"error: {printable(str(error))}\nusage: procmem ps [-o COLUMNS] -p PIDS (--help)\n"
+        )
         return 1
     terminal = sys.stdout.isatty()
     utf8 = is_utf8()
@@ -153,8 +156,12 @@ def understand(argv: list[str]) -> Request:
             # Behind a bare PID nothing but PIDs may come.
             for operand in (argument, *rest):
                 request.pids.append(process_id(operand))
+        elif by_name := named(argument):
+            request.pids += by_name
         else:
-            raise UsageError(f"BSD options such as '{argument}' are not offered")
+            raise UsageError(
+                f"BSD options such as '{argument}' are not offered, and no process is called so"
+            )
     if request.quick is not None and (request.pids or request.all):
         raise UsageError("q/-q/--quick-pid cannot be combined with other selection options.")
     if not (request.pids or request.quick or request.all):
@@ -207,13 +214,24 @@ def add_pids(text: str, option: str, request: Request) -> None:
     parts = text.replace("\t", ",").replace(" ", ",").split(",")
     if not all(parts):
         raise UsageError("improper list")
-    found = [process_id(part) for part in parts]
+    found = [pid for part in parts for pid in named(part) or [process_id(part)]]
     if option in ("-p", "--pid"):
         request.pids += found
     elif request.quick is not None:
         raise UsageError("q/-q/--quick-pid can only be used once.")
     else:
         request.quick = found
+
+
+def named(text: str) -> list[int]:
+    """The PIDs of a name's processes; none of what is a number."""
+    if text[:1] in "0123456789+-":
+        return []
+    if text == "self":
+        return [os.getpid()]
+    from procmem.process.finding import find
+
+    return [process.pid for process in find(text)]
 
 
 def process_id(text: str) -> int:

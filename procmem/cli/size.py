@@ -110,7 +110,9 @@ def main(argv: list[str]) -> int:
             argv = expanded(argv)
         files = understand(argv, request)
     except UsageError as error:
-        sys.stderr.write((f"size: {shown(str(error))}\n" if str(error) else "") + USAGE)
+        # The first line is that of size, byte for byte.
+        message = f"size: {shown(str(error))}\n" if str(error) else ""
+        sys.stderr.write(f"{message}usage: procmem size [OPTION]... [FILE]... (--help)\n")
         return MISSING
     if files is None:
         return 0

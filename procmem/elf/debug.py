@@ -15,6 +15,7 @@ from procmem.elf.limits import Deadline
 from procmem.elf.notes import build_id
 from procmem.elf.source import fail
 from procmem.elf.spec import SHT_NOBITS
+from procmem.procfs.text import kernel_bytes
 from procmem.units import about
 
 TYPE_CHECKING = False
@@ -124,7 +125,7 @@ def open_alternate(elf: ElfFile, debug_root: str, prefix: str) -> ElfFile | None
         else:
             candidates = [
                 os.path.join(os.path.dirname(each), name)
-                for each in links_from(os.fsencode(elf.source.path), os.fsencode(place))
+                for each in links_from(kernel_bytes(os.fspath(elf.source.path)), os.fsencode(place))
             ]
         for candidate in candidates:
             found = opened(candidate)

@@ -22,6 +22,7 @@ from procmem.procfs.mapped import (
     read_memory,
     stat_link,
 )
+from procmem.procfs.text import kernel_bytes
 from procmem.regions.kinds import Kind, Owner, RegionKind
 from procmem.regions.live import ATTEMPTS, read_table
 from procmem.regions.model import PAGE_SIZE
@@ -77,7 +78,7 @@ class Mapped:
     @property
     def path(self) -> bytes:
         """Its path, as the process sees it."""
-        return os.fsencode(self.regions[0].pathname or "")
+        return kernel_bytes(self.regions[0].pathname or "")
 
 
 # ---- finding and opening -----------------------------------------------------
@@ -183,7 +184,7 @@ def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) ->
 
 def look_on_disk(files: ProcessFiles, region: Region) -> tuple[bytes, os.stat_result | None]:
     """What lies under the path of a region now, and the name that leads there."""
-    path = os.fsencode(region.pathname or "")
+    path = kernel_bytes(region.pathname or "")
     found = [
         (name, told)
         for name in names_on_disk(files, path)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Stat",
     "Statm",
+    "kernel_bytes",
     "kind_of_text",
     "known_as",
     "parse_stat",
@@ -192,6 +193,11 @@ def saved_text(data: bytes) -> bytes:
     if whole.count(b"\r\n") != lines or (lines == 1 and not rest and b"/" in data):
         return data
     return whole.replace(b"\r\n", b"\n") + rest.removesuffix(b"\r")
+
+
+def kernel_bytes(path: str | bytes) -> bytes:
+    """A name that the kernel printed, as bytes: it was decoded as UTF-8, whatever the locale."""
+    return path if isinstance(path, bytes) else path.encode("utf-8", "surrogateescape")
 
 
 READERS = {

@@ -181,7 +181,8 @@ def known(word: str, names: Sequence[str], what: str) -> str:
     from procmem.view.names import printable
 
     raise BadArgument(
-        f"no {what} {printable(word)!r}{did_you_mean(word, names)}; there are {', '.join(names)}"
+        f"there is no {what} {printable(word)!r}{did_you_mean(word, names)}; "
+        f"one of {', '.join(names)} is expected"
     )
 
 
@@ -191,7 +192,7 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
     near = get_close_matches(word.lower(), {name.lower(): name for name in names}, 1, 0.6)
     by_lower = {name.lower(): name for name in names}
-    return f": did you mean {by_lower[near[0]]!r}?" if near else ""
+    return f", did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def prose(text: str, width: int | None, indent: str = "") -> str:
@@ -211,12 +212,14 @@ def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
         indent: by how many fewer cells lines behind the first have.
     """
     lines: list[str] = []
-    line = ""
-    for whole in text.split(" "):
-        word = whole
+    first, *words = text.lstrip(" ").split(" ")
+    line = text[: len(text) - len(text.lstrip(" "))] + first
+    for word in [None, *words]:
         room = max(width - (indent if lines else 0), 1)
-        if not line or cells(line) + 1 + cells(word) <= room:
-            line = f"{line} {word}" if line else word
+        if word is None:
+            pass  # the first has no neighbour
+        elif cells(line) + 1 + cells(word) <= room:
+            line = f"{line} {word}"
         else:
             lines.append(line)
             line = word

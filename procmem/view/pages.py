@@ -69,11 +69,12 @@ def dressed(row: str, colour: bool) -> str:
     return coloured(row) if colour else row
 
 
-def legend(parts: Sequence[Part], *, colour: bool = False) -> str:
+def legend(parts: Sequence[Part], *, colour: bool = False, screen: int | None = None) -> str:
     """What the letters mean that some pages are shown by."""
     seen = [pages.counts() for _, pages in parts if pages]
+    # The colours' own characters have no width.
     return "".join(
-        f"  {dressed(state.value, colour)} {state.meaning}\n"
+        "  " + dressed(state.value, colour) + prose(f"    {state.meaning}", screen, "    ")[3:]
         for state in PageState
         if any(getattr(counts, state.name.lower()) for counts in seen)
     )

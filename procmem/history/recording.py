@@ -59,11 +59,14 @@ class Place(NamedTuple):
     Attributes:
         start, end: addresses.
         gained: bytes.
+        threads: IDs and names of the threads that allocate there, of an arena of malloc; empty
+            where that is not known.
     """
 
     start: int
     end: int
     gained: int
+    threads: tuple[tuple[int, str], ...] = ()
 
 
 class Suspect(NamedTuple):

@@ -280,7 +280,7 @@ class Search:
         for (start, end), value in behind.items():
             had = sum(other for (low, high), other in before.items() if low < end and start < high)
             if value > had:
-                gains.append(Place(start, end, value - had))
+                gains.append(Place(start, end, value - had, self.users(start, end)))
         gains.sort(key=lambda one: (-one.gained, one.start))
         total, named = sum(one.gained for one in gains), 0
         found = []
@@ -303,6 +303,16 @@ class Search:
                 ):
                     return other
         return region
+
+    def users(self, start: int, end: int) -> tuple[tuple[int, str], ...]:
+        """The threads whose arena of malloc starts there, by the last snapshot that tells it."""
+        for anchor in self.anchors:
+            arenas = [one for one in anchor.threads or () if one.arena is not None]
+            if arenas:
+                return tuple(
+                    (one.tid, one.name) for one in arenas if start <= (one.arena or 0) < end
+                )
+        return ()
 
     def key_of(self, region: Any) -> Key:
         """What it is counted with."""

@@ -107,7 +107,7 @@ def head(snapshot: Snapshot) -> dict[str, Any]:
 
     threads = None
     if snapshot.threads is not None:
-        threads = [[t.tid, t.name, t.stack_pointer] for t in snapshot.threads]
+        threads = [[t.tid, t.name, t.stack_pointer, t.arena] for t in snapshot.threads]
     return {
         "format": FORMAT,
         "detail": snapshot.detail,
@@ -150,8 +150,9 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Snapshot:
                 checked_text("name", name),
                 None if pointer is None else table.find(checked("stack_pointer", pointer)),
                 pointer,
+                *(checked("arena", one, True) for one in arena),
             )
-            for tid, name, pointer in data["threads"]
+            for tid, name, pointer, *arena in data["threads"]
         )
     check_types(data, {"moved": bool, "source": str, "unavailable": dict})
     for name, reason in data["unavailable"].items():

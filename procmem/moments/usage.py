@@ -117,9 +117,12 @@ class Thread(NamedTuple):
         stack: the region that its stack pointer lies in; None if it is running
             or may not be looked at.
         stack_pointer: the address; None likewise.
+        arena: where the first heap of the malloc arena starts that it allocates from; None: it
+            has none of its own, or that is not known. Snapshots have it, of programs with glibc.
     """
 
     tid: int
     name: str
     stack: Region | None
     stack_pointer: int | None
+    arena: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from procmem import native
@@ -467,7 +468,25 @@ class Process:
         if kinds and len(found.regions):
             # What they rest on, threads and memory, is there now.
             found.regions[0].kind  # noqa: B018 - tells all kinds
+            if found.threads and len(found.threads) > 1 and self._files.is_live:
+                found = with_arenas(self._files, found)
         return found
+
+
+def with_arenas(files: ProcessFiles, snapshot: Snapshot) -> Snapshot:
+    """A snapshot whose threads have their arenas, where these are known."""
+    from procmem.errors import ProcessError
+    from procmem.process.arenas import arenas_of
+
+    threads = snapshot.threads or ()
+    try:
+        arenas = arenas_of(files, snapshot.regions, [thread.tid for thread in threads])
+    except ProcessError:
+        return snapshot  # it has ended, and was read before
+    if not arenas:
+        return snapshot
+    told = tuple(thread._replace(arena=arenas.get(thread.tid)) for thread in threads)
+    return replace(snapshot, threads=told)
 
 
 def facts_finder(files: ProcessFiles) -> FindFacts:

@@ -14,7 +14,7 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     from typing import Any
 
-    from procmem.history.recording import Recording, Suspect
+    from procmem.history.recording import Place, Recording, Suspect
     from procmem.moments import Diff, Snapshot
 
 __all__ = ["change_lines", "ended_line", "recording_dict", "recording_summary"]
@@ -148,10 +148,20 @@ def suspect_lines(one: Suspect) -> list[str]:
     whole = one.elsewhere + sum(place.gained for place in one.places)
     for place in one.places:
         share = f"  {100 * place.gained / whole:.0f} % of it" if place.gained < whole else ""
-        lines.append(f"  at {place.start:012x}-{place.end:012x}{share}")
+        users = f", {used_by(place)}" if place.threads else ""
+        where = f"at {place.start:012x}-{place.end:012x}{share}{users}"
+        lines.append(fill(where, 80, initial_indent="  ", subsequent_indent="    "))
     if one.elsewhere:
         lines.append(f"  {100 * one.elsewhere / whole:.0f} % of it at other addresses")
     return lines
+
+
+def used_by(place: Place) -> str:
+    """Which threads allocate there."""
+    tid, name = place.threads[0]
+    first = f"the arena of thread {tid} ({printable(name)})"
+    others = len(place.threads) - 1
+    return first if not others else f"{first} and {counted(others, 'other thread')}"
 
 
 def beginning(last: Snapshot) -> str:

@@ -581,11 +581,17 @@ class TestAnswers:
                         pieces.append(threads.malloc(4000, thread=thread).address or 0)
                         threads.touch(pieces[-1])
 
-            (suspect,) = paced(threads, go).suspects()
+            recording = paced(threads, go)
+        (suspect,) = recording.suspects()
         assert suspect.kind == "arena"
         (place,) = suspect.places
         assert place.start <= arenas[1] < place.end
         assert not place.start <= arenas[0] < place.end
+        # Thread IDs rise in the order in which threads begin.
+        told = {one.arena: one.tid for one in recording[-1].threads or () if one.arena}
+        assert sorted(told.values()) == [told[start & -(64 << 20)] for start in arenas]
+        assert place.threads == ((told[place.start], "specimen_libc"),)
+        assert Snapshot.from_json(recording[-1].to_json()).threads == recording[-1].threads
 
     def test_threads_that_never_end(self) -> None:
         with Specimen(libc=True) as threads:

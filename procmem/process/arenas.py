@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["arenas_of"]
 
-PAGES = 2
-"""Pages before and behind the descriptor's in which local storage is looked for."""
+REACH = PAGE_SIZE
+"""Bytes before and behind a thread's descriptor in which the address of its arena is looked for:
+its local storage lies there, that of the C library first or nearly so."""
 
 
 def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int]) -> dict[int, int]:
@@ -55,18 +56,30 @@ def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int])
         found = {}
         for tid, head in heads.items():
             if head and tid in living:
-                data = around(memory, head)
-                used = [heap for arena, heap in arenas.items() if arena in data]
-                if len(used) == 1:
-                    found[tid] = used[0]
+                heap = nearest(memory, table, head, arenas)
+                if heap is not None:
+                    found[tid] = heap
         return found
     finally:
         memory.close()
 
 
-def around(memory: Memory, address: int) -> bytes:
-    """The pages around an address that are resident, one after the other."""
-    page = address // PAGE_SIZE * PAGE_SIZE
-    first = page - PAGES * PAGE_SIZE
-    starts = range(first, page + (PAGES + 1) * PAGE_SIZE, PAGE_SIZE)
-    return b"".join(memory.read(start, PAGE_SIZE) for start in starts)
+def nearest(
+    memory: Memory, table: RegionTable[Any], head: int, arenas: dict[bytes, int]
+) -> int | None:
+    """The arena whose address lies nearest to a thread's descriptor, in the same region."""
+    region = table.find(head)
+    if region is None:
+        return None
+    first = max(region.start, head - REACH)
+    best, least = None, REACH
+    for start in (first, first // PAGE_SIZE * PAGE_SIZE + PAGE_SIZE, head // PAGE_SIZE * PAGE_SIZE):
+        # Page by page, since those before may not be resident.
+        size = min(region.end, head + REACH) - start
+        data = memory.read(start, size) if size > 0 else b""
+        for address, heap in arenas.items():
+            at = data.rfind(address, 0, max(0, head - start))
+            for place in (at, data.find(address, max(0, head - start))):
+                if place >= 0 and abs(start + place - head) < least:
+                    best, least = heap, abs(start + place - head)
+    return best

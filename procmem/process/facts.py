@@ -154,7 +154,9 @@ def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Fact
             find_stacks(files, facts, same, anonymous, memory)
             if memory:
                 facts.memory_read = True
-                find_heaps(facts, same, memory)
+                # One that grows meanwhile still starts where it did, with the same words.
+                begun = set(scan.column(0))
+                find_heaps(facts, [one for one in regions if one.start in begun], memory)
             read_programs(files, maps, facts, same, block)
             if memory:
                 for check in CHECKS:

@@ -266,7 +266,8 @@ def below(pid: int) -> set[int]:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_a_killed_run_goes_on_where_it_was(many: Class, how: signal.Signals) -> None:
     for number in range(8):
-        many.add(f"s{number}", "well" if number < 3 else "sleep 1.5")
+        # Long enough for the second of the grader's processes to start, while the first is at work.
+        many.add(f"s{number}", "sleep 6" if number in (3, 4) else "well")
     with subprocess.Popen(
         command(many), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -605,3 +606,25 @@ def test_e():
             assert "procmem-jobs" not in told, path
             assert str(tmp_path) not in told, path
     end_servers()
+
+
+def test_files_that_canvas_lays_beside_each_other_are_one_hand_in(many: Class) -> None:
+    for name, text in (
+        ("doejane_12_301_do.txt", "well"), ("doejane_12_302_name.txt", "jane"),
+        ("roejohn_LATE_13_303_do.txt", "badly"), ("roejohn_LATE_13_304_name-1.txt", "john"),
+        ("poejim_14_305_do.txt", "well"), ("poejim_14_306_do-1.txt", "badly"),
+    ):  # fmt: skip
+        (many.submissions / name).write_text(text)
+    summary = many.grade(jobs=1)
+    assert names(summary) == [
+        "doejane_12",
+        "poejim_14_305_do.txt",
+        "poejim_14_306_do-1.txt",
+        "roejohn_13",
+    ]
+    assert [outcome.score for outcome in summary.outcomes][::3] == [4, 1]
+    assert summary.doubles == [tuple(apart)]
+    assert "name.txt: found as doejane_12_302_name.txt" in many.loaded("doejane_12").notes
+    assert many.grade().kept == 4
+    (many.submissions / "doejane_12_301_do.txt").write_text("badly")
+    assert many.grade().kept == 3

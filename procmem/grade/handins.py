@@ -32,10 +32,17 @@ class Handin:
     Attributes:
         name: of its directory or file; unique.
         path: absolute.
+        more: further files of it: Canvas puts each file of a student beside the others.
     """
 
     name: str
     path: str
+    more: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All its files or directories."""
+        return self.path, *self.more
 
 
 def find(directory: str | os.PathLike[str], *, but: str = "") -> list[Handin]:
@@ -62,13 +69,38 @@ def find(directory: str | os.PathLike[str], *, but: str = "") -> list[Handin]:
         found = [one for one in found if os.path.realpath(one.path) != os.path.realpath(but)]
     if not found:
         raise NoSubmissions(f"{place}: no submissions: each is a directory, an archive or a file")
-    return found
+    return joined(found)
+
+
+def joined(found: list[Handin]) -> list[Handin]:
+    """Hand-ins, those of one student of which Canvas made several made one.
+
+    Only where all are files of different names: else one was perhaps handed in again.
+    """
+    groups: dict[str, list[Handin]] = {}
+    for one in found:
+        if (match := CANVAS.fullmatch(one.name)) and os.path.isfile(one.path):
+            groups.setdefault(f"{match['who']}_{match['number']}", []).append(one)
+    taken: dict[str, Handin] = {}
+    names = {one.name for one in found}
+    for who, group in groups.items():
+        files = {again_as(CANVAS.fullmatch(one.name)) for one in group}
+        if len(group) > 1 and len(files) == len(group) and who not in names:
+            whole = Handin(who, group[0].path, tuple(one.path for one in group[1:]))
+            taken.update((one.name, whole) for one in group)
+    return list(dict.fromkeys(taken.get(one.name, one) for one in found))
+
+
+def again_as(match: re.Match[str] | None) -> str:
+    """The name that a file had before Canvas marked it as one that was handed in again."""
+    name = match["file"] if match else ""
+    return re.sub(r"-\d+(?=\.[^.]*$|$)", "", name).casefold()
 
 
 # ---- two of one student ----------------------------------------------------------
 
 MOODLE = re.compile(r"(?P<who>.+?)_(?P<number>\d+)_assignsubmission_\w+?_?")
-CANVAS = re.compile(r"(?P<who>[^_]+)(_LATE)?_(?P<number>\d+)_\d+_.+")
+CANVAS = re.compile(r"(?P<who>[^_]+)(_LATE)?_(?P<number>\d+)_\d+_(?P<file>.+)")
 AGAIN = re.compile(r"(?P<who>.+?) ?(\(\d+\)|- Copy|copy)")
 SUFFIXES = re.compile(r"\.(tar\.\w+|\w{1,4})$")
 

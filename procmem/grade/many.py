@@ -13,6 +13,8 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import time
 import uuid
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ThreadPoolExecutor, wait
@@ -270,12 +272,12 @@ class Run:
             handin = self.back.pop() if self.back else next(self.waiting, None)
             if handin is None:
                 return
-            made_of = f"{self.lab_key} {key(handin.path)}"
+            made_of = f"{self.lab_key} {key(*handin.paths)}"
             found = None if self.again else self.results.kept(handin.name, made_of)
             if found is not None:
                 self.settle(found, kept=True)
                 continue
-            job = {**self.job, "name": handin.name, "path": handin.path}
+            job = {**self.job, "name": handin.name, "paths": list(handin.paths)}
             try:
                 future = executor.submit(graded, job)
             except BrokenExecutor:
@@ -337,21 +339,27 @@ CANCELLED: set[str] = set()
 """Runs whose jobs are not to be tried again."""
 
 
-def graded(job: dict[str, str]) -> str:
+def graded(job: dict[str, Any]) -> str:
     """Does a job in whatever thread or process an executor has for it; a Grade as JSON."""
     lab = Lab.load(job["lab"])
     found = failed(lab.name, job["name"], "cancelled")
     for _ in range(TRIES):
         if job["run"] in CANCELLED:
             break
-        found = graded_once(lab, Handin(job["name"], job["path"]))
+        path, *more = job["paths"]
+        found = graded_once(lab, Handin(job["name"], path, tuple(more)))
         if found.error is None:
             break
     return found.to_json()
 
 
 def graded_once(lab: Lab, handin: Handin) -> Grade:
-    return replace(grade(lab, handin.path), submission=handin.name)
+    if not handin.more:
+        return replace(grade(lab, handin.path), submission=handin.name)
+    with tempfile.TemporaryDirectory(prefix="procmem-handin-") as place:
+        for path in handin.paths:
+            shutil.copyfile(path, os.path.join(place, os.path.basename(path)))
+        return replace(grade(lab, place), submission=handin.name)
 
 
 # ---- what is kept ---------------------------------------------------------------

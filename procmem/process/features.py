@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.procfs import probes
 from procmem.procfs.files import system_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Feature", "doctor"]
 
@@ -46,47 +49,67 @@ def doctor() -> list[Feature]:
         reason = probes.can_read(path)
         feature(path, not reason, serves, cost, reason)
 
+    def probed(name: str, ask: Callable[[], bool], serves: str, cost: str) -> None:
+        try:
+            feature(name, ask(), serves, cost)
+        except OSError as error:
+            # Nothing is wrong with the kernel: the question could not be asked.
+            seen = f"not known: {error.filename or name}: {error.strerror}"
+            feature(name, False, serves, cost, seen)
+
+    def listed(name: str, path: str, here: bool, serves: str, cost: str) -> None:
+        """What a file of the whole system tells, which subset=pid hides (proc(5))."""
+        hidden = not os.path.exists(path)
+        why = f"not known: {path} is hidden, as by subset=pid in the mount of /proc (proc(5))"
+        feature(name, here, serves, why if hidden else cost)
+
+    feature(
+        "/proc",
+        os.path.exists("/proc/self/maps"),
+        "everything that is read of a process",
+        "nothing can be read: mount -t proc proc /proc, as root (proc(5))",
+    )
+
     file("/proc/self/smaps", "smaps(): every counter of every region", "no PSS, USS or flags")
     file(
         "/proc/self/smaps_rollup",
         "rollup(): PSS and USS of a process in one short read",
         "rollup() is unsupported; smaps() has the same sums, ten times dearer",
     )
-    feature(
+    probed(
         "PROCMAP_QUERY",
-        probes.has_procmap_query(),
+        probes.has_procmap_query,
         "region_at(), true names of files with odd names",
         "region_at() reads all of maps; a \\012 in a file's name is taken for a newline",
     )
-    feature(
+    probed(
         "PAGEMAP_SCAN",
-        probes.has_pagemap_scan(),
+        probes.has_pagemap_scan,
         "residency(): resident bytes without smaps; pagemap() of empty address space for nothing",
         "residency() and pagemap() read 8 bytes per page; the zero page looks like any other",
     )
-    feature(
+    probed(
         "page frame numbers",
-        probes.shows_page_frames(),
+        probes.shows_page_frames,
         "which physical page is where: translate(), frames(), sharers()",
         "pagemap shows 0 for them: needs CAP_SYS_ADMIN",
     )
     file("/proc/kpageflags", "frames(): what each page frame is", "frames() is denied: needs root")
-    feature(
+    probed(
         "soft-dirty bits",
-        probes.has_soft_dirty(),
+        probes.has_soft_dirty,
         "pagemap(): which pages were written since a moment",
         "PageMap.soft_dirty is None (CONFIG_MEM_SOFT_DIRTY)",
     )
-    feature(
+    probed(
         "guard pages in pagemap",
-        probes.shows_guard_pages(),
+        probes.shows_guard_pages,
         "pagemap(): which pages are guards",
         "PageMap.guard is None: guard pages look like swapped ones",
     )
-    lag = probes.counters_lag()
-    feature(
+    probed(
         "exact VmRSS",
-        not lag,
+        lambda: not probes.counters_lag(),
         "memory(), reconcile(), trace, recordings",
         f"VmRSS lags by up to {probes.rss_bound(1) >> 10:,} KiB, more with many threads; rollup(), "
         "smaps() and snapshots of regions are exact",
@@ -103,21 +126,24 @@ def doctor() -> list[Feature]:
         "processes(): all processes",
         "processes of other users don't show (hidepid=2, proc(5))",
     )
-    feature(
+    listed(
         "swap",
+        "/proc/swaps",
         len((system_file("swaps") or b"").splitlines()) > 1,
         "experiments: pages that were swapped out, and come back by major faults",
         "MADV_PAGEOUT does nothing; swapon(8) adds swap, as root",
     )
     huge = re.search(rb"HugePages_Free: +(\d+)", system_file("meminfo") or b"")
-    feature(
+    listed(
         "free huge pages",
+        "/proc/meminfo",
         bool(huge and int(huge[1])),
         "mmap(hugetlb=True)",
         "mmap() with hugetlb fails with ENOMEM; root sets them aside in /proc/sys/vm/nr_hugepages",
     )
-    feature(
+    listed(
         "userfaultfd",
+        "/proc/sys",
         os.path.exists("/proc/sys/vm/unprivileged_userfaultfd"),
         "Specimen.watch_writes(): which pages were written",
         "watch_writes() is unsupported (CONFIG_USERFAULTFD)",
@@ -128,7 +154,7 @@ def doctor() -> list[Feature]:
         scope in (None, "0"),
         "threads(): stack pointers of processes that are no child of this one",
         "Yama restricts it: threads() of others tell no stacks",
-        "no Yama here" if scope is None else f"ptrace_scope is {scope}",
+        "no Yama here, or /proc/sys is hidden" if scope is None else f"ptrace_scope is {scope}",
     )
     feature(
         "64-bit Linux",

@@ -99,6 +99,8 @@ def region_table(
     totals = [size(table.total(field)) for field in fields]
     footer = ["total", "", "", *totals, f"{len(table)} regions", "", unit_name(unit)]
     if chosen is not None:
+        if "start" not in chosen:
+            footer[len(footer) - 1] = f"total, {unit_name(unit)}".removesuffix(", ")
         made.append(Column("path", "Path", floor=12, keep_end=True))
         made.append(Column("use", "Use", floor=12))
         footer += ["", ""]

@@ -196,6 +196,37 @@ def test_folded_functions_lead_to_one_of_them(tmp_path: Path) -> None:
     assert told in (f"{tmp_path}/main.c:2", f"{tmp_path}/main.c:3")
 
 
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("linker", ["bfd", "gold", "lld"])
+def test_code_at_the_addresses_of_removed_code(tmp_path: Path, compiler: str, linker: str) -> None:
+    """A library whose code begins at 0: a removed function that could be there has no line."""
+    short = "void dead_short(void) { sink = 1; }"
+    sources = {"lib.c": [*C["lib.c"], short], "main.c": C["main.c"]}
+    words = ("-fPIC", "-shared", "-nostdlib", "-fvisibility=hidden", "-Wl,-e,main", "-Wl,-Ttext=0")
+    binary = build(tmp_path, sources, compiler, "-g", f"-fuse-ld={linker}", *words, *GC)
+    with open_elf(binary) as file:
+        (text,) = [section for section in file.sections if section.name == ".text"]
+        lines = Lines(file)
+        told: dict[str, set[str | None]] = {}
+        for row in tool("nm", "-S", binary).splitlines():
+            fields = row.split()
+            if len(fields) == 4 and fields[3] in ("used", "alpha", "beta", "quiet"):
+                start, size = int(fields[0], 16), int(fields[1], 16)
+                for at in (start, start + size // 2, start + size - 1):
+                    told.setdefault(fields[3], set()).add(lines.at(at))
+    assert len(told) == 4
+    for name, found in told.items():
+        (place,) = [
+            f"{tmp_path}/{file}:{number}"
+            for file, source in sources.items()
+            for number, line in enumerate(source, 1)
+            if f" {name}(int x) {{" in line
+        ]
+        # Whether it is the function or the short one that was removed can't be known at 0.
+        doubtful = {None} if name == "used" and not text.sh_addr else set()
+        assert found - doubtful <= {place}
+
+
 def test_addr2line_and_procmem_agree_on_libraries_without_ranges(tmp_path: Path) -> None:
     """Assembly has lines, too; its units are old-fashioned, and may lack a compiler's parts."""
     source = tmp_path / "s.S"

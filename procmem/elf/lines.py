@@ -44,6 +44,9 @@ CODE_UNITS = DW_TAG_COMPILE_UNIT, DW_TAG_SKELETON_UNIT
 
 DW_LNCT_PATH, DW_LNCT_DIRECTORY_INDEX = 1, 2
 
+LAST_TOMBSTONE = 1
+"""The largest of the small addresses that stand for removed code: the others are no addresses."""
+
 NAMES = 1 << 18
 """Directories, or files, of one line table."""
 
@@ -118,18 +121,33 @@ class Lines:
 
     def _line(self, value: int, home: int, index: Index, deadline: Deadline) -> str | None:
         debug = self._debug
+        floor = debug.code[home][0]
+        doubtful: list[tuple[Sequence, Table, Unit]] = []
         for offset in index.units_at(value):
             unit = debug.fill(Unit(offset, debug.need("debug_info").read(offset, 40), debug.order))
             start = unit.attributes.get(STMT_LIST)
             if start is None:
                 continue
             table = self._table(int(start[1]), unit, deadline)
-            row = row_at(table.sequences, value, debug.code[home][0])
-            if row is not None:
-                number, line = row
-                name = self._name(table, number, unit) if line else None
-                return None if name is None else f"{name}:{line}"
+            for sequence in table.sequences:
+                if floor <= sequence.start <= value < sequence.end:
+                    if sequence.start > LAST_TOMBSTONE:
+                        return self._row(sequence, value, table, unit)
+                    doubtful.append((sequence, table, unit))
+        # A section of code begins where linkers put what they have removed, which may cover it.
+        # No code overlaps other code.
+        alive = [each for each in doubtful if each[0].end <= index.first_above(LAST_TOMBSTONE)]
+        if len({(each[0].start, each[0].end) for each in alive}) == 1:
+            sequence, table, unit = alive[0]
+            return self._row(sequence, value, table, unit)
         return None
+
+    def _row(self, sequence: Sequence, value: int, table: Table, unit: Unit) -> str | None:
+        """What a sequence says of an address: of several rows at one the last counts."""
+        place = bisect_right(sequence.addresses, value) - 1
+        line = sequence.lines[place]
+        name = self._name(table, sequence.files[place], unit) if line else None
+        return None if name is None else f"{name}:{line}"
 
     def _table(self, offset: int, unit: Unit, deadline: Deadline) -> Table:
         found = self._tables.get(offset)
@@ -215,6 +233,11 @@ class Index:
             reach = max(reach, end)
             self._reach.append(reach)
 
+    def first_above(self, value: int) -> int:
+        """Where the first range begins above an address; the end of all addresses without one."""
+        index = bisect_right(self._starts, value)
+        return self._starts[index] if index < len(self._starts) else 1 << 64
+
     def units_at(self, value: int) -> list[int]:
         """Offsets of the units, those that begin nearest first; last those that don't tell."""
         found: dict[int, None] = {}
@@ -225,29 +248,6 @@ class Index:
                 found[self._units[index]] = None
             index -= 1
         return [*found, *self.unranged]
-
-
-def row_at(sequences: list[Sequence], value: int, floor: int) -> tuple[int, int] | None:
-    """The file and line of an address; of several rows at one address the last counts.
-
-    Args:
-        sequences: that begin in code.
-        value: the address.
-        floor: where the section that holds it begins.
-    """
-    covering = [one for one in sequences if floor <= one.start <= value < one.end]
-    if len(covering) > 1:
-        # Where a section of code begins at 0, what was removed covers it, too. No code
-        # overlaps other code but the same, of which linkers have kept one (ICF).
-        alive = [one for one in covering if one.start > 1] or covering
-        if len({(one.start, one.end) for one in alive}) > 1 and alive[0].start <= 1:
-            return None
-        covering = alive
-    if not covering:
-        return None
-    one = covering[0]
-    place = bisect_right(one.addresses, value) - 1
-    return one.files[place], one.lines[place]
 
 
 # ---- one line table ------------------------------------------------------------------

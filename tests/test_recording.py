@@ -609,6 +609,22 @@ class TestAnswers:
         assert (suspect.figure, suspect.kind) == ("size", "file")
         assert suspect.rate == pytest.approx(200 * PAGE, rel=0.1)
 
+    def test_which_snapshot_has_all_where_the_process_ended(
+        self, specimen: Specimen, tmp_path: Path
+    ) -> None:
+        details = ["smaps"] * 30 + ["maps"] * 10
+        recording = paced(specimen, lambda _: specimen.mmap(pages=1), details)
+        assert recording.last_full == 29
+        path = tmp_path / "a.rec"
+        recording.save(path)
+        status, out, _ = command("record", "--report", path)
+        assert status == 0
+        told = " ".join(out.split())
+        assert "The last snapshot with all details is number 29 of 2.9 s" in told
+        assert "Compare FILE:0 with FILE:29." in told
+        assert json.loads(command("record", "--report", path, "--json")[1])["last_full"] == 29
+        assert procmem.diff(procmem.load(path, 0), procmem.load(path, 29)).rss is not None
+
     def test_shared_memory_that_grows(self, specimen: Specimen) -> None:
         area = specimen.mmap(pages=400, shared=True).mapping
         assert area is not None

@@ -141,21 +141,21 @@ class Snapshot:
         from the page table; with detail "maps" VmRSS after all: see rss_error.
         """
         told = None if self.memory is None else self.memory.rss
-        if self.detail != "maps" and (told is None or self._lags):
+        if self.detail != "maps" and (told is None or not self._keeps_count):
             return self.regions.total("rss")
         return told
 
     @property
     def rss_error(self) -> int | None:
         """Bytes by which rss may be off; 0: it is exact; None: not known."""
-        if not self._lags or self.detail != "maps":
+        if self._keeps_count or self.detail != "maps" or self.rss is None:
             return 0
-        return self.kernel.rss_error if self.kernel is not None else None
+        return None if self.kernel is None else self.kernel.rss_error
 
     @property
-    def _lags(self) -> bool:
-        """Whether VmRSS may be off by what the kernel has not counted yet."""
-        return self.kernel is not None and "exact VmRSS" not in self.kernel.features
+    def _keeps_count(self) -> bool:
+        """Whether VmRSS is exact; that is not known of files that others saved."""
+        return self.kernel is not None and "exact VmRSS" in self.kernel.features
 
     @property
     def swap(self) -> int | None:

@@ -293,6 +293,24 @@ def test_the_stack_is_the_main_threads_alone() -> None:
     assert (table[0].kind, table[0].name) == (K.ANON, "thread signal stack")
 
 
+def test_a_named_stack_has_a_guard_of_its_name() -> None:
+    text = (
+        b"7f0000000000-7f0000001000 ---p 00000000 00:00 0    [anon:stack_and_tls:12]\n"
+        b"7f0000001000-7f0000100000 rw-p 00000000 00:00 0    [anon:stack_and_tls:12]\n"
+    )
+    assert [kind_word(r) for r in parse_maps(text)] == ["guard", "thread stack"]
+
+
+def test_files_of_emulators_that_print_no_inodes_are_files() -> None:
+    text = (
+        b"00010000-0001b000 r-xp 00000000 00:00 0 /bin/true\n"
+        b"0001b000-0001c000 r--p 0000b000 00:00 0 /bin/true\n"
+        b"00020000-00021000 r--p 00000000 00:00 0 /srv/data\n"
+    )
+    kinds = [(r.kind, r.use) for r in parse_maps(text)]
+    assert kinds == [(K.TEXT, None), (K.RODATA, None), (K.FILE, None)]
+
+
 def test_go_names_its_memory() -> None:
     line = b"c000000000-c000400000 rw-p 00000000 00:00 0      [anon: Go: heap]\n"
     (region,) = parse_maps(line)

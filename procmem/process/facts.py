@@ -374,9 +374,44 @@ def is_heap(
 def read_programs(
     files: ProcessFiles, maps: MemoryFile, facts: Facts, regions: Sequence[Region], block: Block
 ) -> None:
-    """What the headers of the mapped ELF files say, and which runtimes are in them."""
+    """What the headers of the mapped ELF files say, and which runtimes are in them.
+
+    It is kept as long as the same files lie at the same addresses.
+    """
     if not regions:
         return
+    owner = files.root, files.pid, files.start_time
+    key = block.exe, *file_layout(regions)
+    kept = _programs.get(owner)
+    if kept is None or kept[0] != key:
+        look_at_programs(files, maps, facts, regions, block)
+        if len(_programs) > KEPT:
+            _programs.clear()
+        _programs[owner] = key, facts.headers, facts.objects, facts.programs, facts.go_heap
+    else:
+        _, facts.headers, facts.objects, facts.programs, facts.go_heap = kept
+
+
+_programs: dict[Any, tuple[Any, ...]] = {}
+"""What was found in the files of each process, and where they lay."""
+
+
+def file_layout(regions: Sequence[Region]) -> list[tuple[Any, ...]]:
+    """Each region of a file, and the one behind it, where its bss may be."""
+    found = []
+    behind = False
+    for region in regions:
+        inode = region.inode
+        if inode or behind:
+            name = region.raw_pathname
+            found.append((region.start, region.end, region._perms, inode, name))
+        behind = bool(inode)
+    return found
+
+
+def look_at_programs(
+    files: ProcessFiles, maps: MemoryFile, facts: Facts, regions: Sequence[Region], block: Block
+) -> None:
     table: RegionTable[Any] = RegionTable(type(regions[0]), regions, block, consistent=True)
     found, places = look_at_files(files, maps, table)
     for number, mapped in enumerate(found):

@@ -193,7 +193,9 @@ def bracketed(region: Region, raw: bytes) -> Kind:
         label = raw[6:-1]
         for pattern, kind in NAMED_ANON:
             if pattern.match(label):
-                return Kind(kind, None, "name", label_of(pathname))
+                # bionic names a stack together with its guard.
+                guard = kind is K.THREAD_STACK and region.perms.startswith("---")
+                return Kind(K.GUARD if guard else kind, None, "name", label_of(pathname))
         if region.perms.startswith("---"):
             return Kind(
                 K.GUARD if region.size <= GUARD_LIMIT else K.ANON, None, "name", label_of(pathname)
@@ -219,7 +221,8 @@ def objects(regions: Sequence[Region]) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     for index, region in enumerate(regions):
-        if not region._name or not region.inode or not raw_name(region).startswith(b"/"):
+        # Some emulators print no inodes.
+        if not region._name or not raw_name(region).startswith(b"/"):
             continue
         last = regions[groups[-1][-1]] if groups else None
         if (

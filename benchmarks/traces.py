@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 }
 """
 STRACE = ["strace", "-f", "--seccomp-bpf", "-e", "trace=%memory,%process", "-o"]
-OURS = [sys.executable, "-m", "procmem", "trace", "--no-malloc", "-o"]
+OURS = [sys.executable, "-m", "procmem", "trace", "--no-malloc", "--force", "-o"]
 
 
 def traces(effort: Effort) -> Iterator[Row]:

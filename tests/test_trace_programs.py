@@ -131,13 +131,13 @@ def test_programs_with_sanitizers_end(
     if b"LeakSanitizer" not in alone.stderr:
         pytest.skip("LeakSanitizer does not work here")
     for options in (["--no-malloc"], ["--malloc"], ["-f", "--no-malloc"]):
-        ran = command(*options, "-o", tmp_path / "out", "--", checked, "leak")
+        ran = command(*options, "--force", "-o", tmp_path / "out", "--", checked, "leak")
         assert ran.returncode == alone.returncode
         assert "LeakSanitizer" in ran.stderr
         assert "procmem traces already" in (tmp_path / "out").read_text()
     # Without the search for leaks nothing differs.
     done = subprocess.run(
-        [sys.executable, "-m", "procmem", "trace", "-o", tmp_path / "out", "--", checked, "leak"],
+        [sys.executable, "-m", "procmem", "trace", "-o", os.devnull, "--", checked, "leak"],
         env=NO_LEAKS_LOOKED_FOR, capture_output=True, check=False, timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -146,7 +146,9 @@ def test_programs_with_sanitizers_end(
 def test_a_tracer_inside_is_refused_and_said(place: Path, tmp_path: Path) -> None:
     if not shutil.which("strace"):
         pytest.skip("no strace here")
-    ran = command("--json", "-o", tmp_path / "out", "--", "strace", "-o", os.devnull, "true")
+    ran = command(
+        "--json", "--force", "-o", tmp_path / "out", "--", "strace", "-o", os.devnull, "true"
+    )
     theirs = subprocess.run(
         ["strace", "-f", "-o", os.devnull, "strace", "-o", os.devnull, "true"],
         capture_output=True, text=True, check=False, timeout=60,
@@ -838,3 +840,37 @@ def test_ends_are_told_of_all(place: Path) -> None:
     with Tracing([str(made)]) as tracing:
         ends = [one for one in tracing if isinstance(one, Ended)]
     assert [one.returncode for one in ends] == [0]
+
+
+THREADED = """#include <pthread.h>
+#include <unistd.h>
+static void *work(void *unused) { return 0; }
+int main(void) {
+    pthread_t thread;
+    pthread_create(&thread, 0, work, 0);
+    pthread_join(thread, 0);
+    return 0;
+}
+"""
+
+
+def test_memory_without_a_name_is_called_as_maps_calls_it(place: Path) -> None:
+    made = build(place, THREADED, "-pthread", name="threaded")
+    table, regions = Table(), {}
+    with Tracing([str(made)]) as tracing:
+        for one in tracing:
+            line = table.add(one)
+            if isinstance(one, MemoryCall) and one.region_bounds:
+                regions[one.name, one.region_bounds] = line.split()[-1]
+    names = {bounds: name for (call, bounds), name in regions.items() if call == "mmap"}
+    # The zeroed end of libc's data is anonymous, and right behind what is mapped of the file.
+    data = {
+        end: name
+        for (start, end), name in names.items()
+        if (end, name) in {(begin, other) for (begin, _), other in names.items()}
+        and name.startswith(("libc", "ld-musl"))
+    }
+    assert data
+    if any(call == "madvise" for call, _ in regions):
+        [guard] = [name for (call, _), name in regions.items() if call == "madvise"]
+        assert guard in ("guard", "stack")  # of "stack guard" and "thread stack"

@@ -425,12 +425,13 @@ def row(tid: object, vsz: str, rss: str, name: str, told: str, place: str = "") 
     return f"{tid:>7}  {vsz:>8}  {rss:>8}  {name:<14}  {told:<46}  {place}".rstrip() + "\n"
 
 
-def table_row(call: MemoryCall, told: str = "") -> str:
+def table_row(call: MemoryCall, told: str = "", places: Places | None = None) -> str:
     """One line of the table. Changes are in KiB.
 
     Args:
         call: the call.
         told: what it does; empty: what(call).
+        places: what earlier calls say of memory without a name.
     """
     tid, name, within, vsz, rss, exact = call.told
     doubt = "" if exact else "~"
@@ -440,7 +441,7 @@ def table_row(call: MemoryCall, told: str = "") -> str:
         doubt + signed_kib(rss),
         "  " + name if within else name,
         told or what(call),
-        where(call),
+        where(call, places or Places()),
     )
 
 
@@ -469,20 +470,26 @@ class Table:
         self._held: dict[int, list[MemoryCall]] = {}
         self._run: Run | None = None
         self.refused: dict[str, None] = {}
+        self._places = Places()
+
+    def _row(self, call: MemoryCall, told: str = "") -> str:
+        return table_row(call, told, self._places)
 
     def add(self, one: Happening) -> str:
         """Takes what happened, and gives the lines that can be told now."""
         if isinstance(one, MemoryCall):
             self.summary.add(one)
+            if not one.is_function:
+                self._places.watch(one)
             if not self.mallocs:
-                return table_row(one)
+                return self._row(one)
             if one.within:
                 self._held.setdefault(one.tid, []).append(one)
                 return ""
             if one.is_function:
                 return self._function(one)
             self.mallocs.system_call(one)
-            return self._flush() + table_row(one)
+            return self._flush() + self._row(one)
         if isinstance(one, Breakpoints):
             self.summary.place(one)
             if self.mallocs:
@@ -511,8 +518,8 @@ class Table:
         if self.mallocs:
             self.mallocs.add(call, inner)
         if inner or self._every or not call.returned:
-            told = table_row(call, function_words(call, inner, size))
-            return self._flush() + told + "".join(map(table_row, inner))
+            told = self._row(call, function_words(call, inner, size))
+            return self._flush() + told + "".join(map(self._row, inner))
         lines = ""
         if self._run is None or not self._run.takes(call):
             lines = self._flush()
@@ -526,10 +533,10 @@ class Table:
         if run is None:
             return ""
         if run.count == 1:
-            return table_row(run.last, function_words(run.last, (), self._last))
+            return self._row(run.last, function_words(run.last, (), self._last))
         rss = ("" if run.exact else "~") + signed_kib(run.rss)
         vsz = "0" if run.exact or run.last.alone else "~0"
-        return row(run.tid, vsz, rss, run.title, run.words, where(run.last))
+        return row(run.tid, vsz, rss, run.title, run.words, where(run.last, self._places))
 
     def end(self, *, foreign: bool = False) -> str:
         """The rest, and the summary.
@@ -538,7 +545,7 @@ class Table:
             foreign: a traced program is of another architecture.
         """
         lines = self._flush() + "".join(
-            table_row(call) for held in self._held.values() for call in held
+            self._row(call) for held in self._held.values() for call in held
         )
         self._held.clear()
         told = f"{lines}\n{self.summary.text()}"
@@ -561,11 +568,75 @@ def refusal_words(one: Refused) -> str:
     )
 
 
-def where(call: MemoryCall) -> str:
+NAMELESS = {"anonymous", "reserved address space"}
+"""What memory without a name is called, as long as nothing else is known of it."""
+
+
+class Places:
+    """Names of memory without one, from earlier calls of the trace, as maps has them.
+
+    The zeroed end of a file's data belongs to the file, and what a thread was made with is its
+    stack, with the guard below.
+    """
+
+    def __init__(self) -> None:
+        self._data: dict[tuple[int, int], str] = {}
+        self._open: dict[int, dict[int, int]] = {}
+        self._stacks: dict[int, dict[int, int]] = {}
+
+    def watch(self, call: MemoryCall) -> None:
+        """Takes a system call."""
+        name, pid = call.name, call.pid
+        if name.startswith("exec"):
+            self._data = {key: told for key, told in self._data.items() if key[0] != pid}
+            self._open.pop(pid, None)
+            self._stacks.pop(pid, None)
+        elif name == "munmap":
+            start, length = call.words[:2]
+            for here in (self._open.get(pid, {}), self._stacks.get(pid, {})):
+                for at in [at for at in here if start <= at < start + length]:
+                    del here[at]
+            gone = [key for key in self._data if key[0] == pid and start < key[1] <= start + length]
+            for key in gone:
+                del self._data[key]
+        elif name in ("clone", "clone3"):
+            self._thread(call)
+        elif (told := call.region_told) is not None:
+            start, end, perms, region = told
+            if region in NAMELESS:
+                if perms[1] == "w":
+                    self._open.setdefault(pid, {})[start] = end
+            elif perms[1] == "w" and perms[3] == "p" and name == "mmap":
+                self._data[pid, end] = region
+
+    def _thread(self, call: MemoryCall) -> None:
+        args = call.args
+        if not call.result or not int(args.get("flags", 0)) & Clone.CLONE_THREAD:
+            return
+        top = int(args.get("stack", 0)) + int(args.get("stack_size", 0)) - 1
+        for start, end in self._open.get(call.pid, {}).items():
+            if start <= top < end:
+                self._stacks.setdefault(call.pid, {})[start] = end
+
+    def name(self, call: MemoryCall, start: int, end: int, perms: str, name: str) -> str:
+        """What a region is called."""
+        if name not in NAMELESS:
+            return name
+        stacks = self._stacks.get(call.pid, {})
+        if start in stacks:
+            return "thread stack"
+        if perms[:3] == "---" and end in stacks:
+            return "stack guard"
+        return self._data.get((call.pid, start), name) if perms[1] == "w" else name
+
+
+def where(call: MemoryCall, places: Places) -> str:
     told = call.region_told
     if told is None:
         return ""
     start, end, perms, name = told
+    if name in NAMELESS:
+        name = places.name(call, start, end, perms, name)
     return f"{start:x}-{end:x} {perms} {shown_name(name)}"
 
 

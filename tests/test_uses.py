@@ -531,8 +531,16 @@ def test_stacks_are_where_threads_are(odd: Odd) -> None:
 
 
 def test_a_thread_that_runs_is_known_by_its_descriptor(odd: Odd) -> None:
-    tids = [int(tid) for tid in os.listdir(f"/proc/{odd.pid}/task")]
-    (running,) = [tid for tid in tids if pointer_of(odd.pid, tid) is None]
+    seen = {int(tid) for tid in os.listdir(f"/proc/{odd.pid}/task")}
+
+    def alone() -> bool:
+        """Whether one thread alone has never waited so far."""
+        nonlocal seen
+        seen = {tid for tid in seen if pointer_of(odd.pid, tid) is None}
+        return len(seen) == 1
+
+    wait_for(alone)
+    (running,) = seen
     table = Process(odd.pid).maps()
     (stack,) = [r for r in table if r.name.startswith(f"stack of thread {running}")]
     assert (stack.kind, stack.kind_evidence) == (K.THREAD_STACK, "thread descriptor")
@@ -818,6 +826,44 @@ def test_a_live_jvm(tmp_path: Path) -> None:
             assert uses_of(table) >= {"JVM heap", "JVM code cache", "JVM class space"}
         finally:
             process.kill()
+
+
+@pytest.mark.slow
+def test_a_live_chromium(tmp_path: Path) -> None:
+    argv = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", f"--user-data-dir={tmp_path}",
+            "--remote-debugging-port=0", "about:blank"]  # fmt: skip
+    with live(argv, start_new_session=True) as process:
+        renderers: list[int] = []
+
+        def has_renderer() -> bool:
+            renderers[:] = [
+                int(entry.name)
+                for entry in Path("/proc").iterdir()
+                if entry.name.isdecimal()
+                and (line := command_line(entry))
+                and b"--type=renderer" in line
+                and os.fsencode(tmp_path) in line
+            ]
+            return bool(renderers)
+
+        try:
+            wait_for(has_renderer)
+            time.sleep(2)  # its threads start
+            for pid in (process.pid, renderers[0]):
+                table = no_stack_without_a_thread(pid)
+                assert K.ARENA not in table.by_kind()
+                assert "PartitionAlloc" in uses_of(table)
+                assert {str(r.use) for r in table} >= {"PartitionAlloc"}
+        finally:
+            os.killpg(process.pid, 9)
+
+
+def command_line(entry: Path) -> bytes:
+    try:
+        return (entry / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_this_python() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.history.growth import Sustained, sustained
 from procmem.history.recording import MOST_COMPARED, Growth, Place, Suspect, grown
-from procmem.regions.kinds import RegionKind
+from procmem.regions.kinds import RegionKind, kind_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -317,7 +317,7 @@ class Search:
     def key_of(self, region: Any) -> Key:
         """What it is counted with."""
         told = self.told(region)
-        return str(told.kind), NUMBERED.get(told.kind) or told.name, str(region.perms)
+        return kind_word(told), NUMBERED.get(told.kind) or told.name, str(region.perms)
 
     def held(self, region: Any) -> int:
         """What a region has in memory or swap; of a file nothing: it is there anyway."""

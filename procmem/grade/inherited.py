@@ -67,6 +67,8 @@ def set_right(*, quiet: bool = False) -> None:
                 with contextlib.suppress(OSError, ValueError):
                     resource.setrlimit(limit, (most, most))
                     break
+    # What a user wants to keep from others stays so; from itself nothing can be kept.
+    os.umask(os.umask(0o077) & 0o077)
     if quiet:
         os.umask(0o022)
         soft, hard = resource.getrlimit(resource.RLIMIT_STACK)

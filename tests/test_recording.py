@@ -625,6 +625,23 @@ class TestAnswers:
         assert json.loads(command("record", "--report", path, "--json")[1])["last_full"] == 29
         assert procmem.diff(procmem.load(path, 0), procmem.load(path, 29)).rss is not None
 
+    def test_a_leak_that_is_given_back_when_the_process_ends(self, specimen: Specimen) -> None:
+        area = specimen.mmap(pages=400).mapping
+        assert area is not None
+
+        def go(number: int) -> None:
+            if number < 39:
+                specimen.touch(area, start=number * 10, pages=10)
+            else:
+                specimen.madvise(area, "dontneed")
+
+        recording = paced(specimen, go)
+        # One that runs on has no leak.
+        assert recording.suspects() == []
+        recording.ended = "the process has ended with status 0"
+        (suspect,) = recording.suspects()
+        assert suspect.rate == pytest.approx(100 * PAGE, rel=0.1)
+
     def test_shared_memory_that_grows(self, specimen: Specimen) -> None:
         area = specimen.mmap(pages=400, shared=True).mapping
         assert area is not None

@@ -68,6 +68,8 @@ def suspects_of(recording: Recording, least: int) -> list[Suspect]:
     figures = recording._figures
     times = recording.times
     timed = [at for at, when in enumerate(times) if when is not None]
+    if recording.ended.startswith(ENDED):
+        timed = without_the_end(timed, recording)
     if len(timed) < 4:
         return []
     when = [times[at] or 0.0 for at in timed]
@@ -79,6 +81,24 @@ def suspects_of(recording: Recording, least: int) -> list[Suspect]:
         total = sustained(when, [value or 0 for value in own], least)
     chosen = spread(recording, timed)
     return Search(recording, chosen, total, least).found()
+
+
+ENDED = "the process "
+"""How Recording.ended begins where the process ended by itself."""
+
+FREED = 0.05
+"""Of the time, in which a process that ends may give its memory back."""
+
+
+def without_the_end(timed: list[int], recording: Recording) -> list[int]:
+    """Without the snapshots in which a process that ended already gave its memory back."""
+    figures, times = recording._figures, recording.times
+    start, end = times[timed[0]] or 0.0, times[timed[-1]] or 0.0
+    peak = max(figures[at].own or 0 for at in timed)
+    last = max(at for at in timed if (figures[at].own or 0) == peak)
+    if end - (times[last] or 0.0) <= FREED * (end - start):
+        return [at for at in timed if at <= last]
+    return timed
 
 
 def spread(recording: Recording, timed: Sequence[int]) -> list[int]:

@@ -135,7 +135,9 @@ def unmeasured_lines(recording: Recording) -> list[str]:
 def suspect_lines(one: Suspect) -> list[str]:
     """What grew, where, since when and how fast; and what that may be."""
     when = "during the whole recording" if one.whole else f"from {one.since:.1f} s to the end"
-    if one.figure == "size":
+    if one.figure == "size" and one.kind == "file":
+        may = "files that stay mapped"
+    elif one.figure == "size":
         may = "addresses that are reserved, and not used so far"
     else:
         may = "a leak, or something that was not full yet"

@@ -503,6 +503,30 @@ def test_every_table_fits_every_screen(
     assert "Not in" not in out
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_trace_fits_the_screen_and_loses_nothing(width: int, tmp_path: Path) -> None:
+    true = shutil.which("true")
+    assert true is not None
+
+    def traced(*words: str, **env: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "procmem", "trace", "--no-malloc", *words, true],
+            stderr=subprocess.PIPE,
+            env={"PATH": os.environ["PATH"]} | env,
+            check=False,
+        )
+        return done.stderr.decode()
+
+    text = traced(COLUMNS=str(width))
+    if "procmem trace:" in text:
+        pytest.skip(text.strip())  # no ptrace here
+    assert max(map(cells, text.splitlines())) <= width
+    assert "Between the calls pages are touched" in " ".join(text.split())
+    file = tmp_path / "trace"
+    traced("-o", str(file), COLUMNS="40")
+    assert max(map(cells, file.read_text().splitlines())) > 80
+
+
 def test_columns_that_readline_left_behind_are_no_wish(target: Target) -> None:
     def widest(**env: str) -> int:
         done = subprocess.run(

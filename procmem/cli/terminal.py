@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
+
 __all__ = ["is_utf8", "screen_columns", "table_columns"]
 
 COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
@@ -26,32 +30,40 @@ def is_utf8() -> bool:
     return any(entry.startswith(b"LC_CTYPE=") for entry in own)
 
 
-def screen_columns() -> int | None:
-    """How wide the user's screen is: COLUMNS, or the terminal; None: there is none."""
+def screen_columns(stream: IO[str] | None = None) -> int | None:
+    """How wide the user's screen is: COLUMNS, or the terminal; None: there is none.
+
+    Args:
+        stream: what is written to; None: stdout.
+    """
+    stream = stream or sys.stdout
     given = os.environ.get("COLUMNS", "")
     if given.isascii() and given.isdecimal() and int(given[:9]) > 0:
         return int(given[:9])
-    if not sys.stdout.isatty():
+    if not stream.isatty():
         return None
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+        return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
         return 80
 
 
-def table_columns() -> int | None:
+def table_columns(stream: IO[str] | None = None) -> int | None:
     """How wide a table may be: as wide as the terminal; None, without a limit, elsewhere.
 
     COLUMNS counts elsewhere, too, unless it came along with LINES: programs that use readline(3),
     such as Python and gdb, put both into the environment of whatever they start, and nobody has
     asked for tables of that width.
+
+    Args:
+        stream: what is written to; None: stdout.
     """
-    if sys.stdout.isatty() or "LINES" not in os.environ:
-        return screen_columns()
+    if (stream or sys.stdout).isatty() or "LINES" not in os.environ:
+        return screen_columns(stream)
     try:
         with open("/proc/self/environ", "rb") as file:
             started_with = file.read().split(b"\0")
     except OSError:
         return None
     given = [f"{name}={os.environ.get(name)}".encode() for name in ("COLUMNS", "LINES")]
-    return None if all(one in started_with for one in given) else screen_columns()
+    return None if all(one in started_with for one in given) else screen_columns(stream)

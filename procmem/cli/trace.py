@@ -13,6 +13,7 @@ import sys
 from typing import IO
 
 from procmem.cli.arguments import Parser, one_process
+from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, SyscallError
 from procmem.history.trace import Breakpoints, Ended, MemoryCall, Refused, Signal, Tracing
 from procmem.moments.output import check_output
@@ -21,6 +22,7 @@ from procmem.view.names import printable
 from procmem.view.trace import (
     Table,
     call_json,
+    fit,
     heading,
     strace_end,
     strace_line,
@@ -234,10 +236,12 @@ def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file:
 
 def table_told(tracing: Tracing, out: Output, options: argparse.Namespace) -> None:
     table = Table(malloc=tracing.malloc, every=bool(options.malloc))
-    out.write(heading())
+    # A file is not read on this screen.
+    width = table_columns(out.stream) if out.stream is sys.stderr else None
+    out.write(fit(heading(), width))
     for group in tracing.groups():
-        out.write("".join(map(table.add, group)))
-    out.write(table.end(foreign=bool(tracing.foreign)))
+        out.write(fit("".join(map(table.add, group)), width))
+    out.write(fit(table.end(foreign=bool(tracing.foreign)), width))
 
 
 def strace_told(tracing: Tracing, out: Output, *, always: bool) -> None:

@@ -14,9 +14,9 @@ from procmem.history.allocators import Role
 from procmem.history.arguments import Clone, signed
 from procmem.history.trace import UNREAD, Breakpoints, Ended, MemoryCall, Refused
 from procmem.procfs import probes
-from procmem.view.columns import columns
+from procmem.view.columns import columns, prose
 from procmem.view.mallocs import Mallocs, Run, function_words, length_text
-from procmem.view.names import clipped, printable
+from procmem.view.names import cells, clipped, printable
 
 if TYPE_CHECKING:
     from procmem.history.trace import Happening, Signal
@@ -25,6 +25,7 @@ __all__ = [
     "Summary",
     "Table",
     "call_json",
+    "fit",
     "heading",
     "strace_end",
     "strace_line",
@@ -412,6 +413,37 @@ def signed_kib(value: int | None) -> str:
 def kib_text(value: int) -> str:
     """A length in whole KiB, rounded up."""
     return f"{-(-value // 1024):,} KiB"
+
+
+FIGURES = 45
+"""Cells in front of what a call does: the thread, both changes and the call's name."""
+
+
+def fit(text: str, width: int | None) -> str:
+    """Rows and sentences of the table in lines of so many cells; None: as they are.
+
+    What a call does goes on in further lines, and the region behind it.
+    """
+    if width is None:
+        return text
+    lines = []
+    for line in text.splitlines():
+        if cells(line) <= width:
+            lines.append(line)
+        elif set(line) <= {"-", " "}:
+            lines.append(line[:width])
+        elif line[7:9] == "  ":
+            # Of a row the blanks between what it does and the region are no longer needed.
+            head, rest = line[:FIGURES], " ".join(line[FIGURES:].split())
+            indent = FIGURES if width >= FIGURES + ROOM else 4
+            lines += prose(f"{head}{rest}", width, " " * indent).splitlines()
+        else:
+            lines += prose(line, width, "  ").splitlines()
+    return "".join(f"{line}\n" for line in lines)
+
+
+ROOM = 24
+"""Cells that are enough for words on what a call does."""
 
 
 def heading() -> str:

@@ -477,6 +477,9 @@ COMMAND_LINES = [
     "diff {snap} {pid}",
     "doctor",
     "experiment",
+    "experiment brk",
+    "record {pid} -o {snap}.rec --for 50ms --force",
+    "size --explain /proc/{pid}/exe",
     "lab list",
     "--help",
 ]

@@ -12,7 +12,7 @@ from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns, table_columns
 from procmem.errors import BadArgument
 from procmem.experiments.story import EXPERIMENTS, find
-from procmem.view.columns import did_you_mean, prose
+from procmem.view.columns import did_you_mean, narrowed, prose
 from procmem.view.experiment import experiment_list, story_text, verdict_text
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -56,7 +56,9 @@ def main(argv: list[str]) -> int:
         for story in told(list(functions), options, quick=name == "all"):
             stories.append(story)
             if not as_json:
-                sys.stdout.write(story_text(story, screen_columns() or 80))
+                sys.stdout.write(
+                    narrowed(story_text(story, screen_columns() or 80), table_columns())
+                )
                 if name == "all":
                     sys.stdout.write("\n")
                 sys.stdout.flush()

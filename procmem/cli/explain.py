@@ -6,8 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from procmem.cli.terminal import table_columns
 from procmem.elf.programs import program
 from procmem.elf.sizing import sizes
+from procmem.view.columns import narrowed
 from procmem.view.json import json_text
 from procmem.view.names import printable
 from procmem.view.sizes import explanation
@@ -58,6 +60,6 @@ def explain(names: list[bytes]) -> int:
     for size in reader.sizes(names):
         about = None if size.member is not None else program(size.path)
         sys.stdout.write("" if first else "\n")
-        sys.stdout.write(explanation(size, about))
+        sys.stdout.write(narrowed(explanation(size, about), table_columns()))
         first = False
     return reader.status

@@ -11,10 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from procmem.cli.arguments import ABSENT, FORCE, one_process, parser
+from procmem.cli.terminal import table_columns
 from procmem.errors import ParseError
 from procmem.history.recorder import DETAILS, Recorder
 from procmem.history.recording import Recording
 from procmem.moments.output import check_output
+from procmem.view.columns import narrowed
 from procmem.view.history import recording_dict, recording_summary
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -130,7 +132,7 @@ def show(
     if as_json:
         sys.stdout.write(json_text(recording_dict(recording, turns, cost)))
     else:
-        sys.stdout.write(recording_summary(recording, turns, cost))
+        sys.stdout.write(narrowed(recording_summary(recording, turns, cost), table_columns()))
 
 
 def complain(path: str, reason: str) -> None:

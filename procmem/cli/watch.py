@@ -8,7 +8,9 @@ from typing import Any
 
 from procmem.cli.arguments import one_process, parser
 from procmem.cli.record import seconds
+from procmem.cli.terminal import table_columns
 from procmem.history.recorder import watch
+from procmem.view.columns import narrowed
 from procmem.view.history import change_lines, ended_line
 
 __all__ = ["main"]
@@ -30,7 +32,11 @@ def main(argv: list[str]) -> int:
         except StopIteration as end:
             ended = str(end.value)
             break
-        said(one_line(change.to_dict()) if asked.json else change_lines(change))
+        said(
+            one_line(change.to_dict())
+            if asked.json
+            else narrowed(change_lines(change), table_columns())
+        )
     said(one_line({"ended": ended}) if asked.json else ended_line(ended))
     return 0
 

@@ -11,7 +11,7 @@ from procmem.view.names import cells, padded, shorter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Column", "columns", "fitted", "kib", "pairs", "prose"]
+__all__ = ["Column", "columns", "fitted", "kib", "narrowed", "pairs", "prose"]
 
 kib = in_unit("KiB")
 """Bytes in KiB, as pmap and ps print them; "-" for what was not read."""
@@ -201,6 +201,27 @@ def prose(text: str, width: int | None, indent: str = "") -> str:
         return text + "\n"
     first, *rest = wrapped(text, width, len(indent))
     return "\n".join([first, *(indent + line for line in rest)]) + "\n"
+
+
+def narrowed(text: str, width: int | None) -> str:
+    """A text made for 80 cells on a narrower screen: sentences go on below, rows are cut.
+
+    Args:
+        text: lines of printable characters.
+        width: cells of a line; None: they stay as they are.
+    """
+    if width is None:
+        return text
+    lines = []
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip(" "))
+        if cells(line) <= width:
+            lines.append(line)
+        elif set(line) <= {"-", " "} or "  " in line.strip():
+            lines.append(shorter(line, width))
+        else:
+            lines += prose(line, width, " " * min(indent + 2, width // 2)).splitlines()
+    return "".join(f"{line}\n" for line in lines)
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> list[str]:

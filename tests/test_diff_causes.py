@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -189,6 +191,80 @@ def test_some_are_written_and_the_child_ends(target: Target, first: str) -> None
     assert C.COPY_ON_WRITE not in causes(found)
 
 
+def test_a_child_that_starts_another_program() -> None:
+    code = """
+import os, sys
+go, done = os.pipe(), os.pipe()
+child = os.fork()
+if not child:
+    os.read(go[0], 1)
+    os.set_inheritable(done[1], True)
+    os.execvp("sh", ["sh", "-c", f"echo >&{done[1]}; read nothing", "sh"])
+print(flush=True)
+sys.stdin.readline()
+os.write(go[1], b"x")
+os.read(done[0], 1)
+print(flush=True)
+sys.stdin.readline()
+os.kill(child, 9)
+os.waitpid(child, 0)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        before = Process(process.pid).snapshot()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        found = Process(process.pid).snapshot() - before
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    (ended,) = [one for one in found.causes if one.cause is C.SHARING_ENDED]
+    assert "or started another program" in ended.words
+    assert ended.size > 256 * PAGE
+    assert all(change.region.inode for change in found.changes if change.copied)
+
+
+def test_one_child_ends_and_another_begins(target: Target) -> None:
+    """As servers replace their workers: what is older is shared as before."""
+    area = mapped(target)
+    old = target.fork()
+    later = mapped(target)
+    new = None
+
+    def replace() -> None:
+        nonlocal new
+        old.close()
+        new = target.fork()
+
+    found = of(target, replace)
+    assert all(area.start not in region for c in found.changes for region in c.after)
+    assert at(found, later).cause is C.SHARING_BEGAN
+    assert C.COPY_ON_WRITE not in causes(found)
+    assert new is not None
+    new.close()
+
+
+def test_saved_texts_have_no_faults(target: Target) -> None:
+    """Without the number of faults, and without pages that nobody writes, both are named."""
+    import procmem
+
+    area = mapped(target)
+    texts = []
+    with target.fork():
+        for pages in (1, 50):
+            target.touch(area, pages)
+            texts.append(Path(f"/proc/{target.pid}/smaps").read_bytes())
+    one, other = (procmem.Snapshot(procmem.parse_smaps(text)) for text in texts)
+    change = at(other - one, area)
+    assert change.unshared == 49 * PAGE
+    assert change.copied is None
+    assert "either they were copied on write, or the other process wrote to them" in change.why
+
+
 def test_a_child_begins_and_some_pages_are_copied(target: Target) -> None:
     area = mapped(target)
     child = None
@@ -255,9 +331,6 @@ def test_what_a_child_sees(target: Target) -> None:
 
 def test_a_child_that_shares_all_memory_changes_nothing() -> None:
     """vfork(2), as posix_spawn(3) calls it."""
-    import subprocess
-    import sys
-
     code = "import os; input(); p = os.posix_spawn('/bin/true', ['true'], {}); os.waitpid(p, 0);"
     with subprocess.Popen(
         [sys.executable, "-c", f"print(flush=True); {code} print(flush=True); input()"],
@@ -511,6 +584,8 @@ def test_ksm(target: Target) -> None:
         assert change.cause is C.MERGED_BY_KSM
         assert not causes(found) & {C.SHARING_BEGAN, C.COPY_ON_WRITE}
         assert "MADV_MERGEABLE" in change.why
+        # It would merge them again.
+        (KSM / "run").write_text("0")
         found = of(target, lambda: target.touch(area, 40))
         change = at(found, area)
         assert change.cause is C.UNMERGED

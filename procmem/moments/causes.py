@@ -857,7 +857,8 @@ def sharing(found: Diff, unshared: int) -> Part:
     if judged.verdict == SHARER_ENDED:
         evidence.append("no page that can't be written, so is never copied, is still shared")
         cause = C.SHARING_ENDED
-        told = f"the other process that shared them has ended; {bound}"
+        told = "the other process that shared them has ended, or started another program; "
+        told += bound
     else:
         cause = C.SHARING_CHANGED
         if judged.sharer_left:

@@ -142,8 +142,7 @@ def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Fact
         return facts
     with files.memory("maps") as maps:
         scan, _, _ = read_scan(files, native.MAPS)
-        now = set(zip(scan.column(0), scan.column(1), strict=True))
-        same = [region for region in regions if (region.start, region.end) in now]
+        same = still_mapped(regions, scan.column(0), scan.column(1))
         anonymous = [
             region
             for region in same
@@ -166,6 +165,19 @@ def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Fact
             memory.close()
         maps.check()
     return facts
+
+
+def still_mapped(
+    regions: Sequence[Region], starts: Sequence[int], ends: Sequence[int]
+) -> list[Region]:
+    """The regions that are still there, though one may have grown or merged with others."""
+    now = set(zip(starts, ends, strict=True))
+
+    def covered(region: Region) -> bool:
+        place = bisect_right(starts, region.start) - 1
+        return place >= 0 and ends[place] >= region.end
+
+    return [region for region in regions if (region.start, region.end) in now or covered(region)]
 
 
 # ---- threads -------------------------------------------------------------------

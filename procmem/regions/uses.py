@@ -485,8 +485,10 @@ def go(layout: Layout) -> None:
         return
     checked = layout.facts.checked if layout.facts is not None else {}
     for run in layout.runs():
-        proof = checked.get(run.start)
+        starts = layout.starts[run.first : run.last + 1]
+        proof = next((checked[start] for start in starts if start in checked), None)
         if proof is not None:
+            # A reservation is one thing, wherever in it the pointer leads.
             use = Use(*proof)
         elif run.reserved >= GUARD_LIMIT // 2 and "glibc" not in layout.programs:
             use = Use("Go runtime metadata", "a Go program without a C library", guess=True)
@@ -765,7 +767,7 @@ class Check(NamedTuple):
 
 
 MOST_READ = 4096
-PER_REGION = 8
+PER_REGION = 16
 ENOUGH = 3
 """Pools with a right header that settle what a region is."""
 
@@ -780,14 +782,12 @@ def cpython_pools(
     regions: Sequence[Region], _: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
     """Regions that hold pools of obmalloc, by the headers of these (Objects/obmalloc.c)."""
-    found = {}
-    left = MOST_READ
-    for region in regions:
-        if region.size < 256 << 10 or region.perms != "rw-p":
-            continue
-        if left <= 0:
-            break
-        for size in POOL_SIZES:
+    found: dict[int, tuple[str, str]] = {}
+    for size in POOL_SIZES:
+        left = MOST_READ
+        for region in regions:
+            if region.size < 256 << 10 or left <= 0 or region.perms != "rw-p":
+                continue
             first = -(-region.start // size) * size
             pools = seen = 0
             step = max(size, (region.end - first) // PER_REGION // size * size)
@@ -799,12 +799,11 @@ def cpython_pools(
                     pools += is_pool(address, size, *POOL_HEADER.unpack(data))
                     if pools == ENOUGH:
                         break
-            if (pools >= 2 and 2 * pools > seen) or (pools == seen == 1):
-                found[region.start] = (
-                    "CPython objects",
-                    f"{pools} of {seen} pools that were looked at have headers of obmalloc",
-                )
-                break
+            if pools == ENOUGH or (pools and 2 * pools > seen):
+                said = f"{pools} of {seen} pools that were looked at have headers of obmalloc"
+                found[region.start] = "CPython objects", said
+        if found:
+            break  # all pools of an interpreter have one size
     return found
 
 
@@ -828,7 +827,7 @@ def is_pool(
 def go_reservations(
     regions: Sequence[Region], facts: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
-    """Runs of anonymous memory that the state of the Go heap points to."""
+    """Anonymous memory that the state of the Go heap points to."""
     if facts.go_heap is None:
         return {}
     start, size = facts.go_heap
@@ -836,14 +835,12 @@ def go_reservations(
     for address in range(start, start + size, 4096):
         data = read(address, min(4096, start + size - address))
         words.update(struct.unpack_from(f"={len(data) // 8}Q", data))
+    pointers = sorted(words)
     found = {}
-    first, end = -1, -1
     for region in regions:
-        if region.start != end:
-            first = region.start
-        end = region.end
-        if region.start in words and first not in found:
-            found[first] = "Go runtime metadata", "runtime.mheap_ points to it"
+        place = bisect_left(pointers, region.start)
+        if place < len(pointers) and pointers[place] < region.end:
+            found[region.start] = "Go runtime metadata", "runtime.mheap_ points to it"
     return found
 
 

@@ -450,6 +450,23 @@ def test_columns_give_way_in_a_fixed_order_and_it_is_said() -> None:
     assert "Not in" not in region_table(table)
 
 
+def test_huge_pages_have_a_column_of_their_own_where_there_are_some() -> None:
+    plain = smaps_of(["/a"])
+    huge = plain + (
+        b"7fff00000000-7fff00400000 rw-p 00000000 00:0f 9 /anon_hugepage (deleted)\n"
+        b"Size: 4096 kB\nRss: 0 kB\nPss: 0 kB\nPrivate_Clean: 0 kB\nPrivate_Dirty: 0 kB\n"
+        b"Shared_Hugetlb: 0 kB\nPrivate_Hugetlb: 2048 kB\nSwap: 0 kB\nVmFlags: rd wr ht\n"
+    )
+    assert "Hugetlb" not in region_table(parse_smaps(plain))
+    for text in (region_table(parse_smaps(huge)), grouped_table(parse_smaps(huge), "kind")):
+        heading, _, *rows = text.splitlines()
+        assert "Hugetlb" in heading
+        names = heading.split()
+        row = next(line.split() for line in rows if "hugetlb" in line)
+        assert row[names.index("Hugetlb")] == "2048"
+        assert [row[names.index(name)] for name in ("RSS", "PSS", "USS")] == ["0", "0", "0"]
+
+
 def test_nothing_is_cut_where_there_is_room() -> None:
     name = "lib" + "n" * 60 + ".so"
     table = parse_smaps(smaps_of([f"/usr/lib/{name}"]))

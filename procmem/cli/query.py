@@ -16,7 +16,6 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.terminal import table_columns
-from procmem.elf.demangle import demangle
 from procmem.errors import ElfError
 from procmem.regions.kinds import name_word
 from procmem.regions.model import MeasuredRegion
@@ -117,7 +116,7 @@ def look_up(process: Process, number: int, debug_root: str) -> dict[str, Any]:
             "section": place.section,
             "offset_in_section": place.offset_in_section,
             "symbol": None if symbol is None else symbol.name,
-            "symbol_demangled": None if symbol is None else demangle(symbol.name),
+            "symbol_demangled": None if symbol is None else symbol.demangled,
             "offset_in_symbol": None if symbol is None else symbol.offset,
             "symbol_guess": symbol is not None and symbol.guess,
             "source_line": None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from procmem import native
 from procmem.elf import limits
 from procmem.elf.debug import has_lines, open_alternate, open_debug_file
+from procmem.elf.demangle import demangle
 from procmem.elf.headers import ElfFile, open_elf
 from procmem.elf.image import MemorySource
 from procmem.elf.source import source_of
@@ -37,7 +38,7 @@ class Symbol:
     """A function or variable at an address.
 
     Attributes:
-        name: as in the symbol table: names of C++ and the like are not decoded.
+        name: as in the symbol table; `demangled` is that of C++ and Rust.
         offset: bytes from its start to the address.
         address: where it starts in the process.
         size: in bytes; 0 where the table doesn't tell.
@@ -60,6 +61,11 @@ class Symbol:
     def guess(self) -> bool:
         """Whether that the symbol covers the address is a guess."""
         return not self.size and self.offset > 0
+
+    @property
+    def demangled(self) -> str | None:
+        """The name as C++ or Rust code has it; None if it is neither's. See elf.demangle()."""
+        return demangle(self.name)
 
     @property
     def section(self) -> str | None:

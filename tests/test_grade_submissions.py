@@ -317,6 +317,13 @@ def test_names_that_systems_change(tmp_path: Path, name: str) -> None:
     assert done.told == [f"page.c: found as {name}"]
 
 
+def test_a_lab_may_ask_for_a_directory(tmp_path: Path) -> None:
+    asked = Asked(("Makefile", "src"), ("./page",), ("make",))
+    found, done = placed(tmp_path, {"a/Makefile": MAKEFILE, "a/src/page.c": GOOD}, asked)
+    assert found == {"Makefile": MAKEFILE, "src/page.c": GOOD}
+    assert (done.told, done.missing) == ([], [])
+
+
 def test_decomposed_letters(tmp_path: Path) -> None:
     asked = Asked(("ü.c",), ("./ü",), ("make",))
     found, _ = placed(tmp_path, {"u\u0308.c": GOOD}, asked)

@@ -141,7 +141,11 @@ def place(source: str, target: str, asked: Asked, *, unwrap: bool = False) -> Pl
         if path != f"{inner}{name}":
             placed.told.append(f"{shown(name)}: found as {shown(path)}")
     placed.found = chosen
-    placed.missing = [name for name in asked.files if name not in chosen]
+    placed.missing = [
+        name
+        for name in asked.files
+        if name not in chosen and not os.path.isdir(os.path.join(target, name))
+    ]
     if asked.strict:
         one_makefile(target, asked, placed)
         from_starter(target, asked, placed)

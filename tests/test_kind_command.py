@@ -326,6 +326,15 @@ def test_json_refuses_what_it_can_not_honour(run: Any, words: list[str]) -> None
     assert f"{words[1]} does not go with --json" in err
 
 
+@pytest.mark.parametrize(
+    "words", [["-A"], ["-x"], ["-t"], ["--common"], ["--radix=16"], ["--format=gnu"], ["--explain"]]
+)
+def test_json_of_size_refuses_what_is_for_tables(run: Any, words: list[str]) -> None:
+    status, out, err = run("size", "--json", *words, sys.executable)
+    assert (status, out) == (1, "")
+    assert f"{words[0].partition('=')[0]} does not go with it" in err
+
+
 def test_json_honours_the_rest(run: Any, target: Target) -> None:
     def told(*words: object) -> Any:
         status, out, _ = run(words[0], "--json", *words[1:], target.pid)

@@ -194,7 +194,9 @@ def understand(argv: list[str], request: Request) -> list[str] | None:
     """
     wants_help = wants_version = False
     options = Options(argv, SHORT, LONG, ("format", "radix", "target"))
+    given: dict[str, None] = {}
     for option, value in options:
+        given[option] = None
         if option in ("A", "B", "G", "json", "explain"):
             request.format = option
         elif option in RADIX:
@@ -227,7 +229,17 @@ def understand(argv: list[str], request: Request) -> list[str] | None:
     if wants_help:
         sys.stdout.write(USAGE)
         return None
+    for ours in ("json", "explain"):
+        others = [option for option in given if option in TABLE or option in ("json", "explain")]
+        if ours in given and others != [ours]:
+            other = next(option for option in others if option != ours)
+            shown_as = f"-{other}" if len(other) == 1 else f"--{other}"
+            raise UsageError(f"--{ours} has bytes and no table: {shown_as} does not go with it")
     return options.operands
+
+
+TABLE = ("A", "B", "G", "d", "o", "x", "t", "common", "format", "radix")
+"""Options that change size's table alone."""
 
 
 def atoi(text: str) -> int:

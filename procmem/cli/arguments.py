@@ -332,7 +332,7 @@ def for_each_process(
 
 def is_plain(word: str) -> bool:
     """Whether a word names its process itself."""
-    return word == "self" or word.removeprefix("/proc/").isdecimal()
+    return word in ("self", "/proc/self") or word.removeprefix("/proc/").isdecimal()
 
 
 def reason(error: Exception, word: str) -> str:

@@ -98,7 +98,7 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
     """
     from procmem.errors import BadArgument, ElfError, NoSuchProcess, ParseError, Unsupported
 
-    if what == "self":
+    if what in ("self", "/proc/self"):
         return [Process(root=root)]
     number = what.removeprefix("/proc/").rstrip("/")
     if number.isascii() and number.isdecimal():

@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -462,6 +463,72 @@ def test_symbol_tables_made_by_hand(tmp_path: Path) -> None:
     assert known.find(0x1404) is None
     assert known.section_at(0x1500) is None
     assert known.section_at(0x14FF) == (0x1000, 0x1500, ".text")
+
+
+@pytest.mark.parametrize("tables", [True, False], ids=["unwind tables", "none"])
+def test_what_follows_a_symbol_without_a_size(tmp_path: Path, tables: bool) -> None:
+    """A stripped library: .dynsym has an assembly function, the static ones behind it are gone."""
+    (tmp_path / "s.S").write_text(
+        ".text\n.globl entry\n.type entry, @function\nentry:\n nop\n nop\n nop\n nop\n"
+        '.section .note.GNU-stack,"",%progbits\n'
+    )
+    (tmp_path / "l.c").write_text(
+        "static __attribute__((noinline, used)) int one(int x) { return x * 3; }\n"
+        "static __attribute__((noinline, used)) int two(int x) { return x * 5; }\n"
+        "int shown(int x) { return one(x) + two(x); }\n"
+    )
+    flag = "" if tables else "no-"
+    library = tmp_path / "lib.so"
+    tool("gcc", "-shared", "-fPIC", "-O1", f"-f{flag}asynchronous-unwind-tables",
+         f"-f{flag}unwind-tables", "-nostdlib", tmp_path / "s.S", tmp_path / "l.c",
+         "-o", library)  # fmt: skip
+    values = {row.split()[-1]: int(row.split()[0], 16) for row in tool("nm", library).splitlines()}
+    tool("strip", library)
+    with open_elf(library) as file:
+        table = SymbolTable([file])
+    entry = values["entry"]
+    assert table.find(entry) == ("entry", entry, 0)
+    assert table.find(entry + 2) == ("entry", entry, 0)
+    for name in ("one", "two"):
+        found = table.find(values[name])
+        assert found == (None if tables else ("entry", entry, 0))
+    shown = table.find(values["shown"] + 1)
+    assert shown is not None
+    assert shown[0] == "shown"
+
+
+def test_a_guess_is_marked(tmp_path: Path) -> None:
+    source, binary = tmp_path / "made.c", tmp_path / "made"
+    source.write_text(
+        "#include <stdio.h>\n#include <unistd.h>\nextern char entry[];\n"
+        '__asm__(".text\\n.globl entry\\nentry: .fill 16, 1, 0\\n");\n'
+        'int main(void) { printf("%p\\n", (void *)entry); fflush(stdout); for (;;) pause(); }\n'
+    )
+    tool("gcc", source, "-o", binary)
+    with subprocess.Popen([binary], stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            entry = int(child.stdout.readline(), 16)
+            process = procmem.Process(child.pid)
+            exact, guess = process.symbol_at(entry), process.symbol_at(entry + 4)
+            assert exact is not None
+            assert (str(exact), exact.guess) == ("entry", False)
+            assert guess is not None
+            assert (str(guess), guess.guess, guess.size) == ("entry+0x4?", True, 0)
+            done = subprocess.run(
+                [sys.executable, "-m", "procmem", "query", f"{child.pid}", f"{entry + 4:x}"],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert re.search(r"^symbol +entry\+0x4\?$", done.stdout, re.MULTILINE)
+            done = subprocess.run(
+                [sys.executable, "-m", "procmem", "query", f"{child.pid}", f"{entry + 4:x}",
+                 "--json"],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            (told,) = json.loads(done.stdout)
+            assert (told["symbol"], told["symbol_guess"], told["left_out"]) == ("entry", True, [])
+        finally:
+            child.kill()
 
 
 # ---- the command ------------------------------------------------------------------------

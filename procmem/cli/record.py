@@ -79,12 +79,16 @@ def main(argv: list[str]) -> int:
         return report(asked.report, asked.json)
     if asked.pid is ABSENT or asked.output is None:
         made.error("it needs a PID and -o FILE, or --report FILE")
+    try:
+        check_output(asked.output, force=asked.force)
+    except OSError as error:
+        complain(asked.output, error.strerror or str(error))
+        return 1
     return record(asked, one_process(made, asked.pid, asked.root))
 
 
 def record(asked: Namespace, process: Process) -> int:
     try:
-        check_output(asked.output, force=asked.force)
         recorder = Recorder(
             process, every=asked.every, path=asked.output,
             detail=asked.detail, share=asked.share / 100, force=asked.force,

@@ -171,6 +171,10 @@ def still_mapped(
     regions: Sequence[Region], starts: Sequence[int], ends: Sequence[int]
 ) -> list[Region]:
     """The regions that are still there, though one may have grown or merged with others."""
+    if [region.start for region in regions] == list(starts) and [
+        region.end for region in regions
+    ] == list(ends):
+        return list(regions)
     now = set(zip(starts, ends, strict=True))
 
     def covered(region: Region) -> bool:
@@ -281,9 +285,10 @@ def find_descriptors(
     for region in anonymous:
         if region.perms not in ("rw-p", "rwxp"):
             continue
-        below = spaces.find(region.start - 1)
-        if not marks and (below is None or below.perms != "---p"):
-            continue
+        if not marks:
+            below = spaces.find(region.start - 1)
+            if below is None or below.perms != "---p":
+                continue
         # Where no guards lie between them, stacks may have become one region.
         top: int | None = region.end
         while top is not None and region.start < top and looked < MOST:

@@ -227,6 +227,7 @@ typedef struct process {
     int statm, maps;
     int recorded, borrows, leader_gone, foreign, quiet;
     int no_query; /* PROCMAP_QUERY is not to be had */
+    int untraced; /* made with CLONE_UNTRACED */
     int unread;   /* breakpoints were not looked for yet */
     int fresh;    /* forked: the breakpoints it has inherited were not looked at yet */
     pid_t from;   /* whose memory it began with */
@@ -249,6 +250,12 @@ typedef struct traced {
     process *process;
     int in_call, region;
     int unannounced; /* its own first stop came before its parent's event */
+    pid_t holder;     /* it is held for a ptrace(2) of this task, which is done in its place */
+    int held;         /* and has stopped */
+    int stands_in;    /* it holds others: all of its calls are stopped at */
+    int answers;      /* the call that it is in is done in its place, with */
+    int64_t answer;   /* this result */
+    pid_t awaits;     /* it stands in wait4(2) until this task stops */
     uint64_t inherited, inherit_at; /* `stripped` and `strip_at` of its parent, whose registers it has */
     uint64_t shares; /* CLONE_* of the call it is in */
     uint64_t stripped; /* CLONE_UNTRACED was taken from it: the flags as they were */
@@ -490,6 +497,15 @@ static process *maker_of(tracer *t, pid_t parent)
     return process_of(t, parent);
 }
 
+static int strips(tracer *t, const process *of)
+{
+    for (int i = 0; i < BUCKETS; i++)
+        for (traced *one = t->by_tid[i]; one; one = one->next)
+            if (one->process == of && one->stripped)
+                return 1;
+    return 0;
+}
+
 /* A task that is not known yet. NULL: no memory. */
 static traced *new_task(tracer *t, pid_t tid)
 {
@@ -510,6 +526,7 @@ static traced *new_task(tracer *t, pid_t tid)
         of->recorded = t->face.follow || group == t->face.pid;
         if ((from = maker_of(t, parent))) {
             of->from = from->pid;
+            of->untraced = strips(t, from);
             of->borrows = same_memory(t, from, group);
             if (from->breaks && of->borrows) {
                 of->breaks = from->breaks;
@@ -1400,11 +1417,179 @@ static void replaced(tracer *t, traced **leader, pid_t before)
 
 static void resume(tracer *t, traced *task, int signal)
 {
-    int all = task->in_call || (t->all_calls && task->process->recorded);
+    int all = task->in_call || task->stands_in || (t->all_calls && task->process->recorded);
 
     /* ESRCH: it was killed meanwhile, and wait(2) will say so. */
     trace(all ? P_SYSCALL : P_CONT, task->tid, 0, (uintptr_t)signal);
 }
+
+/* ---- a tracer among the traced ---- */
+
+/* LeakSanitizer stops the threads of its program by a child made with CLONE_UNTRACED, which attaches to
+ * each of them. There can be one tracer: what the child asks for is done in its place. */
+
+#if defined __x86_64__ && defined __LP64__
+
+#define P_CONT_OTHER 7
+#define P_KILL 8
+#define P_ATTACH 16
+#define P_GETREGSET 0x4204
+#define STOPPED_BY_SIGSTOP (SIGSTOP << 8 | 0x7f)
+
+/* The call is left out, and has this result. */
+static void answer(traced *task, int64_t result)
+{
+    struct user_regs_struct regs;
+
+    if (trace(P_GETREGS, task->tid, 0, (uintptr_t)&regs) < 0)
+        return;
+    regs.orig_rax = (unsigned long long)-1;
+    if (trace(P_SETREGS, task->tid, 0, (uintptr_t)&regs) < 0)
+        return;
+    task->answers = 1;
+    task->answer = result;
+}
+
+static void give_answer(traced *task)
+{
+    struct user_regs_struct regs;
+
+    task->answers = 0;
+    if (trace(P_GETREGS, task->tid, 0, (uintptr_t)&regs) < 0)
+        return;
+    regs.rax = (unsigned long long)task->answer;
+    trace(P_SETREGS, task->tid, 0, (uintptr_t)&regs);
+}
+
+static int64_t copy_registers(traced *task, traced *other, uint64_t request, uint64_t type, uint64_t to)
+{
+    static _Thread_local char registers[16384];
+    struct iovec here = {registers, sizeof registers}, there;
+
+    if (request == P_GETREGS) {
+        if (trace(P_GETREGS, other->tid, 0, (uintptr_t)registers) < 0)
+            return -errno;
+        return pm_poke(task->tid, to, registers, sizeof(struct user_regs_struct));
+    }
+    if (read_memory(task->tid, to, &there, sizeof there) != sizeof there)
+        return -EFAULT;
+    if (there.iov_len < here.iov_len)
+        here.iov_len = there.iov_len;
+    if (trace(P_GETREGSET, other->tid, type, (uintptr_t)&here) < 0)
+        return -errno;
+    there.iov_len = here.iov_len;
+    if (pm_poke(task->tid, (uint64_t)(uintptr_t)there.iov_base, registers, here.iov_len))
+        return -EFAULT;
+    return pm_poke(task->tid, to, &there, sizeof there);
+}
+
+static void release(tracer *t, traced *other)
+{
+    int held = other->held;
+
+    other->holder = 0;
+    other->held = 0;
+    if (held)
+        resume(t, other, 0);
+}
+
+static void release_all(tracer *t, pid_t holder)
+{
+    for (int i = 0; i < BUCKETS; i++)
+        for (traced *one = t->by_tid[i]; one; one = one->next)
+            if (one->holder == holder)
+                release(t, one);
+}
+
+/* At the entry of a call. 1: it waits, and is not to go on yet. */
+static int stand_in(tracer *t, traced *task, const struct syscall_info *info)
+{
+    const uint64_t *argument = info->entry.argument;
+    traced *other;
+    int status = STOPPED_BY_SIGSTOP;
+
+    if (!task->process->untraced || info->arch != ARCH)
+        return 0;
+    if (info->entry.nr == SYS_wait4 && task->stands_in &&
+        (other = task_of(t, (pid_t)argument[0])) && other->holder == task->tid) {
+        if (!other->held) {
+            task->awaits = other->tid;
+            return 1;
+        }
+        if (argument[1])
+            pm_poke(task->tid, argument[1], &status, sizeof status);
+        answer(task, other->tid);
+        return 0;
+    }
+    if (info->entry.nr != SYS_ptrace || !(other = task_of(t, (pid_t)argument[1])))
+        return 0;
+    if (argument[0] == P_ATTACH && !other->holder && other->process->pid == task->process->from) {
+        task->stands_in = 1;
+        other->holder = task->tid;
+        trace(P_INTERRUPT, other->tid, 0, 0);
+        answer(task, 0);
+    } else if (other->holder == task->tid) {
+        int64_t result = other->held ? -EIO : -ESRCH;
+
+        if (other->held && (argument[0] == P_GETREGS || argument[0] == P_GETREGSET))
+            result = copy_registers(task, other, argument[0], argument[2], argument[3]);
+        else if (argument[0] == P_DETACH || argument[0] == P_CONT_OTHER || argument[0] == P_KILL) {
+            if (argument[0] == P_KILL)
+                kill(other->process->pid, SIGKILL);
+            release(t, other);
+            result = 0;
+        }
+        answer(task, result);
+    }
+    return 0;
+}
+
+/* A task that is held has stopped. */
+static void is_held(tracer *t, traced *task)
+{
+    traced *holder = task_of(t, task->holder);
+    struct syscall_info info;
+
+    if (!holder) {
+        release(t, task);
+        return;
+    }
+    task->held = 1;
+    if (holder->awaits != task->tid)
+        return;
+    holder->awaits = 0;
+    memset(&info, 0, sizeof info);
+    if (trace(P_GET_SYSCALL_INFO, holder->tid, sizeof info, (uintptr_t)&info) >= 0)
+        stand_in(t, holder, &info);
+    resume(t, holder, 0);
+}
+
+/* A task that is held has ended. */
+static void has_died(tracer *t, traced *task)
+{
+    traced *holder = task_of(t, task->holder);
+
+    task->holder = 0;
+    if (!holder || holder->awaits != task->tid)
+        return;
+    holder->awaits = 0;
+    answer(holder, -ECHILD);
+    resume(t, holder, 0);
+}
+
+#else
+
+static void has_died(tracer *t, traced *task) { (void)t, (void)task; }
+static void give_answer(traced *task) { (void)task; }
+static void release_all(tracer *t, pid_t holder) { (void)t, (void)holder; }
+static void is_held(tracer *t, traced *task) { (void)t, (void)task; }
+static int stand_in(tracer *t, traced *task, const struct syscall_info *info)
+{
+    (void)t, (void)task, (void)info;
+    return 0;
+}
+
+#endif
 
 static void let_go(tracer *t, traced *task, int signal)
 {
@@ -1487,9 +1672,16 @@ static void stopped(tracer *t, pid_t tid, int status)
                 note.tid = tid;
                 emit(t, &note, NULL, NULL);
             }
-            if (info.op == INFO_EXIT)
+            if (info.op == INFO_EXIT && task->answers)
+                give_answer(task);
+            else if (info.op != INFO_EXIT && stand_in(t, task, &info))
+                return;
+            else if (task->answers)
+                ;
+            else if (info.op == INFO_EXIT)
                 left(t, task, &info);
-            else if (is_ours(info.arch))
+            /* Under the filter a second stop follows, which is the one that counts. */
+            else if (is_ours(info.arch) && !(task->stands_in && info.op == INFO_ENTRY && t->face.filtered))
                 entered(t, task, &info);
         }
         signal = 0;
@@ -1500,6 +1692,11 @@ static void stopped(tracer *t, pid_t tid, int status)
             replaced(t, &task, (pid_t)message);
         else if (event <= E_CLONE && message)
             announce(t, task, (pid_t)message);
+        if (event == E_STOP && task->holder && !t->going) {
+            is_held(t, task);
+            if (task->held)
+                return;
+        }
         if (event == E_STOP && stops && !t->going && task->process->recorded + t->launched) {
             tell_signal(t, task, PM_EVENT_STOPPED, signal);
             trace(P_LISTEN, tid, 0, 0);
@@ -1534,6 +1731,10 @@ static void gone(tracer *t, pid_t tid, int status)
         remember_ghost(t, tid);
     if (!task)
         return;
+    if (task->stands_in)
+        release_all(t, tid);
+    if (task->holder)
+        has_died(t, task);
     if (task->in_call) {
         task->event.flags |= PM_CALL_ENDLESS;
         finish(t, task);

@@ -596,7 +596,7 @@ def refusal_words(one: Refused) -> str:
         what = f"process {one.pid} wanted to be traced by its parent"
     return (
         f"{what}, and was refused: procmem traces already, and there can be only one. (A debugger "
-        "can't work then; LeakSanitizer neither: ASAN_OPTIONS=detect_leaks=0 does without it.)"
+        "can't work then. Of LeakSanitizer: ASAN_OPTIONS=detect_leaks=0 does without it.)"
     )
 
 

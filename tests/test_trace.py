@@ -1097,7 +1097,7 @@ def test_ctrl_c_on_a_terminal(program: str) -> None:
     )
     assert "STATUS 7" in said
     said = on_terminal(
-        ["-m", "procmem", "trace", "--", program, "wait", "1"], [("start ", b""), ("r", b"\x03")]
+        ["-m", "procmem", "trace", "--", program, "wait", "1"], [("start", b""), ("r", b"\x03")]
     )
     assert f"STATUS {128 + signal.SIGINT}" in said
 

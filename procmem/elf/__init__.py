@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.elf.demangle import demangle
+    from procmem.elf.demangling import demangle
     from procmem.elf.headers import Ehdr, ElfFile, Phdr, Shdr, open_elf
     from procmem.elf.programs import Bridge, Program, Step, program
     from procmem.elf.sizing import ObjectSize, SectionSize, Sums, size, sizes
@@ -29,7 +29,7 @@ __all__ = [
 
 # Names are imported when they are first used: most users need one part.
 _HOMES = {
-    "procmem.elf.demangle": "demangle",
+    "procmem.elf.demangling": "demangle",
     "procmem.elf.headers": "Ehdr ElfFile Phdr Shdr open_elf",
     "procmem.elf.programs": "Bridge Program Step program",
     "procmem.elf.sizing": "ObjectSize SectionSize Sums size sizes",

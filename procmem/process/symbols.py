@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from procmem import native
 from procmem.elf import limits
 from procmem.elf.debug import has_lines, open_alternate, open_debug_file
-from procmem.elf.demangle import demangle
+from procmem.elf.demangling import demangle
 from procmem.elf.headers import ElfFile, open_elf
 from procmem.elf.image import MemorySource
 from procmem.elf.source import source_of

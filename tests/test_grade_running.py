@@ -391,3 +391,67 @@ def test_what_is_lost_through_a_lost_block_is_counted_once() -> None:
     )
     assert found is not None
     assert (found.definitely, found.indirectly) == ((16, 1), (1624, 39))
+
+
+MOVES = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/prctl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static char other[1 << 16];
+static ucontext_t here, there;
+
+static void unmaps_the_stack(void)
+{
+    char line[512], c;
+    unsigned long start, end;
+    FILE *maps = fopen("/proc/self/maps", "r");
+
+    while (fgets(line, sizeof line, maps))
+        if (strstr(line, "[stack]") && sscanf(line, "%lx-%lx", &start, &end) == 2)
+            munmap((void *)start, end - start);
+    if (read(0, &c, 1) < 0)
+        _exit(1);
+    _exit(0);
+}
+
+int main(int count, char **arguments)
+{
+    struct prctl_mm_map map = {0};
+    char c;
+
+    (void)arguments;
+    if (count > 1) {
+        getcontext(&there);
+        there.uc_stack.ss_sp = other;
+        there.uc_stack.ss_size = sizeof other;
+        makecontext(&there, unmaps_the_stack, 0);
+        swapcontext(&here, &there);
+    }
+    errno = 0;
+    prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0);
+    if (errno != EACCES || prctl(PR_GET_DUMPABLE) < 0)
+        return 1;
+    return read(0, &c, 1) < 0;
+}
+"""
+
+
+def test_heap_and_stack_can_be_neither_moved_nor_hidden(tmp_path: Path) -> None:
+    (tmp_path / "moves.c").write_text(MOVES)
+    build = ["gcc", "-w", "-o", "moves", "moves.c"]
+    with Submission(tmp_path, build=build, program=["./moves"]) as submission:
+        assert submission.build.ok, submission.build.output
+        with submission.program().run() as run:
+            run.pause()
+            run.answer()
+            assert run.finish().status == 0
+        with submission.program().run("unmap") as run, pytest.raises(RunFailed, match=r"\[stack\]"):
+            run.pause()

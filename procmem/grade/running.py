@@ -37,6 +37,7 @@ from procmem.grade.errors import (
 )
 from procmem.grade.files import open_below
 from procmem.grade.submissions.contents import why_not_run
+from procmem.regions.kinds import RegionKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ denied, too."""
 HIDES = (
     "it hides from the grader: its files in /proc can't be read (prctl(PR_SET_DUMPABLE), or a "
     "program that may be run but not read)"
+)
+
+
+NO_STACK = (
+    "it hides its stack: none of its regions is called [stack] any more (it was unmapped, or moved "
+    "by prctl(PR_SET_MM))"
 )
 
 
@@ -420,6 +427,8 @@ class Run:
         self._until(at)
         self._pauses += 1
         snapshot = self.snapshot()
+        if not any(region.kind is RegionKind.STACK for region in snapshot.regions):
+            raise self._made(RunFailed, NO_STACK)
         self.phases.append((name or f"at the {ordinal(self._pauses)} wait", snapshot))
         return snapshot
 

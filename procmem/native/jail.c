@@ -265,6 +265,12 @@ static int refuse_calls(void)
     refuse();
     for (size_t at = 0; job.flags & JAIL_LASTING && at < sizeof lasting / sizeof *lasting; at++)
         refuse_call(lasting[at]);
+    /* PR_SET_MM moves what the kernel calls heap and stack: the grader would look at other memory. */
+    emit(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 4);
+    emit(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args), 0, 0);
+    emit(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_MM, 0, 1);
+    refuse();
+    emit(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
     refuse_sockets(SYS_socket);
     program.len = filter.length;
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? errno : 0;

@@ -592,13 +592,16 @@ def anonymous(layout: Layout) -> None:
         for index in range(run.first, run.last + 1):
             region = regions[index]
             if not region.perms.startswith("---"):
-                found[index] = Kind(K.ANON, None, "name", "anonymous")
+                found[index] = ANONYMOUS
             elif carved or region.size > GUARD_LIMIT:
-                found[index] = Kind(K.ANON, None, "perms", "reserved address space")
+                found[index] = RESERVED
             else:
-                found[index] = Kind(K.GUARD, None, "position", "guard")
+                found[index] = LONE_GUARD
 
 
+ANONYMOUS = Kind(K.ANON, None, "name", "anonymous")
+RESERVED = Kind(K.ANON, None, "perms", "reserved address space")
+LONE_GUARD = Kind(K.GUARD, None, "position", "guard")
 MOST_GUARDS = 2
 """More inaccessible regions in a row without a gap are one allocator's reservation."""
 

@@ -61,7 +61,6 @@ NAMES = [
     b"[vectors]",
     b"[sigpage]",
     b"[gic]",
-    b"[rollup]",
     b"[anon:a name]",
     b"[anon:]",
     b"[anon:x (deleted)",

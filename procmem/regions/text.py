@@ -162,6 +162,7 @@ def parse(
     if (
         len(table) == 1
         and kind_of_text(text) == "smaps_rollup"
+        and table[0].perms == "---p"
         and isinstance(table[0], MeasuredRegion)
         and table[0].counters
     ):

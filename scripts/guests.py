@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
-MIRROR = "http://deb.debian.org/debian"
 PACKAGES = """
     binutils bubblewrap ca-certificates clang e2fsprogs file g++ gcc gdb git iproute2 libc6-dev lld
     llvm make procps python3 python3-dev python3-venv strace util-linux valgrind zstd
@@ -131,7 +130,7 @@ def make_root(suite: str, directory: Path, python: str) -> None:
     directory.with_name(directory.name + ".ext4").unlink(missing_ok=True)
     if not (directory / "etc/debian_version").exists():
         # Old suites are signed by keys that newer systems have dropped, and the reverse.
-        run("debootstrap", "--variant=minbase", suite, directory, MIRROR)
+        run("debootstrap", "--variant=minbase", suite, directory, mirror())
     shutil.copy("/etc/resolv.conf", directory / "etc/resolv.conf")
     inside(directory, INSTALL, check=True)
     certificates = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -230,8 +229,21 @@ def fetch_kernel(suite: str, place: Path) -> tuple[Path, Path]:
     return kernel, modules
 
 
+def mirror() -> str:
+    """The first archive that apt is set up with here."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    if not listed:
+        raise SystemExit("apt-get knows no archive: run apt-get update first")
+    return listed[0].rstrip("/")
+
+
 def fetch(path: str) -> bytes:
-    with urllib.request.urlopen(f"{MIRROR}/{path}") as answer:  # noqa: S310 - MIRROR is http
+    with urllib.request.urlopen(f"{mirror()}/{path}") as answer:  # noqa: S310 - apt's own archive
         return bytes(answer.read())
 
 

@@ -515,7 +515,8 @@ def test_cgroups_bound_memory_without_a_look(binary: Path, kind: str) -> None:
             time.sleep(0.01)
     assert end is not None
     assert end.signal == signal.SIGKILL
-    assert end.peak <= LIMITS.memory + MiB
+    # The sandbox's own first process is counted, too; with newer C libraries it takes 1.2 MiB.
+    assert end.peak <= LIMITS.memory + 2 * MiB
 
 
 def test_trees_are_removed_whole(tmp_path: Path) -> None:

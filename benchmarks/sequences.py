@@ -474,7 +474,7 @@ class Sequences:
             require(change.copied in (copied, None), f"{change}: copied {change.copied}")
         total = sum(change.unshared or 0 for change in changes) // PAGE
         # The first write to a page that the child has left takes a fault, too, and copies nothing.
-        if call == "touch" and total >= CERTAIN and found.minor <= total:
+        if call == "touch" and total >= CERTAIN and (found.minor or 0) <= total:
             known = sum(change.copied or 0 for change in changes)
             require(known > 0, f"{total} pages were copied, and it is not said")
 

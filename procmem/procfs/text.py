@@ -170,8 +170,8 @@ def saved_text(data: bytes) -> bytes:
     r"""The text as the kernel printed it, of one that an editor or a terminal's log has saved.
 
     A byte order mark and blank lines at the end are taken away, and so are the CRs of a text in
-    which every line ends in CR LF. A file's name may end in CR: where any line has none, all
-    stay, and so does that of a path on a line alone.
+    which every line ends in CR LF. A path may end in CR: where any line has none, all stay, and so
+    they do where every line has a path.
 
     >>> saved_text(b"a\r\nb\r\n"), saved_text(b"a\r\nb\n")
     (b'a\nb\n', b'a\r\nb\n')
@@ -190,7 +190,7 @@ def saved_text(data: bytes) -> bytes:
     whole = data if data.endswith(b"\n") else data[: data.rindex(b"\n") + 1]
     lines = whole.count(b"\n")
     rest = data[len(whole) :]
-    if whole.count(b"\r\n") != lines or (lines == 1 and not rest and b"/" in data):
+    if whole.count(b"\r\n") != lines or all(b"/" in line for line in whole.split(b"\n")[:-1]):
         return data
     return whole.replace(b"\r\n", b"\n") + rest.removesuffix(b"\r")
 

@@ -432,7 +432,7 @@ def test_a_failure_is_explained(tmp_path: Path) -> None:
     assert failed.hint == "Which call is it?"
     assert found.check("test_heap").status is Status.PASSED
     assert right.check("test_heap").seen == "132 KiB"
-    assert "132" not in right.for_student().to_json()
+    assert "132 KiB" not in right.for_student().to_json()
     assert str(tmp_path) not in found.to_json()
 
 

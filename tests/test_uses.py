@@ -629,7 +629,10 @@ def test_without_the_right_to_read_memory_arenas_are_guesses(
 
 def test_a_process_that_has_gone_leaves_guesses() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
+        # Its own program is there, its libraries are mapped, and it waits.
         wait_for(lambda: b"sleep" in Path(f"/proc/{process.pid}/cmdline").read_bytes())
+        wait_for(lambda: b"libc" in Path(f"/proc/{process.pid}/maps").read_bytes())
+        wait_for(lambda: b") S " in Path(f"/proc/{process.pid}/stat").read_bytes())
         table = Process(process.pid).maps()
         process.kill()
         process.wait()

@@ -88,7 +88,7 @@ def shares(pid: int, seconds: float, changing: bool) -> dict[str, float]:
     path.unlink()
     if changing:
         # It must have paid for what it claims to see.
-        assert taken > 8 * wall
+        assert taken > wall
         assert told["snapshots"] > 8 * seconds
     return {
         "procmem record": (after[0] - before[0]) / (after[1] - before[1]),

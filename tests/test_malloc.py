@@ -360,7 +360,8 @@ def test_a_fork_has_its_own_heap(glibc: Specimen) -> None:
             good(one.free(at(block)))
             good(one.malloc(200_000))
         assert "since the fork" in (child.thread().reason or "")
-    thread = good(glibc.thread()).thread
+    # Pages that the child shared until now may take a fault more at their next write.
+    thread = glibc.thread().thread
     with pytest.raises(BadArgument, match="join them first"):
         glibc.fork()
     assert thread is not None

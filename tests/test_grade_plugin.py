@@ -85,7 +85,16 @@ def test_it(tmp_path):
     assert loaded is not None
     assert set(loaded[1].split()) == {"procmem", "procmem.pytest_plugin"}
     assert re.search("HEAVY *$", done.stdout, re.M)
-    assert "procmem" not in run("--fixtures", "-q", directory=tmp_path).stdout.lower()
+
+
+def test_other_peoples_runs_get_no_fixtures(tmp_path: Path) -> None:
+    def fixtures(*arguments: str) -> list[str]:
+        listed = run("--fixtures", "-q", *arguments, directory=tmp_path).stdout.splitlines()
+        return [line for line in listed if " -- " in line]
+
+    listed = fixtures()
+    assert listed
+    assert listed == fixtures("-p", "no:procmem")
 
 
 def test_the_plugin_can_be_left_out(tmp_path: Path) -> None:

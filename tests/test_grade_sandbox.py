@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import uuid
@@ -133,6 +134,19 @@ def test_file_bombs(hostile: Submission, how: str, limit: str) -> None:
     with hostile.program().run(how) as run, pytest.raises(OverLimit) as caught:
         run.pause()
     assert caught.value.limit == limit
+
+
+def test_files_that_are_memory(
+    box: Sandbox, binary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a tmpfs a cgroup's bound of memory may come first: the files are named all the same."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        os.chmod(place, 0o711)
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        with Submission(binary, program=["./hostile"], sandbox=box) as made:
+            with made.program().run("files") as run, pytest.raises(OverLimit) as caught:
+                run.pause()
+            assert caught.value.limit == "disk"
 
 
 def test_cpu_bombs_in_a_build(box: Sandbox, tmp_path: Path) -> None:

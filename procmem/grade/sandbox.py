@@ -640,7 +640,8 @@ class Jailed:
         limits, cgroup, ended = self._limits, self._job._cgroup, self.ended
         memory = "memory", f"it needs more than {limits.memory:,} bytes of memory"
         if cgroup is not None and cgroup.killed() > self._kills:
-            return memory
+            # In a tmpfs files are memory: it may have been too many of them.
+            return self._too_many_files() or memory
         if ended is not None and ended.signal == signal.SIGXFSZ:
             return "file_size", f"it wrote a file of more than {limits.file_size:,} bytes"
         if ended is not None and (
@@ -657,13 +658,19 @@ class Jailed:
                 return memory
         now = time.monotonic()
         if at_its_end or now > self._look_at_disk:
-            size, files = used(self._job.directory, limits.disk, limits.files)
+            found = self._too_many_files()
             # A look at many files takes its time: no more than a tenth of all.
             self._look_at_disk = max(now + 0.1, time.monotonic() + 10 * (time.monotonic() - now))
-            if size > limits.disk:
-                return "disk", f"its files take more than {limits.disk:,} bytes"
-            if files > limits.files:
-                return "files", f"it made more than {limits.files:,} files"
+            return found
+        return None
+
+    def _too_many_files(self) -> tuple[str, str] | None:
+        limits = self._limits
+        size, files = used(self._job.directory, limits.disk, limits.files)
+        if size > limits.disk:
+            return "disk", f"its files take more than {limits.disk:,} bytes"
+        if files > limits.files:
+            return "files", f"it made more than {limits.files:,} files"
         return None
 
     def close(self) -> None:

@@ -136,9 +136,7 @@ def test_file_bombs(hostile: Submission, how: str, limit: str) -> None:
     assert caught.value.limit == limit
 
 
-def test_files_that_are_memory(
-    box: Sandbox, binary: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_are_memory(box: Sandbox, binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a tmpfs a cgroup's bound of memory may come first: the files are named all the same."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
         os.chmod(place, 0o711)

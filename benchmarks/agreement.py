@@ -14,13 +14,13 @@ from collections import Counter
 from contextlib import suppress
 
 from procmem.errors import SyscallError
-from procmem.experiments.specimen import Area, Specimen
+from procmem.experiments.specimen.specimen import Area, Specimen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from procmem.experiments.steps import Step
+    from procmem.experiments.specimen.step import Step
 
 PROTS = ["rw", "rw", "rw", "r", "", "rx"]
 ADVICE = (

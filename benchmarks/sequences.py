@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from procmem import Cause, Change, ChangeKind, Diff, Process
 from procmem.errors import SyscallError
 from procmem.experiments import Specimen
-from procmem.experiments.specimen import Area
+from procmem.experiments.specimen.specimen import Area
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

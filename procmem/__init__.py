@@ -10,9 +10,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.calls.making import mmap
+    from procmem.calls._mmap import mmap
     from procmem.calls.mapping import Mapping
-    from procmem.elf.live import LiveObject, LiveSection
+    from procmem.elf.loaded import LiveObject, LiveSection
     from procmem.elf.sizing import ObjectSize, SectionSize, size
     from procmem.errors import (
         AccessDenied,
@@ -29,20 +29,18 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
-    from procmem.history.recorder import Recorder, record, watch
-    from procmem.history.recording import Recording
-    from procmem.history.trace import MemoryCall, Trace, trace
-    from procmem.moments import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
     from procmem.process import Faults, MemoryUsage, Process, Thread, processes
-    from procmem.process.features import Feature, doctor
+    from procmem.process.doctor import Feature, doctor
     from procmem.process.finding import find
     from procmem.process.pages import Share, Sharers, Translation
     from procmem.process.reconcile import Comparison, Reconciliation
     from procmem.process.symbols import Symbol
     from procmem.process.tables import PageTables
+    from procmem.recording.recorder import Recorder, record, watch
+    from procmem.recording.recording import Recording
     from procmem.regions import (
         Counters,
         Device,
@@ -58,6 +56,8 @@ if TYPE_CHECKING:
         parse_smaps,
     )
     from procmem.regions.kinds import Owner, RegionKind, Use
+    from procmem.snapshots import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
+    from procmem.tracing.tracer import MemoryCall, Trace, trace
 
     from . import calls as calls
     from . import elf as elf
@@ -73,21 +73,21 @@ GiB = 1024 * MiB
 # Names are imported when they are first used, so that a command pays only for
 # what it needs.
 _HOMES = {
-    "procmem.calls.making": "mmap",
+    "procmem.calls._mmap": "mmap",
     "procmem.calls.mapping": "Mapping",
     "procmem.errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
     "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
-    "procmem.elf.live": "LiveObject LiveSection",
+    "procmem.elf.loaded": "LiveObject LiveSection",
     "procmem.elf.sizing": "ObjectSize SectionSize size",
-    "procmem.history.recorder": "Recorder record watch",
-    "procmem.history.recording": "Recording",
-    "procmem.moments": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
-    "procmem.history.trace": "MemoryCall Trace trace",
+    "procmem.recording.recorder": "Recorder record watch",
+    "procmem.recording.recording": "Recording",
+    "procmem.snapshots": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
+    "procmem.tracing.tracer": "MemoryCall Trace trace",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
     "procmem.pages.tables": "PagingScheme",
     "procmem.process": "Faults MemoryUsage Process Thread processes",
-    "procmem.process.features": "Feature doctor",
+    "procmem.process.doctor": "Feature doctor",
     "procmem.process.finding": "find",
     "procmem.process.pages": "Share Sharers Translation",
     "procmem.process.reconcile": "Comparison Reconciliation",

@@ -40,9 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Says what checks need, where they are run without a submission."""
-    if "procmem.grade.checks" not in sys.modules or config.getoption("submission") is not None:
+    if (
+        "procmem.grade.checks.points" not in sys.modules
+        or config.getoption("submission") is not None
+    ):
         return
-    from procmem.grade.checks import check_of
+    from procmem.grade.checks.points import check_of
 
     for item in items:
         if check_of(getattr(item, "obj", None)) is not None:

@@ -38,9 +38,9 @@ from procmem.elf.headers import open_elf  # noqa: E402
 from procmem.elf.image import Image  # noqa: E402
 from procmem.elf.lines import Lines  # noqa: E402
 from procmem.elf.symbols import SymbolTable, functions_named  # noqa: E402
-from procmem.history.recording import Recording  # noqa: E402
-from procmem.moments import Snapshot, diff  # noqa: E402
-from procmem.moments.saved import FRAME, MAGIC, frame, unpacker  # noqa: E402
+from procmem.recording.recording import Recording  # noqa: E402
+from procmem.snapshots import Snapshot, diff  # noqa: E402
+from procmem.snapshots.saved import FRAME, MAGIC, frame, unpacker  # noqa: E402
 from procmem.view.diff import diff_table, snapshot_summary  # noqa: E402
 
 if TYPE_CHECKING:

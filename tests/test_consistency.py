@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem import Process, format_maps, native
-from procmem.regions import live
+from procmem.regions import read as live
 from tests.targets import PAGE, Storm, Target
 
 if TYPE_CHECKING:

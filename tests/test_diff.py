@@ -14,10 +14,10 @@ import procmem
 from procmem import Cause, ChangeKind, Diff, Faults, MeasuredRegion, Process, Snapshot, diff
 from procmem.errors import SyscallError, Unsupported
 from procmem.experiments import Specimen
-from procmem.experiments.libc import verdict
-from procmem.moments.snapshot import Identity
-from procmem.moments.usage import Thread
+from procmem.experiments.specimen.libc import verdict
 from procmem.regions.text import parse_smaps
+from procmem.regions.threads import Thread
+from procmem.snapshots.snapshot import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import procmem
 from procmem import Process, Snapshot
 from procmem.cli import main
 from procmem.experiments import Specimen
-from procmem.moments.diffs import diff
+from procmem.snapshots.diffs import diff
 from procmem.view.diff import diff_table
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -18,15 +18,15 @@ from procmem import experiments
 from procmem.cli import main
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments import Specimen
-from procmem.experiments.files import disk_file, memory_file, pages_in_memory
-from procmem.experiments.glibc import Learned
-from procmem.experiments.libc import Verdict
-from procmem.experiments.provoke import FAULTS
-from procmem.experiments.rules import has_swap
-from procmem.experiments.steps import Delta, Figures, Step
-from procmem.experiments.story import EXPERIMENTS, Story, Teller, Told, experiment, find
-from procmem.experiments.tables import Tally
-from procmem.experiments.words import Cause
+from procmem.experiments.model.malloc import Learned
+from procmem.experiments.model.page_tables import Tally
+from procmem.experiments.ready.story import EXPERIMENTS, Story, Teller, Told, experiment, find
+from procmem.experiments.specimen.backing import disk_file, memory_file, pages_in_memory
+from procmem.experiments.specimen.kernel import has_swap
+from procmem.experiments.specimen.libc import Verdict
+from procmem.experiments.specimen.provoke import FAULTS
+from procmem.experiments.specimen.step import Delta, Figures, Step
+from procmem.experiments.specimen.why import Cause
 from procmem.view.experiment import story_text
 from tests.targets import machine
 from tests.targets.machine import as_nobody
@@ -424,7 +424,7 @@ def test_a_claim_that_rests_on_a_step_that_is_not_exact_is_not_judged() -> None:
 
 def test_malloc_and_threads_of_another_libc_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     strange = Verdict(Learned(tcache=0, arena=17, dtv=5), "another libc", "another libc")
-    monkeypatch.setattr("procmem.experiments.libc._verdict", strange)
+    monkeypatch.setattr("procmem.experiments.specimen.libc._verdict", strange)
     for name in ("malloc", "threads"):
         story = find(name)()
         assert story.agrees, story_text(story)

@@ -38,12 +38,12 @@ from procmem.grade import (
     threads,
     top_pad,
 )
-from procmem.grade import explaining as ex
-from procmem.grade.checks import Partly, check_of
+from procmem.grade.checks import explain as ex
+from procmem.grade.checks.points import Partly, check_of
 from procmem.grade.errors import NotPossibleHere
-from procmem.grade.predictions import parse_size
+from procmem.grade.submissions.predictions import parse_size
 from procmem.labs import find
-from procmem.moments import Snapshot
+from procmem.snapshots import Snapshot
 from tests.labs_made import make_lab
 
 if TYPE_CHECKING:

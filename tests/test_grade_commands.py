@@ -16,9 +16,9 @@ import pytest
 
 from procmem.cli import main
 from procmem.grade import Grade, Lab
-from procmem.grade.exports.overview import bar, outcome_line, overview
-from procmem.grade.grading import end_servers
-from procmem.grade.many import CheckCount, Outcome, Summary
+from procmem.grade.grading.grade import end_servers
+from procmem.grade.grading.many import CheckCount, Outcome, Summary
+from procmem.grade.grading.overview import bar, outcome_line, overview
 from procmem.grade.results import Status
 from procmem.labs import LabError, labs
 from procmem.labs.handout import NotBegun, WouldOverwrite, begin, lab_of
@@ -242,7 +242,7 @@ def test_grade_says_loudly_that_no_wall_stands(
 ) -> None:
     make_submission(tmp_path / "subs" / "alice", {"it.txt": "yes\n"})
     monkeypatch.setattr(
-        "procmem.grade.sandbox.why_not", lambda kind: "" if kind == "rlimits" else "no"
+        "procmem.grade.sandbox.sandbox.why_not", lambda kind: "" if kind == "rlimits" else "no"
     )
     status, _, err = run("grade", lab.directory, tmp_path / "subs", "-o", tmp_path / "results")
     assert status == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import procmem.grade
-from procmem.grade import facts
+from procmem.grade.checks import facts
 
 PAGE = (Path(__file__).parent.parent / "docs/grading.md").read_text()
 LISTED = PAGE.partition("## What a check can ask")[2].partition("## Minute 8")[0]

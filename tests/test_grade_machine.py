@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from procmem.grade import proving, sandbox
+from procmem.grade import proving
 from procmem.grade.errors import MachineError
 from procmem.grade.inherited import above_standard, check_limits, without_traces
-from procmem.grade.limits import BUILDING, RUNNING
+from procmem.grade.sandbox import sandbox
+from procmem.grade.sandbox.limits import BUILDING, RUNNING
 from tests.labs_made import LAZY, make_lab, make_submission
 
 if TYPE_CHECKING:

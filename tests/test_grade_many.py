@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem.grade import Grade, Lab
-from procmem.grade.exports.overview import outcome_line, overview
-from procmem.grade.grading import end_servers
-from procmem.grade.handins import NoSubmissions, doubles, key
-from procmem.grade.many import ResultsInUse, grade_all
+from procmem.grade.grading.grade import end_servers
+from procmem.grade.grading.many import ResultsInUse, grade_all
+from procmem.grade.grading.overview import outcome_line, overview
+from procmem.grade.submissions.handins import NoSubmissions, doubles, key
 from tests.labs_made import make_lab, make_submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from procmem.grade.many import Outcome, Summary
+    from procmem.grade.grading.many import Outcome, Summary
 
 CHECKS = """
 import os, signal, time

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procmem.grade import Grade, Lab, LabError, Sandbox, Status, grade
-from procmem.grade.grading import borrowed_server, end_servers
-from procmem.grade.sandbox import why_not
+from procmem.grade.grading.grade import borrowed_server, end_servers
+from procmem.grade.sandbox.sandbox import why_not
 from tests.labs_made import LAZY, make_lab, make_submission
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from procmem.grade.errors import (
     RunFailed,
     SubmissionError,
 )
-from procmem.grade.lab import Question
 from procmem.grade.phases import follow
-from procmem.grade.quiz import installed, verify
+from procmem.grade.submissions.lab import Question
+from procmem.grade.submissions.quiz import installed, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

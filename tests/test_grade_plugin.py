@@ -118,7 +118,7 @@ def test_a_file_of_checks_is_cheap_to_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules, heavy = done.stdout.split("\n")[:2]
-    assert modules.split() == ["procmem", "procmem.grade", "procmem.grade.checks"]
+    assert modules.split() == ["procmem", "procmem.grade", "procmem.grade.checks.points"]
     assert not heavy
 
 

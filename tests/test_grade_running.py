@@ -27,7 +27,7 @@ from procmem.grade import (
     Submission,
     SubmissionError,
 )
-from procmem.grade.leaks import parse_leaks
+from procmem.grade.runs.leaks import parse_leaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -30,10 +30,9 @@ from procmem.grade import (
     SandboxError,
     Submission,
     SubmissionError,
-    cgroups,
-    files,
 )
-from procmem.grade import sandbox as rooms
+from procmem.grade.sandbox import cgroups, untrusted
+from procmem.grade.sandbox import sandbox as rooms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -545,6 +544,6 @@ def test_trees_are_removed_whole(tmp_path: Path) -> None:
     os.close(fd)
     (top / "link").symlink_to(tmp_path)
     (tmp_path / "kept").touch()
-    files.remove_tree(str(top))
+    untrusted.remove_tree(str(top))
     assert sorted(os.listdir(tmp_path)) == ["kept"]
-    files.remove_tree(str(top))
+    untrusted.remove_tree(str(top))

@@ -680,7 +680,7 @@ def test_a_full_disk_is_no_fault_of_a_hand_in(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/grader/path")
 
     monkeypatch.setattr("procmem.grade.submissions.archives.unzip", full)
-    monkeypatch.setattr("procmem.grade.files.copy_file", full)
+    monkeypatch.setattr("procmem.grade.sandbox.untrusted.copy_file", full)
     for source in (path, folder):
         with pytest.raises(MachineError, match="No space"):
             Submission(source, files=LAB.files)

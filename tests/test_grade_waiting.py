@@ -6,7 +6,7 @@ import os
 import pytest
 
 from procmem.errors import Unsupported
-from procmem.grade.waiting import state_and_turns
+from procmem.grade.sandbox.waiting import state_and_turns
 
 LINES = (
     b"State:\tS (sleeping)",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procmem.history.growth import sustained
+from procmem.recording.growth import sustained
 
 MIB = 1 << 20
 LEAST = 64 << 10

@@ -25,9 +25,9 @@ from procmem.elf.debug import open_debug_file
 from procmem.elf.headers import open_elf
 from procmem.elf.source import open_source
 from procmem.elf.symbols import SymbolTable
-from procmem.history.recording import Recording
-from procmem.moments import load
-from procmem.moments.saved import FRAME, MAGIC
+from procmem.recording.recording import Recording
+from procmem.snapshots import load
+from procmem.snapshots.saved import FRAME, MAGIC
 from tests.elves import Section, elf
 
 if TYPE_CHECKING:
@@ -482,7 +482,7 @@ def test_saved_heads_of_another_shape(tmp_path: Path) -> None:
 def test_saved_columns_of_another_length(tmp_path: Path) -> None:
     import json
 
-    from procmem.moments.saved import frame, unpacker
+    from procmem.snapshots.saved import frame, unpacker
 
     snapshot = procmem.Process().snapshot("maps")
     start = len(MAGIC) + FRAME.size

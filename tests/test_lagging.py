@@ -15,9 +15,9 @@ import procmem
 from procmem import KiB, Process, Recorder, Recording, Snapshot
 from procmem.cli import main
 from procmem.experiments import Specimen
-from procmem.moments import usage
-from procmem.moments.saved import from_dict
 from procmem.procfs import Statm, parse_statm, probes
+from procmem.procfs import totals as usage
+from procmem.snapshots.saved import from_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def lagging(monkeypatch: pytest.MonkeyPatch) -> None:
 
     original = usage.usage_from_status
     monkeypatch.setattr(probes, "counters_lag", lambda: True)
-    monkeypatch.setattr("procmem.moments.snapshot.usage_from_status", from_status)
+    monkeypatch.setattr("procmem.snapshots.snapshot.usage_from_status", from_status)
     monkeypatch.setattr("procmem.process.reconcile.counters_lag", lambda: True)
 
 

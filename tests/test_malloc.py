@@ -18,15 +18,15 @@ from benchmarks.agreement import LibcWalk
 from procmem import Process
 from procmem.errors import BadArgument, NoSuchProcess, SyscallError, Unsupported
 from procmem.experiments import Specimen
-from procmem.experiments.glibc import Learned, bin_of, chunk_size
-from procmem.experiments.libc import Libc, Verdict, verdict
-from procmem.experiments.story import find
+from procmem.experiments.model.malloc import Learned, bin_of, chunk_size
+from procmem.experiments.ready.story import find
+from procmem.experiments.specimen.libc import Libc, Verdict, verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from procmem.experiments.steps import Step
+    from procmem.experiments.specimen.step import Step
 
 K = 1024
 PAGE = 4 * K

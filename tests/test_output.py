@@ -17,9 +17,9 @@ import pytest
 import procmem
 from procmem import Process, Recorder, Recording, Snapshot
 from procmem.cli import main
-from procmem.moments import output
-from procmem.moments.output import replacing
-from procmem.moments.saved import MAGIC
+from procmem.snapshots import output
+from procmem.snapshots.output import replacing
+from procmem.snapshots.saved import MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,8 +16,8 @@ from procmem.procfs import files as procfs_files
 FORCED = """
 import ctypes, os, signal, sys, threading, time
 import procmem
-from procmem.history import trace
-from procmem.history.recorder import Recorder
+from procmem.recording import trace
+from procmem.recording.recorder import Recorder
 from procmem.procfs import files
 
 way, tries = sys.argv[1], int(sys.argv[2])

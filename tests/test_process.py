@@ -31,7 +31,7 @@ from procmem import (
     format_maps,
 )
 from procmem.pages import residency as pages_residency
-from procmem.regions import live
+from procmem.regions import read as live
 from tests.targets import PAGE, Advice, Mapping, Target, TargetError, machine, needs
 
 if TYPE_CHECKING:
@@ -396,7 +396,7 @@ def test_a_process_that_ends_among_its_threads_has_none(
         if len(seen) == 2:
             target.kill()
 
-    monkeypatch.setattr("procmem.process.threads.stack_pointer", look)
+    monkeypatch.setattr("procmem.regions.threads.stack_pointer", look)
     with pytest.raises(NoSuchProcess):
         process.threads()
     assert len(seen) == 2
@@ -413,7 +413,7 @@ def test_a_thread_that_ends_meanwhile_is_left_out(
         if len(seen) == 2:
             target.join_threads()
 
-    monkeypatch.setattr("procmem.process.threads.stack_pointer", look)
+    monkeypatch.setattr("procmem.regions.threads.stack_pointer", look)
     left = [thread.tid for thread in process.threads()]
     # Joined is not quite gone: who has ended may show for a moment yet.
     assert target.pid in left

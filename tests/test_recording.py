@@ -28,9 +28,9 @@ from procmem.cli import main
 from procmem.cli.record import seconds
 from procmem.errors import AccessDenied, BadArgument
 from procmem.experiments import Specimen
-from procmem.history.recording import grown
-from procmem.moments.saved import MAGIC
-from procmem.moments.snapshot import Clock
+from procmem.recording.recording import grown
+from procmem.snapshots.saved import MAGIC
+from procmem.snapshots.snapshot import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -994,7 +994,7 @@ class FakeTime:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     made = FakeTime()
-    monkeypatch.setattr("procmem.history.recorder.time", made)
+    monkeypatch.setattr("procmem.recording.recorder.time", made)
     return made
 
 

@@ -18,7 +18,7 @@ import procmem
 from procmem.cli import main
 from procmem.elf import open_elf, size
 from procmem.elf.image import Image, Load, place
-from procmem.elf.live import length, union, without
+from procmem.elf.loaded import length, union, without
 from procmem.pages import states
 from procmem.pages.states import PRIVATE, SHARED, SWAPPED, PageStates
 from procmem.process import sections as module
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from procmem.elf.live import LiveObject, LiveSection
+    from procmem.elf.loaded import LiveObject, LiveSection
 
     Start = Callable[..., Target]
     Build = Callable[[str], Path]

@@ -24,7 +24,7 @@ from tests.test_sections import named, objects_of, own
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from procmem.elf.live import LiveObject
+    from procmem.elf.loaded import LiveObject
 
     Build = Callable[[str], Path]
 

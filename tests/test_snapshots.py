@@ -29,8 +29,8 @@ from procmem import (
 )
 from procmem.errors import BadArgument, ElfError, NoSuchProcess, Unsupported
 from procmem.experiments import Specimen
-from procmem.moments.saved import FRAME, MAGIC
 from procmem.regions.text import table_to_dict
+from procmem.snapshots.saved import FRAME, MAGIC
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TEXTS = sorted(path for path in FIXTURES.iterdir() if path.suffix in (".maps", ".smaps"))
@@ -291,7 +291,7 @@ def framed(content: bytes) -> bytes:
     import lzma
     import zlib
 
-    from procmem.moments.saved import FILTERS
+    from procmem.snapshots.saved import FILTERS
 
     packed = lzma.compress(content, lzma.FORMAT_RAW, filters=FILTERS)
     return MAGIC + FRAME.pack(len(packed), zlib.crc32(packed)) + packed

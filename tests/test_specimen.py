@@ -26,9 +26,9 @@ from procmem import GiB, KiB, MiB
 from procmem.calls.constants import Prot
 from procmem.errors import BadArgument, NoSuchProcess, SyscallError, Unsupported
 from procmem.experiments import Area, Delta, Specimen, Step
-from procmem.experiments import launch as launching
-from procmem.experiments.areas import names, order_of
-from procmem.experiments.rules import huge_pages
+from procmem.experiments.specimen import launch as launching
+from procmem.experiments.specimen.arguments import names, order_of
+from procmem.experiments.specimen.kernel import huge_pages
 from procmem.native import lib
 from tests.targets import machine
 

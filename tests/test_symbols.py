@@ -19,7 +19,7 @@ from procmem.elf.headers import open_elf
 from procmem.elf.lines import Lines
 from procmem.elf.notes import build_id
 from procmem.elf.symbols import SymbolTable
-from procmem.regions.live import Queries
+from procmem.regions.read import Queries
 from tests.elves import Section, elf
 from tests.targets import NOBODY, PAGE, VARIANTS, Target, machine
 

@@ -25,9 +25,9 @@ import procmem
 from procmem import AccessDenied, MemoryCall, NoSuchProcess, SyscallError, Trace, trace
 from procmem.calls.constants import Advice, Map, Prot
 from procmem.errors import BadArgument
-from procmem.history.arguments import Clone
-from procmem.history.trace import Breakpoints, Ended, Signal, Tracing, find_program
 from procmem.native import ffi, lib
+from procmem.tracing.arguments import Clone
+from procmem.tracing.tracer import Breakpoints, Ended, Signal, Tracing, find_program
 from procmem.view.trace import Summary, strace_line
 from tests import targets
 from tests.targets import NOBODY, PAGE

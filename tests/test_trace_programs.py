@@ -18,9 +18,9 @@ import pytest
 
 from procmem import AccessDenied, MemoryCall, NoSuchProcess, Trace, ZombieProcess, trace
 from procmem.errors import BadArgument, KernelThread
-from procmem.history.allocators import FUNCTIONS, NUMBER, Role
-from procmem.history.arguments import Clone
-from procmem.history.trace import Breakpoints, Ended, Tracing
+from procmem.tracing.allocators import FUNCTIONS, NUMBER, Role
+from procmem.tracing.arguments import Clone
+from procmem.tracing.tracer import Breakpoints, Ended, Tracing
 from procmem.view.mallocs import Mallocs, size_of
 from procmem.view.trace import Table
 from tests import targets

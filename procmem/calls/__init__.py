@@ -4,11 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.calls.breaks import BrkTrip, brk, brk_trip, sbrk
+    from procmem.calls._bracket import Bracket, Reading, bracket
+    from procmem.calls._brk import BrkTrip, brk, brk_trip, sbrk
+    from procmem.calls._mmap import mmap
     from procmem.calls.constants import Advice, Map, Mremap, Msync, Prot
-    from procmem.calls.making import mmap
     from procmem.calls.mapping import Mapping, Resident, Touched
-    from procmem.calls.measured import Bracket, Reading, bracket
     from procmem.calls.raw import (
         madvise,
         mincore,
@@ -49,10 +49,10 @@ __all__ = [
 
 # Names are imported when they are first used: most users need one part.
 _HOMES = {
-    "procmem.calls.measured": "Bracket Reading bracket",
-    "procmem.calls.breaks": "BrkTrip brk brk_trip sbrk",
+    "procmem.calls._bracket": "Bracket Reading bracket",
+    "procmem.calls._brk": "BrkTrip brk brk_trip sbrk",
     "procmem.calls.constants": "Advice Map Mremap Msync Prot",
-    "procmem.calls.making": "mmap",
+    "procmem.calls._mmap": "mmap",
     "procmem.calls.mapping": "Mapping Resident Touched",
     "procmem.calls.raw": "madvise mincore mlock mprotect mremap msync munlock munmap",
 }

@@ -7,7 +7,7 @@ from array import array
 from typing import NamedTuple
 from weakref import WeakSet
 
-from procmem.calls import gate, hints
+from procmem.calls import hints, syscall
 from procmem.calls.constants import Advice, Mremap, Msync, Prot, advice_of, prot_of, show_prot
 from procmem.calls.layout import Layout, Piece
 from procmem.errors import BadArgument, MappingInUse, SyscallError
@@ -63,7 +63,7 @@ def munmap_quietly(
     perform(PM_MUNMAP, new("uint64_t[6]", [address, length]), 0, 0, -1, new("pm_outcome *"))
 
 
-PM_MUNMAP: int = gate.OPERATIONS["munmap"]
+PM_MUNMAP: int = syscall.OPERATIONS["munmap"]
 
 live: WeakSet[Mapping] = WeakSet()
 """All that are not closed. Calls on plain addresses look here whose they are."""
@@ -242,7 +242,7 @@ class Mapping(Memory):
                     self._check_mapped(number * unit, (number + 1) * unit)
             room = offsets.buffer_info()[0] if offsets is not None else 0
             at = self._address + (0 if room else first * unit)
-            minor, major = gate.access(
+            minor, major = syscall.access(
                 operation,
                 self._address,
                 self._address + self._size,
@@ -313,7 +313,7 @@ class Mapping(Memory):
         with Using(self):
             self._check_mapped(start, end)
             at = self._address + start
-            gate.access(lib.PM_COPY, at, at + end - start, *ends(at), end - start)
+            syscall.access(lib.PM_COPY, at, at + end - start, *ends(at), end - start)
 
     def _lend(self, writable: int) -> tuple[int, int, bool]:
         """Called for memoryview() and the like, before the memory is lent."""
@@ -342,7 +342,7 @@ class Mapping(Memory):
             low, high = self._range(start, length)
             pieces = list(self._layout.within(low, high))
             try:
-                gate.call("mprotect", self._address + start, self._given(start, length), wanted)
+                syscall.call("mprotect", self._address + start, self._given(start, length), wanted)
             except SyscallError:
                 if len(pieces) > 1:
                     # The kernel goes region by region, and stops in the middle.
@@ -366,7 +366,7 @@ class Mapping(Memory):
         guards = {Advice.MADV_GUARD_INSTALL: True, Advice.MADV_GUARD_REMOVE: False}
         with Using(self, alone=number in guards):
             low, high = self._range(start, length)
-            gate.call(
+            syscall.call(
                 "madvise",
                 *(self._address + start, self._given(start, length), number),
                 hint=lambda error: hints.of_advice(error, number),
@@ -393,15 +393,15 @@ class Mapping(Memory):
             self._range(start, length)
             where = (self._address + start, self._given(start, length))
             if on_fault:
-                gate.call("mlock2", *where, lib.MLOCK_ONFAULT, hint=hints.of_lock)
+                syscall.call("mlock2", *where, lib.MLOCK_ONFAULT, hint=hints.of_lock)
             else:
-                gate.call("mlock", *where, hint=hints.of_lock)
+                syscall.call("mlock", *where, hint=hints.of_lock)
 
     def unlock(self, start: int = 0, length: int | None = None) -> None:
         """Ends lock() (munlock(2))."""
         with Using(self):
             self._range(start, length)
-            gate.call("munlock", self._address + start, self._given(start, length))
+            syscall.call("munlock", self._address + start, self._given(start, length))
 
     def sync(
         self, start: int = 0, length: int | None = None, *, flags: int = Msync.MS_SYNC
@@ -415,7 +415,7 @@ class Mapping(Memory):
         """
         with Using(self):
             self._range(start, length)
-            gate.call("msync", self._address + start, self._given(start, length), int(flags))
+            syscall.call("msync", self._address + start, self._given(start, length), int(flags))
 
     def mincore(self) -> bytes:
         """One byte per page of the machine, 1 if it is in memory (mincore(2)).
@@ -427,7 +427,7 @@ class Mapping(Memory):
         with Using(self):
             self._check_mapped(0, self._size)
             vector = ffi.new("unsigned char[]", self._size // PAGE)
-            gate.call("mincore", self._address, self._size, int(ffi.cast("uintptr_t", vector)))
+            syscall.call("mincore", self._address, self._size, int(ffi.cast("uintptr_t", vector)))
         return bytes(page & 1 for page in vector)
 
     def residency(self) -> Resident:
@@ -475,11 +475,11 @@ class Mapping(Memory):
         wanted = pages * self._page_size if pages is not None else length or 0
         if wanted < 0:
             raise BadArgument(f"a length can't be negative: {wanted}")
-        size = -(-gate.word(wanted, "the length") // self._page_size) * self._page_size
+        size = -(-syscall.word(wanted, "the length") // self._page_size) * self._page_size
         with Using(self, alone=True):
             self._check_mapped(0, self._size)
             flags = Mremap.MREMAP_MAYMOVE if may_move else 0
-            self._address = gate.call(
+            self._address = syscall.call(
                 "mremap", self._address, self._size, size, flags, hint=hints.of_mremap
             )
             # The kernel extends the last region with all that it was advised.
@@ -500,7 +500,7 @@ class Mapping(Memory):
             # First, so that an interrupt never leaves us with memory that is another's.
             self._layout = before.changed(low, high, lambda _: None)
             try:
-                gate.call(
+                syscall.call(
                     "munmap",
                     *(self._address + start, self._given(start, length)),
                     hint=hints.of_room,
@@ -519,7 +519,7 @@ class Mapping(Memory):
         with Using(self, alone=True):
             spans, self._layout = self._layout.spans(), Layout([])
             for start, end in spans:
-                gate.call("munmap", self._address + start, end - start)
+                syscall.call("munmap", self._address + start, end - start)
             self._let_go()
 
     def __enter__(self) -> Self:

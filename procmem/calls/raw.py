@@ -6,7 +6,7 @@ is told, so that it never touches what is no longer mapped.
 
 from __future__ import annotations
 
-from procmem.calls import gate, hints
+from procmem.calls import hints, syscall
 from procmem.calls.constants import Mremap, Msync, advice_of, prot_of
 from procmem.calls.mapping import PAGE, Mapping, live
 from procmem.errors import BadArgument
@@ -21,7 +21,7 @@ def owner(address: int, length: int) -> Mapping | None:
     Raises:
         BadArgument: only a part of it does.
     """
-    end = gate.word(address, "the address") + gate.word(length, "the length")
+    end = syscall.word(address, "the address") + syscall.word(length, "the length")
     for mapping in list(live):
         if any(
             address < mapping._address + high and mapping._address + low < end
@@ -44,7 +44,7 @@ def munmap(address: int, length: int) -> None:
     if mapping := owner(address, length):
         mapping.unmap(address - mapping.address, length)
     else:
-        gate.call("munmap", address, length, hint=hints.of_room)
+        syscall.call("munmap", address, length, hint=hints.of_room)
 
 
 def mprotect(address: int, length: int, prot: int | str) -> None:
@@ -58,7 +58,7 @@ def mprotect(address: int, length: int, prot: int | str) -> None:
     if mapping := owner(address, length):
         mapping.protect(prot, address - mapping.address, length)
     else:
-        gate.call("mprotect", address, length, prot_of(prot))
+        syscall.call("mprotect", address, length, prot_of(prot))
 
 
 def madvise(address: int, length: int, advice: int | str) -> None:
@@ -74,7 +74,7 @@ def madvise(address: int, length: int, advice: int | str) -> None:
     else:
         number = advice_of(advice)
         hint = hints.of_advice
-        gate.call("madvise", address, length, number, hint=lambda error: hint(error, number))
+        syscall.call("madvise", address, length, number, hint=lambda error: hint(error, number))
 
 
 def mremap(
@@ -95,8 +95,8 @@ def mremap(
 
     Source: mremap(2).
     """
-    gate.word(new_length, "the new length")
-    gate.word(new_address, "the new address")
+    syscall.word(new_length, "the new length")
+    syscall.word(new_address, "the new address")
     if flags & Mremap.MREMAP_FIXED and owner(new_address, new_length):
         raise BadArgument("the new address lies in another Mapping")
     if mapping := owner(address, old_length):
@@ -105,7 +105,7 @@ def mremap(
             raise BadArgument(f"{mapping!r} can only be resized, as a whole")
         mapping.resize(new_length, may_move=bool(flags))
         return mapping.address
-    return gate.call(
+    return syscall.call(
         "mremap", address, old_length, new_length, int(flags), new_address, hint=hints.of_mremap
     )
 
@@ -118,7 +118,7 @@ def mlock(address: int, length: int) -> None:
 
     Source: mlock(2).
     """
-    gate.call("mlock", *checked(address, length), hint=hints.of_lock)
+    syscall.call("mlock", *checked(address, length), hint=hints.of_lock)
 
 
 def munlock(address: int, length: int) -> None:
@@ -129,7 +129,7 @@ def munlock(address: int, length: int) -> None:
 
     Source: munlock(2).
     """
-    gate.call("munlock", *checked(address, length))
+    syscall.call("munlock", *checked(address, length))
 
 
 def msync(address: int, length: int, flags: int = Msync.MS_SYNC) -> None:
@@ -140,7 +140,7 @@ def msync(address: int, length: int, flags: int = Msync.MS_SYNC) -> None:
 
     Source: msync(2).
     """
-    gate.call("msync", *checked(address, length), int(flags))
+    syscall.call("msync", *checked(address, length), int(flags))
 
 
 def mincore(address: int, length: int) -> bytes:
@@ -155,9 +155,9 @@ def mincore(address: int, length: int) -> bytes:
     if length > 1 << 47:
         raise BadArgument(f"no address space is so long: {length}")
     vector = ffi.new("unsigned char[]", -(-length // PAGE))
-    gate.call("mincore", *where, int(ffi.cast("uintptr_t", vector)))
+    syscall.call("mincore", *where, int(ffi.cast("uintptr_t", vector)))
     return bytes(page & 1 for page in vector)
 
 
 def checked(address: int, length: int) -> tuple[int, int]:
-    return gate.word(address, "the address"), gate.word(length, "the length")
+    return syscall.word(address, "the address"), syscall.word(length, "the length")

@@ -9,9 +9,9 @@ import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 from procmem.errors import BadArgument, ProcmemError
-from procmem.moments.snapshot import Snapshot
 from procmem.process import Process
 from procmem.process.finding import command_line_of, resolve
+from procmem.snapshots.snapshot import Snapshot
 from procmem.units import UNITS as SIZE_UNITS
 from procmem.view.columns import did_you_mean
 from procmem.view.names import printable, shorter

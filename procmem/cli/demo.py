@@ -8,8 +8,8 @@ import sys
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import table_columns
 from procmem.process import Process
-from procmem.view.answers import reconciliation_table
 from procmem.view.columns import kib
+from procmem.view.doctor import reconciliation_table
 from procmem.view.maps import grouped_table, region_table
 
 __all__ = ["main"]

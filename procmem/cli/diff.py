@@ -8,10 +8,10 @@ import sys
 from procmem.cli.arguments import ALL_FIELDS, IN_BYTES, Parser, refuse_with_json, table_options
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError
-from procmem.moments import Snapshot, diff, load
-from procmem.moments.snapshot import DETAILS
 from procmem.process import Process
 from procmem.process.finding import resolve
+from procmem.snapshots import Snapshot, diff, load
+from procmem.snapshots.snapshot import DETAILS
 from procmem.view.diff import diff_table
 from procmem.view.json import json_text
 from procmem.view.names import printable

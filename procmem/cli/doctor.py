@@ -7,9 +7,9 @@ import sys
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
 from procmem.grade.inherited import set_right
-from procmem.grade.machine import walls
-from procmem.process.features import Feature, doctor
-from procmem.view.answers import doctor_table
+from procmem.grade.sandbox.walls import walls
+from procmem.process.doctor import Feature, doctor
+from procmem.view.doctor import doctor_table
 from procmem.view.json import json_text
 
 __all__ = ["main"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns, table_columns
 from procmem.errors import BadArgument
-from procmem.experiments.story import EXPERIMENTS, find
+from procmem.experiments.ready.story import EXPERIMENTS, find
 from procmem.view.columns import did_you_mean, narrowed, prose
 from procmem.view.experiment import experiment_list, story_text, verdict_text
 from procmem.view.json import json_text
@@ -20,7 +20,7 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from procmem.experiments.story import Story
+    from procmem.experiments.ready.story import Story
 
 __all__ = ["main"]
 

@@ -13,17 +13,17 @@ from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
 from procmem.errors import MissingExtra
 from procmem.grade.exports.files import FORMATS
-from procmem.grade.exports.overview import bar, outcome_line, overview
+from procmem.grade.grading.many import grade_all
+from procmem.grade.grading.overview import bar, outcome_line, overview
 from procmem.grade.inherited import set_right
-from procmem.grade.many import grade_all
-from procmem.grade.sandbox import Sandbox
+from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.labs import find
 from procmem.view.json import json_text
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from procmem.grade.many import Outcome, Summary
+    from procmem.grade.grading.many import Outcome, Summary
 
 __all__ = ["main"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
 from procmem.grade.exports.texts import text
-from procmem.grade.grading import grade
+from procmem.grade.grading.grade import grade
 from procmem.grade.inherited import set_right
 from procmem.grade.results import Status
 from procmem.labs import find, labs
@@ -21,8 +21,8 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     import argparse
 
-    from procmem.grade.lab import Lab
     from procmem.grade.results import Grade
+    from procmem.grade.submissions.lab import Lab
 
 __all__ = ["main"]
 

@@ -23,9 +23,9 @@ from procmem.view.json import json_text
 from procmem.view.maps import counter_table, grouped_table, groups_json, region_table
 
 if TYPE_CHECKING:
-    from procmem.moments import Snapshot
     from procmem.process import Process
     from procmem.regions import RegionTable
+    from procmem.snapshots import Snapshot
 
 __all__ = ["main"]
 

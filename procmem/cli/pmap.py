@@ -13,7 +13,7 @@ from procmem import native
 from procmem.cli.options import Options, UsageError, strtoul
 from procmem.cli.terminal import is_utf8
 from procmem.procfs import ProcessFiles, parse_stat, parse_status
-from procmem.regions.live import read_scan
+from procmem.regions.read import read_scan
 from procmem.regions.text import table_from_scan
 from procmem.view.pmap import (
     DEFAULT_CONFIG,

@@ -18,17 +18,17 @@ from procmem.cli.arguments import (
 from procmem.cli.terminal import table_columns
 from procmem.errors import ElfError
 from procmem.regions.kinds import name_word
-from procmem.regions.model import MeasuredRegion
-from procmem.view.answers import address_answer
+from procmem.regions.region import MeasuredRegion
+from procmem.view.doctor import address_answer
 from procmem.view.json import json_text
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from procmem.moments import Snapshot
     from procmem.process import Process
     from procmem.regions import Region, RegionTable
+    from procmem.snapshots import Snapshot
 
 __all__ = ["main"]
 

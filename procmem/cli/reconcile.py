@@ -13,7 +13,7 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.terminal import table_columns
-from procmem.view.answers import reconciliation_table
+from procmem.view.doctor import reconciliation_table
 from procmem.view.json import json_text
 
 if TYPE_CHECKING:

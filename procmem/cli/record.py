@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from procmem.cli.arguments import ABSENT, FORCE, one_process, parser
 from procmem.cli.terminal import table_columns
 from procmem.errors import ParseError
-from procmem.history.recorder import DETAILS, Recorder
-from procmem.history.recording import Recording
-from procmem.moments.output import check_output
+from procmem.recording.recorder import DETAILS, Recorder
+from procmem.recording.recording import Recording
+from procmem.snapshots.output import check_output
 from procmem.view.columns import narrowed
-from procmem.view.history import recording_dict, recording_summary
 from procmem.view.json import json_text
 from procmem.view.names import printable
+from procmem.view.recording import recording_dict, recording_summary
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
-    from procmem.moments import Snapshot
     from procmem.process import Process
+    from procmem.snapshots import Snapshot
 
 __all__ = ["main", "seconds"]
 

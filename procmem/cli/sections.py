@@ -21,7 +21,7 @@ from procmem.view.json import json_text
 from procmem.view.sections import SORTS, bridge_tables, section_tables, totals_table
 
 if TYPE_CHECKING:
-    from procmem.elf.live import LiveObject
+    from procmem.elf.loaded import LiveObject
     from procmem.process import Process
 
 __all__ = ["main"]

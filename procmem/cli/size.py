@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from procmem.elf.archive import Archive
     from procmem.elf.cores import CoreSections
-    from procmem.elf.rules import ObjectSections
+    from procmem.elf.sections import ObjectSections
     from procmem.elf.source import Source
 
 __all__ = ["main"]
@@ -118,11 +118,11 @@ def main(argv: list[str]) -> int:
         return 0
     names = [os.fsencode(name) for name in files] or [b"a.out"]
     if request.format == "json":
-        from procmem.cli.explain import as_json
+        from procmem.cli.size_explained import as_json
 
         return as_json(names)
     if request.format == "explain":
-        from procmem.cli.explain import explain
+        from procmem.cli.size_explained import explain
 
         return explain(names)
     printer = Printer(request)
@@ -357,7 +357,7 @@ class Printer:
             self.object(member.source, member.name, member.archive)
 
     def object(self, source: Source, name: bytes, archive: bytes | None) -> None:
-        from procmem.elf.rules import read_sections
+        from procmem.elf.sections import read_sections
 
         try:
             sections = read_sections(source)

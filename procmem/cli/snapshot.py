@@ -14,9 +14,9 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.terminal import table_columns
-from procmem.moments import Snapshot
-from procmem.moments.output import check_output
-from procmem.moments.snapshot import DETAILS
+from procmem.snapshots import Snapshot
+from procmem.snapshots.output import check_output
+from procmem.snapshots.snapshot import DETAILS
 from procmem.view.diff import snapshot_summary
 from procmem.view.json import json_text
 from procmem.view.names import printable

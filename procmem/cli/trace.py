@@ -15,8 +15,8 @@ from typing import IO
 from procmem.cli.arguments import Parser, one_process
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, SyscallError
-from procmem.history.trace import Breakpoints, Ended, MemoryCall, Refused, Signal, Tracing
-from procmem.moments.output import check_output
+from procmem.snapshots.output import check_output
+from procmem.tracing.tracer import Breakpoints, Ended, MemoryCall, Refused, Signal, Tracing
 from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
 from procmem.view.trace import (

@@ -9,9 +9,9 @@ from typing import Any
 from procmem.cli.arguments import one_process, parser
 from procmem.cli.record import seconds
 from procmem.cli.terminal import table_columns
-from procmem.history.recorder import watch
+from procmem.recording.recorder import watch
 from procmem.view.columns import narrowed
-from procmem.view.history import change_lines, ended_line
+from procmem.view.recording import change_lines, ended_line
 
 __all__ = ["main"]
 

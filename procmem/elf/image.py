@@ -12,7 +12,7 @@ from typing import NamedTuple
 from procmem.elf import limits
 from procmem.elf.headers import ElfFile
 from procmem.elf.notes import build_id
-from procmem.elf.rules import berkeley, section_flags
+from procmem.elf.sections import berkeley, section_flags
 from procmem.elf.source import Source, fail
 from procmem.elf.spec import (
     PF_W,

@@ -6,7 +6,7 @@ import os
 
 from procmem.elf.headers import ElfFile, open_elf
 from procmem.elf.notes import build_id
-from procmem.elf.rules import ALLOC, NOT_RECOGNIZED, read_sections
+from procmem.elf.sections import ALLOC, NOT_RECOGNIZED, read_sections
 from procmem.elf.source import fail
 from procmem.elf.spec import (
     DF_1_NOW,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from procmem.elf.rules import (
+from procmem.elf.sections import (
     ALLOC,
     BSS,
     CODE,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from procmem.elf.archive import Archive
     from procmem.elf.cores import CoreSections
-    from procmem.elf.rules import ObjectSections
+    from procmem.elf.sections import ObjectSections
     from procmem.elf.source import Source
 
 __all__ = ["ObjectSize", "SectionSize", "Sums", "size", "sizes"]

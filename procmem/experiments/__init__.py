@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from procmem.experiments.ready.page_tables import page_tables as page_tables
     from procmem.experiments.ready.protection import protection as protection
     from procmem.experiments.ready.static_dynamic import static_dynamic as static_dynamic
+    from procmem.experiments.ready.story import Claim, Story, Told
     from procmem.experiments.ready.threads import threads as threads
-    from procmem.experiments.specimen import Area, Specimen
-    from procmem.experiments.steps import Delta, Figures, Step
-    from procmem.experiments.story import Claim, Story, Told
+    from procmem.experiments.specimen.specimen import Area, Specimen
+    from procmem.experiments.specimen.step import Delta, Figures, Step
 
 _HOME_OF = {
-    "Area": "specimen",
-    "Claim": "story",
-    "Delta": "steps",
-    "Figures": "steps",
-    "Specimen": "specimen",
-    "Step": "steps",
-    "Story": "story",
-    "Told": "story",
+    "Area": "specimen.specimen",
+    "Claim": "ready.story",
+    "Delta": "specimen.step",
+    "Figures": "specimen.step",
+    "Specimen": "specimen.specimen",
+    "Step": "specimen.step",
+    "Story": "ready.story",
+    "Told": "ready.story",
 }
 
 __all__ = ["Area", "Claim", "Delta", "Figures", "Specimen", "Step", "Story", "Told"]
@@ -42,7 +42,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
 
             return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
         if not name.startswith("_"):
-            from procmem.experiments.story import EXPERIMENTS, find
+            from procmem.experiments.ready.story import EXPERIMENTS, find
 
             if name.replace("_", "-") in EXPERIMENTS:
                 return find(name)
@@ -50,7 +50,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
 
 
 def __dir__() -> list[str]:
-    from procmem.experiments.story import EXPERIMENTS
+    from procmem.experiments.ready.story import EXPERIMENTS
 
     ready = (name.replace("-", "_") for name in EXPERIMENTS)
     return sorted({*globals(), *__all__, *ready})

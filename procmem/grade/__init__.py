@@ -13,32 +13,7 @@ if TYPE_CHECKING:
         Pieces,
         pieces,
     )
-    from procmem.grade.building import (
-        Build,
-        build,
-    )
-    from procmem.grade.checks import (
-        not_possible,
-        only,
-        partly,
-        points,
-    )
-    from procmem.grade.errors import (
-        AsksAgain,
-        BuildFailed,
-        NeverAsked,
-        NotPossibleHere,
-        OutputFlood,
-        OverLimit,
-        ProgramCrashed,
-        ProgramEnded,
-        ProgramSleeps,
-        ProgramSpins,
-        RunFailed,
-        SandboxError,
-        SubmissionError,
-    )
-    from procmem.grade.facts import (
+    from procmem.grade.checks.facts import (
         PAGE,
         Area,
         GiB,
@@ -61,37 +36,33 @@ if TYPE_CHECKING:
         threads,
         top_pad,
     )
-    from procmem.grade.grading import (
+    from procmem.grade.checks.points import (
+        not_possible,
+        only,
+        partly,
+        points,
+    )
+    from procmem.grade.errors import (
+        AsksAgain,
+        BuildFailed,
+        NeverAsked,
+        NotPossibleHere,
+        OutputFlood,
+        OverLimit,
+        ProgramCrashed,
+        ProgramEnded,
+        ProgramSleeps,
+        ProgramSpins,
+        RunFailed,
+        SandboxError,
+        SubmissionError,
+    )
+    from procmem.grade.grading.grade import (
         grade,
-    )
-    from procmem.grade.lab import (
-        Lab,
-        LabError,
-        Question,
-    )
-    from procmem.grade.leaks import (
-        Leak,
-        Leaked,
-        Leaks,
-        Misuse,
-    )
-    from procmem.grade.limits import (
-        Limits,
-    )
-    from procmem.grade.machine import (
-        Wall,
-        walls,
     )
     from procmem.grade.mallocs import (
         MallocState,
         malloc_state,
-    )
-    from procmem.grade.predictions import (
-        Predictions,
-    )
-    from procmem.grade.quiz import (
-        predicted,
-        verify,
     )
     from procmem.grade.results import (
         BuildResult,
@@ -99,45 +70,74 @@ if TYPE_CHECKING:
         Grade,
         Status,
     )
-    from procmem.grade.running import (
+    from procmem.grade.runs.build import (
+        Build,
+        build,
+    )
+    from procmem.grade.runs.leaks import (
+        Leak,
+        Leaked,
+        Leaks,
+        Misuse,
+    )
+    from procmem.grade.runs.run import (
         Program,
         Run,
     )
-    from procmem.grade.sandbox import (
+    from procmem.grade.runs.visits import (
+        Walk,
+        walk,
+    )
+    from procmem.grade.sandbox.limits import (
+        Limits,
+    )
+    from procmem.grade.sandbox.sandbox import (
         Ended,
         Sandbox,
     )
-    from procmem.grade.submission import (
-        Submission,
+    from procmem.grade.sandbox.walls import (
+        Wall,
+        walls,
     )
-    from procmem.grade.walking import (
-        Walk,
-        walk,
+    from procmem.grade.submissions.lab import (
+        Lab,
+        LabError,
+        Question,
+    )
+    from procmem.grade.submissions.predictions import (
+        Predictions,
+    )
+    from procmem.grade.submissions.quiz import (
+        predicted,
+        verify,
+    )
+    from procmem.grade.submissions.submission import (
+        Submission,
     )
 
 # Names are imported when they are first used: pytest may load a file of checks only to list them.
 _HOMES = {
-    "building": "Build build",
-    "checks": "not_possible only partly points",
+    "runs.build": "Build build",
+    "checks.points": "not_possible only partly points",
     "errors": "AsksAgain BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit "
     "ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError SubmissionError",
-    "facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
+    "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
     "mmap_threshold regions same_bytes stack stack_limit text thread_stack threads "
     "top_pad",
-    "grading": "grade",
-    "lab": "Lab LabError Question",
-    "leaks": "Leak Leaked Leaks Misuse",
-    "limits": "Limits",
-    "machine": "Wall walls",
+    "grading.grade": "grade",
+    "submissions.lab": "Lab LabError Question",
+    "runs.leaks": "Leak Leaked Leaks Misuse",
+    "sandbox.limits": "Limits",
+    "sandbox.walls": "Wall walls",
     "mallocs": "MallocState malloc_state",
     "allocations": "Pieces pieces",
-    "predictions": "Predictions",
-    "quiz": "predicted verify",
+    "submissions.predictions": "Predictions",
+    "submissions.quiz": "predicted verify",
     "results": "BuildResult CheckResult Grade Status",
-    "running": "Program Run",
-    "sandbox": "Ended Sandbox",
-    "submission": "Submission",
-    "walking": "Walk walk",
+    "runs.run": "Program Run",
+    "sandbox.sandbox": "Ended Sandbox",
+    "submissions.submission": "Submission",
+    "runs.visits": "Walk walk",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.grade.running import Program
-    from procmem.history.trace import MemoryCall, Trace
+    from procmem.grade.runs.run import Program
+    from procmem.tracing.tracer import MemoryCall, Trace
 
 __all__ = ["Pieces", "pieces", "pieces_of"]
 

@@ -23,7 +23,7 @@ from procmem.errors import ProcmemError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.grade.building import Build
+    from procmem.grade.runs.build import Build
 
 __all__ = [
     "AsksAgain",

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from procmem.grade.limits import Limits
+    from procmem.grade.sandbox.limits import Limits
 
 __all__ = ["above_standard", "check_limits", "open_standard", "set_right", "without_traces"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from procmem import KiB, MiB
 from procmem.regions.kinds import RegionKind
-from procmem.regions.model import PAGE_SIZE
+from procmem.regions.region import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from procmem.grade.running import Run
+    from procmem.grade.runs.run import Run
 
 __all__ = ["MallocState", "malloc_state"]
 

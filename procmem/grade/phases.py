@@ -9,8 +9,8 @@ from procmem.grade.errors import RunFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.grade.running import Program
-    from procmem.moments import Snapshot
+    from procmem.grade.runs.run import Program
+    from procmem.snapshots import Snapshot
 
 __all__ = ["Phases", "follow"]
 

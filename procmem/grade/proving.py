@@ -12,19 +12,19 @@ import shutil
 import tempfile
 
 from procmem.errors import ProcmemError, Unsupported
-from procmem.grade import waiting
 from procmem.grade.errors import BuildFailed, MachineError, SandboxError
 from procmem.grade.inherited import check_limits
-from procmem.grade.limits import RUNNING
-from procmem.grade.sandbox import PAGE, PATH, Sandbox, tasks_of, words_for
-from procmem.grade.submission import Submission
+from procmem.grade.sandbox import waiting
+from procmem.grade.sandbox.limits import RUNNING
+from procmem.grade.sandbox.sandbox import PAGE, PATH, Sandbox, tasks_of, words_for
 from procmem.grade.submissions.placing import COMPILED
+from procmem.grade.submissions.submission import Submission
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.grade.limits import Limits
+    from procmem.grade.sandbox.limits import Limits
 
 __all__ = ["prove", "why_not_graded"]
 

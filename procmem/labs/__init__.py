@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from procmem.grade.lab import LAB, Lab, LabError
+from procmem.grade.submissions.lab import LAB, Lab, LabError
 
 __all__ = ["Lab", "LabError", "find", "labs"]
 

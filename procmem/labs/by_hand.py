@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from procmem.grade.collecting import Collector
+from procmem.grade.checks.plugin import Collector
 from procmem.grade.errors import MachineError
-from procmem.grade.grading import machine
-from procmem.grade.lab import Lab, LabError
+from procmem.grade.grading.grade import machine
 from procmem.grade.proving import prove
 from procmem.grade.results import Grade, Status
+from procmem.grade.submissions.lab import Lab, LabError
 from procmem.labs import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from procmem.grade.submission import Submission
+    from procmem.grade.submissions.submission import Submission
 
 __all__ = ["ByHand"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from procmem.errors import ProcmemError
-from procmem.grade.lab import QUIZ
+from procmem.grade.submissions.lab import QUIZ
 from procmem.labs import HOME, find
 
 if TYPE_CHECKING:
-    from procmem.grade.lab import Lab
+    from procmem.grade.submissions.lab import Lab
 
 __all__ = ["NotBegun", "WouldOverwrite", "begin", "lab_of"]
 

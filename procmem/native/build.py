@@ -188,7 +188,7 @@ ffi.cdef(
     long pm_specimen_fork(int request, int reply, long flags, long cpu);
     """
 )
-# ---- programs that are followed (procmem.history.trace) ----
+# ---- programs that are followed (procmem.tracing.tracer) ----
 
 ffi.cdef(
     """

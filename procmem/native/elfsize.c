@@ -1,4 +1,4 @@
-/* Sizes of plain ELF files.  The rules are those of procmem/elf/rules.py; here
+/* Sizes of plain ELF files.  The rules are those of procmem/elf/sections.py; here
  * stand only the easy ones: what they don't cover is left to Python. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* O_PATH */

@@ -1,4 +1,4 @@
-/* What jail.c and grade/sandbox.py say to each other. */
+/* What jail.c and grade/sandbox/sandbox.py say to each other. */
 #ifndef PROCMEM_JAIL_H
 #define PROCMEM_JAIL_H
 

@@ -6,7 +6,8 @@ reconcile.
 
 from __future__ import annotations
 
-from procmem.moments.usage import Faults, MemoryUsage, Thread
 from procmem.process.process import Process, processes
+from procmem.procfs.totals import Faults, MemoryUsage
+from procmem.regions.threads import Thread
 
 __all__ = ["Faults", "MemoryUsage", "Process", "Thread", "processes"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from procmem.native import lib
 from procmem.process.facts import Memory, same_numbers, word_size
 from procmem.regions.kinds import ARENA_SIZES, RegionKind
-from procmem.regions.model import PAGE_SIZE
+from procmem.regions.region import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

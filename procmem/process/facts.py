@@ -23,14 +23,14 @@ from procmem.elf.symbols import symbol_tables
 from procmem.errors import ProcmemError
 from procmem.native import lib
 from procmem.process.sections import header_kinds, look_at_files
-from procmem.process.threads import stack_pointer
 from procmem.procfs.mapped import open_link, stat_link
 from procmem.procfs.probes import shows_guard_pages
 from procmem.regions.facts import Facts, Stack
 from procmem.regions.kinds import ARENA_SIZES
-from procmem.regions.live import read_scan
-from procmem.regions.model import PAGE_SIZE
+from procmem.regions.read import read_scan
+from procmem.regions.region import PAGE_SIZE
 from procmem.regions.table import RegionTable
+from procmem.regions.threads import stack_pointer
 from procmem.regions.uses import CHECKS, SECTIONS, SYMBOLS, program_of_library
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from procmem.process.sections import Mapped
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region
-    from procmem.regions.model import Block
+    from procmem.regions.region import Block
 
 __all__ = ["facts_of"]
 

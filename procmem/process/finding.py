@@ -7,14 +7,14 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from procmem.moments.loading import load
 from procmem.process.process import Process
 from procmem.procfs import ProcessFiles, pids
+from procmem.snapshots.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from procmem.moments.snapshot import Snapshot
+    from procmem.snapshots.snapshot import Snapshot
 
 __all__ = ["command_line_of", "find", "names_of", "resolve"]
 

@@ -10,8 +10,8 @@ from procmem.pages.pagemap import LIMIT, Page, PageMap, PageState, read_pagemap,
 from procmem.pages.scan import IS_HUGE, scan_ranges
 from procmem.procfs import probes
 from procmem.procfs.files import DENIED
-from procmem.regions.live import Queries, read_table
-from procmem.regions.model import PAGE_SIZE
+from procmem.regions.read import Queries, read_table
+from procmem.regions.region import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

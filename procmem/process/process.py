@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from procmem import native
-from procmem.moments.usage import Faults, MemoryUsage, Thread, read_status, usage_from_status
 from procmem.pages import measure_residency
-from procmem.process.threads import threads_of
 from procmem.procfs import ProcessFiles, pids
-from procmem.regions.live import Queries, read_table
-from procmem.regions.model import PAGE_SIZE
+from procmem.procfs.totals import Faults, MemoryUsage, read_status, usage_from_status
+from procmem.regions.read import Queries, read_table
+from procmem.regions.region import PAGE_SIZE
 from procmem.regions.text import parse_rollup
+from procmem.regions.threads import Thread, threads_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import psutil
     from typing_extensions import Self
 
-    from procmem.elf.live import LiveObject, LiveSection
-    from procmem.moments import Snapshot
+    from procmem.elf.loaded import LiveObject, LiveSection
     from procmem.pages.frames import Frame
     from procmem.pages.pagemap import PageMap
     from procmem.process.pages import Sharers, Translation
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
     from procmem.process.tables import PageTables
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
     from procmem.regions.facts import Facts
-    from procmem.regions.model import Block, FindFacts
+    from procmem.regions.region import Block, FindFacts
+    from procmem.snapshots import Snapshot
 
 __all__ = ["Process", "processes"]
 
@@ -457,7 +457,7 @@ class Process:
         >>> before.vsz == before.memory.vsz
         True
         """
-        from procmem.moments.snapshot import DETAILS, take
+        from procmem.snapshots.snapshot import DETAILS, take
 
         if detail not in DETAILS:
             from procmem.errors import BadArgument

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procmem.errors import AccessDenied, Unsupported
-from procmem.moments.usage import MemoryUsage, usage_from_status
 from procmem.procfs import parse_status
 from procmem.procfs.probes import counters_lag, has_pagemap_scan, rss_bound
 from procmem.procfs.text import parse_stat, parse_statm
+from procmem.procfs.totals import MemoryUsage, usage_from_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

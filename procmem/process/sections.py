@@ -10,7 +10,7 @@ from procmem import native
 from procmem.elf import limits
 from procmem.elf.headers import ElfFile
 from procmem.elf.image import MemorySource, image_of, kept_image, place, reason_of
-from procmem.elf.live import LiveObject, Rest, length, union, without
+from procmem.elf.loaded import LiveObject, Rest, length, union, without
 from procmem.elf.notes import build_id
 from procmem.elf.source import Source
 from procmem.elf.spec import PF_W, PF_X
@@ -24,15 +24,15 @@ from procmem.procfs.mapped import (
 )
 from procmem.procfs.text import kernel_bytes
 from procmem.regions.kinds import Kind, Owner, RegionKind
-from procmem.regions.live import ATTEMPTS, read_table
-from procmem.regions.model import PAGE_SIZE
+from procmem.regions.read import ATTEMPTS, read_table
+from procmem.regions.region import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from procmem.elf.image import Image
-    from procmem.elf.live import Row
+    from procmem.elf.loaded import Row
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region, RegionTable
 

@@ -17,7 +17,7 @@ from procmem.elf.symbols import SymbolTable
 from procmem.native import ffi
 from procmem.process.sections import identity_of, lay_out, locate
 from procmem.procfs.mapped import open_link, read_memory, stat_link
-from procmem.regions.live import ATTEMPTS, RECORD, Queries, read_table
+from procmem.regions.read import ATTEMPTS, RECORD, Queries, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

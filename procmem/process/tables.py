@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmem.moments.usage import in_bytes
 from procmem.pages.pagemap import LIMIT, PageState
 from procmem.pages.scan import IS_FILE, IS_HUGE, Range, scan_ranges
 from procmem.pages.tables import (
@@ -18,8 +17,9 @@ from procmem.pages.tables import (
 )
 from procmem.process.pages import pagemap_of
 from procmem.procfs.text import parse_status
-from procmem.regions.live import Queries
-from procmem.regions.model import PAGE_SIZE
+from procmem.procfs.totals import in_bytes
+from procmem.regions.read import Queries
+from procmem.regions.region import PAGE_SIZE
 
 if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from procmem.regions.counters import Counters
-from procmem.regions.model import MeasuredRegion, Region, ResidentRegion
 from procmem.regions.perms import Device, Perms, VmFlags
+from procmem.regions.region import MeasuredRegion, Region, ResidentRegion
 from procmem.regions.table import RegionTable
 from procmem.regions.text import format_maps, parse_maps, parse_rollup, parse_smaps
 

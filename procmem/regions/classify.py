@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from procmem.regions.facts import Facts, Stack
-    from procmem.regions.model import Region, Shared
+    from procmem.regions.region import Region, Shared
 
 __all__ = ["classify"]
 

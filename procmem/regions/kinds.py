@@ -6,7 +6,7 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from procmem.regions.model import Region
+    from procmem.regions.region import Region
 
 __all__ = ["GUESSES", "MARK", "Kind", "Owner", "RegionKind", "Use", "kind_word", "name_word"]
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_ADDITIVE
-from procmem.regions.model import Block, MeasuredRegion, Region, ResidentRegion
+from procmem.regions.region import Block, MeasuredRegion, Region, ResidentRegion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

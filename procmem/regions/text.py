@@ -5,7 +5,7 @@ from __future__ import annotations
 from procmem import native
 from procmem.procfs.text import fail, kind_of_text, known_as, saved_text
 from procmem.regions.counters import KERNEL_NAMES, Counters
-from procmem.regions.model import (
+from procmem.regions.region import (
     PAGE_SIZE,
     Block,
     MeasuredRegion,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from procmem.regions.facts import Facts
-    from procmem.regions.model import Region
+    from procmem.regions.region import Region
 
 __all__ = [
     "CHECKS",

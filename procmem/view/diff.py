@@ -15,8 +15,8 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from procmem.moments.diffs import Change, Diff
-    from procmem.moments.snapshot import Snapshot
+    from procmem.snapshots.diffs import Change, Diff
+    from procmem.snapshots.snapshot import Snapshot
 
 __all__ = ["diff_table", "snapshot_summary"]
 

@@ -12,8 +12,8 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from procmem.experiments.steps import Delta
-    from procmem.experiments.story import Story, Table, Told
+    from procmem.experiments.ready.story import Story, Table, Told
+    from procmem.experiments.specimen.step import Delta
 
 __all__ = ["experiment_list", "story_text", "verdict_text"]
 

@@ -6,14 +6,14 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmem.history.allocators import FUNCTIONS, Role
+from procmem.tracing.allocators import FUNCTIONS, Role
 from procmem.view.columns import columns
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.history.trace import Breakpoints, MemoryCall
+    from procmem.tracing.tracer import Breakpoints, MemoryCall
 
 __all__ = ["Mallocs", "Run", "function_words", "length_text", "size_of"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from procmem.regions import Region, RegionTable
-    from procmem.regions.model import MeasuredRegion
+    from procmem.regions.region import MeasuredRegion
 
 __all__ = ["counter_table", "grouped_table", "groups_json", "region_table"]
 

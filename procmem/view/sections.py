@@ -12,7 +12,7 @@ from procmem.view.names import clipped, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from procmem.elf.live import LiveObject
+    from procmem.elf.loaded import LiveObject
 
 __all__ = ["bridge_tables", "section_tables", "totals_table"]
 

@@ -10,16 +10,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from procmem.calls.constants import Advice, Prot, show_prot
-from procmem.history.allocators import Role
-from procmem.history.arguments import Clone, signed
-from procmem.history.trace import UNREAD, Breakpoints, Ended, MemoryCall, Refused
 from procmem.procfs import probes
+from procmem.tracing.allocators import Role
+from procmem.tracing.arguments import Clone, signed
+from procmem.tracing.tracer import UNREAD, Breakpoints, Ended, MemoryCall, Refused
 from procmem.view.columns import columns, prose
 from procmem.view.mallocs import Mallocs, Run, function_words, length_text
 from procmem.view.names import cells, clipped, printable
 
 if TYPE_CHECKING:
-    from procmem.history.trace import Happening, Signal
+    from procmem.tracing.tracer import Happening, Signal
 
 __all__ = [
     "Summary",

@@ -13,10 +13,10 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.errors import BadArgument, Unsupported
-from procmem.experiments.files import disk_directory, pages_in_memory
-from procmem.experiments.specimen import Specimen
-from procmem.experiments.story import Teller, experiment
-from procmem.experiments.words import size as size_text
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.backing import disk_directory, pages_in_memory
+from procmem.experiments.specimen.specimen import Specimen
+from procmem.experiments.specimen.why import size as size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procmem.errors import BadArgument
-from procmem.experiments.specimen import Area, Specimen
-from procmem.experiments.story import Teller, experiment
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.specimen import Area, Specimen
 
 if TYPE_CHECKING:
     from procmem.regions import MeasuredRegion

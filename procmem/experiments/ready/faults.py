@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from procmem.errors import BadArgument, Unsupported
-from procmem.experiments.files import disk_file
-from procmem.experiments.provoke import FAULTS
-from procmem.experiments.rules import has_swap
-from procmem.experiments.specimen import Specimen
-from procmem.experiments.story import Teller, experiment
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.backing import disk_file
+from procmem.experiments.specimen.kernel import has_swap
+from procmem.experiments.specimen.provoke import FAULTS
+from procmem.experiments.specimen.specimen import Specimen
 
 __all__ = ["faults"]
 

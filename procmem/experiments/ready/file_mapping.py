@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from procmem.errors import BadArgument, Unsupported
-from procmem.experiments.files import disk_file, memory_file, pages_in_memory
-from procmem.experiments.specimen import Specimen
-from procmem.experiments.story import Teller, experiment
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.backing import disk_file, memory_file, pages_in_memory
+from procmem.experiments.specimen.specimen import Specimen
 
 __all__ = ["file_mapping"]
 

@@ -10,8 +10,8 @@ from operator import sub
 from typing import TYPE_CHECKING
 
 from procmem.errors import BadArgument, Unsupported
-from procmem.experiments.rules import page_size
-from procmem.experiments.story import Teller, experiment
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.kernel import page_size
 from procmem.process import Process
 
 if TYPE_CHECKING:

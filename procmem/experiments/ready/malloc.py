@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from procmem.experiments.specimen import Specimen
-from procmem.experiments.story import Teller, experiment
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.specimen import Specimen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from procmem.experiments.steps import Step
+    from procmem.experiments.specimen.step import Step
 
 __all__ = ["malloc"]
 

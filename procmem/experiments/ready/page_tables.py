@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 
 from procmem.errors import BadArgument, SyscallError
-from procmem.experiments.specimen import Specimen
-from procmem.experiments.story import Teller, experiment
-from procmem.experiments.words import size
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.specimen import Specimen
+from procmem.experiments.specimen.why import size
 from procmem.pages.tables import X86_64, PagingScheme
 
 __all__ = ["page_tables"]

@@ -6,8 +6,8 @@ import errno
 import os
 
 from procmem.errors import SyscallError
-from procmem.experiments.specimen import Specimen
-from procmem.experiments.story import Teller, experiment
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.specimen import Specimen
 
 __all__ = ["protection"]
 

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from procmem.elf.sizing import size
-from procmem.experiments.launch import PROGRAMS
-from procmem.experiments.specimen import Specimen
-from procmem.experiments.story import Teller, experiment
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.launch import PROGRAMS
+from procmem.experiments.specimen.specimen import Specimen
 
 if TYPE_CHECKING:
     from procmem.elf.sizing import ObjectSize

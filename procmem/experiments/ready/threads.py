@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 
 from procmem.errors import BadArgument
-from procmem.experiments.specimen import Specimen
-from procmem.experiments.story import Teller, experiment
+from procmem.experiments.ready.story import Teller, experiment
+from procmem.experiments.specimen.specimen import Specimen
 
 __all__ = ["threads"]
 

@@ -16,7 +16,7 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from procmem.grade.errors import SubmissionError
-from procmem.grade.files import DEEPEST, MACHINES, shown
+from procmem.grade.sandbox.untrusted import DEEPEST, MACHINES, shown
 from procmem.grade.submissions.contents import packed
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from procmem.grade.errors import SubmissionError
-from procmem.grade.files import shown
+from procmem.grade.sandbox.untrusted import shown
 from procmem.grade.submissions.archives import Room, kind_of, unpack
 from procmem.grade.submissions.contents import built, foreign, packed
 

@@ -11,7 +11,7 @@ from procmem.experiments import Specimen
 from procmem.grade import PAGE, SubmissionError, points, regions
 from procmem.grade.errors import ProgramCrashed
 from procmem.grade.phases import follow
-from procmem.grade.quiz import installed, predicted, verify
+from procmem.grade.submissions.quiz import installed, predicted, verify
 
 PAGES = 256
 SIZE = PAGES * PAGE

@@ -15,7 +15,7 @@ from procmem.grade import (
     top_pad,
 )
 from procmem.grade.phases import follow
-from procmem.grade.quiz import installed, verify
+from procmem.grade.submissions.quiz import installed, verify
 
 CONSTANTS = SETTINGS = 32 * KiB
 BUFFER = 64 * KiB

@@ -5,7 +5,7 @@ import pytest
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, KiB, heap, not_possible, points, regions, stack
 from procmem.grade.phases import follow
-from procmem.grade.quiz import installed, predicted, verify
+from procmem.grade.submissions.quiz import installed, predicted, verify
 
 NOTES, BOARD, SHARED, WORK = 20 * KiB, 64 * KiB, 128 * KiB, 512 * KiB
 HEAP, STACK = 300 * KiB, 480 * KiB

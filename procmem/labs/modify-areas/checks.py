@@ -19,7 +19,7 @@ from procmem.grade import (
     top_pad,
 )
 from procmem.grade.phases import follow
-from procmem.grade.quiz import installed, verify
+from procmem.grade.submissions.quiz import installed, verify
 
 CONSTANTS, DATA, BSS, HEAP, STACK = 8 * KiB, 16 * KiB, 32 * KiB, 192 * KiB, 320 * KiB
 

@@ -21,8 +21,8 @@ from procmem.grade import (
     threads,
 )
 from procmem.grade.phases import follow
-from procmem.grade.quiz import verify
-from procmem.grade.walking import walk
+from procmem.grade.runs.visits import walk
+from procmem.grade.submissions.quiz import verify
 
 SMALL = MiB
 PHASES = (

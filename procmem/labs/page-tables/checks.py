@@ -13,7 +13,7 @@ from procmem import PagingScheme
 from procmem.experiments import Specimen
 from procmem.grade import PAGE, MiB, SubmissionError, not_possible, points
 from procmem.grade.phases import follow
-from procmem.grade.quiz import predicted, verify
+from procmem.grade.submissions.quiz import predicted, verify
 from procmem.process.tables import this_machine
 
 PLACE = 1 << 40

@@ -9,7 +9,7 @@ import pytest
 import procmem
 from procmem.grade import PAGE, bss, libraries, not_possible, points, regions
 from procmem.grade.phases import follow
-from procmem.grade.quiz import verify
+from procmem.grade.submissions.quiz import verify
 
 WAITS = """
 #include <stdio.h>

@@ -1,0 +1,328 @@
+"""What a ready experiment tells: steps and claims in order, each held against what was seen."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from procmem.errors import BadArgument, SyscallError, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from procmem.experiments.specimen.specimen import Area
+    from procmem.experiments.specimen.step import Step
+
+__all__ = ["EXPERIMENTS", "Claim", "Story", "Table", "Teller", "Told", "experiment", "find"]
+
+EXPERIMENTS = {
+    "lazy-allocation": "mmap gives addresses; a page comes with its first write",
+    "brk": "the heap's end moves, in whole pages; touching fills it",
+    "file-mapping": "mapped files: lazy, shared or private, fault-around, SIGBUS",
+    "copy-on-write": "fork copies nothing; who writes first, pays",
+    "faults": "minor, major, and those that end in a signal",
+    "page-tables": "what page tables cost, and how an address is taken apart",
+    "protection": "read-only, no-execute, guard pages; mprotect cuts regions",
+    "static-dynamic": "a static and a dynamic program: regions, libraries, sizes",
+    "grow": "an interpreter doubles a string: heap first, then mappings",
+    "copy": "read and write, mmap, sendfile, copy_file_range: timed",
+    "malloc": "brk or mmap; the moving threshold; what free gives back",
+    "threads": "a stack and its guard; an arena for those that allocate",
+}
+"""Names and what each shows. The function is in `ready`, its name with underscores."""
+
+ATTEMPTS = 3
+
+DENIALS = (errno.ENOMEM, errno.EPERM, errno.EACCES, errno.EAGAIN, errno.ENOSYS)
+"""What a limit, a filter or a lean kernel answers: the machine's doing, and no wrong prediction."""
+
+P = ParamSpec("P")
+Value = int | str | bool | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that must hold besides a step's figures.
+
+    Attributes:
+        expected, seen: numbers (bytes if `unit` is "bytes") or words.
+        holds: whether what was seen is what was expected.
+        unit: "bytes", or empty: a plain number or words.
+        reason: why it is not judged here; empty: it is.
+    """
+
+    expected: Value
+    seen: Value
+    holds: bool
+    unit: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One line of the story: a step, a claim, or what can't be done here.
+
+    Attributes:
+        label: what was done or looked at, in plain words.
+        teaches: what is to be learned from it, besides the step's own `why`; may be empty.
+        step: the measured step.
+        claim: what had to hold.
+        impossible: why it can't be done here; such a line is no failure.
+    """
+
+    label: str
+    teaches: str = ""
+    step: Step | None = None
+    claim: Claim | None = None
+    impossible: str = ""
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether theory and measurement are equal; None: it is not judged.
+
+        A step whose figures can't be exact here (`step.reason`) is not judged, and neither is a
+        claim that rests on one.
+        """
+        if self.step is not None:
+            return self.step.agrees if self.step.exact else None
+        if self.claim is not None and not self.claim.reason:
+            return self.claim.holds
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value for JSON."""
+        made: dict[str, Any] = {
+            "label": self.label, "teaches": self.teaches, "agrees": self.agrees,
+        }  # fmt: skip
+        if self.step is not None:
+            made["step"] = self.step.to_dict()
+        if self.claim is not None:
+            made["claim"] = vars(self.claim).copy()
+        if self.impossible:
+            made["impossible"] = self.impossible
+        return made
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures that are reported and not judged.
+
+    Attributes:
+        title: what they are, with their unit.
+        heading: a name for each column.
+        rows: the values; floats are shown with one digit.
+        notes: sentences below it.
+    """
+
+    title: str
+    heading: tuple[str, ...]
+    rows: tuple[tuple[str | int | float | None, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value for JSON: the rows as objects."""
+        return {
+            "title": self.title,
+            "rows": [dict(zip(self.heading, row, strict=True)) for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Story:
+    """The result of a ready experiment.
+
+    Attributes:
+        name: as the command has it.
+        title: in a few words.
+        question: that it answers.
+        told: its lines, in order.
+        tables: figures that were reported and not judged.
+        skipped: why it can't be done here at all; empty if it was done.
+        disturbed: what differed when it was first told, and then did not, told anew: a page may
+            just be moved or written back for another process while the specimen wants it.
+    """
+
+    name: str
+    title: str
+    question: str
+    told: tuple[Told, ...] = ()
+    tables: tuple[Table, ...] = ()
+    skipped: str = ""
+    disturbed: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Lines that were judged."""
+        return sum(one.agrees is not None for one in self.told)
+
+    @property
+    def not_judged(self) -> int:
+        """Lines that can't be exact here."""
+        return sum(one.agrees is None and not one.impossible for one in self.told)
+
+    @property
+    def agreed(self) -> int:
+        """Lines in which theory and measurement are equal."""
+        return sum(bool(one.agrees) for one in self.told)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differed. Skipped or impossible lines are no difference."""
+        return self.agreed == self.total
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value for JSON."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "question": self.question,
+            "agreed": self.agreed,
+            "total": self.total,
+            "not_judged": self.not_judged,
+            "skipped": self.skipped,
+            "disturbed": list(self.disturbed),
+            "told": [one.to_dict() for one in self.told],
+            "tables": [one.to_dict() for one in self.tables],
+        }
+
+    def __repr__(self) -> str:
+        verdict = f"skipped: {self.skipped}" if self.skipped else f"{self.agreed} of {self.total}"
+        return f"<Story {self.name}: {verdict}>"
+
+
+class Teller:
+    """Takes down a story while it happens."""
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+        self.tables: list[Table] = []
+
+    def step(self, label: str, step: Step, teaches: str = "") -> Step:
+        """A measured step; it is given back."""
+        self.told.append(Told(label, teaches, step=step))
+        return step
+
+    def mapping(self, label: str, step: Step, teaches: str = "") -> Area:
+        """A step that maps; what it mapped is given back."""
+        area = self.step(label, step, teaches).mapping
+        if area is None:
+            raise BadArgument(f"{step.call} maps nothing")
+        return area
+
+    def claim(
+        self,
+        label: str,
+        expected: Value,
+        seen: Value,
+        teaches: str = "",
+        *,
+        holds: bool | None = None,
+        unit: str = "",
+        rests_on: Iterable[Step] = (),
+    ) -> None:
+        """Something besides a step's figures. It holds if both are equal, or as `holds` says.
+
+        Where one of the steps that it rests on isn't exact here, it is not judged.
+        """
+        if holds is None:
+            holds = expected == seen
+        reason = next((step.reason for step in rests_on if step.reason), "")
+        self.told.append(Told(label, teaches, claim=Claim(expected, seen, holds, unit, reason)))
+
+    def bytes(
+        self,
+        label: str,
+        expected: int | str | None,
+        seen: int | None,
+        teaches: str = "",
+        *,
+        holds: bool | None = None,
+        rests_on: Iterable[Step] = (),
+    ) -> None:
+        """A claim about a number of bytes."""
+        self.claim(label, expected, seen, teaches, holds=holds, unit="bytes", rests_on=rests_on)
+
+    def impossible(self, label: str, why: str) -> None:
+        """What can't be done here, and why."""
+        self.told.append(Told(label, impossible=why))
+
+    def table(
+        self,
+        title: str,
+        heading: Sequence[str],
+        rows: Sequence[Sequence[str | int | float | None]],
+        *notes: str,
+    ) -> None:
+        """Figures that are reported and not judged."""
+        self.tables.append(Table(title, tuple(heading), tuple(map(tuple, rows)), notes))
+
+
+def experiment(
+    name: str, title: str, question: str, *, quick: Mapping[str, Any] | None = None
+) -> Callable[[Callable[Concatenate[Teller, P], None]], Callable[P, Story]]:
+    """Makes an experiment of a function that tells a Teller what it does.
+
+    Args:
+        name: as the command has it.
+        title: in a few words.
+        question: that it answers.
+        quick: arguments with which it takes a few seconds, for a run of all.
+
+    What raises Unsupported ends the story: with nothing told yet it is skipped. A story that
+    differs is told anew: a rule that is wrong is wrong each time, a disturbance is not.
+    """
+
+    def make(function: Callable[Concatenate[Teller, P], None]) -> Callable[P, Story]:
+        @wraps(function)
+        def run(*args: P.args, **options: P.kwargs) -> Story:
+            disturbed: tuple[str, ...] = ()
+            for _ in range(ATTEMPTS):
+                story = once(*args, **options)
+                if story.agrees:
+                    break
+                disturbed += tuple(one.label for one in story.told if one.agrees is False)
+            return replace(story, disturbed=disturbed if story.agrees else ())
+
+        def once(*args: P.args, **options: P.kwargs) -> Story:
+            tell = Teller()
+            skipped = ""
+            try:
+                function(tell, *args, **options)
+            except (Unsupported, SyscallError) as error:
+                if isinstance(error, SyscallError) and error.errno not in DENIALS:
+                    raise
+                if tell.told:
+                    tell.impossible("the rest of the experiment", str(error))
+                else:
+                    skipped = str(error)
+            return Story(name, title, question, tuple(tell.told), tuple(tell.tables), skipped)
+
+        # What wraps() copied is the inner function's, whose first argument is ours.
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        run.__signature__ = inspect.Signature(parameters, return_annotation=Story)  # type: ignore[attr-defined]
+        run.quick = dict(quick or {})  # type: ignore[attr-defined]
+        return run
+
+    return make
+
+
+def find(name: str) -> Callable[..., Story]:
+    """The function of an experiment, by its name; "-" and "_" are alike.
+
+    Raises:
+        BadArgument: there is none of this name.
+    """
+    from importlib import import_module
+
+    plain = name.replace("_", "-")
+    if plain not in EXPERIMENTS:
+        raise BadArgument(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    spelled = plain.replace("-", "_")
+    found: Callable[..., Story] = getattr(
+        import_module(f"procmem.experiments.ready.{spelled}"), spelled
+    )
+    return found

@@ -1,0 +1,222 @@
+"""Why a step moves what it moves, in words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from procmem.experiments.model.page_tables import Tally
+
+__all__ = ["Cause", "explain"]
+
+
+class Cause(NamedTuple):
+    """What the model knows of one step.
+
+    Attributes:
+        call: the name of the operation.
+        tally: what it did.
+        regions: how many more there are.
+        page_size: in bytes.
+        trapped: the access was not allowed.
+        said: what libc decided before it asked the kernel.
+    """
+
+    call: str
+    tally: Tally
+    regions: int
+    page_size: int
+    trapped: bool = False
+    said: str = ""
+
+
+def explain(cause: Cause) -> str:
+    """Sentences, the main rule first."""
+    tally = cause.tally
+    said = [sentence for sentence in (opening(cause), *faults(cause)) if sentence]
+    if (made := tally.tables + tally.freed_tables) > 0:
+        said.append(
+            f"{count(made, 'page table')} more: a lowest one spans"
+            f" {size(cause.page_size // 8 * cause.page_size)}, and those above are made with it."
+        )
+    if tally.freed_tables:
+        said.append(
+            f"{count(tally.freed_tables, 'page table')} freed: no region lies in what"
+            f" {'it spans' if tally.freed_tables == 1 else 'they span'} any more."
+            if cause.call != "madvise"
+            else f"{count(tally.freed_tables, 'emptied page table')} freed."
+        )
+    if borders := region_changes(cause):
+        said.append(borders)
+    return " ".join(said)
+
+
+def opening(cause: Cause) -> str:
+    tally, call = cause.tally, cause.call
+    moved = size(abs(tally.vsz) * cause.page_size)
+    if cause.said:
+        return cause.said
+    came = tally.minor or tally.major or tally.around or tally.hugetlb > 0
+    if call == "mmap":
+        return f"mmap hands out addresses: VSZ +{moved}." + (
+            " MAP_POPULATE and MAP_LOCKED bring the pages in at once."
+            if came
+            else " No page is allocated before it is first touched: RSS +0."
+        )
+    if call == "munmap":
+        return (
+            f"munmap takes the addresses back (VSZ -{moved}), and with them the pages that were"
+            f" present there ({tally.dropped:,})."
+            if tally.vsz
+            else "Nothing was mapped there: munmap of a hole is no error."
+        )
+    if call == "brk":
+        if tally.vsz > 0:
+            return (
+                f"The heap ends later: VSZ +{moved}, in whole pages. As with mmap, no page is"
+                " allocated before it is touched."
+            )
+        if tally.vsz < 0:
+            return f"The heap ends earlier: VSZ -{moved}, with {count(tally.dropped, 'page')}."
+        return "The break stays within its last page: nothing moves."
+    if call == "fork":
+        return (
+            "The child has the same address space. Its anonymous pages are the parent's,"
+            " write-protected in both: nothing is copied before one of them writes."
+        )
+    if call == "mprotect":
+        return (
+            "Protection belongs to the region. But what is locked, and may be written from now on,"
+            " gets its pages at once."
+            if came
+            else "Protection belongs to the region: pages, present or not, stay as they are."
+        )
+    if call == "mremap":
+        return remapped(cause)
+    if call == "mlock":
+        return "Locked memory is brought in, and stays in."
+    if call == "mlock2":
+        return "MLOCK_ONFAULT: pages that are there stay in, the others are locked as they come."
+    if call == "munlock":
+        return "The pages stay, but may be taken away again."
+    if call == "madvise":
+        if tally.swap > 0:
+            return f"{count(tally.swap, 'page')} written to swap, out of RSS."
+        if tally.dropped:
+            return f"{count(tally.dropped, 'page')} given back at once; the addresses stay mapped."
+        if tally.tables > 0 and not came:
+            return "A guard is an entry in a page table, and takes no page."
+        if not came and not tally.freed_tables:
+            return (
+                "The advice is kept with the region: no page moves."
+                if cause.regions
+                else "No page moves: the advice is about what is to come, or found nothing to do."
+            )
+    return ""
+
+
+def remapped(cause: Cause) -> str:
+    tally = cause.tally
+    said = "Page table entries are moved, not the pages." if tally.moved else "It stays in place."
+    if tally.vsz:
+        said += f" VSZ {'+' if tally.vsz > 0 else '-'}{size(abs(tally.vsz) * cause.page_size)}."
+    if tally.dropped:
+        said += f" {count(tally.dropped, 'page')} given back with the addresses that were given up."
+    elif not (tally.anon or tally.file or tally.shmem):
+        said += " RSS stays."
+    return said
+
+
+def faults(cause: Cause) -> list[str]:
+    tally = cause.tally
+    said = []
+    if tally.hugetlb > 0:
+        said.append("Each huge page of hugetlbfs takes one fault, and is outside of RSS.")
+    elif tally.hugetlb:
+        pages = -tally.hugetlb // (cause.page_size // 8)
+        said.append(f"{count(pages, 'huge page')} back to those that are set aside.")
+    if tally.huge:
+        said.append(
+            f"{count(tally.huge, 'transparent huge page')}: one fault for"
+            f" {size(cause.page_size // 8 * cause.page_size)}."
+        )
+    if tally.fresh:
+        said.append(
+            f"{count(tally.fresh, 'page')} touched for the first time: the kernel allocates"
+            " and clears each at that moment, a minor fault each."
+        )
+    if tally.filled:
+        said.append(
+            f"{count(tally.filled, 'page')} only read until now written: in place of the zero page"
+            " the kernel gives a page of one's own, a minor fault each."
+        )
+    if tally.found:
+        said.append(
+            f"{count(tally.found, 'page')} already in memory, in the page cache: only mapped."
+        )
+    if tally.noted:
+        said.append(
+            f"{count(tally.noted, 'page')} of a shared file mapping written for the first time: a"
+            " minor fault each tells the file system."
+        )
+    if tally.zeros:
+        said.append(
+            f"{count(tally.zeros, 'page')} only read: each takes a minor fault and maps the one"
+            " zero page that all processes share, which is in nobody's RSS."
+        )
+    if tally.copies:
+        said.append(
+            f"{count(tally.copies, 'page')} of a private file mapping written: a copy of one's"
+            " own each, anonymous from now on."
+        )
+    if tally.around:
+        said.append(
+            f"{count(tally.around, 'neighbouring page')} came along without faults of their own:"
+            " a fault on a file maps what the page cache holds around it (fault-around)."
+        )
+    if tally.unshared:
+        said.append(
+            f"{count(tally.unshared, 'page')} shared since fork written: one fault each, for a"
+            " copy, or for the page itself if nobody else has it any more."
+        )
+    if tally.major:
+        said.append(
+            f"{count(tally.major, 'page')} had to come from"
+            f" {'swap' if tally.swap < 0 else 'the disk'}: major faults."
+        )
+    if cause.trapped:
+        said.append("The access is not allowed: a signal instead of a page.")
+    elif cause.call in ("read", "write", "jump") and not (tally.minor or tally.major):
+        said.append("The pages are present and may be used so: no fault, nothing moves.")
+    return said
+
+
+def region_changes(cause: Cause) -> str:
+    """A line more or fewer in maps than the call's own region explains."""
+    if cause.call == "mmap" and cause.regions < 0:
+        return "A region fewer: it fills the gap between its neighbours, and the kernel joins them."
+    if cause.call == "mmap" and cause.regions == 0 and cause.tally.vsz:
+        return "No region more: it continues its neighbour, and the kernel joins the two."
+    if cause.call in ("munmap", "mprotect", "madvise", "mlock", "mlock2", "munlock"):
+        if cause.regions > 0:
+            return f"The region is cut: {count(cause.regions, 'region')} more."
+        if cause.regions < 0 and cause.call != "munmap":
+            return f"Alike again, neighbours are joined: {count(-cause.regions, 'region')} fewer."
+    return ""
+
+
+def count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def size(number: int) -> str:
+    """Bytes in the largest unit that takes no fraction.
+
+    >>> size(4096), size(2 << 20), size(100)
+    ('4 KiB', '2 MiB', '100 bytes')
+    """
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if number and number % unit == 0:
+            return f"{number // unit:,} {name}"
+    return f"{number:,} bytes"

@@ -1,0 +1,297 @@
+"""The vocabulary of checks: parts of a snapshot, figures of this machine. Sizes are bytes.
+
+Expectations are computed from these at run time, so that a lab holds on other pages, libcs and
+limits than its author's.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from procmem import GiB, KiB, MiB
+from procmem.errors import ProcmemError
+from procmem.regions.kinds import Owner, RegionKind
+from procmem.regions.region import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from procmem.regions import RegionTable
+    from procmem.regions.threads import Thread
+    from procmem.snapshots import Snapshot
+    from procmem.tracing.tracer import MemoryCall
+
+__all__ = [
+    "PAGE",
+    "Area",
+    "GiB",
+    "KiB",
+    "MiB",
+    "anonymous",
+    "bss",
+    "count",
+    "data",
+    "heap",
+    "libc_version",
+    "libraries",
+    "mmap_threshold",
+    "regions",
+    "same_bytes",
+    "stack",
+    "stack_limit",
+    "text",
+    "thread_stack",
+    "threads",
+    "top_pad",
+]
+
+PAGE: int = PAGE_SIZE
+"""A page of this machine, in bytes."""
+
+
+class Area(NamedTuple):
+    """Some regions as one. False if there is none.
+
+    Attributes:
+        size: bytes of address space; 0: there is no such region.
+        rss: bytes in memory; None: the snapshot has not measured them.
+        regions: how many they are.
+    """
+
+    size: int
+    rss: int | None
+    regions: int
+
+    def __bool__(self) -> bool:
+        return self.regions > 0
+
+
+def area(found: Iterable[Any], snapshot: Snapshot) -> Area:
+    """The sum of regions."""
+    table = list(found)
+    rss = None if snapshot.detail == "maps" else sum(region.rss or 0 for region in table)
+    return Area(sum(region.size for region in table), rss, len(table))
+
+
+def of_program(snapshot: Snapshot, *kinds: RegionKind) -> Area:
+    return area(
+        (
+            region
+            for region in snapshot.regions
+            if region.kind in kinds and region.owner in (None, Owner.EXECUTABLE)
+        ),
+        snapshot,
+    )
+
+
+# ---- parts of a snapshot ----------------------------------------------------------
+
+
+def heap(snapshot: Snapshot) -> Area:
+    """The heap that brk(2) makes: [heap]."""
+    return of_program(snapshot, RegionKind.HEAP)
+
+
+def stack(snapshot: Snapshot) -> Area:
+    """The stack of the first thread: [stack]."""
+    return of_program(snapshot, RegionKind.STACK)
+
+
+def text(snapshot: Snapshot) -> Area:
+    """The program's code; not that of its libraries."""
+    return of_program(snapshot, RegionKind.TEXT)
+
+
+def data(snapshot: Snapshot) -> Area:
+    """The program's initialised variables: its writable segment as far as its file fills it."""
+    return of_program(snapshot, RegionKind.DATA, RegionKind.RELRO)
+
+
+def bss(snapshot: Snapshot) -> Area:
+    """The program's variables without a value in its file, behind the last page of its data."""
+    return of_program(snapshot, RegionKind.BSS)
+
+
+def anonymous(snapshot: Snapshot) -> Area:
+    """What lies at no file and is neither heap, first stack, data nor the kernel's.
+
+    That is what mmap(2) gave: to the program, to malloc's arenas, to stacks of threads, and to
+    the libraries for themselves.
+    """
+    return area(
+        (
+            region
+            for region in snapshot.regions
+            if not region.inode
+            and not region.pathname
+            and region.kind not in (RegionKind.BSS, RegionKind.RELRO, RegionKind.DATA)
+        ),
+        snapshot,
+    )
+
+
+def regions(
+    snapshot: Snapshot,
+    *,
+    kind: RegionKind | str | None = None,
+    perms: str | None = None,
+    path: str | None = None,
+) -> RegionTable[Any]:
+    """The regions that meet every condition; see RegionTable.filter.
+
+    Raises:
+        ValueError: no such kind, or perms that are no four letters.
+    """
+    return snapshot.regions.filter(kind=kind, perms=perms, path=path)
+
+
+def libraries(snapshot: Snapshot) -> tuple[str, ...]:
+    """The paths of the shared libraries that are mapped, the loader among them, in order."""
+    paths = dict.fromkeys(
+        region.pathname
+        for region in snapshot.regions
+        if region.pathname
+        and region.perms.execute
+        and region.inode
+        and region.owner is not Owner.EXECUTABLE
+        and region.pathname != snapshot.regions.exe
+    )
+    return tuple(path for path in paths if path is not None)
+
+
+def threads(snapshot: Snapshot) -> tuple[Thread, ...]:
+    """The threads.
+
+    Raises:
+        NotPossibleHere: the snapshot doesn't tell them.
+    """
+    if snapshot.threads is None:
+        from procmem.grade.checks.points import not_possible
+
+        not_possible("the threads of the process can't be read here")
+    return snapshot.threads
+
+
+def count(trace: Iterable[MemoryCall], *names: str) -> int:
+    """How many calls of these names a trace holds: count(trace, "mmap", "munmap")."""
+    return sum(call.name in names for call in trace)
+
+
+# ---- files -------------------------------------------------------------------------
+
+
+def same_bytes(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two files hold the same bytes.
+
+    Raises:
+        SubmissionError: one of them is missing, or is no plain file.
+    """
+    with opened(one) as first, opened(other) as second:
+        if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
+            return False
+        while True:
+            piece = first.read(MiB)
+            if piece != second.read(MiB):
+                return False
+            if not piece:
+                return True
+
+
+def opened(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file that the submission made: it may be a pipe, or lead elsewhere."""
+    from procmem.grade.errors import SubmissionError
+    from procmem.grade.sandbox.untrusted import open_below
+
+    place, name = os.path.split(os.path.abspath(path))
+    try:
+        return open(open_below(place, name), "rb")
+    except OSError as error:
+        raise SubmissionError(f"{name}: {error.strerror}") from None
+
+
+# ---- this machine ------------------------------------------------------------------
+
+
+def stack_limit() -> int | None:
+    """How far a stack may grow (`ulimit -s`); None: it is not limited."""
+    soft = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def thread_stack() -> int:
+    """What pthread_create maps for a stack, its guard left out. Source: pthread_create(3)."""
+    from procmem.experiments.specimen.libc import default_stack
+
+    return default_stack(os.getpid(), PAGE)
+
+
+def libc_version() -> tuple[int, ...] | None:
+    """Of the GNU library here, such as (2, 36); None: the libc is another one."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (OSError, ValueError):
+        return None
+    return tuple(map(int, version.split("."))) if name == "glibc" else None
+
+
+def mmap_threshold() -> int:
+    """From which size on malloc calls mmap here (M_MMAP_THRESHOLD).
+
+    What counts is the chunk: the request with 8 bytes of malloc's own, rounded up to 16. Measured
+    on a process that has just begun; a free of such a chunk raises it.
+
+    Raises:
+        NotPossibleHere: no program with libc can be watched here.
+
+    Source: mallopt(3).
+    """
+    return malloc_figures()[0]
+
+
+def top_pad() -> int:
+    """What malloc asks brk for beyond what it needs (M_TOP_PAD). Measured likewise.
+
+    Raises:
+        NotPossibleHere: no program with libc can be watched here.
+
+    Source: mallopt(3).
+    """
+    return malloc_figures()[1]
+
+
+@lru_cache(maxsize=1)
+def malloc_figures() -> tuple[int, int]:
+    from procmem.errors import Unsupported
+    from procmem.experiments import Specimen
+
+    try:
+        with Specimen(libc=True) as one:
+            grown = one.malloc(1).delta.vsz
+            if not grown:
+                raise Unsupported("malloc", "its first call asked the kernel for nothing")
+
+            def by_mmap(request: int) -> bool:
+                address = one.malloc(request).address
+                region = None if address is None else one.process.region_at(address)
+                if region is None or region.kind is not RegionKind.HEAP:
+                    return True
+                # What the heap has left must never hold the next request.
+                one.malloc(grown - 32 * KiB)
+                return False
+
+            one.malloc(grown - 32 * KiB)
+            usual = 128 * KiB - 24
+            low, high = grown // 2, 64 * MiB
+            if not by_mmap(usual) and by_mmap(usual + 1):
+                low, high = usual, usual + 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (low, middle) if by_mmap(middle) else (middle, high)
+    except ProcmemError as error:
+        from procmem.grade.checks.points import not_possible
+
+        not_possible(f"malloc can't be watched here: {error}")
+    return (high + 8 + 15) & -16, grown - PAGE

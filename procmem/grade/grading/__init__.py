@@ -1,0 +1,1 @@
+"""Grading one submission or many, in server processes of their own."""

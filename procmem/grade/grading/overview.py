@@ -1,0 +1,114 @@
+"""Many grades at a glance, for a terminal."""
+
+from __future__ import annotations
+
+from statistics import mean, median
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from procmem.grade.exports.shown import amount, line
+from procmem.grade.results import Status
+from procmem.view.columns import columns
+
+if TYPE_CHECKING:
+    from procmem.grade.grading.many import CheckCount, Outcome, Summary
+
+__all__ = ["bar", "outcome_line", "overview"]
+
+NAME = 24
+COUNTED = (Status.PASSED, Status.PARTLY, Status.FAILED, Status.MISSED)
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One submission in one line: its name, its points, what it lost them at. Nothing is cut."""
+    if outcome.error is not None:
+        said = f"could not be graded: {outcome.error}"
+        if outcome.max_score:
+            said = f"not all of it could be graded: {outcome.error}"
+    elif outcome.unopened is not None:
+        said = f"could not be opened: {outcome.unopened}"
+    elif outcome.lost:
+        more = len(outcome.lost) - 1
+        said = f"lost: {outcome.lost[0]}" + (f", and {more} more" if more else "")
+    else:
+        said = "no point lost" if outcome.not_judged else "all points"
+    points = f"{amount(outcome.score)} of {amount(outcome.max_score + outcome.not_judged)}"
+    if outcome.not_judged:
+        points += f", {amount(outcome.not_judged)} not judged"
+    kept = " (kept)" if outcome.kept else ""
+    return f"{line(outcome.submission):<{NAME}}  {points:>9}  {line(said)}{kept}"
+
+
+def bar(summary: Summary, width: int = 80) -> str:
+    """How far it is, in one line shorter than `width`."""
+    done, total = len(summary.outcomes), summary.total
+    said = f"  {done} of {total}"
+    if summary.remaining is not None and done < total:
+        minutes, seconds = divmod(round(summary.remaining), 60)
+        said += f", {minutes}:{seconds:02} left"
+    room = min(40, width - len(said) - 3)
+    filled = room * done // total
+    return f"[{'#' * filled}{'.' * (room - filled)}]{said}" if room > 5 else said.strip()
+
+
+def overview(summary: Summary, width: int = 80) -> str:
+    """What came of it all: points, the checks by how many lose points there, what went wrong.
+
+    Args:
+        summary: it.
+        width: of the text, in columns.
+    """
+    width = max(60, min(width, 120))
+    done = len(summary.outcomes)
+    said = f"{line(summary.lab)}: {done} of {summary.total} submissions graded"
+    said += f", {summary.kept} of them by an earlier run" if summary.kept else ""
+    parts = ["\n".join(wrap(f"{said}. {points_told(summary)}", width)) + "\n"]
+    if summary.checks:
+        parts.append(checks_table(summary.checks, width))
+    if summary.unopened:
+        told = [f"Could not be opened, and so got nothing for files: {len(summary.unopened)}"]
+        for one in summary.unopened:
+            text = f"{line(one.submission)}: {line(one.unopened or '')}"
+            told += wrap(text, width, initial_indent="  ", subsequent_indent="    ")
+        parts.append("\n".join(told) + "\n")
+    if summary.doubles:
+        told = ["Perhaps of one student, by their names; each was graded by itself:"]
+        for names in summary.doubles:
+            text = ", ".join(map(line, names))
+            told += wrap(text, width, initial_indent="  ", subsequent_indent="    ")
+        parts.append("\n".join(told) + "\n")
+    if summary.errors:
+        told = [f"Not graded, or not all of it, by the grader's fault: {len(summary.errors)}"]
+        for one in summary.errors:
+            text = f"{line(one.submission)}: {line(one.error or '')}"
+            told += wrap(text, width, initial_indent="  ", subsequent_indent="    ")
+        parts.append("\n".join(told) + "\n")
+    return "\n".join(parts)
+
+
+def points_told(summary: Summary) -> str:
+    scores = [one for one in summary.outcomes if one.max_score and one.error is None]
+    if not scores:
+        return ""
+    values = [one.score for one in scores]
+    most = max(one.max_score + one.not_judged for one in scores)
+    full = sum(not one.lost and not one.not_judged for one in scores)
+    return (
+        f"Of {amount(most)} points: mean {amount(mean(values))}, median {amount(median(values))}, "
+        f"lowest {amount(min(values))}; all points: {full}."
+    )
+
+
+def checks_table(checks: list[CheckCount], width: int) -> str:
+    heading = ("Points", "Passed", "Partly", "Failed", "Missed", "N/A", "Check")
+    room = width - sum(map(len, heading[:-1])) - 2 * len(heading[:-1])
+    rows = []
+    for one in sorted(checks, key=lambda one: -one.failing):
+        out = one.ends[Status.NOT_POSSIBLE] + one.ends[Status.ERROR]
+        counts = [
+            one.ends[end] for end in (Status.PASSED, Status.PARTLY, Status.FAILED, Status.MISSED)
+        ]
+        first, *more = wrap(line(one.title), room) or [one.name]
+        rows.append([amount(one.points), *map(str, counts), str(out), first])
+        rows += [[""] * len(heading[:-1]) + [part] for part in more]
+    return columns(heading, rows, ">>>>>><")

@@ -1,0 +1,1 @@
+"""Runs of a submitted program: built, started, paused, measured, ended."""

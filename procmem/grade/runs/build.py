@@ -1,0 +1,119 @@
+"""Building a submission: its Makefile is as little trusted as its program."""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import time
+from dataclasses import dataclass
+
+from procmem.grade.runs.run import signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from procmem.grade.sandbox.limits import Limits
+    from procmem.grade.sandbox.sandbox import Job
+
+__all__ = ["Build", "build"]
+
+ANEW = {"MAKEFLAGS": "B"}
+"""make(1) makes all, whatever was handed in and however old it says that it is."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What came of building.
+
+    Attributes:
+        ok: whether the command ended with status 0.
+        command: what was run.
+        output: what it printed, bounded.
+        status: its exit status; negated, the signal that killed it; None: stopped by a limit.
+        seconds: it took.
+        why: what went wrong, in words; empty if nothing did.
+    """
+
+    ok: bool
+    command: tuple[str, ...]
+    output: str
+    status: int | None
+    seconds: float
+    why: str = ""
+
+
+def build(job: Job, command: Sequence[str], limits: Limits | None = None) -> Build:
+    """Runs a command in a job's directory, in a sandbox of its own.
+
+    Args:
+        job: whose files are there already.
+        command: such as ["make"]; none: there is nothing to be built.
+        limits: None: those of the job's sandbox for building.
+    """
+    limits = limits or job.sandbox.building
+    if not command:
+        return Build(True, (), "", 0, 0.0)
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    began = time.monotonic()
+    output = bytearray()
+    printed = 0
+    listening = True
+    why = ""
+    status: int | None = None
+    try:
+        with open(os.devnull, "rb") as null:
+            jailed = job.start(command, limits, null.fileno(), theirs, environment=ANEW)
+        os.close(theirs)
+        theirs = -1
+        with jailed:
+            try:
+                jailed.begin()
+            except OSError as error:
+                why = f"{command[0]}: {error.strerror}"
+                return Build(False, tuple(command), "", 127, time.monotonic() - began, why)
+            events = select.poll()
+            events.register(ours, select.POLLIN)
+            events.register(jailed.socket, select.POLLIN)
+            while True:
+                events.poll(50)
+                ended = jailed.look()
+                while listening and printed <= limits.output and (data := read(ours)) is not None:
+                    if not data:
+                        events.unregister(ours)
+                        listening = False
+                    printed += len(data)
+                    output += data[: max(0, limits.output - len(output))]
+                if ended is not None:
+                    status = ended.status if ended.signal is None else -ended.signal
+                    if over := jailed.over(at_its_end=True):
+                        why = over[1]
+                    elif ended.signal is not None:
+                        why = f"{command[0]} was killed by {signal_name(ended.signal)}"
+                    elif status:
+                        why = f"{shlex.join(command)} ended with status {status}"
+                    break
+                if over := jailed.over():
+                    why = over[1]
+                    break
+                if printed > limits.output:
+                    why = f"it printed more than {limits.output:,} bytes"
+                    break
+                if time.monotonic() - began > limits.wall:
+                    why = f"it was not done after {limits.wall:g} seconds"
+                    break
+    finally:
+        os.close(ours)
+        if theirs >= 0:
+            os.close(theirs)
+    text = output.decode(errors="replace")
+    return Build(not why, tuple(command), text, status, time.monotonic() - began, why)
+
+
+def read(fd: int) -> bytes | None:
+    try:
+        return os.read(fd, 65536)
+    except BlockingIOError:
+        return None

@@ -1,0 +1,200 @@
+"""What a program has not freed, as valgrind's memcheck tells it."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shutil
+import socket
+import threading
+from dataclasses import replace
+from typing import NamedTuple
+
+from procmem.grade.errors import NotPossibleHere, RunFailed, SubmissionError
+from procmem.grade.runs.run import Run
+from procmem.grade.sandbox.sandbox import PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from procmem.grade.runs.run import Program
+
+__all__ = ["Leak", "Leaked", "Leaks", "Misuse", "leaks", "parse_leaks"]
+
+SLOWER = 10
+"""How much more time a program gets: memcheck makes computing some twenty times slower."""
+
+MOST = 64 << 20
+"""Bytes of report that are read."""
+
+KINDS = {
+    b"Leak_DefinitelyLost": "definitely",
+    b"Leak_IndirectlyLost": "indirectly",
+    b"Leak_PossiblyLost": "possibly",
+    b"Leak_StillReachable": "reachable",
+}
+ERROR = re.compile(rb"<error>(.*?)</error>", re.S)
+KIND = re.compile(rb"<kind>(\w+)</kind>")
+LEAKED = re.compile(rb"<leakedbytes>(\d+)</leakedbytes>\s*<leakedblocks>(\d+)</leakedblocks>")
+DIRECT = re.compile(rb"\(([\d,]+) direct, [\d,]+ indirect\)")
+"""leakedbytes of a block counts what is lost through it, too, which has errors of its own."""
+FRAME = re.compile(rb"<frame>(.*?)</frame>", re.S)
+END = b"</valgrindoutput>"
+
+
+class Leaked(NamedTuple):
+    """A sum of one kind.
+
+    Attributes:
+        bytes: all together.
+        blocks: how many allocations.
+    """
+
+    bytes: int
+    blocks: int
+
+
+class Leak(NamedTuple):
+    """Allocations of one place.
+
+    Attributes:
+        kind: "definitely", "indirectly", "possibly" or "reachable".
+        bytes: all together.
+        blocks: how many.
+        place: where they were made: "main (list.c:12)", as far as it is known.
+    """
+
+    kind: str
+    bytes: int
+    blocks: int
+    place: str
+
+
+class Misuse(NamedTuple):
+    """A read or write of memory that is not the program's, a bad free and the like.
+
+    Attributes:
+        kind: memcheck's name, such as "InvalidRead".
+        what: in valgrind's words: "Invalid read of size 8".
+        place: where it was done: "free_friends (list.c:81)", as far as it is known.
+    """
+
+    kind: str
+    what: str
+    place: str
+
+
+class Leaks(NamedTuple):
+    """What was not freed at a program's end.
+
+    Attributes:
+        definitely: nothing points to it any more.
+        indirectly: what points to it is lost.
+        possibly: something points into it, but not to its start.
+        reachable: there is a pointer still: it was just not freed.
+        places: each place, the largest first.
+        errors: other errors by memcheck's name, such as "InvalidWrite", and how many places.
+        misuses: each of these places.
+    """
+
+    definitely: Leaked
+    indirectly: Leaked
+    possibly: Leaked
+    reachable: Leaked
+    places: tuple[Leak, ...]
+    errors: dict[str, int]
+    misuses: tuple[Misuse, ...] = ()
+
+
+def leaks(program: Program, arguments: Sequence[str], answers: Sequence[str]) -> Leaks:
+    """Program.leaks()."""
+    if shutil.which("valgrind", path=PATH) is None:
+        raise NotPossibleHere("valgrind is not installed (on Debian: apt-get install valgrind)")
+    for directory in (program.job.directory, program.job.room):
+        # valgrind(1) takes options from it: ones that hide leaks, too.
+        if os.path.lexists(os.path.join(directory, ".valgrindrc")):
+            raise SubmissionError(".valgrindrc would change what valgrind tells: remove it")
+    ours, theirs = socket.socketpair()
+    report = bytearray()
+
+    def read() -> None:
+        while len(report) < MOST and (data := ours.recv(65536)):
+            report.extend(data)
+
+    usual = program.limits
+    limits = replace(usual, cpu=usual.cpu * SLOWER, wall=usual.wall * SLOWER)
+    command = [
+        "valgrind", "--quiet", "--xml=yes", f"--xml-fd={theirs.fileno()}", "--leak-check=full",
+        "--show-leak-kinds=all", "--num-callers=20", "--child-silent-after-fork=yes",
+        "--vgdb=no", "--", *program.argv, *arguments,
+    ]  # fmt: skip
+    # A socket: unlike a pipe it can't be opened again by way of /proc/self/fd, so that the
+    # program has no way to write into the report.
+    run = Run(program, command, None, keep=theirs.fileno(), limits=limits)
+    reader = threading.Thread(target=read, name="procmem-leaks")
+    try:
+        with run:
+            theirs.close()
+            reader.start()
+            ended = run.finish(answers)
+    finally:
+        theirs.close()
+        if reader.ident is not None:
+            reader.join()
+        ours.close()
+    found = parse_leaks(bytes(report))
+    if found is None:
+        raise RunFailed(
+            f"valgrind did not tell the leaks: {run.output[-500:] or ended}",
+            phase=run.phase,
+            output=run.output,
+        )
+    return found
+
+
+def parse_leaks(report: bytes) -> Leaks | None:
+    """The leaks of a report in memcheck's XML (protocol 4); None if it is not whole."""
+    if not report.rstrip().endswith(END) or report.count(END) != 1:
+        return None
+    sums = {kind: [0, 0] for kind in KINDS.values()}
+    places = []
+    errors: dict[str, int] = {}
+    misuses = []
+    for match in ERROR.finditer(report):
+        kind, leaked = KIND.search(match[1]), LEAKED.search(match[1])
+        if kind is None:
+            continue
+        name = KINDS.get(kind[1])
+        if name is None or leaked is None:
+            named = kind[1].decode()
+            errors[named] = errors.get(named, 0) + 1
+            misuses.append(Misuse(named, text(match[1], b"what") or named, place(match[1])))
+            continue
+        size, blocks = int(leaked[1]), int(leaked[2])
+        if direct := DIRECT.search(match[1]):
+            size = int(direct[1].replace(b",", b""))
+        sums[name][0] += size
+        sums[name][1] += blocks
+        places.append(Leak(name, size, blocks, place(match[1])))
+    places.sort(key=lambda leak: -leak.bytes)
+    totals = {kind: Leaked(*found) for kind, found in sums.items()}
+    return Leaks(**totals, places=tuple(places), errors=errors, misuses=tuple(misuses))
+
+
+def place(error: bytes) -> str:
+    """The innermost function that has a source line: the allocator has none."""
+    found = ""
+    for match in FRAME.finditer(error):
+        function, file, line = (text(match[1], tag) for tag in (b"fn", b"file", b"line"))
+        if file and "vg_replace_malloc" not in file:
+            return f"{function} ({file}:{line})"
+        if not file and function:
+            found = function
+    return found
+
+
+def text(frame: bytes, tag: bytes) -> str:
+    found = re.search(rb"<" + tag + rb">(.*?)</" + tag + rb">", frame, re.S)
+    return html.unescape(found[1].decode(errors="replace")) if found else ""

@@ -1,0 +1,711 @@
+"""Running a program by phases: it goes on until it waits for input, seen from outside."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import re
+import select
+import signal
+import termios
+import threading
+import time
+
+from procmem.errors import (
+    AccessDenied,
+    ProcessError,
+    ProcmemError,
+    SyscallError,
+    Unsupported,
+    ZombieProcess,
+)
+from procmem.grade.errors import (
+    AsksAgain,
+    MachineError,
+    NeverAsked,
+    NotPossibleHere,
+    OutputFlood,
+    OverLimit,
+    ProgramCrashed,
+    ProgramEnded,
+    ProgramSleeps,
+    ProgramSpins,
+    RunFailed,
+    SubmissionError,
+)
+from procmem.grade.sandbox import waiting
+from procmem.grade.sandbox.untrusted import open_below
+from procmem.grade.submissions.contents import why_not_run
+from procmem.regions.kinds import RegionKind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import NoReturn
+
+    from procmem.elf.sizing import ObjectSize
+    from procmem.grade.runs.leaks import Leaks
+    from procmem.grade.sandbox.limits import Limits
+    from procmem.grade.sandbox.sandbox import Ended, Jailed, Job
+    from procmem.process import Faults, Process, Thread
+    from procmem.snapshots import Snapshot
+    from procmem.tracing.tracer import Trace
+
+__all__ = ["Program", "Run"]
+
+LOOK_AGAIN = 0.0005, 0.01
+"""Seconds between two looks: at first, and at most."""
+
+BUSY = 0.2
+"""Of the time that passed: who was seen asleep, and used less of a CPU, does not compute."""
+
+MOST_ENDS = 10
+"""How often the end of input is typed: each read(2) that returned 0 may be tried again."""
+
+STARVED = 10
+"""How many times its wall limit a program may take where it waits for a CPU."""
+
+CHUNK = 65536
+LARGEST_LOOKED_AT = 16 << 20
+SANITIZERS = re.compile(rb"__lsan_|__asan_init|__hwasan_init|lib(?:asan|lsan|hwasan)\.so")
+LARGEST_HEAD = 64 << 10
+
+DENIALS = 20
+"""Looks in a row that are denied, before a program counts as hiding: for a moment one that ends is
+denied, too."""
+
+HIDES = (
+    "it hides from the grader: its files in /proc can't be read (prctl(PR_SET_DUMPABLE), or a "
+    "program that may be run but not read)"
+)
+
+
+NO_STACK = (
+    "it hides its stack: none of its regions is called [stack] any more (it was unmapped, or moved "
+    "by prctl(PR_SET_MM))"
+)
+
+
+class Program:
+    """A program of a submission.
+
+    Attributes:
+        argv: its name and first arguments, as it is run.
+        path: its file, as seen from outside.
+        job: whose it is.
+    """
+
+    def __init__(self, job: Job, argv: Sequence[str], limits: Limits | None = None) -> None:
+        if not argv:
+            raise ValueError("a program has a name")
+        self.job = job
+        self.argv = tuple(argv)
+        self.limits = limits or job.sandbox.limits
+        self.path = os.path.normpath(os.path.join(job.directory, self.argv[0]))
+
+    @property
+    def size(self) -> ObjectSize:
+        """Its text, data and bss, as GNU size tells them.
+
+        Raises:
+            SubmissionError: it isn't there, or is no program.
+        """
+        from procmem.elf.sizing import size
+        from procmem.errors import ElfError
+
+        try:
+            os.close(open_below(self.job.directory, self.argv[0]))
+            return size(self.path)
+        except OSError as error:
+            raise SubmissionError(f"{self.argv[0]}: {error.strerror}") from error
+        except ElfError as error:
+            raise SubmissionError(f"{self.argv[0]} is no program: {error}") from error
+
+    @property
+    def sanitized(self) -> bool:
+        """Whether it looks for leaks at its end, which can't be done while it is traced.
+
+        clang links the runtime into the program; gcc's is a library that it names.
+        """
+        try:
+            with open(open_below(self.job.directory, self.argv[0]), "rb") as file:
+                return SANITIZERS.search(file.read(LARGEST_LOOKED_AT)) is not None
+        except OSError:
+            return False
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
+        """A run of it, on a terminal, in the sandbox; a context manager.
+
+        Args:
+            arguments: added to its own.
+            environment: added to PATH, HOME and LANG: it is told of nothing else.
+        """
+        return Run(self, (*self.argv, *arguments), environment)
+
+    def calls(self, *arguments: str, answers: Sequence[str] = (), malloc: bool = False) -> Trace:
+        """Its memory calls from its execve(2) to its end, as procmem.trace() records them.
+
+        Args:
+            arguments: added to its own.
+            answers: what it gets when it asks; then the end of input.
+            malloc: the calls of malloc, free and the like, too.
+
+        Raises:
+            NotPossibleHere: it may not be traced here.
+            RunFailed: it does not end well.
+        """
+        from procmem.tracing.tracer import Tracing
+
+        found: list[Trace] = []
+        failed: list[BaseException] = []
+
+        def collect() -> None:
+            try:
+                found.append(tracing.whole())
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                failed.append(error)
+
+        run = Run(self, (*self.argv, *arguments), None, hold=True)
+        with run:
+            try:
+                tracing = Tracing(pid=run.pid, malloc=malloc)
+            except (ProcessError, SyscallError, Unsupported) as error:
+                raise NotPossibleHere(f"a program can't be traced here: {error}") from error
+            with tracing:
+                collector = threading.Thread(target=collect, name="procmem-calls")
+                collector.start()
+                try:
+                    run._begin()
+                    run.finish(answers)
+                finally:
+                    # It ends by itself, since what is traced has ended, or is killed now.
+                    run.close()
+                    collector.join()
+        if failed:
+            raise failed[0]
+        return found[0]
+
+    def leaks(self, *arguments: str, answers: Sequence[str] = ()) -> Leaks:
+        """What it has not freed at its end, as valgrind tells it.
+
+        Args:
+            arguments: added to its own.
+            answers: what it gets when it asks; then the end of input.
+
+        Raises:
+            NotPossibleHere: there is no valgrind.
+            RunFailed: it does not end well.
+        """
+        from procmem.grade.runs.leaks import leaks
+
+        return leaks(self, arguments, answers)
+
+    def __repr__(self) -> str:
+        return f"<Program {' '.join(self.argv)}>"
+
+
+ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
+
+
+def ordinal(number: int) -> str:
+    if number % 100 // 10 != 1 and number % 10 in ORDINALS:
+        return f"{number - number % 10 or ''}{ORDINALS[number % 10]}" if number < 10 else (
+            f"{number}{ORDINALS[number % 10][1:]}"
+        )  # fmt: skip
+    return f"{number}th"
+
+
+class Run:
+    """One run of a program. Nothing of it outlives the with block.
+
+    Attributes:
+        phases: name and Snapshot of each pause.
+        ended: how it ended; None: it lives.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        argv: Sequence[str],
+        environment: Mapping[str, str] | None,
+        *,
+        hold: bool = False,
+        keep: int = -1,
+        limits: Limits | None = None,
+    ) -> None:
+        self.program = program
+        self.limits = limits or program.limits
+        self.argv = tuple(argv)
+        self.phases: list[tuple[str, Snapshot]] = []
+        self.ended: Ended | None = None
+        program.job.runs.append(self)
+        self._environment = environment
+        self._hold = hold
+        self._keep = keep
+        # Whoever holds it back wants to trace it.
+        self._watched = not hold and not program.sanitized
+        self._inner: Jailed | None = None
+        self._output = bytearray()
+        self._printed = 0
+        self._answers = 0
+        self._pauses = 0
+        self._spent = 0.0
+        self._slept = -1
+        self._last = ""
+        # Looks that found it so.
+        self._asleep = self._running = 0
+        self._failure: RunFailed | None = None
+        self._master = self._slave = -1
+        self._watchable = True
+        self._denied = 0
+
+    def __enter__(self) -> Run:
+        waiting.check_machine()
+        try:
+            self._master, self._slave = pty.openpty()
+        except OSError as error:
+            raise MachineError(
+                f"no terminal can be had (pty(7)): {error.strerror or error}; more may be allowed "
+                "by /proc/sys/kernel/pty/max"
+            ) from error
+        try:
+            for fd in (self._master, self._slave):
+                os.set_inheritable(fd, False)
+            os.set_blocking(self._master, False)
+            quiet(self._slave)
+            self._terminal = os.fstat(self._slave)
+            job = self.program.job
+            if os.geteuid() == 0:
+                os.fchown(self._slave, job.uid, -1)
+            self._inner = job.start(
+                self.argv,
+                self.limits,
+                self._slave,
+                self._slave,
+                environment=self._environment,
+                keep=self._keep,
+            )
+            self._watchable = waiting.can_be_watched(self.pid)
+            if not self._hold:
+                self._begin()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        try:
+            self._jailed.begin(watched=self._watched)
+        except OSError as error:
+            raise self._not_run(error.errno or 0) from error
+
+    def _not_run(self, number: int) -> ProcmemError:
+        """Why execve(2) failed: the submission's fault, or this machine's."""
+        name = self.argv[0]
+        why = os.strerror(number)
+        if "/" in name and not name.startswith("/"):
+            try:
+                file = open_below(self.program.job.directory, name)
+            except OSError as error:
+                if number == errno.ENOENT and error.errno == errno.ENOENT:
+                    why = "there is no such program; was it built, and under this name?"
+                elif os.path.isdir(self.program.path):
+                    why = "it is a directory"
+            else:
+                with open(file, "rb") as read:
+                    mode = os.fstat(file).st_mode
+                    if (
+                        number == errno.EACCES
+                        and mode & 0o111
+                        and (os.fstatvfs(file).f_flag & os.ST_NOEXEC)
+                    ):
+                        return MachineError(self.program.job.noexec())
+                    why = why_not_run(number, read.read(LARGEST_HEAD), mode)
+        elif number == errno.ENOENT:
+            why = "there is no such program; was it built, and under this name?"
+        return RunFailed(f"{name} can't be run: {why}", phase="at its start")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends it."""
+        if self._inner is not None:
+            self._inner.close()
+        for fd in (self._master, self._slave):
+            if fd >= 0:
+                os.close(fd)
+        self._master = self._slave = -1
+
+    @property
+    def _jailed(self) -> Jailed:
+        if self._inner is None:
+            raise ValueError("a run is used within its with block")
+        return self._inner
+
+    @property
+    def phase(self) -> str:
+        """Where it is: "at its start", "after the 2nd answer" ..."""
+        return f"after the {ordinal(self._answers)} answer" if self._answers else "at its start"
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far; bytes that are no UTF-8 as U+FFFD."""
+        if self._master >= 0:
+            self._drain()
+        return self._output.decode(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """Its process, as seen from outside."""
+        return self._jailed.pid
+
+    @property
+    def process(self) -> Process:
+        """The same as a procmem.Process."""
+        from procmem.process import Process
+
+        return Process(self.pid)
+
+    def snapshot(self) -> Snapshot:
+        """Its memory at this moment."""
+        try:
+            return self.process.snapshot()
+        except ProcmemError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: ProcmemError) -> Exception:
+        ended = self._jailed.look()
+        if ended is not None:
+            return self._why(ended)
+        if isinstance(error, ZombieProcess):
+            return self._made(RunFailed, "its main thread has ended, and others go on")
+        if self.hides(error):
+            return self._made(RunFailed, HIDES)
+        return error
+
+    def hides(self, error: BaseException) -> bool:
+        """Whether an error tells that the program, and not this machine, denies to be looked at."""
+        return isinstance(error, AccessDenied) and (
+            self._watchable and self._inner is not None and error.pid == self.pid
+        )
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Paths of the shared libraries that it has mapped, the loader among them."""
+        found = (region.pathname for region in self.process.maps() if region.pathname)
+        return tuple(dict.fromkeys(path for path in found if is_library(path)))
+
+    @property
+    def threads(self) -> list[Thread]:
+        """Its threads."""
+        return self.process.threads()
+
+    @property
+    def faults(self) -> Faults:
+        """Its minor and major faults so far."""
+        return self.process.faults()
+
+    def pause(self, name: str | None = None, *, at: str = "input") -> Snapshot:
+        """Lets it run until it waits for input, and looks at its memory.
+
+        Args:
+            name: of the phase; None: "at the 1st wait", and so on.
+            at: "input", or "sleep": it may sleep, too (pause(2), nanosleep(2) ...).
+
+        Raises:
+            ProgramEnded, NeverAsked, ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood,
+            OverLimit: it did something else.
+        """
+        self._until(at)
+        self._pauses += 1
+        snapshot = self.snapshot()
+        if not any(region.kind is RegionKind.STACK for region in snapshot.regions):
+            raise self._made(RunFailed, NO_STACK)
+        self.phases.append((name or f"at the {ordinal(self._pauses)} wait", snapshot))
+        return snapshot
+
+    def answer(self, line: str = "") -> None:
+        """Gives it a line, as if typed.
+
+        Raises:
+            ProgramEnded and the like: it doesn't live any more.
+            ValueError: more than a terminal takes in one line.
+        """
+        data = os.fsencode(line) + b"\n"
+        if len(data) > 4095:
+            raise ValueError("a terminal takes lines of at most 4,094 bytes")
+        self._type(data)
+
+    def end_of_input(self) -> None:
+        """Types Ctrl-D: its read(2) returns 0."""
+        self._type(b"\x04")
+
+    def _type(self, data: bytes) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._answers += 1
+        while data:
+            try:
+                data = data[os.write(self._master, data) :]
+            except BlockingIOError:
+                # Its input is full: it does not read.
+                self._until("input")
+
+    def finish(self, answers: Sequence[str] | None = None, *, may_ask: bool = True) -> Ended:
+        """Lets it run to its end.
+
+        Args:
+            answers: what it gets if it asks meanwhile; then the end of input.
+            may_ask: False: a program that asks for more than the answers has failed.
+
+        Raises:
+            AsksAgain: it waits for input once more, and may not.
+            ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood, OverLimit
+        """
+        left = list(answers or ())
+        ends = 0
+        while True:
+            try:
+                self._until("input")
+            except ProgramEnded:
+                if self.ended is not None:
+                    return self.ended
+                raise
+            if left:
+                self.answer(left.pop(0))
+                continue
+            if not may_ask:
+                self._asks_again()
+            ends += 1
+            if ends > MOST_ENDS:
+                self._fail(
+                    ProgramSleeps,
+                    "it asks on and on, though its input has ended",
+                    call="read",
+                    forever=False,
+                )
+            self.end_of_input()
+
+    def _asks_again(self) -> NoReturn:
+        """Counts its further waits, so that the message can tell how many there are."""
+        wanted = self._pauses
+        phase = self.phase
+        more = 1
+        while more < MOST_ENDS:
+            self.answer()
+            try:
+                self._until("input")
+            except RunFailed:
+                break
+            more += 1
+        waits = f"{wanted + more}{'' if more < MOST_ENDS else ' or more'}"
+        times = "time" if wanted == 1 else "times"
+        text = bytes(self._output[-4096:]).decode(errors="replace")
+        self._failure = AsksAgain(
+            f"it is to wait for input {wanted} {times}, and waits {waits} times ({phase})",
+            phase=phase,
+            output=text,
+            waits=wanted + more,
+        )
+        raise self._failure
+
+    # ---- waiting -----------------------------------------------------------------------------
+
+    def _until(self, at: str) -> None:
+        """Returns when it waits, or sleeps if that is asked for."""
+        if at not in {"input", "sleep"}:
+            raise ValueError(f'at is "input" or "sleep", not {at!r}')
+        if self._failure is not None:
+            raise self._failure
+        began = time.monotonic()
+        spent = self._spent
+        pause = LOOK_AGAIN[0]
+        typed = select.poll()
+        typed.register(self._slave, select.POLLIN)
+        events = select.poll()
+        events.register(self._master, select.POLLIN)
+        events.register(self._jailed.socket, select.POLLIN)
+        try:
+            while True:
+                self._drain()
+                ended = self._jailed.look()
+                if ended is not None:
+                    self._drain()
+                    raise self._why(ended)
+                # poll(2) also brings what was typed to its reader (n_tty_poll() in
+                # drivers/tty/n_tty.c), so that whoever still waits has had all of it.
+                seen = None if typed.poll(0) else self._look()
+                if seen is not None and seen.waits:
+                    self._drain()
+                    return
+                if seen is not None and at == "sleep" and seen.turns != self._slept and (
+                    seen.sleeps in waiting.SLEEPS or seen.sleeps in waiting.POLLS
+                    or seen.sleeps in waiting.SELECTS
+                ):  # fmt: skip
+                    self._slept = seen.turns
+                    return
+                self._spent = spent + time.monotonic() - began
+                self._check(seen)
+                events.poll(max(1, pause * 1000) if pause >= 0.001 else pause * 1000)
+                pause = min(max(pause, (self._spent - spent) / 20), LOOK_AGAIN[1])
+        except RunFailed as error:
+            self._failure = error
+            raise
+        finally:
+            self._spent = spent + time.monotonic() - began
+
+    def _look(self) -> waiting.Seen | None:
+        try:
+            seen = waiting.look(self._jailed.first, self._terminal)
+            self._denied = 0
+            return seen
+        except PermissionError as error:
+            if self._watchable:
+                self._denied += 1
+                if self._denied > DENIALS:
+                    self._fail(RunFailed, HIDES)
+                return None
+            raise NotPossibleHere(
+                "a program can't be watched here: /proc/PID/syscall is denied (ptrace(2))"
+            ) from error
+
+    def _drain(self) -> None:
+        """Takes what it printed, so that it never has to wait for us."""
+        while True:
+            try:
+                data = os.read(self._master, CHUNK)
+            except (BlockingIOError, OSError):
+                return
+            if not data:
+                return
+            self._printed += len(data)
+            room = self.limits.output - len(self._output)
+            self._output += data[: max(room, 0)]
+            if self._printed > self.limits.output:
+                self._fail(
+                    OutputFlood,
+                    f"it printed more than {self.limits.output:,} bytes",
+                    limit=self.limits.output,
+                )
+
+    def _check(self, seen: waiting.Seen | None) -> None:
+        """Raises what makes further waiting useless."""
+        limits = self.limits
+        if over := self._jailed.over():
+            self._fail(OverLimit, over[1], limit=over[0])
+        if seen is not None and seen.forever:
+            self._fail(
+                ProgramSleeps,
+                "it waits forever: each of its threads waits for another one (a deadlock)",
+                call=seen.sleeps,
+                forever=True,
+            )
+        if seen is not None:
+            self._last = seen.sleeps
+            self._asleep += 1
+        else:
+            self._running += 1
+        if self._spent <= limits.wall:
+            return
+        used, queued = self._jailed.cpu_seconds()
+        # The time in which others had the CPU is not its own, within reason.
+        if self._spent - queued <= limits.wall and self._spent <= limits.wall * STARVED:
+            return
+        if self._last and (self._asleep > self._running or used < self._spent * BUSY):
+            self._fail(
+                ProgramSleeps,
+                f"it does not ask for input: it sleeps in {self._last}",
+                call=self._last,
+                forever=False,
+            )
+        self._fail(
+            ProgramSpins,
+            f"it does not ask for input: after {limits.wall:g} seconds it still runs",
+            seconds=used,
+        )
+
+    def _fail(self, kind: type[RunFailed], message: str, **more: object) -> NoReturn:
+        raise self._made(kind, message, **more)
+
+    def _made(self, kind: type[RunFailed], message: str, **more: object) -> RunFailed:
+        text = bytes(self._output[-4096:]).decode(errors="replace")
+        self._failure = kind(f"{message} ({self.phase})", phase=self.phase, output=text, **more)
+        return self._failure
+
+    def _why(self, ended: Ended) -> RunFailed:
+        """What its end means for who waited for a question."""
+        self.ended = ended
+        over = self._jailed.over(at_its_end=True)
+        if over and over[0] == "cpu":
+            return self._made(
+                ProgramSpins, f"it does not ask for input: {over[1]}", seconds=ended.cpu
+            )
+        if over and (ended.signal is not None or over[0] != "memory"):
+            return self._made(OverLimit, over[1], limit=over[0])
+        if ended.signal is not None:
+            return self._made(
+                ProgramCrashed,
+                f"it was killed by {signal_name(ended.signal)}{told(ended)}",
+                signal=ended.signal,
+                code=ended.code,
+                address=ended.address,
+            )
+        if self._pauses or self._answers:
+            return self._made(
+                ProgramEnded, f"it ended with status {ended.status}", status=ended.status
+            )
+        return self._made(
+            NeverAsked,
+            f"it ended with status {ended.status} without asking for input",
+            status=ended.status,
+        )
+
+
+CODES = {
+    (signal.SIGSEGV, 1): "nothing is mapped there (SEGV_MAPERR)",
+    (signal.SIGSEGV, 2): "what is mapped there may not be accessed so (SEGV_ACCERR)",
+    (signal.SIGBUS, 2): "it lies past the end of the mapped file (BUS_ADRERR)",
+    (signal.SIGFPE, 1): "an integer was divided by zero (FPE_INTDIV)",
+}
+"""By signal and si_code (sigaction(2))."""
+
+SI_KERNEL = 128
+
+
+def told(ended: Ended) -> str:
+    """What is known of a fatal signal, to follow its name."""
+    if ended.code is None or ended.signal is None:
+        return ""
+    if ended.code == SI_KERNEL:
+        return ": an address that no process can have, or a privileged instruction"
+    why = CODES.get((signal.Signals(ended.signal), ended.code))
+    at = f" at {ended.address:#x}" if ended.address is not None else ""
+    return f"{at}: {why}" if why else ""
+
+
+def signal_name(number: int) -> str:
+    try:
+        return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def is_library(path: str) -> bool:
+    name = os.path.basename(path)
+    return name.endswith(".so") or ".so." in name
+
+
+def quiet(terminal: int) -> None:
+    """No echo, and no change of newlines: output is the program's own, byte by byte."""
+    modes = termios.tcgetattr(terminal)
+    modes[1] &= ~termios.OPOST
+    modes[3] &= ~(termios.ECHO | termios.ECHONL)
+    termios.tcsetattr(terminal, termios.TCSANOW, modes)

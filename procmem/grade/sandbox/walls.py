@@ -1,0 +1,117 @@
+"""Which walls of the sandbox stand on this machine, and what each missing one costs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NamedTuple
+
+from procmem.grade.proving import why_not_graded
+from procmem.grade.sandbox import cgroups, waiting
+from procmem.grade.sandbox.sandbox import KINDS, PATH, claim_uid, why_not
+
+__all__ = ["Wall", "walls"]
+
+
+class Wall(NamedTuple):
+    """Something that keeps a program in, or that grading needs to see it.
+
+    Attributes:
+        name: what it is.
+        stands: whether it is there for this user.
+        serves: what it is for.
+        cost: what is lost without it; empty if it stands.
+        detail: what was seen.
+    """
+
+    name: str
+    stands: bool
+    serves: str
+    cost: str
+    detail: str
+
+
+APART = "sees no other process, no network and no files but its own and the system's"
+NO_WALLS = (
+    "where namespaces are missing too NOTHING keeps a submission from files that its user may "
+    "read, from the network, nor (but as root) from killing its user's processes and forging its "
+    "grade"
+)
+KINDS_SERVE = {
+    "bubblewrap": ("the first choice", "namespaces of our own making serve as well"),
+    "namespaces": (
+        "the second choice: user, mount, PID, network and IPC namespaces",
+        "programs are kept from files by landlock alone, and see other processes' names",
+    ),
+    "landlock": (
+        "the third choice: files, TCP and signals are walled off; seccomp(2) denies sockets",
+        NO_WALLS,
+    ),
+}
+
+
+def walls() -> list[Wall]:
+    """Each wall, whether it stands or not. Those of sandboxes are found out by setting one up.
+
+    >>> all(wall.cost for wall in walls() if not wall.stands)
+    True
+    """
+    found: list[Wall] = []
+
+    def wall(name: str, why: str, serves: str, cost: str, detail: str = "") -> None:
+        found.append(Wall(name, not why, serves, cost if why else "", why or detail))
+
+    chosen = next((kind for kind in KINDS if not why_not(kind)), "")
+    wall(
+        "sandbox",
+        "" if chosen not in {"rlimits", ""} else "only rlimits stand" if chosen else "none works",
+        f"grading: a program {APART}",
+        "grade only submissions that you would run yourself",
+        chosen,
+    )
+    for kind, (serves, cost) in KINDS_SERVE.items():
+        wall(f"sandbox: {kind}", why_not(kind), serves, cost)
+    where = cgroups.parents()
+    for name, serves, cost in (
+        ("memory", "memory of a job is bounded by the kernel",
+         "it is bounded by looking some hundred times a second: what is not mapped goes unseen"),
+        ("pids", "processes of a job are bounded, all together",
+         "RLIMIT_NPROC bounds them; for an ordinary user beside all others of that user"),
+    ):  # fmt: skip
+        why = "" if name in where else "no group can be made: needs root, or one that is delegated"
+        wall(f"cgroup: {name}", why, serves, cost)
+    uid, claim = claim_uid()
+    if claim is not None:
+        claim.close()
+    wall(
+        "users of jobs",
+        "" if claim is not None else "needs root",
+        "each job has a user of its own",
+        "all jobs run as this user: PID namespaces keep them apart, where there are any",
+        f"such as {uid}",
+    )
+    why = "" if waiting.NAMES else f"system calls of {os.uname().machine} are unknown"
+    for path in ("syscall", f"task/{os.getpid()}/children"):
+        if not why and not os.path.exists(f"/proc/self/{path}"):
+            why = f"the kernel has no /proc/PID/{path.replace(str(os.getpid()), 'TID')}"
+    wall(
+        "waits seen from outside",
+        why,
+        "pause(): a program that waits for input is known by its system call",
+        "no program can be run by phases",
+    )
+    wall(
+        "trial run",
+        why_not_graded(),
+        "grading: a program is built, started, paused, measured and ended as graded ones are",
+        "nothing is graded here, and nobody gets or loses points",
+    )
+    for program, package, serves in (
+        ("gcc", "gcc", "building submissions in C"),
+        ("make", "make", "building submissions"),
+        ("valgrind", "valgrind", "leaks()"),
+    ):
+        there = shutil.which(program, path=PATH)
+        why = "" if there else f"on Debian: apt-get install {package}"
+        wall(program, why, serves, "what needs it is not possible here", there or "")
+    return found

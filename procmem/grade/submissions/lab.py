@@ -1,0 +1,281 @@
+"""Lab: an exercise with its checks, as its directory describes it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procmem.errors import ProcmemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from procmem.grade.sandbox.limits import Limits
+    from procmem.grade.sandbox.sandbox import Sandbox
+    from procmem.grade.submissions.submission import Submission
+
+__all__ = ["Lab", "LabError", "Question"]
+
+LAB = "lab.toml"
+CHECKS = "checks.py"
+QUIZ = "quiz.toml"
+KEYS = ("title", "summary", "build", "program", "files", "limits")
+
+
+class LabError(ProcmemError, ValueError):
+    """A lab is not as it should be: its author's fault, not the student's.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, and what to write.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = os.fspath(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of a lab's quiz. Its right answer is computed by a check, on the machine.
+
+    Attributes:
+        name: of its entry in answers.toml.
+        text: the question.
+        choices: the answers to choose from, by the letter or word to write; empty: the answer is
+            a number or a size.
+    """
+
+    name: str
+    text: str
+    choices: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """An exercise.
+
+    Attributes:
+        name: that of its directory.
+        directory: where its files lie.
+        title, summary: in words.
+        build: the command that builds a submission; empty: nothing is built.
+        program: the command that runs it.
+        files: what a student hands in.
+        settings: what it says of limits: fields of Limits.
+        quiz: its questions.
+    """
+
+    name: str
+    directory: Path
+    title: str
+    summary: str = ""
+    build: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    quiz: tuple[Question, ...] = ()
+
+    @property
+    def checks(self) -> Path:
+        """The file of its checks."""
+        return self.directory / CHECKS
+
+    @property
+    def handout(self) -> Path:
+        """What the student reads, in Markdown."""
+        return self.directory / "handout.md"
+
+    @property
+    def starter(self) -> Path:
+        """What the student begins with."""
+        return self.directory / "starter"
+
+    @property
+    def solution(self) -> Path:
+        """A submission that gets all points."""
+        return self.directory / "solution"
+
+    @property
+    def limits(self) -> Limits:
+        """What a submission may use."""
+        from procmem.grade.sandbox.limits import Limits
+
+        return Limits(**self.settings)
+
+    def open(
+        self,
+        submission: str | os.PathLike[str],
+        *,
+        limits: Limits | None = None,
+        sandbox: Sandbox | None = None,
+    ) -> Submission:
+        """A submission to this lab, in a private copy: a context manager.
+
+        Raises:
+            SubmissionError: it isn't there, or can't be read.
+        """
+        from procmem.grade.sandbox.sandbox import Sandbox
+        from procmem.grade.submissions.submission import Submission
+
+        sandbox = sandbox or Sandbox()
+        hidden = (*sandbox.hidden, str(self.directory))
+        return Submission(
+            submission,
+            build=self.build,
+            program=self.program,
+            files=self.files,
+            starter=self.starter if self.starter.is_dir() else None,
+            quiz=self.quiz,
+            limits=self.limits if limits is None else limits,
+            sandbox=replace(sandbox, hidden=hidden),
+        )
+
+    @staticmethod
+    def load(directory: str | os.PathLike[str]) -> Lab:
+        """The lab in a directory.
+
+        Raises:
+            LabError: a file of it is missing or odd; the error says what to write.
+        """
+        place = Path(directory).resolve()
+        path = place / LAB
+        known = read(path)
+        only(path, known, KEYS)
+        if not place.joinpath(CHECKS).is_file():
+            raise LabError(place / CHECKS, "a lab's checks are missing")
+        title = string(path, known, "title", None)
+        settings = known.get("limits", {})
+        if not isinstance(settings, dict):
+            raise LabError(
+                path, "limits is no table: write [limits] and below it lines like cpu = 2"
+            )
+        check_limits(path, settings)
+        return Lab(
+            name=place.name,
+            directory=place,
+            title=title,
+            summary=string(path, known, "summary", ""),
+            build=words(path, known, "build", ["make"]),
+            program=words(path, known, "program", ["./program"]),
+            files=names(path, known),
+            settings=dict(settings),
+            quiz=quiz(place / QUIZ),
+        )
+
+
+# ---- reading --------------------------------------------------------------------------
+
+
+def read(path: Path) -> dict[str, Any]:
+    from procmem.grade.submissions.toml import TOMLDecodeError, loads
+
+    try:
+        known: dict[str, Any] = loads(path.read_text(encoding="utf-8"))
+        return known
+    except FileNotFoundError:
+        raise LabError(
+            path, "it is missing: a lab is a directory with lab.toml and checks.py"
+        ) from None
+    except OSError as error:
+        raise LabError(path, error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise LabError(path, "it is no UTF-8 text") from None
+    except TOMLDecodeError as error:
+        raise LabError(path, f"no TOML: {error}") from None
+
+
+def only(path: Path, known: Iterable[str], allowed: Iterable[str], where: str = "") -> None:
+    allowed = tuple(allowed)
+    for key in known:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, 1)
+            way = f"did you mean {near[0]}?" if near else f"known are {', '.join(allowed)}"
+            raise LabError(path, f"unknown key {key}{where}: {way}")
+
+
+def string(path: Path, known: Mapping[str, Any], key: str, default: str | None) -> str:
+    value = known.get(key, default)
+    if value is None:
+        raise LabError(path, f'{key} is missing: write {key} = "some words"')
+    if not isinstance(value, str) or (default is None and not value.strip()):
+        raise LabError(path, f'{key} = {value!r}: write {key} = "some words"')
+    return value
+
+
+def words(path: Path, known: Mapping[str, Any], key: str, example: list[str]) -> tuple[str, ...]:
+    """A command: a list of words; a text is taken apart as a shell would."""
+    value = known.get(key, [])
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise LabError(path, f"{key} = {value!r}: {error}") from None
+    if not isinstance(value, list) or not all(isinstance(w, str) and w for w in value):
+        shown = "[" + ", ".join(f'"{word}"' for word in example) + "]"
+        raise LabError(path, f"{key} = {value!r}: write a list of words: {key} = {shown}")
+    return tuple(value)
+
+
+def names(path: Path, known: Mapping[str, Any]) -> tuple[str, ...]:
+    found = words(path, {"files": known.get("files", [])}, "files", ["program.c", "Makefile"])
+    for name in found:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise LabError(path, f"files: {name!r} leads out of the submission")
+    return found
+
+
+def check_limits(path: Path, settings: Mapping[str, Any]) -> None:
+    if not settings:
+        return
+    from procmem.grade.sandbox.limits import Limits
+
+    only(path, settings, [known.name for known in fields(Limits)], " in [limits]")
+    for key, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise LabError(path, f"limits: {key} = {value!r}: write a number above 0")
+    try:
+        Limits(**settings)
+    except (TypeError, ValueError, ProcmemError) as error:
+        raise LabError(path, f"limits: {error}") from None
+
+
+def quiz(path: Path) -> tuple[Question, ...]:
+    """The questions of a quiz; none if there is no such file.
+
+    Raises:
+        LabError
+    """
+    if not path.exists():
+        return ()
+    known = read(path)
+    only(path, known, ("question",))
+    listed = known.get("question", [])
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise LabError(path, "question is no list of tables: write [[question]] above each")
+    found: dict[str, Question] = {}
+    for number, one in enumerate(listed, 1):
+        where = f" in question {number}"
+        only(path, one, ("name", "text", "choices"), where)
+        name = string(path, one, "name", None)
+        if name in found:
+            raise LabError(path, f"two questions are called {name}")
+        choices = one.get("choices", {})
+        if not isinstance(choices, dict) or not all(
+            isinstance(text, str) for text in choices.values()
+        ):
+            raise LabError(
+                path, f'choices{where}: write choices = {{ a = "one answer", b = "another" }}'
+            )
+        if len(choices) == 1:
+            raise LabError(path, f"choices{where}: there is nothing to choose")
+        found[name] = Question(name, string(path, one, "text", None), dict(choices))
+    return tuple(found.values())

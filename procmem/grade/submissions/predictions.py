@@ -1,0 +1,210 @@
+"""What a student predicted or answered: predictions.toml and answers.toml, read with care.
+
+Whatever is wrong with such a file is a SubmissionError that says what to write.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from procmem.grade.errors import SubmissionError
+from procmem.grade.sandbox.untrusted import open_below
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from procmem.grade.submissions.lab import Question
+
+__all__ = ["Predictions", "parse_size"]
+
+UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+SIZE = re.compile(r"([+−-]?)\s*([0-9][0-9_,]{,24})(\.[0-9]{1,24})?\s*([A-Za-z]*)")
+LONGEST = 16 << 10
+"""Bytes of a file. The time to read TOML grows with the square of the dots in a name."""
+
+LARGEST = 1 << 63
+"""TOML's integers are below; Python refuses to print much larger ones."""
+
+AN_EXAMPLE = '12345 or "12 KiB"'
+"""Of a size: nothing that a page or a buffer has, since students take it for the answer."""
+
+MISSING = object()
+
+
+def parse_size(text: str) -> int:
+    """The bytes that a text tells; K, KB and KiB are all 1,024 bytes.
+
+    Raises:
+        ValueError: it is no size, or no whole number of bytes.
+
+    >>> parse_size("4 KiB"), parse_size("4K"), parse_size("4096"), parse_size("1.5 MiB")
+    (4096, 4096, 4096, 1572864)
+    """
+    match = SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size")
+    sign, whole, part, unit = match.groups()
+    name = unit.upper().removesuffix("BYTES").removesuffix("BYTE").removesuffix("IB")
+    name = name if name in UNITS else name.removesuffix("B")
+    if name not in UNITS:
+        raise ValueError(f"{unit!r} is no unit of memory")
+    digits = re.sub("[_,]", "", whole)
+    factor = UNITS[name]
+    size = int(digits) * factor
+    if part:
+        extra, left = divmod(int(part[1:]) * factor, 10 ** (len(part) - 1))
+        if left:
+            raise ValueError(f"{text!r} is no whole number of bytes")
+        size += extra
+    return size if sign in ("", "+") else -size
+
+
+class Predictions:
+    """The entries of a TOML file that the student wrote. Read when first used.
+
+    Args:
+        path: the file.
+        quiz: the questions whose answers it holds.
+
+    `name` may be that of an entry in a table: "table.name".
+
+    Each getter raises SubmissionError where the file or the entry is missing or odd.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], quiz: Sequence[Question] = ()) -> None:
+        self.path = os.fspath(path)
+        self.quiz = {question.name: question for question in quiz}
+        self._entries: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return os.path.basename(self.path)
+
+    @property
+    def entries(self) -> Mapping[str, Any]:
+        """All that the file holds."""
+        if self._entries is None:
+            self._entries = read_toml(self.path)
+        return self._entries
+
+    def size(self, name: str) -> int:
+        """Bytes: written as 4096, "4 KiB" or "4K"."""
+        value = self._entry(name, AN_EXAMPLE)
+        if isinstance(value, str):
+            try:
+                return parse_size(value)
+            except ValueError:
+                raise self._odd(name, value, AN_EXAMPLE) from None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._odd(name, value, AN_EXAMPLE)
+        return value
+
+    def integer(self, name: str) -> int:
+        """A whole number, also 0x1f or "1,024"."""
+        value = self._entry(name, "7")
+        if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9][0-9_,]{,24}", value.strip()):
+            return int(re.sub("[_,]", "", value))
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._odd(name, value, "7")
+        return value
+
+    def number(self, name: str) -> float:
+        """A number."""
+        value = self._entry(name, "7.5")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._odd(name, value, "7.5")
+        return value
+
+    def text(self, name: str) -> str:
+        """A text in quotes."""
+        value = self._entry(name, '"some words"')
+        if not isinstance(value, str):
+            raise self._odd(name, value, '"some words"')
+        return value
+
+    def boolean(self, name: str) -> bool:
+        """A truth: true or false, also "yes" or "no"."""
+        value = self._entry(name, "true or false")
+        if isinstance(value, str):
+            value = {"yes": True, "true": True, "no": False, "false": False}.get(
+                value.strip().lower(), value
+            )
+        if not isinstance(value, bool):
+            raise self._odd(name, value, "true or false")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str] | None = None) -> str:
+        """One of some names; without `choices`, those of the quiz's question of this name."""
+        if choices is None:
+            question = self.quiz.get(name)
+            if question is None:
+                raise KeyError(f"quiz.toml has no question {name!r}")
+            choices = tuple(question.choices)
+        # All of them: one alone would look like the answer.
+        listed = ", ".join(f'"{choice}"' for choice in choices[:-1])
+        listed += f' or "{choices[-1]}"' if listed else f'"{choices[-1]}"'
+        value = self._entry(name, listed)
+        found = str(value).strip().lower()
+        if not isinstance(value, str) or found not in [choice.lower() for choice in choices]:
+            raise self._odd(name, value, listed)
+        return next(choice for choice in choices if choice.lower() == found)
+
+    def _entry(self, name: str, example: str) -> Any:
+        value: Any = self.entries
+        for part in name.split("."):
+            value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
+        if value is not MISSING:
+            why = ""
+            if isinstance(value, dict | list):
+                why = "no single value"
+            elif isinstance(value, int) and abs(value) >= LARGEST:
+                why = "too large a number"
+            elif value in ("", "?", "..."):
+                why = "not filled in"
+            if why:
+                raise SubmissionError(f"{self.name}: {name} is {why}: write {name} = {example}")
+            return value
+        said = f"{self.name} has no entry {name}: write {name} = {example}"
+        if near := difflib.get_close_matches(name, self.entries, 1):
+            said += f" (there is {near[0]}: was that meant?)"
+        raise SubmissionError(said)
+
+    def _odd(self, name: str, value: Any, wanted: str) -> SubmissionError:
+        shown = repr(value)
+        shown = shown if len(shown) <= 40 else shown[:37] + "..."
+        return SubmissionError(f"{self.name}: {name} = {shown}: write {name} = {wanted}")
+
+
+def read_toml(path: str) -> Mapping[str, Any]:
+    """A student's TOML file.
+
+    Raises:
+        SubmissionError: it is missing, no plain file, too long, or no TOML.
+    """
+    place, name = os.path.split(path)
+    try:
+        descriptor = open_below(place, name)
+    except FileNotFoundError:
+        raise SubmissionError(f"{name} is missing: hand it in beside the program") from None
+    except OSError as error:
+        raise SubmissionError(f"{name}: {error.strerror}") from None
+    with open(descriptor, "rb") as file:
+        raw = file.read(LONGEST + 1)
+    if len(raw) > LONGEST:
+        raise SubmissionError(f"{name}: it is longer than {LONGEST >> 10} KiB")
+    from procmem.grade.submissions.toml import loads
+
+    try:
+        known: Mapping[str, Any] = loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise SubmissionError(f"{name}: it is no UTF-8 text") from None
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: a number may have too many digits.
+        raise SubmissionError(
+            f"{name} is no TOML: {error}. Write lines such as: name = 4096"
+        ) from None
+    return known

@@ -1,0 +1,272 @@
+"""A student's submission: a private copy, built once, its programs, and what it predicts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from dataclasses import replace
+
+from procmem.grade.errors import BuildFailed, MachineError, SubmissionError
+from procmem.grade.runs.build import Build, build
+from procmem.grade.runs.run import Program
+from procmem.grade.sandbox.sandbox import Sandbox, temporary_directory
+from procmem.grade.sandbox.untrusted import MACHINES, copy_file, copy_tree, open_below, remove_below
+from procmem.grade.submissions.archives import Room, kind_of, unpack
+from procmem.grade.submissions.placing import Asked, Placed, listed, place, walk
+from procmem.grade.submissions.predictions import Predictions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from procmem.grade.sandbox.limits import Limits
+    from procmem.grade.sandbox.sandbox import Job
+    from procmem.grade.submissions.lab import Question
+
+__all__ = ["Submission"]
+
+LONGEST_TEXT = 4 << 20
+
+
+class Submission:
+    """A submission, in a private copy; a context manager that leaves nothing behind.
+
+    What is graded is built of what was handed in: what a build makes and hidden files are left out
+    where there is a build, or `files` are named; and files are found wherever they lie.
+
+    Args:
+        source: the student's directory, archive or single file; it is only read.
+        build: the command that builds it; none: there is nothing to be built.
+        program: the program of program(), with its first arguments.
+        files: what should be there.
+        starter: a directory; files of it take the place of those of `files` that were not handed
+            in, if any was. None: there is none.
+        quiz: the questions that answers.toml answers.
+        sandbox: None: the strongest there is here.
+        limits: of its programs; None: the sandbox's.
+
+    Raises:
+        SubmissionError: source isn't there, or can't be read.
+
+    Attributes:
+        source: what was handed in.
+        directory: the copy.
+        built: what came of building it; None: nobody has asked for that yet.
+        told: a sentence for each thing that was left out or found elsewhere, for its author.
+        missing: names of `files` that were not handed in.
+        refused: why it could not be opened, as for a broken archive: then nothing is in the copy.
+            Empty: it could.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        build: Sequence[str] = (),
+        program: Sequence[str] = (),
+        files: Sequence[str] = (),
+        starter: str | os.PathLike[str] | None = None,
+        quiz: Sequence[Question] = (),
+        sandbox: Sandbox | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.source = os.fspath(source)
+        self.command = tuple(build)
+        self.argv = tuple(program)
+        self.quiz = tuple(quiz)
+        sandbox = sandbox or Sandbox()
+        self.sandbox = replace(sandbox, limits=limits) if limits else sandbox
+        self.built: Build | None = None
+        if not os.path.lexists(self.source):
+            raise SubmissionError(f"{self.source}: there is no such file or directory")
+        asked = Asked(
+            tuple(files), self.argv, self.command, "" if starter is None else os.fspath(starter)
+        )
+        self.told: list[str] = []
+        self.missing: list[str] = list(files)
+        self.refused = ""
+        self.job: Job = self.sandbox.job()
+        self.directory = self.job.directory
+        self._times = int(time.time() - 10) * 10**9
+        try:
+            try:
+                placed = self._take_in(asked)
+                self.told += placed.told
+                self.missing = placed.missing
+            except SubmissionError as error:
+                self.refused = str(error)
+                self.told.append(self.refused)
+                remove_below(self.directory)
+            self._settle()
+        except OSError as error:
+            full = self.job.full() if error.errno in MACHINES else ""
+            self.close()
+            if error.errno in MACHINES:
+                raise MachineError(full or f"{temporary_directory()}: {error.strerror}") from error
+            name = os.path.basename(os.path.abspath(self.source))
+            raise SubmissionError(f"{name} can't be read: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_in(self, asked: Asked) -> Placed:
+        """Copies what was handed in, and puts it where the lab wants it."""
+        limits = self.sandbox.limits
+        with self.job.staging() as staging:
+            unwrap = False
+            if os.path.isdir(self.source):
+                copied = copy_tree(
+                    self.source,
+                    staging,
+                    lambda _: None,
+                    most_bytes=limits.disk,
+                    most_files=limits.files,
+                )
+                self.told += copied.told
+            elif not os.path.isfile(self.source):
+                raise SubmissionError("it is neither a directory nor a file")
+            elif kind_of(self.source):
+                room = Room()
+                unpack(self.source, staging, room)
+                self.told += room.told
+                unwrap = True
+            else:
+                name = os.path.basename(self.source)
+                copy_file(self.source, os.path.join(staging, name), limits.disk)
+            placed = place(staging, self.directory, asked, unwrap=unwrap)
+            if os.path.isfile(self.source) and asked.files and not placed.found:
+                raise SubmissionError(
+                    f"nothing in it is what the lab asks for: {listed(asked.files)}"
+                )
+            return placed
+
+    def _settle(self) -> None:
+        """Gives all to the job's user. All files are of one time: make(1) compares times."""
+        for path, about in walk(self.directory):
+            whole = os.path.join(self.directory, path)
+            self.job.own(whole)
+            if stat.S_ISLNK(about.st_mode):
+                continue
+            runs = stat.S_ISDIR(about.st_mode) or about.st_mode & 0o111
+            os.chmod(whole, 0o755 if runs else 0o644)
+            os.utime(whole, ns=(self._times, self._times))
+
+    @property
+    def build(self) -> Build:
+        """What came of building it, which is done when this is first asked for.
+
+        Raises:
+            MachineError: the disk is full.
+        """
+        if self.built is None and self.refused:
+            self.built = Build(False, self.command, self.refused, None, 0.0, self.refused)
+        elif self.built is None:
+            before = [path for path, about in walk(self.directory) if stat.S_ISREG(about.st_mode)]
+            built = build(self.job, self.command)
+            if not built.ok and (full := self.job.full()):
+                raise MachineError(full)
+            self.built = built
+            anew = [path for path in before if self._changed(path)]
+            if anew:
+                self.told.append(f"made anew by the build: {listed(anew)}")
+        return self.built
+
+    def _changed(self, path: str) -> bool:
+        try:
+            return os.lstat(os.path.join(self.directory, path)).st_mtime_ns != self._times
+        except OSError:
+            return True
+
+    def program(self, name: str | Sequence[str] | None = None) -> Program:
+        """A program of it, built.
+
+        Args:
+            name: its file, or that with first arguments; None: the lab's program. A name without
+                a slash is looked for in PATH, as for ["python3", "grow.py"].
+
+        Raises:
+            BuildFailed: it can't be built.
+            SubmissionError: there is no such file.
+        """
+        argv = self.argv if name is None else (name,) if isinstance(name, str) else tuple(name)
+        if not argv:
+            raise ValueError("which program? This lab names none")
+        if self.refused:
+            raise SubmissionError(f"it could not be opened: {self.refused}")
+        if not self.build.ok:
+            missing = f"; missing: {', '.join(self.missing)}" if self.missing else ""
+            raise BuildFailed(f"it can't be built: {self.build.why}{missing}", self.build)
+        if "/" in argv[0] and not argv[0].startswith("/"):
+            os.close(self.open(argv[0]))
+        return Program(self.job, argv)
+
+    def open(self, name: str) -> int:
+        """A descriptor of one of its files, as it is now; links are not followed.
+
+        Raises:
+            SubmissionError: it isn't there, or is no regular file.
+        """
+        try:
+            return open_below(self.directory, name)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                why = "there is no such file"
+            elif error.errno in {errno.ELOOP, errno.ENOTDIR}:
+                why = "it is, or lies behind, a link"
+            elif os.path.isdir(os.path.join(self.directory, name)):
+                why = "it is a directory"
+            else:
+                why = error.strerror or str(error)
+            raise SubmissionError(f"{name}: {why}") from error
+
+    def path(self, name: str) -> str:
+        """The path of one of its files, which is there, regular, and behind no link.
+
+        Raises:
+            SubmissionError: it is not.
+        """
+        os.close(self.open(name))
+        return os.path.normpath(os.path.join(self.directory, name))
+
+    def read(self, name: str) -> str:
+        """The text of one of its files; bytes that are no UTF-8 as U+FFFD.
+
+        Raises:
+            SubmissionError: it isn't there, or is larger than 4 MiB.
+        """
+        with open(self.open(name), "rb") as file:
+            data = file.read(LONGEST_TEXT + 1)
+        if len(data) > LONGEST_TEXT:
+            raise SubmissionError(f"{name} is larger than {LONGEST_TEXT:,} bytes")
+        return data.decode(errors="replace")
+
+    @property
+    def predictions(self) -> Predictions:
+        """What the student wrote into predictions.toml."""
+        return Predictions(os.path.join(self.directory, "predictions.toml"))
+
+    @property
+    def answers(self) -> Predictions:
+        """What the student wrote into answers.toml: choices of the quiz."""
+        return Predictions(os.path.join(self.directory, "answers.toml"), self.quiz)
+
+    def close(self) -> None:
+        """Ends all its programs and removes the copy."""
+        self.job.close()
+
+    def __enter__(self) -> Submission:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Submission {self.source}>"

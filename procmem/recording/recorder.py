@@ -1,0 +1,512 @@
+"""Recording a live process: snapshots at intervals, at a cost that is kept low."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from procmem.errors import (
+    AccessDenied,
+    BadArgument,
+    NoSuchProcess,
+    ProcessChanged,
+    ProcessError,
+    Unsupported,
+    ZombieProcess,
+)
+from procmem.process import Process
+from procmem.recording.ending import Ending
+from procmem.recording.packed import Frames
+from procmem.recording.recording import Recording
+from procmem.snapshots import diff
+from procmem.snapshots.output import MAGIC, append_to, check_output
+from procmem.snapshots.saved import FRAME, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from procmem.snapshots import Diff, Snapshot
+
+__all__ = ["Recorder", "record", "watch"]
+
+DETAILS = ("smaps", "residency", "maps")
+"""The richest first."""
+
+QUIET = 10.0
+"""Seconds after which a snapshot is taken even if nothing has changed: it tells just that."""
+
+SAVED = 10.0
+"""Seconds whose share of a CPU may be saved up and spent at once."""
+
+MARGIN = 0.95
+"""Of its share, what a recorder lets itself spend: it can't measure its own waking up."""
+
+CHEAPER = 0.25
+"""What a detail that was not tried yet is taken to cost, beside the next richer one."""
+
+
+class Look(NamedTuple):
+    """What changes whenever there is something to see.
+
+    Attributes:
+        statm, faults: these.
+        maps: the length of the text and its hash; None: it was not read.
+    """
+
+    statm: bytes
+    faults: tuple[int, int]
+    maps: tuple[int, int] | None
+
+
+class Price(NamedTuple):
+    """What a snapshot took: CPU seconds, of so many resident pages and bytes of maps."""
+
+    seconds: float
+    pages: int
+    text: int
+
+
+class Recorder:
+    """Takes snapshots of a process whenever something has changed.
+
+    At each turn it reads statm, stat and maps, which is cheap, and takes a snapshot only if
+    they tell of a change (and every ten seconds, to tell that there was none): at the richest
+    detail that it can afford. It has `share` of a CPU to spend, and may save it up for ten
+    seconds. What a detail will cost is known from the last time, in proportion to what is mapped
+    and resident now. Half of its share is kept for the richest detail that it can save up for.
+    The first snapshot has the richest detail, and so has the last one, whatever they cost, unless
+    the process ends by itself: see Recording.last_full. Where maps is too much at each turn,
+    statm and stat alone are looked at, and where even the poorest snapshot costs more than there
+    is, turns are put off. What each region is (its kind) is told with the first and the last
+    snapshot, and every ten seconds; the others go by the addresses.
+
+    A process that calls execve(2) is followed; when it ends, the recording ends. Its children are
+    not recorded.
+
+    Args:
+        process: what to record.
+        every: seconds from turn to turn.
+        path: a file that each snapshot is written to at once, so that nothing is lost if the
+            recorder is killed; None: they are kept in memory alone. A snapshot or recording
+            that is there is overwritten, any other file is not.
+        detail: "smaps", "residency", "maps", or "auto".
+        share: of one CPU.
+        keep: keep the snapshots, packed, for `recording`; None: if that can't be read from path.
+        force: overwrite any file; write to what is no regular file, too.
+
+    Attributes:
+        turns, taken: how often it looked, and how many snapshots it took.
+        ended: why it ended, in words; empty while it runs.
+        cost: CPU seconds that recording took, after the first snapshot.
+
+    Raises:
+        BadArgument, NoSuchProcess, ZombieProcess, KernelThread, AccessDenied
+        FileExistsError: path is another's file, a link, a FIFO or a device.
+        BlockingIOError: another recorder writes to it.
+        OSError: of the file, otherwise.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        *,
+        every: float = 0.1,
+        path: str | os.PathLike[str] | None = None,
+        detail: str = "auto",
+        share: float = 0.02,
+        keep: bool | None = None,
+        force: bool = False,
+    ) -> None:
+        if detail != "auto" and detail not in DETAILS:
+            raise BadArgument(f"detail is auto, {', '.join(DETAILS)}, not {detail!r}")
+        if not 0 < every < threading.TIMEOUT_MAX or not 0 < share <= 1:
+            raise BadArgument(
+                "`every` is a number of seconds above 0, `share` lies above 0, up to 1"
+            )
+        self.process = process
+        self.every = every
+        self.share = share
+        self.turns = self.taken = 0
+        self.ended = ""
+        self.cost = 0.0
+        self._details = DETAILS if detail == "auto" else (detail,)
+        self._prices: dict[str, Price] = {}
+        self._look_price = 0.0
+        self._kept: list[bytes] = []
+        self._keep = keep
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._path = path
+        self._file: int | None = None
+        self._written = 0
+        self._income = MARGIN * share
+        self._credit = self._set_aside = 0.0
+        self._credited = self._taken_at = self._measured_at = self._kinds_at = time.monotonic()
+        if path is not None:
+            check_output(path, force=force)
+        self._ending = Ending(process._files)
+        # The first one is taken here, so that what can't be read is told at once.
+        self._seen = self._look()
+        begun = time.thread_time()
+        self.last: Snapshot = process.snapshot(self._details[0])
+        spent = time.thread_time() - begun
+        if spent > SAVED * self._income:
+            # Too much ever to be afforded; otherwise it is no measure, with what it imports.
+            self._pay(self.last.detail, spent, self._seen)
+        if path is not None:
+            self._file = append_to(path, force=force)
+            if self._keep is None and not stat.S_ISREG(os.fstat(self._file).st_mode):
+                self._keep = True
+            try:
+                self._write(self._file, MAGIC)
+                self._add(self.last)
+            except BaseException:
+                self.close()
+                raise
+        else:
+            self._keep = keep is None or keep
+            self._add(self.last)
+
+    # ---- turns -------------------------------------------------------------
+
+    def turn(self) -> Snapshot | None:
+        """Looks once; the snapshot if something has changed, or nothing did for ten seconds.
+
+        Raises:
+            NoSuchProcess, ZombieProcess: it has ended.
+            ProcessChanged: it calls execve(2) at this moment; the next turn sees its new program.
+            AccessDenied: it may not be read any more.
+            OSError: the file can't be written.
+        """
+        begun = time.thread_time()
+        now = time.monotonic()
+        most = self._income * max(SAVED, 2 * self.every)
+        self._credit = min(most, self._credit + (now - self._credited) * self._income)
+        self._credited = now
+        self.turns += 1
+        try:
+            seen = self._look()
+            if seen == self._seen and now - self._taken_at < max(QUIET, self.every):
+                return None
+            found = self._take(seen)
+            if found is not None:
+                self._seen = seen
+            return found
+        finally:
+            self._charge(time.thread_time() - begun)
+
+    def _charge(self, spent: float) -> None:
+        self.cost += spent
+        self._credit -= spent
+
+    def _look(self) -> Look:
+        files = self.process._files
+        told = files.stat()
+        if told.is_zombie:
+            files.use_living_thread()
+        statm, faults = files.read(files.memory_name("statm")), (told.minflt, told.majflt)
+        if told.is_zombie and statm.startswith(b"0 "):
+            raise ZombieProcess(self.process.pid)
+        if self._look_price > max(self._credit, self._income * self.every):
+            # maps is too much for each turn. What it alone tells (mprotect(2)) can wait.
+            self._look_price *= 0.9
+            same = (statm, faults) == self._seen[:2]
+            return Look(statm, faults, self._seen.maps if same else None)
+        begun = time.thread_time()
+        maps = files.read(files.memory_name("maps"))
+        self._look_price = time.thread_time() - begun
+        return Look(statm, faults, (len(maps), hash(maps)))
+
+    def _expected(self, detail: str, seen: Look) -> float:
+        """CPU seconds that a snapshot of this detail would take now."""
+        price = self._prices.get(detail)
+        if price is None:
+            place = DETAILS.index(detail)
+            if detail == self._details[0] or DETAILS[place - 1] not in self._prices:
+                return 0.0
+            return CHEAPER * self._expected(DETAILS[place - 1], seen)
+        pages = int(seen.statm.split()[1]) / max(1, price.pages)
+        text = (seen.maps[0] if seen.maps else price.text) / max(1, price.text)
+        return price.seconds * max(pages, text)
+
+    def _take(self, seen: Look) -> Snapshot | None:
+        """A snapshot at the richest detail that can be afforded."""
+        saved_for, self._set_aside = self._saving(seen)
+        for detail in self._details:
+            free = self._credit - (0.0 if detail == saved_for else self._set_aside)
+            if detail != self._details[-1] and self._expected(detail, seen) > free:
+                continue
+            begun = time.thread_time()
+            try:
+                found = self.process.snapshot(detail, kinds=self._tells_kinds(detail))
+            except (ProcessChanged, Unsupported):
+                continue
+            self._add(found)
+            self._pay(detail, time.thread_time() - begun, seen)
+            return found
+        return None
+
+    def _tells_kinds(self, detail: str) -> bool:
+        """Whether it is time to find out again what each region is."""
+        now = time.monotonic()
+        if detail != self._details[0] or now - self._kinds_at < QUIET:
+            return False
+        self._kinds_at = now
+        return True
+
+    def _saving(self, seen: Look) -> tuple[str, float]:
+        """The richest detail that can ever be afforded, and CPU seconds that are kept for it.
+
+        Poorer snapshots may take half of what there is, so that regions are measured now and
+        then, however dear that is, and not long before the process ends.
+        """
+        for detail in self._details[:-1]:
+            expected = self._expected(detail, seen)
+            if expected <= self._income * SAVED:
+                passed = time.monotonic() - self._measured_at
+                return detail, min(expected, self._income * passed / 2)
+        return self._details[-1], 0.0
+
+    def _pay(self, detail: str, spent: float, seen: Look) -> None:
+        text = seen.maps[0] if seen.maps else 0
+        if detail != self._details[-1]:
+            self._measured_at = time.monotonic()
+            self._set_aside = 0.0
+        self._prices[detail] = Price(spent, int(seen.statm.split()[1]), text)
+
+    def _add(self, snapshot: Snapshot) -> None:
+        if self._keep or self._file is not None:
+            packed = frame(snapshot, quick=True)
+            if self._keep:
+                self._kept.append(packed[FRAME.size :])
+            if self._file is not None:
+                self._write(self._file, packed)
+        self.last = snapshot
+        self.taken += 1
+        self._taken_at = time.monotonic()
+
+    def _write(self, file: int, data: bytes) -> None:
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(file, left) :]
+        except OSError as error:
+            # What is whole stays, and ends where it is whole.
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, self._written)
+            raise OSError(error.errno, error.strerror, os.fspath(self._path or "")) from error
+        self._written += len(data)
+
+    def run(
+        self,
+        seconds: float | None = None,
+        each: Callable[[Recorder, Snapshot | None], object] | None = None,
+    ) -> Recording:
+        """Records until the process ends, or for so many seconds, or until stop().
+
+        Args:
+            seconds: how long; None: until it ends.
+            each: called at each turn with this and the snapshot, if one was taken.
+
+        Raises:
+            OSError: the file can't be written.
+        """
+        start = due = time.monotonic()
+        mark = time.thread_time()
+        while not self._stop.is_set():
+            self._charge(time.thread_time() - mark)
+            try:
+                found = self.turn()
+            except ProcessError as error:
+                self.ended = self._why(error)
+                if self.ended:
+                    break
+                found = None
+            mark = time.thread_time()
+            if each is not None:
+                each(self, found)
+            now = time.monotonic()
+            due = max(due + self.every, now - (self._credit - self._set_aside) / self._income)
+            if due < now:
+                due = now + self.every
+            if seconds is not None and due - start >= seconds:
+                if not self._stop.wait(max(0.0, start + seconds - now)):
+                    self.ended = "the time is over"
+                break
+            if self._stop.wait(min(due - now, threading.TIMEOUT_MAX)):
+                break
+        if self.ended in ("", "the time is over"):
+            self.ended = self.ended or "stopped"
+            self._last_look()
+        return self.recording
+
+    def _why(self, error: ProcessError) -> str:
+        """Why it ended, in words; empty: it has not."""
+        if isinstance(error, ZombieProcess):
+            return f"{self._ending.words(self.process._files)}, and waits for its parent"
+        if isinstance(error, NoSuchProcess):
+            return self._ending.words(None)
+        if isinstance(error, ProcessChanged):
+            return "" if error.reason == "exec" else "its PID was given to another process"
+        if isinstance(error, AccessDenied):
+            return "it may not be read any more"
+        raise error
+
+    def _last_look(self) -> None:
+        """How it was at the end, whatever that costs: with every detail, as the first one."""
+        now = time.monotonic()
+        if self.last.detail == self._details[0] and now - self._taken_at < self.every:
+            return
+        begun = time.thread_time()
+        for detail in self._details:
+            try:
+                found = self.process.snapshot(detail)
+            except (ProcessChanged, Unsupported):
+                continue
+            except ProcessError:
+                break
+            self._add(found)
+            break
+        self._charge(time.thread_time() - begun)
+
+    def ask_to_stop(self) -> None:
+        """Lets run() return after this turn. A signal handler may call it."""
+        self._stop.set()
+
+    # ---- in the background ---------------------------------------------------
+
+    def start(self) -> Self:
+        """Records in a thread of its own until stop()."""
+        if self._thread is None:
+
+            def work() -> None:
+                try:
+                    self.run()
+                except BaseException as error:  # noqa: BLE001 - stop() raises it
+                    self._failure = error
+
+            self._thread = threading.Thread(target=work, name="procmem-record", daemon=True)
+            self._thread.start()
+        return self
+
+    def stop(self) -> Recording:
+        """Ends it; what was recorded.
+
+        Raises:
+            OSError, AccessDenied: what ended it before.
+        """
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.close()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        return self.recording
+
+    def close(self) -> None:
+        """Closes the file. Harmless if that is done."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+        self._ending.close()
+
+    @property
+    def recording(self) -> Recording:
+        """What was recorded so far."""
+        if not self._keep and self._path is not None:
+            found = Recording.load(self._path)
+            found.ended = self.ended
+            return found
+        return Recording(Frames(list(self._kept), "<recorded>"), self.ended)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def record(
+    pid: int | Process | None = None,
+    *,
+    every: float = 0.1,
+    path: str | os.PathLike[str] | None = None,
+    detail: str = "auto",
+    share: float = 0.02,
+    force: bool = False,
+) -> Recorder:
+    """A recorder for a with statement: it records while the block runs; see Recorder.
+
+    >>> import procmem
+    >>> with procmem.record(every=0.01) as recorder:
+    ...     memory = procmem.mmap(pages=1000)
+    ...     faults = memory.touch()
+    >>> recording = recorder.recording
+    >>> recording.diff().vsz >= 0
+    True
+
+    Args:
+        pid: a process; None: this one.
+        every: seconds from turn to turn.
+        path: a file to write to; it loads with Recording.load().
+        detail: "smaps", "residency", "maps", or "auto".
+        share: of one CPU that it may take.
+        force: overwrite a file at path that is neither a snapshot nor a recording.
+    """
+    process = pid if isinstance(pid, Process) else Process(pid)
+    return Recorder(process, every=every, path=path, detail=detail, share=share, force=force)
+
+
+def watch(
+    pid: int | Process, *, every: float = 0.5, detail: str = "smaps", share: float = 0.02
+) -> Generator[Diff, None, str]:
+    """Each change of a process as it happens, until it ends.
+
+    Args:
+        pid: the process.
+        every: seconds from look to look; more where that would take more than `share`.
+        detail: "smaps", "residency" or "maps".
+        share: of one CPU.
+
+    Returns:
+        The iterator; why it ended, in words, is the value of its StopIteration.
+
+    Raises:
+        NoSuchProcess, ZombieProcess, AccessDenied, KernelThread: at the first turn.
+    """
+    process = pid if isinstance(pid, Process) else Process(pid)
+    recorder = Recorder(process, every=every, detail=detail, share=share, keep=False)
+    before = recorder.last
+    try:
+        while True:
+            try:
+                found = recorder.turn()
+            except ProcessError as error:
+                if ended := recorder._why(error):
+                    return ended
+                found = None
+            if found is not None:
+                begun = time.thread_time()
+                change = diff(before, found)
+                recorder._charge(time.thread_time() - begun)
+                if change:
+                    yield change
+                before = found
+            time.sleep(max(every, -recorder._credit / recorder._income))
+    finally:
+        recorder.close()

@@ -1,0 +1,374 @@
+"""Which regions of a recording grew until its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from procmem.recording.growth import Sustained, sustained
+from procmem.recording.recording import MOST_COMPARED, Growth, Place, Suspect, grown
+from procmem.regions.kinds import RegionKind, kind_word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from procmem.recording.recording import Recording
+    from procmem.snapshots import Snapshot
+
+__all__ = ["suspects_of"]
+
+GAPS = 0.15
+"""Of the time, the longest without a snapshot that tells what regions have in memory: with
+longer ones it can't be said when a region grew."""
+
+FEWEST = 8
+"""Such snapshots that are needed for that."""
+
+SHARE = 0.1
+"""Of what the process gained, the least that a suspect gained, where only the ends are known."""
+
+NAMED = 0.9
+"""Of what a suspect gained, what the places that are named gained together."""
+
+MOST_PLACES = 5
+
+ARENA = 1 << 26
+"""Arenas of glibc are made of heaps of this size, at multiples of it (HEAP_MAX_SIZE)."""
+
+Key = tuple[str, str, str]
+"""Kind, name and permissions."""
+
+
+NUMBERED = {RegionKind.THREAD_STACK: "thread stacks"}
+"""What has a name of its own for each region."""
+
+
+class Group:
+    """The regions of one key through time."""
+
+    __slots__ = ("count", "resident", "size")
+
+    def __init__(self, length: int) -> None:
+        self.size = [0] * length
+        self.resident = [0] * length
+        self.count = 0
+
+
+class Ends(NamedTuple):
+    """Two snapshots between which the growth of regions is measured, by their numbers."""
+
+    first: int
+    last: int
+
+
+def suspects_of(recording: Recording, least: int) -> list[Suspect]:
+    """See Recording.suspects()."""
+    figures = recording._figures
+    times = recording.times
+    timed = [at for at, when in enumerate(times) if when is not None]
+    if recording.ended.startswith(ENDED):
+        timed = without_the_end(timed, recording)
+    if len(timed) < 4:
+        return []
+    when = [times[at] or 0.0 for at in timed]
+    own = [figures[at].own for at in timed]
+    # What a counter may hold back is no growth.
+    least = max(least, 2 * max(figures[at].rss_error or 0 for at in timed))
+    total = None
+    if None not in own:
+        total = sustained(when, [value or 0 for value in own], least)
+    chosen = spread(recording, timed)
+    return Search(recording, chosen, total, least).found()
+
+
+ENDED = "the process "
+"""How Recording.ended begins where the process ended by itself."""
+
+FREED = 0.05
+"""Of the time, in which a process that ends may give its memory back."""
+
+
+def without_the_end(timed: list[int], recording: Recording) -> list[int]:
+    """Without the snapshots in which a process that ended already gave its memory back."""
+    figures, times = recording._figures, recording.times
+    start, end = times[timed[0]] or 0.0, times[timed[-1]] or 0.0
+    peak = max(figures[at].own or 0 for at in timed)
+    last = max(at for at in timed if (figures[at].own or 0) == peak)
+    if end - (times[last] or 0.0) <= FREED * (end - start):
+        return [at for at in timed if at <= last]
+    return timed
+
+
+def spread(recording: Recording, timed: Sequence[int]) -> list[int]:
+    """The numbers of about MOST_COMPARED snapshots, evenly in time.
+
+    Of those near each other the one that tells what regions have in memory, and of several the
+    one with the least.
+    """
+    if len(timed) <= MOST_COMPARED:
+        return list(timed)
+    figures, times = recording._figures, recording.times
+    start, end = times[timed[0]] or 0.0, times[timed[-1]] or 0.0
+    slots: dict[int, int] = {}
+
+    def worth(at: int) -> tuple[bool, int]:
+        return figures[at].detail == "maps", figures[at].own or 0
+
+    for at in timed[1:-1]:
+        slot = int(((times[at] or 0.0) - start) / (end - start) * MOST_COMPARED)
+        if slot not in slots or worth(at) < worth(slots[slot]):
+            slots[slot] = at
+    return sorted({timed[0], *slots.values(), timed[-1]})
+
+
+class Search:
+    """One look for suspects.
+
+    Args:
+        recording: it.
+        chosen: numbers of the snapshots that are looked at.
+        total: how the process's own memory grew, by all snapshots; None: it did not.
+        least: bytes that a suspect must have gained.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        chosen: list[int],
+        total: Sustained | None,
+        least: int,
+    ) -> None:
+        self.recording = recording
+        self.chosen = chosen
+        self.total = total
+        self.least = least
+        times = recording.times
+        self.times = [times[at] or 0.0 for at in chosen]
+        details = recording.details
+        self.measured = [n for n, at in enumerate(chosen) if details[at] != "maps"]
+        full = [number for number in self.measured if details[chosen[number]] == details[0]]
+        anchors = {len(chosen) - 1, *full[-1:], 0}
+        self.anchors = [recording[chosen[number]] for number in sorted(anchors, reverse=True)]
+        self.groups = self.collect()
+
+    def collect(self) -> dict[Key, Group]:
+        groups: dict[Key, Group] = {}
+        measured = set(self.measured)
+        for number, at in enumerate(self.chosen):
+            counts: Counter[Key] = Counter()
+            for region in self.recording[at].regions:
+                key = self.key_of(region)
+                group = groups.get(key)
+                if group is None:
+                    group = groups[key] = Group(len(self.chosen))
+                group.size[number] += region.size
+                if number in measured:
+                    group.resident[number] += self.held(region)
+                counts[key] += 1
+            if number == len(self.chosen) - 1:
+                for key, count in counts.items():
+                    groups[key].count = count
+        return groups
+
+    def found(self) -> list[Suspect]:
+        """The suspects, the fastest first."""
+        found: dict[Key, Suspect] = {}
+        ends = None if self.total is None else self.ends(self.total.since)
+        dense = self.is_dense()
+        gains = {} if ends is None else self.gains(self.groups, ends)
+        moments = [self.times[number] for number in self.measured]
+        for key, group in self.groups.items():
+            grew = None
+            if dense:
+                values = [group.resident[number] for number in self.measured]
+                grew = sustained(moments, values, self.least)
+            elif self.total is not None:
+                gained = gains.get(key, 0)
+                if gained >= max(self.least, SHARE * self.total.gained):
+                    grew = self.total._replace(gained=gained)
+            if grew is not None:
+                found[key] = self.suspect(key, group, grew, "resident")
+        if not found and self.total is not None and ends is not None:
+            self.by_ends(found, self.total, ends)
+        size = self.sizes()
+        for key, group in self.groups.items():
+            if key in found or size is None:
+                continue
+            grew = sustained(self.times, group.size, self.least)
+            if grew is not None and size.gained >= grew.gained / 2:
+                found[key] = self.suspect(key, group, grew, "size")
+        if size is not None and not found:
+            self.by_kind(found)
+        return sorted(found.values(), key=lambda one: -one.rate)
+
+    def sizes(self) -> Sustained | None:
+        """How the size of the address space grew."""
+        figures = self.recording._figures
+        return sustained(self.times, [figures[at].vsz for at in self.chosen], self.least)
+
+    def is_dense(self) -> bool:
+        """Whether regions were measured often enough to know when each of them grew."""
+        moments = [self.times[number] for number in self.measured]
+        if len(moments) < FEWEST and len(moments) < len(self.times):
+            return False
+        gap = GAPS * (self.times[-1] - self.times[0])
+        edges = [self.times[0], *moments, self.times[-1]]
+        return len(moments) > 3 and (
+            len(moments) == len(self.times)
+            or all(later - earlier <= gap for earlier, later in pairwise(edges))
+        )
+
+    def ends(self, since: float, figure: str = "resident") -> Ends | None:
+        """Snapshots near both ends of a growth: of each the one with the least memory."""
+        numbers = list(range(len(self.chosen))) if figure == "size" else self.measured
+        if len(numbers) < 2:
+            return None
+        span = self.times[-1] - since
+        figures = self.recording._figures
+
+        def amount(number: int) -> int:
+            one = figures[self.chosen[number]]
+            return one.vsz if figure == "size" else one.own or 0
+
+        begun = max((n for n in numbers if self.times[n] <= since), default=numbers[0])
+        early = [n for n in numbers if since <= self.times[n] <= since + span / 4]
+        late = [n for n in numbers if self.times[n] >= self.times[-1] - span / 4]
+        first = min([begun, *early], key=amount)
+        last = min(late or numbers[-1:], key=amount)
+        return Ends(first, last) if first < last else None
+
+    def gains(self, groups: Mapping[Any, Group], ends: Ends) -> dict[Any, int]:
+        """What each group gained of what the process did, by two snapshots."""
+        if self.total is None:
+            return {}
+        gained = {
+            key: group.resident[ends.last] - group.resident[ends.first]
+            for key, group in groups.items()
+        }
+        whole = sum(one for one in gained.values() if one > 0) or 1
+        return {key: round(self.total.gained * one / whole) for key, one in gained.items()}
+
+    def by_ends(self, found: dict[Key, Suspect], total: Sustained, ends: Ends) -> None:
+        """What gained most of what the process gained, though none grew all the time."""
+        for groups in (self.groups, self.kinds()):
+            for key, gained in self.gains(groups, ends).items():
+                if gained >= max(self.least, total.gained / 4):
+                    grew = total._replace(gained=gained)
+                    found[key] = self.suspect(key, groups[key], grew, "resident")
+            if found:
+                return
+
+    def kinds(self) -> dict[Key, Group]:
+        """All regions of a kind taken together."""
+        found: dict[Key, Group] = {}
+        for key, group in self.groups.items():
+            kind = key[0], f"{key[0]} regions", ""
+            add(found.setdefault(kind, Group(len(self.chosen))), group)
+        return found
+
+    def by_kind(self, found: dict[Key, Suspect]) -> None:
+        """Kinds whose size grows, though no name's does: many files, each mapped once."""
+        for key, group in self.kinds().items():
+            grew = sustained(self.times, group.size, self.least)
+            if grew is not None:
+                found[key] = self.suspect(key, group, grew, "size")
+
+    def suspect(self, key: Key, group: Group, grew: Sustained, figure: str) -> Suspect:
+        """A suspect with its places."""
+        numbers: Sequence[int] = range(len(self.chosen)) if figure == "size" else self.measured
+        values = group.size if figure == "size" else group.resident
+        growth = grown(
+            [self.times[number] for number in numbers], [values[number] for number in numbers]
+        )
+        if growth is None:  # there are two moments at least, at different times
+            growth = Growth(0.0, 0.0, 0, 0)
+        # Of its places those that still grew in the second half.
+        ends = self.ends((grew.since + grew.until) / 2, figure)
+        places, elsewhere = ((), 0) if ends is None else self.places(key, ends, figure)
+        return Suspect(
+            key[1], key[0], growth, group.count, figure, grew.since, grew.whole, grew.gained,
+            grew.rate, places, elsewhere,
+        )  # fmt: skip
+
+    def places(self, key: Key, ends: Ends, figure: str) -> tuple[tuple[Place, ...], int]:
+        """Where regions gained between two snapshots, and what they gained elsewhere."""
+        before = self.areas(self.recording[self.chosen[ends.first]], key, figure)
+        behind = self.areas(self.recording[self.chosen[ends.last]], key, figure)
+        gains = []
+        for (start, end), value in behind.items():
+            had = sum(other for (low, high), other in before.items() if low < end and start < high)
+            if value > had:
+                gains.append(Place(start, end, value - had, self.users(start, end)))
+        gains.sort(key=lambda one: (-one.gained, one.start))
+        total, named = sum(one.gained for one in gains), 0
+        found = []
+        for place in gains[:MOST_PLACES]:
+            found.append(place)
+            named += place.gained
+            if named >= NAMED * total:
+                break
+        return tuple(found), total - named
+
+    def told(self, region: Any) -> Any:
+        """The same region of a snapshot that tells its kind best: of the last one, or the first."""
+        for anchor in self.anchors:
+            for address in (region.start, region.end - 1):
+                other = anchor.regions.find(address)
+                if (
+                    other is not None
+                    and other.perms == region.perms
+                    and (other.inode, other.dev) == (region.inode, region.dev)
+                ):
+                    return other
+        return region
+
+    def users(self, start: int, end: int) -> tuple[tuple[int, str], ...]:
+        """The threads whose arena of malloc starts there, by the last snapshot that tells it."""
+        for anchor in self.anchors:
+            arenas = [one for one in anchor.threads or () if one.arena is not None]
+            if arenas:
+                return tuple(
+                    (one.tid, one.name) for one in arenas if start <= (one.arena or 0) < end
+                )
+        return ()
+
+    def key_of(self, region: Any) -> Key:
+        """What it is counted with."""
+        told = self.told(region)
+        return kind_word(told), NUMBERED.get(told.kind) or told.name, str(region.perms)
+
+    def held(self, region: Any) -> int:
+        """What a region has in memory or swap; of a file nothing: it is there anyway."""
+        if region.inode and self.told(region).kind is not RegionKind.SHARED_MEMORY:
+            return 0
+        return (region.rss or 0) + (region.swap or 0)
+
+    def areas(self, snapshot: Snapshot, key: Key, figure: str) -> dict[tuple[int, int], int]:
+        """What the regions of a key have, by addresses; the heaps of an arena are one each."""
+        found: dict[tuple[int, int], int] = {}
+        told = snapshot.detail != "maps"
+        for region in snapshot.regions:
+            if not self.belongs(region, key):
+                continue
+            value = region.size if figure == "size" else self.held(region) if told else 0
+            start, end = region.start, region.end
+            if self.told(region).kind is RegionKind.ARENA:
+                start -= start % ARENA
+                end = max(end, *(high for (low, high) in found if low == start), start)
+                value += sum(had for (low, _), had in found.items() if low == start)
+                found = {edges: had for edges, had in found.items() if edges[0] != start}
+            found[start, end] = value
+        return found
+
+    def belongs(self, region: Any, key: Key) -> bool:
+        """Whether a region is counted under a key; one without permissions is a whole kind."""
+        found = self.key_of(region)
+        return found == key if key[2] else found[0] == key[0]
+
+
+def add(to: Group, other: Group) -> None:
+    to.size = [a + b for a, b in zip(to.size, other.size, strict=True)]
+    to.resident = [a + b for a, b in zip(to.resident, other.resident, strict=True)]
+    to.count += other.count

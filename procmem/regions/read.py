@@ -1,0 +1,313 @@
+"""Tables of live processes: reading to the end, making sure of what was read, naming it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from procmem import native
+from procmem.native import ffi, lib
+from procmem.procfs.text import saved_text
+from procmem.regions.region import DELETED, PAGE_SIZE, Block, Region, split_deleted
+from procmem.regions.text import table_from_scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from procmem.procfs import MemoryFile, ProcessFiles
+    from procmem.regions.kinds import Kind
+    from procmem.regions.region import FindFacts
+    from procmem.regions.table import RegionTable
+
+__all__ = ["Queries", "read_scan", "read_table"]
+
+ATTEMPTS = 8
+"""Readings of a process that changes its mappings all the while, before the last
+one is given out as inconsistent. About 2 readings in 100 overlap themselves under
+the fastest such process, so this many in a row do not come by chance."""
+
+
+def read_scan(
+    files: ProcessFiles,
+    mode: int,
+    beside: Callable[[native.Scan], bool] | None = None,
+) -> tuple[native.Scan, bytes | None, bool]:
+    """A scan of the whole of maps or smaps, the executable's path, whether it is consistent.
+
+    Args:
+        files: the process.
+        mode: native.MAPS, SMAPS or RESIDENT.
+        beside: called while the file is open; what it reads belongs to the same
+            address space. False: the process has moved on, so both are read again.
+
+    Raises:
+        NoSuchProcess, ZombieProcess, KernelThread, AccessDenied, ProcessChanged
+        ParseError: the file is no such text, in a saved tree.
+    """
+    name = "smaps" if mode == native.SMAPS else "maps"
+    tries = 0
+    while True:
+        tries += 1
+        with files.memory(name) as file:
+            scan = native.Scan(mode, file.path)
+            try:
+                if files.is_live:
+                    file.pour(scan)
+                else:
+                    scan.feed(saved_text(file.read()))
+                scan.finish()
+            except ValueError:
+                # A text that was cut short in the middle of a line.
+                file.check()
+                raise
+            if not scan.count:
+                files.explain_empty()
+                continue
+            settled = not scan.disordered
+            if settled and beside is not None:
+                settled = beside(scan)
+            exe = files.readlink(files.memory_name("exe"))
+            # Last of all: what was read before belongs to this address space then.
+            file.check()
+        if settled or tries == ATTEMPTS or not files.is_live:
+            return scan, exe, settled
+
+
+def read_table(
+    files: ProcessFiles,
+    mode: int,
+    beside: Callable[[native.Scan], bool] | None = None,
+    find_facts: FindFacts | None = None,
+) -> RegionTable[Any]:
+    """The regions of a process; see read_scan().
+
+    Args:
+        files: as there.
+        mode: likewise.
+        beside: likewise.
+        find_facts: finds facts when kinds are asked for; None: they go by the text alone.
+    """
+    scan, exe, consistent = read_scan(files, mode, beside)
+    table = table_from_scan(scan, mode, page_size=PAGE_SIZE, exe=exe, consistent=consistent)
+    table._block.find_facts = find_facts
+    resolve_names(files, table)
+    return table
+
+
+# ---- names that the text leaves open -----------------------------------------
+
+
+def resolve_names(files: ProcessFiles, table: RegionTable[Any]) -> None:
+    r"""Finds the true names of regions whose printed name can be read in two ways.
+
+    A \012 may be a newline or those four characters, and a file may be called
+    "x (deleted)". The kernel tells the first by PROCMAP_QUERY and in map_files;
+    the second shows in whether the path leads to the file.
+    """
+    block: Block = table._block
+    unsure = [
+        name
+        for name, raw in enumerate(block._strings)
+        if raw[:1] == b"/" and (b"\\012" in raw or raw.endswith(DELETED))
+    ]
+    if not unsure:
+        return
+    names = set(unsure)
+    found: dict[tuple[int, int, Any], tuple[str | None, bool]] = {}
+    queries = Queries(files)
+    try:
+        for region in table:
+            if region._name in names:
+                key = (region._name, region.inode, region.dev)
+                if key not in found:
+                    found[key] = true_name(files, queries, region)
+                if found[key] != split_deleted(block.text(region._name)):
+                    block.overrides[region._index] = found[key]
+    finally:
+        queries.close()
+
+
+def true_name(files: ProcessFiles, queries: Queries, region: Region) -> tuple[str | None, bool]:
+    """The path of a region's file and whether that path is gone."""
+    raw = region.raw_pathname or b""
+    if b"\\012" in raw:
+        told = queries.name(region) or files.readlink(f"map_files/{region.start:x}-{region.end:x}")
+        name = raw.replace(b"\\012", b"\n") if told is None else told
+    else:
+        name = raw
+    deleted = name.endswith(DELETED) and not leads_to(files, name, region.inode)
+    if deleted:
+        name = name[: -len(DELETED)]
+    return name.decode("utf-8", "surrogateescape"), deleted
+
+
+def leads_to(files: ProcessFiles, path: bytes, inode: int) -> bool:
+    """Whether the path, as the process sees it, is that file."""
+    from procmem.procfs.mapped import names_on_disk, stat_link
+
+    found = (stat_link(files, name, follow=False) for name in names_on_disk(files, path))
+    return any(told is not None and told.st_ino == inode for told in found)
+
+
+# ---- single regions ------------------------------------------------------------
+
+
+class QueryBlock:
+    """What stands behind a region that was asked for alone (see model.Block)."""
+
+    __slots__ = ("files", "find_facts", "name", "words")
+
+    count = 1
+    unterminated = False
+    exe: bytes | None = None
+    page_size = PAGE_SIZE
+
+    def __init__(
+        self, words: Any, name: bytes, files: ProcessFiles, find_facts: FindFacts | None
+    ) -> None:
+        self.words = words
+        self.name = name
+        self.files = files
+        self.find_facts = find_facts
+
+    @property
+    def extras(self) -> dict[int, Any]:
+        """Nothing: no counters are known."""
+        return {}
+
+    @property
+    def source(self) -> str:
+        """Where the answer came from."""
+        return f"{self.files.path}/maps (PROCMAP_QUERY)"
+
+    def text(self, string: int) -> bytes:
+        """The name as maps prints it."""
+        return self.name.replace(b"\n", b"\\012") if string else b""
+
+    def path(self, name: int, _: int) -> tuple[str | None, bool]:
+        """The name, which the kernel told unescaped, and whether its file is deleted."""
+        if not name:
+            return None, False
+        told = self.name
+        marked = told.endswith(DELETED) and told[:1] == b"/"
+        if marked and not leads_to(self.files, told, self.words[native.INODE]):
+            return told[: -len(DELETED)].decode("utf-8", "surrogateescape"), True
+        return told.decode("utf-8", "surrogateescape"), False
+
+    def kind(self, _: int) -> Kind:
+        """What the region is. Its neighbours tell, so all of maps is read for this."""
+        from procmem.errors import ProcmemError
+        from procmem.regions.classify import classify
+
+        words = self.words
+        try:
+            found: Region | None = read_table(
+                self.files, native.MAPS, find_facts=self.find_facts
+            ).find(words[0])
+        except (ProcmemError, OSError):
+            found = None
+        if found is None or (found.start, found.end) != (words[0], words[1]):
+            return classify(self.make(), self)[0]
+        return found._block.kind(found._index)
+
+    def make(self) -> list[Region]:
+        """The region."""
+        address = int(ffi.cast(ADDRESS, self.words))
+        return native.make(Region, self, address, native.HEADER_WORDS, 1)
+
+
+class Queries:
+    """Answers about single regions, by PROCMAP_QUERY on a kept maps file."""
+
+    __slots__ = ("_file", "_spare", "files", "find_facts", "supported")
+
+    def __init__(self, files: ProcessFiles, find_facts: FindFacts | None = None) -> None:
+        self.files = files
+        self.find_facts = find_facts
+        self.supported = True
+        self._file: MemoryFile | None = None
+        self._spare: list[Any] = []
+
+    def close(self) -> None:
+        """Lets go of the maps file; the next question opens it again."""
+        self._file = None
+
+    def _ask(self, address: int, words: Any, vma: Any) -> bool:
+        """Asks for the region at an address. False: there is none.
+
+        Its record goes to `words`, its name and page size to `vma`.
+        """
+        for _ in range(ATTEMPTS):
+            file = self._file
+            if file is None:
+                file = self._file = self.files.memory("maps")
+            status = lib.pm_query_vma(file.fd, address, 0, words, vma)
+            if not status:
+                return True
+            if status == -errno.ENOENT:
+                return False
+            if status != -errno.ESRCH:
+                # ENAMETOOLONG concerns this region alone.
+                self.supported = status == -errno.ENAMETOOLONG
+                raise LookupError(os.strerror(-status))
+            self.close()
+            # The address space has gone since the file was opened.
+            stat = self.files.stat()
+            if stat.is_kernel_thread or (stat.is_zombie and not self.files.use_living_thread()):
+                self.files.explain_empty()
+        self.files.explain_death()
+        return False
+
+    def region_at(self, address: int) -> Region | None:
+        """The region that covers an address, or None.
+
+        Raises:
+            LookupError: this kernel can't tell (before 6.11, or a saved tree).
+            The errors of ProcessFiles.memory().
+        """
+        # Room for an answer belongs to one call, since threads may ask at once.
+        spare = self._spare
+        vma = spare.pop() if spare else ffi.new("pm_vma *")
+        words = ffi.new(RECORD)
+        found = None
+        if self._ask(address, words, vma):
+            name = told_name(vma) if vma.name_size else b""
+            block = QueryBlock(words, name, self.files, self.find_facts)
+            found = native.make(Region, block, vma.record, native.HEADER_WORDS, 1)[0]
+        spare.append(vma)
+        return found
+
+    def name(self, region: Region) -> bytes | None:
+        """The unescaped name of a region, with the kernel's " (deleted)"; None: can't be told."""
+        if not self.supported:
+            return None
+        words, vma = ffi.new(RECORD), ffi.new("pm_vma *")
+        try:
+            found = self._ask(region.start, words, vma)
+        except LookupError:
+            return None
+        if not found or (words[0], words[native.INODE]) != (region.start, region.inode):
+            return None
+        return told_name(vma)
+
+    def page_size(self, address: int) -> int | None:
+        """The page size of the region at an address, in bytes; None: can't be told."""
+        if not self.supported:
+            return None
+        vma = ffi.new("pm_vma *")
+        try:
+            return int(vma.page_size) if self._ask(address, ffi.NULL, vma) else None
+        except LookupError:
+            return None
+
+
+def told_name(vma: Any) -> bytes:
+    """The name in an answer, empty if there is none."""
+    name: bytes = ffi.buffer(vma.name, vma.name_size)[:]
+    return name
+
+
+RECORD = ffi.typeof(f"uint64_t[{native.HEADER_WORDS}]")
+ADDRESS = ffi.typeof("uintptr_t")

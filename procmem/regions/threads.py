@@ -1,0 +1,71 @@
+"""Threads and where their stacks lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from procmem.procfs import ProcessFiles
+    from procmem.regions import Region, RegionTable
+
+__all__ = ["Thread", "stack_pointer", "threads_of"]
+
+LOOKS = 3
+"""A thread shows its stack pointer only when it waits: one that runs is looked at again."""
+
+
+class Thread(NamedTuple):
+    """A thread of a process.
+
+    Attributes:
+        tid: its ID; the leading thread's is the PID.
+        name: its command name, of at most 15 bytes.
+        stack: the region that its stack pointer lies in; None if it is running
+            or may not be looked at.
+        stack_pointer: the address; None likewise.
+        arena: where the first heap of the malloc arena starts that it allocates from; None: it
+            has none of its own, or that is not known. Snapshots have it, of programs with glibc.
+    """
+
+    tid: int
+    name: str
+    stack: Region | None
+    stack_pointer: int | None
+    arena: int | None = None
+
+
+def threads_of(files: ProcessFiles, table: RegionTable[Any]) -> list[Thread]:
+    """The threads of a process; the stacks' regions are those of `table`."""
+    from procmem.errors import NoSuchProcess, Unsupported
+
+    found = []
+    missed = False
+    for tid in files.thread_ids():
+        try:
+            name = files.read(f"task/{tid}/comm").rstrip(b"\n").decode("utf-8", "surrogateescape")
+            pointer = stack_pointer(files, tid)
+        except (NoSuchProcess, Unsupported):
+            missed = True
+            continue
+        region = None if pointer is None else table.find(pointer)
+        found.append(Thread(tid, name, region, pointer))
+    if missed:
+        # Has a thread ended, or the whole process?
+        files.check_running()
+    return found
+
+
+def stack_pointer(files: ProcessFiles, tid: int) -> int | None:
+    """The stack pointer of a thread that waits; None: it runs, or it may not be seen."""
+    from procmem.errors import AccessDenied
+
+    for _ in range(LOOKS):
+        try:
+            fields = files.read(f"task/{tid}/syscall").split()
+        except (AccessDenied, ProcessLookupError):
+            return None
+        if len(fields) >= 3:
+            return int(fields[-2], 16) or None
+    return None

@@ -1,0 +1,303 @@
+"""Change: what became of some regions between two snapshots."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+from procmem.snapshots.comparison import (
+    AFTER,
+    AFTER_COUNT,
+    BEFORE,
+    BEFORE_COUNT,
+    COPIED,
+    HUGE,
+    HUGETLB,
+    KINDS,
+    KNOWN,
+    KNOWS_COPIED,
+    KNOWS_FAULTS,
+    KNOWS_HUGE,
+    KNOWS_HUGETLB,
+    KNOWS_KSM,
+    KNOWS_LAZY,
+    KNOWS_RSS,
+    KNOWS_SWAP,
+    KNOWS_UNSHARED,
+    KSM,
+    LAZY,
+    MAJOR,
+    MINOR,
+    RSS,
+    START,
+    SWAP,
+    UNSHARED,
+    VSZ,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from procmem.regions import Region
+    from procmem.snapshots.causes import Explanation
+    from procmem.snapshots.comparison import Row
+    from procmem.snapshots.diffs import Diff
+    from procmem.snapshots.parts import Cause
+
+__all__ = ["Change", "ChangeKind"]
+
+
+class ChangeKind(enum.Enum):
+    """What happened to regions. `str(kind)` is its value; a change may be of several kinds."""
+
+    MAPPED = "mapped"
+    UNMAPPED = "unmapped"
+    MOVED = "moved"
+    GROWN = "grown"
+    SHRUNK = "shrunk"
+    SPLIT = "split"
+    MERGED = "merged"
+    PROTECTED = "protected"
+    RENAMED = "renamed"
+    ADVISED = "advised"
+    TOUCHED = "touched"
+    DROPPED = "dropped"
+    SWAPPED = "swapped"
+    COPIED = "copied"
+    SHARING = "sharing"
+    LAZILY_FREED = "lazily freed"
+    HUGE_PAGES = "huge pages"
+    KSM = "ksm"
+    HUGETLB = "hugetlb"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+Ranges = tuple[tuple[int, int], ...]
+
+_KINDS: dict[int, tuple[ChangeKind, ...]] = {}
+
+
+class Change:
+    """What became of some regions. Sizes are bytes, after - before; None: not measured."""
+
+    __slots__ = ("_after", "_before", "_diff", "_row", "explanation")
+
+    def __init__(self, diff: Diff, row: Row) -> None:
+        self._diff = diff
+        self._row = row
+        self._before: tuple[Region, ...] | None = None
+        self._after: tuple[Region, ...] | None = None
+        self.explanation: Explanation | None = None
+
+    @property
+    def kinds(self) -> tuple[ChangeKind, ...]:
+        """What happened, the weightiest first."""
+        bits = self._row[KINDS]
+        known = _KINDS.get(bits)
+        if known is None:
+            # pm_change.kinds has a bit for each, in this order.
+            known = tuple(kind for at, kind in enumerate(ChangeKind) if bits >> at & 1)
+            _KINDS[bits] = known
+        return known
+
+    @property
+    def kind(self) -> ChangeKind:
+        """The weightiest of its kinds."""
+        return self.kinds[0]
+
+    @property
+    def before(self) -> tuple[Region, ...]:
+        """Its regions as they were, by address; none if they are new."""
+        found = self._before
+        if found is None:
+            row = self._row
+            found = self._diff._regions(self._diff.before, row[BEFORE], row[BEFORE_COUNT])
+            self._before = found
+        return found
+
+    @property
+    def after(self) -> tuple[Region, ...]:
+        """Its regions as they are now, by address; none if they were unmapped."""
+        found = self._after
+        if found is None:
+            row = self._row
+            found = self._diff._regions(self._diff.after, row[AFTER], row[AFTER_COUNT])
+            self._after = found
+        return found
+
+    @property
+    def region(self) -> Region:
+        """The largest of its regions, as they are after; before, if none is left."""
+        regions = self.after or self.before
+        return regions[0] if len(regions) == 1 else max(regions, key=lambda region: region.size)
+
+    @property
+    def start(self) -> int:
+        """The lowest address that it concerns."""
+        return self._row[START]
+
+    @property
+    def vsz(self) -> int:
+        """Change of the size of these regions."""
+        return self._row[VSZ]
+
+    @property
+    def rss(self) -> int | None:
+        """Change of what of them is in memory."""
+        row = self._row
+        return row[RSS] if row[KNOWN] & KNOWS_RSS else None
+
+    @property
+    def swap(self) -> int | None:
+        """Change of what of them is in swap."""
+        row = self._row
+        return row[SWAP] if row[KNOWN] & KNOWS_SWAP else None
+
+    def _figure(self, which: int, known: int) -> int | None:
+        row = self._row
+        return row[which] if row[KNOWN] & known else None
+
+    @property
+    def copied(self) -> int | None:
+        """What was copied on write: private pages that others share, or that are a file's.
+
+        None where the figures fit other causes as well; see `unshared`. Only smaps says.
+        """
+        return self._figure(COPIED, KNOWS_COPIED)
+
+    @property
+    def unshared(self) -> int | None:
+        """Anonymous memory that was shared and is the process's own now, by whatever cause.
+
+        Negative: it became shared, by fork(2). Only smaps says.
+        """
+        return self._figure(UNSHARED, KNOWS_UNSHARED)
+
+    @property
+    def anon_huge_pages(self) -> int | None:
+        """Change of what of them is in transparent huge pages (AnonHugePages)."""
+        return self._figure(HUGE, KNOWS_HUGE)
+
+    @property
+    def lazy_free(self) -> int | None:
+        """Change of what the kernel may take back after madvise(MADV_FREE) (LazyFree)."""
+        return self._figure(LAZY, KNOWS_LAZY)
+
+    @property
+    def ksm(self) -> int | None:
+        """Change of what KSM has merged with equal pages (KSM)."""
+        return self._figure(KSM, KNOWS_KSM)
+
+    @property
+    def hugetlb(self) -> int | None:
+        """Change of its pages of hugetlbfs (Shared_Hugetlb, Private_Hugetlb); `rss` lacks them."""
+        return self._figure(HUGETLB, KNOWS_HUGETLB)
+
+    @property
+    def minor(self) -> int | None:
+        """Page faults as far as they can be told to be of these regions, in pages that came.
+
+        The kernel counts faults by process alone. None: not known.
+        """
+        row = self._row
+        return row[MINOR] if row[KNOWN] & KNOWS_FAULTS else None
+
+    @property
+    def major(self) -> int | None:
+        """Page faults that read a disk or swap, likewise."""
+        row = self._row
+        return row[MAJOR] if row[KNOWN] & KNOWS_FAULTS else None
+
+    @property
+    def gained(self) -> Ranges:
+        """The address ranges that are mapped only after."""
+        return self._only(self.after, self.before)
+
+    @property
+    def lost(self) -> Ranges:
+        """The address ranges that were mapped only before."""
+        return self._only(self.before, self.after)
+
+    def _only(self, regions: Sequence[Region], others: Sequence[Region]) -> Ranges:
+        if not others or ChangeKind.MOVED in self.kinds:
+            return tuple((region.start, region.end) for region in regions)
+        return without(regions, others)
+
+    @property
+    def cause(self) -> Cause:
+        """Why, of a fixed list."""
+        return self._explained.cause
+
+    @property
+    def why(self) -> str:
+        """Why, in words."""
+        return self._explained.words
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """What the cause rests on."""
+        return self._explained.evidence
+
+    @property
+    def _explained(self) -> Explanation:
+        if self.explanation is None:
+            self._diff.explanations  # noqa: B018 - gives each change its own
+        return self.explanation  # type: ignore[return-value] # it has one now
+
+    def __repr__(self) -> str:
+        rss = "" if self.rss is None else f", RSS {self.rss / 1024:+g} KiB"
+        kinds = ", ".join(map(str, self.kinds))
+        return f"<Change {self.start:x} {kinds}: VSZ {self.vsz / 1024:+g} KiB{rss}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "kinds": [kind.value for kind in self.kinds],
+            "before": [region.to_record() for region in self.before],
+            "after": [region.to_record() for region in self.after],
+            "vsz": self.vsz,
+            "rss": self.rss,
+            "swap": self.swap,
+            "copied": self.copied,
+            "unshared": self.unshared,
+            "anon_huge_pages": self.anon_huge_pages,
+            "lazy_free": self.lazy_free,
+            "ksm": self.ksm,
+            "hugetlb": self.hugetlb,
+            "minor": self.minor,
+            "major": self.major,
+            "cause": self.cause.value,
+            "why": self.why,
+            "evidence": list(self.evidence),
+        }
+
+
+def following(regions: Sequence[Region], first: int) -> Iterator[Region]:
+    return (regions[place] for place in range(first, len(regions)))
+
+
+def without(regions: Sequence[Region], others: Sequence[Region]) -> Ranges:
+    """The address ranges that regions cover and others don't, joined where they touch."""
+    found: list[tuple[int, int]] = []
+    first = 0
+    for region in regions:
+        at = region.start
+        while first < len(others) and others[first].end <= at:
+            first += 1
+        for other in following(others, first):
+            if other.start >= region.end:
+                break
+            if other.start > at:
+                found.append((at, other.start))
+            at = other.end
+        if at < region.end:
+            found.append((at, region.end))
+    joined: list[tuple[int, int]] = []
+    for start, end in found:
+        if joined and joined[-1][1] == start:
+            joined[-1] = joined[-1][0], end
+        else:
+            joined.append((start, end))
+    return tuple(joined)

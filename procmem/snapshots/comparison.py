@@ -1,0 +1,282 @@
+"""Two tables handed to the comparison in C (native/compare.c), and what it found as rows."""
+
+from __future__ import annotations
+
+from array import array
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+from procmem import native
+from procmem.native import ffi, lib
+from procmem.regions.region import PAGE_SIZE, MeasuredRegion, ResidentRegion, split_deleted
+from procmem.snapshots.saved import raw_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from procmem.procfs.totals import Faults
+    from procmem.regions import RegionTable
+
+__all__ = ["Comparison", "Row", "compare"]
+
+KNOWS_RSS: int = lib.PM_KNOWS_RSS
+KNOWS_SWAP: int = lib.PM_KNOWS_SWAP
+KNOWS_COPIED: int = lib.PM_KNOWS_COPIED
+KNOWS_FAULTS: int = lib.PM_KNOWS_FAULTS
+KNOWS_UNSHARED: int = lib.PM_KNOWS_UNSHARED
+KNOWS_HUGE: int = lib.PM_KNOWS_HUGE
+KNOWS_LAZY: int = lib.PM_KNOWS_LAZY
+KNOWS_KSM: int = lib.PM_KNOWS_KSM
+KNOWS_HUGETLB: int = lib.PM_KNOWS_HUGETLB
+
+NOTHING_UNSHARED: int = lib.PM_NOTHING_UNSHARED
+ALL_COPIED: int = lib.PM_ALL_COPIED
+SHARER_ENDED: int = lib.PM_SHARER_ENDED
+OTHERS_CHANGED: int = lib.PM_OTHERS_CHANGED
+EITHER: int = lib.PM_EITHER
+
+COUNTERS = (
+    "Rss",
+    "Swap",
+    "Anonymous",
+    "Private_Dirty",
+    "Private_Clean",
+    "Shared_Dirty",
+    "Shared_Clean",
+    "AnonHugePages",
+    "LazyFree",
+    "KSM",
+    "Shared_Hugetlb",
+    "Private_Hugetlb",
+    "Pss_Dirty",
+)
+"""What is compared, as pm_side.counters has it."""
+
+
+Row = tuple[int, ...]
+"""A pm_change: a plain tuple, which the collector lets go of. The places of its words follow."""
+
+(
+    START,
+    VSZ,
+    RSS,
+    SWAP,
+    COPIED,
+    MINOR,
+    MAJOR,
+    KINDS,
+    KNOWN,
+    BEFORE,
+    BEFORE_COUNT,
+    AFTER,
+    AFTER_COUNT,
+    UNSHARED,
+    HUGE,
+    LAZY,
+    KSM,
+    HUGETLB,
+) = range(18)
+
+ROW = Struct("=Q6q6I5qII")
+
+
+class Comparison:
+    """What differs between two tables.
+
+    Attributes:
+        vsz, rss, minor, major: sums over all changes.
+        verdict: why pages that were shared became the process's own, of the names above.
+        unshared: bytes that this is about.
+        spare: the most pages of them that can have been copied, by the number of faults.
+        fixed_shared: whether memory that nobody can write is shared in the later snapshot.
+        still_shared: whether any is.
+        sharer_left: whether fewer processes share memory that nobody can write.
+    """
+
+    __slots__ = (
+        "_found",
+        "_members",
+        "_rows",
+        "fixed_shared",
+        "major",
+        "minor",
+        "rss",
+        "sharer_left",
+        "spare",
+        "still_shared",
+        "unshared",
+        "verdict",
+        "vsz",
+    )
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+        self._rows = ffi.buffer(found.changes, found.count * ROW.size)
+        members = ffi.buffer(found.members, found.member_count * 4)
+        self._members = memoryview(members).cast("I")
+        self.vsz: int = found.vsz
+        self.rss: int = found.rss
+        self.minor: int = found.minor
+        self.major: int = found.major
+        self.verdict: int = found.verdict
+        self.unshared: int = found.unshared
+        self.spare: int = found.spare
+        self.fixed_shared = bool(found.still_shared & lib.PM_STILL_UNWRITABLE)
+        self.still_shared = bool(found.still_shared & ~lib.PM_SHARER_LEFT)
+        self.sharer_left = bool(found.still_shared & lib.PM_SHARER_LEFT)
+
+    def __len__(self) -> int:
+        return len(self._rows) // ROW.size
+
+    def rows(self) -> Iterator[Row]:
+        """All changes, by address."""
+        return ROW.iter_unpack(self._rows)
+
+    def places(self, first: int, count: int) -> Sequence[int]:
+        """Where the regions of one side of a change stand in its table."""
+        return self._members[first : first + count]
+
+
+def compare(
+    before: RegionTable[Any],
+    after: RegionTable[Any],
+    faults: Faults | None,
+    *,
+    measured: bool,
+) -> Comparison:
+    """What differs between two tables.
+
+    Args:
+        before: the one.
+        after: the other.
+        faults: page faults in between; None: not known.
+        measured: whether both tell what is resident.
+
+    Raises:
+        MemoryError
+    """
+    tables = before, after
+    names, numbers = names_of(tables)
+    held: list[Any] = [names]
+
+    def lent(kind: str, values: bytes | array[int]) -> Any:
+        held.append(ffi.from_buffer(kind, values))
+        return held[-1]
+
+    sides = []
+    for table, ids in zip(tables, numbers, strict=True):
+        side = ffi.new("pm_side *")
+        side.count, side.stride = len(table), table._block._scan.stride
+        if len(table) == table._block.count and not table._block.overrides:
+            side.words = table._block._scan.words
+        else:
+            side.words = lent("uint64_t[]", records_with_names(table))
+        if ids is not None:
+            side.strings = lent("uint32_t[]", ids)
+        side.counters = [word_of(table._kind, name) for name in COUNTERS]
+        sides.append(side)
+    terms = ffi.new("pm_terms *")
+    terms.names = lent("unsigned char[]", bytes(map(sort_of, names)))
+    if all(issubclass(table._kind, MeasuredRegion) for table in tables):
+        terms.lasting = lent("uint32_t[]", alike(names, lasting))
+    if any(lacks_inodes(table) for table in tables):
+        terms.paths = lent("uint32_t[]", alike(names, lambda name: path_of(name)[0]))
+    terms.page_size = before.page_size if 0 < before.page_size < MOST else PAGE_SIZE
+    terms.measured = measured
+    if faults is not None and max(map(abs, faults)) < MOST:
+        terms.faults_known = True
+        terms.minor, terms.major = faults
+    found = lib.pm_compare(*sides, terms)
+    if found == ffi.NULL:
+        raise MemoryError
+    return Comparison(ffi.gc(found, lib.pm_changes_free))
+
+
+MOST = 1 << 62
+"""What is larger was never printed by a kernel."""
+
+Name = bytes | tuple[str | None, bool]
+"""A string of a reading; or, of a name that is not what the record says, what it is."""
+
+
+def names_of(
+    tables: Sequence[RegionTable[Any]],
+) -> tuple[list[Name], list[array[int] | None]]:
+    """All strings of some tables; and of each table their numbers among these, by its own."""
+    of_each: list[list[Name]] = [
+        [*table._block._strings, *table._block.overrides.values()] for table in tables
+    ]
+    if all(one == of_each[0] for one in of_each):
+        return of_each[0], [None for _ in tables]
+    numbers: dict[Name, int] = {}
+    told: list[array[int] | None] = [
+        array("I", [numbers.setdefault(name, len(numbers)) for name in one]) for one in of_each
+    ]
+    return list(numbers), told
+
+
+def records_with_names(table: RegionTable[Any]) -> array[int]:
+    """A table's records; names that are not what a record says have numbers behind the strings."""
+    words = array("Q", raw_records(table))
+    block = table._block
+    if block.overrides:
+        first, stride = len(block._strings), block._scan.stride
+        numbers = {index: first + at for at, index in enumerate(block.overrides)}
+        low = (1 << 32) - 1
+        for place, region in enumerate(table):
+            number = numbers.get(region._index)
+            if number is not None:
+                at = place * stride + lib.PM_PERMS_NAME
+                words[at] = number << 32 | words[at] & low
+    return words
+
+
+def word_of(kind: type, counter: str) -> int:
+    """The word of a record that has a counter; 0: none."""
+    if issubclass(kind, MeasuredRegion):
+        return native.HEADER_WORDS + native.COUNTER_NAMES.index(counter)
+    if issubclass(kind, ResidentRegion):
+        return {"Rss": native.RSS, "Swap": native.SWAP}.get(counter, 0)
+    return 0
+
+
+def path_of(name: Name) -> tuple[str | None, bool]:
+    return name if isinstance(name, tuple) else split_deleted(name)
+
+
+def sort_of(name: Name) -> int:
+    """What kind of name it is: PM_NAME_..."""
+    raw = name if isinstance(name, bytes) else (name[0] or "").encode("utf-8", "surrogateescape")
+    if raw[:1] == b"/":
+        return int(lib.PM_NAME_PATH)
+    if not raw or raw[:6] == b"[anon:":
+        return int(lib.PM_NAME_NONE)
+    if raw[:1] != b"[":
+        return int(lib.PM_NAME_OTHER)
+    own = raw == b"[heap]" or raw.startswith(b"[stack")
+    return int(lib.PM_NAME_BREAK if own else lib.PM_NAME_KERNEL)
+
+
+def alike(names: Sequence[Name], key: Callable[[Name], object]) -> array[int]:
+    """A number for each name, the same for those that are alike in one respect."""
+    known: dict[object, int] = {}
+    return array("I", [known.setdefault(key(name), len(known)) for name in names])
+
+
+PASSING = {b"sd", b"ac"}
+"""Flags that come by themselves: soft-dirty at a write, accounted with mprotect."""
+
+
+def lasting(name: Name) -> object:
+    """The VmFlags of a text that don't pass; paths, which are kept beside them, are as they are."""
+    if isinstance(name, tuple) or name[:1] in b"/[":
+        return name
+    return frozenset(name.split()) - PASSING
+
+
+def lacks_inodes(table: RegionTable[Any]) -> bool:
+    """Whether files have paths alone, as in a core, which has no names of the kernel either."""
+    scan, block = table._block._scan, table._block
+    if any(scan.column(native.INODE)):
+        return False
+    return any(name[:1] == b"/" for name in block._strings)

@@ -1,0 +1,1 @@
+"""Tracing: the memory calls of a program, recorded as it makes them."""

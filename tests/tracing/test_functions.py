@@ -25,7 +25,7 @@ from procmem.view.mallocs import Mallocs, size_of
 from procmem.view.trace import Table
 from tests import targets
 from tests.targets import NOBODY, PAGE
-from tests.test_trace import may_trace, named, seen
+from tests.tracing.test_tracer import may_trace, named, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -32,7 +32,7 @@ from procmem.experiments import Specimen
 from procmem.regions.text import table_to_dict
 from procmem.snapshots.saved import FRAME, MAGIC
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 TEXTS = sorted(path for path in FIXTURES.iterdir() if path.suffix in (".maps", ".smaps"))
 
 

@@ -19,7 +19,7 @@ from procmem.elf import open_elf
 from procmem.elf.notes import build_id
 from tests.elves import Section, Segment, elf
 from tests.targets import PAGE, VARIANTS, Target, start_copy
-from tests.test_sections import named, objects_of, own
+from tests.process.test_sections import named, objects_of, own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

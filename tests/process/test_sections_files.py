@@ -18,8 +18,8 @@ from procmem.cli import main
 from procmem.elf import open_elf
 from procmem.elf.notes import build_id
 from tests.elves import Section, Segment, elf
-from tests.targets import PAGE, VARIANTS, Target, start_copy
 from tests.process.test_sections import named, objects_of, own
+from tests.targets import PAGE, VARIANTS, Target, start_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

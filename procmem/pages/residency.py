@@ -6,6 +6,7 @@ import errno
 
 from procmem import native
 from procmem.native import ffi, lib
+from procmem.procfs import probes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ class Residency:
     def __init__(self, source: str, stray: int) -> None:
         self.source = source
         self.stray = stray
-
-
-_scan_refused = False
 
 
 def measure_residency(
@@ -60,13 +58,11 @@ def measure_residency(
 
     Source: Documentation/admin-guide/mm/pagemap.rst.
     """
-    global _scan_refused  # noqa: PLW0603 - the kernel's answer holds as long as we run
     info = ffi.new("pm_residency *")
     records = (scan.words, scan.count, scan.stride, native.HEADER_WORDS)
     status = -errno.ENOTTY
-    if not _scan_refused:
+    if probes.has_pagemap_scan():
         status = lib.pm_residency_scan(pagemap_fd, *records, info)
-        _scan_refused = status == -errno.ENOTTY
     source = "PAGEMAP_SCAN"
     if status == -errno.ENOTTY:
         source = "pagemap"

@@ -30,7 +30,7 @@ from procmem import (
     doctor,
     format_maps,
 )
-from procmem.pages import residency as pages_residency
+from procmem.procfs import probes
 from procmem.regions import read as live
 from tests.targets import PAGE, Advice, Mapping, Target, TargetError, machine, needs
 
@@ -704,7 +704,7 @@ def test_swapped_pages(target: Target, process: Process) -> None:
 
 @pytest.fixture
 def no_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages_residency, "_scan_refused", True)
+    monkeypatch.setattr(probes, "has_pagemap_scan", lambda: False)
 
 
 @pytest.mark.usefixtures("no_scan")

@@ -14,6 +14,7 @@ import pytest
 import procmem
 from procmem import AccessDenied, MiB, Process, ProcessError, Reconciliation, doctor, processes
 from procmem.process import reconcile as module
+from procmem.procfs import probes
 from tests.targets import PAGE, Advice, Mapping, Target, machine, needs
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def test_pages_that_others_begin_to_share_meanwhile(
 
 
 def test_without_pagemap_scan(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("procmem.pages.residency._scan_refused", True)
+    monkeypatch.setattr(probes, "has_pagemap_scan", lambda: False)
     monkeypatch.setattr(module, "has_pagemap_scan", lambda: False)
     mapping = target.map(50)
     target.madvise(mapping, Advice.NOHUGEPAGE)

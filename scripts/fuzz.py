@@ -223,7 +223,7 @@ def texts(_engine: Engine) -> Iterator[bytes]:
 def elf_files(engine: Engine) -> Iterator[bytes]:
     """ELF files, each behind a header that lets every read be whole."""
     with suppress(ImportError):
-        from tests.elves import FILES
+        from tests.support.elves import FILES
 
         yield from (bytes(2) + data for data in FILES.values() if data[:4] == b"\x7fELF")
     with tempfile.TemporaryDirectory() as place:

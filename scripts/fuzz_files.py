@@ -103,7 +103,7 @@ def elf_seeds() -> Iterator[bytes]:
                 )
                 yield out.read_bytes()
     with suppress(ImportError):
-        from tests.elves import FILES
+        from tests.support.elves import FILES
 
         yield from FILES.values()
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from tests import targets
-from tests.targets import CannotBuild, Target, machine
+from tests.support import targets
+from tests.support.targets import CannotBuild, Target, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +13,11 @@ from benchmarks.compare import SMOKE, compare, timed
 from benchmarks.report import figure, line, markdown
 from benchmarks.targets import CantMeasure, Target
 from procmem import Process
+from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).parent.parent
+    from pathlib import Path
 
 
 def test_ratios_are_taken_within_a_round() -> None:

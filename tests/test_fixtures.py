@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from procmem.native import MAPS, SMAPS, Scan
+from tests.support.paths import FIXTURES, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-FIXTURES = ROOT / "tests" / "fixtures"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DUMPS = sorted(FIXTURES.rglob("*maps"))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import FIXTURES, ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SECONDS = 12
 NO_COMPILER = 77
 
@@ -75,7 +79,7 @@ def test_a_planted_bug_is_found_kept_and_shown_again(
     assert again.returncode == 1, again.stdout + again.stderr
 
 
-FINDS = sorted((Path(__file__).parent / "fixtures" / "fuzz").iterdir())
+FINDS = sorted((FIXTURES / "fuzz").iterdir())
 
 
 @pytest.mark.parametrize("find", FINDS, ids=[find.name for find in FINDS])

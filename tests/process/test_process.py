@@ -32,7 +32,7 @@ from procmem import (
 )
 from procmem.procfs import probes
 from procmem.regions import read as live
-from tests.targets import PAGE, Advice, Mapping, Target, TargetError, machine, needs
+from tests.support.targets import PAGE, Advice, Mapping, Target, TargetError, machine, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ import procmem
 from procmem import AccessDenied, MiB, Process, ProcessError, Reconciliation, doctor, processes
 from procmem.process import reconcile as module
 from procmem.procfs import probes
-from tests.targets import PAGE, Advice, Mapping, Target, machine, needs
+from tests.support.targets import PAGE, Advice, Mapping, Target, machine, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

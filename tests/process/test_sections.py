@@ -24,37 +24,18 @@ from procmem.pages.states import PRIVATE, SHARED, SWAPPED, PageStates
 from procmem.process import sections as module
 from procmem.procfs import mapped, probes
 from procmem.view.sections import section_tables
-from tests.elves import Section, Segment, elf
-from tests.targets import NOBODY, PAGE, VARIANTS, Advice, Mapping, Target, machine
+from tests.support.elves import Section, Segment, elf
+from tests.support.objects import holding, named, objects_of, own
+from tests.support.targets import NOBODY, PAGE, VARIANTS, Advice, Mapping, Target, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from procmem.elf.loaded import LiveObject, LiveSection
+    from procmem.elf.loaded import LiveSection
 
     Start = Callable[..., Target]
     Build = Callable[[str], Path]
-
-
-def objects_of(target: Target | subprocess.Popen[bytes]) -> list[LiveObject]:
-    return procmem.Process(target.pid).objects()
-
-
-def own(target: Target) -> LiveObject:
-    """The object that holds the target's main()."""
-    return holding(objects_of(target), target.truths.main)
-
-
-def holding(objects: list[LiveObject], address: int) -> LiveObject:
-    found = [live for live in objects if any(start <= address < end for start, end in live.pieces)]
-    assert len(found) == 1
-    return found[0]
-
-
-def named(live: LiveObject, name: str) -> LiveSection:
-    (found,) = [section for section in live.sections if section.name == name]
-    return found
 
 
 def inside(length_: int, address: int) -> Mapping:

@@ -17,9 +17,9 @@ import procmem
 from procmem.cli import main
 from procmem.elf import open_elf
 from procmem.elf.notes import build_id
-from tests.elves import Section, Segment, elf
-from tests.process.test_sections import named, objects_of, own
-from tests.targets import PAGE, VARIANTS, Target, start_copy
+from tests.support.elves import Section, Segment, elf
+from tests.support.objects import named, objects_of, own
+from tests.support.targets import PAGE, VARIANTS, Target, start_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,8 +20,9 @@ from procmem.elf.lines import Lines
 from procmem.elf.notes import build_id
 from procmem.elf.symbols import SymbolTable
 from procmem.regions.read import Queries
-from tests.elves import Section, elf
-from tests.targets import NOBODY, PAGE, VARIANTS, Target, machine
+from tests.support.elves import Section, elf
+from tests.support.paths import TARGETS
+from tests.support.targets import NOBODY, PAGE, VARIANTS, Target, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -303,11 +304,9 @@ def test_every_dwarf(tmp_path: Path, target_binary: Path, flags: list[str]) -> N
 
 
 def build_target(place: Path, *flags: str) -> Path:
-    from tests.targets import HERE
-
     binary = place / "program"
     sizes = [f"-D{name}_BYTES=65536" for name in ("DATA", "BSS", "RODATA")]
-    tool("gcc", "-std=gnu11", "-O1", *flags, "-pthread", *sizes, HERE / "target.c", "-o", binary)
+    tool("gcc", "-std=gnu11", "-O1", *flags, "-pthread", *sizes, TARGETS / "target.c", "-o", binary)
     return binary
 
 

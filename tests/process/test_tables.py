@@ -24,12 +24,12 @@ from procmem.pages.tables import (
 from procmem.process import tables as module
 from procmem.process.tables import machine_scheme
 from procmem.procfs import probes
-from tests.targets import PAGE, Advice, TargetError, machine
+from tests.support.targets import PAGE, Advice, TargetError, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.targets import Target
+    from tests.support.targets import Target
 
 HUGE = PAGE * (PAGE // 8)
 

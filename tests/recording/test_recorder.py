@@ -35,7 +35,7 @@ from procmem.snapshots.snapshot import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tests.targets import Target
+    from tests.support.targets import Target
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 COMMAND = [sys.executable, "-m", "procmem"]

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem import Cause, ChangeKind, Diff, Process
-from tests.targets import PAGE, Advice, Mapping, Target, TargetError, needs
-from tests.targets.machine import hugepage_size, hugepages, swap
+from tests.support.targets import PAGE, Advice, Mapping, Target, TargetError, needs
+from tests.support.targets.machine import hugepage_size, hugepages, swap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from procmem import Change
-    from tests.targets import Commands
+    from tests.support.targets import Commands
 
 C = Cause
 PAGES = 200

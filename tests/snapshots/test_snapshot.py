@@ -31,8 +31,8 @@ from procmem.errors import BadArgument, ElfError, NoSuchProcess, Unsupported
 from procmem.experiments import Specimen
 from procmem.regions.text import table_to_dict
 from procmem.snapshots.saved import FRAME, MAGIC
+from tests.support.paths import FIXTURES
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 TEXTS = sorted(path for path in FIXTURES.iterdir() if path.suffix in (".maps", ".smaps"))
 
 

@@ -23,9 +23,10 @@ from procmem.tracing.arguments import Clone
 from procmem.tracing.tracer import Breakpoints, Ended, Tracing
 from procmem.view.mallocs import Mallocs, size_of
 from procmem.view.trace import Table
-from tests import targets
-from tests.targets import NOBODY, PAGE
-from tests.tracing.test_tracer import may_trace, named, seen
+from tests.support import targets
+from tests.support.paths import TARGETS
+from tests.support.targets import NOBODY, PAGE
+from tests.support.traced import may_trace, named, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ def given(traced: Trace) -> dict[int, int]:
 def test_children_made_with_clone_untraced_run_as_alone(
     place: Path, seccomp: bool, malloc: bool
 ) -> None:
-    source = Path(targets.__file__).with_name("untraced.c").read_text()
+    source = (TARGETS / "untraced.c").read_text()
     untraced = build(place, source, name="untraced")
     for how in ("x", "m", "v", "3", "b"):
         assert subprocess.run([untraced, how], check=False).returncode == 3
@@ -832,7 +833,7 @@ def test_whoever_traces_this_process_is_not_traced_in_return(place: Path) -> Non
 
 
 def test_nothing_is_left_of_a_command_that_is_killed(place: Path) -> None:
-    source = Path(targets.__file__).with_name("untraced.c").read_text()
+    source = (TARGETS / "untraced.c").read_text()
     untraced = build(place, source, name="untraced")
     with subprocess.Popen(
         [sys.executable, "-m", "procmem", "trace", "-f", "-o", os.devnull, "--",

@@ -29,21 +29,15 @@ from procmem.native import ffi, lib
 from procmem.tracing.arguments import Clone
 from procmem.tracing.tracer import Breakpoints, Ended, Signal, Tracing, find_program
 from procmem.view.trace import Summary, strace_line
-from tests import targets
-from tests.targets import NOBODY, PAGE
+from tests.support import targets
+from tests.support.paths import TARGETS
+from tests.support.targets import NOBODY, PAGE
+from tests.support.traced import may_trace, named, seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.skipif(PAGE != 4096, reason="the traced program counts in pages of 4 KiB")
-
-
-def may_trace() -> bool:
-    try:
-        trace(["true"])
-    except SyscallError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +48,7 @@ def program(target_binary: Path) -> str:
     made = targets.directory() / f"traced-{os.getpid()}"
     if not made.exists():
         compiler = shutil.which("gcc") or shutil.which("cc") or "cc"
-        source = Path(targets.__file__).with_name("traced.c")
+        source = TARGETS / "traced.c"
         targets.run_compiler([compiler, "-O1", "-Wall", "-pthread", str(source), "-o", str(made)])
         made.chmod(0o755)
     return str(made)
@@ -68,10 +62,6 @@ def shell(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=timeout,
     )
-
-
-def named(calls: Sequence[MemoryCall], name: str) -> list[MemoryCall]:
-    return [call for call in calls if call.name == name]
 
 
 def own(calls: Trace) -> list[MemoryCall]:
@@ -527,13 +517,6 @@ def test_children_that_end_before_their_parent_tells_of_them() -> None:
 
 
 # ---- malloc ----
-
-
-def seen(program: str) -> None:
-    """Skips where malloc can't be seen."""
-    told = trace([program, "nothing"], malloc=True).breakpoints
-    if not any(one.names for one in told):
-        pytest.skip(f"malloc can't be seen here: {[one.reason for one in told]}")
 
 
 def functions(calls: Trace, name: str) -> list[MemoryCall]:

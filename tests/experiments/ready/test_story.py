@@ -28,8 +28,8 @@ from procmem.experiments.specimen.provoke import FAULTS
 from procmem.experiments.specimen.step import Delta, Figures, Step
 from procmem.experiments.specimen.why import Cause
 from procmem.view.experiment import story_text
-from tests.targets import machine
-from tests.targets.machine import as_nobody
+from tests.support.targets import machine
+from tests.support.targets.machine import as_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ from procmem.experiments.specimen import launch as launching
 from procmem.experiments.specimen.arguments import names, order_of
 from procmem.experiments.specimen.kernel import huge_pages
 from procmem.native import lib
-from tests.targets import machine
+from tests.support.targets import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

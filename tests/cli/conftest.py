@@ -1,0 +1,28 @@
+"""Runs commands in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from procmem.cli import main
+from tests.support.commands import Ran
+
+if TYPE_CHECKING:
+    from tests.support.commands import Run
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process."""
+
+    def ran(*words: object) -> Ran:
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as left:  # argparse, after its message
+            status = left.code if isinstance(left.code, int) else 1
+        shown = capsys.readouterr()
+        return Ran(status, shown.out, shown.err)
+
+    return ran

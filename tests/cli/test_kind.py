@@ -1,0 +1,785 @@
+"""The command is kind: names for PIDs, errors of one line, tables that fit, names demangled."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import procmem
+from procmem.cli import COMMANDS, main
+from procmem.elf import demangle
+from procmem.errors import BadArgument
+from procmem.process.finding import find, resolve, script_of
+from procmem.regions import parse_smaps
+from procmem.units import UNITS, in_unit
+from procmem.view.columns import Column, fitted, pairs, prose
+from procmem.view.maps import counter_table, grouped_table, region_table
+from procmem.view.names import cells, printable, shorter, show_only_ascii
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.targets import Target
+
+WIDTHS = (40, 60, 80, 120, 200)
+
+
+@pytest.fixture(autouse=True)
+def no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: its status, stdout, stderr."""
+
+    def ran(*words: object) -> tuple[int, str, str]:
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as left:
+            status = left.code if isinstance(left.code, int) else 1
+        shown = capsys.readouterr()
+        return status, shown.out, shown.err
+
+    return ran
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts a program that sleeps; gives its PID once it is that program."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(*words: str, executable: str | None = None) -> int:
+        process = subprocess.Popen(words, executable=executable, cwd=tmp_path)
+        started.append(process)
+        wanted = words[0].encode()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            if line.startswith(wanted) or (line and executable is None and len(words) > 1):
+                break
+            time.sleep(0.01)
+        return process.pid
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def copied(tmp_path: Path, name: str) -> str:
+    """A program of a name of our own that sleeps."""
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    path = tmp_path / name
+    shutil.copy(sleep, path)
+    return str(path)
+
+
+# ---- names --------------------------------------------------------------------
+
+
+def test_a_process_is_found_by_each_of_its_names(start: Callable[..., int], tmp_path: Path) -> None:
+    mark = f"pm{os.getpid()}"
+    long = copied(tmp_path, f"{mark}-with-a-long-name")
+    first = start(long, "60")
+    titled = start(f"{mark}-titled: worker process", "60", executable=long)
+    for name, pids in {
+        f"{mark}-with-a-long-name": {first, titled},  # the executable of both
+        long: {first, titled},
+        f"{mark}-titled": {titled},
+        f"{mark}-with-a-long-name"[:15]: {first, titled},  # comm
+        f"{mark}-with": set(),
+        mark: set(),
+    }.items():
+        assert {process.pid for process in find(name)} == pids, name
+
+
+def test_a_script_is_found_by_its_name(start: Callable[..., int], tmp_path: Path) -> None:
+    name = f"pm{os.getpid()}app.py"
+    (tmp_path / name).write_text("import time\ntime.sleep(60)\n")
+    plain = start(sys.executable, name)
+    warned = start(sys.executable, "-u", "-W", "error", f"{tmp_path}/{name}")
+    assert [process.pid for process in find(name)] == sorted([plain, warned])
+
+
+@pytest.mark.parametrize(
+    "interpreter, words, script",
+    [
+        ("python", ["app.py", "x"], "app.py"),
+        ("python", ["-u", "-X", "dev", "app.py"], "app.py"),
+        ("python", ["-m", "http.server"], "http.server"),
+        ("python", ["-c", "app.py"], None),
+        ("python", ["-Ec", "app.py"], None),
+        ("python", [], None),
+        ("bash", ["-e", "run.sh"], "run.sh"),
+        ("bash", ["-o", "pipefail", "run.sh"], "run.sh"),
+        ("sh", ["-c", "run.sh"], None),
+        ("sh", ["-ec", "run.sh"], None),
+        ("perl", ["-e", "x"], None),
+        ("perl", ["-w", "x.pl"], "x.pl"),
+        ("java", ["-cp", "a:b", "-jar", "x.jar"], "x.jar"),
+        ("java", ["-Xmx1g", "org.Main"], "org.Main"),
+        ("node", ["--import", "x", "server.js"], "server.js"),
+        ("bash", ["--", "run.sh"], "run.sh"),
+    ],
+)
+def test_the_script_of_an_interpreter(
+    interpreter: str, words: list[str], script: str | None
+) -> None:
+    assert next(script_of(interpreter, words), None) == script
+
+
+def test_this_process_is_never_found() -> None:
+    own = {Path(os.readlink("/proc/self/exe")).name, Path("/proc/self/comm").read_text().strip()}
+    for name in own:
+        assert os.getpid() not in {process.pid for process in find(name)}
+
+
+def test_all_that_match_are_shown_and_said(
+    run: Any, start: Callable[..., int], tmp_path: Path
+) -> None:
+    name = f"pm{os.getpid()}all"
+    path = copied(tmp_path, name)
+    pids = sorted([start(path, "60"), start(path, "60")])
+    status, out, err = run("maps", name)
+    assert (status, err) == (0, "")
+    assert [line for line in out.splitlines() if line.endswith(f"{name} 60")] == [
+        f"{pid}: {path} 60" for pid in pids
+    ]
+    assert [one["pid"] for one in json.loads(run("maps", "--json", name)[1])] == pids
+    # A command for one process refuses, and lists them.
+    for words in (("query", name, "0"), ("pages", name), ("record", name, "-o", tmp_path / "x")):
+        status, out, err = run(*words)
+        assert (status, out) == (2, "")
+        first, *rows = err.splitlines()
+        assert "stands for 2 processes" in first
+        assert [row.split()[0] for row in rows] == [str(pid) for pid in pids]
+
+
+def test_one_that_matches_is_said(run: Any, start: Callable[..., int], tmp_path: Path) -> None:
+    name = f"pm{os.getpid()}one"
+    pid = start(copied(tmp_path, name), "60")
+    heap = next(iter(procmem.Process(pid).maps()))
+    status, out, err = run("query", name, f"{heap.start:x}")
+    assert status == 0
+    assert name in out
+    assert err.startswith(f"procmem query: {pid}: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["maps", "sections", "reconcile", "pages", "snapshot", "watch"])
+def test_a_name_that_no_process_has(run: Any, command: str) -> None:
+    status, out, err = run(command, "no-process-is-called-so")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"procmem {command}: no process is called 'no-process-is-called-so'")
+    assert err.count("\n") == 1
+
+
+# ---- what was saved -------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(target: Target, tmp_path: Path) -> Path:
+    """A directory with a snapshot, a text of smaps and a tree of one process."""
+    procmem.Process(target.pid).snapshot().save(tmp_path / "one.snap")
+    tree = tmp_path / "tree" / "77"
+    tree.mkdir(parents=True)
+    for name in ("maps", "smaps", "smaps_rollup", "stat", "statm", "status", "comm", "cmdline"):
+        (tree / name).write_bytes(Path(f"/proc/{target.pid}/{name}").read_bytes())
+    shutil.copy(tree / "smaps", tmp_path / "text")
+    return tmp_path
+
+
+def test_maps_of_what_was_saved_is_that_of_the_process(
+    run: Any, target: Target, saved: Path
+) -> None:
+    # PSS is others' doing, too.
+    live = [line.split()[:5] for line in run("maps", target.pid)[1].splitlines()[2:-2]]
+    for what in ("one.snap", "one.snap:0", "one.snap:-1", "text", "tree", "tree/77"):
+        status, out, err = run("maps", saved / what)
+        assert (status, err) == (0, ""), what
+        rows = [line.split()[:5] for line in out.splitlines()[3:-2]]
+        assert rows == live, what
+
+
+def test_what_can_not_be_answered_is_said_in_a_line(run: Any, saved: Path) -> None:
+    snapshot = saved / "one.snap"
+    for words in (
+        ("pages", snapshot),
+        ("sections", snapshot),
+        ("reconcile", snapshot),
+        ("watch", snapshot),
+        ("record", snapshot, "-o", saved / "x.rec"),
+        ("trace", "-p", snapshot),
+        ("maps", f"{snapshot}:7"),
+        ("maps", f"{snapshot}:x"),
+        ("maps", saved / "nothing"),
+        ("maps", saved),
+        ("maps", "/dev/null"),
+        ("pages", saved / "tree"),
+    ):
+        status, out, err = run(*words)
+        assert (status, out) == (1, ""), words
+        assert err.count("\n") == 1, words
+    assert run("reconcile", saved / "tree")[0] == 0
+    assert run("query", snapshot, "0")[0] == 1
+
+
+def test_a_fifo_is_not_waited_for(run: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    status, _, err = run("maps", tmp_path / "fifo")
+    assert status == 1
+    assert "no regular file" in err
+
+
+def test_a_number_is_a_pid_and_a_doubt_is_refused(
+    start: Callable[..., int], tmp_path: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(saved / "one.snap", str(os.getpid()))
+    (only,) = resolve(str(os.getpid()))
+    assert only == procmem.Process()
+    (only,) = resolve(f"./{os.getpid()}")
+    assert isinstance(only, procmem.Snapshot)
+    name = f"pm{os.getpid()}doubt"
+    pid = start(copied(tmp_path, name), "60")
+    # The program's own file is no snapshot: it is the process that is meant.
+    assert [one.pid for one in resolve(name) if isinstance(one, procmem.Process)] == [pid]
+    os.unlink(name)
+    shutil.copy(saved / "one.snap", name)
+    monkeypatch.setattr("procmem.process.finding.find", lambda *_, **__: [procmem.Process(pid)])
+    with pytest.raises(BadArgument, match=f"a file here and the name of process {pid}"):
+        resolve(name)
+
+
+# ---- errors -----------------------------------------------------------------------
+
+WRONG = [
+    (["mpas"], "did you mean 'maps'?"),
+    (["maps", "--knid", "heap", "self"], "did you mean '--kind'?"),
+    (["maps", "--kind", "haep", "self"], "did you mean 'heap'?"),
+    (["maps", "--sort", "sise", "self"], "did you mean 'size'?"),
+    (["maps", "--columns", "strat", "self"], "did you mean 'start'?"),
+    (["maps", "--columns", "", "self"], "names of columns"),
+    (["maps", "--units", "mib", "self"], "did you mean 'MiB'?"),
+    (["maps", "--by", "kid", "self"], "did you mean 'kind'?"),
+    (["maps", "--range", "5000-4000", "self"], "ends where it starts, or before"),
+    (["maps", "--range", "-", "self"], "LOW-HIGH"),
+    (["sections", "--columns", "sise", "self"], "did you mean 'size'?"),
+    (["sections", "--totals", "--columns", "objct", "self"], "did you mean 'object'?"),
+    (["sections", "--sort", "size", "self"], "--totals"),
+    (["diff", "--columns", "regoin", "self", "self"], None),
+    (["experiment", "brkk"], "did you mean 'brk'?"),
+    (["lab", "shwo"], "did you mean 'show'?"),
+    (["snapshot", "--detail", "smpas", "self"], "did you mean 'smaps'?"),
+    (["query", "self", "10000000000000000"], "64 bits"),
+    (["trace", "--josn", "true"], "did you mean '--json'?"),
+    (["doctor", "now"], "one argument too many"),
+    (["maps"], "PID is missing"),
+    ([], "which command?"),
+]
+
+
+@pytest.mark.parametrize("words, says", WRONG, ids=lambda value: str(value)[:40])
+def test_a_usage_error_is_a_line_with_the_way_out(
+    run: Any, words: list[str], says: str | None
+) -> None:
+    status, out, err = run(*words)
+    if says is None:  # nothing has changed, so there is no table
+        return
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert says in err
+    assert "--help" in err or words[0] == "experiment"
+
+
+JSON_REFUSES = [
+    ["maps", "--units", "B", "self"],
+    ["maps", "--columns", "start", "self"],
+    ["sections", "--units", "B", "self"],
+    ["sections", "--columns", "size", "self"],
+    ["pages", "--width", "9", "self"],
+    ["pages", "--colour", "never", "self"],
+    ["reconcile", "--units", "MiB", "self"],
+    ["query", "--units", "MiB", "self", "0"],
+    ["snapshot", "--units", "MiB", "self"],
+    ["diff", "--all", "self", "self"],
+    ["diff", "--columns", "vsz", "self", "self"],
+]
+
+
+@pytest.mark.parametrize("words", JSON_REFUSES, ids=" ".join)
+def test_json_refuses_what_it_can_not_honour(run: Any, words: list[str]) -> None:
+    status, out, err = run(words[0], "--json", *words[1:])
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"{words[1]} does not go with --json" in err
+
+
+@pytest.mark.parametrize(
+    "words", [["-A"], ["-x"], ["-t"], ["--common"], ["--radix=16"], ["--format=gnu"], ["--explain"]]
+)
+def test_json_of_size_refuses_what_is_for_tables(run: Any, words: list[str]) -> None:
+    status, out, err = run("size", "--json", *words, sys.executable)
+    assert (status, out) == (1, "")
+    assert f"{words[0].partition('=')[0]} does not go with it" in err
+
+
+def test_json_honours_the_rest(run: Any, target: Target) -> None:
+    def told(*words: object) -> Any:
+        status, out, _ = run(words[0], "--json", *words[1:], target.pid)
+        assert status == 0
+        return json.loads(out)[0]
+
+    table = procmem.Process(target.pid).smaps()
+    groups = told("maps", "--by", "kind")["groups"]
+    assert {one["kind"]: one["size"] for one in groups} == {
+        kind.value: group.total("size") for kind, group in table.by_kind().items()
+    }
+    groups = told("maps", "--by", "path", "--kind", "text")["groups"]
+    assert {one["path"] for one in groups} == {r.pathname for r in table.filter(kind="text")}
+    sizes = [region["size"] for region in told("maps", "--sort", "size")["regions"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all("pss" not in one for one in told("maps", "--fast")["regions"])
+    objects = told("sections", "--totals", "--sort", "size")["objects"]
+    assert [one["size"] for one in objects] == sorted((o["size"] for o in objects), reverse=True)
+    assert all("sections" not in one for one in objects)
+    assert all(one["bridge"] for one in told("sections", "--bridge")["objects"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["maps", "--path", "nosuch"],
+        ["maps", "--kind", "hugetlb"],
+        ["maps", "--range", "1-2"],
+        ["maps", "--perms=-wxs"],
+        ["maps", "--by", "kind", "--path", "nosuch"],
+        ["maps", "--smaps", "--path", "nosuch"],
+        ["maps", "--json", "--path", "nosuch"],
+        ["sections", "--object", "nosuch"],
+        ["sections", "--totals", "--object", "nosuch"],
+        ["sections", "--json", "--object", "nosuch"],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_filter_says_so(run: Any, target: Target, words: list[str]) -> None:
+    status, _, err = run(*words, target.pid)
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "fits" in err or "matches nosuch; there are" in err
+
+
+def test_a_fault_of_ours_is_a_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("oh\x1b[2J")
+
+    monkeypatch.setattr("procmem.cli.maps.region_table", broken)
+    monkeypatch.delenv("PROCMEM_TRACEBACK", raising=False)
+    status, _, err = run("maps", "self")
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "PROCMEM_TRACEBACK=1" in err
+    assert "\x1b" not in err
+    monkeypatch.setenv("PROCMEM_TRACEBACK", "1")
+    with pytest.raises(KeyError):
+        main(["maps", "self"])
+
+
+# ---- tables -----------------------------------------------------------------------
+
+HOSTILE = [
+    "/usr/lib/日本語のとても長い名前のライブラリ.so",
+    "/tmp/esc\x1b[2Jape\nline",
+    "/tmp/\udcff\udcfe not UTF-8",
+    "/tmp/" + "x" * 250,
+    "/tmp/combining e\u0301e\u0301e\u0301",
+    "/tmp/\u202eright to left",
+]
+
+
+def smaps_of(names: list[str]) -> bytes:
+    lines = []
+    for at, name in enumerate(names):
+        raw = name.replace("\n", "\\012").encode("utf-8", "surrogateescape")
+        start = 0x7F0000000000 + (at << 30)
+        lines.append(b"%x-%x r-xp 00000000 08:01 %d %b" % (start, start + (1 << 30), at + 1, raw))
+        lines += [b"Size: 1048576 kB", b"Rss: %d kB" % (1000 * at), b"Pss: 3 kB", b"Swap: 0 kB"]
+        lines += [b"Private_Clean: 0 kB", b"Private_Dirty: 1 kB", b"VmFlags: rd ex mr mw me"]
+    return b"\n".join(lines) + b"\n"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_row_of_hostile_names_is_wider_than_the_screen(width: int) -> None:
+    table = parse_smaps(smaps_of(HOSTILE))
+    for text in (
+        region_table(table, width=width),
+        region_table(table, width=width, full_paths=True),
+        counter_table(table, width=width),
+        grouped_table(table, "path", width=width),
+        region_table(table, width=width, chosen=["end", "path", "pss", "start"]),
+    ):
+        for line in text.splitlines():
+            assert cells(line) <= width, line
+            assert line.isprintable()
+        # Columns stand under their headings, whatever characters are before them.
+        heading, rule, *_ = text.splitlines()
+        assert cells(heading) <= cells(rule)
+
+
+def test_columns_are_aligned_by_cells() -> None:
+    text = fitted([Column("a", "A"), Column("b", "B")], [["日本", "x"], ["e\u0301", "y"]])
+    rows = text.splitlines()[2:]
+    assert [cells(row[: row.index(letter)]) for row, letter in zip(rows, "xy", strict=True)] == [
+        6,
+        6,
+    ]
+
+
+def test_columns_give_way_in_a_fixed_order_and_it_is_said() -> None:
+    table = parse_smaps(smaps_of(["/usr/lib/libplain.so.6"]))
+    headings = [
+        region_table(table, width=width).splitlines()[0].split() for width in (200, 80, 60, 40)
+    ]
+    assert headings[0] == "Start End Perm Size RSS PSS USS Swap Kind Owner Name".split()
+    for wider, narrower in pairwise(headings):
+        assert [name for name in wider if name in narrower] == narrower
+    assert "Not in 60 columns: " in region_table(table, width=60).replace("\n", " ")
+    assert "Not in" not in region_table(table, width=200)
+    assert "Not in" not in region_table(table)
+
+
+def test_huge_pages_have_a_column_of_their_own_where_there_are_some() -> None:
+    plain = smaps_of(["/a"])
+    huge = plain + (
+        b"7fff00000000-7fff00400000 rw-p 00000000 00:0f 9 /anon_hugepage (deleted)\n"
+        b"Size: 4096 kB\nRss: 0 kB\nPss: 0 kB\nPrivate_Clean: 0 kB\nPrivate_Dirty: 0 kB\n"
+        b"Shared_Hugetlb: 0 kB\nPrivate_Hugetlb: 2048 kB\nSwap: 0 kB\nVmFlags: rd wr ht\n"
+    )
+    assert "Hugetlb" not in region_table(parse_smaps(plain))
+    for text in (region_table(parse_smaps(huge)), grouped_table(parse_smaps(huge), "kind")):
+        heading, _, *rows = text.splitlines()
+        assert "Hugetlb" in heading
+        names = heading.split()
+        row = next(line.split() for line in rows if "hugetlb" in line)
+        assert row[names.index("Hugetlb")] == "2048"
+        assert [row[names.index(name)] for name in ("RSS", "PSS", "USS")] == ["0", "0", "0"]
+
+
+def test_nothing_is_cut_where_there_is_room() -> None:
+    name = "lib" + "n" * 60 + ".so"
+    table = parse_smaps(smaps_of([f"/usr/lib/{name}"]))
+    assert name in region_table(table, width=200)
+    assert name in region_table(table)
+    assert name in grouped_table(table, "path", width=120)
+
+
+COMMAND_LINES = [
+    "maps {pid}",
+    "maps -p {pid}",
+    "maps --smaps {pid}",
+    "maps --fast {pid}",
+    "maps --by kind {pid}",
+    "maps --by path {pid}",
+    "sections {pid}",
+    "sections --totals {pid}",
+    "sections --bridge {pid}",
+    "reconcile {pid}",
+    "snapshot {pid}",
+    "query {pid} {code}",
+    "pages {pid}",
+    "pages {pid} [heap] --tables",
+    "pages {pid} --frames",
+    "diff {snap} {pid}",
+    "doctor",
+    "experiment",
+    "experiment brk",
+    "record {pid} -o {snap}.rec --for 50ms --force",
+    "size --explain /proc/{pid}/exe",
+    "lab list",
+    "--help",
+]
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_every_table_fits_every_screen(
+    run: Any, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    target.malloc(1000)
+    snap = tmp_path / "x.snap"
+    procmem.Process(target.pid).snapshot().save(snap)
+    target.touch(target.map(40))
+    words = line.format(pid=target.pid, code=f"{target.truths.main:x}", snap=snap).split()
+    for width in WIDTHS:
+        monkeypatch.setenv("COLUMNS", str(width))
+        status, out, _ = run(*words)
+        if "--frames" in words and status:
+            pytest.skip("page frames show to root alone")
+        assert status == 0
+        assert max(map(cells, out.splitlines())) <= width
+    monkeypatch.delenv("COLUMNS")
+    _, out, _ = run(*words)
+    assert "Not in" not in out
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_trace_fits_the_screen_and_loses_nothing(width: int, tmp_path: Path) -> None:
+    true = shutil.which("true")
+    assert true is not None
+
+    def traced(*words: str, **env: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "procmem", "trace", "--no-malloc", *words, true],
+            stderr=subprocess.PIPE,
+            env={"PATH": os.environ["PATH"]} | env,
+            check=False,
+        )
+        return done.stderr.decode()
+
+    text = traced(COLUMNS=str(width))
+    if "procmem trace:" in text:
+        pytest.skip(text.strip())  # no ptrace here
+    assert max(map(cells, text.splitlines())) <= width
+    assert "Between the calls pages are touched" in " ".join(text.split())
+    file = tmp_path / "trace"
+    traced("-o", str(file), COLUMNS="40")
+    assert max(map(cells, file.read_text().splitlines())) > 80
+
+
+def test_columns_that_readline_left_behind_are_no_wish(target: Target) -> None:
+    def widest(**env: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-m", "procmem", "maps", "--smaps", str(target.pid)],
+            stdout=subprocess.PIPE,
+            env={name: os.environ[name] for name in ("PATH",)} | env,
+            check=True,
+        )
+        return max(map(len, done.stdout.decode().splitlines()))
+
+    assert widest() > 200
+    assert widest(COLUMNS="80", LINES="24") > 200
+    assert widest(COLUMNS="80") <= 80
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_units(run: Any, target: Target, unit: str) -> None:
+    size = in_unit(unit)
+    total = procmem.Process(target.pid).smaps().total("size")
+    _, out, _ = run("maps", "--units", unit, "--columns", "name,size", target.pid)
+    assert out.splitlines()[0].split() == ["Name", "Size"]
+    assert out.splitlines()[-1].split()[-1] == size(total)
+    for command in ("reconcile", "snapshot", "sections"):
+        assert run(command, "--units", unit, target.pid)[0] == 0
+
+
+def test_shorter_and_prose_count_cells() -> None:
+    for most in range(1, 20):
+        for text in ("plain text of letters", "日本語のテキスト", "e\u0301" * 20, "a日" * 9):
+            for keep_end in (False, True):
+                assert cells(shorter(text, most, keep_end=keep_end)) <= most
+            for line in prose(text * 3, max(most, 2)).splitlines():
+                assert cells(line) <= max(most, 2)
+    for screen in WIDTHS:
+        text = pairs([("name", "v" * 300), ("other", "words " * 60)], screen)
+        assert max(map(cells, text.splitlines())) <= screen
+
+
+def test_an_output_without_unicode_is_aligned() -> None:
+    table = parse_smaps(smaps_of(["/tmp/é", "/tmp/e"]))
+    try:
+        show_only_ascii(True)
+        text = region_table(table, chosen=["name", "rss"])
+    finally:
+        show_only_ascii(False)
+    assert text.isascii()
+    assert "\\xe9" in text
+    assert printable("é") == "é"
+
+
+@pytest.mark.parametrize("command", ["maps", "sections", "pages", "reconcile", "query"])
+def test_no_locale_breaks_a_command(
+    command: str, tmp_path: Path, target_binary: Path, start: Callable[..., int]
+) -> None:
+    path = tmp_path / "prögram 日本"
+    shutil.copy(copied(tmp_path, "plain"), path)
+    pid = start(str(path), "60")
+    code = next(region.start for region in procmem.Process(pid).maps())
+    words = [command, str(pid), *([f"{code:x}"] if command == "query" else [])]
+    for env in (
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "procmem", *words],
+            capture_output=True,
+            env={"PATH": os.environ["PATH"]} | env,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == b""
+        assert b"gram" in done.stdout or command == "reconcile"
+
+
+# ---- names of C++ and Rust ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mangled, name",
+    [
+        ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
+        ("_RNvC6_123foo3bar", "123foo::bar"),
+        ("_RNvC7mycratees_3foo", None),
+        ("_RINvNtC3std3mem8align_ofjdE", "std::mem::align_of::<usize, f64>"),
+        ("_RNCNvCsgStHSCytQ6I_7mycrate4main0", "mycrate::main::{closure#0}"),
+        ("_RNvMs_C7mycrateNtB4_3Foo3bar", "<mycrate::Foo>::bar"),
+        ("_RNvXs_C7mycrateNtB4_3FooNtB4_5Trait3bar", "<mycrate::Foo as mycrate::Trait>::bar"),
+        ("_RNvYNtC7mycrate3FooNtB4_5Trait3bar", "<mycrate::Foo as mycrate::Trait>::bar"),
+        ("_RIC1aRShE", "a::<&[u8]>"),
+        ("_RIC1aQTlmEE", "a::<&mut (i32, u32)>"),
+        ("_RIC1aKj7_E", "a::<7>"),
+        ("_RIC1aKb1_E", "a::<true>"),
+        ("_RIC1aKan5_E", "a::<-5>"),
+        ("_RIC1aFUKChEuE", 'a::<unsafe extern "C" fn(u8)>'),
+        ("_RIC1aDNtC4core4SendEL_E", "a::<dyn core::Send>"),
+        ("_RNvC7mycrateu8gdel_5qa", "mycrate::gödel"),
+        ("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE", "core::fmt::Write::write_fmt"),
+        (
+            "_ZN50_$LT$T$u20$as$u20$core..convert..Into$LT$U$GT$$GT$4into17h8581507801fb8615E",
+            "<T as core::convert::Into<U>>::into",
+        ),
+        ("main", None),
+        ("", None),
+        ("_Z", None),
+        ("_R", None),
+        ("_RNvNvNv", None),
+        ("_RB_", None),
+        ("_ZN", None),
+    ],
+)
+def test_names_of_rust(mangled: str, name: str | None) -> None:
+    assert demangle(mangled) == name
+
+
+has_cplusplus = demangle("_Znwm") is not None
+needs_cplusplus = pytest.mark.skipif(not has_cplusplus, reason="libstdc++.so.6 is not here")
+
+
+@needs_cplusplus
+@pytest.mark.parametrize(
+    "mangled, name",
+    [
+        ("_Znwm", "operator new(unsigned long)"),
+        (
+            "_ZNSt6vectorIiSaIiEE9push_backERKi",
+            "std::vector<int, std::allocator<int> >::push_back(int const&)",
+        ),
+        ("_Z3foov@plt", "foo()@plt"),
+        ("_ZN3foo3barEi.cold", "foo::bar(int) [clone .cold]"),
+    ],
+)
+def test_names_of_cplusplus(mangled: str, name: str) -> None:
+    assert demangle(mangled) == name
+
+
+def test_hostile_names_neither_hang_nor_grow() -> None:
+    pair = "_Z1fSt4pairIiiE" + "".join(
+        f"St4pairIS{c}_S{c}_E" for c in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    )
+    refs = "_RIC1a" + "".join(f"TB{c}_B{c}_E" for c in "456789abcdefghijklmnop") + "E"
+    names = [
+        pair,
+        refs,
+        "_Z" + "P" * 8000 + "i",
+        "_Z" + "N" * 8000,
+        "_RNv" * 2000,
+        "_R" + "IC1a" * 2000,
+        "_RIC1aFG" + "z" * 12 + "_uEuE",
+        "_Z1f" + "1A" * 100_000,
+        "_ZN" + "9" * 400 + "E",
+    ]
+    begin = time.monotonic()
+    for name in names:
+        found = demangle(name)
+        assert found is None or len(found) <= 8192
+    assert time.monotonic() - begin < 60
+
+
+def test_query_shows_the_name_and_json_has_both(
+    run: Any, tmp_path: Path, start: Callable[..., int]
+) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("cc is missing")
+    source = tmp_path / "x.c"
+    source.write_text(
+        "#include <unistd.h>\n"
+        'int f(void) __asm__("_RNvC7mycrate3foo"); int f(void) { return 7; }\n'
+        "int main(void) { f(); sleep(60); return 0; }\n"
+    )
+    subprocess.run([compiler, "-g", "-o", tmp_path / "x", source], check=True)
+    pid = start(str(tmp_path / "x"))
+    nm = procmem.Process(pid)
+    sections = {s.name: s for s in nm.sections() if s.path == str(tmp_path / "x")}
+    text = sections[".text"]
+    found = next(
+        at
+        for at in range(text.address, text.address + text.size)
+        if (symbol := nm.symbol_at(at)) is not None and symbol.name == "_RNvC7mycrate3foo"
+    )
+    assert "mycrate::foo" in run("query", pid, f"{found:x}")[1]
+    plain = run("query", "--no-demangle", pid, f"{found:x}")[1]
+    assert "_RNvC7mycrate3foo" in plain
+    assert "mycrate::foo" not in plain
+    (told,) = json.loads(run("query", "--json", pid, f"{found:x}")[1])
+    assert (told["symbol"], told["symbol_demangled"]) == ("_RNvC7mycrate3foo", "mycrate::foo")
+
+
+# ---- types, dir() --------------------------------------------------------------------
+
+
+def test_dir_names_what_there_is() -> None:
+    assert {"size", "sizes", "demangle", "open_elf"} <= set(dir(procmem.elf))
+    assert {"Specimen", "copy_on_write", "brk", "threads"} <= set(dir(procmem.experiments))
+    assert set(procmem.__all__) <= set(dir(procmem))
+
+
+@pytest.mark.slow
+def test_type_checkers_know_the_names(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    file = tmp_path / "use.py"
+    file.write_text(
+        "import procmem\n"
+        "procmem.nonsense\n"
+        "procmem.elf.nonsense\n"
+        "procmem.experiments.nonsense\n"
+        "procmem.find('x')[0].maps()\n"
+        "procmem.experiments.copy_on_write\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert len(errors) == 3, done.stdout
+    assert all("nonsense" in line for line in errors)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_is_all_that_shows_usage(run: Any, command: str) -> None:
+    status, out, err = run(command, "--no-such-option-there")
+    assert out == ""
+    assert status in (1, 2)
+    assert len(err.splitlines()) <= (2 if command in ("ps", "size") else 1)

@@ -1,0 +1,193 @@
+"""Tables of a process that changes its mappings as fast as it can."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from procmem import Process, format_maps, native
+from procmem.regions import read as live
+from tests.support.targets import PAGE, Storm, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procmem import RegionTable
+
+    Start = Callable[..., Target]
+
+READERS = {"maps": Process.maps, "smaps": Process.smaps, "residency": Process.residency}
+
+
+def assert_whole(table: RegionTable[Any], storm: Storm, aside: list[Any]) -> bool:
+    """Whether the table is consistent; fails unless all is there that stayed mapped throughout."""
+    assert table.consistent == table.ordered or not table.consistent
+    starts = {(region.start, region.end): region for region in table}
+    for stable in storm.stable:
+        assert (stable.start, stable.end) in starts, stable
+        assert starts[stable.start, stable.end].perms == "r--p"
+    for mapping in aside:
+        assert (mapping.start, mapping.end) in starts
+    covered = [(region.start, region.end) for region in table]
+    for kept in storm.kept:
+        for page in range(kept.start, kept.end, PAGE):
+            assert any(start <= page < end for start, end in covered), hex(page)
+    if table.consistent:
+        for hole in storm.holes:
+            for page in range(hole.start, hole.end, PAGE):
+                assert table.find(page) is None
+        for before, after in pairwise(table):
+            assert before.end <= after.start
+        assert format_maps(table).count(b"\n") == len(table)
+    return table.consistent
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", READERS)
+def test_every_walk_through_a_storm_is_whole(target: Target, name: str, threads: int) -> None:
+    aside = [target.map(5), target.map(3, "r--p"), target.map(2, "rw-s")]
+    target.touch(aside[0], 4)
+    storm = target.storm(threads=threads)
+    process = Process(target.pid)
+    consistent = 0
+    walks = 240 if name == "maps" else 120
+    for _ in range(walks):
+        table = READERS[name](process)
+        consistent += assert_whole(table, storm, aside)
+        if name != "maps":
+            resident: Any = table.find(aside[0].start)
+            assert resident.rss == 4 * PAGE
+    # The page table and maps may never agree in a storm, but a walk of maps does.
+    assert consistent >= walks // 2 or name == "residency"
+    target.stop(storm)
+    calm = READERS[name](process)
+    assert calm.consistent
+    assert_whole(calm, storm, aside)
+
+
+def test_single_regions_in_a_storm(target: Target) -> None:
+    storm = target.storm(threads=2)
+    process = Process(target.pid)
+    for _ in range(50):
+        for stable in storm.stable:
+            region = process.region_at(stable.start + PAGE)
+            assert region is not None
+            assert (region.start, region.end) == (stable.start, stable.end)
+        for hole in storm.holes:
+            assert process.region_at(hole.start) is None
+        for kept in storm.kept:
+            assert process.region_at(kept.start) is not None
+    target.stop(storm)
+
+
+# ---- a reader that never comes to rest ----
+
+
+class Overlapping(native.Scan):
+    """A scan that has seen a region twice, always or for the first few times."""
+
+    made = 0
+    bad = 10**6
+
+    def __init__(self, mode: int, source: str) -> None:
+        super().__init__(mode, source)
+        type(self).made += 1
+
+    def finish(self) -> None:
+        super().finish()
+        if type(self).made <= type(self).bad:
+            again = b"00001000-00002000 rw-p 00000000 00:00 0 \n"
+            super().feed(again)
+            super().finish()
+
+
+@pytest.fixture
+def overlapping(monkeypatch: pytest.MonkeyPatch) -> type[Overlapping]:
+    Overlapping.made, Overlapping.bad = 0, 10**6
+    monkeypatch.setattr(native, "Scan", Overlapping)
+    return Overlapping
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_after_a_bounded_number_of_tries_the_table_says_so(
+    target: Target,
+    overlapping: type[Overlapping],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = READERS[name](Process(target.pid))
+    assert overlapping.made == live.ATTEMPTS
+    assert not table.consistent
+    assert not table.ordered
+    assert "inconsistent" in repr(table)
+    assert table.find(target.truths.main) is not None
+    # What it became of it keeps saying so.
+    assert not table.filter(kind="text").consistent
+    assert not table[:3].consistent
+    monkeypatch.undo()
+    assert not type(table).from_json(table.to_json()).consistent
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("bad", [1, 3, live.ATTEMPTS - 1])
+def test_an_overlap_that_does_not_come_again_is_forgotten(
+    target: Target, overlapping: type[Overlapping], name: str, bad: int
+) -> None:
+    overlapping.bad = bad
+    table = READERS[name](Process(target.pid))
+    assert overlapping.made == bad + 1
+    assert table.consistent
+    assert table.ordered
+
+
+def test_a_residency_that_does_not_fit_its_regions_is_read_again(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(target.pid)
+    add = Process._add_residency
+    calls: list[bool] = []
+
+    def map_meanwhile(self: Process, *arguments: Any) -> bool:
+        if not calls:
+            target.touch(target.map(3))
+        calls.append(add(self, *arguments))
+        return calls[-1]
+
+    monkeypatch.setattr(Process, "_add_residency", map_meanwhile)
+    table = process.residency()
+    assert calls == [False, True]
+    assert table.consistent
+    assert table.total("rss") == process.smaps().total("rss")
+
+
+def test_a_residency_that_never_fits_says_so(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process(target.pid)
+    add = Process._add_residency
+    calls: list[bool] = []
+
+    def map_meanwhile(self: Process, *arguments: Any) -> bool:
+        target.touch(target.map(1))
+        calls.append(add(self, *arguments))
+        return calls[-1]
+
+    monkeypatch.setattr(Process, "_add_residency", map_meanwhile)
+    table = process.residency()
+    assert calls == [False] * live.ATTEMPTS
+    assert not table.consistent
+    assert table.ordered
+
+
+def test_a_saved_text_that_overlaps_says_so_at_once(
+    target: Target, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "5"
+    place.mkdir()
+    line = b"00001000-00003000 rw-p 00000000 00:00 0 \n"
+    (place / "maps").write_bytes(line + line)
+    table = Process(5, root=tmp_path).maps()
+    assert len(table) == 2
+    assert not table.consistent

@@ -51,7 +51,7 @@ def malloc_state(run: Run) -> MallocState | None:
     The heap is a row of chunks, each with its size in its second word, from the start of [heap] to
     the top chunk at its end; a chunk is free if the one behind it lacks PREV_INUSE. Chunks in fast
     bins and thread caches count as used: they are small. The threshold lies in malloc's parameters
-    (mp_), among the C library's data: they are known by the default of M_TOP_PAD, by a trim
+    (`mp_`), among the C library's data: they are known by the default of M_TOP_PAD, by a trim
     threshold that is twice the other or the default, and by the address of the heap.
 
     Returns:

@@ -19,7 +19,7 @@ PIECE = 8192
 
 
 class FrameFlags(IntFlag):
-    """What a page frame is; the names are those of linux/kernel-page-flags.h, without KPF_.
+    """What a page frame is; the names are those of linux/kernel-page-flags.h, without `KPF_`.
 
     Bits that have no name here (32 and up are for those who work on the kernel) are kept.
 

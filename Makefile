@@ -17,7 +17,6 @@ SOURCES := pyproject.toml setup.py $(NATIVE)/build.py $(wildcard $(NATIVE)/*.h) 
 LIBRARIES := $(NATIVE)/_native.abi3.so $(NATIVE)/_records.abi3.so $(NATIVE)/_memory.abi3.so
 RUN := $(VENV)/.can-run
 DEV := $(VENV)/.can-test
-DOCS := $(VENV)/.can-document
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -47,7 +46,7 @@ check: $(DEV) ## ruff, mypy --strict and the import rules
 	done; exit $$failed
 
 # All pages are read anew each time: else warnings about pages that did not change would be lost.
-docs: $(DOCS) ## build the documentation in build/docs; warnings are errors
+docs: $(DEV) ## build the documentation in build/docs; warnings are errors
 	@$(PY) -m sphinx --builder html --fresh-env --write-all --quiet --fail-on-warning docs build/docs
 
 format: $(DEV) ## put the code into its usual shape
@@ -66,7 +65,7 @@ build: $(DEV) ## make the sdist and the abi3 wheel in dist/, and check them
 clean: ## remove what was built, and caches (.venv stays)
 	@rm -rf build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
 		.hypothesis .benchmarks .fuzz $(LIBRARIES) $(NATIVE)/_native.c \
-		$(NATIVE)/specimen $(NATIVE)/specimen_libc $(NATIVE)/jail $(RUN) $(DEV) $(DOCS)
+		$(NATIVE)/specimen $(NATIVE)/specimen_libc $(NATIVE)/jail $(RUN) $(DEV)
 	@find procmem tests benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- set-up --------------------------------------------------------------------
@@ -76,9 +75,9 @@ needs = $(eval missing := $(shell sh scripts/needs.sh "$(PYTHON)"))$(if $(missin
 
 # Libraries that were built for, or lie in, another place are built again.
 ifneq ($(words $(wildcard $(LIBRARIES))),$(words $(LIBRARIES)))
-$(RUN) $(DEV) $(DOCS): again
+$(RUN) $(DEV): again
 else ifneq ($(shell cat $(VENV)/.checkout 2>/dev/null),$(CURDIR))
-$(RUN) $(DEV) $(DOCS): again
+$(RUN) $(DEV): again
 endif
 
 $(RUN): $(SOURCES)
@@ -88,12 +87,6 @@ $(RUN): $(SOURCES)
 $(DEV): $(SOURCES)
 	@$(needs)$(call install,.[dev])
 	@touch $(RUN) $(DEV)
-
-$(DOCS): $(SOURCES)
-	@$(needs)$(call install,.[dev$(comma)docs])
-	@touch $(RUN) $(DEV) $(DOCS)
-
-comma := ,
 
 define install
 echo "setting up $(VENV) ..." && \

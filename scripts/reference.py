@@ -124,7 +124,9 @@ def directive(package: str, name: str, value: object) -> str:
     if not inspect.isclass(value):
         return f"```{{eval-rst}}\n.. autofunction:: {package}.{name}\n```\n"
     kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
-    return f"```{{eval-rst}}\n.. {kind}:: {package}.{name}\n   :members:\n   :show-inheritance:\n```\n"
+    return (
+        f"```{{eval-rst}}\n.. {kind}:: {package}.{name}\n   :members:\n   :show-inheritance:\n```\n"
+    )
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     )
     from procmem.regions.kinds import Owner, RegionKind, Use
     from procmem.snapshots import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
-    from procmem.tracing.tracer import MemoryCall, Trace, trace
+    from procmem.tracing.events import MemoryCall, Trace
+    from procmem.tracing.tracer import trace
 
     from . import calls as calls
     from . import elf as elf
@@ -82,7 +83,8 @@ _HOMES = {
     "procmem.recording.recorder": "Recorder record watch",
     "procmem.recording.recording": "Recording",
     "procmem.snapshots": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
-    "procmem.tracing.tracer": "MemoryCall Trace trace",
+    "procmem.tracing.events": "MemoryCall Trace",
+    "procmem.tracing.tracer": "trace",
     "procmem.pages.frames": "Frame FrameFlags",
     "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
     "procmem.pages.tables": "PagingScheme",

@@ -16,7 +16,8 @@ from procmem.cli.arguments import Parser, one_process
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, SyscallError
 from procmem.snapshots.output import check_output
-from procmem.tracing.tracer import Breakpoints, Ended, MemoryCall, Refused, Signal, Tracing
+from procmem.tracing.events import Breakpoints, Ended, MemoryCall, Refused, Signal
+from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
 from procmem.view.trace import (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from procmem.grade.runs.run import Program
-    from procmem.tracing.tracer import MemoryCall, Trace
+    from procmem.tracing.events import MemoryCall, Trace
 
 __all__ = ["Pieces", "pieces", "pieces_of"]
 

@@ -13,7 +13,7 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.tracing.tracer import Breakpoints, MemoryCall
+    from procmem.tracing.events import Breakpoints, MemoryCall
 
 __all__ = ["Mallocs", "Run", "function_words", "length_text", "size_of"]
 

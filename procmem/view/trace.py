@@ -13,13 +13,13 @@ from procmem.calls.constants import Advice, Prot, show_prot
 from procmem.procfs import probes
 from procmem.tracing.allocators import Role
 from procmem.tracing.arguments import Clone, signed
-from procmem.tracing.tracer import UNREAD, Breakpoints, Ended, MemoryCall, Refused
+from procmem.tracing.events import UNREAD, Breakpoints, Ended, MemoryCall, Refused
 from procmem.view.columns import columns, prose
 from procmem.view.mallocs import Mallocs, Run, function_words, length_text
 from procmem.view.names import cells, clipped, printable
 
 if TYPE_CHECKING:
-    from procmem.tracing.tracer import Happening, Signal
+    from procmem.tracing.events import Event, Signal
 
 __all__ = [
     "Summary",
@@ -465,7 +465,7 @@ def table_row(call: MemoryCall, told: str = "", places: Places | None = None) ->
         told: what it does; empty: what(call).
         places: what earlier calls say of memory without a name.
     """
-    tid, name, within, vsz, rss, exact = call.told
+    tid, name, within, vsz, rss, exact = call.row
     doubt = "" if exact else "~"
     return row(
         tid,
@@ -507,7 +507,7 @@ class Table:
     def _row(self, call: MemoryCall, told: str = "") -> str:
         return table_row(call, told, self._places)
 
-    def add(self, one: Happening) -> str:
+    def add(self, one: Event) -> str:
         """Takes what happened, and gives the lines that can be told now."""
         if isinstance(one, MemoryCall):
             self.summary.add(one)
@@ -633,7 +633,7 @@ class Places:
                 del self._data[key]
         elif name in ("clone", "clone3"):
             self._thread(call)
-        elif (told := call.region_told) is not None:
+        elif (told := call.region_row) is not None:
             start, end, perms, region = told
             if region in NAMELESS:
                 if perms[1] == "w":
@@ -663,7 +663,7 @@ class Places:
 
 
 def where(call: MemoryCall, places: Places) -> str:
-    told = call.region_told
+    told = call.region_row
     if told is None:
         return ""
     start, end, perms, name = told

@@ -27,7 +27,8 @@ from procmem.calls.constants import Advice, Map, Prot
 from procmem.errors import BadArgument
 from procmem.native import ffi, lib
 from procmem.tracing.arguments import Clone
-from procmem.tracing.tracer import Breakpoints, Ended, Signal, Tracing, find_program
+from procmem.tracing.events import Breakpoints, Ended, Signal
+from procmem.tracing.tracer import Tracing, find_program
 from procmem.view.trace import Summary, strace_line
 from tests.support import targets
 from tests.support.paths import TARGETS
@@ -436,7 +437,7 @@ def test_refusals(program: str, is_root: bool) -> None:
     with (
         waiting(program, 1) as started,
         Tracing(pid=started.pid),
-        pytest.raises(AccessDenied, match=rf"process {os.getpid()} \(.*\) traces it already"),
+        pytest.raises(AccessDenied, match=rf"process {os.getpid()} \(.*\) already traces it"),
     ):
         trace(pid=started.pid)
     if not is_root:
@@ -719,7 +720,7 @@ INSTRUCTIONS = [
 @pytest.mark.parametrize("code, expected", INSTRUCTIONS)
 def test_instructions_run_the_same_elsewhere(code: str, expected: str | None) -> None:
     if platform.machine() != "x86_64":
-        pytest.skip("breakpoints are placed on x86-64 alone")
+        pytest.skip("breakpoints are only possible on x86-64")
     raw = bytes.fromhex(code).ljust(16, b"\xcc")
     out, length, moved = (ffi.new(f"uint8_t[{size}]") for size in (32, 1, 1))
     size = lib.pm_displace(raw, 16, 0x10000, 0x11000, out, length, moved)

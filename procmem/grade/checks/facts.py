@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from procmem.regions import RegionTable
     from procmem.regions.threads import Thread
     from procmem.snapshots import Snapshot
-    from procmem.tracing.tracer import MemoryCall
+    from procmem.tracing.events import MemoryCall
 
 __all__ = [
     "PAGE",

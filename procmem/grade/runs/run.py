@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from procmem.grade.sandbox.sandbox import Ended, Jailed, Job
     from procmem.process import Faults, Process, Thread
     from procmem.snapshots import Snapshot
-    from procmem.tracing.tracer import Trace
+    from procmem.tracing.events import Trace
 
 __all__ = ["Program", "Run"]
 

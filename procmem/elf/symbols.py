@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from procmem.elf.headers import ElfFile, Shdr
 
-__all__ = ["SymbolTable", "functions_named", "symbol_tables"]
+__all__ = ["SymbolTable", "functions_named", "symbol_tables", "types_of"]
 
 NOTYPE, OBJECT, FUNC, GNU_IFUNC = 0, 1, 2, 10
 LOCAL, GLOBAL, WEAK = 0, 1, 2
@@ -433,6 +433,24 @@ def functions_named(
     for name, all_told in local.items():
         if len(all_told) == 1:
             found.setdefault(name, *all_told)
+    return found
+
+
+def types_of(elf: ElfFile, name: str) -> set[int]:
+    """The types (STT_FUNC ...) of the symbols of a name that a file defines.
+
+    Raises:
+        ElfError, OSError: as of ElfFile.
+    """
+    found = set()
+    wanted = name.encode()
+    room = Room()
+    for table, strings_table in room.tables(elf):
+        strings = room.strings(elf, strings_table)
+        for fields in room.symbols(elf, table):
+            at, info, index = itemgetter(*((0, 1, 3) if elf.layout.is64 else (0, 3, 5)))(fields)
+            if index != SHN_UNDEF and strings[at : at + len(wanted) + 1] == wanted + b"\0":
+                found.add(info & 15)
     return found
 
 

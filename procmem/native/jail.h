@@ -21,6 +21,7 @@
 /* What the grader sends, once. */
 #define JAIL_GO 'g'
 #define JAIL_GO_WATCHED 'w' /* and its fatal signals are looked at (ptrace(2)) */
+#define JAIL_GO_TRACED 't'  /* and it stops at each open(2), for the grader that traces it */
 
 struct jail_message {
     int32_t kind;

@@ -8,11 +8,12 @@ import shlex
 import time
 from dataclasses import dataclass
 
+from procmem.grade.runs.provenance import Provenance
 from procmem.grade.runs.run import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from procmem.grade.sandbox.limits import Limits
     from procmem.grade.sandbox.sandbox import Job
@@ -44,17 +45,27 @@ class Build:
     why: str = ""
 
 
-def build(job: Job, command: Sequence[str], limits: Limits | None = None) -> Build:
+def build(
+    job: Job,
+    command: Sequence[str],
+    limits: Limits | None = None,
+    *,
+    tools: Iterable[str] = (),
+) -> tuple[Build, Provenance | None]:
     """Runs a command in a job's directory, in a sandbox of its own.
 
     Args:
         job: whose files are there already.
         command: such as ["make"]; none: there is nothing to be built.
         limits: None: those of the job's sandbox for building.
+        tools: programs whose output counts, beside compilers and linkers.
+
+    Returns:
+        What came of it, and who wrote what; None: nothing was run.
     """
     limits = limits or job.sandbox.building
     if not command:
-        return Build(True, (), "", 0, 0.0)
+        return Build(True, (), "", 0, 0.0), None
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     began = time.monotonic()
@@ -68,12 +79,13 @@ def build(job: Job, command: Sequence[str], limits: Limits | None = None) -> Bui
             jailed = job.start(command, limits, null.fileno(), theirs, environment=ANEW)
         os.close(theirs)
         theirs = -1
-        with jailed:
+        provenance = Provenance(jailed, tools)
+        with provenance, jailed:
             try:
-                jailed.begin()
+                jailed.begin(traced=not provenance.why_not)
             except OSError as error:
                 why = f"{command[0]}: {error.strerror}"
-                return Build(False, tuple(command), "", 127, time.monotonic() - began, why)
+                return Build(False, tuple(command), "", 127, time.monotonic() - began, why), None
             events = select.poll()
             events.register(ours, select.POLLIN)
             events.register(jailed.socket, select.POLLIN)
@@ -109,7 +121,8 @@ def build(job: Job, command: Sequence[str], limits: Limits | None = None) -> Bui
         if theirs >= 0:
             os.close(theirs)
     text = output.decode(errors="replace")
-    return Build(not why, tuple(command), text, status, time.monotonic() - began, why)
+    seconds = time.monotonic() - began
+    return Build(not why, tuple(command), text, status, seconds, why), provenance
 
 
 def read(fd: int) -> bytes | None:

@@ -572,19 +572,21 @@ class Jailed:
                 pid = struct.unpack("=iII", content)[0]
         return chr(kind), number, pid, tuple(rest)
 
-    def begin(self, *, watched: bool = False) -> None:
+    def begin(self, *, watched: bool = False, traced: bool = False) -> None:
         """Lets the program begin.
 
         Args:
             watched: find out which address a fatal signal is about. It is traced then (ptrace(2)),
                 and so nobody else can trace it.
+            traced: the caller traces it with PTRACE_O_TRACESECCOMP: it stops at each call that
+                opens a file.
 
         Raises:
             OSError: it can't be run (errno says why).
             SandboxError: its sandbox has gone.
         """
         self._began = time.monotonic()
-        self.socket.send(b"w" if watched else b"g")
+        self.socket.send(b"w" if watched else b"t" if traced else b"g")
         kind, number, _, _ = self._receive()
         self.socket.setblocking(False)
         if kind == "X":

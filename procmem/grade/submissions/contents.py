@@ -8,7 +8,7 @@ import platform
 import struct
 import sys
 
-__all__ = ["built", "foreign", "packed", "why_not_run"]
+__all__ = ["built", "foreign", "main_is_data", "packed", "why_not_run"]
 
 MACH_O = (b"\xfe\xed\xfa\xce", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xcf\xfa\xed\xfe")
 FAT = b"\xca\xfe\xba\xbe"
@@ -115,6 +115,22 @@ def own_machine() -> int | None:
     except OSError:
         return None
     return found[1] if found else None
+
+
+def main_is_data(path: str) -> str:
+    """Says so of a program whose main is an array: machine code that was written as numbers.
+
+    Empty: it is none, it has no symbols, or main is a function.
+    """
+    from procmem.elf.headers import open_elf
+    from procmem.elf.symbols import OBJECT, types_of
+    from procmem.errors import ElfError
+
+    try:
+        with open_elf(path) as elf:
+            return "has an array for its main, not a function" if OBJECT in types_of(elf, "main") else ""
+    except (ElfError, OSError):
+        return ""
 
 
 LONGEST_LINE = 256

@@ -23,7 +23,7 @@ __all__ = ["Lab", "LabError", "Question"]
 LAB = "lab.toml"
 CHECKS = "checks.py"
 QUIZ = "quiz.toml"
-KEYS = ("title", "summary", "build", "program", "files", "limits")
+KEYS = ("title", "summary", "build", "tools", "program", "files", "limits")
 
 
 class LabError(ProcmemError, ValueError):
@@ -70,6 +70,8 @@ class Lab:
         build: the command that builds a submission; empty: nothing is built.
         program: the command that runs it.
         files: what a student hands in.
+        tools: names of programs whose output may become part of a program, beside the compilers
+            and linkers that are known.
         settings: what it says of limits: fields of Limits.
         quiz: its questions.
     """
@@ -83,6 +85,7 @@ class Lab:
     files: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     quiz: tuple[Question, ...] = ()
+    tools: tuple[str, ...] = ()
 
     @property
     def checks(self) -> Path:
@@ -135,6 +138,7 @@ class Lab:
             files=self.files,
             starter=self.starter if self.starter.is_dir() else None,
             quiz=self.quiz,
+            tools=self.tools,
             limits=self.limits if limits is None else limits,
             sandbox=replace(sandbox, hidden=hidden),
         )
@@ -169,6 +173,7 @@ class Lab:
             files=names(path, known),
             settings=dict(settings),
             quiz=quiz(place / QUIZ),
+            tools=words(path, known, "tools", ["objcopy"]),
         )
 
 

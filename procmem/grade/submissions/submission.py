@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -10,10 +11,19 @@ from dataclasses import replace
 
 from procmem.grade.errors import BuildFailed, MachineError, SubmissionError
 from procmem.grade.runs.build import Build, build
+from procmem.grade.runs.provenance import ELF
 from procmem.grade.runs.run import Program
 from procmem.grade.sandbox.sandbox import Sandbox, temporary_directory
-from procmem.grade.sandbox.untrusted import MACHINES, copy_file, copy_tree, open_below, remove_below
+from procmem.grade.sandbox.untrusted import (
+    MACHINES,
+    copy_file,
+    copy_tree,
+    open_below,
+    remove_below,
+    shown,
+)
 from procmem.grade.submissions.archives import Room, kind_of, unpack
+from procmem.grade.submissions.contents import main_is_data
 from procmem.grade.submissions.placing import Asked, Placed, listed, place, walk
 from procmem.grade.submissions.predictions import Predictions
 
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from procmem.grade.runs.provenance import Provenance
     from procmem.grade.sandbox.limits import Limits
     from procmem.grade.sandbox.sandbox import Job
     from procmem.grade.submissions.lab import Question
@@ -29,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["Submission"]
 
 LONGEST_TEXT = 4 << 20
+
+ONLY_COMPILED = "a program has to be compiled and linked from the sources that were handed in"
 
 
 class Submission:
@@ -45,6 +58,8 @@ class Submission:
         starter: a directory; files of it take the place of those of `files` that were not handed
             in, if any was. None: there is none.
         quiz: the questions that answers.toml answers.
+        tools: names of programs whose output may become part of a program, beside the compilers
+            and linkers that are known.
         sandbox: None: the strongest there is here.
         limits: of its programs; None: the sandbox's.
 
@@ -59,6 +74,8 @@ class Submission:
         missing: names of `files` that were not handed in.
         refused: why it could not be opened, as for a broken archive: then nothing is in the copy.
             Empty: it could.
+        faults: of compiled files that were removed after the build: why, in words that follow the
+            name.
     """
 
     def __init__(
@@ -70,6 +87,7 @@ class Submission:
         files: Sequence[str] = (),
         starter: str | os.PathLike[str] | None = None,
         quiz: Sequence[Question] = (),
+        tools: Sequence[str] = (),
         sandbox: Sandbox | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -77,6 +95,7 @@ class Submission:
         self.command = tuple(build)
         self.argv = tuple(program)
         self.quiz = tuple(quiz)
+        self.tools = tuple(tools)
         sandbox = sandbox or Sandbox()
         self.sandbox = replace(sandbox, limits=limits) if limits else sandbox
         self.built: Build | None = None
@@ -88,6 +107,7 @@ class Submission:
         self.told: list[str] = []
         self.missing: list[str] = list(files)
         self.refused = ""
+        self.faults: dict[str, str] = {}
         self.job: Job = self.sandbox.job()
         self.directory = self.job.directory
         self._times = int(time.time() - 10) * 10**9
@@ -165,14 +185,35 @@ class Submission:
             self.built = Build(False, self.command, self.refused, None, 0.0, self.refused)
         elif self.built is None:
             before = [path for path, about in walk(self.directory) if stat.S_ISREG(about.st_mode)]
-            built = build(self.job, self.command)
+            built, provenance = build(self.job, self.command, tools=self.tools)
             if not built.ok and (full := self.job.full()):
                 raise MachineError(full)
             self.built = built
+            if provenance is not None:
+                self._remove_faults(provenance)
             anew = [path for path in before if self._changed(path)]
             if anew:
                 self.told.append(f"made anew by the build: {listed(anew)}")
         return self.built
+
+    def _remove_faults(self, provenance: Provenance) -> None:
+        """Removes compiled files that no compiler made of what was handed in."""
+        if provenance.why_not:
+            self.told.append(f"which program wrote what is not known here: {provenance.why_not}")
+            return
+        for path, about in list(walk(self.directory)):
+            if not stat.S_ISREG(about.st_mode):
+                continue
+            whole = os.path.join(self.directory, path)
+            with contextlib.suppress(OSError):
+                with open(open_below(self.directory, path), "rb") as file:
+                    if file.read(4) != ELF:
+                        continue
+                    fault = provenance.fault(file.fileno()) or main_is_data(whole)
+                if fault:
+                    os.unlink(whole)
+                    self.faults[path] = fault
+                    self.told.append(f"left out, since it {fault}: {shown(path)}")
 
     def _changed(self, path: str) -> bool:
         try:
@@ -212,6 +253,8 @@ class Submission:
         try:
             return open_below(self.directory, name)
         except OSError as error:
+            if fault := self.faults.get(os.path.normpath(name)):
+                raise SubmissionError(f"{name} {fault}: {ONLY_COMPILED}") from error
             if error.errno == errno.ENOENT:
                 why = "there is no such file"
             elif error.errno in {errno.ELOOP, errno.ENOTDIR}:

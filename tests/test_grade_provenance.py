@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from procmem.grade import Submission, SubmissionError
+from procmem.grade import Sandbox, Submission, SubmissionError
+from procmem.grade.sandbox.sandbox import KINDS, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,22 +66,24 @@ def outcome(tmp_path: Path) -> Callable[..., Any]:
 
 UNPACK = "base64 -d friend.txt | gzip -d"
 
+SHELL = "written by a shell command"
+
 CHEATS = {
-    "base64": (f"\t{UNPACK} > page\n\tchmod +x page\n", "written by a shell command"),
+    "base64": (f"\t{UNPACK} > page\n\tchmod +x page\n", SHELL),
     "hidden": (f"\t{UNPACK} > .hidden\n\tcp .hidden page\n\tchmod +x page\n", "written by cp"),
-    "moved": (f"\t{UNPACK} > .hidden\n\tchmod +x .hidden\n\tmv .hidden page\n", "written by a shell command"),
-    "linked": (f"\t{UNPACK} > .hidden\n\tchmod +x .hidden\n\tln .hidden page\n", "written by a shell command"),
-    "over": (f"\tgcc -o page page.c\n\t{UNPACK} > page\n", "written by a shell command"),
+    "moved": (f"\t{UNPACK} > .hidden\n\tchmod +x .hidden\n\tmv .hidden page\n", SHELL),
+    "linked": (f"\t{UNPACK} > .hidden\n\tchmod +x .hidden\n\tln .hidden page\n", SHELL),
+    "over": (f"\tgcc -o page page.c\n\t{UNPACK} > page\n", SHELL),
     "dd": (f"\t{UNPACK} | dd of=page\n\tchmod +x page\n", "written by dd"),
     "python": (
-        "\tpython3 -c 'import base64, gzip; open(\"page\", \"wb\").write(gzip.decompress("
-        "base64.decodebytes(open(\"friend.txt\", \"rb\").read())))'\n\tchmod +x page\n",
+        (f"\t{UNPACK} | python3 -c 'import sys; b = sys.stdin.buffer.read(); "
+        'open("page", "wb").write(b)\'\n\tchmod +x page\n'),
         "written by python3",
     ),
     "held": (
-        "\tbash -c 'exec 3<>page; gcc -o obj page.c; objcopy obj page;"
-        f" test page -ef /dev/fd/3; {UNPACK} >&3; chmod +x page'\n",
-        "written by a shell command",
+        ("\tbash -c 'exec 3<>page; gcc -o obj page.c; objcopy obj page;"
+        f" test page -ef /dev/fd/3; {UNPACK} >&3; chmod +x page'\n"),
+        SHELL,
     ),
     "memory": (f"\t{UNPACK} > /tmp/page; chmod +x /tmp/page; cp /tmp/page page\n", "written by cp"),
     "compiler": ("\tCC=./mycc; $$CC -o page page.c\n", "written by"),
@@ -107,7 +110,7 @@ def test_a_program_unpacked_by_the_makefile_does_not_count(
 
 LINKS = {
     "object": f"\t{UNPACK} > friend.o\n\tgcc -o page friend.o\n",
-    "beside": f"\t{UNPACK} > friend.o\n\tgcc -Dmain=unused -c page.c\n\tgcc -o page page.o friend.o\n",
+    "beside": f"\t{UNPACK} > friend.o\n\tgcc -Dmain=x -c page.c\n\tgcc -o page page.o friend.o\n",
     "archive": f"\t{UNPACK} > friend.o\n\tar rc friend.a friend.o\n\tgcc -o page friend.a\n",
     "partly": f"\t{UNPACK} > friend.o\n\tld -r -o all.o friend.o\n\tgcc -o page all.o\n",
     "pipe": f"\t{UNPACK} | gcc -o page -x none /dev/stdin\n",
@@ -125,7 +128,9 @@ def test_an_object_unpacked_by_the_makefile_does_not_count(
 
 
 CODE = "int main(void) { return 7; }"
-INCBIN = """__asm__(".text\\n.globl main\\n.type main, @function\\nmain: .incbin \\"code.bin\\"\\n");\n"""
+INCBIN = r"""
+__asm__(".text\n.globl main\n.type main, @function\nmain: .incbin \"code.bin\"\n");
+"""
 
 
 @pytest.fixture
@@ -137,8 +142,9 @@ def code(tmp_path: Path) -> bytes:
     tried = subprocess.run(["gcc", *options, "-o", made, came], check=False)
     if tried.returncode:
         subprocess.run(["gcc", "-c", "-O1", "-o", made, came], check=True)
-    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made, tmp_path / "code.bin"], check=True)
-    return (tmp_path / "code.bin").read_bytes()
+    bare = tmp_path / "code.bin"
+    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made, bare], check=True)
+    return bare.read_bytes()
 
 
 @pytest.mark.parametrize("how", ["base64 -d", "xxd -r -p", "printf", "objcopy"])
@@ -195,7 +201,7 @@ HONEST = {
     "wrapper": "CC = ./mycc\npage: page.c\n",
     "data": "\thead -c 5000 /dev/urandom > data.bin\n\tgcc -o page page.c\n",
     "temporary": "\tgcc -o /tmp/page page.c\n\tcp /tmp/page page\n",
-    "archive of it": "\tgcc -o obj page.c\n\ttar cf all.tar obj\n\trm obj\n\ttar xf all.tar\n\tmv obj page\n",
+    "packed": "\tgcc -o obj page.c\n\ttar cf a.tar obj\n\trm obj\n\ttar xf a.tar\n\tmv obj page\n",
     "script": "\tprintf '#!/bin/sh\\nexit 0\\n' > page\n\tchmod +x page\n",
 }
 
@@ -214,3 +220,19 @@ def test_a_lab_may_name_more_tools(outcome: Any, payload: Callable[..., str]) ->
     recipe = f"\t{UNPACK} > page\n\tchmod +x page\n"
     files = {"page.c": HOLLOW, "Makefile": RULE + recipe, "friend.txt": payload()}
     assert outcome(files, "sh")[0] == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_each_kind_of_sandbox(kind: str, tmp_path: Path, payload: Callable[..., str]) -> None:
+    if why := why_not(kind):
+        pytest.skip(f"no sandbox of the kind {kind}: {why}")
+    for recipe, good in (("", True), (f"\t{UNPACK} > page\n\tchmod +x page\n", False)):
+        work = tmp_path / f"{good}"
+        work.mkdir()
+        (work / "page.c").write_text(GOOD)
+        (work / "Makefile").write_text(RULE + recipe)
+        (work / "friend.txt").write_text(payload())
+        with Submission(work, build=["make"], sandbox=Sandbox(kind)) as submission:
+            assert submission.build.ok
+            assert list(submission.faults) == ([] if good else ["page"])
+            assert submission.told == [] or not good

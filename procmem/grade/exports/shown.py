@@ -43,7 +43,7 @@ LABELS = {
     "cause": "likely cause",
     "hint": "hint",
 }
-NOT_YOURS = "the grader failed here, not your program; this costs you nothing"
+NOT_YOURS = "the grader failed here, not your program: not judged, and it costs you nothing"
 NOTHING_GRADED = "Nothing could be graded here. This says nothing about your work."
 
 

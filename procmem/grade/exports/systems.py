@@ -13,6 +13,7 @@ from procmem.grade.exports.shown import (
     clean,
     line,
     notes,
+    points_of,
     rows,
     standing,
     verdict,
@@ -101,9 +102,10 @@ def built(grade: Grade) -> str:
 def check50(grade: Grade) -> dict[str, Any]:
     """What `check50 -o json` prints.
 
-    It has no points; they are in each result's `data`. A check that was not made has `passed`
-    null, as check50 has it for one whose dependency failed. If the grader could do nothing, `error`
-    stands in place of `results`.
+    It has no points and no total; points are in each result's `data`. A check that was not made has
+    `passed` null, as check50 has it for one whose dependency failed. One that was not judged has, in
+    addition, `judged` false in `data`, with the points that are left open; its rationale says
+    "not judged". If the grader could do nothing, `error` takes the place of `results`.
 
     Source: cs50.github.io/check50, "JSON specification".
     """
@@ -124,7 +126,9 @@ def check50_result(row: Row) -> dict[str, Any]:
         if row.status is Status.ERROR:
             cause["error"] = {"type": "GraderError", "value": row.message, "traceback": []}
     log = [f"{label}: {part}" for label, text in row.details for part in text.split("\n")]
-    points = {"score": row.score, "points": row.points} if row.counted else {}
+    points = {"score": row.score, "points": row.points}
+    if not row.counted:
+        points = {"judged": False, "points": row.points}
     return {
         "name": row.name,
         "description": row.title,
@@ -136,11 +140,25 @@ def check50_result(row: Row) -> dict[str, Any]:
     }
 
 
+NOT_JUDGED = "Points that were not judged are neither won nor lost."
+NO_TEST = {
+    "status": "error",
+    "score": 0,
+    "test_code": "not judged",
+    "filename": "",
+    "line_no": 0,
+    "duration": 0,
+}
+
+
 def classroom(grade: Grade) -> str:
     """The output `result` of a step, for GitHub Classroom's autograding reporter: base64 of JSON.
 
     The reporter adds up the tests' scores and the steps' max_score; where that is 0 it reports
-    none. A check that was not made is a test with the status "error" and no part in either.
+    none. It has no place for points that were not judged: counted in max_score they would be lost
+    for the student, left out they would not be seen. So they are left out, each check that was not
+    judged is a test with the status "error", and one more such test has the whole total for its
+    name, as in "9 of 24 points, 15 not judged".
 
     Source: github.com/classroom-resources, autograding-grading-reporter.
     """
@@ -163,6 +181,8 @@ def classroom(grade: Grade) -> str:
         }
         for row in told
     ]
+    if grade.uncounted:
+        tests.append({**NO_TEST, "name": points_of(grade), "message": NOT_JUDGED})
     found = {"version": 1, "status": status, "max_score": grade.max_score, "tests": tests}
     return base64.b64encode(json.dumps(found).encode()).decode()
 

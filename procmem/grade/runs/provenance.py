@@ -1,9 +1,9 @@
 """Who wrote the programs that a build leaves: compilers and linkers, or something else.
 
 A Makefile can do whatever a program can: it could decode a ready-made program from text. So the
-build is traced (ptrace(2)): each time a file is opened, it is known which program opened it, and for
-what. A compiled file counts if a compiler, assembler, linker or the like wrote it, and read nothing
-binary that anything else had written. A copy of such a file counts as the file does.
+build is traced (ptrace(2)): each time a file is opened, it is known which program opened it, and
+for what. A compiled file counts if a compiler, assembler, linker or the like wrote it, and read
+nothing binary that anything else had written. A copy of such a file counts as the file does.
 """
 
 from __future__ import annotations

@@ -128,9 +128,10 @@ def main_is_data(path: str) -> str:
 
     try:
         with open_elf(path) as elf:
-            return "has an array for its main, not a function" if OBJECT in types_of(elf, "main") else ""
+            is_data = OBJECT in types_of(elf, "main")
     except (ElfError, OSError):
         return ""
+    return "has an array for its main, not a function" if is_data else ""
 
 
 LONGEST_LINE = 256

@@ -242,6 +242,15 @@ def test_check50_is_as_its_specification_has_it(grade: Grade) -> None:
             assert set(cause) <= {"rationale", "help", "expected", "actual", "error"}
 
 
+def test_check50_says_what_was_not_judged() -> None:
+    told = {one["name"]: one for one in check50(MIXED)["results"]}
+    for name in ("test_impossible", "test_error"):
+        points = next(check.points for check in MIXED.checks if check.name == name)
+        assert told[name]["data"] == {"judged": False, "points": points}
+        assert "not judged" in told[name]["cause"]["rationale"]
+    assert told["test_failed"]["data"] == {"score": 0, "points": 2}
+
+
 def test_check50_has_null_for_what_was_not_checked() -> None:
     passed = {one["name"]: one["passed"] for one in check50(MIXED)["results"]}
     assert passed == {
@@ -286,6 +295,10 @@ def test_classroom_fails_nobody_for_what_was_not_possible() -> None:
     impossible = replace(MIXED, checks=(MIXED.checks[0], MIXED.checks[4]))
     assert decoded(impossible)["status"] == "pass"
     assert decoded(impossible)["max_score"] == 2
+    assert [(test["status"], test["score"], test["name"]) for test in decoded(impossible)["tests"]][
+        1:
+    ] == [("error", 0, "title of impossible"), ("error", 0, "2 of 4 points, 2 not judged")]
+    assert "judged" not in str(decoded(FULL))
     assert decoded(MIXED)["status"] == "fail"
     assert decoded(UNCOUNTED)["status"] == "error"
     assert decoded(BROKEN) == {"version": 1, "status": "error", "max_score": 0, "tests": []}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +18,9 @@ __all__ = [
     "count",
     "in_unit",
     "kib",
+    "signal_name",
     "signed",
+    "size",
     "unit_name",
 ]
 
@@ -122,3 +126,27 @@ def count(number: int, noun: str) -> str:
     ('1 page', '1,024 pages')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size(number: int) -> str:
+    """Bytes in the largest unit that takes no fraction.
+
+    >>> size(4096), size(2 << 20), size(100)
+    ('4 KiB', '2 MiB', '100 bytes')
+    """
+    for unit, name in ((1 << 40, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if number and number % unit == 0:
+            return f"{number // unit:,} {name}"
+    return f"{number:,} bytes"
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal; its number where it has none, as most real-time signals.
+
+    >>> signal_name(11), signal_name(45)
+    ('SIGSEGV', 'signal 45')
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

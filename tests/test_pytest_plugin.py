@@ -118,7 +118,12 @@ def test_a_file_of_checks_is_cheap_to_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules, heavy = done.stdout.split("\n")[:2]
-    assert modules.split() == ["procmem", "procmem.grade", "procmem.grade.checks.points"]
+    assert modules.split() == [
+        "procmem",
+        "procmem.grade",
+        "procmem.grade.checks",
+        "procmem.grade.checks.points",
+    ]
     assert not heavy
 
 
@@ -196,3 +201,36 @@ def test_results_are_json_that_others_can_read(lab: Path, tmp_path: Path) -> Non
     record = json.loads(out.read_text())
     assert record["lab"] == "lab"
     assert record["checks"][0]["status"] == "passed"
+
+
+@pytest.mark.parametrize("solution", [None, "one\n", ""])
+def test_a_check_that_fails_itself_is_judged_by_the_solution(
+    tmp_path: Path, solution: str | None
+) -> None:
+    checks = """
+from procmem.grade import points
+
+@points(2, "the first word")
+def test_word(submission):
+    assert submission.read("words").splitlines()[0][0] == "o"
+
+@points(1, "the second line", needs="test_word")
+def test_line(submission):
+    assert submission.read("words").splitlines()[0]
+"""
+    made = make_lab(tmp_path / "lab", checks)
+    if solution is not None:
+        make_submission(made.solution, {"words": solution})
+    make_submission(tmp_path / "sub", {"words": ""})
+    done = run(
+        "lab/checks.py", "--submission", "sub", "--procmem-results", "g.json", directory=tmp_path
+    )
+    found = Grade.from_json((tmp_path / "g.json").read_text())
+    assert done.returncode == 1
+    if solution:
+        assert [check.status for check in found.checks] == [Status.FAILED, Status.MISSED]
+        assert (found.score, found.max_score) == (0, 3)
+        assert "not judged" not in done.stdout
+    else:
+        assert [check.status for check in found.checks] == [Status.ERROR, Status.ERROR]
+        assert "3 not judged" in done.stdout

@@ -10,7 +10,7 @@ import pytest
 
 from procmem.grade.checks.plugin import Collector
 from procmem.grade.errors import MachineError
-from procmem.grade.grading.grade import machine
+from procmem.grade.grading.grade import asked_of_solution, machine
 from procmem.grade.proving import prove
 from procmem.grade.results import Grade, Status
 from procmem.grade.submissions.lab import Lab, LabError
@@ -79,7 +79,7 @@ class ByHand(Collector):
         return Grade(
             lab=self.lab.name,
             submission=os.path.basename(self.submission.source),
-            checks=self.finish(),
+            checks=asked_of_solution(self.lab, self.finish()),
             build=self.build(),
             error=self.error,
             unopened=self.files()["unopened"],

@@ -103,9 +103,9 @@ def check50(grade: Grade) -> dict[str, Any]:
     """What `check50 -o json` prints.
 
     It has no points and no total; points are in each result's `data`. A check that was not made has
-    `passed` null, as check50 has it for one whose dependency failed. One that was not judged has, in
-    addition, `judged` false in `data`, with the points that are left open; its rationale says
-    "not judged". If the grader could do nothing, `error` takes the place of `results`.
+    `passed` null, as check50 has it for one whose dependency failed. One that was not judged has in
+    addition `judged` false in its `data`, beside the points that are left open, and a rationale
+    that says so. If the grader could do nothing, `error` takes the place of `results`.
 
     Source: cs50.github.io/check50, "JSON specification".
     """

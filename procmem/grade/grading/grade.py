@@ -71,7 +71,6 @@ def grade(
         MachineError: nothing can be graded on this machine as it is.
         MissingExtra: pytest is not installed.
     """
-    from procmem.grade.sandbox.limits import BUILDING
     from procmem.grade.submissions.lab import Lab
 
     begun = time.monotonic()
@@ -84,14 +83,11 @@ def grade(
         "submission": os.path.abspath(submission),
         "limits": used,
         "sandbox": sandbox,
-        "patience": PATIENCE + BUILDING.wall + RUNS * used.wall if patience is None else patience,
+        "patience": usual_patience(used) if patience is None else patience,
     }
     ready(lab, limits=used, sandbox=sandbox)
     found = done(lab, job, begun)
-    if any(check.raised for check in found.checks) and lab.solution.is_dir():
-        passed = passed_by_solution(lab, {**job, "submission": str(lab.solution)})
-        found = replace(found, checks=tuple(judged(found.checks, passed)))
-    return found
+    return replace(found, checks=asked_of_solution(lab, found.checks, job))
 
 
 def done(lab: Lab, job: dict[str, Any], begun: float) -> Grade:
@@ -110,6 +106,35 @@ def done(lab: Lab, job: dict[str, Any], begun: float) -> Grade:
 
 _passed: dict[tuple[object, ...], frozenset[str]] = {}
 _solving = threading.Lock()
+
+
+def asked_of_solution(
+    lab: Lab, checks: tuple[CheckResult, ...], job: Mapping[str, Any] | None = None
+) -> tuple[CheckResult, ...]:
+    """Checks of a submission; those whose own code failed are judged by what the solution does.
+
+    Args:
+        lab: whose solution is graded, once, if such a check is among them.
+        checks: of the submission.
+        job: as it was given to a server; None: nothing but the lab's own settings.
+    """
+    if not any(check.raised for check in checks) or not lab.solution.is_dir():
+        return checks
+    usual = {
+        "lab": lab,
+        "limits": lab.limits,
+        "sandbox": None,
+        "patience": usual_patience(lab.limits),
+    }
+    passed = passed_by_solution(lab, {**(job or usual), "submission": str(lab.solution)})
+    return tuple(judged(checks, passed))
+
+
+def usual_patience(limits: Limits) -> float:
+    """Seconds without a result after which checks count as hanging."""
+    from procmem.grade.sandbox.limits import BUILDING
+
+    return PATIENCE + BUILDING.wall + RUNS * limits.wall
 
 
 def passed_by_solution(lab: Lab, job: dict[str, Any]) -> frozenset[str]:

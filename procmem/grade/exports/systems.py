@@ -141,7 +141,7 @@ def check50_result(row: Row) -> dict[str, Any]:
 
 
 NOT_JUDGED = "Points that were not judged are neither won nor lost."
-NO_TEST = {
+NO_TEST: dict[str, str | float] = {
     "status": "error",
     "score": 0,
     "test_code": "not judged",

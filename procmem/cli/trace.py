@@ -20,6 +20,7 @@ from procmem.tracing.events import Breakpoints, Ended, MemoryCall, Refused, Sign
 from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
+from procmem.view.places import Places
 from procmem.view.trace import (
     Table,
     call_json,
@@ -267,6 +268,7 @@ def json_told(tracing: Tracing, out: Output) -> None:
     breakpoints = []
     refused = []
     mallocs = Mallocs() if tracing.malloc else None
+    places = Places()
     separator = "\n"
     out.write(f'{{"pid": {tracing.pid}, "calls": [')
     for group in tracing.groups():
@@ -281,7 +283,9 @@ def json_told(tracing: Tracing, out: Output) -> None:
             elif isinstance(call, Refused):
                 refused.append(call.to_dict())
             elif isinstance(call, MemoryCall):
-                rows.append(call_json(call))
+                if not call.is_function:
+                    places.watch(call)
+                rows.append(call_json(call, places))
                 if mallocs:
                     mallocs.watch(call)
         if rows:
@@ -290,5 +294,5 @@ def json_told(tracing: Tracing, out: Output) -> None:
     not_seen = mallocs.notes(foreign=bool(tracing.foreign)) if mallocs else None
     rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign,
             "breakpoints": breakpoints, "setuid_ignored": tracing.setuid_ignored,
-            "refused": refused, "not_seen": not_seen}  # fmt: skip
+            "refused": refused, "not_seen": not_seen, "stacks": places.stacks}  # fmt: skip
     out.write(f"\n], {json.dumps(rest)[1:]}\n")

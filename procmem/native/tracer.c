@@ -523,7 +523,8 @@ static traced *new_task(tracer *t, pid_t tid)
         }
         of->pid = group;
         of->statm = of->maps = -1;
-        of->recorded = t->face.follow || group == t->face.pid;
+        /* Once the program has ended, its number may be given to one of its descendants. */
+        of->recorded = t->face.follow || (group == t->face.pid && !t->face.ended);
         if ((from = maker_of(t, parent))) {
             of->from = from->pid;
             of->untraced = strips(t, from);
@@ -1723,7 +1724,7 @@ static void gone(tracer *t, pid_t tid, int status)
     traced *task = task_of(t, tid);
     pm_event note;
 
-    if (tid == t->face.pid) {
+    if (tid == t->face.pid && !t->face.ended) {
         t->face.ended = 1;
         t->face.status = status;
     }

@@ -18,6 +18,7 @@ from procmem.regions.kinds import (
     Owner,
     RegionKind,
     Use,
+    stacks_name,
 )
 from procmem.regions.uses import RECOGNISERS, REPLACE_MALLOC, Layout, programs_of
 
@@ -387,27 +388,20 @@ def live_stack(layout: Layout, index: int, stacks: list[Stack], evidence: str) -
     region = layout.regions[index]
     if any(s.pointer is not None and region.start <= s.pointer < region.end for s in stacks):
         evidence = "stack pointer"
-    tids = [stack.tid for stack in stacks]
-    name = f"stack of thread {tids[0]}"
-    if len(tids) > 1:
-        name = f"stacks of {len(tids)} threads, {tids[0]} to {tids[-1]}"
     facts = layout.facts
     ended = [
         stack
         for stack in (facts.ended if facts is not None else ())
         if stack.descriptor is not None and region.start <= stack.descriptor < region.end
     ]
-    if ended:
-        name += f", and {len(ended)} of ended threads"
     covered = sum(
         min(stack.end, region.end) - max(stack.start, region.start)
         for stack in (*stacks, *ended)
         if stack.start is not None and stack.end is not None
     )
-    if covered and region.size - covered > covered:
-        name += ", and other memory"
-    if region.perms.execute:
-        name += ", executable"
+    tids = [stack.tid for stack in stacks]
+    executable = bool(region.perms.execute)
+    name = stacks_name(tids, len(ended), covered, region.size, executable=executable)
     use = None
     guards = [stack.guard for stack in (*stacks, *ended) if stack.marked]
     if guards:

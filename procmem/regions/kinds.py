@@ -6,9 +6,21 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from procmem.regions.region import Region
 
-__all__ = ["GUESSES", "MARK", "Kind", "Owner", "RegionKind", "Use", "kind_word", "name_word"]
+__all__ = [
+    "GUESSES",
+    "MARK",
+    "Kind",
+    "Owner",
+    "RegionKind",
+    "Use",
+    "kind_word",
+    "name_word",
+    "stacks_name",
+]
 
 
 class RegionKind(enum.Enum):
@@ -115,6 +127,31 @@ def name_word(region: Region) -> str:
     """
     guess = region.name_guess
     return region.name + MARK if guess else region.name
+
+
+def stacks_name(
+    tids: Sequence[int], ended: int, covered: int, size: int, *, executable: bool
+) -> str:
+    """The name of a region that holds stacks of threads.
+
+    Args:
+        tids: the living threads whose stacks are there, at least one.
+        ended: how many stacks of threads that have ended.
+        covered: bytes of all these stacks; 0: not known.
+        size: of the region.
+        executable: whether it may be executed.
+
+    >>> stacks_name([12, 15], 1, 0, 1 << 20, executable=False)
+    'stacks of 2 threads, 12 to 15, and 1 of ended threads'
+    """
+    name = f"stack of thread {tids[0]}"
+    if len(tids) > 1:
+        name = f"stacks of {len(tids)} threads, {tids[0]} to {tids[-1]}"
+    if ended:
+        name += f", and {ended} of ended threads"
+    if covered and size - covered > covered:
+        name += ", and other memory"
+    return name + ", executable" if executable else name
 
 
 ARENA_SIZES = (64 << 20, 1 << 20)

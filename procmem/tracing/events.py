@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from procmem.calls._bracket import Reading
 from procmem.native import HEADER_WORDS, ffi, lib
 from procmem.procfs import probes
-from procmem.regions.kinds import name_word
+from procmem.regions.kinds import GUARD_LIMIT, name_word
 from procmem.tracing.allocators import FUNCTIONS, AllocatorFunction, Role
 from procmem.tracing.arguments import decode, decode_siginfo
 
@@ -59,8 +59,8 @@ SIGNALS: tuple[int, ...] = (lib.PM_EVENT_SIGNAL, lib.PM_EVENT_STOPPED)
 PLACED: tuple[int, ...] = (lib.PM_EVENT_BREAKS, lib.PM_EVENT_LIMIT)
 
 
-REGION_NAMES: dict[tuple[int, int, bytes], tuple[str, str]] = {}
-"""Perms and names of regions by inode, perms and raw name."""
+REGION_NAMES: dict[tuple[int, int, bytes, bool], tuple[str, str]] = {}
+"""Perms and names of regions by inode, perms, raw name, and whether they are large."""
 MOST_NAMES = 10_000
 
 
@@ -232,7 +232,9 @@ class MemoryCall:
     def region_row(self) -> tuple[int, int, str, str] | None:
         """Start, end, perms and name of the region, without the cost of making a Region."""
         record = self._record
-        key = record[26], record[28], self._text[: record[6]]
+        # Memory without access is named by its size as well.
+        large = record[24] - record[23] > GUARD_LIMIT
+        key = record[26], record[28], self._text[: record[6]], large
         names = REGION_NAMES.get(key) if record[5] & HAS_REGION else None
         if names is None:
             if len(REGION_NAMES) > MOST_NAMES:

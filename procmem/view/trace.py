@@ -17,6 +17,7 @@ from procmem.tracing.events import UNREAD, Breakpoints, Ended, MemoryCall, Refus
 from procmem.view.columns import columns, prose
 from procmem.view.mallocs import Mallocs, Run, function_words, length_text
 from procmem.view.names import cells, clipped, printable
+from procmem.view.places import NAMELESS, Places
 
 if TYPE_CHECKING:
     from procmem.tracing.events import Event, Signal
@@ -600,75 +601,16 @@ def refusal_words(one: Refused) -> str:
     )
 
 
-NAMELESS = {"anonymous", "reserved address space"}
-"""What memory without a name is called, as long as nothing else is known of it."""
-
-
-class Places:
-    """Names of memory without one, from earlier calls of the trace, as maps has them.
-
-    The zeroed end of a file's data belongs to the file, and what a thread was made with is its
-    stack, with the guard below.
-    """
-
-    def __init__(self) -> None:
-        self._data: dict[tuple[int, int], str] = {}
-        self._open: dict[int, dict[int, int]] = {}
-        self._stacks: dict[int, dict[int, int]] = {}
-
-    def watch(self, call: MemoryCall) -> None:
-        """Takes a system call."""
-        name, pid = call.name, call.pid
-        if name.startswith("exec"):
-            self._data = {key: told for key, told in self._data.items() if key[0] != pid}
-            self._open.pop(pid, None)
-            self._stacks.pop(pid, None)
-        elif name == "munmap":
-            start, length = call.words[:2]
-            for here in (self._open.get(pid, {}), self._stacks.get(pid, {})):
-                for at in [at for at in here if start <= at < start + length]:
-                    del here[at]
-            gone = [key for key in self._data if key[0] == pid and start < key[1] <= start + length]
-            for key in gone:
-                del self._data[key]
-        elif name in ("clone", "clone3"):
-            self._thread(call)
-        elif (told := call.region_row) is not None:
-            start, end, perms, region = told
-            if region in NAMELESS:
-                if perms[1] == "w":
-                    self._open.setdefault(pid, {})[start] = end
-            elif perms[1] == "w" and perms[3] == "p" and name == "mmap":
-                self._data[pid, end] = region
-
-    def _thread(self, call: MemoryCall) -> None:
-        args = call.args
-        if not call.result or not int(args.get("flags", 0)) & Clone.CLONE_THREAD:
-            return
-        top = int(args.get("stack", 0)) + int(args.get("stack_size", 0)) - 1
-        for start, end in self._open.get(call.pid, {}).items():
-            if start <= top < end:
-                self._stacks.setdefault(call.pid, {})[start] = end
-
-    def name(self, call: MemoryCall, start: int, end: int, perms: str, name: str) -> str:
-        """What a region is called."""
-        if name not in NAMELESS:
-            return name
-        stacks = self._stacks.get(call.pid, {})
-        if start in stacks:
-            return "thread stack"
-        if perms[:3] == "---" and end in stacks:
-            return "stack guard"
-        return self._data.get((call.pid, start), name) if perms[1] == "w" else name
-
-
 def where(call: MemoryCall, places: Places) -> str:
     told = call.region_row
     if told is None:
-        return ""
+        stack = places.stack_made(call) if call.name in ("clone", "clone3") else None
+        if stack is None:
+            return ""
+        return f"{stack.start:x}-{stack.end:x} {stack.perms or '    '} stack of thread {stack.tid}"
     start, end, perms, name = told
-    if name in NAMELESS:
-        name = places.name(call, start, end, perms, name)
+    if name in NAMELESS and (known := places.known(call)) is not None:
+        name = known.word
     return f"{start:x}-{end:x} {perms} {shown_name(name)}"
 
 
@@ -878,6 +820,6 @@ class Summary:
 # ---- JSON ----
 
 
-def call_json(call: MemoryCall) -> str:
-    """One call on one line."""
-    return json.dumps(call.to_dict())
+def call_json(call: MemoryCall, places: Places) -> str:
+    """One call on one line, its region called as `procmem maps` calls it."""
+    return json.dumps(places.record(call))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,13 +17,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from procmem import AccessDenied, MemoryCall, NoSuchProcess, Trace, ZombieProcess, trace
+from procmem import (
+    AccessDenied,
+    MemoryCall,
+    NoSuchProcess,
+    Process,
+    RegionKind,
+    Trace,
+    ZombieProcess,
+    trace,
+)
 from procmem.errors import BadArgument, KernelThread
 from procmem.tracing.allocators import FUNCTIONS, NUMBER, Role
 from procmem.tracing.arguments import Clone
 from procmem.tracing.events import Breakpoints, Ended
 from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs, size_of
+from procmem.view.places import Places
 from procmem.view.trace import Table
 from tests.support import targets
 from tests.support.paths import TARGETS
@@ -31,6 +42,8 @@ from tests.support.traced import may_trace, named, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from procmem import Region, RegionTable
 
 pytestmark = pytest.mark.skipif(PAGE != 4096, reason="the traced programs count in pages of 4 KiB")
 
@@ -856,34 +869,142 @@ def test_ends_are_told_of_all(place: Path) -> None:
 
 
 THREADED = """#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
-static void *work(void *unused) { return 0; }
+static pthread_barrier_t all;
+static void *work(void *last) {
+    char *made = malloc(1000);
+    *made = 1;
+    pthread_barrier_wait(&all);
+    if (last) return made;
+    for (;;) pause();
+}
 int main(void) {
-    pthread_t thread;
-    pthread_create(&thread, 0, work, 0);
-    pthread_join(thread, 0);
-    return 0;
+    pthread_t thread[3];
+    pthread_barrier_init(&all, 0, 4);
+    for (long i = 0; i < 3; i++) pthread_create(thread + i, 0, work, (void *)(i == 2));
+    pthread_barrier_wait(&all);
+    pthread_join(thread[2], 0);
+    puts("ready");
+    fflush(stdout);
+    for (;;) pause();
 }
 """
 
 
-def test_memory_without_a_name_is_called_as_maps_calls_it(place: Path) -> None:
-    made = build(place, THREADED, "-pthread", name="threaded")
-    table, regions = Table(), {}
-    with Tracing([str(made)]) as tracing:
-        for one in tracing:
-            line = table.add(one)
-            if isinstance(one, MemoryCall) and one.region_bounds:
-                regions[one.name, one.region_bounds] = line.split()[-1]
-    names = {bounds: name for (call, bounds), name in regions.items() if call == "mmap"}
-    # The zeroed end of libc's data is anonymous, and right behind what is mapped of the file.
-    data = {
-        end: name
-        for (start, end), name in names.items()
-        if (end, name) in {(begin, other) for (begin, _), other in names.items()}
-        and name.startswith(("libc", "ld-musl"))
-    }
-    assert data
-    if any(call == "madvise" for call, _ in regions):
-        [guard] = [name for (call, _), name in regions.items() if call == "madvise"]
-        assert guard in ("guard", "stack")  # of "stack guard" and "thread stack"
+@pytest.mark.parametrize("compiler, malloc", [("gcc", True), ("gcc", False), ("musl-gcc", False)])
+def test_memory_without_a_name_is_called_as_maps_calls_it(
+    place: Path, compiler: str, malloc: bool
+) -> None:
+    made = build(place, THREADED, "-pthread", compiler=compiler, name=f"threaded-{compiler}")
+    table, places = Table(malloc=malloc), Places()
+    calls: list[tuple[MemoryCall, str]] = []
+    maps: RegionTable[Region] | None = None
+    lines = ""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    with Tracing([str(made)], stdout=write, malloc=malloc) as tracing:
+        for group in tracing.groups():
+            for one in group:
+                lines += table.add(one)
+                if isinstance(one, MemoryCall) and not one.is_function:
+                    places.watch(one)
+                    known = places.known(one)
+                    calls.append((one, known.word if known else ""))
+            with contextlib.suppress(BlockingIOError):
+                if not group and maps is None and os.read(read, 100):
+                    maps = Process(tracing.pid).maps()
+                    maps.by_kind()  # while it lives
+                    tracing.send_signal(signal.SIGKILL)
+    os.close(read)
+    os.close(write)
+    lines += table.end()
+    assert maps is not None
+    names = {(one.start, one.end, str(one.perms)): one for one in maps}
+    shown = {}
+    for call, at_that_time in calls:
+        told, known = call.region_row, places.known(call)
+        region = names.get(told[:3]) if told and call.name in ("mmap", "mprotect") else None
+        if region is None:
+            continue
+        assert told
+        word = known.word if known else told[3]
+        shown[region] = word
+        # At that time it was said, or guessed, or said to be no more than it is.
+        assert at_that_time in (word, word + "?", "", "thread stack?"), (region, at_that_time)
+    if compiler == "gcc":  # with musl the kernel maps the C library, which is the loader as well
+        assert {one.kind for one in shown} >= {RegionKind.TEXT, RegionKind.BSS}
+    for region, word in shown.items():
+        if region.kind is RegionKind.ARENA and not malloc:
+            assert word == region.name + "?"
+        elif region.kind is not RegionKind.OTHER and not (region.use and not region.kind_guess):
+            assert word == region.name, (region, region.kind_evidence)
+    stacks = [one for one in maps if one.kind is RegionKind.THREAD_STACK]
+    assert stacks
+    for stack in stacks:
+        assert stack.name in lines
+    if any(one.kind is RegionKind.ARENA for one in maps):
+        arena = "malloc arena" if malloc else "malloc arena?"
+        assert f"{arena}\n" in lines
+    assert "stack guard?" not in lines
+
+
+def test_names_in_json_are_those_of_maps(place: Path) -> None:
+    made = build(place, THREADED.replace("for (;;) pause();", "return 0;"), "-pthread", name="ends")
+    told = json.loads(command("--json", "--", made).stderr)
+    regions = [(call, call["region"]) for call in told["calls"] if call["region"]]
+    kinds = {region["kind"] for _, region in regions}
+    assert {"text", "rodata", "data"} <= kinds
+    asked = [(call, r) for call, r in regions if r["kind_evidence"] == "MAP_STACK"]
+    for _, region in asked:
+        assert (region["name"], region["kind_guess"]) in (
+            ("thread stack", True),
+            ("stack guard", True),
+        )
+    assert len(told["stacks"]) == 3
+    for stack in told["stacks"]:
+        assert stack["pid"] == told["pid"] != stack["tid"]
+        assert stack["end"] - stack["start"] >= 4 * PAGE
+    arenas = [r for _, r in regions if r["kind"] == "arena"]
+    for region in arenas:
+        assert region["start"] % (64 << 20) == 0 or region["name"] == "malloc arena, reserved"
+        assert region["use"] == "malloc arena"
+        assert region["kind_guess"] is region["use_guess"] is True
+
+
+REUSED = """#include <signal.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    pid_t first = getpid();
+    if (fork()) return 3;
+    while (!kill(first, 0)) usleep(1000);
+    uint64_t words[11] = {0};
+    words[4] = SIGCHLD;
+    words[8] = (uintptr_t)&first;
+    words[9] = 1;
+    long child = syscall(435, words, sizeof words);
+    if (!child) return getpid() != first;
+    if (child < 0) return 100;
+    waitpid(child, 0, 0);
+    return 5;
+}
+"""
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_descendant_with_the_pid_of_the_program(place: Path, follow: bool) -> None:
+    """A daemon that lives on may be given the number of the program that started it."""
+    made = build(place, REUSED, name="reused")
+    if os.geteuid():
+        pytest.skip("clone3(2) with set_tid takes root (CAP_CHECKPOINT_RESTORE)")
+    alone = trace([made], follow=True)
+    if 100 in alone.ended.values():
+        pytest.skip("clone3(2) with set_tid is not allowed here")
+    traced = trace([made], follow=follow)
+    assert traced.returncode == 3
+    ends = [call.args["status"] for call in traced if call.name == "exit_group"]
+    assert sorted(ends) == ([0, 3, 5] if follow else [3])

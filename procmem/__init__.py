@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from procmem.snapshots import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.tracing.events import MemoryCall, Trace
     from procmem.tracing.tracer import trace
+    from procmem.units import GiB, KiB, MiB
 
     from . import calls as calls
     from . import elf as elf
@@ -66,40 +67,6 @@ if TYPE_CHECKING:
     from . import grade as grade
 
 __version__ = "0.1.0"
-
-KiB = 1024
-MiB = 1024 * KiB
-GiB = 1024 * MiB
-
-# Names are imported when they are first used, so that a command pays only for
-# what it needs.
-_HOMES = {
-    "procmem.calls._mmap": "mmap",
-    "procmem.calls.mapping": "Mapping",
-    "procmem.errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
-    "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported ZombieProcess",
-    "procmem.elf.loaded": "LiveObject LiveSection",
-    "procmem.elf.sizing": "ObjectSize SectionSize size",
-    "procmem.recording.recorder": "Recorder record watch",
-    "procmem.recording.recording": "Recording",
-    "procmem.snapshots": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
-    "procmem.tracing.events": "MemoryCall Trace",
-    "procmem.tracing.tracer": "trace",
-    "procmem.pages.frames": "Frame FrameFlags",
-    "procmem.pages.pagemap": "Page PageCounts PageMap PageState",
-    "procmem.pages.tables": "PagingScheme",
-    "procmem.process": "Faults MemoryUsage Process Thread processes",
-    "procmem.process.doctor": "Feature doctor",
-    "procmem.process.finding": "find",
-    "procmem.process.pages": "Share Sharers Translation",
-    "procmem.process.reconcile": "Comparison Reconciliation",
-    "procmem.process.symbols": "Symbol",
-    "procmem.process.tables": "PageTables",
-    "procmem.regions": "Counters Device MeasuredRegion Perms Region RegionTable ResidentRegion "
-    "VmFlags format_maps parse_maps parse_rollup parse_smaps",
-    "procmem.regions.kinds": "Owner RegionKind Use",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "AccessDenied",
@@ -181,25 +148,37 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
+    from procmem._lazy import lazy
 
-    def __getattr__(name: str) -> object:
-        if name in _HOME_OF:
-            from importlib import import_module
-
-            value = getattr(import_module(_HOME_OF[name]), name)
-            globals()[name] = value
-            return value
-        if name in {
-            "calls",
-            "elf",
-            "experiments",
-            "grade",
-        }:  # procmem.elf.sizes() without an import of its own
-            from importlib import import_module
-
-            return import_module(f"procmem.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "calls._mmap": "mmap",
+            "calls.mapping": "Mapping",
+            "elf.loaded": "LiveObject LiveSection",
+            "elf.sizing": "ObjectSize SectionSize size",
+            "errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
+            "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported "
+            "ZombieProcess",
+            "pages.frames": "Frame FrameFlags",
+            "pages.pagemap": "Page PageCounts PageMap PageState",
+            "pages.tables": "PagingScheme",
+            "process": "Faults MemoryUsage Process Thread processes",
+            "process.doctor": "Feature doctor",
+            "process.finding": "find",
+            "process.pages": "Share Sharers Translation",
+            "process.reconcile": "Comparison Reconciliation",
+            "process.symbols": "Symbol",
+            "process.tables": "PageTables",
+            "recording.recorder": "Recorder record watch",
+            "recording.recording": "Recording",
+            "regions": "Counters Device MeasuredRegion Perms Region RegionTable ResidentRegion "
+            "VmFlags format_maps parse_maps parse_rollup parse_smaps",
+            "regions.kinds": "Owner RegionKind Use",
+            "snapshots": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
+            "tracing.events": "MemoryCall Trace",
+            "tracing.tracer": "trace",
+            "units": "GiB KiB MiB",
+        },
+        rooms="calls elf experiments grade",
+    )

@@ -1,48 +1,47 @@
-"""Figures as people read them: KiB with thousands parted, one minus sign, counts with a noun."""
+"""Figures in text: sizes, differences, counts, signals.
+
+Thousands are separated by commas, and the sign of a negative figure is "-" everywhere.
+"""
 
 from __future__ import annotations
-
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "GIB",
-    "KIB",
-    "MIB",
     "UNITS",
+    "GiB",
+    "KiB",
+    "MiB",
     "about",
     "approximate",
+    "comparable",
     "count",
     "in_unit",
     "kib",
     "signal_name",
     "signed",
+    "signed_in_unit",
     "size",
     "unit_name",
 ]
 
-KIB = 1 << 10
-MIB = 1 << 20
-GIB = 1 << 30
-
-MINUS = "−"
-"""U+2212: one sign for all differences."""
-
+KiB = 1 << 10
+MiB = 1 << 20
+GiB = 1 << 30
 
 UNITS = ("KiB", "B", "MiB", "GiB", "human")
-"""What figures of tables can be given in; "human": each in the unit that leaves few digits."""
+"""Units for the figures of tables; "human": each figure in the unit that leaves few digits."""
 
 
 def unit_name(unit: str) -> str:
-    """What stands for the unit in a table's last row: nothing where each figure has its own."""
+    """The unit's name for a table's last row; empty where each figure has its own."""
     return "" if unit == "human" else unit
 
 
 def in_unit(unit: str = "KiB") -> Callable[[int | None], str]:
-    """A function that gives bytes as a figure of a table; "-" for what was not read.
+    """A function that writes bytes as a figure of a table; "-" for what was not read.
 
     Whole KiB, as pmap and ps print them; MiB and GiB to a tenth.
 
@@ -57,12 +56,33 @@ def in_unit(unit: str = "KiB") -> Callable[[int | None], str]:
         return lambda value: "-" if value is None else str(value >> 10)
     if unit == "human":
         return lambda value: "-" if value is None else brief(value)
-    scale = {"MiB": MIB, "GiB": GIB}[unit]
+    scale = {"MiB": MiB, "GiB": GiB}[unit]
     return lambda value: "-" if value is None else f"{value / scale:.1f}"
 
 
+def signed_in_unit(unit: str = "KiB") -> Callable[[int | None], str]:
+    """A function that writes a difference of bytes as a figure of a table, with its sign.
+
+    >>> [signed_in_unit()(value) for value in (4096, -4096, 512, 0, None)]
+    ['+4', '-4', '+0.5', '+0', '-']
+    >>> signed_in_unit("human")(-35_000_000)
+    '-33.4M'
+    """
+    figure = in_unit(unit)
+
+    def signed_figure(value: int | None) -> str:
+        if value is None:
+            return "-"
+        odd = unit == "KiB" and value % KiB
+        return ("-" if value < 0 else "+") + (
+            f"{abs(value) / KiB:g}" if odd else figure(abs(value))
+        )
+
+    return signed_figure
+
+
 def brief(value: int) -> str:
-    """Bytes with a letter for the unit, as ls -h and du -h have it, to a tenth."""
+    """Bytes with a letter for the unit, as ls -h and du -h write them, to a tenth."""
     if not value:
         return "0"
     letter, scale = next(
@@ -74,7 +94,7 @@ def brief(value: int) -> str:
 
 
 def kib(value: int) -> str:
-    """Bytes in KiB.
+    """Bytes in whole KiB.
 
     >>> kib(4096), kib(100 << 20)
     ('4 KiB', '102,400 KiB')
@@ -86,22 +106,43 @@ def signed(value: int) -> str:
     """A difference of bytes in KiB, with its sign.
 
     >>> signed(4096), signed(-4096), signed(0)
-    ('+4 KiB', '−4 KiB', '+0 KiB')
+    ('+4 KiB', '-4 KiB', '+0 KiB')
     """
-    return f"{'+' if value >= 0 else MINUS}{abs(value) >> 10:,} KiB"
+    return ("-" if value < 0 else "+") + kib(abs(value))
+
+
+def size(number: int) -> str:
+    """Bytes in the largest unit that takes no fraction.
+
+    >>> size(4096), size(2 << 20), size(100)
+    ('4 KiB', '2 MiB', '100 bytes')
+    """
+    for unit, name in ((1 << 40, "TiB"), (GiB, "GiB"), (MiB, "MiB"), (KiB, "KiB")):
+        if number and number % unit == 0:
+            return f"{number // unit:,} {name}"
+    return count(number, "byte")
+
+
+def comparable(value: int) -> str:
+    """Bytes, exactly, for sizes that are compared: in KiB where these are whole.
+
+    >>> comparable(4096), comparable(-135168), comparable(100), comparable(64 << 20)
+    ('4 KiB', '-132 KiB', '100 bytes', '65,536 KiB')
+    """
+    return kib(value) if value and value % KiB == 0 else count(value, "byte")
 
 
 def about(value: int) -> str:
     """Bytes in a unit that leaves few digits: whole KiB below 1 MiB, else to a tenth.
 
-    >>> about(44 << 10), about(34_603_008), about(35_000_000), about(3 << 30)
-    ('44 KiB', '33 MiB', '33.4 MiB', '3 GiB')
+    >>> about(44 << 10), about(34_603_008), about(35_000_000), about(3 << 30), about(128 << 40)
+    ('44 KiB', '33 MiB', '33.4 MiB', '3 GiB', '128 TiB')
     """
-    size = abs(value)
-    if size < MIB:
-        return kib(size)
-    unit, name = (MIB, "MiB") if size < GIB else (GIB, "GiB")
-    return f"{size / unit:,.1f}".removesuffix(".0") + f" {name}"
+    value = abs(value)
+    for shift, name in ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB")):
+        if value >> shift:
+            return f"{value / (1 << shift):,.1f}".removesuffix(".0") + f" {name}"
+    return kib(value)
 
 
 def approximate(text: str, error: int | None) -> str:
@@ -109,7 +150,7 @@ def approximate(text: str, error: int | None) -> str:
 
     Args:
         text: the figure.
-        error: bytes by which it may be off; 0: not at all; None: not known how much.
+        error: bytes by which it may be off; 0: it is exact; None: the bound is not known.
 
     >>> approximate("40 KiB", 0), approximate("40 KiB", 768 << 10), approximate("40 KiB", None)
     ('40 KiB', '~40 KiB (±768 KiB)', '~40 KiB')
@@ -128,25 +169,22 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def size(number: int) -> str:
-    """Bytes in the largest unit that takes no fraction.
+def signal_name(number: int, *, meaning: bool = False) -> str:
+    """A signal by its name; signals without one, such as the two that libc keeps, by number.
 
-    >>> size(4096), size(2 << 20), size(100)
-    ('4 KiB', '2 MiB', '100 bytes')
+    Args:
+        number: of the signal, see signal(7).
+        meaning: add strsignal(3)'s description.
+
+    >>> signal_name(11), signal_name(11, meaning=True), signal_name(35), signal_name(32)
+    ('SIGSEGV', 'SIGSEGV (Segmentation fault)', 'SIGRTMIN+1', 'signal 32')
     """
-    for unit, name in ((1 << 40, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
-        if number and number % unit == 0:
-            return f"{number // unit:,} {name}"
-    return f"{number:,} bytes"
+    import signal  # not needed for most figures
 
-
-def signal_name(number: int) -> str:
-    """The name of a signal; its number where it has none, as most real-time signals.
-
-    >>> signal_name(11), signal_name(45)
-    ('SIGSEGV', 'signal 45')
-    """
     try:
-        return signal.Signals(number).name
+        name = signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"
+        if not signal.SIGRTMIN < number < signal.SIGRTMAX:
+            return f"signal {number}"
+        name = f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    return f"{name} ({signal.strsignal(number)})" if meaning else name

@@ -47,28 +47,17 @@ __all__ = [
     "sbrk",
 ]
 
-# Names are imported when they are first used: most users need one part.
-_HOMES = {
-    "procmem.calls._bracket": "Bracket Reading bracket",
-    "procmem.calls._brk": "BrkTrip brk brk_trip sbrk",
-    "procmem.calls.constants": "Advice Map Mremap Msync Prot",
-    "procmem.calls._mmap": "mmap",
-    "procmem.calls.mapping": "Mapping Resident Touched",
-    "procmem.calls.raw": "madvise mincore mlock mprotect mremap msync munlock munmap",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
+    from procmem._lazy import lazy
 
-    def __getattr__(name: str) -> object:
-        if name in _HOME_OF:
-            from importlib import import_module
-
-            value = getattr(import_module(_HOME_OF[name]), name)
-            globals()[name] = value
-            return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "_bracket": "Bracket Reading bracket",
+            "_brk": "BrkTrip brk brk_trip sbrk",
+            "_mmap": "mmap",
+            "constants": "Advice Map Mremap Msync Prot",
+            "mapping": "Mapping Resident Touched",
+            "raw": "madvise mincore mlock mprotect mremap msync munlock munmap",
+        },
+    )

@@ -27,26 +27,15 @@ __all__ = [
     "sizes",
 ]
 
-# Names are imported when they are first used: most users need one part.
-_HOMES = {
-    "procmem.elf.demangling": "demangle",
-    "procmem.elf.headers": "Ehdr ElfFile Phdr Shdr open_elf",
-    "procmem.elf.programs": "Bridge Program Step program",
-    "procmem.elf.sizing": "ObjectSize SectionSize Sums size sizes",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
+    from procmem._lazy import lazy
 
-    def __getattr__(name: str) -> object:
-        if name in _HOME_OF:
-            from importlib import import_module
-
-            value = getattr(import_module(_HOME_OF[name]), name)
-            globals()[name] = value
-            return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "demangling": "demangle",
+            "headers": "Ehdr ElfFile Phdr Shdr open_elf",
+            "programs": "Bridge Program Step program",
+            "sizing": "ObjectSize SectionSize Sums size sizes",
+        },
+    )

@@ -20,37 +20,29 @@ if TYPE_CHECKING:
     from procmem.experiments.specimen.specimen import Area, Specimen
     from procmem.experiments.specimen.step import Delta, Figures, Step
 
-_HOME_OF = {
-    "Area": "specimen.specimen",
-    "Claim": "ready.story",
-    "Delta": "specimen.step",
-    "Figures": "specimen.step",
-    "Specimen": "specimen.specimen",
-    "Step": "specimen.step",
-    "Story": "ready.story",
-    "Told": "ready.story",
-}
-
 __all__ = ["Area", "Claim", "Delta", "Figures", "Specimen", "Step", "Story", "Told"]
 # Beside these, each ready experiment is a function here: EXPERIMENTS in story.py lists them.
 
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
+    from procmem._lazy import lazy
 
-    def __getattr__(name: str) -> object:
-        if name in _HOME_OF:
-            from importlib import import_module
-
-            return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-        if not name.startswith("_"):
-            from procmem.experiments.ready.story import EXPERIMENTS, find
-
-            if name.replace("_", "-") in EXPERIMENTS:
-                return find(name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    from procmem.experiments.ready.story import EXPERIMENTS
-
-    ready = (name.replace("-", "_") for name in EXPERIMENTS)
-    return sorted({*globals(), *__all__, *ready})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "ready.brk": "brk",
+            "ready.copy": "copy",
+            "ready.copy_on_write": "copy_on_write",
+            "ready.faults": "faults",
+            "ready.file_mapping": "file_mapping",
+            "ready.grow": "grow",
+            "ready.lazy_allocation": "lazy_allocation",
+            "ready.malloc": "malloc",
+            "ready.page_tables": "page_tables",
+            "ready.protection": "protection",
+            "ready.static_dynamic": "static_dynamic",
+            "ready.story": "Claim Story Told",
+            "ready.threads": "threads",
+            "specimen.specimen": "Area Specimen",
+            "specimen.step": "Delta Figures Step",
+        },
+    )

@@ -115,32 +115,6 @@ if TYPE_CHECKING:
         Submission,
     )
 
-# Names are imported when they are first used: pytest may load a file of checks only to list them.
-_HOMES = {
-    "runs.build": "Build build",
-    "checks.points": "not_possible only partly points",
-    "errors": "AsksAgain BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit "
-    "ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError SubmissionError",
-    "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
-    "mmap_threshold regions same_bytes stack stack_limit text thread_stack threads "
-    "top_pad",
-    "grading.grade": "grade",
-    "submissions.lab": "Lab LabError Question",
-    "runs.leaks": "Leak Leaked Leaks Misuse",
-    "sandbox.limits": "Limits",
-    "sandbox.walls": "Wall walls",
-    "mallocs": "MallocState malloc_state",
-    "allocations": "Pieces pieces",
-    "submissions.predictions": "Predictions",
-    "submissions.quiz": "predicted verify",
-    "results": "BuildResult CheckResult Grade Status",
-    "runs.run": "Program Run",
-    "sandbox.sandbox": "Ended Sandbox",
-    "submissions.submission": "Submission",
-    "runs.visits": "Walk walk",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-
 __all__ = [
     "PAGE",
     "Area",
@@ -214,16 +188,32 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
+    from procmem._lazy import lazy
 
-    def __getattr__(name: str) -> object:
-        if name in _HOME_OF:
-            from importlib import import_module
-
-            value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-            globals()[name] = value
-            return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "allocations": "Pieces pieces",
+            "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version "
+            "libraries mmap_threshold regions same_bytes stack stack_limit text thread_stack "
+            "threads top_pad",
+            "checks.points": "not_possible only partly points",
+            "errors": "AsksAgain BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit "
+            "ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError "
+            "SubmissionError",
+            "grading.grade": "grade",
+            "mallocs": "MallocState malloc_state",
+            "results": "BuildResult CheckResult Grade Status",
+            "runs.build": "Build build",
+            "runs.leaks": "Leak Leaked Leaks Misuse",
+            "runs.run": "Program Run",
+            "runs.visits": "Walk walk",
+            "sandbox.limits": "Limits",
+            "sandbox.sandbox": "Ended Sandbox",
+            "sandbox.walls": "Wall walls",
+            "submissions.lab": "Lab LabError Question",
+            "submissions.predictions": "Predictions",
+            "submissions.quiz": "predicted verify",
+            "submissions.submission": "Submission",
+        },
+    )

@@ -15,20 +15,6 @@ if TYPE_CHECKING:
     from procmem.grade.exports.texts import html, markdown, text
     from procmem.grade.exports.xml import junit
 
-_HOME_OF = {
-    "FORMATS": "files",
-    "autolab": "systems",
-    "check50": "systems",
-    "classroom": "systems",
-    "csv": "tables",
-    "gradescope": "systems",
-    "html": "texts",
-    "junit": "xml",
-    "markdown": "texts",
-    "text": "texts",
-    "written": "files",
-}
-
 __all__ = [
     "FORMATS",
     "autolab",
@@ -44,14 +30,15 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
+    from procmem._lazy import lazy
 
-    def __getattr__(name: str) -> object:
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "files": "FORMATS written",
+            "systems": "autolab check50 classroom gradescope",
+            "tables": "csv",
+            "texts": "html markdown text",
+            "xml": "junit",
+        },
+    )

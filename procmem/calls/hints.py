@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import resource
 
+from procmem.units import kib
+
 __all__ = ["of_advice", "of_lock", "of_mmap", "of_mremap", "of_room"]
 
 
@@ -22,7 +24,7 @@ def of_mmap(number: int, length: int, address: int, offset: int, unit: int, huge
     """Of mmap(2)."""
     if number == errno.ENOMEM and huge:
         return (
-            f"{-(-length // unit)} huge pages of {unit // 1024} KiB are not free: "
+            f"{-(-length // unit)} huge pages of {kib(unit)} are not free: "
             "see nr_hugepages in proc_sys_vm(5)"
         )
     if number == errno.EINVAL:
@@ -33,7 +35,7 @@ def of_mmap(number: int, length: int, address: int, offset: int, unit: int, huge
         if address % unit:
             return f"address {address:#x} is no multiple of the page size {unit}"
         if huge:
-            return f"this kernel may have no huge pages of {unit // 1024} KiB"
+            return f"this kernel may have no huge pages of {kib(unit)}"
     return {
         errno.EEXIST: f"something is mapped in {address:#x}-{address + length:#x} already: "
         "procmem.Process().maps() shows what",

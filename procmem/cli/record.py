@@ -16,6 +16,7 @@ from procmem.errors import ParseError
 from procmem.recording.recorder import DETAILS, Recorder
 from procmem.recording.recording import Recording
 from procmem.snapshots.output import check_output
+from procmem.units import kib
 from procmem.view.columns import narrowed
 from procmem.view.json import json_text
 from procmem.view.names import printable
@@ -184,7 +185,7 @@ class Progress:
         rss, mark = recorder.last.rss, "~" if recorder.last.rss_error != 0 else ""
         text = (
             f"{spent:.0f} s, {recorder.taken:,} snapshots,"
-            f" {'' if rss is None else f'RSS {mark}{rss >> 10:,} KiB, '}"
+            f" {'' if rss is None else f'RSS {mark}{kib(rss)}, '}"
             f"{100 * recorder.cost / spent:.1f} % of a CPU"
         )
         self._rewrite(text)

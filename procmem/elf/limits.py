@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import thread_time
 
 from procmem.elf.source import fail
-from procmem.units import GIB, MIB
+from procmem.units import GiB, MiB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ SYMBOLS = 1 << 21
 SYMBOL_TABLES = 16
 """Tables of symbols of one file that are read: linkers make one of each kind."""
 
-SYMBOL_NAMES = 256 * MIB
+SYMBOL_NAMES = 256 * MiB
 """Bytes of the string tables of one object."""
 
-KEPT_BYTES = 512 * MIB
+KEPT_BYTES = 512 * MiB
 """What symbols of objects may take that are kept for the next question."""
 
 # ---- debug files ---------------------------------------------------------------
 
-LINKED_FILE = 4 * GIB
+LINKED_FILE = 4 * GiB
 """Size of a file that .gnu_debuglink names: all of it is read for its CRC-32."""
 
 LINKED_SECONDS = 5.0
@@ -42,14 +42,14 @@ LINKED_SECONDS = 5.0
 
 # ---- DWARF ---------------------------------------------------------------------
 
-INFLATED = 512 * MIB
+INFLATED = 512 * MiB
 """Bytes of compressed debug sections of one file when they are unpacked."""
 
 UNITS = 1 << 20
 UNIT_RANGES = 1 << 21
 """Units of one file, and ranges of addresses that they have."""
 
-LINE_TABLE = 64 * MIB
+LINE_TABLE = 64 * MiB
 LINE_ROWS = 1 << 23
 """Bytes of one unit's line table, and rows; as many rows are kept for the next question."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.procfs import probes
 from procmem.procfs.files import system_file
+from procmem.units import kib
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +112,7 @@ def doctor() -> list[Feature]:
         "exact VmRSS",
         lambda: not probes.counters_lag(),
         "memory(), reconcile(), trace, recordings",
-        f"VmRSS lags by up to {probes.rss_bound(1) >> 10:,} KiB, more with many threads; rollup(), "
+        f"VmRSS lags by up to {kib(probes.rss_bound(1))}, more with many threads; rollup(), "
         "smaps() and snapshots of regions are exact",
     )
     file(

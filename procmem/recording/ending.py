@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import struct
 from typing import TYPE_CHECKING
+
+from procmem.units import signal_name
 
 if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles
@@ -55,11 +56,7 @@ class Ending:
         if status is None:
             return "the process has ended"
         if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            try:
-                return f"the process was ended by {signal.Signals(number).name}"
-            except ValueError:
-                return f"the process was ended by signal {number}"
+            return f"the process was ended by {signal_name(os.WTERMSIG(status))}"
         return f"the process has ended with status {os.WEXITSTATUS(status)}"
 
     def _status(self) -> int | None:

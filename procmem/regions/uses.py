@@ -15,6 +15,7 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.regions.kinds import GUARD_LIMIT, Kind, Owner, RegionKind, Use
+from procmem.units import GiB, MiB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,8 +35,6 @@ __all__ = [
 ]
 
 K = RegionKind
-MiB = 1 << 20
-GiB = 1 << 30
 TiB = 1 << 40
 
 RESERVED = int.from_bytes(b"---p", sys.byteorder)

@@ -571,7 +571,7 @@ def advised(change: Change) -> Part:
     ]
     gained, lost = sides[1] - sides[0] - PASSING, sides[0] - sides[1] - PASSING
     evidence = [f"VmFlags +{flag}" for flag in sorted(gained)]
-    evidence += [f"VmFlags −{flag}" for flag in sorted(lost)]
+    evidence += [f"VmFlags -{flag}" for flag in sorted(lost)]
     calls = dict.fromkeys(
         [FLAG_CALLS[flag][0] for flag in sorted(gained) if flag in FLAG_CALLS]
         or [FLAG_CALLS[flag][1] for flag in sorted(lost) if flag in FLAG_CALLS]
@@ -610,7 +610,7 @@ def pages(found: Diff, change: Change) -> list[Part]:
                 "{lazy} that madvise(MADV_FREE) had marked were written again{where}: the kernel "
             )
             told += "may no longer take them back"
-            evidence = ("LazyFree {lazy:−}, RSS keeps them",)
+            evidence = ("LazyFree {lazy:-}, RSS keeps them",)
             parts.append(part(C.WRITTEN_AGAIN, told, evidence, lazy=again))
     parts += of_huge_pages(found, change, rest)
     parts += of_ksm(change, rest)
@@ -659,7 +659,7 @@ def of_swap(change: Change) -> Iterator[Part]:
         back = min(-swap, max(rss, 0))
         if back:
             told = "{swap} came back from swap{where}: touched again"
-            evidence = ["Swap {swap:−}"]
+            evidence = ["Swap {swap:-}"]
             if change.major:
                 evidence.append("{major:major fault}")
             elif change.major == 0:
@@ -671,7 +671,7 @@ def of_swap(change: Change) -> Iterator[Part]:
                 "{swap} in swap went{where}: either given back (munmap, madvise(MADV_DONTNEED)), "
             )
             told += "or brought back while as many other pages were given back"
-            yield part(C.SWAP_FREED, told, ("Swap {swap:−}, RSS does not have them",),
+            yield part(C.SWAP_FREED, told, ("Swap {swap:-}, RSS does not have them",),
                        swap=-swap - back)  # fmt: skip
 
 
@@ -736,10 +736,10 @@ def dropped(found: Diff, change: Change, rest: int) -> Iterator[Part]:
     """Pages that went, while their addresses stayed and none went to swap."""
     lazy = min(max(-(change.lazy_free or 0), 0), rest)
     if lazy:
-        told = "RSS {rss:−}: pages that madvise(MADV_FREE) had marked went: either the kernel took "
+        told = "RSS {rss:-}: pages that madvise(MADV_FREE) had marked went: either the kernel took "
         told += "them back, or madvise(MADV_DONTNEED) gave them back"
-        many = told.replace("RSS {rss:−}: pages", "{rss:about}{where}")
-        rests_on = ("LazyFree {rss:−}, RSS {rss:−}, none in swap",)
+        many = told.replace("RSS {rss:-}: pages", "{rss:about}{where}")
+        rests_on = ("LazyFree {rss:-}, RSS {rss:-}, none in swap",)
         yield part(C.RECLAIMED, told, rests_on, many=many, rss=lazy, in_memory=-lazy)
         rest -= lazy
     if not rest:
@@ -749,7 +749,7 @@ def dropped(found: Diff, change: Change, rest: int) -> Iterator[Part]:
         return
     whole = huge_page(found)
     huge = min(max(-(change.anon_huge_pages or 0), 0), rest) // whole
-    told = "RSS {rss:−}: pages were given back, their addresses kept: madvise(MADV_DONTNEED)"
+    told = "RSS {rss:-}: pages were given back, their addresses kept: madvise(MADV_DONTNEED)"
     many = "{rss:about} given back{where}, their addresses kept: madvise(MADV_DONTNEED)"
     evidence = ["fewer pages in memory, none more in swap"]
     if change.swap is None:
@@ -758,7 +758,7 @@ def dropped(found: Diff, change: Change, rest: int) -> Iterator[Part]:
         evidence = ["fewer pages in memory"]
     if huge:
         told += "; {huge:huge page} among them"
-        evidence.append("AnonHugePages {bytes:−}")
+        evidence.append("AnonHugePages {bytes:-}")
     yield part(
         C.GIVEN_BACK,
         told,
@@ -779,7 +779,7 @@ def of_dropped_file(change: Change, rest: int) -> Part:
     )
     evidence = ["pages of a file, none more in swap"]
     if locked:
-        told = "RSS {rss:−}: pages of the file are gone: it was truncated, or a hole was punched"
+        told = "RSS {rss:-}: pages of the file are gone: it was truncated, or a hole was punched"
         many = "{rss:about} of files gone{where}: truncated, or a hole was punched"
         evidence.append(
             "locked (VmFlags lo): the kernel takes no such page, nor does MADV_DONTNEED"
@@ -794,7 +794,7 @@ def of_dropped_file(change: Change, rest: int) -> Part:
         evidence.append("shared memory, which the kernel takes only to swap")
     else:
         reasons.insert(0, "the kernel took them back (they can be read again)")
-    told = "RSS {rss:−}: pages of the file are no longer mapped: either " + ", or ".join(reasons)
+    told = "RSS {rss:-}: pages of the file are no longer mapped: either " + ", or ".join(reasons)
     many = "{rss:about} of files no longer mapped{where}: either " + ", or ".join(reasons)
     return part(C.FILE_PAGES_DROPPED, told, evidence, many=many, rss=rest, in_memory=-rest)
 
@@ -820,7 +820,7 @@ def of_sharing(found: Diff, change: Change) -> Iterator[Part]:
     elif copied < 0 and of_file:
         told = "{copied} that were copied on write are pages of the file again{where}: the copies "
         told += "were given back (madvise(MADV_DONTNEED)) and the file was read"
-        yield part(C.GIVEN_BACK, told, ("Anonymous {copied:−}",), copied=-copied)
+        yield part(C.GIVEN_BACK, told, ("Anonymous {copied:-}",), copied=-copied)
     elif copied < 0:
         told = "{copied} are shared again{where}, which copying on write does not undo: the second "
         told += "snapshot is the older one"
@@ -897,7 +897,7 @@ def of_huge_pages(found: Diff, change: Change, rest: int) -> Iterator[Part]:
             "{huge:huge page} split into small ones{where}: a part of it was unmapped, given other "
         )
         told += "permissions or given back, or written to after fork(2)"
-        cause, sign = C.HUGE_PAGES_SPLIT, "−"
+        cause, sign = C.HUGE_PAGES_SPLIT, "-"
     if made:
         evidence = (f"AnonHugePages {{bytes:{sign}}}",)
         yield part(cause, told, evidence, huge=made, bytes=made * whole)
@@ -916,7 +916,7 @@ def of_ksm(change: Change, rest: int) -> Iterator[Part]:
     elif ksm < 0 and -ksm > max(-rest, 0):
         told = "{ksm} no longer merged by KSM{where}: either written to, each write a copy, or "
         told += "madvise(MADV_UNMERGEABLE) or KSM itself undid it"
-        yield part(C.UNMERGED, told, ("KSM {ksm:−}",), ksm=-ksm - max(-rest, 0))
+        yield part(C.UNMERGED, told, ("KSM {ksm:-}",), ksm=-ksm - max(-rest, 0))
 
 
 def of_hugetlb(change: Change, value: int) -> Part:
@@ -931,7 +931,7 @@ def of_hugetlb(change: Change, value: int) -> Part:
     else:
         told = "{hugetlb:page} of hugetlbfs of {size} given back{where}: {bytes} that RSS did not "
         told += "count"
-        cause, sign = C.HUGETLB_GIVEN_BACK, "−"
+        cause, sign = C.HUGETLB_GIVEN_BACK, "-"
     evidence = (f"Shared_Hugetlb and Private_Hugetlb {{bytes:{sign}}}",)
     return part(cause, told, evidence, hugetlb=count, size=size, bytes=abs(value))
 

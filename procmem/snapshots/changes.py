@@ -34,6 +34,7 @@ from procmem.snapshots.comparison import (
     UNSHARED,
     VSZ,
 )
+from procmem.units import signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -247,9 +248,9 @@ class Change:
         return self.explanation  # type: ignore[return-value] # it has one now
 
     def __repr__(self) -> str:
-        rss = "" if self.rss is None else f", RSS {self.rss / 1024:+g} KiB"
+        rss = "" if self.rss is None else f", RSS {signed(self.rss)}"
         kinds = ", ".join(map(str, self.kinds))
-        return f"<Change {self.start:x} {kinds}: VSZ {self.vsz / 1024:+g} KiB{rss}>"
+        return f"<Change {self.start:x} {kinds}: VSZ {signed(self.vsz)}{rss}>"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from procmem.procfs.totals import Faults
 from procmem.snapshots.changes import Change, ChangeKind
 from procmem.snapshots.comparison import compare
+from procmem.units import signed
 
 if TYPE_CHECKING:
     from procmem.regions import Region
@@ -175,8 +176,8 @@ class Diff:
         return bool(len(self._found) or self.vsz or self.rss or self.minor or self.major)
 
     def __repr__(self) -> str:
-        rss = "" if self.rss is None else f", RSS {self.rss / 1024:+g} KiB"
-        return f"<Diff: {len(self._found)} changes, VSZ {self.vsz / 1024:+g} KiB{rss}>"
+        rss = "" if self.rss is None else f", RSS {signed(self.rss)}"
+        return f"<Diff: {len(self._found)} changes, VSZ {signed(self.vsz)}{rss}>"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values; the snapshots themselves are left out."""

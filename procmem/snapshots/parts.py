@@ -71,8 +71,8 @@ class Amount(int):
     """A figure that sentences show: bytes, or a number of things.
 
     >>> amount = Amount(8192)
-    >>> f"{amount}, {amount:+}, {amount:−}, {amount:about}; {Amount(2):page}"
-    '8 KiB, +8 KiB, −8 KiB, 8 KiB; 2 pages'
+    >>> f"{amount}, {amount:+}, {amount:-}, {amount:about}; {Amount(2):page}"
+    '8 KiB, +8 KiB, -8 KiB, 8 KiB; 2 pages'
     """
 
     __slots__ = ()
@@ -80,7 +80,7 @@ class Amount(int):
     def __format__(self, spec: str) -> str:
         if not spec:
             return kib(self)
-        if spec in "+−":
+        if spec in "+-":
             return signed(self if spec == "+" else -self)
         return about(self) if spec == "about" else count(int(self), spec)
 

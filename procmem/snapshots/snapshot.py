@@ -13,6 +13,7 @@ from procmem.procfs.files import TICKS
 from procmem.procfs.totals import Faults, MemoryUsage, read_status, usage_from_status
 from procmem.regions.region import PAGE_SIZE
 from procmem.snapshots.output import replacing
+from procmem.units import kib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -201,9 +202,9 @@ class Snapshot:
         return diff(before, self)
 
     def __repr__(self) -> str:
-        rss = "" if self.rss is None else f", RSS {self.rss >> 10} KiB"
+        rss = "" if self.rss is None else f", RSS {kib(self.rss)}"
         of = "" if self.identity.pid is None else f" of process {self.identity.pid}"
-        return f"<Snapshot{of}: {len(self.regions)} regions, VSZ {self.vsz >> 10} KiB{rss}>"
+        return f"<Snapshot{of}: {len(self.regions)} regions, VSZ {kib(self.vsz)}{rss}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.to_dict()

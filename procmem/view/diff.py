@@ -6,7 +6,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from procmem.units import MINUS, approximate, count, in_unit, unit_name
+from procmem.units import approximate, count, in_unit, signed_in_unit, unit_name
 from procmem.units import signed as signed_kib
 from procmem.view.columns import Column, fitted, pairs
 from procmem.view.maps import region_name
@@ -30,22 +30,8 @@ MOST_ROWS = 10
 """Regions that are shown one by one; of more the largest are, and one row sums up the rest."""
 
 
-def difference(unit: str) -> Callable[[int | None], str]:
-    """A function that gives a difference of bytes with its sign; "-" for what was not read."""
-    figure = in_unit(unit)
-
-    def signed(value: int | None) -> str:
-        if value is None:
-            return "-"
-        odd = unit == "KiB" and value % 1024
-        text = f"{abs(value) / 1024:g}" if odd else figure(abs(value))
-        return (MINUS if value < 0 else "+") + text
-
-    return signed
-
-
 def number(value: int | None) -> str:
-    return "-" if value is None else str(value).replace("-", MINUS)
+    return "-" if value is None else str(value)
 
 
 def diff_table(
@@ -100,10 +86,10 @@ def totals(found: Diff) -> str:
         parts.append(f"swap {signed_kib(found.swap)}")
     for value, what in ((found.minor, "minor fault"), (found.major, "major fault")):
         if value or (value is not None and what == "minor fault"):
-            parts.append(count(value, what).replace("-", MINUS))
+            parts.append(count(value, what))
     changed = f"{count(len(found.changes), 'region')} changed"
     if found.elapsed:
-        changed += f" in {found.elapsed / 1e9:,.1f}\xa0s".replace("-", MINUS)
+        changed += f" in {found.elapsed / 1e9:,.1f}\xa0s"
     return f"{', '.join(parts)}; {changed}."
 
 
@@ -120,7 +106,7 @@ COLUMNS = (
 
 def table_rows(found: Diff, *, every: bool, unit: str) -> tuple[list[list[str]], list[str]]:
     """Region by region; of many the largest, by address, and the sum of the others."""
-    signed = difference(unit)
+    signed = signed_in_unit(unit)
     changes = found.changes
     shown, others = list(changes), []
     if not every and len(changes) > MOST_ROWS + 1:

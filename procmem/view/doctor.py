@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from procmem.regions.kinds import kind_word
-from procmem.units import in_unit, unit_name
+from procmem.units import in_unit, signed_in_unit, unit_name
 from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import region_name
 from procmem.view.names import printable
@@ -129,14 +129,10 @@ def reconciliation_table(
         width: cells of a line; None: as many as are needed.
         unit: of sizes, one of units.UNITS.
     """
-    size = in_unit(unit)
+    size, signed = in_unit(unit), signed_in_unit(unit)
 
     def difference(value: int | None) -> str:
-        if not value:
-            return "="
-        if unit == "KiB":
-            return f"{value / 1024:+g}"
-        return ("+" if value > 0 else "-") + size(abs(value))
+        return signed(value) if value else "="
 
     rows = [
         [

@@ -6,6 +6,7 @@ from itertools import groupby
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from procmem.units import comparable
 from procmem.view.columns import columns, pairs
 from procmem.view.names import printable
 
@@ -187,18 +188,7 @@ def change(delta: Delta, name: str) -> str:
         return "-"
     if not value:
         return "0"
-    return f"{value:+,}" if name in COUNTS else f"{'+' if value > 0 else '-'}{size(abs(value))}"
-
-
-def size(number: int) -> str:
-    """Bytes in KiB, so that sizes compare; in GiB if they are whole.
-
-    >>> size(4096), size(1 << 30), size((1 << 30) + 4096), size(100)
-    ('4 KiB', '1 GiB', '1,048,580 KiB', '100 bytes')
-    """
-    if number and number % (1 << 30) == 0:
-        return f"{number >> 30:,} GiB"
-    return f"{number >> 10:,} KiB" if number % 1024 == 0 else f"{number:,} bytes"
+    return f"{value:+,}" if name in COUNTS else f"{'+' if value > 0 else ''}{comparable(value)}"
 
 
 def value_text(value: object, unit: str = "") -> str:
@@ -209,7 +199,7 @@ def value_text(value: object, unit: str = "") -> str:
     if isinstance(value, float):
         return f"{value:,.1f}"
     if isinstance(value, int):
-        return size(value) if unit == "bytes" else f"{value:,}"
+        return comparable(value) if unit == "bytes" else f"{value:,}"
     return printable(str(value))
 
 

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmem.tracing.allocators import FUNCTIONS, Role
+from procmem.units import comparable, count
 from procmem.view.columns import columns
 from procmem.view.names import printable
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from procmem.tracing.events import Breakpoints, MemoryCall
 
-__all__ = ["Mallocs", "Run", "function_words", "length_text", "size_of"]
+__all__ = ["Mallocs", "Run", "function_words", "size_of"]
 
 GLIBC = re.compile(r"libc(\.so\.6|-2\.\d+\.so)$")
 THRESHOLD = 128 * 1024
@@ -48,11 +49,6 @@ class Piece(NamedTuple):
 def role_of(call: MemoryCall) -> Role:
     """What a function does with memory."""
     return call.function.role if call.function is not None else Role.OTHER
-
-
-def length_text(value: int) -> str:
-    """A length in KiB if it is a whole number of them, else in bytes."""
-    return f"{value // 1024:,} KiB" if value and not value % 1024 else f"{value:,} bytes"
 
 
 def size_of(call: MemoryCall) -> int:
@@ -104,9 +100,9 @@ def function_words(call: MemoryCall, inner: Sequence[MemoryCall], size: int | No
         return "gave memory back" if call.result else "there was nothing to give back"
     if role is Role.OTHER:
         return "which pieces it changes is not followed"
-    asked = length_text(size_of(call)) if "size" in call.args else "a size that is not known"
+    asked = comparable(size_of(call)) if "size" in call.args else "a size that is not known"
     if role in RESIZED and call.args["ptr"]:
-        asked = f"{length_text(size)} to {asked}" if size is not None else f"to {asked}"
+        asked = f"{comparable(size)} to {asked}" if size is not None else f"to {asked}"
     if not is_refused(call):
         return f"{asked}: {how(call, inner)}"
     if not size_of(call):
@@ -154,7 +150,7 @@ def place(call: MemoryCall) -> str:
 def free_words(call: MemoryCall, inner: Sequence[MemoryCall], size: int | None) -> str:
     if not call.args["ptr"]:
         return "NULL: nothing to free"
-    freed = "" if size is None else f"{length_text(size)}: "
+    freed = "" if size is None else f"{comparable(size)}: "
     names = {each.name for each in inner if not each.errno}
     if "munmap" in names:
         return f"{freed}munmap gives its mapping back"
@@ -211,7 +207,7 @@ class Run:
             told = ", ".join(f"{count} {name}" for name, count in self.names.items())
             return f"{told}: no system call"
         low, high = self.sizes or (0, 0)
-        sizes = f"{length_text(low)} each" if low == high else f"up to {length_text(high)}"
+        sizes = f"{comparable(low)} each" if low == high else f"up to {comparable(high)}"
         if self.frees:
             return f"{sizes if self.sizes else 'pieces'}: kept for later, no system call"
         return f"{sizes}: {place(self.last)} has room, no system call"
@@ -416,15 +412,15 @@ class Mallocs:
                 else ""
             )
             told.append(
-                f"Large pieces ({length_text(self.smallest_large)} and more here) have a mapping "
-                f"each: {counted(self.large, 'call')}, each with an mmap.{rule}"
+                f"Large pieces ({comparable(self.smallest_large)} and more here) have a mapping "
+                f"each: {count(self.large, 'call')}, each with an mmap.{rule}"
             )
         if self.given_back:
             told.append(
-                f"{frees} gave {counted(self.given_back, 'such mapping')} back at once (munmap): "
-                f"VSZ fell by {length_text(self.given_bytes)}."
+                f"{frees} gave {count(self.given_back, 'such mapping')} back at once (munmap): "
+                f"VSZ fell by {comparable(self.given_bytes)}."
                 + (
-                    f" From then on malloc takes pieces below {length_text(self.highest)} from the "
+                    f" From then on malloc takes pieces below {comparable(self.highest)} from the "
                     "heap: free of a mapping raises the border."
                     if glibc and THRESHOLD < self.highest <= 32 << 20
                     else ""
@@ -432,17 +428,17 @@ class Mallocs:
             )
         if self.kept and not partly:
             told.append(
-                f"{frees} kept {counted(self.kept, 'piece')}"
-                + (f" ({length_text(self.kept_bytes)})" if self.kept_bytes else "")
+                f"{frees} kept {count(self.kept, 'piece')}"
+                + (f" ({comparable(self.kept_bytes)})" if self.kept_bytes else "")
                 + " for later mallocs: the kernel heard nothing of it, VSZ and RSS stay."
             )
         if self.live and not self.limited and not partly:
-            size = length_text(sum(piece.size or 0 for piece in self.live.values()))
+            size = comparable(sum(piece.size or 0 for piece in self.live.values()))
             unsized = sum(piece.size is None for piece in self.live.values())
-            size += f" and {counted(unsized, 'piece')} of unknown size" if unsized else ""
+            size += f" and {count(unsized, 'piece')} of unknown size" if unsized else ""
             seen = all(pid in self.whole for pid, _ in self.live)
             what = "Never freed" if seen else "Given while it was traced, and not freed"
-            told.append(f"{what}: {counted(len(self.live), 'piece')}, {size}.")
+            told.append(f"{what}: {count(len(self.live), 'piece')}, {size}.")
         return told
 
     def _small(self, glibc: bool) -> str:
@@ -458,14 +454,14 @@ class Mallocs:
         heap = "the heap" if glibc and not self.arena_opened else "what malloc has taken before"
         pad = ", 128 KiB more at a time," if glibc and self.heap_grew else ""
         pad = f"{pad[:-1]} by brk," if pad and self.arena_opened else pad
-        calls = counted(self.small, "call")
+        calls = count(self.small, "call")
         needed = (
             f"of {calls} {self.unserved} needed no system call"
             if self.unserved
             else f"{calls}, each with a system call"
         )
         return (
-            f"Small pieces (up to {length_text(self.largest_small)} here) share {heap}: {needed}"
+            f"Small pieces (up to {comparable(self.largest_small)} here) share {heap}: {needed}"
             + (f", and {', '.join(more)}" if more else "")
             + (
                 f": malloc takes more from the kernel than it is asked for{pad} and cuts the "
@@ -492,12 +488,12 @@ class Mallocs:
         if placed and Role.FREES not in {ROLES[name] for name in known}:
             told.append("no file that the program maps has free among its symbols")
         if self.strangers and not self.limited:
-            pieces = counted(self.strangers, "piece")
+            pieces = count(self.strangers, "piece")
             told.append(f"{pieces} freed or resized that no call seen had given")
         lost = sum(map(len, self.older.values()))
         if lost and not self.limited:
             told.append(
-                f"{counted(lost, 'piece')} given anew at an address that no call seen had freed"
+                f"{count(lost, 'piece')} given anew at an address that no call seen had freed"
             )
         told += [
             f"{name} was called, and which pieces it changes is not followed"
@@ -542,10 +538,6 @@ class Mallocs:
 
 
 ROLES = {one.name: one.role for one in FUNCTIONS}
-
-
-def counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def times(count: int) -> str:

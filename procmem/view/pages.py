@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from procmem.pages.pagemap import PageState
+from procmem.units import about, kib, signed
 from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import region_name
 from procmem.view.names import printable
@@ -251,7 +252,7 @@ def translation_text(
         ("physical", "none" if found.physical is None else f"{found.physical:#x}"),
     ]
     if found.mapping_size is not None:
-        rows.append(("mapped by", f"an entry for {found.mapping_size >> 10} KiB"))
+        rows.append(("mapped by", f"an entry for {kib(found.mapping_size)}"))
     return pairs(rows, screen)
 
 
@@ -270,7 +271,7 @@ def page_tables_table(tables: PageTables, screen: int | None = None) -> str:
         (
             [
                 level.name,
-                extent(level.covers),
+                about(level.covers),
                 str(level.tables),
                 f"{level.tables * size / 1024:g}",
                 "" if level.counted else "not in VmPTE",
@@ -284,11 +285,11 @@ def page_tables_table(tables: PageTables, screen: int | None = None) -> str:
         + "\n"
         + pairs(
             [
-                ("by its pages", f"{tables.predicted >> 10} KiB"),
-                ("VmPTE", f"{tables.vm_pte >> 10} KiB"),
+                ("by its pages", kib(tables.predicted)),
+                ("VmPTE", kib(tables.vm_pte)),
                 (
                     "difference",
-                    f"{tables.difference / 1024:+g} KiB" if tables.difference else "none",
+                    signed(tables.difference) if tables.difference else "none",
                 ),
                 (tables.bound, printable(tables.why)),
             ],
@@ -332,11 +333,3 @@ def plain_tables(tables: PageTables) -> dict[str, Any]:
         "difference": tables.difference,
         "exact": tables.exact,
     }
-
-
-def extent(size: int) -> str:
-    """A power of two as people say it."""
-    for unit, shift in (("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20)):
-        if size >> shift:
-            return f"{size >> shift} {unit}"
-    return f"{size >> 10} KiB"

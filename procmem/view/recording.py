@@ -7,7 +7,7 @@ from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from procmem.units import about, approximate
+from procmem.units import about, approximate, count, in_unit, signed
 from procmem.view.columns import columns
 from procmem.view.names import printable
 
@@ -73,13 +73,13 @@ def recording_summary(
     times = [one for one in recording.times if one is not None]
     span = times[-1] if times else 0.0
     lines = [beginning(recording[-1])] if recording else []
-    head = f"{counted(len(recording), 'snapshot')} in {span:.1f} s"
+    head = f"{count(len(recording), 'snapshot')} in {span:.1f} s"
     if turns is not None and cost is not None:
-        head += f", {counted(turns, 'look')}, {cost:.2f} s of CPU"
+        head += f", {count(turns, 'look')}, {cost:.2f} s of CPU"
     end = f"; {recording.ended}" if recording.ended else ""
     lines.append(fill(f"{head}{end}.", 80, subsequent_indent="  "))
     rows: list[list[str]] = []
-    error = recording.rss_error
+    error, in_kib = recording.rss_error, in_unit()
     for name, figure in FIGURES:
         peak, growth = recording.peak(figure), recording.growth(figure)
         if peak is None or (figure == "swap" and not peak.value):
@@ -88,9 +88,9 @@ def recording_summary(
         rows.append(
             [
                 name if figure != "rss" or error == 0 else f"~{name}",
-                kib(recording.values(figure)[0]),
-                kib(last),
-                kib(peak.value),
+                in_kib(recording.values(figure)[0]),
+                in_kib(last),
+                in_kib(peak.value),
                 "" if peak.seconds is None else f"{peak.seconds:.1f}",
                 "" if growth is None else f"{growth.slope / 1024:+,.1f}",
                 "" if growth is None else f"{growth.confidence:.2f}",
@@ -163,7 +163,7 @@ def used_by(place: Place) -> str:
     tid, name = place.threads[0]
     first = f"the arena of thread {tid} ({printable(name)})"
     others = len(place.threads) - 1
-    return first if not others else f"{first} and {counted(others, 'other thread')}"
+    return first if not others else f"{first} and {count(others, 'other thread')}"
 
 
 def beginning(last: Snapshot) -> str:
@@ -177,10 +177,6 @@ def beginning(last: Snapshot) -> str:
     return f"{whose}{name}{when}"
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def ended_line(ended: str) -> str:
     """That a process has ended, with the time of now."""
     return f"{time.strftime('%H:%M:%S')}  {ended}\n"
@@ -192,15 +188,11 @@ def change_lines(change: Diff) -> str:
     when = "" if clock is None else time.strftime("%H:%M:%S", time.localtime(clock.realtime / 1e9))
     rss = ""
     if change.rss is not None:
-        rss = f"  RSS {approximate(f'{change.rss / 1024:+,.0f} KiB', change.rss_error)}"
+        rss = f"  RSS {approximate(signed(change.rss), change.rss_error)}"
     faults = f"  faults {change.minor:+,}" if change.minor else ""
-    lines = [f"{when}  VSZ {change.vsz / 1024:+,.0f} KiB{rss}{faults}"]
+    lines = [f"{when}  VSZ {signed(change.vsz)}{rss}{faults}"]
     lines += [
         fill(printable(one.words), 80, initial_indent="  ", subsequent_indent="    ")
         for one in change.explanations
     ]
     return "\n".join(lines) + "\n"
-
-
-def kib(value: int | None) -> str:
-    return "-" if value is None else f"{value >> 10:,}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procmem.regions.kinds import kind_word
-from procmem.units import in_unit, unit_name
+from procmem.units import count, in_unit, unit_name
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import clipped, printable
 
@@ -50,7 +50,7 @@ def heading(live: LiveObject) -> str:
     parts = [live.owner.value] if live.owner else []
     if live.build_id:
         parts.append(f"build-id {short(live.build_id)}")
-    parts.append(f"{len(live.regions)} region{'s' * (len(live.regions) != 1)}")
+    parts.append(count(len(live.regions), "region"))
     state = STATES[live.state]
     if live.state == "unreadable" and live.image is not None:
         state = live.reason

@@ -14,8 +14,9 @@ from procmem.procfs import probes
 from procmem.tracing.allocators import Role
 from procmem.tracing.arguments import Clone, signed
 from procmem.tracing.events import UNREAD, Breakpoints, Ended, MemoryCall, Refused
+from procmem.units import KiB, comparable, kib, signed_in_unit
 from procmem.view.columns import columns, prose
-from procmem.view.mallocs import Mallocs, Run, function_words, length_text
+from procmem.view.mallocs import Mallocs, Run, function_words
 from procmem.view.names import cells, clipped, printable
 from procmem.view.places import NAMELESS, Places
 
@@ -408,12 +409,12 @@ def strace_end(end: Ended, prefix: str = "") -> str:
 
 def signed_kib(value: int | None) -> str:
     """A change in KiB; "-" where it is not known."""
-    return "-" if value is None else f"{value // 1024:+d}" if value else "0"
+    return signed_in_unit()(value) if value else "-" if value is None else "0"
 
 
 def kib_text(value: int) -> str:
     """A length in whole KiB, rounded up."""
-    return f"{-(-value // 1024):,} KiB"
+    return kib(value + KiB - 1)
 
 
 FIGURES = 45
@@ -691,9 +692,9 @@ def words(call: MemoryCall) -> str:
         case "process_mrelease":
             return f"free the memory of pidfd {args['pidfd']}, which is dying"
         case "ftruncate":
-            return f"the file (fd {args['fd']}) ends after {length_text(args['length'])}"
+            return f"the file (fd {args['fd']}) ends after {comparable(args['length'])}"
         case "truncate":
-            return f"the file ends after {length_text(args['length'])}"
+            return f"the file ends after {comparable(args['length'])}"
         case "fallocate":
             what = "punch a hole of" if args["mode"] & 2 else "allocate"
             return f"{what} {kib_text(args['length'])} in the file (fd {args['fd']})"

@@ -14,7 +14,7 @@ import procmem
 from procmem.cli.arguments import page_range
 from procmem.pages.pagemap import PageMap
 from procmem.procfs import probes
-from procmem.view.pages import coloured, extent, overview, picture
+from procmem.view.pages import coloured, overview, picture
 from tests.support.commands import at
 from tests.support.targets import (
     PAGE,
@@ -293,12 +293,6 @@ def test_the_picture_of_known_pages() -> None:
         "-----  ----  -----  -------  ----  ------  ------------------------------------\n"
         "total            6        3     1          2 regions\n"
     )
-
-
-def test_extents() -> None:
-    assert [extent(1 << bits) for bits in (12, 21, 30, 39, 48, 57, 62)] == [
-        "4 KiB", "2 MiB", "1 GiB", "512 GiB", "256 TiB", "128 PiB", "4 EiB",
-    ]  # fmt: skip
 
 
 def test_guard_pages_show(run: Run, target: Target) -> None:

@@ -111,7 +111,7 @@ class TestLagging:
         assert re.search(rf"RSS +~[\d,]+ KiB {re.escape(bound)}", capsys.readouterr().out)
         assert main(["diff", path, pid, "--detail", "maps"]) == 0
         out = capsys.readouterr().out
-        assert f"RSS ~−{HIDDEN // KiB} KiB {bound}" in out
+        assert f"RSS ~-{HIDDEN // KiB} KiB {bound}" in out
         assert "lags" in out
         assert main(["diff", path, pid]) == 0
         assert "~" not in capsys.readouterr().out
@@ -230,7 +230,7 @@ def test_a_trace(capfd: pytest.CaptureFixture[str]) -> None:
     bound = probes.rss_bound(1) >> 10
     assert f"this kernel counts pages late: RSS may be off by up to {bound:,} KiB" in err
     (line,) = [line for line in err.splitlines() if "munmap" in line and "~" in line]
-    assert re.search(r" [−-][\d,]+ +~", line), "VSZ is exact, RSS is not"
+    assert re.search(r" -[\d,]+ +~", line), "VSZ is exact, RSS is not"
     assert main(["trace", "--no-malloc", "--json", "true"]) == 0
     calls = json.loads(capfd.readouterr().err)["calls"]
     assert {call["rss_error"] for call in calls} == {probes.rss_bound(1)}

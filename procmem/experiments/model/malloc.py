@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from procmem.experiments.model.vmas import READ, WRITE
-from procmem.experiments.specimen.why import size as told
+from procmem.units import size as told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

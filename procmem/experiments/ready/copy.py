@@ -16,7 +16,7 @@ from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.ready.story import Teller, experiment
 from procmem.experiments.specimen.backing import disk_directory, pages_in_memory
 from procmem.experiments.specimen.specimen import Specimen
-from procmem.experiments.specimen.why import size as size_text
+from procmem.units import size as size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,6 +13,7 @@ from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.ready.story import Teller, experiment
 from procmem.experiments.specimen.kernel import page_size
 from procmem.process import Process
+from procmem.units import kib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,7 @@ def grow(tell: Teller, *, doublings: int = 14) -> None:
         "The whole interpreter, in KiB:",
         ("string", "lies in", "VSZ", "change", "RSS", "change"),
         rows,
-        f"The old string is given back after the new one was made. Below {THRESHOLD >> 10} KiB"
+        f"The old string is given back after the new one was made. Below {kib(THRESHOLD)}"
         " malloc takes both from the heap, which it keeps. What is larger and doesn't fit into the"
         " heap's free room becomes a mapping of its own, and the old one is unmapped at once: VSZ"
         " rises by the difference.",
@@ -82,7 +83,7 @@ def observe(
             region = process.region_at(address)
             memory = process.memory()
             place = PLACES.get(str(region.kind) if region else "", "elsewhere")
-            label = f"{length >> 10:,} KiB string lies in"
+            label = f"{kib(length)} string lies in"
             if length < THRESHOLD:
                 tell.claim(label, "heap", place)
             elif not mapped:
@@ -94,7 +95,7 @@ def observe(
                 tell.claim(label, "mapping", place)
                 if before is not None:
                     tell.bytes(
-                        f"{length >> 10:,} KiB string: VSZ changes by",
+                        f"{kib(length)} string: VSZ changes by",
                         chunk(length, unit) - chunk(before[0], unit),
                         (memory.vsz or 0) - before[1],
                     )
@@ -102,7 +103,7 @@ def observe(
             moved = [None, None] if before is None else list(map(sub, now, before[1:]))
             figures = (now[0], moved[0], now[1], moved[1])
             in_kib = [None if value is None else value >> 10 for value in figures]
-            rows.append((f"{length >> 10:,} KiB", place, *in_kib))
+            rows.append((kib(length), place, *in_kib))
             before = length, *now
 
 

@@ -7,8 +7,8 @@ import errno
 from procmem.errors import BadArgument, SyscallError
 from procmem.experiments.ready.story import Teller, experiment
 from procmem.experiments.specimen.specimen import Specimen
-from procmem.experiments.specimen.why import size
 from procmem.pages.tables import X86_64, PagingScheme
+from procmem.units import size
 
 __all__ = ["page_tables"]
 

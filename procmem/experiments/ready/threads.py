@@ -7,14 +7,13 @@ import resource
 from procmem.errors import BadArgument
 from procmem.experiments.ready.story import Teller, experiment
 from procmem.experiments.specimen.specimen import Specimen
+from procmem.units import MiB, kib
 
 __all__ = ["threads"]
 
-MIB = 1 << 20
-
 
 @experiment("threads", "Threads", "What does a thread cost, and what when it calls malloc?")
-def threads(tell: Teller, *, stack: int = MIB) -> None:
+def threads(tell: Teller, *, stack: int = MiB) -> None:
     """Starts threads, lets them allocate, and joins them.
 
     Args:
@@ -46,7 +45,7 @@ def threads(tell: Teller, *, stack: int = MIB) -> None:
             limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
             tell.bytes(
                 "the stack",
-                2 * MIB if limit == resource.RLIM_INFINITY else -(-limit // page) * page,
+                2 * MiB if limit == resource.RLIM_INFINITY else -(-limit // page) * page,
                 first.delta.vsz - guard.size,
                 "As ulimit -s has it; 2 MiB where that is unlimited.",
                 rests_on=[first],
@@ -73,7 +72,7 @@ def threads(tell: Teller, *, stack: int = MIB) -> None:
             "A chunk goes back to the arena that it came from, whoever frees it.",
         )
         tell.step(
-            f"start a thread with a stack of {stack // 1024:,} KiB",
+            f"start a thread with a stack of {kib(stack)}",
             s.thread(stack),
             "The size that was asked for, and the guard.",
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal as signals
 import threading
 import time
 import weakref
@@ -16,6 +15,7 @@ from procmem.experiments.specimen.launch import Launched, end, launch
 from procmem.experiments.specimen.step import Figures
 from procmem.native import ffi, lib
 from procmem.procfs.files import ProcessFiles
+from procmem.units import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -223,13 +223,6 @@ def launch_best(kind: str | None, libc: bool, flags: int, cpu: int) -> Launched:
         return launch("program", flags, cpu)
     except Unsupported:
         return launch("fork", flags, cpu)
-
-
-def signal_name(number: int) -> str:
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return "a signal without a name"
 
 
 def close_all(fds: list[int]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from procmem.units import count, size
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.experiments.model.page_tables import Tally
@@ -204,19 +206,3 @@ def region_changes(cause: Cause) -> str:
         if cause.regions < 0 and cause.call != "munmap":
             return f"Alike again, neighbours are joined: {count(-cause.regions, 'region')} fewer."
     return ""
-
-
-def count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def size(number: int) -> str:
-    """Bytes in the largest unit that takes no fraction.
-
-    >>> size(4096), size(2 << 20), size(100)
-    ('4 KiB', '2 MiB', '100 bytes')
-    """
-    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if number and number % unit == 0:
-            return f"{number // unit:,} {name}"
-    return f"{number:,} bytes"

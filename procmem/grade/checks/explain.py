@@ -18,6 +18,7 @@ from procmem.regions.region import Region
 from procmem.regions.table import RegionTable
 from procmem.snapshots import Cause, Diff, Snapshot
 from procmem.snapshots.causes import TOP_PAD
+from procmem.units import KiB, comparable, count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "Story", "explain", "ordinal", "short"]
 
-KiB = 1024
 LONGEST = 200
 """Characters that a value may take."""
 
@@ -286,7 +286,7 @@ def named(name: str) -> str | None:
 def in_bytes(value: Any, *, whole: bool) -> str:
     """A number as a size; in bytes unless both that are compared are whole KiB."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return size(value) if whole else f"{value:,} bytes"
+        return comparable(value) if whole else f"{value:,} bytes"
     return short(value)
 
 
@@ -299,18 +299,6 @@ def address(value: Any) -> str:
     return f"{value:#x}" if isinstance(value, int) and value >= 0 else short(value)
 
 
-def size(value: int) -> str:
-    """Bytes as people write them.
-
-    >>> size(4096), size(-135168), size(100), size(64 << 20)
-    ('4 KiB', '−132 KiB', '100 bytes', '65,536 KiB')
-    """
-    sign = "−" if value < 0 else ""
-    if value % KiB or not value:
-        return "0" if not value else f"{sign}{abs(value):,} bytes"
-    return f"{sign}{abs(value) >> 10:,} KiB"
-
-
 def short(value: Any) -> str:
     """Any value in a line, objects of procmem by what they are and not by all they hold."""
     if isinstance(value, str):
@@ -318,15 +306,15 @@ def short(value: Any) -> str:
     elif isinstance(value, bool) or value is None:
         text = str(value)
     elif isinstance(value, int):
-        text = f"{value:,}".replace("-", "−") if abs(value) > 9999 else str(value)
+        text = f"{value:,}" if abs(value) > 9999 else str(value)
     elif isinstance(value, Snapshot):
-        text = f"a snapshot with {len(value.regions)} regions, VSZ {size(value.vsz)}"
+        text = f"a snapshot with {len(value.regions)} regions, VSZ {comparable(value.vsz)}"
     elif isinstance(value, Diff):
-        text = f"VSZ {size(value.vsz)}, {len(value.changes)} changes"
+        text = f"VSZ {comparable(value.vsz)}, {len(value.changes)} changes"
     elif isinstance(value, Region):
-        text = f"{value.name} {value.perms} of {size(value.size)}"
+        text = f"{value.name} {value.perms} of {comparable(value.size)}"
     elif isinstance(value, RegionTable):
-        text = f"{len(value)} region{'' if len(value) == 1 else 's'}"
+        text = count(len(value), "region")
     elif isinstance(value, list | tuple | set | frozenset) and not hasattr(value, "_fields"):
         text = ", ".join(short(one) for one in list(value)[:8]) or "nothing"
         text += f" and {len(value) - 8} more" if len(value) > 8 else ""
@@ -466,7 +454,7 @@ def accounting(
 def reason(one: Explanation, field: str, others: Sequence[Explanation]) -> str:
     """What one change made, as a part of a sentence."""
     value = getattr(one, field)
-    signed = ("+" if value > 0 else "") + size(value)
+    signed = ("+" if value > 0 else "") + comparable(value)
     words = LIKELY.get(one.cause)
     if one.cause is Cause.HEAP_STARTED and one.vsz <= TOP_PAD + FEW_PAGES:
         words = "the heap that stdio made: printf and getchar call malloc for their buffers"
@@ -476,7 +464,7 @@ def reason(one: Explanation, field: str, others: Sequence[Explanation]) -> str:
         return f"{signed} is {words}"
     plain = clause(one.words).removeprefix("VSZ ").removeprefix("RSS ")
     # The words tell the change of VSZ, where it is RSS that is asked for.
-    plain = re.sub(r"^[+−][0-9,]+ KiB: ", "", plain)
+    plain = re.sub(r"^[+-][0-9,]+ KiB: ", "", plain)
     return f"{signed} of {field.upper()}: {plain}"
 
 

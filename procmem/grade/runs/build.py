@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from procmem.grade.runs.provenance import Provenance
-from procmem.grade.runs.run import signal_name
+from procmem.units import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def build(
                     if over := jailed.over(at_its_end=True):
                         why = over[1]
                     elif ended.signal is not None:
-                        why = f"{command[0]} was killed by {signal_name(ended.signal)}"
+                        why = (
+                            f"{command[0]} was killed by {signal_name(ended.signal, meaning=True)}"
+                        )
                     elif status:
                         why = f"{shlex.join(command)} ended with status {status}"
                     break

@@ -38,6 +38,7 @@ from procmem.grade.sandbox import waiting
 from procmem.grade.sandbox.untrusted import open_below
 from procmem.grade.submissions.contents import why_not_run
 from procmem.regions.kinds import RegionKind
+from procmem.units import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -653,7 +654,7 @@ class Run:
         if ended.signal is not None:
             return self._made(
                 ProgramCrashed,
-                f"it was killed by {signal_name(ended.signal)}{told(ended)}",
+                f"it was killed by {signal_name(ended.signal, meaning=True)}{told(ended)}",
                 signal=ended.signal,
                 code=ended.code,
                 address=ended.address,
@@ -689,13 +690,6 @@ def told(ended: Ended) -> str:
     why = CODES.get((signal.Signals(ended.signal), ended.code))
     at = f" at {ended.address:#x}" if ended.address is not None else ""
     return f"{at}: {why}" if why else ""
-
-
-def signal_name(number: int) -> str:
-    try:
-        return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
-    except ValueError:
-        return f"signal {number}"
 
 
 def is_library(path: str) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BUILDING", "RUNNING", "Limits"]
+from procmem.units import MiB
 
-KiB = 1024
-MiB = 1024 * KiB
+__all__ = ["BUILDING", "RUNNING", "Limits"]
 
 
 @dataclass(frozen=True)

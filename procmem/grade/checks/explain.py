@@ -285,7 +285,7 @@ def named(name: str) -> str | None:
 
 def in_bytes(value: Any, *, whole: bool) -> str:
     """A number as a size; in bytes unless both that are compared are whole KiB."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value:
         return comparable(value) if whole else f"{value:,} bytes"
     return short(value)
 

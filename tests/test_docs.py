@@ -1,0 +1,80 @@
+"""The documentation: who a page is for, and that what it names is there."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts.gallery import refreshed
+from scripts.reference import api, commands, help_of, public_names, subcommands
+from tests.support.paths import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    path for path in DOCS.rglob("*.md") if path.name not in ("security.md", "changes.md")
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_a_page_says_first_whom_it_serves_and_what_it_answers(page: Path) -> None:
+    title, _, first, *_ = page.read_text().split("\n")
+    assert title.startswith("# ")
+    assert first.startswith("For ")
+
+
+def test_the_list_of_pages_has_every_page() -> None:
+    index = (DOCS / "index.md").read_text()
+    for page in DOCS.rglob("*.md"):
+        name = str(page.relative_to(DOCS))
+        if name != "index.md":
+            assert f"({name})" in index, name
+            assert f"\n{name.removesuffix('.md')}\n" in index, name
+
+
+def test_files_that_the_architecture_names_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.(?:py|c|md|sh))`", (DOCS / "architecture.md").read_text())
+    assert len(named) > 50
+    for name in set(named):
+        places = [ROOT / name, ROOT / "procmem" / name, ROOT / "procmem/native" / name]
+        if "NAME" not in name and "/" in name:
+            assert any(place.is_file() for place in places), name
+
+
+def test_the_layers_are_drawn_as_they_are_checked() -> None:
+    settings = (ROOT / "pyproject.toml").read_text()
+    contract = re.search(r"^layers = \[\n(.*?)^\]", settings, re.M | re.S)
+    assert contract
+    checked = [set(re.findall(r"\w+", line)) for line in contract[1].splitlines()]
+    page = (DOCS / "architecture.md").read_text()
+    drawn = re.findall(r"^    ([a-z]+(?:, [a-z]+)*)  +\S", page, re.M)
+    places = {name: number for number, line in enumerate(drawn) for name in line.split(", ")}
+    for upper, lower in pairwise(checked):
+        for one in upper & places.keys():
+            for other in lower & places.keys():
+                assert places[one] <= places[other], (one, other)
+    assert set().union(*checked) - places.keys() <= {"pytest_plugin", "ipc", "_lazy"}
+
+
+def test_the_reference_has_each_subcommand() -> None:
+    assert "|".join(subcommands("lab")) in help_of("lab")
+    assert f"### procmem experiment {subcommands('experiment')[-1]}\n" in commands()
+
+
+def test_the_reference_has_each_public_name() -> None:
+    text = api("procmem")
+    assert [name for name in public_names("procmem") if not re.search(rf"\b{name}\b", text)] == []
+    assert ".. autoexception:: procmem.AccessDenied\n" in text
+    assert "{py:class}`procmem.Mapping`" in api("procmem.calls")
+
+
+def test_the_gallery_runs_what_it_shows() -> None:
+    page = "# x\n\n```text\n$ echo one\nold\n$ seq 9\n1\n[...]\n```\n"
+    assert refreshed(page) == "# x\n\n```text\n$ echo one\none\n$ seq 9\n1\n[...]\n```\n"
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        refreshed("```text\n$ exit 3\n```\n")

@@ -85,16 +85,14 @@ __asm__(".text\n"
         ".type pm_read, @function\npm_read: movb (%rdi), %al\n xorl %eax, %eax\n ret\n"
         ".type pm_write, @function\npm_write: movb %sil, (%rdi)\n xorl %eax, %eax\n ret\n"
         ".type pm_jump, @function\npm_jump: xorl %eax, %eax\n jmp *%rdi\n"
-        ".type pm_landing, @function\npm_landing: movl $1, %eax\n ret\n"
-        ".section .note.GNU-stack,\"\",@progbits\n.text\n");
+        ".type pm_landing, @function\npm_landing: movl $1, %eax\n ret\n");
 #define PROGRAM_COUNTER(context) ((context)->uc_mcontext.gregs[REG_RIP])
 #elif defined(__aarch64__)
 __asm__(".text\n"
         ".type pm_read, %function\npm_read: ldrb w1, [x0]\n mov w0, #0\n ret\n"
         ".type pm_write, %function\npm_write: strb w1, [x0]\n mov w0, #0\n ret\n"
         ".type pm_jump, %function\npm_jump: mov x1, x0\n mov w0, #0\n br x1\n"
-        ".type pm_landing, %function\npm_landing: mov w0, #1\n ret\n"
-        ".section .note.GNU-stack,\"\",%progbits\n.text\n");
+        ".type pm_landing, %function\npm_landing: mov w0, #1\n ret\n");
 #define PROGRAM_COUNTER(context) ((context)->uc_mcontext.pc)
 #endif
 

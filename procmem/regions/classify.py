@@ -8,6 +8,7 @@ the place of a region among its neighbours. The last is a guess, and
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from procmem.regions.kinds import (
@@ -359,11 +360,13 @@ def stacks_by_descriptors(layout: Layout, facts: Facts) -> None:
     for index, stacks in inside.items():
         if claimable(layout, index):
             live_stack(layout, index, stacks, "thread descriptor")
-    for stack in facts.ended:
-        index = layout.find(stack.descriptor)
+    ended = Counter(layout.find(stack.descriptor) for stack in facts.ended)
+    for index, count in ended.items():
         if index is not None and layout.found[index] is None:
-            use = Use("stack of an ended thread", "the thread's descriptor, which no thread has")
-            layout.found[index] = Kind(K.ANON, None, "perms", use.name, use)
+            # Where guards are marks in the page table, several are one region.
+            name = "stack of an ended thread" if count == 1 else f"stacks of {count} ended threads"
+            use = Use(name, "the thread's descriptor, which no thread has")
+            layout.found[index] = Kind(K.ANON, None, "perms", name, use)
     for stack in [*facts.stacks, *facts.ended]:
         if stack.start is not None and stack.end is not None and stack.tid != facts.main:
             for index in layout.within(stack.start, stack.end):

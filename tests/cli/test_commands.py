@@ -126,6 +126,11 @@ def test_maps_names_the_threads_of_stacks(run: Run, target: Target) -> None:
     while any(thread.stack is None for thread in process.threads()):
         os.sched_yield()
     out = run("maps", "--kind", "thread stack", target.pid).out
+    tids = sorted(thread.tid for thread in threads)
+    if len({thread.stack for thread in process.threads() if thread.tid in tids}) == 1:
+        # Their guards are marks in the page table (glibc 2.42): one region.
+        assert f"stacks of 3 threads, {tids[0]} to {tids[-1]}" in out
+        return
     for thread in threads:
         assert f"stack of thread {thread.tid}" in out
 

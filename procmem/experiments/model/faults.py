@@ -33,6 +33,10 @@ class Rules(NamedTuple):
         pt_reclaim: MADV_DONTNEED frees emptied lowest tables (CONFIG_PT_RECLAIM, Linux 6.14).
         sticky_guards: a region is marked by its guard pages (VmFlags gu, Linux 6.19), where it
             got an anon_vma before.
+        uncharges: untouched memory that mprotect(2) takes PROT_WRITE from is no longer counted as
+            committed (VmFlags ac): not so in Linux 6.1.
+        untouched_joins: a region without pages is joined with one that has some and is changed to
+            be like it: not so in Linux 6.1.
         huge: transparent huge pages for this process: "always", "madvise", "never".
         has_swap: anonymous pages can be swapped out.
         address_bits: of an address that a program may use.
@@ -43,6 +47,8 @@ class Rules(NamedTuple):
     around: int = 16
     pt_reclaim: bool = False
     sticky_guards: bool = False
+    uncharges: bool = True
+    untouched_joins: bool = True
     huge: str = "never"
     has_swap: bool = False
     address_bits: int = 47

@@ -27,7 +27,7 @@ class Space(Faulting):
 
     def __init__(self, rules: Rules, regions: Sequence[Vma] = ()) -> None:
         self.rules = rules
-        self.vmas = Vmas(list(regions))
+        self.vmas = Vmas(list(regions), untouched_joins=rules.untouched_joins)
         self.tables = PageTables(rules.bits)
         self.brk: tuple[int, int] = (0, 0)
         self._hugetlb: set[int] = set()
@@ -236,7 +236,12 @@ class Space(Faulting):
                     region.shared or flags & {"account", "noreserve"} or region.prot & WRITE
                 ) and not (region.backing and region.backing.kind == "hugetlb"):
                     flags |= {"account"}
-            elif "account" in flags and region.is_anonymous and region.anon_vma is None:
+            elif (
+                self.rules.uncharges
+                and "account" in flags
+                and region.is_anonymous
+                and region.anon_vma is None
+            ):
                 flags -= {"account"}
             return prot, flags
 

@@ -111,10 +111,10 @@ class Vma:
         )
 
 
-def may_share(target: Vma, source: Vma) -> bool:
+def may_share(target: Vma, source: Vma, *, untouched_joins: bool = True) -> bool:
     """is_mergeable_anon_vma(): whether `source` can become a part of `target`."""
     if target.anon_vma is None and source.anon_vma is not None:
-        return not source.forked
+        return untouched_joins and not source.forked
     if target.anon_vma is not None and source.anon_vma is None:
         return not target.forked
     return source.anon_vma == target.anon_vma
@@ -127,10 +127,11 @@ def compatible(one: Vma, other: Vma) -> bool:
 class Vmas:
     """The regions of one address space, in order."""
 
-    __slots__ = ("_starts", "all")
+    __slots__ = ("_starts", "_untouched_joins", "all")
 
-    def __init__(self, regions: list[Vma]) -> None:
+    def __init__(self, regions: list[Vma], *, untouched_joins: bool = True) -> None:
         self.all = regions
+        self._untouched_joins = untouched_joins
         self._starts = [region.start for region in regions]
 
     def __len__(self) -> int:
@@ -206,8 +207,12 @@ class Vmas:
         index = bisect_left(self._starts, region.start)
         before = self.all[index - 1] if index else None
         after = self.all[index + 1] if index + 1 < len(self.all) else None
-        left = before if before and before.continues(region) and may_share(before, region) else None
-        right = after if after and region.continues(after) and may_share(after, region) else None
+        rule = self._untouched_joins
+        left = right = None
+        if before and before.continues(region) and may_share(before, region, untouched_joins=rule):
+            left = before
+        if after and region.continues(after) and may_share(after, region, untouched_joins=rule):
+            right = after
         if left and right and not compatible(left, right):
             right = None
         if right:
@@ -290,4 +295,4 @@ class Vmas:
             elif region.anon_vma is not None:
                 child.anon_vma, child.forked = next(_numbers), True
             regions.append(child)
-        return Vmas(regions)
+        return Vmas(regions, untouched_joins=self._untouched_joins)

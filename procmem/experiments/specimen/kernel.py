@@ -6,19 +6,23 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from procmem.calls.constants import Map, Prot, advice_of
 from procmem.experiments.model.page_tables import Tally
 from procmem.experiments.model.space import Space
 from procmem.experiments.model.vmas import EXEC, READ, WRITE, Backing, Cache, Vma
+from procmem.experiments.specimen.arguments import WORD
+from procmem.native import lib
 from procmem.pages.states import PRIVATE, SWAPPED, read_states
 from procmem.procfs.files import system_file
-from procmem.regions import parse_maps
+from procmem.regions import parse_maps, parse_smaps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.experiments.model.faults import Rules
+    from procmem.experiments.specimen.helper import Helper
     from procmem.procfs.files import ProcessFiles
 
-__all__ = ["has_swap", "huge_pages", "initial_space", "page_size"]
+__all__ = ["has_swap", "how_regions_join", "huge_pages", "initial_space", "page_size"]
 
 THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -40,6 +44,32 @@ def huge_pages() -> str:
         return THP.read_text().partition("[")[2].partition("]")[0] or "never"
     except OSError:
         return "never"
+
+
+def how_regions_join(helper: Helper, at: int) -> tuple[bool, bool]:
+    """Rules that have changed, tried with two free pages: `uncharges`, `untouched_joins`."""
+    size = page_size()
+    flags = Map.MAP_PRIVATE | Map.MAP_ANONYMOUS | Map.MAP_FIXED_NOREPLACE
+
+    def map_two() -> None:
+        prot = Prot.PROT_READ | Prot.PROT_WRITE
+        helper._syscall("mmap", at, 2 * size, prot, flags, WORD, 0)
+
+    map_two()
+    helper._syscall("mprotect", at, 2 * size, Prot.PROT_READ)
+    read_only = parse_smaps(helper._files.read("smaps")).find(at)
+    vm_flags = None if read_only is None else read_only.vm_flags
+    uncharges = vm_flags is None or "ac" not in vm_flags
+    helper._syscall("munmap", at, 2 * size)
+
+    map_two()
+    helper._syscall("madvise", at, size, advice_of("dontdump"))
+    helper._measure(lib.PM_OP_TOUCH, at + size, 1, size, 1, 1, 0)
+    helper._syscall("madvise", at + size, size, advice_of("dontdump"))
+    region = parse_maps(helper._files.read("maps")).find(at)
+    joins = region is None or region.end == at + 2 * size
+    helper._syscall("munmap", at, 2 * size)
+    return uncharges, joins
 
 
 def initial_space(files: ProcessFiles, known: Rules) -> Space:

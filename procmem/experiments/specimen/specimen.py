@@ -35,11 +35,18 @@ from procmem.experiments.specimen.arguments import (
     protection,
 )
 from procmem.experiments.specimen.helper import Helper, launch_best
-from procmem.experiments.specimen.kernel import has_swap, huge_pages, initial_space, page_size
+from procmem.experiments.specimen.kernel import (
+    has_swap,
+    how_regions_join,
+    huge_pages,
+    initial_space,
+    page_size,
+)
 from procmem.experiments.specimen.launch import PROGRAMS, Launched
 from procmem.experiments.specimen.step import Delta, Figures, Step
 from procmem.experiments.specimen.why import Cause
 from procmem.native import lib
+from procmem.procfs.probes import counters_lag
 from procmem.regions import parse_maps
 
 TYPE_CHECKING = False
@@ -153,12 +160,15 @@ class Specimen(Helper):
         self._next = self._base + SLOT
 
     def _calibrate(self, source: str | None) -> None:
-        """Touches one page and expects one page."""
+        """Touches one page and expects one page.
+
+        Counters that lag may show it by chance, and not the next one.
+        """
         size = self.space.rules.page_size
         at = self._base
         self._map_quietly(at, size, shared=False)
         for attempt in ("status", "smaps_rollup"):
-            if source not in (None, attempt):
+            if source not in (None, attempt) or (attempt == "status" and counters_lag()):
                 continue
             self._native.source = (
                 lib.PM_SOURCE_STATUS if attempt == "status" else lib.PM_SOURCE_ROLLUP
@@ -190,7 +200,14 @@ class Specimen(Helper):
             self._syscall("madvise", at, size, advice_of("guard_install"))
             sticky = b" gu" in self._files.read("smaps")
         self._syscall("munmap", at, span)
-        return known._replace(around=max(1, around), pt_reclaim=reclaims, sticky_guards=sticky)
+        uncharges, joins = how_regions_join(self, at)
+        return known._replace(
+            around=max(1, around),
+            pt_reclaim=reclaims,
+            sticky_guards=sticky,
+            uncharges=uncharges,
+            untouched_joins=joins,
+        )
 
     def _map_quietly(self, at: int, length: int, *, shared: bool) -> None:
         kind = Map.MAP_SHARED if shared else Map.MAP_PRIVATE

@@ -96,6 +96,18 @@ static size_t lines_of(const unsigned char *text, size_t size)
     return lines;
 }
 
+/* Whether the text ends in a line that is neither blank nor closed by a newline. */
+static int open_ended(const unsigned char *text, size_t size)
+{
+    while (size && text[size - 1] != '\n') {
+        unsigned char byte = text[--size];
+
+        if (byte != ' ' && (byte < '\t' || byte > '\r'))
+            return 1;
+    }
+    return 0;
+}
+
 static const char *string(const pm_scan *scan, uint64_t id, size_t *length)
 {
     *length = scan->strings[id].length;
@@ -113,7 +125,7 @@ static void check_one(const pm_scan *scan, int status, const unsigned char *text
     REQUIRE(scan->lines <= lines);
     REQUIRE(scan->error ? scan->lines >= 1 : scan->lines == lines);
     REQUIRE(scan->count <= scan->lines && scan->extra_count <= scan->lines);
-    REQUIRE(scan->error || scan->unterminated == (size && text[size - 1] != '\n'));
+    REQUIRE(scan->error || scan->unterminated == open_ended(text, size));
     REQUIRE(scan->error_line_size <= size);
     REQUIRE(scan->string_count >= 1 && scan->string_count <= 1 + 2 * scan->lines);
     REQUIRE(scan->strings[0].length == 0 && scan->strings[0].offset == 0);

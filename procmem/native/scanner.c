@@ -448,11 +448,22 @@ static const char *usual_counters(pm_scan *scan, const char *at, const char *end
     return at;
 }
 
+/* The kernel prints no blank lines; editors and terminals' logs add them.
+ * KEEP IN STEP with BLANKS in procmem/procfs/text.py, which a test compares. */
+static int blank(const char *at, const char *end)
+{
+    while (at < end && (*at == ' ' || (*at >= '\t' && *at <= '\r')))
+        at++;
+    return at == end;
+}
+
 static int one_line(pm_scan *scan, const char *line, size_t size)
 {
     const char *at = line, *end = line + size;
 
     scan->lines++;
+    if (blank(line, end))
+        return PM_OK;
     if (scan->state->mode == PM_SMAPS) {
         /* A counter's first word ends in a colon, a region's holds a dash
          * before any colon or space. */
@@ -516,7 +527,7 @@ int pm_scan_finish(pm_scan *scan)
         return PM_BAD_TEXT;
     if (!size)
         return PM_OK;
-    scan->unterminated = 1;
+    scan->unterminated = !blank(scan->state->carry, scan->state->carry + size);
     scan->state->carry_size = 0;
     return one_line(scan, scan->state->carry, size);
 }

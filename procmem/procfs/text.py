@@ -158,41 +158,36 @@ def fail(source: str, data: bytes, wanted: str) -> NoReturn:
 def first_line(data: bytes) -> tuple[int, bytes]:
     """The number, from 1, and the bytes of the first line that is not blank; (0, b"")."""
     for lineno, line in enumerate(data.split(b"\n"), 1):
-        if line.strip():
+        if line.strip(BLANKS):
             return lineno, line.rstrip(b"\r")
     return 0, b""
 
 
 BOM = b"\xef\xbb\xbf"
 
+BLANKS = b" \t\n\r\v\f"
+"""A line of nothing else is blank: every parser passes it over, wherever it stands."""
+
 
 def saved_text(data: bytes) -> bytes:
     r"""The text as the kernel printed it, of one that an editor or a terminal's log has saved.
 
-    A byte order mark and blank lines at the end are taken away, and so are the CRs of a text in
-    which every line ends in CR LF. A path may end in CR: where any line has none, all stay, and so
-    they do where every line has a path.
+    A byte order mark is removed, and so are the CRs of a text in which every line that is not
+    blank ends in CR LF. A path may end in CR: where any line has none, all stay, and so they do
+    where every line has a path. Blank lines stay: parsers pass them over.
 
     >>> saved_text(b"a\r\nb\r\n"), saved_text(b"a\r\nb\n")
     (b'a\nb\n', b'a\r\nb\n')
     """
     data = data.removeprefix(BOM)
-    content = len(data.rstrip(b" \t\r\n"))
-    if not content:
+    if b"\r" not in data:
         return data
-    last = data.find(b"\n", content) + 1
-    if last and last < len(data):
-        data = data[:last]
-    end = data.find(b"\n")
-    if end < 1 or data[end - 1] != 13:
+    lines = data.split(b"\n")
+    # The last line may be cut in front of its LF, or before.
+    whole = [line for line in lines[:-1] if line.strip(BLANKS)]
+    if not all(line.endswith(b"\r") for line in whole) or all(b"/" in line for line in whole):
         return data
-    # A last line that was cut in front of its LF, or behind the text of it.
-    whole = data if data.endswith(b"\n") else data[: data.rindex(b"\n") + 1]
-    lines = whole.count(b"\n")
-    rest = data[len(whole) :]
-    if whole.count(b"\r\n") != lines or all(b"/" in line for line in whole.split(b"\n")[:-1]):
-        return data
-    return whole.replace(b"\r\n", b"\n") + rest.removesuffix(b"\r")
+    return b"\n".join(line.removesuffix(b"\r") for line in lines)
 
 
 def kernel_bytes(path: str | bytes) -> bytes:
@@ -217,7 +212,7 @@ def kind_of_text(data: bytes) -> str | None:
 
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:8]:
         return "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else None
-    lines = [line.strip() for line in data[:20_000].split(b"\n") if line.strip()][:2]
+    lines = [line for part in data[:20_000].split(b"\n") if (line := part.strip(BLANKS))][:2]
     if not lines:
         return None
     if re.match(rb"[0-9a-fA-F]+-[0-9a-fA-F]+ \S{4} ", lines[0]):
@@ -279,8 +274,6 @@ def parse_statm(data: bytes, source: str = "<statm>") -> Statm:
     return Statm(size, resident, shared, text, storage)
 
 
-BLANKS = " \t\r\v\f"
-
 STATUS = frozenset({"Name", "State", "Tgid", "Pid", "PPid", "Uid", "Threads"})
 
 
@@ -296,7 +289,7 @@ def parse_status(data: bytes, source: str = "<status>") -> dict[str, str]:
     for line in saved_text(data).decode("utf-8", "surrogateescape").split("\n"):
         name, colon, value = line.partition(":")
         if colon:
-            values[name] = value.strip(BLANKS)
+            values[name] = value.strip(BLANKS.decode())
     if "Name" in values:
         return values
     # A few lines of one are taken, as somebody may have saved them; other files' are not.

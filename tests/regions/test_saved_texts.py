@@ -41,6 +41,11 @@ SAVINGS: dict[str, Callable[[bytes], bytes]] = {
     "no last newline": lambda text: text[:-1],
     "blank lines behind": lambda text: text + b"\n  \n\t\n",
     "blank lines behind, CR LF": lambda text: text.replace(b"\n", b"\r\n") + b"\r\n \r\n",
+    "blanks behind, without a newline": lambda text: text + b" ",
+    "blank lines before": lambda text: b"\n \t\r\n" + text,
+    "every second line blank": lambda text: text.replace(b"\n", b"\n\v\f\n"),
+    "every second line blank, CR LF": lambda text: text.replace(b"\n", b"\r\n \r\n"),
+    "CR LF, blank lines without CR": lambda text: text.replace(b"\n", b"\r\n\n"),
 }
 
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from procmem import (
@@ -22,6 +22,7 @@ from procmem import (
     parse_smaps,
 )
 from procmem.native import lib
+from procmem.procfs.text import BLANKS, saved_text
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
 from procmem.regions.text import scan_chunks, table_from_scan
 from tests.support.paths import FIXTURES
@@ -150,6 +151,7 @@ def test_a_text_without_a_final_newline_stays_one() -> None:
 def test_nothing_is_an_empty_table() -> None:
     assert len(parse_maps(b"")) == len(parse_smaps(b"")) == 0
     assert format_maps(parse_maps(b"")) == b""
+    assert len(parse_maps(b"\n \t\n\r\n")) == len(parse_smaps(b" ")) == 0
 
 
 def test_bytes_in_other_clothes_are_taken() -> None:
@@ -221,10 +223,10 @@ def test_numbers_up_to_the_edge_of_64_bits(value: int) -> None:
         b"0x000000-00001000 r--p 00000000 00:00 0 ",
         b"0000_000-00001000 r--p 00000000 00:00 0 ",
         b"\x00",
-        b" ",
+        b" \x00 ",
+        b"\x85",
+        b"\xc2\xa0",
         b"\xef\xbb\xbf00000000-00001000 r--p 00000000 00:00 0 ",
-        b"\r",
-        b"",
     ],
 )
 def test_a_line_that_is_no_region_is_told_with_its_number(text: bytes) -> None:
@@ -275,6 +277,9 @@ nearly = st.builds(
 @example(b":")
 @example(b"Rss: 4 kB\n")
 @example(b"\n")
+@example(b"0-0 !!!! 0 0:0 0\n ")
+@example(b"\xef\xbb\xbf0-0 !!!! 0 0:0 0\r\n")
+@example(b" \n0-0 !!!! 0 0:0 0\r\n\n\t\v\f\r")
 def test_arbitrary_bytes_parse_or_raise_a_parse_error(data: bytes) -> None:
     for parse in (parse_maps, parse_smaps):
         error = broken_at(parse, data)
@@ -282,7 +287,47 @@ def test_arbitrary_bytes_parse_or_raise_a_parse_error(data: bytes) -> None:
             assert error.line == data.split(b"\n")[error.lineno - 1]
             assert error.reason
         elif parse is parse_maps:
-            assert format_maps(parse(data)) == data
+            assert format_maps(parse(data)) == without_blank_lines(saved_text(data))
+
+
+def without_blank_lines(data: bytes) -> bytes:
+    return b"".join(line for line in re.findall(rb"[^\n]*\n|[^\n]+\Z", data) if line.strip(BLANKS))
+
+
+@given(st.data())
+def test_blank_lines_are_passed_over_however_the_bytes_are_cut(data: st.DataObject) -> None:
+    blanks = st.text(st.sampled_from(BLANKS.decode().replace("\n", "")), max_size=3)
+    for parse, texts, mode in (
+        (parse_maps, maps_texts.map(lambda text: text.data), native.MAPS),
+        (parse_smaps, smaps_texts.map(smaps_data), native.SMAPS),
+    ):
+        text = data.draw(texts)
+        # Where any line ends in CR it may belong to a path: these are another test's.
+        assume(b"\r" not in text)
+        lines = text.split(b"\n")
+        padded = [data.draw(blanks).encode() for _ in range(data.draw(st.integers(0, 3)))]
+        for line in lines[:-1]:
+            padded += [line, *([data.draw(blanks).encode()] if data.draw(st.booleans()) else [])]
+        spaced = b"\n".join([*padded, lines[-1] or data.draw(blanks).encode()])
+        whole = parse(text)
+        assert parse(spaced) == whole
+        assert format_maps(parse(spaced)) == format_maps(whole)
+        scan = scan_chunks(data.draw(cut(spaced)), mode, "<text>")
+        assert table_from_scan(scan, mode) == whole
+        assert scan.unterminated == bool(lines[-1])
+
+
+def test_the_scanner_and_python_take_the_same_bytes_for_blank() -> None:
+    for number in range(256):
+        byte = bytes([number])
+        scan = native.Scan(native.MAPS, "<text>")
+        try:
+            scan.feed(byte + b"\n")
+            scan.finish()
+            passed_over = True
+        except ParseError:
+            passed_over = False
+        assert passed_over == (byte in BLANKS), byte
 
 
 @given(st.data())

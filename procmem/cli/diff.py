@@ -11,7 +11,7 @@ from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
 from procmem.process.finding import resolve
 from procmem.snapshots import Snapshot, diff, load
-from procmem.snapshots.snapshot import DETAILS
+from procmem.snapshots.moment import DETAILS
 from procmem.view.diff import diff_table
 from procmem.view.json import json_text
 from procmem.view.names import printable

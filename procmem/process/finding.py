@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from procmem.process.process import Process
 from procmem.procfs import ProcessFiles, pids
-from procmem.snapshots.loading import load
+from procmem.snapshots.loading import saved_processes
+from procmem.snapshots.snapshot import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +125,11 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
     named = find(what, root=root) or find(os.path.realpath(what), root=root)
     try:
         saved: list[Process | Snapshot]
-        saved = [*saved_processes(what)] if os.path.isdir(what) else [load(regular(what))]
+        if os.path.isdir(what):
+            tree, numbers = saved_processes(what)
+            saved = [Process(pid, root=tree) for pid in numbers]
+        else:
+            saved = [load(regular(what))]
     except (ParseError, ElfError, Unsupported):
         if named:
             return [*named]
@@ -145,23 +150,6 @@ def regular(path: str) -> str:
     if not stat.S_ISREG(mode) and not path.startswith(("/dev/fd/", "/dev/stdin", "/proc/self/fd/")):
         raise Unsupported(path, "no regular file, so it is not read")
     return path
-
-
-def saved_processes(path: str) -> list[Process]:
-    """The processes of a saved tree: a directory of one, or a /proc with some."""
-    from procmem.errors import Unsupported
-
-    path = os.path.abspath(path)
-    parent, name = os.path.split(path)
-    if name.isdecimal() and any(os.path.exists(f"{path}/{one}") for one in ("maps", "smaps")):
-        return [Process(int(name), root=parent)]
-    if not any(entry.isdecimal() for entry in os.listdir(path)):
-        raise Unsupported(
-            path,
-            "a directory without saved processes: the files of each (maps or smaps, and what else "
-            "there is) lie in a directory that has its PID as name",
-        )
-    return [Process(pid, root=path) for pid in pids(path)]
 
 
 def names_of(files: ProcessFiles) -> set[str]:

@@ -457,7 +457,8 @@ class Process:
         >>> before.vsz == before.memory.vsz
         True
         """
-        from procmem.snapshots.snapshot import DETAILS, take
+        from procmem.snapshots.moment import DETAILS
+        from procmem.snapshots.snapshot import take
 
         if detail not in DETAILS:
             from procmem.errors import BadArgument

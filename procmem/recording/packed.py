@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
+from procmem.snapshots.moment import DETAILS
 from procmem.snapshots.saved import (
     BAD,
     FRAME,
@@ -25,7 +26,7 @@ from procmem.snapshots.saved import (
     unpacked,
     unpacker,
 )
-from procmem.snapshots.snapshot import DETAILS
+from procmem.snapshots.snapshot import snapshot_of
 
 if TYPE_CHECKING:
     from procmem.errors import ParseError
@@ -139,7 +140,7 @@ class Frames(Sequence["Snapshot"]):
         if found is None:
             content = self._contents[number]
             try:
-                found = unpacked(unpacker(content)(content, MOST))
+                found = snapshot_of(unpacked(unpacker(content)(content, MOST)))
             except BAD as error:
                 raise self._bad(number, error) from error
             self._kept[number] = found

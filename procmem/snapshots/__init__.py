@@ -1,15 +1,17 @@
-"""Moments: what a process's memory was at one, and what lies between two.
+"""Snapshots of a process's memory, and the differences between them.
 
-Nothing here knows Process, which gives out snapshots: it stands above.
+The modules, each importing only from those before it: moment (plain data), taking, output, saved,
+cores, loading; comparison, parts, changes, causes, sums, diffs; snapshot. Process makes snapshots
+and is built on this package.
 """
 
 from __future__ import annotations
 
-from procmem.snapshots.causes import Explanation
+from procmem.snapshots.changes import Explanation
 from procmem.snapshots.diffs import Change, ChangeKind, Diff, Remainder, diff
-from procmem.snapshots.loading import load
+from procmem.snapshots.moment import Clock, Identity, Kernel, Moment
 from procmem.snapshots.parts import Cause
-from procmem.snapshots.snapshot import Clock, Identity, Kernel, Snapshot
+from procmem.snapshots.snapshot import Snapshot, load
 from procmem.snapshots.sums import CauseSum
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Explanation",
     "Identity",
     "Kernel",
+    "Moment",
     "Remainder",
     "Snapshot",
     "diff",

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, MARK, STACK_MINIMUM, RegionKind
-from procmem.snapshots.changes import ChangeKind
+from procmem.snapshots.changes import ChangeKind, Explanation
 from procmem.snapshots.comparison import OTHERS_CHANGED, SHARER_ENDED
 from procmem.snapshots.parts import Amount, Cause, Part
 from procmem.units import kib, signed
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from procmem.regions import Region
-    from procmem.snapshots.diffs import Change, Diff
+    from procmem.snapshots.changes import Change
+    from procmem.snapshots.comparison import TotalsDiff
 
-__all__ = ["Explanation", "explain", "notes"]
+__all__ = ["explain", "notes"]
 
 K = ChangeKind
 R = RegionKind
@@ -36,36 +37,7 @@ TOP_PAD = 128 << 10
 C = Cause
 
 
-class Explanation(NamedTuple):
-    """A cause and what it accounts for.
-
-    Attributes:
-        cause: of a fixed list.
-        words: the same for people, with the figures.
-        evidence: what it rests on.
-        changes: the changes that it accounts for.
-        parts: all that happened to them, each with a cause of its own; the first is the weightiest.
-    """
-
-    cause: Cause
-    words: str
-    evidence: tuple[str, ...]
-    changes: tuple[Change, ...]
-    parts: tuple[Part, ...] = ()
-
-    @property
-    def vsz(self) -> int:
-        """Bytes of address space that it accounts for."""
-        return sum(change.vsz for change in self.changes)
-
-    @property
-    def rss(self) -> int | None:
-        """Bytes in memory that it accounts for; None: not measured."""
-        parts = [change.rss for change in self.changes]
-        return None if None in parts else sum(part or 0 for part in parts)
-
-
-def explain(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
+def explain(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
     """The causes of all changes; each change gets its own."""
     for told in causes(found, changes):
         for change in told.changes:
@@ -73,7 +45,7 @@ def explain(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
         yield told
 
 
-def causes(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
+def causes(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
     if found.same_process is False:
         words = "the snapshots are of two processes: this is how they differ, not what happened"
         if changes:
@@ -123,7 +95,7 @@ def replaced(changes: Sequence[Change]) -> bool:
 # ---- causes of several changes at once -----------------------------------------------
 
 
-def threads(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
+def threads(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
     """Stacks that came with threads and went with them."""
     before, after = found.before.threads, found.after.threads
     known = before is not None and after is not None
@@ -214,7 +186,7 @@ def arena_evidence(changes: Sequence[Change], *, after: bool) -> tuple[str, tupl
     return MARK, ("aligned to its length; writable at its start, without permissions behind",)
 
 
-def libraries(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
+def libraries(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
     """Files that came or went: the regions of each, and the bss behind the last."""
     for kind, cause, other in (
         (K.MAPPED, C.LIBRARY_LOADED, C.FILE_MAPPED),
@@ -258,7 +230,7 @@ REMAPPED_PAGES = 16
 """Pages in memory that hardly are as many by chance, where sizes differ."""
 
 
-def remapped(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
+def remapped(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
     """Anonymous memory that went here and came there: a part of a region, or resized."""
     parts = [change for change in changes if change.vsz or change.gained]
     if len(parts) != 2 or any(is_named(change.region) for change in parts):
@@ -288,7 +260,7 @@ def is_named(region: Region) -> bool:
 SHARED = (R.SHARED_MEMORY, R.HUGETLB, R.DEVICE)
 
 
-def heaps(found: Diff, changes: Sequence[Change]) -> Iterator[Explanation]:
+def heaps(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
     """The heap of brk(2): after fork(2) what it grows by is a second region of that name."""
     parts = [
         change
@@ -382,7 +354,7 @@ BESIDE = frozenset(
 """What may happen to a region beside its addresses' coming and going, which RSS is told with."""
 
 
-def single(found: Diff, change: Change) -> Explanation:
+def single(found: TotalsDiff, change: Change) -> Explanation:
     told = unsaid(found, change) or address_space(change)
     if told is None:
         parts = pages(found, change)
@@ -403,7 +375,7 @@ def single(found: Diff, change: Change) -> Explanation:
     return Explanation(parts[0].cause, words, evidence, (change,), tuple(parts))
 
 
-def beside(found: Diff, change: Change) -> list[Part]:
+def beside(found: TotalsDiff, change: Change) -> list[Part]:
     return [one._replace(rss=0) for one in pages(found, change) if one.cause in BESIDE]
 
 
@@ -420,7 +392,7 @@ def spatial_part(
     return Part(cause, words, tuple(evidence), {"vsz": Amount(vsz)}, rss)
 
 
-def unsaid(found: Diff, change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
+def unsaid(found: TotalsDiff, change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
     """What only seems to have changed, since a core does not have it; None: it is not that."""
     told = [
         [one.unavailable.get(key) for key in ("perms", "perms of files")]
@@ -584,7 +556,7 @@ def advised(change: Change) -> Part:
 # ---- causes of what happened to pages ----------------------------------------------------
 
 
-def pages(found: Diff, change: Change) -> list[Part]:
+def pages(found: TotalsDiff, change: Change) -> list[Part]:
     """Why pages came, went, were copied or are shared otherwise."""
     parts = list(of_swap(change))
     rest = beside_swap(change)
@@ -675,13 +647,13 @@ def of_swap(change: Change) -> Iterator[Part]:
                        swap=-swap - back)  # fmt: skip
 
 
-def huge_page(found: Diff) -> int:
+def huge_page(found: TotalsDiff) -> int:
     """What one page table of the lowest level spans."""
     size = found.before.regions.page_size
     return size // 8 * size
 
 
-def new_pages(found: Diff, change: Change, rest: int) -> Part:
+def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
     """Pages that were not there before, neither in memory nor in swap."""
     size, of_file = found.before.regions.page_size, is_of_file(change)
     count = rest // size
@@ -732,7 +704,7 @@ def new_pages(found: Diff, change: Change, rest: int) -> Part:
     )
 
 
-def dropped(found: Diff, change: Change, rest: int) -> Iterator[Part]:
+def dropped(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
     """Pages that went, while their addresses stayed and none went to swap."""
     lazy = min(max(-(change.lazy_free or 0), 0), rest)
     if lazy:
@@ -799,7 +771,7 @@ def of_dropped_file(change: Change, rest: int) -> Part:
     return part(C.FILE_PAGES_DROPPED, told, evidence, many=many, rss=rest, in_memory=-rest)
 
 
-def of_sharing(found: Diff, change: Change) -> Iterator[Part]:
+def of_sharing(found: TotalsDiff, change: Change) -> Iterator[Part]:
     """Pages that became the process's own, or shared: why, as far as the figures say."""
     size, of_file = found.before.regions.page_size, is_of_file(change)
     copied, unshared = change.copied or 0, change.unshared or 0
@@ -811,7 +783,7 @@ def of_sharing(found: Diff, change: Change) -> Iterator[Part]:
         evidence = ["Anonymous {copied:+}: pages of a file became the process's own"]
         if not of_file or unshared == copied:
             evidence = ["{copied} that were Shared are Private", faults]
-            if found.judged.still_shared:
+            if found.tables.still_shared:
                 evidence.append("other pages are still shared")
         yield part(
             C.COPY_ON_WRITE, told + rule, evidence, many=many + rule, copied=copied,
@@ -829,7 +801,7 @@ def of_sharing(found: Diff, change: Change) -> Iterator[Part]:
         yield sharing(found, unshared)
 
 
-def sharing(found: Diff, unshared: int) -> Part:
+def sharing(found: TotalsDiff, unshared: int) -> Part:
     """Why pages became the process's own, or shared, where they were not just copied."""
     backward = (found.minor or found.major or 0) < 0
     size = found.before.regions.page_size
@@ -840,7 +812,7 @@ def sharing(found: Diff, unshared: int) -> Part:
         many += "copied until one of them writes"
         evidence = ["{shared} that were Private are Shared"]
         return part(C.SHARING_BEGAN, told, evidence, many=many, shared=abs(unshared))
-    judged = found.judged
+    judged = found.tables
     most = judged.spare
     total = judged.unshared // size
     evidence = ["{shared} that were Shared are Private"]
@@ -882,7 +854,7 @@ def sharing(found: Diff, unshared: int) -> Part:
     )
 
 
-def of_huge_pages(found: Diff, change: Change, rest: int) -> Iterator[Part]:
+def of_huge_pages(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
     """Huge pages that were made of small ones, or split."""
     huge, whole = change.anon_huge_pages or 0, huge_page(found)
     if K.HUGE_PAGES not in change.kinds:
@@ -953,7 +925,7 @@ def written(change: Change) -> bool:
     return after > before
 
 
-def notes(found: Diff) -> list[str]:
+def notes(found: TotalsDiff) -> list[str]:
     """What is to be said of a diff as a whole."""
     said = []
     if found.same_process is False:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procmem.snapshots.comparison import (
     AFTER,
@@ -37,15 +37,20 @@ from procmem.snapshots.comparison import (
 from procmem.units import signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Protocol
 
     from procmem.regions import Region
-    from procmem.snapshots.causes import Explanation
     from procmem.snapshots.comparison import Row
-    from procmem.snapshots.diffs import Diff
-    from procmem.snapshots.parts import Cause
+    from procmem.snapshots.parts import Cause, Part
 
-__all__ = ["Change", "ChangeKind"]
+    class Members(Protocol):
+        """Finds the regions of a change; see TotalsDiff.members()."""
+
+        def __call__(self, first: int, count: int, *, after: bool) -> tuple[Region, ...]: ...
+
+
+__all__ = ["Change", "ChangeKind", "Explanation"]
 
 
 class ChangeKind(enum.Enum):
@@ -81,13 +86,20 @@ _KINDS: dict[int, tuple[ChangeKind, ...]] = {}
 
 
 class Change:
-    """What became of some regions. Sizes are bytes, after - before; None: not measured."""
+    """What changed in some regions. Sizes are bytes, after - before; None: not measured.
 
-    __slots__ = ("_after", "_before", "_diff", "_row", "explanation")
+    Args:
+        row: the change, as native/compare.c found it.
+        members: finds its regions.
+        explain: called when its cause is asked for, to set `explanation`.
+    """
 
-    def __init__(self, diff: Diff, row: Row) -> None:
-        self._diff = diff
+    __slots__ = ("_after", "_before", "_explain", "_members", "_row", "explanation")
+
+    def __init__(self, row: Row, members: Members, explain: Callable[[], None]) -> None:
         self._row = row
+        self._members = members
+        self._explain = explain
         self._before: tuple[Region, ...] | None = None
         self._after: tuple[Region, ...] | None = None
         self.explanation: Explanation | None = None
@@ -114,7 +126,7 @@ class Change:
         found = self._before
         if found is None:
             row = self._row
-            found = self._diff._regions(self._diff.before, row[BEFORE], row[BEFORE_COUNT])
+            found = self._members(row[BEFORE], row[BEFORE_COUNT], after=False)
             self._before = found
         return found
 
@@ -124,7 +136,7 @@ class Change:
         found = self._after
         if found is None:
             row = self._row
-            found = self._diff._regions(self._diff.after, row[AFTER], row[AFTER_COUNT])
+            found = self._members(row[AFTER], row[AFTER_COUNT], after=True)
             self._after = found
         return found
 
@@ -244,7 +256,7 @@ class Change:
     @property
     def _explained(self) -> Explanation:
         if self.explanation is None:
-            self._diff.explanations  # noqa: B018 - gives each change its own
+            self._explain()
         return self.explanation  # type: ignore[return-value] # it has one now
 
     def __repr__(self) -> str:
@@ -273,6 +285,35 @@ class Change:
             "why": self.why,
             "evidence": list(self.evidence),
         }
+
+
+class Explanation(NamedTuple):
+    """A cause and what it accounts for.
+
+    Attributes:
+        cause: of a fixed list.
+        words: the same for people, with the figures.
+        evidence: what it rests on.
+        changes: the changes that it accounts for.
+        parts: all that happened to them, each with a cause of its own; the first is the weightiest.
+    """
+
+    cause: Cause
+    words: str
+    evidence: tuple[str, ...]
+    changes: tuple[Change, ...]
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def vsz(self) -> int:
+        """Bytes of address space that it accounts for."""
+        return sum(change.vsz for change in self.changes)
+
+    @property
+    def rss(self) -> int | None:
+        """Bytes in memory that it accounts for; None: not measured."""
+        parts = [change.rss for change in self.changes]
+        return None if None in parts else sum(part or 0 for part in parts)
 
 
 def following(regions: Sequence[Region], first: int) -> Iterator[Region]:

@@ -1,4 +1,4 @@
-"""Two tables handed to the comparison in C (native/compare.c), and what it found as rows."""
+"""What differs between two moments: the totals, and the rows that native/compare.c finds."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from procmem import native
 from procmem.native import ffi, lib
+from procmem.procfs.totals import Faults
 from procmem.regions.region import PAGE_SIZE, MeasuredRegion, ResidentRegion, split_deleted
 from procmem.snapshots.saved import raw_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from procmem.procfs.totals import Faults
-    from procmem.regions import RegionTable
+    from procmem.regions import Region, RegionTable
+    from procmem.snapshots.moment import Moment
 
-__all__ = ["Comparison", "Row", "compare"]
+__all__ = ["Row", "TableDiff", "TotalsDiff", "is_measured"]
 
 KNOWS_RSS: int = lib.PM_KNOWS_RSS
 KNOWS_SWAP: int = lib.PM_KNOWS_SWAP
@@ -80,7 +81,7 @@ Row = tuple[int, ...]
 ROW = Struct("=Q6q6I5qII")
 
 
-class Comparison:
+class TableDiff:
     """What differs between two tables.
 
     Attributes:
@@ -143,7 +144,7 @@ def compare(
     faults: Faults | None,
     *,
     measured: bool,
-) -> Comparison:
+) -> TableDiff:
     """What differs between two tables.
 
     Args:
@@ -189,7 +190,7 @@ def compare(
     found = lib.pm_compare(*sides, terms)
     if found == ffi.NULL:
         raise MemoryError
-    return Comparison(ffi.gc(found, lib.pm_changes_free))
+    return TableDiff(ffi.gc(found, lib.pm_changes_free))
 
 
 MOST = 1 << 62
@@ -280,3 +281,94 @@ def lacks_inodes(table: RegionTable[Any]) -> bool:
     if any(scan.column(native.INODE)):
         return False
     return any(name[:1] == b"/" for name in block._strings)
+
+
+# ---- totals -----------------------------------------------------------------------
+
+
+class TotalsDiff:
+    """What differs between the totals of two moments, and between their regions.
+
+    Attributes:
+        before, after: the moments.
+        same_process: whether both are of one process; None: not known.
+        tables: what differs between their regions.
+    """
+
+    __slots__ = ("after", "before", "same_process", "tables")
+
+    def __init__(self, before: Moment, after: Moment) -> None:
+        self.before = before
+        self.after = after
+        self.same_process = before.same_process(after)
+        minor, major = self.minor, self.major
+        faults = None if minor is None or major is None else Faults(minor, major)
+        self.tables = compare(
+            before.regions, after.regions, faults, measured=is_measured(before, after)
+        )
+
+    @property
+    def vsz(self) -> int:
+        """Change of the size of the address space, in bytes."""
+        return self.after.vsz - self.before.vsz
+
+    @property
+    def rss(self) -> int | None:
+        """Change of the bytes in memory; None: not known."""
+        return difference(self.before.rss, self.after.rss)
+
+    @property
+    def rss_error(self) -> int | None:
+        """Bytes by which rss may be off; 0: it is exact; None: not known. See Snapshot."""
+        errors = self.before.rss_error, self.after.rss_error
+        return None if None in errors else sum(error or 0 for error in errors)
+
+    @property
+    def swap(self) -> int | None:
+        """Change of the bytes in swap; None: not known."""
+        return difference(self.before.swap, self.after.swap)
+
+    @property
+    def page_tables(self) -> int | None:
+        """Change of the bytes of page tables; None: not known."""
+        return difference(self.before.page_tables, self.after.page_tables)
+
+    @property
+    def minor(self) -> int | None:
+        """Page faults in between that read no disk; None: not known, or of two processes."""
+        return self._faults(0)
+
+    @property
+    def major(self) -> int | None:
+        """Page faults in between that read a disk or swap; None likewise."""
+        return self._faults(1)
+
+    def _faults(self, which: int) -> int | None:
+        one, other = self.before.faults, self.after.faults
+        if one is None or other is None or self.same_process is False:
+            return None
+        return other[which] - one[which]
+
+    @property
+    def elapsed(self) -> int | None:
+        """Nanoseconds from one to the other; None: not known, or of two boots."""
+        one, other = self.before, self.after
+        if one.clock is None or other.clock is None:
+            return None
+        if one.identity.boot_id != other.identity.boot_id:
+            return None
+        return other.clock.monotonic - one.clock.monotonic
+
+    def members(self, first: int, count: int, *, after: bool) -> tuple[Region, ...]:
+        """The regions that one change concerns, as they were before or are after it."""
+        table = (self.after if after else self.before).regions
+        return tuple([table[place] for place in self.tables.places(first, count)])
+
+
+def is_measured(before: Moment, after: Moment) -> bool:
+    """Whether the resident bytes of each region are known in both."""
+    return "maps" not in (before.detail, after.detail)
+
+
+def difference(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

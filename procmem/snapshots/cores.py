@@ -1,4 +1,4 @@
-"""A Snapshot of an ELF core: what was mapped when the process died."""
+"""A Moment of an ELF core: what was mapped when the process died."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from procmem.elf.notes import notes_in
 from procmem.elf.spec import PF_W, PF_X, PT_LOAD, PT_NOTE
 from procmem.regions.region import plain_line
 from procmem.regions.text import parse_maps
-from procmem.snapshots.snapshot import Identity, Snapshot, text
+from procmem.snapshots.moment import Identity, Moment, text
 
 if TYPE_CHECKING:
     from procmem.regions import RegionTable
@@ -34,7 +34,7 @@ MISSING = {
 }
 
 
-def load_core(path: str | os.PathLike[str]) -> Snapshot:
+def load_core(path: str | os.PathLike[str]) -> Moment:
     """The regions of a core: PT_LOAD tells where, NT_FILE which file.
 
     The kernel writes a header for each region, gdb's gcore not for all; what it left out and
@@ -75,7 +75,7 @@ def load_core(path: str | os.PathLike[str]) -> Snapshot:
         )
     if arguments is not None:
         missing["cmdline"] = f"a core keeps 80 bytes of it: {arguments}"
-    return Snapshot(
+    return Moment(
         table,
         identity=Identity(pid, None, None, comm, table.exe, None),
         unavailable=missing,

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from procmem.procfs.totals import Faults
 from procmem.snapshots.changes import Change, ChangeKind
-from procmem.snapshots.comparison import compare
+from procmem.snapshots.comparison import TotalsDiff, is_measured
 from procmem.units import signed
 
 if TYPE_CHECKING:
-    from procmem.regions import Region
-    from procmem.snapshots.causes import Explanation
-    from procmem.snapshots.comparison import Comparison
-    from procmem.snapshots.snapshot import Snapshot
+    from procmem.snapshots.changes import Explanation
+    from procmem.snapshots.moment import Moment
     from procmem.snapshots.sums import CauseSum
 
 __all__ = ["Change", "ChangeKind", "Diff", "Remainder", "diff"]
 
 
 class Remainder(NamedTuple):
-    """What the totals changed more than the changes of regions add up to. False if nothing.
+    """What the changes of regions do not account for in the totals. False if nothing is left.
 
     Attributes:
         vsz, rss: bytes.
         minor, major: page faults.
-        why: the cause of each that is not 0, by its name.
+        why: the reason for each that is not 0, by its name.
     """
 
     vsz: int
@@ -38,19 +35,19 @@ class Remainder(NamedTuple):
         return any(self[:4])
 
 
-class Diff:
+class Diff(TotalsDiff):
     """What changed from one snapshot to another.
 
     Attributes:
         before, after: the snapshots.
         vsz: change of the size of the address space, in bytes.
-        rss: change of what is in memory, in bytes; None: not told.
+        rss: change of the bytes in memory; None: not known.
         swap, page_tables: likewise.
-        minor, major: page faults in between; None: not told, or of two processes.
-        same_process: whether both are of one process; None: it can't be told.
-        remainder: what the totals changed more than all changes together.
+        minor, major: page faults in between; None: not known, or of two processes.
+        same_process: whether both are of one process; None: not known.
+        remainder: what the changes of regions do not account for in the totals.
 
-    It is False if nothing changed that it looks at.
+    It is False if nothing changed that a snapshot holds.
 
     >>> from procmem import Process, diff
     >>> now = Process().snapshot("maps")
@@ -58,91 +55,25 @@ class Diff:
     ((), False)
     """
 
-    __slots__ = (
-        "_changes",
-        "_explanations",
-        "_found",
-        "after",
-        "before",
-        "remainder",
-        "same_process",
-    )
+    __slots__ = ("_changes", "_explanations", "remainder")
 
-    def __init__(self, before: Snapshot, after: Snapshot) -> None:
-        self.before = before
-        self.after = after
-        self.same_process = before.same_process(after)
-        minor, major = self.minor, self.major
-        faults = None if minor is None or major is None else Faults(minor, major)
-        self._found = compare(
-            before.regions, after.regions, faults, measured=is_measured(before, after)
-        )
+    def __init__(self, before: Moment, after: Moment) -> None:
+        super().__init__(before, after)
         self._changes: tuple[Change, ...] | None = None
         self._explanations: tuple[Explanation, ...] | None = None
         self.remainder = remainder_of(self)
 
     @property
-    def vsz(self) -> int:
-        """Change of the size of the address space, in bytes."""
-        return self.after.vsz - self.before.vsz
-
-    @property
-    def rss(self) -> int | None:
-        """Change of what is in memory, in bytes; None: not told."""
-        return difference(self.before.rss, self.after.rss)
-
-    @property
-    def rss_error(self) -> int | None:
-        """Bytes by which rss may be off; 0: it is exact; None: not known. See Snapshot."""
-        errors = self.before.rss_error, self.after.rss_error
-        return None if None in errors else sum(error or 0 for error in errors)
-
-    @property
-    def swap(self) -> int | None:
-        """Change of what is in swap, in bytes; None: not told."""
-        return difference(self.before.swap, self.after.swap)
-
-    @property
-    def page_tables(self) -> int | None:
-        """Change of the page tables, in bytes; None: not told."""
-        return difference(self.before.page_tables, self.after.page_tables)
-
-    @property
-    def minor(self) -> int | None:
-        """Page faults in between that read no disk; None: not told, or of two processes."""
-        return self._faults(0)
-
-    @property
-    def major(self) -> int | None:
-        """Page faults in between that read a disk or swap; None likewise."""
-        return self._faults(1)
-
-    def _faults(self, which: int) -> int | None:
-        one, other = self.before.faults, self.after.faults
-        if one is None or other is None or self.same_process is False:
-            return None
-        return other[which] - one[which]
-
-    @property
-    def elapsed(self) -> int | None:
-        """Nanoseconds from one to the other; None: not told, or of two boots."""
-        one, other = self.before, self.after
-        if one.clock is None or other.clock is None:
-            return None
-        if one.identity.boot_id != other.identity.boot_id:
-            return None
-        return other.clock.monotonic - one.clock.monotonic
-
-    @property
     def changes(self) -> tuple[Change, ...]:
-        """What became of the regions, by address. What stayed as it was is not in it."""
+        """The regions that changed, by address. Regions that stayed as they were are left out."""
         if self._changes is None:
-            self._changes = tuple([Change(self, row) for row in self._found.rows()])
+            members, explain = self.members, self._explain
+            self._changes = tuple([Change(row, members, explain) for row in self.tables.rows()])
         return self._changes
 
-    def _regions(self, side: Snapshot, first: int, count: int) -> tuple[Region, ...]:
-        """Regions of one side of a change."""
-        return tuple(map(side.regions._regions.__getitem__, self._found.places(first, count)))
+    def _explain(self) -> None:
+        """Gives each change its explanation."""
+        self.explanations  # noqa: B018 - making them does that
 
     @property
     def explanations(self) -> tuple[Explanation, ...]:
@@ -161,23 +92,18 @@ class Diff:
         return sums(self.explanations)
 
     @property
-    def judged(self) -> Comparison:
-        """Why pages that were shared became the process's own: of all regions at once."""
-        return self._found
-
-    @property
     def notes(self) -> list[str]:
-        """What is to be said of the whole."""
+        """Sentences about the diff as a whole."""
         from procmem.snapshots.causes import notes
 
         return notes(self)
 
     def __bool__(self) -> bool:
-        return bool(len(self._found) or self.vsz or self.rss or self.minor or self.major)
+        return bool(len(self.tables) or self.vsz or self.rss or self.minor or self.major)
 
     def __repr__(self) -> str:
         rss = "" if self.rss is None else f", RSS {signed(self.rss)}"
-        return f"<Diff: {len(self._found)} changes, VSZ {signed(self.vsz)}{rss}>"
+        return f"<Diff: {len(self.tables)} changes, VSZ {signed(self.vsz)}{rss}>"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values; the snapshots themselves are left out."""
@@ -198,28 +124,19 @@ class Diff:
         }
 
 
-def diff(before: Snapshot, after: Snapshot) -> Diff:
+def diff(before: Moment, after: Moment) -> Diff:
     """What changed from `before` to `after`.
 
-    Regions are known again by the addresses that they cover, if the same lies behind them: one
-    file at one offset, or anonymous memory. What was unmapped and mapped elsewhere is one moved
-    region where file, offset, size and permissions are alike, or, of anonymous memory, size,
-    permissions and resident bytes, and where no other region is alike as well.
+    Two regions are matched by the addresses they cover, provided both map the same file and
+    offset, or both are anonymous. A region that disappeared and one that appeared are reported as
+    one moved region if they have the same file, offset, size and permissions (anonymous memory:
+    size, permissions and resident bytes) and no other region has the same.
 
     Args:
         before: a snapshot.
-        after: another, of the same process or of another one.
+        after: another snapshot, of the same process or of another.
     """
     return Diff(before, after)
-
-
-def is_measured(before: Snapshot, after: Snapshot) -> bool:
-    """Whether both tell what is resident in each region."""
-    return "maps" not in (before.detail, after.detail)
-
-
-def difference(before: int | None, after: int | None) -> int | None:
-    return None if before is None or after is None else after - before
 
 
 # ---- attributing -------------------------------------------------------------------
@@ -232,7 +149,7 @@ LAGGING = "VmRSS of this kernel lags by up to a batch of pages per CPU or thread
 
 def remainder_of(found: Diff) -> Remainder:
     """What is left of all totals when all changes are added up."""
-    before, after, told = found.before, found.after, found._found
+    before, after, told = found.before, found.after, found.tables
     why: dict[str, str] = {}
     shaky = (
         before.moved or after.moved or not (before.regions.consistent and after.regions.consistent)

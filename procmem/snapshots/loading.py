@@ -1,4 +1,4 @@
-"""Snapshots of files: our own, trees of /proc, texts of maps and smaps, ELF cores."""
+"""Moments from files: procmem's own, trees of /proc, texts of maps and smaps, ELF cores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from procmem import native
 from procmem.procfs import ProcessFiles, pids
 from procmem.regions.read import read_table
 from procmem.regions.text import parse_maps, parse_smaps
+from procmem.snapshots.moment import Moment
 from procmem.snapshots.saved import (
     MAGIC,
     MOST,
@@ -20,44 +21,28 @@ from procmem.snapshots.saved import (
     open_saved,
     read_frames,
 )
-from procmem.snapshots.snapshot import Snapshot, take
+from procmem.snapshots.taking import moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from procmem.regions import RegionTable
 
-__all__ = ["load", "load_all", "load_tree"]
+__all__ = ["each", "load_moment", "saved_processes"]
 
 COUNTER = re.compile(rb"^[A-Z]\w*:", re.M)
 """A line of smaps that maps lacks."""
 
 
-def load(path: str | os.PathLike[str], number: int | None = None) -> Snapshot:
-    """The one snapshot in a file or saved tree, or one of several.
-
-    Taken are what Snapshot.save() wrote, compressed or as JSON; a text of /proc/PID/maps or
-    smaps; an ELF core; a directory with saved files of one process (maps, smaps, status,
-    stat ...), or a saved /proc with one process in it.
-
-    Args:
-        path: it.
-        number: which one, as of a list: 0 is the first, -1 the last. None: the only one.
-
-    Raises:
-        ParseError: damaged (up to the one that is asked for), of another kind, or it has no
-            snapshot of that number; without a number: it holds none, or several.
-        Unsupported: a tree without maps and smaps.
-        ElfError: a damaged core, or an ELF file that is none.
-        OSError
-    """
+def load_moment(path: str | os.PathLike[str], number: int | None = None) -> Moment:
+    """The moment in a file or saved tree, or one of several; see procmem.load()."""
     from procmem.errors import ParseError
 
     if number is not None and number >= 0:
-        # What lies behind it may be cut off: a recording that was killed.
+        # What follows it may be cut off: a recorder that was killed leaves such a file.
         found = list(islice(each(path), number + 1))
     else:
-        found = load_all(path)
+        found = list(each(path))
     at = (0 if len(found) == 1 else len(found)) if number is None else number
     if -len(found) <= at < len(found):
         return found[at]
@@ -73,13 +58,8 @@ def load(path: str | os.PathLike[str], number: int | None = None) -> Snapshot:
     raise ParseError(name, 0, b"", holds)
 
 
-def load_all(path: str | os.PathLike[str]) -> list[Snapshot]:
-    """All snapshots in a file or saved tree, in their order. See load()."""
-    return list(each(path))
-
-
-def each(path: str | os.PathLike[str]) -> Iterator[Snapshot]:
-    """All snapshots in a file or saved tree, one after the other."""
+def each(path: str | os.PathLike[str]) -> Iterator[Moment]:
+    """All moments in a file or saved tree, one after the other."""
     name = os.fspath(path)
     if os.path.isdir(name):
         yield from load_tree(name)
@@ -106,7 +86,7 @@ def each(path: str | os.PathLike[str]) -> Iterator[Snapshot]:
     missing = dict.fromkeys(
         ("memory", "faults", "threads", "cmdline"), "the file has regions alone"
     )
-    yield Snapshot(table, unavailable=missing, source=name)
+    yield Moment(table, unavailable=missing, source=name)
 
 
 def table_of(data: bytes, name: str) -> RegionTable[Any]:
@@ -126,24 +106,34 @@ def table_of(data: bytes, name: str) -> RegionTable[Any]:
     return table
 
 
-def load_tree(path: str) -> list[Snapshot]:
+def load_tree(path: str) -> list[Moment]:
     """The processes of a saved tree: a directory of one process, or a /proc with some."""
+    root, found = saved_processes(path)
+    return [saved_process(pid, root) for pid in found]
+
+
+def saved_processes(path: str) -> tuple[str, list[int]]:
+    """The /proc that a saved tree stands for, and the PIDs of the processes saved in it.
+
+    Raises:
+        Unsupported: no process is saved there.
+    """
     path = os.path.abspath(path)
     root, name = os.path.split(path)
     if any(os.path.exists(f"{path}/{one}") for one in ("maps", "smaps")) and name.isdecimal():
-        return [snapshot_of(int(name), root)]
+        return root, [int(name)]
     if not any(entry.isdecimal() for entry in os.listdir(path)):
         from procmem.errors import Unsupported
 
         raise Unsupported(
             path,
             "a directory without saved processes: the files of each (maps or smaps, and what else "
-            "there is) lie in a directory that has its PID as name",
+            "there is) belong in a directory named after its PID",
         )
-    return [snapshot_of(pid, path) for pid in pids(path)]
+    return path, pids(path)
 
 
-def snapshot_of(pid: int, root: str) -> Snapshot:
+def saved_process(pid: int, root: str) -> Moment:
     files = ProcessFiles(pid, root)
     mode = native.SMAPS if os.path.exists(f"{files.path}/smaps") else native.MAPS
-    return take(files, lambda: read_table(files, mode), None)
+    return moment_of(files, lambda: read_table(files, mode), None)

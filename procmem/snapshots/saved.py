@@ -37,8 +37,8 @@ from procmem.regions.text import (
     table_to_dict,
 )
 from procmem.regions.threads import Thread
+from procmem.snapshots.moment import DETAILS, Clock, Identity, Kernel, Moment
 from procmem.snapshots.output import MAGIC, replacing
-from procmem.snapshots.snapshot import DETAILS, Clock, Identity, Kernel, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -95,12 +95,12 @@ NULLABLE = MemoryUsage, Identity
 # ---- plain values ----------------------------------------------------------------
 
 
-def to_dict(snapshot: Snapshot) -> dict[str, Any]:
+def to_dict(snapshot: Moment) -> dict[str, Any]:
     """A snapshot as plain values."""
     return {**head(snapshot), "regions": table_to_dict(snapshot.regions)}
 
 
-def head(snapshot: Snapshot) -> dict[str, Any]:
+def head(snapshot: Moment) -> dict[str, Any]:
     """All but the regions."""
 
     def fields(value: Any) -> dict[str, Any] | None:
@@ -127,14 +127,14 @@ def head(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def from_dict(data: dict[str, Any]) -> Snapshot:
+def from_dict(data: dict[str, Any]) -> Moment:
     """The snapshot of plain values."""
     if data["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     return assembled(data, table_from_dict(data["regions"]))
 
 
-def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Snapshot:
+def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Moment:
     """A snapshot of its regions and of what head() made."""
 
     def made(kind: Any, name: str) -> Any:
@@ -160,7 +160,7 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Snapshot:
         checked_text(name, reason)
     if table._kind.__name__ != DETAILS[data["detail"]]:
         raise ValueError("its regions are of another detail than it says")
-    return Snapshot(
+    return Moment(
         table,
         made(MemoryUsage, "memory"),
         made(Faults, "faults"),
@@ -202,7 +202,7 @@ def checked_text(name: str, value: Any) -> str:
     return value
 
 
-def from_json(text: str | bytes, source: str = "<json>") -> Snapshot:
+def from_json(text: str | bytes, source: str = "<json>") -> Moment:
     """The snapshot of a JSON text.
 
     Raises:
@@ -243,7 +243,7 @@ def records_of(table: RegionTable[Any]) -> tuple[int, array[int]]:
     return table._block._scan.stride, words
 
 
-def packed(snapshot: Snapshot) -> bytes:
+def packed(snapshot: Moment) -> bytes:
     """A snapshot as one frame's content."""
     table = snapshot.regions
     block = table._block
@@ -301,7 +301,7 @@ def packed(snapshot: Snapshot) -> bytes:
     return b"".join([len(text).to_bytes(4, "little"), text, *planes])
 
 
-def unpacked(data: bytes) -> Snapshot:
+def unpacked(data: bytes) -> Moment:
     """The snapshot of one frame's content."""
     end = 4 + int.from_bytes(data[:4], "little")
     told = json.loads(data[4:end])
@@ -420,7 +420,7 @@ def text_of(about: dict[str, Any], columns: list[array[int]], strings: list[byte
 
 
 def save_all(
-    snapshots: Iterable[Snapshot], path: str | os.PathLike[str], *, force: bool = False
+    snapshots: Iterable[Moment], path: str | os.PathLike[str], *, force: bool = False
 ) -> None:
     """Writes snapshots to one compressed file, or leaves what was there; see replacing().
 
@@ -433,7 +433,7 @@ def save_all(
         file.writelines(frame(snapshot) for snapshot in snapshots)
 
 
-def frame(snapshot: Snapshot, *, quick: bool = False) -> bytes:
+def frame(snapshot: Moment, *, quick: bool = False) -> bytes:
     """A snapshot as it stands in a file, behind those before it.
 
     Args:
@@ -505,7 +505,7 @@ def content_of(file: BinaryIO, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def read_frames(file: BinaryIO, source: str) -> Iterator[Snapshot]:
+def read_frames(file: BinaryIO, source: str) -> Iterator[Moment]:
     """The snapshots of an open file, behind MAGIC.
 
     Raises:

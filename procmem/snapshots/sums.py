@@ -11,8 +11,7 @@ from procmem.units import count, signed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from procmem.snapshots.causes import Explanation
-    from procmem.snapshots.changes import Change
+    from procmem.snapshots.changes import Change, Explanation
 
 __all__ = ["CauseSum", "sums"]
 

@@ -41,7 +41,7 @@ def lagging(monkeypatch: pytest.MonkeyPatch) -> None:
 
     original = usage.usage_from_status
     monkeypatch.setattr(probes, "counters_lag", lambda: True)
-    monkeypatch.setattr("procmem.snapshots.snapshot.usage_from_status", from_status)
+    monkeypatch.setattr("procmem.snapshots.taking.usage_from_status", from_status)
     monkeypatch.setattr("procmem.process.reconcile.counters_lag", lambda: True)
 
 

@@ -30,7 +30,7 @@ from procmem.errors import AccessDenied, BadArgument
 from procmem.experiments import Specimen
 from procmem.recording.recording import grown
 from procmem.snapshots.saved import MAGIC
-from procmem.snapshots.snapshot import Clock
+from procmem.snapshots.moment import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,7 +17,7 @@ from procmem.experiments import Specimen
 from procmem.experiments.specimen.libc import verdict
 from procmem.regions.text import parse_smaps
 from procmem.regions.threads import Thread
-from procmem.snapshots.snapshot import Identity
+from procmem.snapshots.moment import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,10 +32,18 @@ if TYPE_CHECKING:
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
-    from procmem.process import Faults, MemoryUsage, Process, Thread, processes
+    from procmem.process import (
+        Faults,
+        MemoryUsage,
+        Process,
+        Share,
+        Sharers,
+        Thread,
+        processes,
+    )
     from procmem.process.doctor import Feature, doctor
     from procmem.process.finding import find
-    from procmem.process.pages import Share, Sharers, Translation
+    from procmem.process.pages import Translation
     from procmem.process.reconcile import Comparison, Reconciliation
     from procmem.process.symbols import Symbol
     from procmem.process.tables import PageTables

@@ -20,7 +20,7 @@ from procmem.cli.query import nothing
 from procmem.cli.terminal import table_columns
 from procmem.errors import Unsupported
 from procmem.pages.pagemap import LIMIT
-from procmem.process.pages import sharers_of
+from procmem.process.process import sharers_of
 from procmem.process.tables import this_machine
 from procmem.regions.kinds import RegionKind
 from procmem.view.json import json_text

@@ -17,6 +17,7 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.terminal import table_columns
 from procmem.errors import ElfError
+from procmem.process.symbols import SymbolFinder
 from procmem.regions.kinds import name_word
 from procmem.regions.region import MeasuredRegion
 from procmem.view.doctor import address_answer
@@ -62,10 +63,11 @@ def main(argv: list[str]) -> int:
 
     def show(process: Process) -> None:
         table = process.smaps()
+        symbols = SymbolFinder(process.files)
         answer(
             table,
             f"process {process.pid}",
-            lambda number: look_up(process, number, options.debug_root),
+            lambda number: look_up(symbols, number, options.debug_root),
         )
 
     def show_saved(snapshot: Snapshot) -> None:
@@ -102,12 +104,12 @@ def main(argv: list[str]) -> int:
     return status or int(missing)
 
 
-def look_up(process: Process, number: int, debug_root: str) -> dict[str, Any]:
+def look_up(symbols: SymbolFinder, number: int, debug_root: str) -> dict[str, Any]:
     """The ELF object, section, symbol and source line at an address, as far as they are told."""
-    if not process._files.is_live:
+    if not symbols.files.is_live:
         return {}
     try:
-        place = process._place(number, debug_root)
+        place = symbols.place(number, debug_root)
         if place is None:
             return {}
         symbol = place.symbol

@@ -15,8 +15,8 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.terminal import table_columns
 from procmem.snapshots import Snapshot
-from procmem.snapshots.output import check_output
 from procmem.snapshots.moment import DETAILS
+from procmem.snapshots.output import check_output
 from procmem.view.diff import snapshot_summary
 from procmem.view.json import json_text
 from procmem.view.names import printable

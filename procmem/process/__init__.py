@@ -1,13 +1,13 @@
-"""Process: what a user holds.
+"""Process: the memory of one process.
 
-What few users need is imported from its own module: features (doctor) and
-reconcile.
+The modules below it are functions of the files in /proc: reading, pages, tables, sections, symbols,
+facts, arenas, reconcile. Built on it: finding. doctor stands alone.
 """
 
 from __future__ import annotations
 
-from procmem.process.process import Process, processes
+from procmem.process.process import Process, Share, Sharers, processes
 from procmem.procfs.totals import Faults, MemoryUsage
 from procmem.regions.threads import Thread
 
-__all__ = ["Faults", "MemoryUsage", "Process", "Thread", "processes"]
+__all__ = ["Faults", "MemoryUsage", "Process", "Share", "Sharers", "Thread", "processes"]

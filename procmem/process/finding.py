@@ -216,7 +216,7 @@ def command_line_of(process: Process) -> str:
 
     for name in ("cmdline", "comm"):
         try:
-            raw = process._files.read(name).rstrip(b"\0\n").replace(b"\0", b" ")
+            raw = process.files.read(name).rstrip(b"\0\n").replace(b"\0", b" ")
         except (ProcmemError, OSError):
             continue
         if raw:

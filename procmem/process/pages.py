@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from procmem.pages.frames import Frame, FrameReader
 from procmem.pages.pagemap import LIMIT, Page, PageMap, PageState, read_pagemap, whole_pages
@@ -14,19 +14,21 @@ from procmem.regions.read import Queries, read_table
 from procmem.regions.region import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from procmem.process.process import Process
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region
 
-__all__ = ["Share", "Sharers", "Translation", "frames_of", "pagemap_of", "sharers_of", "translate"]
+__all__ = ["Translation", "find_shared", "frames_of", "pagemap_of", "translate"]
+
+P = TypeVar("P")
 
 HUGE_SIZE = PAGE_SIZE * (PAGE_SIZE // 8)
-"""What one entry of the last level but one covers: a transparent huge page."""
+"""What one entry of the second lowest level maps: a transparent huge page."""
 
 WORTH_SMAPS = 1 << 30
-"""Bytes from which, without PAGEMAP_SCAN, smaps is asked first where there is anything."""
+"""Ranges of this many bytes and more: without PAGEMAP_SCAN, smaps is read first, to find the
+regions that have pages."""
 
 
 def pagemap_of(files: ProcessFiles, start: int, end: int) -> PageMap:
@@ -57,7 +59,7 @@ def read_or_fail(
 
 
 def populated(files: ProcessFiles) -> list[tuple[int, int]]:
-    """The regions that may have pages, by smaps."""
+    """The regions that have pages, according to smaps, or may have."""
     from procmem import native
 
     return [
@@ -68,7 +70,7 @@ def populated(files: ProcessFiles) -> list[tuple[int, int]]:
 
 
 def need_frames(pid: int, what: str) -> None:
-    """Raises unless the page map tells frames.
+    """Raises unless the page map has frame numbers for this user.
 
     Raises:
         AccessDenied
@@ -111,18 +113,18 @@ def frames_of(files: ProcessFiles, start: int, end: int) -> list[Frame]:
 
 
 class Translation(NamedTuple):
-    """Where a virtual address leads.
+    """The page and the frame of a virtual address.
 
     Attributes:
         virtual: the address.
-        region: that covers it; None: nothing is mapped there.
-        page: that holds it.
+        region: the region that covers it; None: nothing is mapped there.
+        page: the page that holds it.
         offset: of the address within its page.
         frame: number of the page frame; None: the page is not in memory.
         physical: the physical address; None likewise.
-        mapping_size: bytes that the entry covers which maps it: a page, or a huge page. None:
-            not in memory, or this kernel can't tell (before Linux 6.7).
-        why: what happened there, in words.
+        mapping_size: bytes that its page table entry maps: a page, or a huge page. None: not in
+            memory, or not known (before Linux 6.7).
+        why: what is there, in words.
     """
 
     virtual: int
@@ -148,13 +150,20 @@ WHY = {
 }
 
 
-def translate(process: Process, address: int) -> Translation:
-    """Where an address leads; see Process.translate()."""
-    files = process._files
+def translate(
+    files: ProcessFiles, address: int, region_at: Callable[[int], Region | None]
+) -> Translation:
+    """The page and the frame of an address; see Process.translate().
+
+    Args:
+        files: the process.
+        address: the address.
+        region_at: finds the region that covers an address.
+    """
     need_frames(files.pid, "translate()")
     if not 0 <= address < 1 << 64:
         raise ValueError(f"no address: {address:#x}")
-    region = process.region_at(address)
+    region = region_at(address)
     start, end = whole_pages(address, address + 1, PAGE_SIZE)
     if end > LIMIT:
         from procmem.errors import Unsupported
@@ -181,56 +190,46 @@ def translate(process: Process, address: int) -> Translation:
 
 
 def mapping_size(files: ProcessFiles, file: MemoryFile, start: int) -> int | None:
-    """Bytes that the page table's entry for a page covers; None: can't be told."""
+    """Bytes that the page table entry of a page maps; None: not known."""
     found = scan_ranges(file.fd, start, start + PAGE_SIZE, IS_HUGE)
     if found is None:
         return None
     if not any(categories & IS_HUGE for _, _, categories in found):
         return PAGE_SIZE
-    told = Queries(files).page_size(start)
-    return HUGE_SIZE if told is None or told == PAGE_SIZE else told
+    size = Queries(files).page_size(start)
+    return HUGE_SIZE if size is None or size == PAGE_SIZE else size
 
 
 # ---- sharing ----------------------------------------------------------------------
 
 
-class Share(NamedTuple):
-    """Pages of one process that lie in the same frames as pages of another.
+class Shared(Generic[P]):
+    """Which pages of a process others map, too.
 
     Attributes:
-        process: the other one; the process itself, where it maps them twice.
-        start, end: addresses in the process that was asked about, the end exclusive.
-        at: address of the first of these pages in the other process.
+        shares: of each stretch of pages the other process, the addresses of its start and end
+            in the process that was asked about, and of its start in the other.
+        asked, searched, gone, denied: numbers of pages and processes; see Sharers.
     """
 
-    process: Process
-    start: int
-    end: int
-    at: int
+    def __init__(self, asked: int) -> None:
+        self.shares: list[tuple[P, int, int, int]] = []
+        self.asked = asked
+        self.searched = self.gone = self.denied = 0
 
 
-class Sharers(NamedTuple):
-    """Who else maps the pages of a range.
+def find_shared(
+    files: ProcessFiles,
+    ranges: Iterable[tuple[int, int]],
+    others: Iterable[tuple[P, ProcessFiles]],
+) -> Shared[P]:
+    """Which other processes map the pages of some ranges; see Process.sharers().
 
-    Attributes:
-        shares: by process, then by address.
-        asked: pages whose sharers were looked for: those that are mapped more than once.
-        processes: how many processes were looked at.
-        gone: processes left out since they ended or called execve(2) meanwhile.
-        denied: processes left out since they could not be read.
-        page_size: in bytes.
+    Args:
+        files: the process.
+        ranges: start and end of each.
+        others: the processes to search, each with its files, which are closed afterwards.
     """
-
-    shares: list[Share]
-    asked: int
-    processes: int
-    gone: int
-    denied: int
-    page_size: int
-
-
-def sharers_of(process: Process, ranges: Iterable[tuple[int, int]]) -> Sharers:
-    """Who else maps the pages of some ranges; see Process.sharers()."""
     from procmem.errors import (
         AccessDenied,
         KernelThread,
@@ -238,41 +237,40 @@ def sharers_of(process: Process, ranges: Iterable[tuple[int, int]]) -> Sharers:
         ProcessChanged,
         ZombieProcess,
     )
-    from procmem.process.process import processes
 
-    need_frames(process.pid, "sharers()")
+    need_frames(files.pid, "sharers()")
     places: dict[int, list[int]] = {}
     for start, end in ranges:
-        pages = pagemap_of(process._files, start, end)
+        pages = pagemap_of(files, start, end)
         for run in pages.runs():
             if run.state in (PageState.ANONYMOUS_SHARED, PageState.FILE_SHARED):
                 for address, frame in pages.within(run.start, run.end).frames():
                     places.setdefault(frame, []).append(address)
     wanted = array("Q", sorted(places))
-    shares: list[Share] = []
-    looked = gone = denied = 0
-    for other in processes(process.root) if wanted else ():
+    found = Shared[P](sum(map(len, places.values())))
+    for other, their_files in others if wanted else ():
         try:
-            with other:
-                theirs = pagemap_of(other._files, 0, LIMIT)
+            theirs = pagemap_of(their_files, 0, LIMIT)
         except (KernelThread, ZombieProcess):
             continue
         except (NoSuchProcess, ProcessChanged):
-            gone += 1
+            found.gone += 1
             continue
         except AccessDenied:
-            denied += 1
+            found.denied += 1
             continue
-        looked += 1
-        same = other.pid == process.pid
+        finally:
+            their_files.close()
+        found.searched += 1
+        same = their_files.pid == files.pid
         pairs = [
             (here, there)
             for there, frame in theirs.frames(wanted)
             for here in places[frame]
             if not (same and here == there)
         ]
-        shares += (Share(other, *stretch) for stretch in stretches(pairs))
-    return Sharers(shares, sum(map(len, places.values())), looked, gone, denied, PAGE_SIZE)
+        found.shares += ((other, *stretch) for stretch in stretches(pairs))
+    return found
 
 
 def stretches(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

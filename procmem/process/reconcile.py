@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procmem.errors import AccessDenied, Unsupported
+from procmem.process.reading import read_maps, read_residency, read_rollup, read_smaps
 from procmem.procfs import parse_status
 from procmem.procfs.probes import counters_lag, has_pagemap_scan, rss_bound
 from procmem.procfs.text import parse_stat, parse_statm
@@ -148,18 +149,16 @@ class Readings:
     """Everything that was read of one process at nearly one moment."""
 
     def __init__(self, files: ProcessFiles, page_size: int) -> None:
-        from procmem.process.process import Process
-
-        process = Process.__new__(Process)
-        process._files, process._queries = files, None
         self.unavailable: dict[str, str] = {}
         self.page_size = page_size
         before = self.cheap(files)
-        self.maps: RegionTable[Region] | None = self.attempt("maps", process.maps)
-        self.smaps: RegionTable[MeasuredRegion] | None = self.attempt("smaps", process.smaps)
-        self.rollup: Counters | None = self.attempt("smaps_rollup", process.rollup)
+        self.maps: RegionTable[Region] | None = self.attempt("maps", lambda: read_maps(files))
+        self.smaps: RegionTable[MeasuredRegion] | None = self.attempt(
+            "smaps", lambda: read_smaps(files)
+        )
+        self.rollup: Counters | None = self.attempt("smaps_rollup", lambda: read_rollup(files))
         self.residency: RegionTable[ResidentRegion] | None = self.attempt(
-            "pagemap", process.residency
+            "pagemap", lambda: read_residency(files)
         )
         self.status, self.stat, self.statm = self.cheap(files)
         old_status, _, old_statm = before

@@ -152,7 +152,7 @@ class Recorder:
         self._credited = self._taken_at = self._measured_at = self._kinds_at = time.monotonic()
         if path is not None:
             check_output(path, force=force)
-        self._ending = Ending(process._files)
+        self._ending = Ending(process.files)
         # The first one is taken here, so that what can't be read is told at once.
         self._seen = self._look()
         begun = time.thread_time()
@@ -208,7 +208,7 @@ class Recorder:
         self._credit -= spent
 
     def _look(self) -> Look:
-        files = self.process._files
+        files = self.process.files
         told = files.stat()
         if told.is_zombie:
             files.use_living_thread()
@@ -351,7 +351,7 @@ class Recorder:
     def _why(self, error: ProcessError) -> str:
         """Why it ended, in words; empty: it has not."""
         if isinstance(error, ZombieProcess):
-            return f"{self._ending.words(self.process._files)}, and waits for its parent"
+            return f"{self._ending.words(self.process.files)}, and waits for its parent"
         if isinstance(error, NoSuchProcess):
             return self._ending.words(None)
         if isinstance(error, ProcessChanged):

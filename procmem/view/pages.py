@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from procmem.pages.frames import Frame
     from procmem.pages.pagemap import PageMap
     from procmem.pages.tables import PagingScheme
-    from procmem.process.pages import Sharers, Translation
+    from procmem.process import Sharers
+    from procmem.process.pages import Translation
     from procmem.process.tables import PageTables
     from procmem.regions import Region
 

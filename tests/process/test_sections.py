@@ -88,7 +88,7 @@ def test_the_known_parts_lie_in_their_sections(start: Start, variant: Build, nam
 def test_kinds_are_told_by_the_headers(start: Start, variant: Build, name: str) -> None:
     target = start(variant(name))
     truths = target.truths
-    table, _ = module.objects_of(procmem.Process(target.pid)._files)
+    table, _ = module.objects_of(procmem.Process(target.pid).files)
 
     def told(address: int) -> tuple[str, str]:
         region = table.find(address)

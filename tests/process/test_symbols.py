@@ -19,6 +19,7 @@ from procmem.elf.headers import open_elf
 from procmem.elf.lines import Lines
 from procmem.elf.notes import build_id
 from procmem.elf.symbols import SymbolTable
+from procmem.process.symbols import SymbolFinder
 from procmem.regions.read import Queries
 from tests.support.elves import Section, elf
 from tests.support.paths import TARGETS
@@ -270,8 +271,9 @@ def check_lines(target: Target, binary: Path, count: int = 300) -> None:
     )
     wanted = by_addr2line(binary, values)
     told = []
+    finder = SymbolFinder(process.files)
     for value in values:
-        place = process._place(bias + value, "/nonexistent")
+        place = finder.place(bias + value, "/nonexistent")
         assert place is not None
         told.append(place.source_line)
     assert list(map(normal, told)) == list(map(normal, wanted))
@@ -320,7 +322,7 @@ def test_units_are_found_without_aranges(tmp_path: Path, variant: Build) -> None
 def test_no_debug_information(start: Start, variant: Build) -> None:
     target = start(variant("stripped"))
     process = procmem.Process(target.pid)
-    place = process._place(target.truths.main, "/nonexistent")
+    place = SymbolFinder(process.files).place(target.truths.main, "/nonexistent")
     assert place is not None
     assert (place.section, place.symbol, place.source_line) == (".text", None, None)
 

@@ -29,8 +29,8 @@ from procmem.cli.record import seconds
 from procmem.errors import AccessDenied, BadArgument
 from procmem.experiments import Specimen
 from procmem.recording.recording import grown
-from procmem.snapshots.saved import MAGIC
 from procmem.snapshots.moment import Clock
+from procmem.snapshots.saved import MAGIC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -109,7 +109,7 @@ def drop(fd: int, size: int, *, once: bool = False) -> int:
 
 def kind_of(fd: int, dev: int) -> Kind:
     """The file system decides how its pages are counted and whether writes are told to it."""
-    from procmem.process.process import file_systems
+    from procmem.process.reading import file_systems
 
     if os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:"):
         return "shmem"

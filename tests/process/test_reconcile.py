@@ -14,7 +14,7 @@ import pytest
 import procmem
 from procmem import AccessDenied, MiB, Process, ProcessError, Reconciliation, doctor, processes
 from procmem.process import reconcile as module
-from procmem.procfs import probes
+from procmem.procfs import ProcessFiles, probes
 from tests.support.targets import PAGE, Advice, Mapping, Target, machine, needs
 
 if TYPE_CHECKING:
@@ -188,27 +188,27 @@ def test_a_target_that_is_elsewhere_whenever_its_totals_are_read(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The same before and after each reading, but not in between, nor from one to the next.
-    maps, smaps = Process.maps, Process.smaps
+    maps, smaps = module.read_maps, module.read_smaps
     place = target.map(1, at="slot").start
     target.unmap(Mapping(place, PAGE))
     pages = iter(range(3, 100))
 
-    def without(read: Callable[[Process], object], count: int) -> object:
+    def without(read: Callable[[ProcessFiles], object], count: int) -> object:
         mapping = target.map(count, at=place)
         try:
-            return read(Process(target.pid))
+            return read(ProcessFiles(target.pid))
         finally:
             target.unmap(mapping)
 
     count = 0
 
-    def maps_then(_: Process) -> object:
+    def maps_then(_: ProcessFiles) -> object:
         nonlocal count
         count = next(pages)
         return without(maps, count)
 
-    monkeypatch.setattr(Process, "maps", maps_then)
-    monkeypatch.setattr(Process, "smaps", lambda _: without(smaps, count))
+    monkeypatch.setattr(module, "read_maps", maps_then)
+    monkeypatch.setattr(module, "read_smaps", lambda _: without(smaps, count))
     result = Process(target.pid).reconcile()
     assert result.moved
     assert_explained(result)
@@ -229,13 +229,13 @@ def test_pages_that_others_begin_to_share_meanwhile(
     mapping = target.map(30)
     target.touch(mapping)
     children = []
-    rollup = Process.rollup
+    rollup = module.read_rollup
 
-    def fork_first(process: Process) -> procmem.Counters:
+    def fork_first(files: ProcessFiles) -> procmem.Counters:
         children.append(target.fork())
-        return rollup(process)
+        return rollup(files)
 
-    monkeypatch.setattr(Process, "rollup", fork_first)
+    monkeypatch.setattr(module, "read_rollup", fork_first)
     result = Process(target.pid).reconcile()
     for child in children:
         child.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem import Process, format_maps, native
+from procmem.process import reading
 from procmem.regions import read as live
 from tests.support.targets import PAGE, Storm, Target
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from procmem import RegionTable
+    from procmem.procfs import ProcessFiles
 
     Start = Callable[..., Target]
 
@@ -146,16 +148,16 @@ def test_a_residency_that_does_not_fit_its_regions_is_read_again(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Process(target.pid)
-    add = Process._add_residency
+    add = reading.add_residency
     calls: list[bool] = []
 
-    def map_meanwhile(self: Process, *arguments: Any) -> bool:
+    def map_meanwhile(files: ProcessFiles, *arguments: Any) -> bool:
         if not calls:
             target.touch(target.map(3))
-        calls.append(add(self, *arguments))
+        calls.append(add(files, *arguments))
         return calls[-1]
 
-    monkeypatch.setattr(Process, "_add_residency", map_meanwhile)
+    monkeypatch.setattr(reading, "add_residency", map_meanwhile)
     table = process.residency()
     assert calls == [False, True]
     assert table.consistent
@@ -166,15 +168,15 @@ def test_a_residency_that_never_fits_says_so(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Process(target.pid)
-    add = Process._add_residency
+    add = reading.add_residency
     calls: list[bool] = []
 
-    def map_meanwhile(self: Process, *arguments: Any) -> bool:
+    def map_meanwhile(files: ProcessFiles, *arguments: Any) -> bool:
         target.touch(target.map(1))
-        calls.append(add(self, *arguments))
+        calls.append(add(files, *arguments))
         return calls[-1]
 
-    monkeypatch.setattr(Process, "_add_residency", map_meanwhile)
+    monkeypatch.setattr(reading, "add_residency", map_meanwhile)
     table = process.residency()
     assert calls == [False] * live.ATTEMPTS
     assert not table.consistent

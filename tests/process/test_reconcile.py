@@ -188,7 +188,7 @@ def test_a_target_that_is_elsewhere_whenever_its_totals_are_read(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The same before and after each reading, but not in between, nor from one to the next.
-    maps, smaps = module.read_maps, module.read_smaps
+    maps, smaps = read_maps, read_smaps
     place = target.map(1, at="slot").start
     target.unmap(Mapping(place, PAGE))
     pages = iter(range(3, 100))
@@ -229,7 +229,7 @@ def test_pages_that_others_begin_to_share_meanwhile(
     mapping = target.map(30)
     target.touch(mapping)
     children = []
-    rollup = module.read_rollup
+    rollup = read_rollup
 
     def fork_first(files: ProcessFiles) -> procmem.Counters:
         children.append(target.fork())

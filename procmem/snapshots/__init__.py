@@ -7,11 +7,11 @@ and is built on this package.
 
 from __future__ import annotations
 
-from procmem.snapshots.changes import Explanation
-from procmem.snapshots.diffs import Change, ChangeKind, Diff, Remainder, diff
+from procmem.snapshots.changes import Change, ChangeKind, Explanation
+from procmem.snapshots.diffs import Remainder
 from procmem.snapshots.moment import Clock, Identity, Kernel, Moment
 from procmem.snapshots.parts import Cause
-from procmem.snapshots.snapshot import Snapshot, load
+from procmem.snapshots.snapshot import Diff, Snapshot, diff, load
 from procmem.snapshots.sums import CauseSum
 
 __all__ = [

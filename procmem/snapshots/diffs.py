@@ -1,10 +1,10 @@
-"""Diff: what changed between two snapshots, region by region, summing up to the totals."""
+"""MomentDiff: what changed between two moments, region by region, summing up to the totals."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from procmem.snapshots.changes import Change, ChangeKind
+from procmem.snapshots.changes import Change
 from procmem.snapshots.comparison import TotalsDiff, is_measured
 from procmem.units import signed
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from procmem.snapshots.moment import Moment
     from procmem.snapshots.sums import CauseSum
 
-__all__ = ["Change", "ChangeKind", "Diff", "Remainder", "diff"]
+__all__ = ["MomentDiff", "Remainder"]
 
 
 class Remainder(NamedTuple):
@@ -35,25 +35,8 @@ class Remainder(NamedTuple):
         return any(self[:4])
 
 
-class Diff(TotalsDiff):
-    """What changed from one snapshot to another.
-
-    Attributes:
-        before, after: the snapshots.
-        vsz: change of the size of the address space, in bytes.
-        rss: change of the bytes in memory; None: not known.
-        swap, page_tables: likewise.
-        minor, major: page faults in between; None: not known, or of two processes.
-        same_process: whether both are of one process; None: not known.
-        remainder: what the changes of regions do not account for in the totals.
-
-    It is False if nothing changed that a snapshot holds.
-
-    >>> from procmem import Process, diff
-    >>> now = Process().snapshot("maps")
-    >>> diff(now, now).changes, bool(now - now)
-    ((), False)
-    """
+class MomentDiff(TotalsDiff):
+    """What changed from one moment to another, region by region; see Diff."""
 
     __slots__ = ("_changes", "_explanations", "remainder")
 
@@ -124,21 +107,6 @@ class Diff(TotalsDiff):
         }
 
 
-def diff(before: Moment, after: Moment) -> Diff:
-    """What changed from `before` to `after`.
-
-    Two regions are matched by the addresses they cover, provided both map the same file and
-    offset, or both are anonymous. A region that disappeared and one that appeared are reported as
-    one moved region if they have the same file, offset, size and permissions (anonymous memory:
-    size, permissions and resident bytes) and no other region has the same.
-
-    Args:
-        before: a snapshot.
-        after: another snapshot, of the same process or of another.
-    """
-    return Diff(before, after)
-
-
 # ---- attributing -------------------------------------------------------------------
 
 MOVED_ON = "the process moved while it was read: regions and totals are of different moments"
@@ -147,7 +115,7 @@ MOVED_ON = "the process moved while it was read: regions and totals are of diffe
 LAGGING = "VmRSS of this kernel lags by up to a batch of pages per CPU or thread"
 
 
-def remainder_of(found: Diff) -> Remainder:
+def remainder_of(found: MomentDiff) -> Remainder:
     """What is left of all totals when all changes are added up."""
     before, after, told = found.before, found.after, found.tables
     why: dict[str, str] = {}

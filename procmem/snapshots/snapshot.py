@@ -1,4 +1,4 @@
-"""Snapshot: the memory of a process at one time, with all that can be done with it."""
+"""Snapshot: the memory of a process at one time; Diff: what changed from one to another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from procmem.snapshots import loading, saved
-from procmem.snapshots.diffs import Diff, diff
+from procmem.snapshots.diffs import MomentDiff
 from procmem.snapshots.moment import Moment
 from procmem.snapshots.output import replacing
 from procmem.snapshots.taking import moment_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from procmem.regions import RegionTable
     from procmem.regions.threads import Thread
 
-__all__ = ["Snapshot", "load", "snapshot_of", "take"]
+__all__ = ["Diff", "Snapshot", "diff", "load", "snapshot_of", "take"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,9 +41,9 @@ class Snapshot(Moment):
         source: where it was read from.
     """
 
-    def __sub__(self, before: Moment) -> Diff:
+    def __sub__(self, before: Snapshot) -> Diff:
         """What changed from `before` to this one; see Diff."""
-        if not isinstance(before, Moment):
+        if not isinstance(before, Snapshot):
             return NotImplemented
         return diff(before, self)
 
@@ -120,6 +120,47 @@ class Snapshot(Moment):
             OSError
         """
         return [snapshot_of(moment) for moment in loading.each(path)]
+
+
+class Diff(MomentDiff):
+    """What changed from one snapshot to another.
+
+    Attributes:
+        before, after: the snapshots.
+        vsz: change of the size of the address space, in bytes.
+        rss: change of the bytes in memory; None: not known.
+        swap, page_tables: likewise.
+        minor, major: page faults in between; None: not known, or of two processes.
+        same_process: whether both are of one process; None: not known.
+        remainder: what the changes of regions do not account for in the totals.
+
+    It is False if nothing changed that a snapshot holds.
+
+    >>> from procmem import Process, diff
+    >>> now = Process().snapshot("maps")
+    >>> diff(now, now).changes, bool(now - now)
+    ((), False)
+    """
+
+    __slots__ = ()
+
+    before: Snapshot
+    after: Snapshot
+
+
+def diff(before: Snapshot, after: Snapshot) -> Diff:
+    """What changed from `before` to `after`.
+
+    Two regions are matched by the addresses they cover, provided both map the same file and
+    offset, or both are anonymous. A region that disappeared and one that appeared are reported as
+    one moved region if they have the same file, offset, size and permissions (anonymous memory:
+    size, permissions and resident bytes) and no other region has the same.
+
+    Args:
+        before: a snapshot.
+        after: another snapshot, of the same process or of another.
+    """
+    return Diff(before, after)
 
 
 def snapshot_of(moment: Moment) -> Snapshot:

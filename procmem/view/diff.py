@@ -15,8 +15,7 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from procmem.snapshots.diffs import Change, Diff
-    from procmem.snapshots.snapshot import Snapshot
+    from procmem.snapshots import Change, Diff, Snapshot
 
 __all__ = ["diff_table", "snapshot_summary"]
 

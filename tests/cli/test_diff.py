@@ -12,7 +12,7 @@ import procmem
 from procmem import Process, Snapshot
 from procmem.cli import main
 from procmem.experiments import Specimen
-from procmem.snapshots.diffs import diff
+from procmem.snapshots import diff
 from procmem.view.diff import diff_table
 from tests.support.paths import FIXTURES
 

@@ -14,6 +14,7 @@ import pytest
 import procmem
 from procmem import AccessDenied, MiB, Process, ProcessError, Reconciliation, doctor, processes
 from procmem.process import reconcile as module
+from procmem.process.reading import read_maps, read_rollup, read_smaps
 from procmem.procfs import ProcessFiles, probes
 from tests.support.targets import PAGE, Advice, Mapping, Target, machine, needs
 

@@ -204,12 +204,12 @@ def test_directories_of_young_processes_stay_open(monkeypatch: pytest.MonkeyPatc
         young = Process(child.pid)
         young.close()
         others = [Process(), Process(), Process()]
-        assert young._files._directory() is not None
+        assert young.files._directory() is not None
         assert young == Process(child.pid)
         assert young.maps()
         now += 3 * 10**9 // procfs_files.TICKS
         young.close()
-        assert young._files._directory() is None
+        assert young.files._directory() is None
         assert young.maps()
         assert len(others) == 3
         child.kill()

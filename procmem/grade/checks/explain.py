@@ -23,7 +23,7 @@ from procmem.units import KiB, comparable, count
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from procmem.snapshots import Explanation, Moment
+    from procmem.snapshots import Explanation
 
 __all__ = ["Comparison", "Story", "explain", "ordinal", "short"]
 
@@ -90,7 +90,7 @@ def explain(
     source: str,
     line: int,
     variables: Mapping[str, Any],
-    names: Callable[[Moment], str | None],
+    names: Callable[[Snapshot], str | None],
     fixtures: Mapping[str, Any],
 ) -> Story:
     """What a failed assertion tells.
@@ -371,7 +371,7 @@ def moments(
 
 def the_moments(
     looked: Sequence[Diff | Snapshot], variables: Mapping[str, Any], fixtures: Mapping[str, Any]
-) -> tuple[Diff | None, Moment | None]:
+) -> tuple[Diff | None, Snapshot | None]:
     """The difference that a failure is about, and the snapshot at its end."""
     diffs = [one for one in looked if isinstance(one, Diff)]
     if diffs:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from procmem.grade.submissions.lab import Lab
     from procmem.grade.submissions.submission import Submission
-    from procmem.snapshots import Moment
+    from procmem.snapshots import Snapshot
 
 __all__ = ["Collector"]
 
@@ -336,7 +336,7 @@ class Collector:
         home = os.path.realpath(self.submission.directory) + os.sep
         return os.path.realpath(path).startswith(home)
 
-    def _phase(self, shot: Moment) -> str | None:
+    def _phase(self, shot: Snapshot) -> str | None:
         for run in self.submission.job.runs:
             for name, taken in run.phases:
                 if taken is shot:

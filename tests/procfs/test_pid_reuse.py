@@ -16,7 +16,7 @@ from procmem.procfs import files as procfs_files
 FORCED = """
 import ctypes, os, signal, sys, threading, time
 import procmem
-from procmem.recording import trace
+from procmem.tracing import tracer
 from procmem.recording.recorder import Recorder
 from procmem.procfs import files
 
@@ -132,10 +132,10 @@ class Late:
         worker.join()
         return self.lib.pm_trace_attach(tracer, pid)
 
-first, late = start("first"), Late(trace.lib)
-trace.lib = late
+first, late = start("first"), Late(tracer.lib)
+tracer.lib = late
 try:
-    trace.Tracing(pid=first)
+    tracer.Tracing(pid=first)
 except GONE:
     status = open(f"/proc/{late.second}/status").read()
     assert "TracerPid:\\t0\\n" in status, status

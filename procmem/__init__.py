@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from procmem.elf.sizing import ObjectSize, SectionSize, size
     from procmem.errors import (
         AccessDenied,
+        BadArgument,
         ElfError,
+        InvalidPid,
         KernelThread,
+        MappingInUse,
         MemoryFault,
         MissingExtra,
         NoSuchProcess,
+        NotAPid,
         ParseError,
         ProcessChanged,
         ProcessError,
@@ -78,6 +82,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied",
+    "BadArgument",
     "Cause",
     "CauseSum",
     "Change",
@@ -92,11 +97,13 @@ __all__ = [
     "Frame",
     "FrameFlags",
     "GiB",
+    "InvalidPid",
     "KernelThread",
     "KiB",
     "LiveObject",
     "LiveSection",
     "Mapping",
+    "MappingInUse",
     "MeasuredRegion",
     "MemoryCall",
     "MemoryFault",
@@ -104,6 +111,7 @@ __all__ = [
     "MiB",
     "MissingExtra",
     "NoSuchProcess",
+    "NotAPid",
     "ObjectSize",
     "Owner",
     "Page",
@@ -165,9 +173,9 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "calls.mapping": "Mapping",
             "elf.loaded": "LiveObject LiveSection",
             "elf.sizing": "ObjectSize SectionSize size",
-            "errors": "AccessDenied ElfError KernelThread MemoryFault MissingExtra NoSuchProcess "
-            "ParseError ProcessChanged ProcessError ProcmemError SyscallError Unsupported "
-            "ZombieProcess",
+            "errors": "AccessDenied BadArgument ElfError InvalidPid KernelThread MappingInUse "
+            "MemoryFault MissingExtra NoSuchProcess NotAPid ParseError ProcessChanged ProcessError "
+            "ProcmemError SyscallError Unsupported ZombieProcess",
             "pages.frames": "Frame FrameFlags",
             "pages.pagemap": "Page PageCounts PageMap PageState",
             "pages.tables": "PagingScheme",

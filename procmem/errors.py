@@ -1,18 +1,4 @@
-"""The one exception tree.
-
-    ProcmemError
-     ├─ ProcessError                 .pid
-     │   ├─ NoSuchProcess            also psutil.NoSuchProcess
-     │   ├─ AccessDenied             also psutil.AccessDenied
-     │   ├─ ZombieProcess            also psutil.ZombieProcess
-     │   ├─ KernelThread             it has no address space
-     │   └─ ProcessChanged           .reason: exec, or another process got the PID
-     ├─ ParseError                   also ValueError; .source .lineno .line
-     ├─ ElfError                     also ValueError; .path
-     ├─ Unsupported                  .feature .reason
-     ├─ SyscallError                 also OSError; .syscall .hint
-     ├─ MemoryFault                  .address .signal .code
-     └─ MissingExtra                 also ImportError; .extra
+"""The exceptions of procmem, one tree: docs/architecture.md draws it.
 
 This module imports psutil, which costs twice a bare Python start. All others
 therefore import it where they raise or catch, not where they start.
@@ -26,11 +12,15 @@ import psutil
 
 __all__ = [
     "AccessDenied",
+    "BadArgument",
     "ElfError",
+    "InvalidPid",
     "KernelThread",
+    "MappingInUse",
     "MemoryFault",
     "MissingExtra",
     "NoSuchProcess",
+    "NotAPid",
     "ParseError",
     "ProcessChanged",
     "ProcessError",

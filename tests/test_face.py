@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
 import importlib
 import inspect
 import pkgutil
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import procmem
-from procmem import errors
 
 ROOT = Path(procmem.__file__).parent
 
@@ -104,57 +100,6 @@ def test_parsing_does_without_psutil_and_the_like() -> None:
     )
     assert not loaded & set(HEAVY.split()) - {"re", "typing"}
     assert "psutil" not in loaded
-
-
-# ---- errors ----
-
-
-def test_the_tree_of_errors_is_as_drawn() -> None:
-    assert errors.__doc__ is not None
-    drawn: dict[str, str] = {}
-    above: list[tuple[int, str]] = []
-    for line in errors.__doc__.split("\n"):
-        match = re.match(r"([ │├└─]*)([A-Z]\w+)(.*)", line)
-        if not match or not line.startswith("    "):
-            continue
-        depth = len(match[1])
-        above = [(d, name) for d, name in above if d < depth]
-        if above:
-            drawn[match[2]] = above[-1][1]
-        above.append((depth, match[2]))
-        cls = getattr(errors, match[2])
-        for also in re.findall(r"also (?:psutil\.)?(\w+)", match[3]):
-            other = getattr(psutil, also, None) or getattr(builtins, also)
-            assert issubclass(cls, other), (cls, also)
-    assert drawn == {
-        name: "ProcmemError"
-        if issubclass(cls, errors.ProcmemError) and not issubclass(cls, errors.ProcessError)
-        else ("ProcmemError" if cls is errors.ProcessError else "ProcessError")
-        for name, cls in ((n, getattr(errors, n)) for n in errors.__all__)
-        if name != "ProcmemError"
-    }
-
-
-@pytest.mark.parametrize("name", errors.__all__)
-def test_every_error_is_a_procmem_error(name: str) -> None:
-    cls = getattr(errors, name)
-    assert issubclass(cls, errors.ProcmemError)
-    assert getattr(procmem, name) is cls
-
-
-def test_errors_that_are_psutils_too() -> None:
-    for name in ("NoSuchProcess", "AccessDenied", "ZombieProcess"):
-        assert issubclass(getattr(procmem, name), getattr(psutil, name))
-        assert issubclass(getattr(procmem, name), procmem.ProcessError)
-    assert not issubclass(procmem.ProcessChanged, psutil.Error)
-    error = procmem.SyscallError("mmap", 12)
-    assert isinstance(error, OSError)
-    assert (error.errno, error.syscall) == (12, "mmap")
-    assert error.strerror
-    assert str(error) == f"mmap: {error.strerror}"
-    assert issubclass(procmem.MissingExtra, ImportError)
-    assert issubclass(procmem.ParseError, ValueError)
-    assert issubclass(procmem.ElfError, ValueError)
 
 
 # ---- documentation ----

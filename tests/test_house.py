@@ -1,0 +1,181 @@
+"""The rules of the house that neither ruff nor import-linter checks: names, tests, errors.
+
+Lists of exceptions may only shrink: a test fails, too, if one of theirs is no longer needed.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import re
+from collections import defaultdict
+from functools import cache
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+import procmem
+from tests.support.paths import ROOT, TESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PACKAGE = ROOT / "procmem"
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The modules of procmem by their paths, such as "regions/table"; without the labs' files."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        inner = path.relative_to(PACKAGE)
+        if inner.parts[0] != "labs" or len(inner.parts) == 2:
+            found[str(inner.with_suffix(""))] = ast.parse(path.read_text())
+    return found
+
+
+def room(module: str) -> str:
+    return module.partition("/")[0]
+
+
+# ---- names ----
+
+ROOMS = "_lazy calls cli elf experiments grade labs pages process procfs recording regions"
+LATER_TYPES = set(f"{ROOMS} snapshots tracing view".split())
+LATER_TESTS = set(f"{ROOMS} snapshots tracing view".split())
+"""Rooms that are not done yet; these may only shrink."""
+
+ELSEWHERE: dict[str, str] = {
+    "__main__": "cli/test_commands.py",
+}
+"""Modules whose test is not found by their name, and where it is."""
+
+TWINS = """
+    Area Cause Check Column Comparison Ended Figures Known Layout Look Memory PageTables Piece Place
+    Program Request Room Row Run Section Stack Step Story Summary Table Thread UsageError
+""".split()
+"""Names of two or more classes, each with a reason or to be renamed."""
+
+
+def test_a_class_name_means_one_thing() -> None:
+    homes = defaultdict(list)
+    for module, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].append(module)
+    assert not {
+        name: where for name, where in homes.items() if len(where) > 1 and name not in TWINS
+    }
+
+
+def test_types_are_imported_in_one_way() -> None:
+    """CONTRIBUTING.md has the reason."""
+    for module, tree in trees().items():
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module == "typing"
+                and room(module) not in LATER_TYPES
+            ):
+                assert "TYPE_CHECKING" not in [alias.name for alias in node.names], module
+
+
+# ---- tests ----
+
+
+def places_of(module: str) -> Iterator[Path]:
+    """Where a module's test may be: a view's is that of its command, too."""
+    folder, _, name = module.rpartition("/")
+    if name == "__init__":
+        folder, _, name = folder.rpartition("/")
+        name = name or "face"
+        yield TESTS / folder / name / f"test_{name}.py"
+    yield TESTS / folder / f"test_{name}.py"
+    if folder == "view":
+        yield TESTS / "cli" / f"test_{name}.py"
+
+
+def test_each_module_has_its_test() -> None:
+    for module, tree in trees().items():
+        defines = any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.walk(tree))
+        if defines and module not in ELSEWHERE and room(module) not in LATER_TESTS:
+            assert any(path.exists() for path in places_of(module)), module
+
+
+def test_exceptions_are_needed() -> None:
+    for module, where in ELSEWHERE.items():
+        assert module in trees()
+        assert (TESTS / where).exists(), where
+        assert not any(path.exists() for path in places_of(module)), module
+
+
+def test_no_test_file_imports_a_test_file() -> None:
+    for path in TESTS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                assert not re.match(r"tests\.(\w+\.)*test_", name), f"{path} imports {name}"
+
+
+# ---- errors ----
+
+
+@cache
+def all_errors() -> dict[str, type[procmem.ProcmemError]]:
+    found: dict[str, type[procmem.ProcmemError]] = {}
+
+    def add(cls: type[procmem.ProcmemError]) -> None:
+        found[cls.__name__] = cls
+        for below in cls.__subclasses__():
+            if below.__module__.startswith("procmem."):
+                add(below)
+
+    for module, tree in trees().items():
+        if any(isinstance(node, ast.ClassDef) for node in ast.walk(tree)):
+            importlib.import_module("procmem." + module.removesuffix("/__init__").replace("/", "."))
+    add(procmem.ProcmemError)
+    return found
+
+
+def test_the_tree_of_errors_is_as_drawn() -> None:
+    drawn: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    page = (ROOT / "docs/architecture.md").read_text()
+    tree = page[page.index("    ProcmemError") :].partition("\n\n")[0]
+    for line in tree.splitlines():
+        match = re.fullmatch(r"([ │├└─]*)(\w+)(?: +(.*))?", line)
+        assert match, line
+        depth, name, rest = len(match[1]), match[2], match[3] or ""
+        above = [(d, each) for d, each in above if d < depth]
+        drawn[name] = above[-1][1] if above else ""
+        above.append((depth, name))
+        for also in re.findall(r"(?:also|and) (?:psutil\.)?(\w+)", rest):
+            other = getattr(psutil, also, None) or getattr(builtins, also)
+            assert issubclass(all_errors()[name], other), (name, also)
+    real = {
+        name: next((base.__name__ for base in cls.__bases__ if base.__name__ in all_errors()), "")
+        for name, cls in all_errors().items()
+    }
+    assert drawn == real
+
+
+FACES = ("procmem", "procmem.calls", "procmem.elf", "procmem.experiments", "procmem.grade")
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_an_error_that_docs_name_is_exported(page: Path) -> None:
+    exported = {name for face in FACES for name in importlib.import_module(face).__all__}
+    words = set(re.findall(r"\b[A-Z]\w+\b", page.read_text().partition("    ProcmemError")[0]))
+    assert (words & set(all_errors())) <= exported
+    for word in words:
+        if re.search(r"[a-z]Error$", word):
+            assert word in all_errors() or hasattr(builtins, word), word

@@ -33,9 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """With --submission: gets the grader."""
     if config.getoption("submission") is None:
         return
-    from procmem.labs.by_hand import ByHand
+    from procmem.grade.grading.by_hand import ByHand
+    from procmem.labs import find
 
-    config.pluginmanager.register(ByHand.of(config), "procmem-grading")
+    config.pluginmanager.register(ByHand.of(config, find), "procmem-grading")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

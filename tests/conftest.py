@@ -96,8 +96,8 @@ def nothing_left_behind() -> Iterator[None]:
     Under xdist each worker answers for what it started itself.
     """
     yield
-    if "procmem.grade.grading.grade" in sys.modules:
-        from procmem.grade.grading.grade import end_servers
+    if "procmem.grade.grading.client" in sys.modules:
+        from procmem.grade.grading.client import end_servers
 
         end_servers()
     found = leftovers()

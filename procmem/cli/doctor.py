@@ -6,8 +6,8 @@ import sys
 
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
-from procmem.grade.inherited import set_right
-from procmem.grade.sandbox.walls import walls
+from procmem.grade.grading.walls import walls
+from procmem.grade.sandbox.inherited import set_right
 from procmem.process.doctor import Feature, doctor
 from procmem.view.doctor import doctor_table
 from procmem.view.json import json_text

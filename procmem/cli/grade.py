@@ -15,7 +15,7 @@ from procmem.errors import MissingExtra
 from procmem.grade.exports.files import FORMATS
 from procmem.grade.grading.many import grade_all
 from procmem.grade.grading.overview import bar, outcome_line, overview
-from procmem.grade.inherited import set_right
+from procmem.grade.sandbox.inherited import set_right
 from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.labs import find
 from procmem.view.json import json_text

@@ -10,8 +10,8 @@ from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
 from procmem.grade.exports.texts import text
 from procmem.grade.grading.grade import grade
-from procmem.grade.inherited import set_right
 from procmem.grade.results import Status
+from procmem.grade.sandbox.inherited import set_right
 from procmem.labs import find, labs
 from procmem.labs.handout import begin, lab_of
 from procmem.view.columns import Column, fitted

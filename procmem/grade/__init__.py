@@ -9,10 +9,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.grade.allocations import (
-        Pieces,
-        pieces,
-    )
+    from procmem.grade.checks.allocations import Pieces, pieces
+    from procmem.grade.checks.answers import installed, predicted, verify
     from procmem.grade.checks.facts import (
         PAGE,
         Area,
@@ -36,15 +34,13 @@ if TYPE_CHECKING:
         threads,
         top_pad,
     )
-    from procmem.grade.checks.points import (
-        not_possible,
-        only,
-        partly,
-        points,
-    )
+    from procmem.grade.checks.mallocs import MallocState, malloc_state
+    from procmem.grade.checks.points import not_possible, only, partly, points
     from procmem.grade.errors import (
         AsksAgain,
         BuildFailed,
+        LabError,
+        MachineError,
         NeverAsked,
         NotPossibleHere,
         OutputFlood,
@@ -57,63 +53,21 @@ if TYPE_CHECKING:
         SandboxError,
         SubmissionError,
     )
-    from procmem.grade.grading.grade import (
-        grade,
-    )
-    from procmem.grade.mallocs import (
-        MallocState,
-        malloc_state,
-    )
-    from procmem.grade.results import (
-        BuildResult,
-        CheckResult,
-        Grade,
-        Status,
-    )
-    from procmem.grade.runs.build import (
-        Build,
-        build,
-    )
-    from procmem.grade.runs.leaks import (
-        Leak,
-        Leaked,
-        Leaks,
-        Misuse,
-    )
-    from procmem.grade.runs.run import (
-        Program,
-        Run,
-    )
-    from procmem.grade.runs.visits import (
-        Walk,
-        walk,
-    )
-    from procmem.grade.sandbox.limits import (
-        Limits,
-    )
-    from procmem.grade.sandbox.sandbox import (
-        Ended,
-        Sandbox,
-    )
-    from procmem.grade.sandbox.walls import (
-        Wall,
-        walls,
-    )
-    from procmem.grade.submissions.lab import (
-        Lab,
-        LabError,
-        Question,
-    )
-    from procmem.grade.submissions.predictions import (
-        Predictions,
-    )
-    from procmem.grade.submissions.quiz import (
-        predicted,
-        verify,
-    )
-    from procmem.grade.submissions.submission import (
-        Submission,
-    )
+    from procmem.grade.grading.grade import grade
+    from procmem.grade.grading.walls import Wall, walls
+    from procmem.grade.results import Build, BuildResult, CheckResult, Grade, Status
+    from procmem.grade.runs.build import build
+    from procmem.grade.runs.leaks import Leak, Leaked, Leaks, Misuse
+    from procmem.grade.runs.program import Program
+    from procmem.grade.runs.run import Run
+    from procmem.grade.runs.visits import Walk, walk
+    from procmem.grade.sandbox.jail import Ended
+    from procmem.grade.sandbox.limits import Limits
+    from procmem.grade.sandbox.sandbox import Sandbox
+    from procmem.grade.submissions.lab import Lab
+    from procmem.grade.submissions.predictions import Predictions
+    from procmem.grade.submissions.quiz import Question
+    from procmem.grade.submissions.submission import Submission
 
 __all__ = [
     "PAGE",
@@ -133,6 +87,7 @@ __all__ = [
     "Leaked",
     "Leaks",
     "Limits",
+    "MachineError",
     "MallocState",
     "MiB",
     "Misuse",
@@ -164,6 +119,7 @@ __all__ = [
     "data",
     "grade",
     "heap",
+    "installed",
     "libc_version",
     "libraries",
     "malloc_state",
@@ -193,27 +149,33 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "allocations": "Pieces pieces",
-            "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version "
-            "libraries mmap_threshold regions same_bytes stack stack_limit text thread_stack "
-            "threads top_pad",
+            "checks.allocations": "Pieces pieces",
+            "checks.answers": "installed predicted verify",
+            "checks.facts": (
+                "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
+                "mmap_threshold regions same_bytes stack stack_limit text thread_stack threads top_pad"
+            ),
+            "checks.mallocs": "MallocState malloc_state",
             "checks.points": "not_possible only partly points",
-            "errors": "AsksAgain BuildFailed NeverAsked NotPossibleHere OutputFlood OverLimit "
-            "ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError "
-            "SubmissionError",
+            "errors": (
+                "AsksAgain BuildFailed LabError MachineError NeverAsked NotPossibleHere OutputFlood "
+                "OverLimit ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError "
+                "SubmissionError"
+            ),
             "grading.grade": "grade",
-            "mallocs": "MallocState malloc_state",
-            "results": "BuildResult CheckResult Grade Status",
-            "runs.build": "Build build",
+            "grading.walls": "Wall walls",
+            "results": "Build BuildResult CheckResult Grade Status",
+            "runs.build": "build",
             "runs.leaks": "Leak Leaked Leaks Misuse",
-            "runs.run": "Program Run",
+            "runs.program": "Program",
+            "runs.run": "Run",
             "runs.visits": "Walk walk",
+            "sandbox.jail": "Ended",
             "sandbox.limits": "Limits",
-            "sandbox.sandbox": "Ended Sandbox",
-            "sandbox.walls": "Wall walls",
-            "submissions.lab": "Lab LabError Question",
+            "sandbox.sandbox": "Sandbox",
+            "submissions.lab": "Lab",
             "submissions.predictions": "Predictions",
-            "submissions.quiz": "predicted verify",
+            "submissions.quiz": "Question",
             "submissions.submission": "Submission",
         },
     )

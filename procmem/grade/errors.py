@@ -12,6 +12,7 @@ ProcmemError
 │       ├─ ProgramSleeps        .call .forever
 │       ├─ OutputFlood          .limit
 │       └─ OverLimit            .limit
+├─ LabError                     its author's, also a ValueError: .path .reason
 ├─ NotPossibleHere              this machine's fault: .why
 └─ SandboxError                 the grader's
     └─ MachineError             nothing can be graded on this machine as it is
@@ -19,15 +20,18 @@ ProcmemError
 
 from __future__ import annotations
 
+import os
+
 from procmem.errors import ProcmemError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from procmem.grade.runs.build import Build
+    from procmem.grade.results import Build
 
 __all__ = [
     "AsksAgain",
     "BuildFailed",
+    "LabError",
     "MachineError",
     "NeverAsked",
     "NotPossibleHere",
@@ -182,3 +186,20 @@ class SandboxError(ProcmemError):
 
 class MachineError(SandboxError):
     """Nothing can be graded on this machine as it is: the words say what to change."""
+
+
+class LabError(ProcmemError, ValueError):
+    """A lab is not as it should be: its author's fault, not the student's.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, and what to write.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = os.fspath(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"

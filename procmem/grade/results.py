@@ -13,7 +13,7 @@ from procmem.errors import ParseError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BuildResult", "CheckResult", "Grade", "Status"]
+__all__ = ["Build", "BuildResult", "CheckResult", "Grade", "Status"]
 
 
 ONE_LATE = "one wait later this check passes: does this step come one wait late?"
@@ -46,6 +46,27 @@ class Status(enum.Enum):
     def lost(self) -> bool:
         """Whether the student lost all of its points."""
         return self in (Status.FAILED, Status.MISSED)
+
+
+@dataclass(frozen=True)
+class Build:
+    """What came of building.
+
+    Attributes:
+        ok: whether the command ended with status 0.
+        command: what was run.
+        output: what it printed, bounded.
+        status: its exit status; negated, the signal that killed it; None: stopped by a limit.
+        seconds: it took.
+        why: what went wrong, in words; empty if nothing did.
+    """
+
+    ok: bool
+    command: tuple[str, ...]
+    output: str
+    status: int | None
+    seconds: float
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from procmem.grade.submissions.lab import LAB, Lab, LabError
+from procmem.grade import Lab, LabError
 
 __all__ = ["Lab", "LabError", "find", "labs"]
 
@@ -15,7 +15,7 @@ HOME = Path(__file__).resolve().parent
 
 def names() -> list[str]:
     """The names of the labs that ship, sorted."""
-    return sorted(path.parent.name for path in HOME.glob(f"*/{LAB}"))
+    return sorted(path.parent.name for path in HOME.glob(f"*/{Lab.FILE}"))
 
 
 def labs() -> list[Lab]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from procmem.errors import ProcmemError
-from procmem.grade.submissions.lab import QUIZ
 from procmem.labs import HOME, find
 
 if TYPE_CHECKING:
-    from procmem.grade.submissions.lab import Lab
+    from procmem.grade import Lab
 
 __all__ = ["NotBegun", "WouldOverwrite", "begin", "lab_of"]
 
@@ -51,7 +50,7 @@ def begin(lab: Lab, directory: str | os.PathLike[str]) -> list[str]:
     if lab.starter.is_dir():
         leave = shutil.ignore_patterns("__pycache__", "*.pyc")
         shutil.copytree(lab.starter, place, dirs_exist_ok=True, ignore=leave)
-    for path in (lab.handout, lab.directory / QUIZ):
+    for path in (lab.handout, lab.directory / lab.QUIZ):
         if path.is_file():
             shutil.copyfile(path, place / path.name)
     ships = lab.directory.parent == HOME

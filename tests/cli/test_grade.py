@@ -16,7 +16,7 @@ import pytest
 
 from procmem.cli import main
 from procmem.grade import Grade, Lab
-from procmem.grade.grading.grade import end_servers
+from procmem.grade.grading.client import end_servers
 from procmem.grade.grading.many import CheckCount, Outcome, Summary
 from procmem.grade.grading.overview import bar, outcome_line, overview
 from procmem.grade.results import Status

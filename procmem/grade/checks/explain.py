@@ -13,7 +13,7 @@ import operator
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from procmem.grade.wording import assigned, in_words
+from procmem.grade.checks.wording import assigned, in_words
 from procmem.regions.region import Region
 from procmem.regions.table import RegionTable
 from procmem.snapshots import Cause, Diff, Snapshot

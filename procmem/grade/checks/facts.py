@@ -11,10 +11,10 @@ import resource
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from procmem import GiB, KiB, MiB
 from procmem.errors import ProcmemError
 from procmem.regions.kinds import Owner, RegionKind
 from procmem.regions.region import PAGE_SIZE
+from procmem.units import GiB, KiB, MiB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

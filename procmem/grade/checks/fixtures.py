@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from procmem.grade.checks.plugin import Collector
-    from procmem.grade.runs.run import Program
+    from procmem.grade.runs.program import Program
     from procmem.grade.submissions.predictions import Predictions
     from procmem.grade.submissions.submission import Submission
 
 __all__ = ["answers", "predictions", "program", "submission"]
 
-COLLECTOR: pytest.StashKey[Collector] = pytest.StashKey()
+SUBMISSION: pytest.StashKey[Submission] = pytest.StashKey()
 
 
 @pytest.fixture(scope="session")
 def submission(request: pytest.FixtureRequest) -> Submission:
     """What the student handed in."""
-    return request.config.stash[COLLECTOR].submission
+    return request.config.stash[SUBMISSION]
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ gives it to an instructor's own pytest.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from procmem import native
 from procmem.errors import (
     ElfError,
     MissingExtra,
@@ -29,18 +31,17 @@ from procmem.grade.checks.explain import Comparison, Story, explain, short
 from procmem.grade.checks.points import Check, Partly, check_of
 from procmem.grade.errors import (
     AsksAgain,
+    LabError,
     NotPossibleHere,
     RunFailed,
     SandboxError,
     SubmissionError,
 )
-from procmem.grade.phases import Phases
 from procmem.grade.results import ONE_EARLY, ONE_LATE, BuildResult, CheckResult, Status
 from procmem.grade.runs.run import HIDES
 from procmem.grade.runs.visits import Walk
-from procmem.grade.sandbox.sandbox import INSIDE
+from procmem.grade.sandbox.kinds import INSIDE
 from procmem.grade.sandbox.untrusted import MACHINES
-from procmem.grade.submissions.lab import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ __all__ = ["Collector"]
 NO_VERDICT = (MemoryError, NameError, ImportError, SyntaxError, RecursionError)
 NOT_COUNTED = (NotPossibleHere, Unsupported, MissingExtra)
 ENDED = (NoSuchProcess, ZombieProcess, ProcessChanged)
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(native.__file__)))
 LABS = os.path.join(PACKAGE, "labs")
 OUTPUT = 16 << 10
 """Characters of the build's output that are kept."""
@@ -93,7 +94,7 @@ class Collector:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Brings the fixtures."""
-        config.stash[fixtures.COLLECTOR] = self
+        config.stash[fixtures.SUBMISSION] = self.submission
         config.pluginmanager.register(fixtures, "procmem-fixtures")
         if not config.pluginmanager.hasplugin("terminal"):
             # Nobody sees pytest's own account of a failure: it would take longer than the check.
@@ -230,7 +231,7 @@ class Collector:
         if isinstance(error, ENDED):
             said = "the program ended, or became another one, while it was measured"
             return blank(item, Status.FAILED, message=said, hint=check.hint)
-        if any(run.hides(error) for run in self.submission.job.runs):
+        if any(run.hides(error) for run in self.submission.runs):
             return blank(item, Status.FAILED, message=HIDES, hint=check.hint)
         if isinstance(error, ElfError) and self._handed_in(error.path):
             said = f"{os.path.basename(os.fspath(error.path))}: {error.reason}"
@@ -298,7 +299,7 @@ class Collector:
 
     def _said_at_its_end(self) -> str:
         """The last words of the last program that ended with a status that tells of a failure."""
-        for run in reversed(self.submission.job.runs):
+        for run in reversed(self.submission.runs):
             if run.ended is not None and run.ended.status:
                 return last_words(run.output)
         return ""
@@ -308,15 +309,15 @@ class Collector:
         given = item.funcargs
         moved = {
             name: one
-            for name in item._fixtureinfo.argnames
-            if isinstance(one := given.get(name), Walk | Phases)
+            for name in inspect.signature(item.obj).parameters
+            if isinstance(one := given.get(name), Walk)
         }
         if not moved:
             return result
         compared = list(self._comparisons)
         try:
             for by, words in ((1, ONE_LATE), (-1, ONE_EARLY)):
-                arguments = {name: given[name] for name in item._fixtureinfo.argnames}
+                arguments = {name: given[name] for name in inspect.signature(item.obj).parameters}
                 arguments.update({name: one.shifted(by) for name, one in moved.items()})
                 try:
                     item.obj(**arguments)
@@ -337,7 +338,7 @@ class Collector:
         return os.path.realpath(path).startswith(home)
 
     def _phase(self, shot: Snapshot) -> str | None:
-        for run in self.submission.job.runs:
+        for run in self.submission.runs:
             for name, taken in run.phases:
                 if taken is shot:
                     return name

@@ -25,7 +25,8 @@ import procmem
 from procmem.errors import ProcmemError
 from procmem.grade.exports.files import FORMATS, written
 from procmem.grade.exports.tables import csv_rows
-from procmem.grade.grading.grade import end_jobs, grade, ready
+from procmem.grade.grading.client import end_jobs
+from procmem.grade.grading.grade import grade, ready
 from procmem.grade.results import Grade, Status
 from procmem.grade.submissions.handins import Handin, doubles, find, key
 from procmem.grade.submissions.lab import Lab

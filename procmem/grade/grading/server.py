@@ -3,7 +3,7 @@
 It has imported all, runs no thread, and sees to it that nothing of a submission is left.
 
 One server does one job at a time. A job is a forked child that tells events through a pipe; the
-server hands them on. It is the subreaper of whatever the child leaves behind.
+server hands them on as they are, in JSON. It is the subreaper of whatever the child leaves behind.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import signal
 import sys
 import tempfile
 import time
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
 from procmem.errors import ProcmemError
-from procmem.grade.inherited import set_right
 from procmem.grade.sandbox import waiting
-from procmem.grade.sandbox.sandbox import claim_place
+from procmem.grade.sandbox.inherited import set_right
+from procmem.grade.sandbox.job import claim_place
+from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.grade.sandbox.untrusted import remove_tree
 
 __all__ = ["main"]
@@ -44,7 +46,7 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()
     client = Connection(descriptor)
-    client.send("ready")
+    client.send_bytes(b"ready")
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             serve(client, client.recv())
@@ -59,12 +61,18 @@ def prctl(option: int, argument: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
+USED = (
+    "pytest", "procmem.elf.sizing", "procmem.experiments.specimen.libc",
+    "procmem.grade.checks.facts", "procmem.grade.checks.plugin", "procmem.grade.grading.job",
+    "procmem.grade.grading.proving", "procmem.grade.submissions.lab", "procmem.process",
+    "procmem.tracing.tracer",
+)  # fmt: skip
+
+
 def preload() -> None:
     """Imports what a job uses, so that its child finds it in memory."""
-    import pytest  # noqa: F401
-
-    from procmem.grade.sandbox.sandbox import Sandbox
-
+    for name in USED:
+        import_module(name)
     # What works here is tried out once, and remembered.
     with contextlib.suppress(ProcmemError, OSError):
         Sandbox().chosen()
@@ -75,8 +83,8 @@ def serve(client: Connection, job: dict[str, Any]) -> None:
     try:
         place, lock = claim_place()
     except ProcmemError as error:
-        client.send({"event": "error", "error": str(error)})
-        client.send({"event": "end", "hung": False, "status": 0})
+        send(client, {"event": "error", "error": str(error)})
+        send(client, {"event": "end", "hung": False, "status": 0})
         return
     reading, writing = os.pipe()
     child = os.fork()
@@ -97,7 +105,7 @@ def serve(client: Connection, job: dict[str, Any]) -> None:
                 piece = os.read(reading, 1 << 16)
                 *lines, left = (left + piece).split(b"\n")
                 for line in lines:
-                    client.send(json.loads(line))
+                    client.send_bytes(line)
                 heard = time.monotonic()
                 ended = not piece
             elif watch in ready:
@@ -121,7 +129,12 @@ def serve(client: Connection, job: dict[str, Any]) -> None:
     os.close(lock)
     if gone:
         raise EOFError
-    client.send({"event": "end", "hung": hung, "status": os.waitstatus_to_exitcode(status)})
+    code = os.waitstatus_to_exitcode(status)
+    send(client, {"event": "end", "hung": hung, "status": code})
+
+
+def send(client: Connection, event: dict[str, Any]) -> None:
+    client.send_bytes(json.dumps(event).encode())
 
 
 def work(job: dict[str, Any], writing: int, place: str, client: int) -> None:
@@ -144,9 +157,9 @@ def work(job: dict[str, Any], writing: int, place: str, client: int) -> None:
             while line:
                 line = line[os.write(writing, line) :]
 
-        from procmem.grade.grading.grade import work as grade_here
+        from procmem.grade.grading import job as child
 
-        grade_here(job, tell)
+        child.work(job, tell)
         status = 0
     finally:
         os._exit(status)

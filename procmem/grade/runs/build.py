@@ -6,8 +6,8 @@ import os
 import select
 import shlex
 import time
-from dataclasses import dataclass
 
+from procmem.grade.results import Build
 from procmem.grade.runs.provenance import Provenance
 from procmem.units import signal_name
 
@@ -15,34 +15,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from procmem.grade.sandbox.job import Job
     from procmem.grade.sandbox.limits import Limits
-    from procmem.grade.sandbox.sandbox import Job
 
-__all__ = ["Build", "build"]
+__all__ = ["build"]
 
 ANEW = {"MAKEFLAGS": "B"}
 """make(1) makes all, whatever was handed in and however old it says that it is."""
-
-
-@dataclass(frozen=True)
-class Build:
-    """What came of building.
-
-    Attributes:
-        ok: whether the command ended with status 0.
-        command: what was run.
-        output: what it printed, bounded.
-        status: its exit status; negated, the signal that killed it; None: stopped by a limit.
-        seconds: it took.
-        why: what went wrong, in words; empty if nothing did.
-    """
-
-    ok: bool
-    command: tuple[str, ...]
-    output: str
-    status: int | None
-    seconds: float
-    why: str = ""
 
 
 def build(
@@ -63,7 +42,7 @@ def build(
     Returns:
         What came of it, and who wrote what; None: nothing was run.
     """
-    limits = limits or job.sandbox.building
+    limits = limits or job.building
     if not command:
         return Build(True, (), "", 0, 0.0), None
     ours, theirs = os.pipe()

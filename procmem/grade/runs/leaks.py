@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from procmem.grade.errors import NotPossibleHere, RunFailed, SubmissionError
 from procmem.grade.runs.run import Run
-from procmem.grade.sandbox.sandbox import PATH
+from procmem.grade.sandbox.kinds import PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.grade.runs.run import Program
+    from procmem.grade.sandbox.job import Job
+    from procmem.grade.sandbox.limits import Limits
 
 __all__ = ["Leak", "Leaked", "Leaks", "Misuse", "leaks", "parse_leaks"]
 
@@ -108,11 +109,26 @@ class Leaks(NamedTuple):
     misuses: tuple[Misuse, ...] = ()
 
 
-def leaks(program: Program, arguments: Sequence[str], answers: Sequence[str]) -> Leaks:
-    """Program.leaks()."""
+def leaks(
+    job: Job,
+    argv: Sequence[str],
+    answers: Sequence[str] = (),
+    *,
+    limits: Limits | None = None,
+    runs: list[Run] | None = None,
+) -> Leaks:
+    """What a program has not freed at its end: see Program.leaks().
+
+    Args:
+        job: whose program it is.
+        argv: its name and arguments.
+        answers: what it gets when it asks; then the end of input.
+        limits: what it may use without valgrind; None: what the job says.
+        runs: where the Run is added.
+    """
     if shutil.which("valgrind", path=PATH) is None:
         raise NotPossibleHere("valgrind is not installed (on Debian: apt-get install valgrind)")
-    for directory in (program.job.directory, program.job.room):
+    for directory in (job.directory, job.room):
         # valgrind(1) takes options from it: ones that hide leaks, too.
         if os.path.lexists(os.path.join(directory, ".valgrindrc")):
             raise SubmissionError(".valgrindrc would change what valgrind tells: remove it")
@@ -123,16 +139,18 @@ def leaks(program: Program, arguments: Sequence[str], answers: Sequence[str]) ->
         while len(report) < MOST and (data := ours.recv(65536)):
             report.extend(data)
 
-    usual = program.limits
+    usual = limits or job.limits
     limits = replace(usual, cpu=usual.cpu * SLOWER, wall=usual.wall * SLOWER)
     command = [
         "valgrind", "--quiet", "--xml=yes", f"--xml-fd={theirs.fileno()}", "--leak-check=full",
         "--show-leak-kinds=all", "--num-callers=20", "--child-silent-after-fork=yes",
-        "--vgdb=no", "--", *program.argv, *arguments,
+        "--vgdb=no", "--", *argv,
     ]  # fmt: skip
     # A socket: unlike a pipe it can't be opened again by way of /proc/self/fd, so that the
     # program has no way to write into the report.
-    run = Run(program, command, None, keep=theirs.fileno(), limits=limits)
+    run = Run(job, command, keep=theirs.fileno(), limits=limits)
+    if runs is not None:
+        runs.append(run)
     reader = threading.Thread(target=read, name="procmem-leaks")
     try:
         with run:

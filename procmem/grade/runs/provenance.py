@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from procmem.grade.sandbox.sandbox import Jailed
+    from procmem.grade.sandbox.jail import Jailed
 
 __all__ = ["ELF", "Provenance"]
 

@@ -5,19 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import pty
-import re
 import select
 import signal
 import termios
-import threading
 import time
 
 from procmem.errors import (
     AccessDenied,
-    ProcessError,
     ProcmemError,
-    SyscallError,
-    Unsupported,
     ZombieProcess,
 )
 from procmem.grade.errors import (
@@ -32,11 +27,10 @@ from procmem.grade.errors import (
     ProgramSleeps,
     ProgramSpins,
     RunFailed,
-    SubmissionError,
 )
 from procmem.grade.sandbox import waiting
+from procmem.grade.sandbox.contents import why_not_run
 from procmem.grade.sandbox.untrusted import open_below
-from procmem.grade.submissions.contents import why_not_run
 from procmem.regions.kinds import RegionKind
 from procmem.units import signal_name
 
@@ -46,15 +40,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn
 
-    from procmem.elf.sizing import ObjectSize
-    from procmem.grade.runs.leaks import Leaks
+    from procmem.grade.sandbox.jail import Ended, Jailed
+    from procmem.grade.sandbox.job import Job
     from procmem.grade.sandbox.limits import Limits
-    from procmem.grade.sandbox.sandbox import Ended, Jailed, Job
     from procmem.process import Faults, Process, Thread
     from procmem.snapshots import Snapshot
-    from procmem.tracing.events import Trace
 
-__all__ = ["Program", "Run"]
+__all__ = ["Run"]
 
 LOOK_AGAIN = 0.0005, 0.01
 """Seconds between two looks: at first, and at most."""
@@ -69,8 +61,6 @@ STARVED = 10
 """How many times its wall limit a program may take where it waits for a CPU."""
 
 CHUNK = 65536
-LARGEST_LOOKED_AT = 16 << 20
-SANITIZERS = re.compile(rb"__lsan_|__asan_init|__hwasan_init|lib(?:asan|lsan|hwasan)\.so")
 LARGEST_HEAD = 64 << 10
 
 DENIALS = 20
@@ -89,124 +79,6 @@ NO_STACK = (
 )
 
 
-class Program:
-    """A program of a submission.
-
-    Attributes:
-        argv: its name and first arguments, as it is run.
-        path: its file, as seen from outside.
-        job: whose it is.
-    """
-
-    def __init__(self, job: Job, argv: Sequence[str], limits: Limits | None = None) -> None:
-        if not argv:
-            raise ValueError("a program has a name")
-        self.job = job
-        self.argv = tuple(argv)
-        self.limits = limits or job.sandbox.limits
-        self.path = os.path.normpath(os.path.join(job.directory, self.argv[0]))
-
-    @property
-    def size(self) -> ObjectSize:
-        """Its text, data and bss, as GNU size tells them.
-
-        Raises:
-            SubmissionError: it isn't there, or is no program.
-        """
-        from procmem.elf.sizing import size
-        from procmem.errors import ElfError
-
-        try:
-            os.close(open_below(self.job.directory, self.argv[0]))
-            return size(self.path)
-        except OSError as error:
-            raise SubmissionError(f"{self.argv[0]}: {error.strerror}") from error
-        except ElfError as error:
-            raise SubmissionError(f"{self.argv[0]} is no program: {error}") from error
-
-    @property
-    def sanitized(self) -> bool:
-        """Whether it looks for leaks at its end, which can't be done while it is traced.
-
-        clang links the runtime into the program; gcc's is a library that it names.
-        """
-        try:
-            with open(open_below(self.job.directory, self.argv[0]), "rb") as file:
-                return SANITIZERS.search(file.read(LARGEST_LOOKED_AT)) is not None
-        except OSError:
-            return False
-
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
-        """A run of it, on a terminal, in the sandbox; a context manager.
-
-        Args:
-            arguments: added to its own.
-            environment: added to PATH, HOME and LANG: it is told of nothing else.
-        """
-        return Run(self, (*self.argv, *arguments), environment)
-
-    def calls(self, *arguments: str, answers: Sequence[str] = (), malloc: bool = False) -> Trace:
-        """Its memory calls from its execve(2) to its end, as procmem.trace() records them.
-
-        Args:
-            arguments: added to its own.
-            answers: what it gets when it asks; then the end of input.
-            malloc: the calls of malloc, free and the like, too.
-
-        Raises:
-            NotPossibleHere: it may not be traced here.
-            RunFailed: it does not end well.
-        """
-        from procmem.tracing.tracer import Tracing
-
-        found: list[Trace] = []
-        failed: list[BaseException] = []
-
-        def collect() -> None:
-            try:
-                found.append(tracing.whole())
-            except BaseException as error:  # noqa: BLE001 - raised again below
-                failed.append(error)
-
-        run = Run(self, (*self.argv, *arguments), None, hold=True)
-        with run:
-            try:
-                tracing = Tracing(pid=run.pid, malloc=malloc)
-            except (ProcessError, SyscallError, Unsupported) as error:
-                raise NotPossibleHere(f"a program can't be traced here: {error}") from error
-            with tracing:
-                collector = threading.Thread(target=collect, name="procmem-calls")
-                collector.start()
-                try:
-                    run._begin()
-                    run.finish(answers)
-                finally:
-                    # It ends by itself, since what is traced has ended, or is killed now.
-                    run.close()
-                    collector.join()
-        if failed:
-            raise failed[0]
-        return found[0]
-
-    def leaks(self, *arguments: str, answers: Sequence[str] = ()) -> Leaks:
-        """What it has not freed at its end, as valgrind tells it.
-
-        Args:
-            arguments: added to its own.
-            answers: what it gets when it asks; then the end of input.
-
-        Raises:
-            NotPossibleHere: there is no valgrind.
-            RunFailed: it does not end well.
-        """
-        from procmem.grade.runs.leaks import leaks
-
-        return leaks(self, arguments, answers)
-
-    def __repr__(self) -> str:
-        return f"<Program {' '.join(self.argv)}>"
-
-
 ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
 
 
@@ -221,32 +93,42 @@ def ordinal(number: int) -> str:
 class Run:
     """One run of a program. Nothing of it outlives the with block.
 
+    Args:
+        job: whose program it is.
+        argv: its name and arguments.
+        environment: beside PATH, HOME, TMPDIR and LANG.
+        limits: what it may use; None: what the job says.
+        watched: find out the address that a fatal signal is about, which traces the program.
+        hold: it does not begin before begin(), so that the caller can trace it.
+        keep: one more descriptor that it gets, under the same number.
+
     Attributes:
+        job, argv, limits: as given.
         phases: name and Snapshot of each pause.
         ended: how it ended; None: it lives.
     """
 
     def __init__(
         self,
-        program: Program,
+        job: Job,
         argv: Sequence[str],
-        environment: Mapping[str, str] | None,
         *,
+        environment: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        watched: bool = True,
         hold: bool = False,
         keep: int = -1,
-        limits: Limits | None = None,
     ) -> None:
-        self.program = program
-        self.limits = limits or program.limits
+        self.job = job
+        self.limits = limits or job.limits
         self.argv = tuple(argv)
         self.phases: list[tuple[str, Snapshot]] = []
         self.ended: Ended | None = None
-        program.job.runs.append(self)
         self._environment = environment
         self._hold = hold
         self._keep = keep
         # Whoever holds it back wants to trace it.
-        self._watched = not hold and not program.sanitized
+        self._watched = watched and not hold
         self._inner: Jailed | None = None
         self._output = bytearray()
         self._printed = 0
@@ -277,7 +159,7 @@ class Run:
             os.set_blocking(self._master, False)
             quiet(self._slave)
             self._terminal = os.fstat(self._slave)
-            job = self.program.job
+            job = self.job
             if os.geteuid() == 0:
                 os.fchown(self._slave, job.uid, -1)
             self._inner = job.start(
@@ -290,13 +172,19 @@ class Run:
             )
             self._watchable = waiting.can_be_watched(self.pid)
             if not self._hold:
-                self._begin()
+                self.begin()
         except BaseException:
             self.close()
             raise
         return self
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Lets a run that was held back begin.
+
+        Raises:
+            RunFailed: it can't be run.
+            MachineError: it could, but not on this machine as it is.
+        """
         try:
             self._jailed.begin(watched=self._watched)
         except OSError as error:
@@ -308,11 +196,11 @@ class Run:
         why = os.strerror(number)
         if "/" in name and not name.startswith("/"):
             try:
-                file = open_below(self.program.job.directory, name)
+                file = open_below(self.job.directory, name)
             except OSError as error:
                 if number == errno.ENOENT and error.errno == errno.ENOENT:
                     why = "there is no such program; was it built, and under this name?"
-                elif os.path.isdir(self.program.path):
+                elif os.path.isdir(os.path.join(self.job.directory, name)):
                     why = "it is a directory"
             else:
                 with open(file, "rb") as read:
@@ -322,7 +210,7 @@ class Run:
                         and mode & 0o111
                         and (os.fstatvfs(file).f_flag & os.ST_NOEXEC)
                     ):
-                        return MachineError(self.program.job.noexec())
+                        return MachineError(self.job.noexec())
                     why = why_not_run(number, read.read(LARGEST_HEAD), mode)
         elif number == errno.ENOENT:
             why = "there is no such program; was it built, and under this name?"

@@ -1,79 +1,126 @@
-"""A program from its start to its end, seen at each wait: what most checks look at."""
+"""A program from its start to its end, with a snapshot at each wait: what most checks look at."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from procmem.grade.errors import SubmissionError
+from procmem.grade.errors import RunFailed, SubmissionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from procmem.grade.runs.run import Program, Run
-    from procmem.grade.sandbox.sandbox import Ended
+    from procmem.grade.runs.program import Program
+    from procmem.grade.runs.run import Run
+    from procmem.grade.sandbox.jail import Ended
     from procmem.snapshots import Snapshot
 
 __all__ = ["Walk", "walk"]
 
 
 class Walk:
-    """What was seen of a program. What it never came to raises why, when it is asked for.
+    """One run of a program, with a snapshot at each wait for input.
+
+    A wait that the program did not reach raises the reason when it is asked for. So a program that
+    fails at its fourth wait loses the checks of that and of later waits, and no others.
+
+    Args:
+        names: of the waits that are expected.
+        phases: name and Snapshot of each wait that was reached.
+        looks: what `look` returned at each of them.
+        end: how the program ended; None: it did not, or not well.
+        failure: why it did not reach its end; None: it did.
+        output: what it printed.
+        shift: added to each number that is asked for.
 
     Attributes:
-        phases: name and Snapshot of each wait.
-        looks: what `look` gave at each wait.
-        failure: why it did not come to its end; None: it did.
+        names, phases, looks, failure, output: as given.
     """
 
-    def __init__(self, shift: int = 0) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        phases: Sequence[tuple[str, Snapshot]],
+        looks: Sequence[Any] = (),
+        *,
+        end: Ended | None = None,
+        failure: SubmissionError | None = None,
+        output: str = "",
+        shift: int = 0,
+    ) -> None:
+        self.names = tuple(names)
+        self.phases = list(phases)
+        self.looks = list(looks)
+        self.failure = failure
+        self.output = output
+        self._end = end
         self._shift = shift
-        self.phases: list[tuple[str, Snapshot]] = []
-        self.looks: list[Any] = []
-        self.failure: SubmissionError | None = None
-        self._ended: Ended | None = None
+
+    def __len__(self) -> int:
+        """The number of waits that are expected."""
+        return len(self.names)
 
     def __getitem__(self, number: int) -> Snapshot:
         """The snapshot at a wait; 1 is the first.
 
         Raises:
-            SubmissionError: the program never came to it.
+            SubmissionError: the program did not reach it.
+            IndexError: no such wait is expected.
         """
         found: Snapshot = self._at(self.phases, number)[1]
         return found
 
     def look(self, number: int) -> Any:
-        """What `look` gave at a wait; 1 is the first.
+        """What `look` returned at a wait; 1 is the first.
 
         Raises:
-            SubmissionError: the program never came to it.
+            SubmissionError: the program did not reach it.
+            IndexError: no such wait is expected.
         """
         return self._at(self.looks, number)
 
     def shifted(self, by: int) -> Walk:
         """The same run with its waits renumbered: its n-th is number n + by of this one."""
-        other = Walk(by)
-        other.phases, other.looks = self.phases, self.looks
-        other.failure, other._ended = self.failure, self._ended
-        return other
+        return Walk(
+            self.names,
+            self.phases,
+            self.looks,
+            end=self._end,
+            failure=self.failure,
+            output=self.output,
+            shift=by,
+        )
 
     def _at(self, found: Sequence[Any], number: int) -> Any:
+        if not 1 <= number <= len(self.names):
+            raise IndexError(f"waits are numbered from 1 to {len(self.names)}, and {number} is not")
         place = number + self._shift
         if place > len(found) and self.failure is not None:
             raise self.failure
-        if self._shift and not 0 < place <= len(found):
+        if not 0 < place <= len(found):
             raise SubmissionError("the program has no such wait")
         return found[place - 1]
 
     @property
     def ended(self) -> Ended:
-        """How it ended, after the last wait.
+        """How the program ended, after the last wait.
 
         Raises:
-            SubmissionError: it did not come to it, or was killed.
+            SubmissionError: it did not end there, or was killed.
         """
-        if self._ended is None:
+        if self._end is None:
             raise self.failure or SubmissionError("it did not end")
-        return self._ended
+        return self._end
+
+    def require_end(self) -> None:
+        """Ends the check unless the program passed all waits and ended with status 0.
+
+        Raises:
+            SubmissionError
+        """
+        if self.ended.status != 0:
+            raise RunFailed(
+                f"it ended with status {self.ended.status}: a program that succeeds returns 0"
+            )
 
 
 def walk(
@@ -88,18 +135,19 @@ def walk(
         program: it.
         phases: a name for each of its waits for input.
         arguments: it is started with.
-        look: called at each wait, for what a snapshot of the program doesn't tell.
+        look: called at each wait, for what a snapshot does not show.
     """
-    found = Walk()
+    looks: list[Any] = []
+    end = failure = None
     with program.run(*arguments) as run:
-        found.phases = run.phases
         try:
             for phase in phases:
                 run.pause(phase)
                 if look is not None:
-                    found.looks.append(look(run))
+                    looks.append(look(run))
                 run.answer()
-            found._ended = run.finish(may_ask=False)
+            end = run.finish(may_ask=False)
         except SubmissionError as error:
-            found.failure = error
-    return found
+            failure = error
+        output = run.output
+    return Walk(phases, run.phases, looks, end=end, failure=failure, output=output)

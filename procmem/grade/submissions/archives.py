@@ -16,8 +16,8 @@ import zlib
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from procmem.grade.errors import SubmissionError
+from procmem.grade.sandbox.contents import packed
 from procmem.grade.sandbox.untrusted import DEEPEST, MACHINES, shown
-from procmem.grade.submissions.contents import packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import os
 import shlex
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from procmem.errors import ProcmemError
+from procmem.grade.errors import LabError
+from procmem.grade.submissions.quiz import Question
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
     from procmem.grade.sandbox.limits import Limits
     from procmem.grade.sandbox.sandbox import Sandbox
     from procmem.grade.submissions.submission import Submission
 
-__all__ = ["Lab", "LabError", "Question"]
+__all__ = ["Lab"]
 
 LAB = "lab.toml"
 CHECKS = "checks.py"
@@ -26,44 +28,12 @@ QUIZ = "quiz.toml"
 KEYS = ("title", "summary", "build", "tools", "program", "files", "limits")
 
 
-class LabError(ProcmemError, ValueError):
-    """A lab is not as it should be: its author's fault, not the student's.
-
-    Attributes:
-        path: the file.
-        reason: what is wrong with it, and what to write.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = os.fspath(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question of a lab's quiz. Its right answer is computed by a check, on the machine.
-
-    Attributes:
-        name: of its entry in answers.toml.
-        text: the question.
-        choices: the answers to choose from, by the letter or word to write; empty: the answer is
-            a number or a size.
-    """
-
-    name: str
-    text: str
-    choices: Mapping[str, str] = field(default_factory=dict, hash=False)
-
-
 @dataclass(frozen=True)
 class Lab:
     """An exercise.
 
     Attributes:
+        FILE, QUIZ: the names of the files that describe a lab and its quiz.
         name: that of its directory.
         directory: where its files lie.
         title, summary: in words.
@@ -75,6 +45,9 @@ class Lab:
         settings: what it says of limits: fields of Limits.
         quiz: its questions.
     """
+
+    FILE: ClassVar[str] = LAB
+    QUIZ: ClassVar[str] = QUIZ
 
     name: str
     directory: Path

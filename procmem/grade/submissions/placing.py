@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from procmem.grade.errors import SubmissionError
+from procmem.grade.sandbox.contents import built, foreign, packed
 from procmem.grade.sandbox.untrusted import shown
 from procmem.grade.submissions.archives import Room, kind_of, unpack
-from procmem.grade.submissions.contents import built, foreign, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

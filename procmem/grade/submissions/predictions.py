@@ -16,7 +16,7 @@ from procmem.grade.sandbox.untrusted import open_below
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from procmem.grade.submissions.lab import Question
+    from procmem.grade.submissions.quiz import Question
 
 __all__ = ["Predictions", "parse_size"]
 

@@ -1,58 +1,27 @@
-"""Answers of a quiz against what this machine shows, and programs of the machine to ask."""
+"""The questions of a lab's quiz."""
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from procmem.grade.errors import NotPossibleHere, SubmissionError
-from procmem.grade.sandbox.sandbox import PATH
-
 if TYPE_CHECKING:
-    from procmem.grade.submissions.submission import Submission
+    from collections.abc import Mapping
 
-__all__ = ["installed", "predicted", "verify"]
+__all__ = ["Question"]
 
 
-def verify(submission: Submission, name: str, right: str) -> None:
-    """Ends the check if an answer isn't the right one. The right one isn't told.
+@dataclass(frozen=True)
+class Question:
+    """A question of a lab's quiz. Its right answer is computed by a check, on the machine.
 
-    Args:
-        submission: whose answers.toml it is in.
-        name: of the question.
-        right: the choice that holds here: measured by the check, not written into it.
-
-    Raises:
-        SubmissionError: the answer is another one, missing, or none of the choices.
+    Attributes:
+        name: of its entry in answers.toml.
+        text: the question.
+        choices: the answers to choose from, by the letter or word to write; empty: the answer is
+            a number or a size.
     """
-    answer = submission.answers.choice(name)
-    if answer != right:
-        raise SubmissionError(
-            f'{submission.answers.name}: {name} = "{answer}" is not what this machine shows'
-        )
 
-
-def predicted(name: str, given: object, right: object) -> None:
-    """Ends the check if a prediction is not what happens. What does happen isn't told.
-
-    Args:
-        name: of the entry in predictions.toml.
-        given: what the student wrote there.
-        right: what a process does here: measured by the check, not written into it.
-
-    Raises:
-        SubmissionError: they differ.
-    """
-    if given != right:
-        raise SubmissionError(f"predictions.toml: {name} is not what happens on this machine")
-
-
-def installed(name: str) -> str:
-    """A program of this machine, which a sandboxed run can start by its name.
-
-    Raises:
-        NotPossibleHere: it is not installed: the student is not to blame.
-    """
-    if shutil.which(name, path=PATH) is None:
-        raise NotPossibleHere(f"{name} is not installed here (looked for in {PATH})")
-    return name
+    name: str
+    text: str
+    choices: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -10,10 +10,13 @@ import time
 from dataclasses import replace
 
 from procmem.grade.errors import BuildFailed, MachineError, SubmissionError
-from procmem.grade.runs.build import Build, build
+from procmem.grade.results import Build
+from procmem.grade.runs.build import build
+from procmem.grade.runs.program import Program
 from procmem.grade.runs.provenance import ELF
-from procmem.grade.runs.run import Program
-from procmem.grade.sandbox.sandbox import Sandbox, temporary_directory
+from procmem.grade.sandbox.contents import main_is_data
+from procmem.grade.sandbox.job import temporary_directory
+from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.grade.sandbox.untrusted import (
     MACHINES,
     copy_file,
@@ -23,7 +26,6 @@ from procmem.grade.sandbox.untrusted import (
     shown,
 )
 from procmem.grade.submissions.archives import Room, kind_of, unpack
-from procmem.grade.submissions.contents import main_is_data
 from procmem.grade.submissions.placing import Asked, Placed, listed, place, walk
 from procmem.grade.submissions.predictions import Predictions
 
@@ -33,9 +35,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from procmem.grade.runs.provenance import Provenance
+    from procmem.grade.runs.run import Run
+    from procmem.grade.sandbox.job import Job
     from procmem.grade.sandbox.limits import Limits
-    from procmem.grade.sandbox.sandbox import Job
-    from procmem.grade.submissions.lab import Question
+    from procmem.grade.submissions.quiz import Question
 
 __all__ = ["Submission"]
 
@@ -74,6 +77,7 @@ class Submission:
         missing: names of `files` that were not handed in.
         refused: why it could not be opened, as for a broken archive: then nothing is in the copy.
             Empty: it could.
+        runs: each Run of its programs.
         faults: of compiled files that were removed after the build: why, in words that follow the
             name.
     """
@@ -108,6 +112,7 @@ class Submission:
         self.missing: list[str] = list(files)
         self.refused = ""
         self.faults: dict[str, str] = {}
+        self.runs: list[Run] = []
         self.job: Job = self.sandbox.job()
         self.directory = self.job.directory
         self._times = int(time.time() - 10) * 10**9
@@ -242,7 +247,7 @@ class Submission:
             raise BuildFailed(f"it can't be built: {self.build.why}{missing}", self.build)
         if "/" in argv[0] and not argv[0].startswith("/"):
             os.close(self.open(argv[0]))
-        return Program(self.job, argv)
+        return Program(self.job, argv, self.runs)
 
     def open(self, name: str) -> int:
         """A descriptor of one of its files, as it is now; links are not followed.

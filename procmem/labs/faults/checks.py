@@ -8,10 +8,17 @@ import signal
 import pytest
 
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, SubmissionError, points, regions
-from procmem.grade.errors import ProgramCrashed
-from procmem.grade.phases import follow
-from procmem.grade.submissions.quiz import installed, predicted, verify
+from procmem.grade import (
+    PAGE,
+    ProgramCrashed,
+    SubmissionError,
+    installed,
+    points,
+    predicted,
+    regions,
+    verify,
+    walk,
+)
 
 PAGES = 256
 SIZE = PAGES * PAGE
@@ -32,7 +39,7 @@ CODES = {
 
 @pytest.fixture(scope="module")
 def shots(program):
-    return follow(program, PHASES)
+    return walk(program, *PHASES)
 
 
 def rss_anon(change):
@@ -60,7 +67,7 @@ def test_waits(shots):
     hint="map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1)",
 )
 def test_mapped(shots):
-    change = shots[1] - shots[0]
+    change = shots[2] - shots[1]
     assert change.vsz == SIZE
     rss = rss_anon(change)
     assert rss < SIZE // 4, "growth of memory without a file"
@@ -73,7 +80,7 @@ def test_mapped(shots):
     hint="Read one byte of each page. All of them lead to the same page, which is full of zeros.",
 )
 def test_read(shots):
-    change = shots[2] - shots[1]
+    change = shots[3] - shots[2]
     assert change.minor >= PAGES, "minor faults"
     assert change.minor < PAGES + BESIDE, "minor faults"
     rss = rss_anon(change)
@@ -86,7 +93,7 @@ def test_read(shots):
     hint="Write one byte of each page, from the first to the last one.",
 )
 def test_written(shots):
-    change = shots[3] - shots[2]
+    change = shots[4] - shots[3]
     assert change.minor >= PAGES, "minor faults"
     assert change.minor < PAGES + BESIDE, "minor faults"
     rss = rss_anon(change)
@@ -95,15 +102,15 @@ def test_written(shots):
     # A page of a file that was just compiled is dirty until it is written to the disk.
     dirty = [
         sum(one.private_dirty for one in shot.regions if not one.inode)
-        for shot in (shots[2], shots[3])
+        for shot in (shots[3], shots[4])
     ]
     assert dirty[1] - dirty[0] >= SIZE, "bytes that smaps counts as dirty, more than before"
 
 
 @points(1, "4: writing again takes nothing", hint="The same loop as in step 3.")
 def test_written_again(shots):
-    change = shots[4] - shots[3]
-    rss = rss_anon(shots[4] - shots[0])
+    change = shots[5] - shots[4]
+    rss = rss_anon(shots[5] - shots[1])
     assert rss >= SIZE, "memory that was written"
     assert change.minor < BESIDE, "minor faults"
 
@@ -114,12 +121,12 @@ def test_written_again(shots):
     hint="map(size, PROT_READ, MAP_PRIVATE, fd), and no read(2)",
 )
 def test_file(shots):
-    mine = regions(shots[5], path="data.bin")
-    assert not regions(shots[4], path="data.bin"), "areas of data.bin before step 5"
+    mine = regions(shots[6], path="data.bin")
+    assert not regions(shots[5], path="data.bin"), "areas of data.bin before step 5"
     assert len(mine) == 1, "areas of data.bin"
     assert mine[0].size == SIZE, "bytes of data.bin that are mapped"
     assert str(mine[0].perms) == "r--p", "its rights"
-    rss = of_file(shots[5])
+    rss = of_file(shots[6])
     assert rss == 0, "memory of it in use"
 
 
@@ -129,10 +136,10 @@ def test_file(shots):
     hint="Read file[0], and nothing else of the file.",
 )
 def test_one_byte(shots):
-    rss = of_file(shots[6])
+    rss = of_file(shots[7])
     assert rss >= PAGE, "memory of data.bin in use"
     assert rss < SIZE, "memory of data.bin in use"
-    assert (shots[6] - shots[5]).minor < BESIDE, "minor faults"
+    assert (shots[7] - shots[6]).minor < BESIDE, "minor faults"
 
 
 # ---- what ends a program -----------------------------------------------------------------

@@ -7,15 +7,16 @@ from procmem.grade import (
     KiB,
     bss,
     heap,
+    installed,
     libraries,
     points,
     regions,
     stack,
     stack_limit,
     top_pad,
+    verify,
+    walk,
 )
-from procmem.grade.phases import follow
-from procmem.grade.submissions.quiz import installed, verify
 
 CONSTANTS = SETTINGS = 32 * KiB
 BUFFER = 64 * KiB
@@ -23,12 +24,12 @@ BUFFER = 64 * KiB
 
 @pytest.fixture(scope="module")
 def shots(program):
-    return follow(program, ("after the greeting", "after the buffer is written"))
+    return walk(program, "after the greeting", "after the buffer is written")
 
 
 @pytest.fixture(scope="module")
 def greeted(shots):
-    return shots[0]
+    return shots[1]
 
 
 def of_program(snapshot, kind):
@@ -86,7 +87,7 @@ def test_buffer(program, greeted):
     hint="At the first Enter none of it may have been written, at the second one every page.",
 )
 def test_lazy(shots):
-    before, after = bss(shots[0]).rss, bss(shots[1]).rss
+    before, after = bss(shots[1]).rss, bss(shots[2]).rss
     assert before is not None and after is not None
     assert before < BUFFER // 2, "bytes of bss in memory before the loop"
     assert after >= BUFFER - PAGE, "bytes of bss in memory after the loop"

@@ -3,9 +3,19 @@
 import pytest
 
 from procmem.experiments import Specimen
-from procmem.grade import PAGE, KiB, heap, not_possible, points, regions, stack
-from procmem.grade.phases import follow
-from procmem.grade.submissions.quiz import installed, predicted, verify
+from procmem.grade import (
+    PAGE,
+    KiB,
+    heap,
+    installed,
+    not_possible,
+    points,
+    predicted,
+    regions,
+    stack,
+    verify,
+    walk,
+)
 
 NOTES, BOARD, SHARED, WORK = 20 * KiB, 64 * KiB, 128 * KiB, 512 * KiB
 HEAP, STACK = 300 * KiB, 480 * KiB
@@ -22,7 +32,7 @@ def pages(size):
 
 @pytest.fixture(scope="module")
 def shots(program):
-    return follow(program, PHASES)
+    return walk(program, *PHASES)
 
 
 def appeared(change):
@@ -51,11 +61,11 @@ def test_waits(shots):
     hint="mmap(NULL, NOTES, PROT_READ, MAP_..., fd, 0)",
 )
 def test_private_file(shots):
-    mine = regions(shots[1], path="notes.dat")
+    mine = regions(shots[2], path="notes.dat")
     assert len(mine) == 1, "areas of notes.dat"
     assert str(mine[0].perms) == "r--p", "rights and sharing of notes.dat"
     assert mine[0].size == pages(NOTES), "bytes of it that are mapped"
-    assert not regions(shots[0], path="notes.dat"), "areas of it before step 1"
+    assert not regions(shots[1], path="notes.dat"), "areas of it before step 1"
 
 
 @points(
@@ -64,11 +74,11 @@ def test_private_file(shots):
     hint="A write reaches the file only through MAP_SHARED. Is the file open for writing, too?",
 )
 def test_shared_file(shots):
-    mine = regions(shots[2], path="board.dat")
+    mine = regions(shots[3], path="board.dat")
     assert len(mine) == 1, "areas of board.dat"
     assert str(mine[0].perms) == "rw-s", "rights and sharing of board.dat"
     assert mine[0].size == pages(BOARD), "bytes of it that are mapped"
-    assert not regions(shots[1], path="board.dat"), "areas of it before step 2"
+    assert not regions(shots[2], path="board.dat"), "areas of it before step 2"
 
 
 @points(
@@ -77,7 +87,7 @@ def test_shared_file(shots):
     hint="MAP_SHARED together with MAP_ANONYMOUS, and -1 for the descriptor.",
 )
 def test_shared_memory(shots):
-    change = shots[3] - shots[2]
+    change = shots[4] - shots[3]
     mine = [one for one in appeared(change) if str(one.kind) == "shared memory"]
     assert len(mine) == 1, "new areas that are shared, and of no file of a directory"
     assert mine[0].size == pages(SHARED), "its size"
@@ -90,7 +100,7 @@ def test_shared_memory(shots):
     hint="MAP_PRIVATE together with MAP_ANONYMOUS. malloc adds words of its own.",
 )
 def test_private_memory(shots):
-    change = shots[4] - shots[3]
+    change = shots[5] - shots[4]
     assert change.vsz == pages(WORK)
     shared = [one for one in appeared(change) if one.perms.shared]
     assert len(shared) == 0, "new areas that are shared"
@@ -98,7 +108,7 @@ def test_private_memory(shots):
 
 @points(1, "4: all of it is written", hint="It takes memory only when it is written.")
 def test_written(shots):
-    change = shots[4] - shots[3]
+    change = shots[5] - shots[4]
     rss = change.after.memory.rss_anon - change.before.memory.rss_anon
     assert rss >= pages(WORK), "growth of memory without a file"
 
@@ -110,7 +120,7 @@ def test_written(shots):
     needs="test_private_memory",
 )
 def test_protection(shots):
-    change = shots[5] - shots[4]
+    change = shots[6] - shots[5]
     assert change.vsz == 0
     mine = [one for one in appeared(change) if one.perms.read and not one.perms.write]
     assert len(mine) == 1, "areas that have become read-only"
@@ -126,7 +136,7 @@ def test_protection(shots):
     hint="Allocations below 128 KiB come from the heap. Keep them all.",
 )
 def test_heap_grows_up(shots):
-    change = shots[6] - shots[5]
+    change = shots[7] - shots[6]
     before, after = (regions(one, kind="heap") for one in (change.before, change.after))
     assert after, "areas of the heap"
     assert heap(change.after).size >= HEAP, "the heap after the allocations"
@@ -138,7 +148,7 @@ def test_heap_grows_up(shots):
 
 @points(1, "7: the stack has grown downwards", hint="use_stack(30)")
 def test_stack_grows_down(shots):
-    change = shots[7] - shots[6]
+    change = shots[8] - shots[7]
     before, after = (regions(one, kind="stack")[0] for one in (change.before, change.after))
     assert stack(change.after).size >= STACK, "the stack after the calls"
     assert change.vsz == after.size - before.size
@@ -152,9 +162,9 @@ def test_stack_grows_down(shots):
     hint="munmap needs the address and the length of each. Which area is still in the map?",
 )
 def test_unmapped(shots):
-    mapped = shots[4].vsz - shots[0].vsz
+    mapped = shots[5].vsz - shots[1].vsz
     assert mapped > 0, "what steps 1 to 4 have mapped"
-    change = shots[8] - shots[7]
+    change = shots[9] - shots[8]
     for name in ("notes.dat", "board.dat"):
         assert not regions(change.after, path=name), f"areas of {name} at the end"
     assert change.vsz == -mapped

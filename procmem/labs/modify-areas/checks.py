@@ -11,15 +11,16 @@ from procmem.grade import (
     PAGE,
     KiB,
     heap,
+    installed,
     not_possible,
     pieces,
     points,
     regions,
     stack,
     top_pad,
+    verify,
+    walk,
 )
-from procmem.grade.phases import follow
-from procmem.grade.submissions.quiz import installed, verify
 
 CONSTANTS, DATA, BSS, HEAP, STACK = 8 * KiB, 16 * KiB, 32 * KiB, 192 * KiB, 320 * KiB
 
@@ -28,7 +29,7 @@ SLACK = KiB
 
 
 def run(submission, name):
-    return follow(submission.program([f"./{name}"]), (f"{name}, at the start", f"{name}, changed"))
+    return walk(submission.program([f"./{name}"]), f"{name}, at the start", f"{name}, changed")
 
 
 def sizes(submission, name):
@@ -61,7 +62,7 @@ def plain_run(submission):
     hint="Whatever you add belongs between #ifdef and #endif.",
 )
 def test_plain(plain, plain_run):
-    start, changed = plain_run[0], plain_run[1]
+    start, changed = plain_run[1], plain_run[2]
     plain_run.require_end()
     assert plain.data + plain.bss < DATA, "data and bss of plain"
     assert heap(changed).size == heap(start).size
@@ -80,10 +81,10 @@ def test_constants(submission, plain, plain_run):
     assert abs(ours.data - plain.data) < SLACK, "data of constants against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of constants against plain's"
     running = run(submission, "constants")[0]
-    more = own(running, "rodata", "text") - own(plain_run[0], "rodata", "text")
+    more = own(running, "rodata", "text") - own(plain_run[1], "rodata", "text")
     assert more >= CONSTANTS - PAGE, "what the process has more than plain's"
     assert more <= CONSTANTS + PAGE, "what the process has more than plain's"
-    assert heap(running).size == heap(plain_run[0]).size
+    assert heap(running).size == heap(plain_run[1]).size
 
 
 @points(
@@ -98,10 +99,10 @@ def test_data(submission, plain, plain_run):
     assert abs(ours.text - plain.text) < SLACK, "text of data against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of data against plain's"
     running = run(submission, "data")[0]
-    more = own(running, "data") - own(plain_run[0], "data")
+    more = own(running, "data") - own(plain_run[1], "data")
     assert more >= DATA - PAGE, "what the process has more than plain's"
     assert more <= DATA + PAGE, "what the process has more than plain's"
-    assert heap(running).size == heap(plain_run[0]).size
+    assert heap(running).size == heap(plain_run[1]).size
 
 
 @points(
@@ -116,10 +117,10 @@ def test_bss(submission, plain, plain_run):
     assert abs(ours.text - plain.text) < SLACK, "text of bss against plain's"
     assert abs(ours.data - plain.data) < SLACK, "data of bss against plain's"
     running = run(submission, "bss")[0]
-    more = own(running, "bss", "data") - own(plain_run[0], "bss", "data")
+    more = own(running, "bss", "data") - own(plain_run[1], "bss", "data")
     assert more >= BSS - PAGE, "what the process has more than plain's"
     assert more <= BSS + PAGE, "what the process has more than plain's"
-    assert heap(running).size == heap(plain_run[0]).size
+    assert heap(running).size == heap(plain_run[1]).size
 
 
 @points(
@@ -129,7 +130,7 @@ def test_bss(submission, plain, plain_run):
 )
 def test_heap(submission, plain):
     shots = run(submission, "heap")
-    start, changed = shots[0], shots[1]
+    start, changed = shots[1], shots[2]
     change = changed - start
     grown = heap(changed).size - heap(start).size
     # What is left of the first heap serves the first pieces.
@@ -156,7 +157,7 @@ def test_heap(submission, plain):
 )
 def test_stack(submission, plain):
     shots = run(submission, "stack")
-    start, changed = shots[0], shots[1]
+    start, changed = shots[1], shots[2]
     change = changed - start
     grown = stack(changed).size - stack(start).size
     # At the start it holds the environment and what main needs; some of that is used again.
@@ -271,8 +272,8 @@ def test_quiz_local(submission, directory):
 def test_quiz_returned(submission):
     # A shell, whose functions call themselves on the stack.
     script = "f() { if [ $1 -gt 0 ]; then f $(($1 - 1)); fi; }; read line; f 1000; read line"
-    shots = follow(submission.program([installed("bash"), "-c", script]), ("before it", "after it"))
-    size = stack(shots[1]).size - stack(shots[0]).size
-    used = stack(shots[1]).rss - stack(shots[0]).rss
+    shots = walk(submission.program([installed("bash"), "-c", script]), "before it", "after it")
+    size = stack(shots[2]).size - stack(shots[1]).size
+    used = stack(shots[2]).rss - stack(shots[1]).rss
     right = "a" if size < 64 * KiB else "b" if used > size // 2 else "c"
     verify(submission, "returned", right)

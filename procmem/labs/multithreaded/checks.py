@@ -19,10 +19,9 @@ from procmem.grade import (
     points,
     thread_stack,
     threads,
+    verify,
+    walk,
 )
-from procmem.grade.phases import follow
-from procmem.grade.runs.visits import walk
-from procmem.grade.submissions.quiz import verify
 
 SMALL = MiB
 PHASES = (
@@ -33,7 +32,7 @@ PHASES = (
 
 @pytest.fixture(scope="module")
 def shots(program):
-    return follow(program, PHASES)
+    return walk(program, *PHASES)
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +58,14 @@ def test_waits(shots):
     hint="Give pthread_create no stack size for this one: `ulimit -s` decides.",
 )
 def test_first_thread(shots, mapped):
-    change = shots[1] - shots[0]
+    change = shots[2] - shots[1]
     assert len(threads(change.after)) - len(threads(change.before)) == 1, "new threads"
     assert change.vsz == mapped
 
 
 @points(1, "the second thread takes as much again", hint="Start it before the third wait.")
 def test_second_thread(shots, mapped):
-    change = shots[2] - shots[1]
+    change = shots[3] - shots[2]
     assert len(threads(change.after)) - len(threads(change.before)) == 1, "new threads"
     assert change.vsz == mapped
 
@@ -77,7 +76,7 @@ def test_second_thread(shots, mapped):
     hint="Who reads stack_size in start()? The attributes must be set before pthread_create.",
 )
 def test_small_stack(shots, mapped):
-    change = shots[3] - shots[2]
+    change = shots[4] - shots[3]
     guard = mapped - thread_stack()
     assert len(threads(change.after)) - len(threads(change.before)) == 1, "new threads"
     assert change.vsz == SMALL + guard
@@ -89,7 +88,7 @@ def test_small_stack(shots, mapped):
     hint="Only the thread itself may call malloc here, not main for it.",
 )
 def test_arena(shots):
-    change = shots[4] - shots[3]
+    change = shots[5] - shots[4]
     assert change.vsz == arena_size()
     assert change.rss is not None
     assert change.rss < MiB, "memory in use for it"
@@ -102,7 +101,7 @@ def test_arena(shots):
     needs="test_arena",
 )
 def test_heap_stays(shots):
-    assert heap(shots[4]).size == heap(shots[3]).size
+    assert heap(shots[5]).size == heap(shots[4]).size
 
 
 NEAR = 64 * KiB
@@ -203,8 +202,8 @@ def not_joined(submission, program):
     hint="Call pthread_join for each of the three before the last wait.",
 )
 def test_joined(shots, not_joined):
-    assert len(threads(shots[4])) == 4, "threads before they end"
-    assert len(threads(shots[5])) == 1, "threads at the end"
+    assert len(threads(shots[5])) == 4, "threads before they end"
+    assert len(threads(shots[6])) == 1, "threads at the end"
     assert len(not_joined) == 0, "threads that have ended, and wait for pthread_join"
 
 
@@ -214,8 +213,8 @@ def test_joined(shots, not_joined):
     hint="Link the same source with -static -pthread.",
 )
 def test_static(submission, mapped):
-    shots = follow(submission.program(["./threads-static"]), PHASES)
-    before, after = shots[0], shots[1]
+    shots = walk(submission.program(["./threads-static"]), *PHASES)
+    before, after = shots[1], shots[2]
     assert list(libraries(after)) == [], "shared libraries of threads-static"
     change = after - before
     # The first thread of a static program may begin the heap, too.
@@ -230,8 +229,8 @@ def test_static(submission, mapped):
 def test_follows_the_limit(submission, mapped):
     limit = 4 * MiB
     program = submission.program(["sh", "-c", f"ulimit -s {limit // KiB} && exec ./threads"])
-    shots = follow(program, PHASES)
-    change = shots[1] - shots[0]
+    shots = walk(program, *PHASES)
+    change = shots[2] - shots[1]
     assert change.vsz == limit + mapped - thread_stack(), "with ulimit -s 4096"
 
 

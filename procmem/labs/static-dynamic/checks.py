@@ -7,9 +7,7 @@ from typing import NamedTuple
 import pytest
 
 import procmem
-from procmem.grade import PAGE, bss, libraries, not_possible, points, regions
-from procmem.grade.phases import follow
-from procmem.grade.submissions.quiz import verify
+from procmem.grade import PAGE, bss, libraries, not_possible, points, regions, verify, walk
 
 WAITS = """
 #include <stdio.h>
@@ -34,9 +32,11 @@ def static(submission):
 
 @pytest.fixture(scope="module")
 def late(submission):
-    return follow(
+    return walk(
         submission.program(["./late"]),
-        ("late, before dlopen", "late, the library loaded", "late, the library unloaded"),
+        "late, before dlopen",
+        "late, the library loaded",
+        "late, the library unloaded",
     )
 
 
@@ -116,8 +116,8 @@ def test_late_waits(late):
     hint="A program that is linked with -lgreet has the library from its start.",
 )
 def test_loaded(late):
-    assert len(regions(late[0], path="libgreet.so")) == 0, "areas of libgreet.so at the start"
-    mine = regions(late[1], path="libgreet.so")
+    assert len(regions(late[1], path="libgreet.so")) == 0, "areas of libgreet.so at the start"
+    mine = regions(late[2], path="libgreet.so")
     assert len(mine) > 0, "areas of libgreet.so after dlopen"
     code = [one for one in mine if one.perms.execute]
     assert len(code) > 0, "areas of libgreet.so that hold code"
@@ -130,7 +130,7 @@ def test_loaded(late):
     needs="test_loaded",
 )
 def test_unloaded(late):
-    loaded, gone = late[1], late[2]
+    loaded, gone = late[2], late[3]
     assert len(regions(gone, path="libgreet.so")) == 0, "areas of libgreet.so after dlclose"
     mine = sum(one.size for one in regions(loaded, path="libgreet.so"))
     assert gone.vsz <= loaded.vsz - mine + PAGE, "VSZ after dlclose"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procmem.grade import Grade, Lab, LabError, Sandbox, Status, grade
-from procmem.grade.grading.grade import borrowed_server, end_servers
+from procmem.grade.grading.client import borrowed_server, end_servers
 from procmem.grade.sandbox.sandbox import why_not
 from tests.support.labs_made import LAZY, make_lab, make_submission
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem.grade import Grade, Lab
-from procmem.grade.grading.grade import end_servers
+from procmem.grade.grading.client import end_servers
 from procmem.grade.grading.many import ResultsInUse, grade_all
 from procmem.grade.grading.overview import outcome_line, overview
 from procmem.grade.submissions.handins import NoSubmissions, doubles, key

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem.grade import Sandbox, Submission, SubmissionError
-from procmem.grade.sandbox.sandbox import KINDS, why_not
+from procmem.grade.sandbox.kinds import KINDS
+from procmem.grade.sandbox.sandbox import why_not
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Programs seen at each wait, and predictions against what happens."""
+"""Programs seen at each wait."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import pytest
 from procmem.grade import (
     AsksAgain,
     Limits,
+    ProgramCrashed,
     ProgramEnded,
+    RunFailed,
     Sandbox,
     Submission,
     SubmissionError,
-    predicted,
     walk,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from procmem.grade import Walk
 
 ASKS = "import sys\nfor _ in range(int(sys.argv[1])): input()\nsys.exit(int(sys.argv[2]))\n"
 
@@ -76,13 +80,56 @@ def test_waiting_on_and_on_has_a_bound(submission: Submission) -> None:
 def test_a_wait_that_nobody_asked_for_is_a_mistake_of_the_check(submission: Submission) -> None:
     with submission:
         seen = walk(submission.program(), "first", arguments=["1", "0"])
-    with pytest.raises(IndexError):
-        seen[2]
+    for number in (-1, 0, 2):
+        with pytest.raises(IndexError, match="from 1 to 1"):
+            seen[number]
+        with pytest.raises(IndexError, match="from 1 to 1"):
+            seen.look(number)
 
 
-def test_a_wrong_prediction_does_not_tell_the_right_one() -> None:
-    predicted("rss", 4096, 4096)
-    with pytest.raises(SubmissionError) as caught:
-        predicted("rss", 1234, 4096)
-    assert "rss" in str(caught.value)
-    assert "4096" not in str(caught.value)
+# ---- scripts of a shell ----
+
+NAMES = ("first", "second", "third")
+
+
+@pytest.fixture
+def walked(tmp_path: Path) -> Iterator[Callable[[str], Walk]]:
+    with Submission(tmp_path) as submission:
+        yield lambda script: walk(submission.program(["sh", "-c", script]), *NAMES)
+
+
+def test_a_run_to_its_end(walked: Callable[[str], Walk]) -> None:
+    seen = walked("echo begun; read a; read a; read a; echo done")
+    seen.require_end()
+    assert len(seen) == 3
+    assert seen.ended.status == 0
+    assert seen.output.split() == ["begun", "done"]
+    assert (seen[3] - seen[1]).vsz == 0
+    assert seen[1].identity.pid == seen[3].identity.pid
+
+
+def test_what_comes_after_a_failure_says_why(walked: Callable[[str], Walk]) -> None:
+    seen = walked("read a; read a; kill -SEGV $$")
+    assert seen[1].vsz > 0
+    assert seen[2].vsz > 0
+    for ask in (lambda: seen[3], seen.require_end):
+        with pytest.raises(ProgramCrashed) as caught:
+            ask()
+        assert caught.value.phase == "after the 2nd answer"
+
+
+def test_a_status_that_is_not_zero_is_no_success(walked: Callable[[str], Walk]) -> None:
+    with pytest.raises(RunFailed, match="status 3"):
+        walked("read a; read a; read a; exit 3").require_end()
+
+
+def test_waits_are_renumbered(walked: Callable[[str], Walk]) -> None:
+    seen = walked("read a; read a; exit 3")
+    later, earlier = seen.shifted(1), seen.shifted(-1)
+    assert later[1] is seen[2]
+    assert earlier[2] is seen[1]
+    for ask in (lambda: later[2], lambda: later.ended):
+        with pytest.raises(ProgramEnded):
+            ask()
+    with pytest.raises(SubmissionError, match="no such wait"):
+        earlier[1]

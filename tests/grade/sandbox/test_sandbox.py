@@ -32,7 +32,8 @@ from procmem.grade import (
     SubmissionError,
 )
 from procmem.grade.sandbox import cgroups, untrusted
-from procmem.grade.sandbox import sandbox as rooms
+from procmem.grade.sandbox.kinds import KINDS
+from procmem.grade.sandbox.sandbox import why_not
 from tests.support.paths import TARGETS
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(params=rooms.KINDS)
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     chosen: str = request.param
-    if reason := rooms.why_not(chosen):
+    if reason := why_not(chosen):
         pytest.skip(f"no sandbox of the kind {chosen}: {reason}")
     return chosen
 
@@ -500,7 +501,7 @@ def test_a_kind_that_is_not_there() -> None:
 
 
 def test_the_strongest_is_chosen() -> None:
-    works = [kind for kind in rooms.KINDS if not rooms.why_not(kind)]
+    works = [kind for kind in KINDS if not why_not(kind)]
     assert Sandbox().chosen() == works[0]
 
 

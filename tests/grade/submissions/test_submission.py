@@ -19,8 +19,8 @@ import pytest
 from procmem.errors import ProcmemError
 from procmem.grade import Submission, SubmissionError
 from procmem.grade.errors import MachineError
+from procmem.grade.sandbox.contents import why_not_run
 from procmem.grade.submissions.archives import Room, unpack
-from procmem.grade.submissions.contents import why_not_run
 from procmem.grade.submissions.placing import Asked, Placed, place
 
 if TYPE_CHECKING:

@@ -6,9 +6,11 @@ import os
 import shutil
 from typing import NamedTuple
 
-from procmem.grade.proving import why_not_graded
+from procmem.grade.grading.proving import why_not_graded
 from procmem.grade.sandbox import cgroups, waiting
-from procmem.grade.sandbox.sandbox import KINDS, PATH, claim_uid, why_not
+from procmem.grade.sandbox.job import claim_uid
+from procmem.grade.sandbox.kinds import KINDS, PATH
+from procmem.grade.sandbox.sandbox import why_not
 
 __all__ = ["Wall", "walls"]
 

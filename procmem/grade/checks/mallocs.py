@@ -8,9 +8,9 @@ import re
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmem import KiB, MiB
 from procmem.regions.kinds import RegionKind
 from procmem.regions.region import PAGE_SIZE
+from procmem.units import KiB, MiB
 
 if TYPE_CHECKING:
     from procmem.grade.runs.run import Run

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from procmem.grade import proving
 from procmem.grade.errors import MachineError
-from procmem.grade.inherited import above_standard, check_limits, without_traces
-from procmem.grade.sandbox import sandbox
+from procmem.grade.grading import proving
+from procmem.grade.sandbox.inherited import above_standard, check_limits, without_traces
+from procmem.grade.sandbox.kinds import KINDS
 from procmem.grade.sandbox.limits import BUILDING, RUNNING
+from procmem.grade.sandbox.sandbox import Sandbox, why_not
 from tests.support.labs_made import LAZY, make_lab, make_submission
 from tests.support.paths import ROOT as CHECKOUT
 
@@ -181,11 +182,11 @@ def test_labs_that_build_nothing_need_no_compiler(monkeypatch: pytest.MonkeyPatc
     proving.prove((), ("grow.py",))
 
 
-@pytest.mark.parametrize("kind", sandbox.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_sandbox_is_proved(kind: str) -> None:
-    if reason := sandbox.why_not(kind):
+    if reason := why_not(kind):
         pytest.skip(f"no sandbox of the kind {kind}: {reason}")
-    proving.prove(sandbox=sandbox.Sandbox(kind))
+    proving.prove(sandbox=Sandbox(kind))
 
 
 READS = """#include <unistd.h>

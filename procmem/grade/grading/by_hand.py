@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem.grade.checks.plugin import Collector
-from procmem.grade.errors import MachineError
-from procmem.grade.grading.grade import asked_of_solution, machine
-from procmem.grade.proving import prove
+from procmem.grade.errors import LabError, MachineError
+from procmem.grade.grading.grade import asked_of_solution
+from procmem.grade.grading.graded_on import machine
+from procmem.grade.grading.proving import prove
 from procmem.grade.results import Grade, Status
-from procmem.grade.submissions.lab import Lab, LabError
-from procmem.labs import find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from procmem.grade.submissions.lab import Lab
     from procmem.grade.submissions.submission import Submission
 
 __all__ = ["ByHand"]
@@ -39,8 +39,12 @@ class ByHand(Collector):
         self.begun = time.monotonic()
 
     @staticmethod
-    def of(config: pytest.Config) -> ByHand:
+    def of(config: pytest.Config, find: Callable[[str], Lab]) -> ByHand:
         """For the options of a command line.
+
+        Args:
+            config: of this run of pytest.
+            find: gives a lab by its name or directory.
 
         Raises:
             pytest.UsageError: the lab or the submission isn't there.

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.grade.runs.run import Program
+    from procmem.grade.runs.program import Program
     from procmem.tracing.events import MemoryCall, Trace
 
 __all__ = ["Pieces", "pieces", "pieces_of"]

@@ -13,10 +13,12 @@ import tempfile
 
 from procmem.errors import ProcmemError, Unsupported
 from procmem.grade.errors import BuildFailed, MachineError, SandboxError
-from procmem.grade.inherited import check_limits
 from procmem.grade.sandbox import waiting
+from procmem.grade.sandbox.inherited import check_limits
+from procmem.grade.sandbox.job import tasks_of, words_for
+from procmem.grade.sandbox.kinds import PAGE, PATH
 from procmem.grade.sandbox.limits import RUNNING
-from procmem.grade.sandbox.sandbox import PAGE, PATH, Sandbox, tasks_of, words_for
+from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.grade.submissions.placing import COMPILED
 from procmem.grade.submissions.submission import Submission
 

@@ -1,0 +1,236 @@
+"""The side that asks for jobs: servers that wait for the next one, and what a job reports."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from procmem.grade.grading.graded_on import machine
+from procmem.grade.results import BuildResult, CheckResult, Grade, Status
+from procmem.grade.sandbox.inherited import above_standard, without_traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from procmem.grade.submissions.lab import Lab
+
+__all__ = ["Heard", "borrowed_server", "end_jobs", "end_servers"]
+
+START = 60.0
+"""Seconds in which a server must be up."""
+
+
+class Heard:
+    """What a job told of itself."""
+
+    def __init__(self) -> None:
+        self.listed: list[CheckResult] = []
+        self.results: dict[str, CheckResult] = {}
+        self.running: str | None = None
+        self.build: BuildResult | None = None
+        self.error: str | None = None
+        self.done = False
+        self.sandbox: str | None = None
+        self.unopened: str | None = None
+        self.notes: tuple[str, ...] = ()
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Notes an event."""
+        match event["event"]:
+            case "checks":
+                self.listed = [CheckResult.from_dict(one) for one in event["checks"]]
+            case "begins":
+                self.running = event["name"]
+            case "result":
+                result = CheckResult.from_dict(event["result"])
+                self.results[result.name] = result
+                self.running = None
+            case "build":
+                built = event["build"]
+                self.build = BuildResult(**{**built, "command": tuple(built["command"])})
+            case "sandbox":
+                self.sandbox = event["kind"]
+            case "files":
+                self.unopened, self.notes = event["unopened"], tuple(event["notes"])
+            case "error":
+                self.error = event["error"]
+            case "done":
+                self.done = True
+            case "end" if not self.done and self.error is None:
+                self.error = how_it_ended(event)
+
+    def grade(self, lab: Lab, name: str, seconds: float) -> Grade:
+        """All of it; a check of which nothing was heard is an error of the grader."""
+        import procmem
+
+        checks = []
+        for blank in self.listed:
+            found = self.results.get(blank.name)
+            if found is None:
+                said = self.error or "it was not run"
+                if blank.name != self.running:
+                    said = f"not run: {said}"
+                found = replace(blank, status=Status.ERROR, message=said)
+            checks.append(found)
+        here = dict(machine())
+        if self.sandbox is not None:
+            here["sandbox"] = self.sandbox
+        return Grade(
+            lab=lab.name,
+            submission=name,
+            checks=tuple(checks),
+            build=self.build,
+            error=self.error,
+            unopened=self.unopened,
+            notes=self.notes,
+            seconds=round(seconds, 6),
+            machine=here,
+            version=procmem.__version__,
+        )
+
+
+def how_it_ended(event: Mapping[str, Any]) -> str:
+    if event["hung"]:
+        return "the checks hang: they were ended"
+    if event["status"] < 0:
+        return f"the grader's process was ended by signal {-event['status']}"
+    return f"the grader's process ended in the middle, with status {event['status']}"
+
+
+# ---- servers -----------------------------------------------------------------------------
+
+
+class Server:
+    """The process that jobs are forked from; see procmem.grade.grading.server."""
+
+    def __init__(self) -> None:
+        from multiprocessing.connection import Connection
+
+        ours, theirs = (
+            socket.socket(fileno=above_standard(one.detach())) for one in socket.socketpair()
+        )
+        with theirs:
+            # The same modules as here, whatever the environment says by then.
+            path = [os.path.abspath(entry) for entry in sys.path]
+            code = (
+                f"import sys; sys.path[:] = {path!r}; "
+                f"from procmem.grade.grading.server import main; main({theirs.fileno()})"
+            )
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=without_traces(os.environ),
+                start_new_session=True,
+            )
+        self.socket = ours
+        self.connection = Connection(os.dup(ours.fileno()))
+        self.pid = os.getpid()
+        try:
+            is_up = self.connection.poll(START) and self.connection.recv_bytes() == b"ready"
+        except BaseException:
+            self.process.kill()
+            self.close()
+            raise
+        if not is_up:
+            self.process.kill()
+            self.close()
+            raise EOFError("it does not start")
+
+    def do(self, job: dict[str, Any], heard: Heard) -> None:
+        """One job; returns when nothing of it is left.
+
+        Args:
+            job: what to do, which is pickled; see procmem.grade.grading.job.
+            heard: is given each event, which comes back as JSON.
+
+        Raises:
+            EOFError, OSError: the server is gone.
+        """
+        self.connection.send(job)
+        while True:
+            event = json.loads(self.connection.recv_bytes())
+            heard.take(event)
+            if event["event"] == "end":
+                return
+
+    def interrupt(self) -> None:
+        """Ends its job, from another thread: whoever waits for it hears that it is gone."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Ends it, and the job that it does."""
+        self.connection.close()
+        self.socket.close()
+        if self.pid == os.getpid():
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+_idle: list[Server] = []
+_busy: set[Server] = set()
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def borrowed_server() -> Iterator[Server]:
+    """A server that nobody else uses; it goes back where it was when the block ends."""
+    with _lock:
+        server = _idle.pop() if _idle else None
+    if server is None:
+        server = Server()
+    with _lock:
+        _busy.add(server)
+    try:
+        yield server
+    except BaseException:
+        # In the middle of a job: what it would say next is nobody's.
+        server.close()
+        raise
+    finally:
+        with _lock:
+            _busy.discard(server)
+            if not server.connection.closed:
+                _idle.append(server)
+
+
+def forget_servers() -> None:
+    """In a forked child: they are the parent's."""
+    global _lock  # noqa: PLW0603 - another thread may have held it
+    _lock = threading.Lock()
+    for server in (*_idle, *_busy):
+        server.connection.close()
+        server.socket.close()
+    _idle.clear()
+    _busy.clear()
+
+
+def end_jobs() -> None:
+    """Ends what grade() does in other threads: each gives a Grade with an error."""
+    with _lock:
+        for server in _busy:
+            server.interrupt()
+
+
+def end_servers() -> None:
+    """Ends the processes that wait for the next grade(); they end with this process, too."""
+    while _idle:
+        with contextlib.suppress(OSError):
+            _idle.pop().close()
+
+
+os.register_at_fork(after_in_child=forget_servers)
+atexit.register(end_servers)

@@ -1,0 +1,43 @@
+"""The machine that a submission is graded on, as far as it decides what checks may expect."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["compiler", "machine"]
+
+
+@functools.lru_cache(maxsize=1)
+def machine() -> Mapping[str, Any]:
+    """What decides what a check may expect: kernel, page size, libc, compiler."""
+    from procmem.regions.region import PAGE_SIZE
+
+    uname = os.uname()
+    try:
+        libc = os.confstr("CS_GNU_LIBC_VERSION")
+    except (OSError, ValueError):
+        libc = None
+    return {
+        "kernel": uname.release,
+        "machine": uname.machine,
+        "page_size": PAGE_SIZE,
+        "libc": libc,
+        "compiler": compiler(),
+    }
+
+
+def compiler() -> str | None:
+    """The first line that the C compiler says of itself; None: there is none."""
+    try:
+        done = subprocess.run(
+            ["cc", "--version"], capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.partition("\n")[0] or None

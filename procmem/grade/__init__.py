@@ -151,17 +151,14 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
         {
             "checks.allocations": "Pieces pieces",
             "checks.answers": "installed predicted verify",
-            "checks.facts": (
-                "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version libraries "
-                "mmap_threshold regions same_bytes stack stack_limit text thread_stack threads top_pad"
-            ),
+            "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version "
+            "libraries mmap_threshold regions same_bytes stack stack_limit text thread_stack "
+            "threads top_pad",
             "checks.mallocs": "MallocState malloc_state",
             "checks.points": "not_possible only partly points",
-            "errors": (
-                "AsksAgain BuildFailed LabError MachineError NeverAsked NotPossibleHere OutputFlood "
-                "OverLimit ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins RunFailed SandboxError "
-                "SubmissionError"
-            ),
+            "errors": "AsksAgain BuildFailed LabError MachineError NeverAsked NotPossibleHere "
+            "OutputFlood OverLimit ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins "
+            "RunFailed SandboxError SubmissionError",
             "grading.grade": "grade",
             "grading.walls": "Wall walls",
             "results": "Build BuildResult CheckResult Grade Status",

@@ -54,8 +54,9 @@ ELSEWHERE: dict[str, str] = {
 """Modules whose test is not found by their name, and where it is."""
 
 TWINS = """
-    Area Cause Check Column Comparison Ended Figures Known Layout Look Members Memory PageTables Piece Place
-    Program Request Room Row Run Section Shared Stack Step Story Summary Table Thread UsageError
+    Area Cause Check Column Comparison Ended Figures Known Layout Look Members Memory PageTables
+    Piece Place Program Request Room Row Run Section Shared Stack Step Story Summary Table
+    Thread UsageError
 """.split()
 """Names of two or more classes, each with a reason or to be renamed."""
 

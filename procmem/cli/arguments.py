@@ -57,6 +57,9 @@ SUBJECT = (
 class Parser(argparse.ArgumentParser):
     """argparse, with errors of one line that have the way out; usage is for --help."""
 
+    refused: dict[str, str] | None = None
+    """Options of other commands, such as "--columns", with the reason why they are not for this."""
+
     def error(self, message: str) -> NoReturn:
         """Ends the command with status 2 after a line on what is wrong."""
         self.exit(2, f"{self.prog}: {reworded(message)} (usage: {self.prog} --help)\n")
@@ -81,6 +84,8 @@ class Parser(argparse.ArgumentParser):
         word = rest[0]
         if word.startswith("-") and len(word) > 1:
             name = word.partition("=")[0]
+            if self.refused and name in self.refused:
+                self.error(f"{name} is not for {self.prog}, {self.refused[name]}")
             names = [one for action in self._actions for one in action.option_strings]
             self.error(f"there is no option {printable(name)}{did_you_mean(name, names)}")
         self.error(f"{printable(word)} is one argument too many")

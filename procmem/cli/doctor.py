@@ -24,6 +24,10 @@ def main(argv: list[str]) -> int:
         "programs stand, and what each missing part costs.",
     )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    made.refused = {
+        "--units": "which prints no sizes",
+        "--columns": "which prints no table of sizes",
+    }
     options = made.parse_args(argv)
     features = doctor()
     try:

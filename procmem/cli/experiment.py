@@ -49,6 +49,10 @@ def main(argv: list[str]) -> int:
         )
         return 2
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    made.refused = {
+        "--units": "whose steps are in KiB; --json has bytes",
+        "--columns": "whose steps all have the same figures; --json has every field",
+    }
     options = vars(made.parse_args(argv[1:]))
     as_json = options.pop("json")
     stories = []

@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from procmem.cli.arguments import (
+    ALL_FIELDS,
+    IN_BYTES,
     address,
     complain,
     for_each_process,
@@ -15,6 +17,7 @@ from procmem.cli.arguments import (
     page_range,
     parser,
     refuse_with_json,
+    table_options,
 )
 from procmem.cli.query import nothing
 from procmem.cli.terminal import table_columns
@@ -83,10 +86,18 @@ def main(argv: list[str]) -> int:
         default="auto",
         help="auto: on a terminal, unless NO_COLOR is set",
     )
+    table_options(made, default="")
     # Options may stand between the PID and a RANGE.
     options = made.parse_mixed(argv)
     whole = "which has every page"
-    refuse_with_json(made, options, width=whole, colour=whole)
+    refuse_with_json(made, options, width=whole, colour=whole, units=IN_BYTES, columns=ALL_FIELDS)
+    tables = [one for one in ("frames", "sharers", "tables") if getattr(options, one)]
+    shown = len(tables) + bool(options.translate)
+    if options.columns and (options.translate or shown > 1 or (options.ranges and not shown)):
+        made.error(
+            "--columns is for one table: the list of all regions, or that of --frames, --sharers "
+            "or --tables"
+        )
     missing = False
     answers: list[dict[str, Any]] = []
 
@@ -194,7 +205,14 @@ def pictures(parts: list[Part], options: Any) -> str:
         text = "\n".join(picture(part, width=width, colour=colour, screen=screen) for part in parts)
     else:
         width = options.width or max(8, min(32, 32 if screen is None else screen - 64))
-        text = overview(parts, width=width, colour=colour, screen=screen)
+        text = overview(
+            parts,
+            width=width,
+            colour=colour,
+            screen=screen,
+            unit=options.units,
+            chosen=options.columns,
+        )
     return f"{text}\n{legend(parts, colour=colour, screen=screen)}"
 
 
@@ -217,7 +235,7 @@ def tell(
     if options.tables:
         tables = process.page_tables()
         told["tables"] = plain_tables(tables)
-        texts.append(page_tables_table(tables, table_columns()))
+        texts.append(page_tables_table(tables, table_columns(), options.units, options.columns))
     for number in options.translate:
         found = process.translate(number)
         told.setdefault("translations", []).append(plain_translation(found))
@@ -225,8 +243,8 @@ def tell(
     if options.frames:
         frames = [frame for start, end in spans for frame in process.frames(start, end)]
         told["frames"] = [{**frame._asdict(), "flags": frame.flags.names} for frame in frames]
-        texts.append(frames_table(frames, table_columns()))
+        texts.append(frames_table(frames, table_columns(), options.units, options.columns))
     if options.sharers:
         sharers = sharers_of(process, spans)
         told["sharers"] = plain_sharers(sharers)
-        texts.append(sharers_table(sharers, table_columns()))
+        texts.append(sharers_table(sharers, table_columns(), options.units, options.columns))

@@ -56,6 +56,9 @@ def main(argv: list[str]) -> int:
         help="names of C++ and Rust functions as they are in the file (--json has both)",
     )
     table_options(made, columns=False)
+    made.refused = {
+        "--columns": "whose answer is a list, one fact a line",
+    }
     options = made.parse_args(argv)
     refuse_with_json(made, options, units=IN_BYTES)
     missing = False

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from procmem.cli.arguments import (
+    ALL_FIELDS,
     IN_BYTES,
     for_each_process,
     parser,
@@ -29,9 +30,9 @@ def main(argv: list[str]) -> int:
         "Every total that the kernel gives for a process against every other, each difference "
         "with its cause.",
     )
-    table_options(made, columns=False)
+    table_options(made)
     options = made.parse_args(argv)
-    refuse_with_json(made, options, units=IN_BYTES)
+    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
@@ -39,7 +40,10 @@ def main(argv: list[str]) -> int:
         if options.json:
             found.append(result.to_dict())
             return
-        sys.stdout.write(reconciliation_table(result, width=table_columns(), unit=options.units))
+        text = reconciliation_table(
+            result, width=table_columns(), unit=options.units, chosen=options.columns
+        )
+        sys.stdout.write(text)
 
     status = for_each_process(
         "reconcile",

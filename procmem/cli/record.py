@@ -10,17 +10,25 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from procmem.cli.arguments import ABSENT, FORCE, one_process, parser
+from procmem.cli.arguments import (
+    ABSENT,
+    ALL_FIELDS,
+    FORCE,
+    IN_BYTES,
+    one_process,
+    parser,
+    refuse_with_json,
+    table_options,
+)
 from procmem.cli.terminal import table_columns
-from procmem.errors import ParseError
+from procmem.errors import BadArgument, ParseError
 from procmem.recording.recorder import DETAILS, Recorder
 from procmem.recording.recording import Recording
 from procmem.snapshots.output import check_output
 from procmem.units import kib
-from procmem.view.columns import narrowed
 from procmem.view.json import json_text
 from procmem.view.names import printable
-from procmem.view.recording import recording_dict, recording_summary
+from procmem.view.recording import chosen_figures, recording_dict, recording_summary
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -73,11 +81,17 @@ def main(argv: list[str]) -> int:
         help="of one CPU that recording may take (2)",
     )  # fmt: skip
     made.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    table_options(made)
     asked = made.parse_args(argv)
+    refuse_with_json(made, asked, units=IN_BYTES, columns=ALL_FIELDS)
+    try:
+        chosen_figures(asked.columns)
+    except BadArgument as error:
+        made.error(printable(str(error)))
     if asked.report is not None:
         if asked.pid is not ABSENT or asked.output is not None or asked.force:
             made.error("--report takes a recording, and neither a PID, nor -o or --force")
-        return report(asked.report, asked.json)
+        return report(asked)
     if asked.pid is ABSENT or asked.output is None:
         made.error("it needs a PID and -o FILE, or --report FILE")
     try:
@@ -111,13 +125,13 @@ def record(asked: Namespace, process: Process) -> int:
             recorder.close()
     if received:
         recording.ended = "interrupted" if signal.SIGINT in received else "terminated"
-    show(recording, asked.json, recorder.turns, recorder.cost)
+    show(recording, asked, recorder.turns, recorder.cost)
     return status
 
 
-def report(path: str, as_json: bool) -> int:
+def report(asked: Namespace) -> int:
     """Tells of a recording; of a damaged one, what is whole."""
-    status = 0
+    path, status = asked.report, 0
     try:
         recording = Recording.load(path)
     except ParseError as fault:
@@ -127,17 +141,25 @@ def report(path: str, as_json: bool) -> int:
     except OSError as error:
         complain(path, error.strerror or "")
         return 1
-    show(recording, as_json)
+    show(recording, asked)
     return status
 
 
 def show(
-    recording: Recording, as_json: bool, turns: int | None = None, cost: float | None = None
+    recording: Recording, asked: Namespace, turns: int | None = None, cost: float | None = None
 ) -> None:
-    if as_json:
+    if asked.json:
         sys.stdout.write(json_text(recording_dict(recording, turns, cost)))
     else:
-        sys.stdout.write(narrowed(recording_summary(recording, turns, cost), table_columns()))
+        text = recording_summary(
+            recording,
+            turns,
+            cost,
+            unit=asked.units,
+            chosen=asked.columns,
+            width=table_columns(),
+        )
+        sys.stdout.write(text)
 
 
 def complain(path: str, reason: str) -> None:

@@ -51,6 +51,9 @@ def main(argv: list[str]) -> int:
         "(residency), or every counter (smaps, the default)",
     )
     table_options(made, columns=False)
+    made.refused = {
+        "--columns": "which prints a summary; `procmem maps FILE` has columns",
+    }
     options = made.parse_args(argv)
     refuse_with_json(made, options, units=IN_BYTES)
     many = len(options.pids) > 1

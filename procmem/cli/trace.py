@@ -12,7 +12,14 @@ import stat
 import sys
 from typing import IO
 
-from procmem.cli.arguments import Parser, one_process
+from procmem.cli.arguments import (
+    ALL_FIELDS,
+    IN_BYTES,
+    Parser,
+    one_process,
+    refuse_with_json,
+    table_options,
+)
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, SyscallError
 from procmem.snapshots.output import check_output
@@ -21,15 +28,8 @@ from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
 from procmem.view.places import Places
-from procmem.view.trace import (
-    Table,
-    call_json,
-    fit,
-    heading,
-    strace_end,
-    strace_line,
-    strace_signal,
-)
+from procmem.view.strace import strace_end, strace_line, strace_signal
+from procmem.view.trace import Layout, Table, call_json
 
 __all__ = ["main"]
 
@@ -78,6 +78,7 @@ def main(argv: list[str]) -> int:
         help="calls of malloc, free and their kin, too: each of them, or none. If not said, the "
         f"table has the first {MALLOCS:,} of a program that is started, briefly",
     )
+    table_options(made)
     made.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS
     )
@@ -85,6 +86,15 @@ def main(argv: list[str]) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if bool(command) == (options.pid is not None):
         made.error("give a command, or -p PID, one of both")
+    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
+    if options.strace and (options.columns or options.units != made.get_default("units")):
+        made.error("--units and --columns are for the table, and do not go with --strace")
+    # A file is not read on this screen.
+    width = table_columns(sys.stderr) if options.output is None else None
+    try:
+        layout = Layout(options.units, options.columns, width)
+    except BadArgument as error:
+        made.error(printable(str(error)))
     if options.pid is not None:
         options.pid = one_process(made, options.pid, "/proc").pid
     out: IO[str] | None = None
@@ -96,7 +106,7 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"procmem trace: {options.output!a}: {error.strerror}\n")
         return 1
     try:
-        return traced(command, options, out)
+        return traced(command, options, layout, out)
     except BadArgument as error:
         made.error(printable(str(error)))
     except SyscallError as error:
@@ -135,7 +145,9 @@ def check_log(path: str, force: bool) -> None:
         )
 
 
-def traced(command: list[str], options: argparse.Namespace, out: IO[str] | None) -> int:
+def traced(
+    command: list[str], options: argparse.Namespace, layout: Layout, out: IO[str] | None
+) -> int:
     """Traces, and gives the exit status."""
     tracing: Tracing | None = None
     heard: list[int] = []
@@ -165,7 +177,7 @@ def traced(command: list[str], options: argparse.Namespace, out: IO[str] | None)
             # One that came before there was somebody to hear it.
             for early in heard[:1]:
                 pass_on(early, None)
-            told(tracing, Output(out or sys.stderr), options, to_file=out is not None)
+            told(tracing, Output(out or sys.stderr), options, layout, to_file=out is not None)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -215,13 +227,15 @@ class Output:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
-def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file: bool) -> None:
+def told(
+    tracing: Tracing, out: Output, options: argparse.Namespace, layout: Layout, *, to_file: bool
+) -> None:
     if options.json:
         json_told(tracing, out)
     elif options.strace:
         strace_told(tracing, out, always=to_file and options.follow)
     else:
-        table_told(tracing, out, options)
+        table_told(tracing, out, options, layout)
     if options.json:
         return
     if tracing.setuid_ignored:
@@ -236,14 +250,12 @@ def told(tracing: Tracing, out: Output, options: argparse.Namespace, *, to_file:
         )
 
 
-def table_told(tracing: Tracing, out: Output, options: argparse.Namespace) -> None:
-    table = Table(malloc=tracing.malloc, every=bool(options.malloc))
-    # A file is not read on this screen.
-    width = table_columns(out.stream) if out.stream is sys.stderr else None
-    out.write(fit(heading(), width))
+def table_told(tracing: Tracing, out: Output, options: argparse.Namespace, layout: Layout) -> None:
+    table = Table(malloc=tracing.malloc, every=bool(options.malloc), layout=layout)
+    out.write(layout.heading())
     for group in tracing.groups():
-        out.write(fit("".join(map(table.add, group)), width))
-    out.write(fit(table.end(foreign=bool(tracing.foreign)), width))
+        out.write("".join(map(table.add, group)))
+    out.write(table.end(foreign=bool(tracing.foreign)))
 
 
 def strace_told(tracing: Tracing, out: Output, *, always: bool) -> None:

@@ -24,6 +24,10 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--every", type=seconds, default=0.5, metavar="TIME", help="from look to look (500ms)"
     )
+    made.refused = {
+        "--units": "which prints sentences, in KiB; --json has bytes",
+        "--columns": "which prints sentences; --json has every field",
+    }
     asked = made.parse_args(argv)
     changes = watch(one_process(made, asked.pid, asked.root), every=asked.every)
     while True:

@@ -120,7 +120,11 @@ def code_rows(code: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def reconciliation_table(
-    result: Reconciliation, *, width: int | None = None, unit: str = "KiB"
+    result: Reconciliation,
+    *,
+    width: int | None = None,
+    unit: str = "KiB",
+    chosen: Sequence[str] | None = None,
 ) -> str:
     """Each pair of totals, the difference and its cause.
 
@@ -128,6 +132,10 @@ def reconciliation_table(
         result: it.
         width: cells of a line; None: as many as are needed.
         unit: of sizes, one of units.UNITS.
+        chosen: keys of the columns to show, in their order; None: all.
+
+    Raises:
+        BadArgument: there is no column of that key.
     """
     size, signed = in_unit(unit), signed_in_unit(unit)
 
@@ -147,7 +155,8 @@ def reconciliation_table(
     ]
     name = unit_name(unit) or "Size"
     # Where the reasons have no room beside the figures they stand below.
-    below = width is not None and width < BESIDE and any(row[-1] for row in rows)
+    narrow = width is not None and width < BESIDE and chosen is None
+    below = narrow and any(row[-1] for row in rows)
     made = [
         Column("total", "Total", floor=12),
         Column("left", name, ">", 2),
@@ -156,7 +165,7 @@ def reconciliation_table(
         Column("difference", "Difference", ">"),
         *([] if below else [Column("why", "Why", floor=24, wrapped=True)]),
     ]
-    text = fitted(made, [row[: len(made)] for row in rows], width=width)
+    text = fitted(made, [row[: len(made)] for row in rows], width=width, chosen=chosen)
     if below:
         text += "\n" + "".join(
             prose(f"{row[0]} against {row[2]}: {row[-1]}", width, "  ") for row in rows if row[-1]

@@ -7,13 +7,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from procmem.pages.pagemap import PageState
-from procmem.units import about, kib, signed
+from procmem.regions.region import PAGE_SIZE
+from procmem.units import about, in_unit, kib, signed_in_unit, unit_name
 from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import region_name
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from procmem.pages.frames import Frame
     from procmem.pages.pagemap import PageMap
@@ -83,7 +84,13 @@ def legend(parts: Sequence[Part], *, colour: bool = False, screen: int | None = 
 
 
 def overview(
-    parts: Sequence[Part], *, width: int = 32, colour: bool = False, screen: int | None = None
+    parts: Sequence[Part],
+    *,
+    width: int = 32,
+    colour: bool = False,
+    screen: int | None = None,
+    unit: str = "",
+    chosen: Sequence[str] | None = None,
 ) -> str:
     """A line for each region: its pages, those in memory and in swap, and a row of letters.
 
@@ -92,7 +99,13 @@ def overview(
         width: letters in a row.
         colour: whether letters have the colours of a terminal.
         screen: cells of a line; None: as many as are needed.
+        unit: of sizes, one of units.UNITS; "": pages are counted.
+        chosen: keys of the columns to show, in their order; None: all.
+
+    Raises:
+        BadArgument: there is no column of that key.
     """
+    sized = in_pages(unit)
     rows = []
     letters = []
     totals = [0, 0, 0]
@@ -109,7 +122,7 @@ def overview(
             [
                 f"{region.start:x}",
                 str(region.perms),
-                *(map(str, figures) if figures else "---"),
+                *(map(sized, figures) if figures else "---"),
                 # Padded here: the colours' own characters have no width.
                 f"{row:<{width}}",
                 region_name(region) + ("" if pages else "  (the kernel's: not shown)"),
@@ -118,18 +131,19 @@ def overview(
     made = [
         Column("start", "Start"),
         Column("perm", "Perm", rank=3),
-        Column("pages", "Pages", ">", 2),
+        Column("pages", "Size" if unit else "Pages", ">", 2),
         Column("present", "Present", ">", 1),
         Column("swap", "Swap", ">", 4),
         Column("map", f"{'Map':<{width}}", rank=0),
         Column("name", "Name", floor=16),
     ]
-    footer = ["total", "", *map(str, totals), "", f"{len(rows)} regions"]
-    text = fitted(made, rows, footer=footer, width=screen)
-    if not colour:
-        return text
+    name = f"total, {unit_name(unit)}" if unit and unit_name(unit) else "total"
+    footer = [name, "", *map(sized, totals), "", f"{len(rows)} regions"]
+    text = fitted(made, rows, footer=footer, width=screen, chosen=chosen)
     lines = text.split("\n")
-    place = lines[0].index("Map")
+    place = lines[0].find("Map")
+    if not colour or place < 0:
+        return text
     # Behind the heading and its rule.
     for i, (row, shown) in enumerate(letters, 2):
         if row:
@@ -188,31 +202,54 @@ def counts_line(pages: PageMap) -> str:
     return ", ".join(told) + (f"; not told here: {', '.join(unknown)}" if unknown else "")
 
 
-def frames_table(frames: Sequence[Frame], screen: int | None = None) -> str:
+def frames_table(
+    frames: Sequence[Frame],
+    screen: int | None = None,
+    unit: str = "",
+    chosen: Sequence[str] | None = None,
+) -> str:
     """How many frames have which flags and are mapped how often, the most first."""
+    figure = in_pages(unit)
     kinds = Counter((frame.flags, frame.mapped) for frame in frames)
     made = [
-        Column("frames", "Frames", ">"),
+        Column("frames", unit_name(unit) or "Size" if unit else "Frames", ">"),
         Column("mapped", "Mapped", ">"),
         Column("flags", "Flags", floor=12, wrapped=True),
     ]
     return fitted(
         made,
         (
-            [str(number), f"{mapped} ×", " ".join(flags.names) or "-"]
+            [figure(number), f"{mapped} ×", " ".join(flags.names) or "-"]
             for (flags, mapped), number in kinds.most_common()
         ),
-        footer=[str(len(frames)), "", "in all"],
+        footer=[figure(len(frames)), "", "in all"],
         width=screen,
+        chosen=chosen,
     )
 
 
-def sharers_table(sharers: Sharers, screen: int | None = None) -> str:
+def in_pages(unit: str) -> Callable[[int], str]:
+    """A function that gives a number of pages as a figure of a table.
+
+    Args:
+        unit: of sizes, one of units.UNITS; "": pages are counted.
+    """
+    size = in_unit(unit) if unit else None
+    return lambda number: str(number) if size is None else size(number * PAGE_SIZE)
+
+
+def sharers_table(
+    sharers: Sharers,
+    screen: int | None = None,
+    unit: str = "",
+    chosen: Sequence[str] | None = None,
+) -> str:
     """A line for each process and stretch of pages that lie in the same frames."""
+    figure = in_pages(unit)
     rows = [
         [
             f"{share.start:x}-{share.end:x}",
-            str((share.end - share.start) // sharers.page_size),
+            figure((share.end - share.start) // sharers.page_size),
             str(share.process.pid),
             f"{share.at:x}",
         ]
@@ -220,11 +257,11 @@ def sharers_table(sharers: Sharers, screen: int | None = None) -> str:
     ]
     made = [
         Column("here", "Here", floor=12),
-        Column("pages", "Pages", ">"),
+        Column("pages", unit_name(unit) or "Size" if unit else "Pages", ">"),
         Column("process", "Process", ">"),
         Column("there", "There", rank=1),
     ]
-    text = fitted(made, rows, width=screen)
+    text = fitted(made, rows, width=screen, chosen=chosen)
     told = (
         f"{sharers.asked} pages are mapped more than once; {sharers.processes} processes were "
         "looked at"
@@ -257,14 +294,22 @@ def translation_text(
     return pairs(rows, screen)
 
 
-def page_tables_table(tables: PageTables, screen: int | None = None) -> str:
-    """The tables of each level, and the sum against VmPTE."""
+def page_tables_table(
+    tables: PageTables,
+    screen: int | None = None,
+    unit: str = "",
+    chosen: Sequence[str] | None = None,
+) -> str:
+    """The tables of each level, and the sum against VmPTE; sizes in KiB if no unit is given."""
     sizes = tables.scheme.table_bytes
+    figure = in_unit(unit or "KiB")
+    ending = f" {unit_name(unit or 'KiB')}".rstrip()
+    difference = signed_in_unit(unit or "KiB")(tables.difference) + ending
     made = [
         Column("level", "Level"),
         Column("covers", "One covers", ">", 2),
         Column("tables", "Tables", ">"),
-        Column("kib", "KiB", ">"),
+        Column("size", unit_name(unit or "KiB") or "Size", ">"),
         Column("counted", "", rank=1),
     ]
     text = fitted(
@@ -274,24 +319,22 @@ def page_tables_table(tables: PageTables, screen: int | None = None) -> str:
                 level.name,
                 about(level.covers),
                 str(level.tables),
-                f"{level.tables * size / 1024:g}",
+                figure(level.tables * size),
                 "" if level.counted else "not in VmPTE",
             ]
             for level, size in zip(tables.levels, sizes, strict=True)
         ),
         width=screen,
+        chosen=chosen,
     )
     return (
         text
         + "\n"
         + pairs(
             [
-                ("by its pages", kib(tables.predicted)),
-                ("VmPTE", kib(tables.vm_pte)),
-                (
-                    "difference",
-                    signed(tables.difference) if tables.difference else "none",
-                ),
+                ("by its pages", figure(tables.predicted) + ending),
+                ("VmPTE", figure(tables.vm_pte) + ending),
+                ("difference", difference if tables.difference else "none"),
                 (tables.bound, printable(tables.why)),
             ],
             screen,

@@ -7,17 +7,18 @@ from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from procmem.units import about, approximate, count, in_unit, signed
-from procmem.view.columns import columns
+from procmem.units import about, approximate, count, in_unit, signed, unit_name
+from procmem.view.columns import Column, fitted, known, narrowed
 from procmem.view.names import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from procmem.recording.recording import Place, Recording, Suspect
     from procmem.snapshots import Diff, Snapshot
 
-__all__ = ["change_lines", "ended_line", "recording_dict", "recording_summary"]
+__all__ = ["change_lines", "chosen_figures", "ended_line", "recording_dict", "recording_summary"]
 
 
 MOST_TOLD = 5
@@ -66,10 +67,50 @@ def recording_dict(
     }
 
 
+COLUMNS = (
+    Column("figure", "KiB"),
+    Column("first", "First", ">", 2),
+    Column("last", "Last", ">"),
+    Column("peak", "Peak", ">", 1),
+    Column("at", "At s", ">", 5),
+    Column("per_second", "Per second", ">", 3),
+    Column("trend", "Trend", ">", 4),
+)
+
+
+def chosen_figures(chosen: Sequence[str] | None) -> None:
+    """Checks the keys of columns before a recording begins.
+
+    Raises:
+        BadArgument: there is no column of that key.
+    """
+    for key in chosen or ():
+        known(key, [column.key for column in COLUMNS], "column")
+
+
 def recording_summary(
-    recording: Recording, turns: int | None = None, cost: float | None = None
+    recording: Recording,
+    turns: int | None = None,
+    cost: float | None = None,
+    *,
+    unit: str = "KiB",
+    chosen: Sequence[str] | None = None,
+    width: int | None = None,
 ) -> str:
-    """What a recording tells: its length, peaks, growth, and what may be a leak."""
+    """The length of a recording, its peaks and growth, and what may be a leak.
+
+    Args:
+        recording: it.
+        turns: how often the process was checked; None: not known.
+        cost: CPU seconds that recording took; None: not known.
+        unit: of the table's sizes, one of units.UNITS.
+        chosen: keys of the table's columns to show, in their order; None: all.
+        width: cells of a line; None: as many as are needed.
+
+    Raises:
+        BadArgument: there is no column of that key.
+    """
+    figure_of = in_unit(unit)
     times = [one for one in recording.times if one is not None]
     span = times[-1] if times else 0.0
     lines = [beginning(recording[-1])] if recording else []
@@ -79,7 +120,7 @@ def recording_summary(
     end = f"; {recording.ended}" if recording.ended else ""
     lines.append(fill(f"{head}{end}.", 80, subsequent_indent="  "))
     rows: list[list[str]] = []
-    error, in_kib = recording.rss_error, in_unit()
+    error = recording.rss_error
     for name, figure in FIGURES:
         peak, growth = recording.peak(figure), recording.growth(figure)
         if peak is None or (figure == "swap" and not peak.value):
@@ -88,17 +129,19 @@ def recording_summary(
         rows.append(
             [
                 name if figure != "rss" or error == 0 else f"~{name}",
-                in_kib(recording.values(figure)[0]),
-                in_kib(last),
-                in_kib(peak.value),
+                figure_of(recording.values(figure)[0]),
+                figure_of(last),
+                figure_of(peak.value),
                 "" if peak.seconds is None else f"{peak.seconds:.1f}",
-                "" if growth is None else f"{growth.slope / 1024:+,.1f}",
+                "" if growth is None else rate(growth.slope, unit),
                 "" if growth is None else f"{growth.confidence:.2f}",
             ]
         )
+    text = narrowed("\n".join(lines) + "\n", width)
     if rows:
-        heading = ["KiB", "First", "Last", "Peak", "At s", "Per second", "Trend"]
-        lines.append(columns(heading, rows, "<>>>>>>").rstrip())
+        made = [COLUMNS[0]._replace(title=unit_name(unit) or "Size"), *COLUMNS[1:]]
+        text += fitted(made, rows, width=width, chosen=chosen)
+    lines = []
     if error != 0:
         by = "" if error is None else f" by up to {about(error)}"
         lines.append(
@@ -115,7 +158,14 @@ def recording_summary(
         lines += suspect_lines(one)
     if len(suspects) > MOST_TOLD:
         lines.append(f"{len(suspects) - MOST_TOLD} more: --json has all.")
-    return "\n".join(lines) + "\n"
+    return text + narrowed("".join(f"{line}\n" for line in lines), width)
+
+
+def rate(slope: float, unit: str) -> str:
+    """Bytes per second, with a sign."""
+    if unit == "human":
+        return ("+" if slope >= 0 else "-") + in_unit(unit)(round(abs(slope)))
+    return f"{slope / {'B': 1, 'KiB': 1 << 10, 'MiB': 1 << 20, 'GiB': 1 << 30}[unit]:+,.1f}"
 
 
 def unmeasured_lines(recording: Recording) -> list[str]:

@@ -120,7 +120,9 @@ def run(words: list[str]) -> int:
         sys.stderr.write("procmem: which command? (usage: procmem --help)\n")
         return 2
     if words[0] in ("-h", "--help", "help"):
-        sys.stdout.write(usage())
+        from procmem.cli.terminal import fitted_help
+
+        sys.stdout.write(fitted_help(usage()))
         return 0
     if words[0] in ("-V", "--version"):
         from procmem import __version__

@@ -8,6 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, TypeAlias
 
+from procmem.cli.terminal import fitted_help
 from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
 from procmem.process.finding import command_line_of, resolve
@@ -60,6 +61,10 @@ class Parser(argparse.ArgumentParser):
     refused: dict[str, str] | None = None
     """Options of other commands, such as "--columns", with the reason why they are not for this."""
 
+    def format_help(self) -> str:
+        """As in argparse; no line is wider than the screen."""
+        return fitted_help(super().format_help())
+
     def error(self, message: str) -> NoReturn:
         """Ends the command with status 2 after a line on what is wrong."""
         self.exit(2, f"{self.prog}: {reworded(message)} (usage: {self.prog} --help)\n")
@@ -68,6 +73,10 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """As in argparse; of an option that there isn't it says which was likely meant."""
+        for word in sys.argv[1:] if args is None else args:
+            name = word.partition("=")[0]
+            if self.refused and name in self.refused:
+                self.error(f"{name} is not for {self.prog}, {self.refused[name]}")
         options, rest = self.parse_known_args(args, namespace)
         self._refuse(rest)
         return options
@@ -84,8 +93,6 @@ class Parser(argparse.ArgumentParser):
         word = rest[0]
         if word.startswith("-") and len(word) > 1:
             name = word.partition("=")[0]
-            if self.refused and name in self.refused:
-                self.error(f"{name} is not for {self.prog}, {self.refused[name]}")
             names = [one for action in self._actions for one in action.option_strings]
             self.error(f"there is no option {printable(name)}{did_you_mean(name, names)}")
         self.error(f"{printable(word)} is one argument too many")

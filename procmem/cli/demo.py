@@ -8,7 +8,7 @@ import sys
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import table_columns
 from procmem.process import Process
-from procmem.view.columns import kib
+from procmem.view.columns import kib, prose
 from procmem.view.doctor import reconciliation_table
 from procmem.view.maps import grouped_table, region_table
 
@@ -26,10 +26,11 @@ def main(argv: list[str]) -> int:
     try:
         with Process(child.pid) as process:
             wait_until_loaded(process)
-            say(f"$ procmem maps {child.pid}        # cat, waiting for input; sizes in KiB\n\n")
+            head(f"$ procmem maps {child.pid}", "cat, waiting for input; sizes in KiB")
             say(region_table(process.smaps(), width=table_columns()))
             result = process.reconcile()
-            say(f"\n$ procmem reconcile {child.pid}   # do the kernel's totals agree?\n\n")
+            say("\n")
+            head(f"$ procmem reconcile {child.pid}", "do the kernel's totals agree?")
             say(reconciliation_table(result, width=table_columns()))
     finally:
         if child.stdin is not None:
@@ -37,12 +38,14 @@ def main(argv: list[str]) -> int:
         child.wait()
     me = Process()
     table = me.smaps()
-    say("\n$ procmem maps --by kind self   # this Python, by what its memory is for\n\n")
+    say("\n")
+    head("$ procmem maps --by kind self", "this Python, by what its memory is for")
     say(grouped_table(table, "kind", width=table_columns()))
     memory = me.memory()
     vsz = kib(memory.vsz)
     rss = kib(memory.rss)
-    say(f"\nVSZ (VmSize) is {vsz} KiB, RSS (VmRSS) is {rss} KiB. In Python:\n\n")
+    told = f"VSZ (VmSize) is {vsz} KiB, RSS (VmRSS) is {rss} KiB. In Python:"
+    say("\n" + prose(told, table_columns()) + "\n")
     region = table.find(id(table))
     say(
         ">>> import procmem\n"
@@ -52,6 +55,15 @@ def main(argv: list[str]) -> int:
         f"{(region.kind, region.rss, region.perms.write) if region else None!r}\n"
     )
     return 0
+
+
+def head(command: str, what: str) -> None:
+    """A command and what it shows, on one line or on two."""
+    width = table_columns()
+    line = f"{command}   # {what}"
+    if width is not None and len(line) > width:
+        line = f"# {what}\n{command}"
+    sys.stdout.write(f"{line}\n\n")
 
 
 def wait_until_loaded(process: Process) -> None:

@@ -60,7 +60,9 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--sort",
         choices=SORTS,
-        help="largest first; by address (the default), kind and name: ascending",
+        metavar="KEY",
+        help=f"one of {', '.join(SORTS)}: largest first; address (the default), kind and name "
+        "ascending",
     )
     made.add_argument(
         "--by", choices=("kind", "path", "use"), help="totals for each kind, file or use"

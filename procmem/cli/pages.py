@@ -21,7 +21,7 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.query import nothing
 from procmem.cli.terminal import table_columns
-from procmem.errors import Unsupported
+from procmem.errors import BadArgument, Unsupported
 from procmem.pages.pagemap import LIMIT
 from procmem.process.process import sharers_of
 from procmem.process.tables import this_machine
@@ -130,7 +130,10 @@ def main(argv: list[str]) -> int:
                 sys.stdout.write("\n".join(texts))
 
     word = only_one(made, options.pid, options.root)
-    status = for_each_process("pages", [word], options.root, show)
+    try:
+        status = for_each_process("pages", [word], options.root, show)
+    except BadArgument as error:
+        made.error(str(error))
     if options.json:
         sys.stdout.write(json_text(answers, "regions"))
     return status or int(missing)

@@ -11,7 +11,7 @@ import sys
 
 from procmem import native
 from procmem.cli.options import Options, UsageError, strtoul
-from procmem.cli.terminal import is_utf8
+from procmem.cli.terminal import fitted_help, is_utf8
 from procmem.procfs import ProcessFiles, parse_stat, parse_status
 from procmem.regions.read import read_scan
 from procmem.regions.text import table_from_scan
@@ -177,7 +177,7 @@ def understand(argv: list[str], request: Request) -> list[str] | None:
     options = Options(argv, SHORT, LONG)
     for option, value in options:
         if option == "h":
-            sys.stdout.write(USAGE)
+            sys.stdout.write(fitted_help(USAGE))
             return None
         if option == "V":
             from procmem import __version__

@@ -6,7 +6,7 @@ import os
 import sys
 
 from procmem.cli.options import strtoul
-from procmem.cli.terminal import is_utf8, screen_columns
+from procmem.cli.terminal import fitted_help, is_utf8, screen_columns
 from procmem.procfs import ProcessFiles, parse_stat, parse_status, pids, system_file
 from procmem.view.ps import COLUMNS, FormatError, Row, parse_format, process_table
 
@@ -78,7 +78,7 @@ def main(argv: list[str], root: str = "/proc") -> int:
         The exit status: 0; 1 where no process was found, and for usage.
     """
     if argv in (["--help"], ["--version"], ["-V"]):
-        sys.stdout.write(usage() if argv == ["--help"] else version())
+        sys.stdout.write(fitted_help(usage()) if argv == ["--help"] else version())
         return 0
     try:
         request = understand(argv)

@@ -14,6 +14,7 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.terminal import table_columns
+from procmem.errors import BadArgument
 from procmem.view.doctor import reconciliation_table
 from procmem.view.json import json_text
 
@@ -45,13 +46,16 @@ def main(argv: list[str]) -> int:
         )
         sys.stdout.write(text)
 
-    status = for_each_process(
-        "reconcile",
-        options.pids,
-        options.root,
-        show,
-        heading=None if options.json else sys.stdout.write,
-    )
+    try:
+        status = for_each_process(
+            "reconcile",
+            options.pids,
+            options.root,
+            show,
+            heading=None if options.json else sys.stdout.write,
+        )
+    except BadArgument as error:
+        made.error(str(error))
     if options.json:
         sys.stdout.write(json_text(found, "comparisons"))
     return status

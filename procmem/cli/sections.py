@@ -50,7 +50,8 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--sort",
         choices=tuple(SORTS),
-        help="with --totals: largest first; by address and name: ascending",
+        metavar="KEY",
+        help=f"with --totals, one of {', '.join(SORTS)}: largest first; address and name ascending",
     )
     options = made.parse_args(argv)
     if options.sort and not options.totals:

@@ -10,6 +10,7 @@ import os
 import sys
 
 from procmem.cli.options import Options, UsageError
+from procmem.cli.terminal import fitted_help
 from procmem.native import ffi, lib
 from procmem.view.size import (
     BERKELEY_HEADING,
@@ -227,7 +228,7 @@ def understand(argv: list[str], request: Request) -> list[str] | None:
         sys.stdout.write(f"procmem size {__version__}, as size of GNU Binutils 2.40\n")
         return None
     if wants_help:
-        sys.stdout.write(USAGE)
+        sys.stdout.write(fitted_help(USAGE))
         return None
     for ours in ("json", "explain"):
         others = [option for option in given if option in TABLE or option in ("json", "explain")]

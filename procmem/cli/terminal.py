@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO
 
-__all__ = ["is_utf8", "screen_columns", "table_columns"]
+__all__ = ["fitted_help", "is_utf8", "screen_columns", "table_columns"]
 
 COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 """What Python sets LC_CTYPE to where the locale is C (PEP 538)."""
@@ -67,3 +67,46 @@ def table_columns(stream: IO[str] | None = None) -> int | None:
         return None
     given = [f"{name}={os.environ.get(name)}".encode() for name in ("COLUMNS", "LINES")]
     return None if all(one in started_with for one in given) else screen_columns(stream)
+
+
+LEAST = 24
+"""Cells in which words beside an option can be read; with fewer they stand further to the left."""
+
+
+def fitted_help(text: str) -> str:
+    """A help text in lines that fit the screen: words that stand in a column stay in it.
+
+    Args:
+        text: lines, of which options and their explanations are two blanks apart or more.
+    """
+    import re
+    import shutil
+
+    from procmem.view.columns import prose
+    from procmem.view.names import cells
+
+    width = shutil.get_terminal_size().columns
+    lines: list[str] = []
+    for line in paragraphs(text, width):
+        beside = re.match(r" +\S.*? {2,}(?=\S)|usage: \S+ \S+ | +", line)
+        indent = len(beside[0]) if beside else 0
+        if cells(line) <= width:
+            lines.append(line)
+        elif beside and width - indent < LEAST:
+            start = "" if beside[0].strip() else " " * 8
+            lines += prose(start + line[0 if not start else indent :], width, " " * 8).splitlines()
+        else:
+            lines += prose(line, width, " " * indent).splitlines()
+    return "".join(f"{line}\n" for line in lines)
+
+
+def paragraphs(text: str, width: int) -> list[str]:
+    """The lines of a text, where those of a paragraph that is too wide are one."""
+    lines: list[str] = []
+    for group in text.rstrip("\n").split("\n\n"):
+        whole = group.split("\n")
+        flows = not any(line[:1] in (" ", "") or line.startswith("usage:") for line in whole)
+        if flows and any(len(line) > width for line in whole):
+            whole = [" ".join(whole)]
+        lines += ["", *whole] if lines else whole
+    return lines

@@ -29,7 +29,8 @@ from procmem.native import ffi, lib
 from procmem.tracing.arguments import Clone
 from procmem.tracing.events import Breakpoints, Ended, Signal
 from procmem.tracing.tracer import Tracing, find_program
-from procmem.view.trace import Summary, strace_line
+from procmem.view.strace import strace_line
+from procmem.view.trace import Summary
 from tests.support import targets
 from tests.support.paths import TARGETS
 from tests.support.targets import NOBODY, PAGE

@@ -23,7 +23,6 @@ from procmem.procfs.text import Stat, parse_stat
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import NoReturn
 
     from typing_extensions import Self
@@ -196,12 +195,7 @@ class MemoryFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         fd, self.fd = self.fd, -1
         os.close(fd)
         self.space = None

@@ -37,7 +37,6 @@ from procmem.units import signal_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
     from typing import NoReturn
 
     from procmem.grade.sandbox.jail import Ended, Jailed
@@ -216,12 +215,7 @@ class Run:
             why = "there is no such program; was it built, and under this name?"
         return RunFailed(f"{name} can't be run: {why}", phase="at its start")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

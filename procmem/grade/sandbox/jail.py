@@ -22,7 +22,6 @@ from procmem.grade.sandbox.untrusted import used
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
 
     from procmem.grade.sandbox.cgroups import Cgroup
     from procmem.grade.sandbox.limits import Limits
@@ -292,10 +291,5 @@ class Jailed:
     def __enter__(self) -> Jailed:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -32,7 +32,6 @@ from procmem.grade.submissions.predictions import Predictions
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from procmem.grade.runs.provenance import Provenance
     from procmem.grade.runs.run import Run
@@ -308,12 +307,7 @@ class Submission:
     def __enter__(self) -> Submission:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -46,6 +46,58 @@ def fill(app: object, docname: str, source: list[str]) -> None:  # noqa: ARG001 
         source[0] = re.sub(r"^%% (\S+) %%$", text, source[0], flags=re.M)
 
 
+def skip(
+    app: object,  # noqa: ARG001
+    what: str,  # noqa: ARG001
+    name: str,  # noqa: ARG001
+    member: object,
+    skipped: bool,  # noqa: ARG001
+    options: object,  # noqa: ARG001
+) -> bool | None:
+    """Leaves out fields of named tuples, which their classes' docstrings describe."""
+    return True if (member.__doc__ or "").startswith("Alias for field number") else None
+
+
+def part(
+    app: object,  # noqa: ARG001
+    what: str,
+    name: str,  # noqa: ARG001
+    value: object,  # noqa: ARG001
+    options: object,  # noqa: ARG001
+    lines: list[str],
+) -> None:
+    """Makes an entry for each name of "start, end: addresses", which napoleon takes for one.
+
+    What stands before a colon in the first line of a property, napoleon takes for its type: a
+    line break before that word keeps it from that.
+    """
+    if what in ("property", "attribute") and lines and ":" in lines[0]:
+        end = lines[0].rfind(" ", 0, lines[0].index(":"))
+        if end > 0:
+            lines[:1] = [lines[0][:end], lines[0][end + 1 :]]
+    several = re.compile(r"( +)(\w+(?:, \w+)+):( .*)")
+    result: list[str] = []
+    names: list[str] = []
+    first, depth, start = "", 0, 0
+    for line in [*lines, ""]:
+        indent = len(line) - len(line.lstrip())
+        if names and (not line or indent <= depth):
+            entry = result[start:]
+            for other in names:
+                result.append(entry[0].replace(f"{first}:", f"{other}:", 1))
+                result += entry[1:]
+            names = []
+        if found := several.fullmatch(line):
+            depth, start = len(found[1]), len(result)
+            first, *names = found[2].split(", ")
+            result.append(f"{found[1]}{first}:{found[3]}")
+        else:
+            result.append(line)
+    lines[:] = result
+
+
 def setup(app: object) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", part, priority=400)  # type: ignore[attr-defined]
+    app.connect("autodoc-skip-member", skip)  # type: ignore[attr-defined]
     app.connect("source-read", fill)  # type: ignore[attr-defined]

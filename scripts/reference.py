@@ -10,6 +10,7 @@ that is generated is kept in the repository:
 from __future__ import annotations
 
 import contextlib
+import enum
 import importlib
 import inspect
 import io
@@ -34,6 +35,10 @@ GROUPS = {
     "errors": "Errors",
 }
 """Rooms of procmem in the order of the page, with their headings."""
+
+FIRST = ("Process", "Region", "RegionTable", "Snapshot", "Diff", "Recording", "Trace", "PageMap")
+FIRST += ("Specimen", "Step", "points", "walk", "Program", "Run", "grade", "ProcmemError")
+"""Names that stand first in their groups: what most readers look for. The others are sorted."""
 
 
 def subcommands(name: str) -> list[str]:
@@ -84,6 +89,7 @@ def public_names(package: str) -> list[str]:
     """The names of a package's `__all__`, and of procmem.experiments the experiments."""
     module = importlib.import_module(package)
     names = [name for name in module.__all__ if not name.startswith("_")]
+    names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
     if package == "procmem.experiments":
         names += [word.replace("-", "_") for word in subcommands("experiment")]
     return names
@@ -124,9 +130,12 @@ def directive(package: str, name: str, value: object) -> str:
     if not inspect.isclass(value):
         return f"```{{eval-rst}}\n.. autofunction:: {package}.{name}\n```\n"
     kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
-    return (
-        f"```{{eval-rst}}\n.. {kind}:: {package}.{name}\n   :members:\n   :show-inheritance:\n```\n"
-    )
+    options = ":members:\n"
+    if issubclass(value, enum.Enum):
+        options += "   :undoc-members:\n"
+    if value.__bases__ != (object,):
+        options += "   :show-inheritance:\n"
+    return f"```{{eval-rst}}\n.. {kind}:: {package}.{name}\n   {options}```\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Benchmarks: what a reading costs, side by side with its baseline, as ratios.
+"""Benchmarks: what procmem costs, side by side with a baseline, as ratios.
 
 `python -m benchmarks` measures all and prints the table of docs/performance.md.
 """

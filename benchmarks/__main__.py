@@ -10,7 +10,6 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
-from benchmarks.moments import moments
 from benchmarks.overhead import overhead
 from benchmarks.pagemaps import pagemaps
 from benchmarks.queries import region_at
@@ -18,6 +17,7 @@ from benchmarks.readings import maps, residency, smaps
 from benchmarks.recordings import recordings
 from benchmarks.sections import sections
 from benchmarks.sizes import sizes
+from benchmarks.snapshots import snapshots
 from benchmarks.specimens import specimens
 from benchmarks.starts import imports, pmap, start
 from benchmarks.targets import CantMeasure
@@ -30,8 +30,8 @@ BENCHMARKS = {
     "residency": residency,
     "region_at": region_at,
     "memory": memory,
-    "import": imports,
-    "start": start,
+    "imports": imports,
+    "starts": start,
     "pmap": pmap,
     "totals": totals,
     "prices": prices,
@@ -39,40 +39,49 @@ BENCHMARKS = {
     "sections": sections,
     "specimens": specimens,
     "pagemap": pagemaps,
-    "moments": moments,
+    "snapshots": snapshots,
     "trace": traces,
     "grade": overhead,
     "record": recordings,
 }
 
 
+def names(text: str) -> list[str]:
+    """The names of benchmarks, from "maps,smaps"."""
+    found = text.split(",")
+    for name in found:
+        if name not in BENCHMARKS:
+            raise argparse.ArgumentTypeError(f"no benchmark has the name {name!r}")
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--only",
-        action="append",
-        choices=BENCHMARKS,
-        metavar="NAME",
-        help=f"measure this one alone (may be given again): {', '.join(BENCHMARKS)}",
+        action="extend",
+        type=names,
+        metavar="NAMES",
+        help=f"measure only these, separated by commas: {', '.join(BENCHMARKS)}",
     )
     parser.add_argument(
         "--smoke",
         action="store_true",
-        help="try each on small targets with 3 rounds: shows that it works, measures little",
+        help="try each on small targets with 3 rounds: whether it works, not what it costs",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures there")
     parser.add_argument(
         "--markdown", action="store_true", help="print the tables of docs/performance.md"
     )
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
 
     rows: list[Row] = []
     skips: list[Skip] = []
-    progress = sys.stderr if asked.markdown else sys.stdout
+    progress = sys.stderr if arguments.markdown else sys.stdout
     print(report.line(None), file=progress)
-    for name in asked.only or BENCHMARKS:
+    for name in arguments.only or BENCHMARKS:
         try:
-            for found in BENCHMARKS[name](SMOKE if asked.smoke else FULL):
+            for found in BENCHMARKS[name](SMOKE if arguments.smoke else FULL):
                 if isinstance(found, Skip):
                     skips.append(found)
                     print(report.note(found), file=progress)
@@ -82,15 +91,15 @@ def main() -> int:
         except CantMeasure as reason:
             skips.append(Skip(name, "the rest", str(reason)))
             print(report.note(skips[-1]), file=progress)
-    if asked.smoke:
-        print(f"{len(rows)} figures of a smoke run: they say little", file=progress)
+    if arguments.smoke:
+        print(f"{len(rows)} figures of a smoke run, too few rounds to rely on", file=progress)
     else:
         print(report.summary(rows), file=progress)
-    if asked.markdown:
+    if arguments.markdown:
         print(report.markdown(rows, skips), end="")
-    if asked.json is not None:
-        told = report.as_json(rows, skips, smoke=asked.smoke)
-        asked.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    if arguments.json is not None:
+        figures = report.as_json(rows, skips, smoke=arguments.smoke)
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

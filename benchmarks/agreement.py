@@ -1,4 +1,4 @@
-"""Whether prediction equals measurement, over random steps of a Specimen.
+"""Whether predictions equal measurements, over random steps of a Specimen.
 
 python -m benchmarks.agreement --steps 100000
 python -m benchmarks.agreement --steps 20000 --libc
@@ -33,7 +33,7 @@ LIVING = 12
 
 
 class Walk:
-    """Random operations on one specimen and its children; each step as it comes."""
+    """Random operations on one specimen and its children; yields each step."""
 
     def __init__(self, seed: int, *, files: list[str] | None = None) -> None:
         self.random = random.Random(seed)  # noqa: S311 - repeatable on purpose
@@ -190,7 +190,7 @@ class Walk:
             child.close()
 
     def refill(self, *_given: object) -> None:
-        """Now and then all begins anew, so that a mistake doesn't end the walk."""
+        """Starts anew at times, so that one wrong prediction does not spoil the rest."""
         if self.random.random() < 0.05:
             self.close()
             self.renew()
@@ -296,17 +296,19 @@ def main() -> int:
     parser.add_argument("--file", action="append", help="map these files, too")
     parser.add_argument("--keep-going", action="store_true", help="show more than 10 differences")
     parser.add_argument("--libc", action="store_true", help="malloc and threads instead")
-    asked = parser.parse_args()
-    walk = LibcWalk(asked.seed) if asked.libc else Walk(asked.seed, files=asked.file)
+    arguments = parser.parse_args()
+    walk = (
+        LibcWalk(arguments.seed) if arguments.libc else Walk(arguments.seed, files=arguments.file)
+    )
     done: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     begun = time.monotonic()
     for number, step in enumerate(walk):
         name = step.operation
         done[name] += 1
-        if (step.exact and not step.agrees) or (asked.libc and not step.exact):
+        if (step.exact and not step.agrees) or (arguments.libc and not step.exact):
             wrong[name] += 1
-            if sum(wrong.values()) <= 10 or asked.keep_going:
+            if sum(wrong.values()) <= 10 or arguments.keep_going:
                 print(f"step {number}: {step}", step.reason or "")
                 for figure in step.differences:
                     if figure == "fault":
@@ -323,7 +325,7 @@ def main() -> int:
             # The model is wrong from here on.
             walk.close()
             walk.renew()
-        if number + 1 >= asked.steps:
+        if number + 1 >= arguments.steps:
             break
     walk.close()
     total = sum(done.values())

@@ -5,8 +5,8 @@ the machine does falls on all alike. A ratio is taken within a round; the median
 of the rounds' ratios is the figure.
 
 Times are CPU times, of this thread or of the commands that it starts. Nothing
-that is measured here waits, so on an idle machine that is the time on the wall;
-on a busy one the wall's clock would also tell how often each was put aside.
+that is measured here waits, so on an idle machine that is the elapsed time;
+on a busy one the wall clock would also count the time in which other processes ran.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""python -m benchmarks.grading: many submissions, and what the grader takes meanwhile.
+"""python -m benchmarks.grading: how long many submissions take, and the grader's memory meanwhile.
 
 Copies of a lab's solution are graded by `procmem grade`: on this machine, or (--dask) by two
-workers of Dask one of which is killed in mid-run. Every second it is seen how far that is and what
-memory the grader has. Not one of `python -m benchmarks`: it takes minutes, and is no ratio.
+workers of Dask one of which is killed in mid-run. Progress and the grader's RSS are sampled five
+times a second. Not part of `python -m benchmarks`: it takes minutes, and there is no baseline.
 """
 
 from __future__ import annotations
@@ -34,35 +34,37 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--dask", action="store_true", help="two workers, one of them killed")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        lab = find(asked.lab)
-        for number in range(asked.count):
+        lab = find(arguments.lab)
+        for number in range(arguments.count):
             shutil.copytree(lab.solution, place / "subs" / f"s{number:04}")
         words = [str(place / "subs"), "-o", str(place / "results")]
-        workers = cluster(stack, place) if asked.dask else []
-        words += workers[0][1:] if workers else ["--jobs", str(asked.jobs)]
-        words = [sys.executable, "-m", "procmem", "grade", asked.lab, *words]
+        workers = cluster(stack, place) if arguments.dask else []
+        words += workers[0][1:] if workers else ["--jobs", str(arguments.jobs)]
+        words = [sys.executable, "-m", "procmem", "grade", arguments.lab, *words]
         begun = time.monotonic()
         with subprocess.Popen(words, stdout=subprocess.DEVNULL) as run:
-            look = watched(run, place / "results", asked.count, workers)
+            samples = watched(run, place / "results", arguments.count, workers)
         took = time.monotonic() - begun
-        told = json.loads((place / "results" / "summary.json").read_text())
+        summary = json.loads((place / "results" / "summary.json").read_text())
         with open(place / "results" / "grades.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     full = max(float(row["score"]) for row in rows)
     same = sum(float(row["score"]) == full == float(row["max_score"]) for row in rows)
-    assert [row["submission"] for row in rows] == [f"s{n:04}" for n in range(asked.count)]
-    print(f"{asked.count} copies of {asked.lab}, {lab_words(asked.dask, asked.jobs)}:")
-    print(f"  {took / 60:.1f} minutes, {1000 * took / asked.count:.0f} ms each by the clock")
+    assert [row["submission"] for row in rows] == [f"s{n:04}" for n in range(arguments.count)]
+    print(
+        f"{arguments.count} copies of {arguments.lab}, {lab_words(arguments.dask, arguments.jobs)}:"
+    )
+    print(f"  {took / 60:.1f} minutes, {1000 * took / arguments.count:.0f} ms each by the clock")
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = spent.ru_utime + spent.ru_stime
-    print(f"  CPU time of all: {cpu / 60:.1f} minutes, {1000 * cpu / asked.count:.0f} ms each")
-    print(f"  {same} with all {full:g} points, {told['errors']} errors of the grader")
+    print(f"  CPU time of all: {cpu / 60:.1f} minutes, {1000 * cpu / arguments.count:.0f} ms each")
+    print(f"  {same} with all {full:g} points, {summary['errors']} errors of the grader")
     print("  RSS in MiB, (done: grader, its servers):")
-    print("  " + ", ".join(f"{done}: {grader:.1f}, {rest:.0f}" for done, grader, rest in look))
-    return 0 if same == asked.count else 1
+    print("  " + ", ".join(f"{done}: {grader:.1f}, {rest:.0f}" for done, grader, rest in samples))
+    return 0 if same == arguments.count else 1
 
 
 def lab_words(dask: bool, jobs: int) -> str:
@@ -93,7 +95,7 @@ def cluster(stack: ExitStack, place: Path) -> list[list[str]]:
 def watched(
     run: subprocess.Popen[bytes], results: Path, count: int, workers: list[list[str]]
 ) -> list[tuple[int, float, float]]:
-    """Looks on until it ends: how many were done, and RSS at each tenth."""
+    """Waits until it ends; returns how many were done, and RSS in MiB, at each tenth."""
     found: list[tuple[int, float, float]] = []
     victim = int(workers[0][0]) if workers else None
     grader = psutil.Process(run.pid)

@@ -1,8 +1,7 @@
 """Grading: what grade() takes above building a submission and running its program.
 
-By hand is: copy the directory, make, run the program on a pipe. Times on the wall, since much of
-it is waiting for each other; a copy of both is taken in turn, so that what else the machine does
-falls on both alike.
+The baseline copies the directory, calls make, and runs the program on a pipe. Elapsed times, since
+processes wait for each other; both are measured in turn, so that other load affects both alike.
 """
 
 from __future__ import annotations

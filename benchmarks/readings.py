@@ -1,4 +1,4 @@
-"""smaps(), maps() and residency() against the bare reading of their files."""
+"""smaps(), maps() and residency() against reading their files and doing nothing else."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def maps_of(target: Target, effort: Effort, procmaps: Any) -> Iterator[Row]:
         RAW_MAPS: lambda: raw_read(pid, "maps"),
         "maps()": process.maps,
         "maps(), every attribute read": lambda: [all_of_maps(r) for r in process.maps()],
-        "maps(), every kind told": lambda: [r.kind for r in process.maps()],
+        "maps(), every kind read": lambda: [r.kind for r in process.maps()],
         PLAIN: lambda: plain_maps(pid),
     }
     if procmaps is not None:

@@ -1,4 +1,4 @@
-"""What recording takes of a CPU, ten times a second, of a process of 300 regions."""
+"""The share of a CPU that recording takes, ten times a second, of a process of 300 regions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["recordings"]
 
 REGIONS = 300
 EVERY = 0.05
-"""Seconds between changes of the one that changes: none of the looks finds it as it was."""
+"""Seconds between changes of the process that changes: no two snapshots of it are alike."""
 
 SETTLED = 0.5
 """Seconds of recording after which the command has started."""
@@ -42,7 +42,7 @@ print(json.dumps([b - a for a, b in zip(begun, ended)]))
 
 
 def recordings(effort: Effort) -> Iterator[Row]:
-    """CPU seconds a second: of the command, its start left out or not, and of the library."""
+    """CPU seconds per second: of the command, with and without its start, and of the library."""
     if not Path("/proc/self/schedstat").exists():
         raise CantMeasure("this kernel has no /proc/PID/schedstat")
     seconds, rounds = (10.0, 3) if effort is FULL else (1.0, 1)
@@ -83,13 +83,13 @@ def shares(pid: int, seconds: float, changing: bool) -> dict[str, float]:
         while command.poll() is None:
             whole = spent(command.pid)
             time.sleep(0.002)
-        told = json.loads(command.communicate()[0])
+        report = json.loads(command.communicate()[0])
         cpu, wall, taken = json.loads(script.communicate()[0])
     path.unlink()
     if changing:
         # It must have paid for what it claims to see.
         assert taken > wall
-        assert told["snapshots"] > 8 * seconds
+        assert report["snapshots"] > 8 * seconds
     return {
         "procmem record": (after[0] - before[0]) / (after[1] - before[1]),
         "procmem.record()": cpu / wall,

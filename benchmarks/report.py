@@ -70,8 +70,8 @@ def note(skip: Skip) -> str:
 def summary(rows: list[Row]) -> str:
     judged = [row for row in rows if row.target is not None]
     missed = [row for row in judged if not row.met]
-    told = f"{len(judged) - len(missed)} of {len(judged)} targets met"
-    return told + "".join(
+    text = f"{len(judged) - len(missed)} of {len(judged)} targets met"
+    return text + "".join(
         f"\n  missed: {row.subject} at {row.regions or '-'}: "
         f"{figure(row.ratio)} instead of {row.target:g}"
         for row in missed
@@ -91,11 +91,11 @@ def markdown(rows: list[Row], skips: list[Skip]) -> str:
         ]
         for row in rows:
             if row.benchmark == benchmark:
-                *told, target, met = cells(row)[1:]
+                *columns, target, met = cells(row)[1:]
                 if target:
-                    told[5] = f"**{told[5]}**"
+                    columns[5] = f"**{columns[5]}**"
                     target += {"yes": "", "NO": " (missed)"}[met]
-                found.append("| " + " | ".join([*told, target]) + " |")
+                found.append("| " + " | ".join([*columns, target]) + " |")
     if skips:
         found += ["", *(f"- {note(skip)}" for skip in skips)]
     return "\n".join(found) + "\n"

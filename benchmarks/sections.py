@@ -1,4 +1,4 @@
-"""sections() and symbol_at() against what they rest on: maps, and the bare look-up of a region."""
+"""sections() and symbol_at() against smaps(), and against region_at()."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def sections(effort: Effort) -> Iterator[Row]:
 
 
 def first(process: Process) -> Callable[[], float]:
-    """The time of a call that finds no headers kept."""
+    """The time of a call with empty caches."""
 
     def sample() -> float:
         image._kept.clear()
@@ -97,7 +97,7 @@ def first(process: Process) -> Callable[[], float]:
 
 
 def each(ask: Callable[[int], object], addresses: list[int], effort: Effort) -> Callable[[], float]:
-    """The time of one look-up, over all addresses in turn."""
+    """The time of one call, over all addresses in turn."""
 
     def run() -> None:
         for address in addresses:

@@ -1,12 +1,11 @@
-"""Whether a diff tells what was done, over random sequences of memory calls in a Specimen.
+"""Whether a diff reports what was done, over random sequences of memory calls in a Specimen.
 
 python -m benchmarks.sequences --sequences 10000 --seed 1
 
-What was done is kept page by page, beside the process: what is mapped where, with which
-permissions, what lies behind it, and whether it is in memory. Every diff, of each call and of
-each whole sequence, must tell the same: the pages that came and went, each change's VSZ, RSS
-and faults, of what kinds it is, and a cause that fits the call. A sequence that
-fails can be run again by its number (--only).
+A model keeps, for each page, its permissions, what it maps, and whether it is resident. Each
+diff, of a single call and of the whole sequence, must agree with the model: the pages that were
+mapped and unmapped; the VSZ, RSS and faults of each change; its kinds; and a cause that fits the
+call. --only runs one sequence again by its number.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from procmem.experiments.specimen.specimen import Area
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Sequences", "Wrong"]
+__all__ = ["Mismatch", "Sequences"]
 
 K = ChangeKind
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -40,18 +39,18 @@ FILE_PAGES = 64
 PROTS = {"rw": "rw-p", "r": "r--p", "": "---p"}
 
 
-class Wrong(AssertionError):
-    """A diff that tells something else than what was done."""
+class Mismatch(AssertionError):
+    """A diff does not agree with what was done."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What lies at a page.
+    """A page of the model.
 
     Attributes:
         perms: as maps has them.
-        behind: what; 0: private anonymous memory.
-        offset: the page's number there.
+        behind: the object that it maps; 0: private anonymous memory.
+        offset: the page's number in that object.
         resident: whether it is in memory.
         shared: its number in the child that fork(2) made; 0: the process's own.
         lazy: whether madvise(MADV_FREE) may have marked it since it was last written.
@@ -105,7 +104,7 @@ class Sequences:
         """One sequence, in a process of its own.
 
         Raises:
-            Wrong: a diff is not what was done; it tells the calls.
+            Mismatch: a diff does not agree; the message has the calls.
         """
         self.random = random.Random(f"{self.seed}/{number}")  # noqa: S311 - repeatable
         self.calls = []
@@ -128,8 +127,8 @@ class Sequences:
                     found = after - before
                     agrees(found, was, self.space)
                     self.agrees_with_call(found, was, self.calls[made].split("(")[0])
-                except Wrong as wrong:
-                    raise Wrong(self.told(number, self.calls, wrong)) from wrong
+                except Mismatch as wrong:
+                    raise Mismatch(self.report(number, self.calls, wrong)) from wrong
                 self.kinds.update(str(kind) for c in found.changes for kind in c.kinds)
                 before = after
             try:
@@ -137,10 +136,10 @@ class Sequences:
                 agrees(whole, at_first, self.space)
                 mirrored(whole, first - before)
                 require(not (first - first) and not (before - before), "a diff with itself")
-            except Wrong as wrong:
-                raise Wrong(self.told(number, self.calls, f"as a whole: {wrong}")) from wrong
+            except Mismatch as wrong:
+                raise Mismatch(self.report(number, self.calls, f"as a whole: {wrong}")) from wrong
 
-    def told(self, number: int, calls: list[str], wrong: object) -> str:
+    def report(self, number: int, calls: list[str], wrong: object) -> str:
         lines = "\n  ".join(calls)
         return f"sequence {number} of seed {self.seed}: {wrong}\n  {lines}"
 
@@ -198,7 +197,7 @@ class Sequences:
     def area(self, pages: range) -> Area:
         return Area(pages.start * PAGE, len(pages) * PAGE, PAGE)
 
-    def tell(self, name: str, *arguments: object) -> None:
+    def log(self, name: str, *arguments: object) -> None:
         self.calls.append(f"{name}({', '.join(map(str, arguments))})")
 
     # ---- calls ----
@@ -211,7 +210,7 @@ class Sequences:
         sort = self.random.choice(["private"] * 4 + ["shared", "file"])
         prot = self.random.choice(["rw", "rw", "rw", "r", ""])
         offset = self.random.randrange(FILE_PAGES - pages) if sort == "file" else 0
-        self.tell("mmap", sort, shown(range(at, at + pages)), prot, offset)
+        self.log("mmap", sort, shown(range(at, at + pages)), prot, offset)
         self.specimen.mmap(
             pages=pages, prot=prot, address=at * PAGE, shared=sort == "shared",
             file=self.file if sort == "file" else None, offset=offset * PAGE,
@@ -237,7 +236,7 @@ class Sequences:
             # Over holes, too; not over what is not ours.
             end = min(pages.stop + 8, self.base + MOST_PAGES)
             pages = range(pages.start, max(end, pages.stop))
-        self.tell("munmap", shown(pages))
+        self.log("munmap", shown(pages))
         self.specimen.munmap(self.area(pages))
         for page in pages:
             self.space.pop(page, None)
@@ -248,7 +247,7 @@ class Sequences:
         if pages is None:
             return False
         prot = self.random.choice(list(PROTS))
-        self.tell("mprotect", shown(pages), prot)
+        self.log("mprotect", shown(pages), prot)
         self.specimen.mprotect(self.area(pages), prot)
         for page in pages:
             was = self.space[page]
@@ -259,7 +258,7 @@ class Sequences:
         pages = self.part(page for page, it in self.space.items() if it.perms.startswith("rw"))
         if pages is None:
             return False
-        self.tell("touch", shown(pages))
+        self.log("touch", shown(pages))
         step = self.specimen.touch(self.area(pages))
         require(step.fault is None, f"a fault at {pages}")
         for page in pages:
@@ -272,7 +271,7 @@ class Sequences:
         pages = self.part(self.space)
         if pages is None:
             return False
-        self.tell("madvise", shown(pages), "dontneed")
+        self.log("madvise", shown(pages), "dontneed")
         self.specimen.madvise(self.area(pages), "dontneed")
         for page in pages:
             self.space[page] = replace(self.space[page], resident=False, shared=0, lazy=False)
@@ -281,7 +280,7 @@ class Sequences:
     def fork(self) -> bool:
         if self.child is not None:
             return False
-        self.tell("fork")
+        self.log("fork")
         step = self.specimen.fork()
         assert step.child is not None
         self.child = self.children.enter_context(step.child)
@@ -297,7 +296,7 @@ class Sequences:
     def end(self) -> bool:
         if self.child is None:
             return False
-        self.tell("end")
+        self.log("end")
         self.child.close()
         self.child = None
         self.childs = {}
@@ -309,7 +308,7 @@ class Sequences:
         pages = self.part(self.childs)
         if self.child is None or pages is None:
             return False
-        self.tell("child_touch", shown(pages))
+        self.log("child_touch", shown(pages))
         step = self.child.touch(self.area(pages))
         require(step.fault is None, f"a fault of the child at {pages}")
         written = set(pages)
@@ -324,7 +323,7 @@ class Sequences:
         pages = self.part(page for page, it in self.space.items() if not it.behind)
         if pages is None:
             return False
-        self.tell("free", shown(pages))
+        self.log("free", shown(pages))
         self.specimen.madvise(self.area(pages), "free")
         for page in pages:
             it = self.space[page]
@@ -334,7 +333,7 @@ class Sequences:
     def truncate(self) -> bool:
         """The file loses its end, and has one of zeros again."""
         size = self.random.randrange(FILE_PAGES)
-        self.tell("truncate", size)
+        self.log("truncate", size)
         os.truncate(self.file, size * PAGE)
         os.truncate(self.file, FILE_PAGES * PAGE)
         for page, it in self.space.items():
@@ -369,7 +368,7 @@ class Sequences:
             if to is None or (to < pages.stop and pages.start < to + size):
                 return False
         flags = ["dontunmap"] if keep else []
-        self.tell("mremap", shown(pages), size, to and hex(to), *flags)
+        self.log("mremap", shown(pages), size, to and hex(to), *flags)
         step = self.specimen.mremap(
             self.area(pages), pages=size, to=to and to * PAGE, keep=keep, move=True
         )
@@ -395,7 +394,7 @@ class Sequences:
         pages = self.random.randint(-len(heap), 20)
         if not pages:
             return False
-        self.tell("brk", pages)
+        self.log("brk", pages)
         self.specimen.sbrk(pages * PAGE)
         now = self.heap()
         require(len(now) == len(heap) + pages, f"a heap of {now}")
@@ -408,8 +407,8 @@ class Sequences:
     # ---- one call ----
 
     def agrees_with_call(self, found: Diff, was: Space, call: str) -> None:
-        """What a single call can be told apart by."""
-        changes = of_these(found, was, self.space)
+        """What must hold for a single call."""
+        changes = inside(found, was, self.space)
         kinds = {kind for change in changes for kind in change.kinds}
         allowed = {
             "mmap": {K.MAPPED, K.GROWN, K.MERGED},
@@ -427,30 +426,30 @@ class Sequences:
         # Marked pages wait in lists of the CPUs: they may count at a later call (mm/swap.c).
         lazily = any(it.lazy for space in (was, self.space) for it in space.values())
         freed = {K.LAZILY_FREED} if lazily else set()
-        require(allowed is None or kinds - freed <= allowed, f"{call} is told as {kinds}")
+        require(allowed is None or kinds - freed <= allowed, f"{call} is reported as {kinds}")
         causes = {change.cause for change in changes} - (LAZILY if lazily else set())
         require(causes <= CAUSES[call], f"{call} is explained by {causes}")
         if call == "touch":
             new = sum(it.resident and not was[page].resident for page, it in self.space.items())
-            told = sum((change.minor or 0) + (change.major or 0) for change in changes)
+            faults = sum((change.minor or 0) + (change.major or 0) for change in changes)
             new += sum(change.copied or 0 for change in changes) // PAGE
             # Which file's pages were read is not known, if there are several.
-            most = told + found.remainder.major
-            require(told <= new <= most, f"{told} faults told, {new} pages touched first")
+            most = faults + found.remainder.major
+            require(faults <= new <= most, f"{faults} faults reported, {new} pages touched first")
         if call in SHARING:
             self.agrees_on_sharing(found, was, call)
         if call == "free":
             lazy = sum(it.lazy for it in self.space.values())
-            told = sum(change.lazy_free or 0 for change in changes) // PAGE
-            require(0 <= told <= lazy, f"{told} pages lazily freed, of {lazy}")
-        # One region that lies elsewhere now, as a whole, was moved: touched or not.
+            freed_lazily = sum(change.lazy_free or 0 for change in changes) // PAGE
+            require(0 <= freed_lazily <= lazy, f"{freed_lazily} pages lazily freed, of {lazy}")
+        # A whole region at another address was moved, whether touched or not.
         went, came = (
             [r for c in found.changes for r in side(c)] for side in (ranges_lost, ranges_gained)
         )
         whole = [change for change in changes if not (change.before and change.after)]
         if call == "mremap" and len(went) == len(came) == 1 and len(whole) == 2:
             sizes = [end - start for start, end in (*went, *came)]
-            require(sizes[0] != sizes[1], "a moved region is told as unmapped and mapped")
+            require(sizes[0] != sizes[1], "a moved region is reported as unmapped and mapped")
 
     def agrees_on_sharing(self, found: Diff, was: Space, call: str) -> None:
         """What became shared, or the process's own, and why."""
@@ -461,7 +460,7 @@ class Sequences:
                 return 0
             return bool(one.shared) - bool(other.shared)
 
-        changes = of_these(found, was, self.space)
+        changes = inside(found, was, self.space)
         for change in changes:
             if change.region.inode:
                 continue
@@ -476,7 +475,7 @@ class Sequences:
         # The first write to a page that the child has left takes a fault, too, and copies nothing.
         if call == "touch" and total >= CERTAIN and (found.minor or 0) <= total:
             known = sum(change.copied or 0 for change in changes)
-            require(known > 0, f"{total} pages were copied, and it is not said")
+            require(known > 0, f"{total} pages were copied, which the diff does not report")
 
 
 C = Cause
@@ -523,7 +522,7 @@ def ranges_gained(change: Change) -> tuple[tuple[int, int], ...]:
 
 def require(held: bool, otherwise: str) -> None:
     if not held:
-        raise Wrong(otherwise)
+        raise Mismatch(otherwise)
 
 
 def shown(pages: range) -> str:
@@ -534,7 +533,7 @@ def pages_of(ranges: Iterable[tuple[int, int]]) -> list[int]:
     return [page for start, end in ranges for page in range(start // PAGE, end // PAGE)]
 
 
-def of_these(found: Diff, *spaces: Space) -> list[Change]:
+def inside(found: Diff, *spaces: Space) -> list[Change]:
     """The changes of memory that the calls are made on.
 
     After fork(2) the process's own stack is shared as well, and copied when it is written.
@@ -555,9 +554,9 @@ def agrees(found: Diff, was: Space, now: Space) -> None:
     """Whether a diff is the difference of both spaces, page by page.
 
     Raises:
-        Wrong
+        Mismatch
     """
-    changes = of_these(found, was, now)
+    changes = inside(found, was, now)
     stayed = {page for page in was.keys() & now.keys() if same_memory(was[page], now[page])}
     changed = {page for page in stayed if plain(was[page]) != plain(now[page])}
     gained = sorted(page for change in changes for page in pages_of(change.gained))
@@ -641,12 +640,12 @@ def mirrored(one: Diff, other: Diff) -> None:
     """Whether two diffs are mirror images.
 
     Raises:
-        Wrong
+        Mismatch
     """
-    told = {(c.after, c.before): c for c in other.changes}
-    require(len(told) == len(one.changes), "the mirror has another number of changes")
+    mirror = {(c.after, c.before): c for c in other.changes}
+    require(len(mirror) == len(one.changes), "the mirror has another number of changes")
     for change in one.changes:
-        image = told.get((change.before, change.after))
+        image = mirror.get((change.before, change.after))
         require(
             image is not None
             and {MIRROR.get(kind, kind) for kind in change.kinds} == set(image.kinds)
@@ -666,23 +665,23 @@ def main() -> int:
     parser.add_argument("--sequences", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, metavar="NUMBER", help="this sequence alone")
-    asked = parser.parse_args()
-    numbers = range(asked.sequences) if asked.only is None else [asked.only]
+    arguments = parser.parse_args()
+    numbers = range(arguments.sequences) if arguments.only is None else [arguments.only]
     begun = time.monotonic()
     failed = 0
     with tempfile.TemporaryDirectory() as directory:
-        all_of_them = Sequences(asked.seed, directory)
+        all_of_them = Sequences(arguments.seed, directory)
         for number in numbers:
             try:
                 all_of_them.run(number)
-            except Wrong as wrong:
+            except Mismatch as wrong:
                 failed += 1
                 print(wrong)
                 if failed == 10:
                     break
     calls = ", ".join(f"{count:,} {name}" for name, count in all_of_them.done.most_common())
     kinds = ", ".join(f"{count:,} {name}" for name, count in all_of_them.kinds.most_common())
-    print(f"{len(numbers) - failed:,} of {len(numbers):,} sequences agree (seed {asked.seed})")
+    print(f"{len(numbers) - failed:,} of {len(numbers):,} sequences agree (seed {arguments.seed})")
     print(f"  calls: {calls}")
     print(f"  changes: {kinds}")
     print(f"  {time.monotonic() - begun:.0f} s")

@@ -30,8 +30,8 @@ def sizes(effort: Effort) -> Iterator[Row | Skip]:
         return
     files = elf_files(FILES if effort.window else SMOKE_FILES)
     out = subprocess.run(["size", *files], check=True, capture_output=True).stdout
-    told = [tuple(map(int, line.split(b"\t")[:3])) for line in out.splitlines()[1:]]
-    assert told == [(one.text, one.data, one.bss) for one in map(size, files)]
+    expected = [tuple(map(int, line.split(b"\t")[:3])) for line in out.splitlines()[1:]]
+    assert expected == [(one.text, one.data, one.bss) for one in map(size, files)]
 
     samples = {GNU: run(["size", *files], effort), "size() of each": each(files, effort)}
     commands = {"python -m procmem size": [python(), "-m", "procmem", "size"]}

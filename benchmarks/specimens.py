@@ -1,6 +1,6 @@
-"""What a step of a Specimen costs, against the bare round trip over its pipes; and its start.
+"""What a step of a Specimen costs, against a round trip over its pipes; and its start.
 
-Times on the wall, since a step waits for the other process.
+Elapsed times, since a step waits for the other process.
 """
 
 from __future__ import annotations

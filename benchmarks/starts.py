@@ -30,7 +30,7 @@ SCRIPT = "procmem pmap"
 def imports(effort: Effort) -> Iterator[Row | Skip]:
     """The import statement alone, in fresh interpreters."""
     statements = ["import psutil", "import procmem", "from procmem import Process"]
-    found = compare("import", None, {s: import_time(s) for s in statements}, effort)
+    found = compare("imports", None, {s: import_time(s) for s in statements}, effort)
     for statement in statements[1:]:
         yield found.row(statement, "import psutil", 1.5)
 
@@ -48,10 +48,10 @@ def start(effort: Effort) -> Iterator[Row | Skip]:
         commands = {bare: [python(), "-c", "pass"]}
         commands |= {name: [*words, str(target.pid)] for name, words in pmap_commands().items()}
         if SCRIPT not in commands:
-            yield Skip("start", SCRIPT, "the command is not installed beside this Python")
+            yield Skip("starts", SCRIPT, "the command is not installed beside this Python")
         if shutil.which("pmap"):
             commands["pmap"] = ["pmap", str(target.pid)]
-        found = compare("start", SMALL, started(commands, effort), effort)
+        found = compare("starts", SMALL, started(commands, effort), effort)
     for name in list(commands)[1:]:
         yield found.row(name, bare, None if name == "pmap" else 3.0)
 

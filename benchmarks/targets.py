@@ -51,12 +51,12 @@ def built(source: str, *options: str) -> Path:
 class Target:
     """A child process with a known number of regions, which does nothing, or next to nothing.
 
-    It ends with the `with` block, and with us in any case.
+    It ends with the `with` block, or with this process.
 
     Args:
-        regions: how many it shall have, more than about 25.
-        mebibytes: size of one region, wholly resident; 0: there is no such region.
-        changing: milliseconds after each of which it has one region more, or less; 0: it hasn't.
+        regions: how many to have, more than about 25.
+        mebibytes: size of a further region, wholly resident; 0: none.
+        changing: milliseconds after which it maps, or unmaps, one region more; 0: it never does.
 
     Attributes:
         pid: its ID.

@@ -1,4 +1,4 @@
-"""What each answer costs, for information: none of this has a target."""
+"""What each method of Process costs, for information: none of this has a target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RAW_SMAPS = "raw read of smaps"
 
 
 def totals(effort: Effort) -> Iterator[Row | Skip]:
-    """The short answers about a whole process, beside psutil's, which tell less or more."""
+    """The totals of a process beside psutil's, which have fewer or more fields."""
     for size in effort.sizes:
         with Target(size) as target:
             process, other = Process(target.pid), psutil.Process(target.pid)

@@ -1,7 +1,7 @@
-"""Tracing a program: a call that is told against strace, one that isn't against none at all.
+"""Tracing a program: a recorded call against strace, any other call against no tracer.
 
-Times on the wall of whole runs, since tracer and traced wait for each other; both stay on one
-CPU, where handing over costs least and always the same. The commands, which also write text, are
+Elapsed times of whole runs, since tracer and tracee wait for each other; both stay on one CPU,
+where a context switch costs least and always the same. The commands, which also write text, are
 measured in CPU time, on one CPU and on all.
 """
 
@@ -51,7 +51,9 @@ def traces(effort: Effort) -> Iterator[Row]:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if not compiler or not shutil.which("strace"):
         raise CantMeasure("it needs a C compiler and strace")
-    told, untold, many = (10_000, 2_000_000, 20_000) if effort is FULL else (200, 20_000, 400)
+    recorded, others_made, many = (
+        (10_000, 2_000_000, 20_000) if effort is FULL else (200, 20_000, 400)
+    )
     allowed = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory() as place:
         program = str(Path(place) / "calls")
@@ -59,14 +61,14 @@ def traces(effort: Effort) -> Iterator[Row]:
                        check=True)  # fmt: skip
         os.sched_setaffinity(0, {min(allowed)})
         try:
-            memory = [program, str(told // 2), "memory"]
-            assert len(procmem.trace(memory)) >= told
+            memory = [program, str(recorded // 2), "memory"]
+            assert len(procmem.trace(memory)) >= recorded
             measured = compare(
                 "trace",
                 None,
                 {
-                    "strace": per(told, lambda: run(*STRACE, os.devnull, *memory), effort),
-                    "a traced call": per(told, lambda: procmem.trace(memory), effort),
+                    "strace": per(recorded, lambda: run(*STRACE, os.devnull, *memory), effort),
+                    "a traced call": per(recorded, lambda: procmem.trace(memory), effort),
                 },
                 effort,
             )
@@ -76,17 +78,19 @@ def traces(effort: Effort) -> Iterator[Row]:
             free = ", on all CPUs"
             yield from commands(effort, place, [program, str(many // 2), "memory"], many, free)
             os.sched_setaffinity(0, {min(allowed)})
-            others = [program, str(untold)]
+            others = [program, str(others_made)]
             measured = compare(
                 "trace",
                 None,
                 {
-                    "untraced": per(untold, lambda: run(*others), effort),
-                    "a call that is not told": per(untold, lambda: procmem.trace(others), effort),
+                    "untraced": per(others_made, lambda: run(*others), effort),
+                    "a call that is not recorded": per(
+                        others_made, lambda: procmem.trace(others), effort
+                    ),
                 },
                 effort,
             )
-            yield measured.row("a call that is not told", "untraced", 1.5)
+            yield measured.row("a call that is not recorded", "untraced", 1.5)
         finally:
             os.sched_setaffinity(0, allowed)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.sequences import Page, Sequences, Wrong, agrees
+from benchmarks.sequences import Mismatch, Page, Sequences, agrees
 from procmem import Process
 from procmem.experiments import Specimen
 
@@ -51,7 +51,7 @@ def test_the_model_finds_what_is_wrong() -> None:
         (first + 1, Page("rw-p", resident=True)),
         (first + 4, Page("rw-p")),
     ):
-        with pytest.raises(Wrong):
+        with pytest.raises(Mismatch):
             agrees(found, {}, pages | {page: wrong})
-    with pytest.raises(Wrong):
+    with pytest.raises(Mismatch):
         agrees(found, {first: Page("r--p")}, pages)

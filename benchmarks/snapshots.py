@@ -1,4 +1,4 @@
-"""Diffs, saving and loading of snapshots against the taking of one with smaps."""
+"""Comparing, saving and loading snapshots, against taking one with smaps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from benchmarks.compare import Effort
     from procmem import MeasuredRegion, RegionTable, Snapshot
 
-__all__ = ["moments"]
+__all__ = ["snapshots"]
 
 TAKEN = "snapshot()"
 
 
-def moments(effort: Effort) -> Iterator[Row]:
+def snapshots(effort: Effort) -> Iterator[Row]:
     for size in effort.sizes:
         with Target(size) as target, tempfile.TemporaryDirectory() as directory:
             yield from of_target(target, effort, Path(directory, "one.snap"))
@@ -60,14 +60,14 @@ def of_target(target: Target, effort: Effort, path: Path) -> Iterator[Row]:
         "load()": lambda: load(path),
     }
     samples = {name: timed(run, effort) for name, run in sides.items()}
-    found = compare("moments", target.regions, samples, effort)
+    found = compare("snapshots", target.regions, samples, effort)
     for name in list(sides)[1:]:
         goal = 0.5 if name.startswith("diff(), ") else None
         yield found.row(name, TAKEN, goal if target.regions >= 2000 else None)
 
 
 def sums(before: Snapshot, after: Snapshot) -> object:
-    """A diff and all that it says of the whole."""
+    """A diff with the totals of all changes."""
     found = after - before
     return found.vsz, found.rss, found.minor, found.remainder, bool(found)
 
@@ -81,12 +81,12 @@ def causes(before: Snapshot, after: Snapshot) -> object:
 
 
 def with_totals(whole: Snapshot, regions: RegionTable[MeasuredRegion]) -> Snapshot:
-    """A snapshot as one of a process is: it has the kernel's totals."""
+    """The snapshot with other regions, and with the totals of `whole`."""
     return replace(whole, regions=regions)
 
 
 def changed(text: bytes, step: int) -> RegionTable[MeasuredRegion]:
-    """The same regions with another Rss in every so many of them."""
+    """The same regions; every `step`-th has 4 KiB more of Rss."""
     lines = text.split(b"\n")
     places = [place for place, line in enumerate(lines) if line.startswith(b"Rss:")]
     for place in places[::step]:

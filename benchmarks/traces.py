@@ -1,4 +1,4 @@
-"""Tracing a program: a recorded call against strace, any other call against no tracer.
+"""Tracing a program: a reported call against strace, any other call against no tracer.
 
 Elapsed times of whole runs, since tracer and tracee wait for each other; both stay on one CPU,
 where a context switch costs least and always the same. The commands, which also write text, are
@@ -84,13 +84,13 @@ def traces(effort: Effort) -> Iterator[Row]:
                 None,
                 {
                     "untraced": per(others_made, lambda: run(*others), effort),
-                    "a call that is not recorded": per(
+                    "a call that is not reported": per(
                         others_made, lambda: procmem.trace(others), effort
                     ),
                 },
                 effort,
             )
-            yield measured.row("a call that is not recorded", "untraced", 1.5)
+            yield measured.row("a call that is not reported", "untraced", 1.5)
         finally:
             os.sched_setaffinity(0, allowed)
 

@@ -1,13 +1,13 @@
-"""Captures what /proc says of living processes, for tests/fixtures.
+"""Captures files of /proc of live processes, for tests/fixtures.
 
     python scripts/capture_fixtures.py NAME [--example] [PID ...]
 
 Writes tests/fixtures/NAME/PID/maps, smaps and so on, so that NAME is a small
 /proc, and NAME/ORIGIN with kernel, machine and date. --example captures a
 process of its own, which maps memory in many ways. A process that changed
-while it was read is refused: the files of a dump agree with each other.
-Look through the files before they are committed: names of files tell about
-the machine they come from.
+while it was read is refused, so that the files of a dump agree with each other.
+Read the files before committing them: file names may reveal private details of
+the machine.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Fuzzes what reads files that others wrote, for a given time.
+"""Fuzzes the code that reads files of other programs, for a given time.
 
 Targets in C are the scanner of maps and smaps, the sizes of ELF files, the comparison of two
-readings, the page map, and what places breakpoints. Builds procmem/native/fuzz_TARGET.c with
+readings, the page map, and the placing of breakpoints. Builds procmem/native/fuzz_TARGET.c with
 AddressSanitizer and UndefinedBehaviorSanitizer: under libFuzzer if a clang that has it is there
 (on Debian: apt-get install clang libclang-rt-14-dev), else with gcc and the driver in
 fuzz_driver.h. Starts from the fixtures and this machine's own /proc/self; from the ELF files of the
 tests and fresh ones of the compiler. Targets in Python are ELF files with DWARF, and saved
 snapshots: scripts/fuzz_files.py.
-Exit status 0: nothing found; 1: something was; 2: usage; 77: no compiler here has the sanitizers.
+Exit status 0: nothing found; 1: something found; 2: usage; 77: no compiler here has the sanitizers.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument(
         "--work",
         type=Path,
-        help="keep the corpus and what is found in this folder (.fuzz; what lies there is used)",
+        help="keep the corpus and the finds in this folder (.fuzz); a corpus there is used",
     )
     parser.add_argument(
         "--target",
@@ -201,7 +201,7 @@ def try_engine(kind: str, compiler: str) -> Engine | None:
 
 
 def texts(_engine: Engine) -> Iterator[bytes]:
-    """Texts of maps and smaps, each behind a header of two bytes."""
+    """Texts of maps and smaps, each after a header of two bytes."""
     sources = [
         *sorted(FIXTURES.rglob("*maps")),
         Path("/proc/self/maps"),
@@ -221,7 +221,7 @@ def texts(_engine: Engine) -> Iterator[bytes]:
 
 
 def elf_files(engine: Engine) -> Iterator[bytes]:
-    """ELF files, each behind a header that lets every read be whole."""
+    """ELF files, each after a header by which every read is complete."""
     with suppress(ImportError):
         from tests.support.elves import FILES
 
@@ -239,21 +239,21 @@ def elf_files(engine: Engine) -> Iterator[bytes]:
 
 
 def readings(_engine: Engine) -> Iterator[bytes]:
-    """Records of two readings, six bytes for each, behind a header."""
+    """Records of two readings, six bytes for each, after a header."""
     chance = random.Random(1)
     for how in range(16):
         yield bytes([how * 17 & 127, chance.randrange(256)]) + chance.randbytes(6 * 2 ** (how % 8))
 
 
 def page_tables(_engine: Engine) -> Iterator[bytes]:
-    """Runs of like pages, two bytes for each, behind a header."""
+    """Runs of like pages, two bytes for each, after a header."""
     chance = random.Random(2)
     for how in range(32):
         yield bytes([how, chance.randrange(256)]) + chance.randbytes(2 * 2 ** (how % 8))
 
 
 def code(engine: Engine) -> Iterator[bytes]:
-    """Code as compilers make it, behind a header."""
+    """Code as compilers make it, after a header."""
     chance = random.Random(2)
     beginnings = bytes.fromhex("f30f1efa 55 4157 4883ec08 4885ff 31c0 8bc7 488b05e1641300 eb10 c3")
     yield bytes([40, 200]) + beginnings.ljust(4096, b"\x90")

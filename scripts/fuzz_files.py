@@ -1,9 +1,9 @@
-"""Fuzzes the Python that reads files which others wrote: ELF files with DWARF, saved snapshots.
+"""Fuzzes the Python code that reads files of other programs: ELF files with DWARF, snapshots.
 
 scripts/fuzz.py runs it, in the Python that procmem is installed for. Each target mutates its
-seeds and reads what comes of them as the library would. A find is an exception of another type than
-the library says it raises, more memory than MEMORY, or more time than SECONDS for one input; it
-is written to FOUND, and given again as an argument it is run once more.
+seeds and reads the result as the library would. A find is an exception of another type than the
+library documents, or more memory than MEMORY or more time than SECONDS for one input; it is written
+to FOUND. An INPUT is run once more.
 
     fuzz_files.py TARGET SECONDS SEED FOUND [INPUT...]
 """
@@ -109,7 +109,7 @@ def elf_seeds() -> Iterator[bytes]:
 
 
 def read_elf(path: Path) -> None:
-    """All that procmem asks of an ELF file."""
+    """Everything that procmem reads from an ELF file."""
     with suppress(procmem.ElfError):
         size(path).to_dict()
     with suppress(procmem.ElfError):
@@ -121,8 +121,8 @@ def read_elf(path: Path) -> None:
         Image(elf).sums()
     with suppress(procmem.ElfError), open_elf(path) as elf:
         functions_named([elf], ("main", "malloc"))
-        told: list[str] = []
-        other = open_debug_file(elf, os.fsencode(path), "/nonexistent", "", told)
+        reasons: list[str] = []
+        other = open_debug_file(elf, os.fsencode(path), "/nonexistent", "", reasons)
         if other is not None:
             other.close()
     with suppress(procmem.ElfError), open_elf(path) as elf:
@@ -189,7 +189,7 @@ def saved_seeds() -> Iterator[bytes]:
                 yield snapshot.to_json().encode()
                 yield MAGIC + frame(snapshot)
                 yield MAGIC + frame(snapshot, quick=True)
-            process.maps()[0].kind  # noqa: B018 - tells all kinds
+            process.maps()[0].kind  # noqa: B018 - classifies all regions
             Snapshot.save_all(several * 2, path)
             yield path.read_bytes()
             yield Path(f"/proc/{child.pid}/maps").read_bytes()
@@ -199,7 +199,7 @@ def saved_seeds() -> Iterator[bytes]:
 
 
 def read_saved(path: Path) -> None:
-    """All that procmem asks of a saved snapshot, or of a recording."""
+    """Everything that procmem reads from a saved snapshot or a recording."""
     snapshots: list[Snapshot] = []
     with suppress(procmem.ProcmemError):
         snapshots = Snapshot.load_all(path)[:4]

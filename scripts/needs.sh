@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints one line if something is missing that procmem can't be built without,
 # with the command that installs it; prints nothing if all is there.
-# The argument is the Python to look at.
+# The argument is the Python to check.
 set -u
 python=${1:-python3}
 

@@ -2,9 +2,9 @@
 # Runs the tests as an ordinary user; `make test-unprivileged` calls it.
 #
 # As root it becomes user 65534 (nobody). Such a user may not reach the checkout
-# or its Python, which often lie in root's home: then the tests run in a copy,
-# under another Python that it can reach; if there is none, this says so and is
-# content. Nothing is left behind.
+# or its Python, which are often in root's home: then the tests run in a copy,
+# under another Python that it can reach; if there is none, it says so and
+# exits with 0. It removes what it made.
 set -eu
 cd "$(dirname "$0")/.."
 nobody=65534

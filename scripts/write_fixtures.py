@@ -1,14 +1,14 @@
 """Writes the dumps of other kernels and machines in tests/fixtures/.
 
-They were never captured: each is laid out as that kernel, or emulator, prints
-it, after proc(5), Documentation/filesystems/proc.rst and what is published
-about it; addresses, inodes and amounts are made up, and agree with each other
+They were not captured: each has the format of its kernel or emulator, after
+proc(5), Documentation/filesystems/proc.rst and other published sources;
+addresses, inodes and amounts are made up, and are consistent
 (Rss is the sum of its four parts, Pss divides what is shared).
 
     python scripts/write_fixtures.py           write them
-    python scripts/write_fixtures.py --check   are those in tests/fixtures what this makes?
+    python scripts/write_fixtures.py --check   is tests/fixtures up to date?
 
-A region is a line of maps with single blanks and, behind a bar, its amounts in
+A region is a line of maps with single blanks and, after a bar, its amounts in
 kB: sc, sd, pc, pd (Shared_Clean ... Private_Dirty), by (processes that share),
 anon, swap, locked, huge, and so on; `flags` adds to the VmFlags.
 """
@@ -86,7 +86,7 @@ class Style:
     thp: str = "THPeligible:    {:8}"
     key: int | None = None
     padded: bool = True
-    """Whether values are: qemu writes them behind a fixed number of blanks."""
+    """Whether values are padded: qemu writes them after a fixed number of blanks."""
     file_pmd: str = "FilePmdMapped:  {:8} kB"
     name_line: bool = False
     """Android before 5.17: the name of anonymous memory once more."""
@@ -201,7 +201,7 @@ def flags_line(perms: str, extra: list[str], style: Style) -> str:
         flags.add("ac")
     known = [flag for flag in FLAG_ORDER if flag in flags]
     unknown = [flag for flag in extra if flag not in FLAG_ORDER]
-    if not style.padded:  # qemu writes only these, each behind its blank
+    if not style.padded:  # qemu writes only these, each after one blank
         own = [flag for flag in known if flag in ("rd", "wr", "ex", "sh", "mr", "mw", "me", "ms")]
         own = [flag for flag in own if flag[0] != "m" or perms["rwx".find(flag[1])] != "-"]
         return "VmFlags:" + "".join(f" {flag}" for flag in own)

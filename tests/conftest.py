@@ -1,4 +1,4 @@
-"""Fixtures of all tests, and the check that the tests leave nothing behind on the machine."""
+"""Fixtures of all tests, and the check that no process, file or setting of theirs is left."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
         made = targets.make_directory()
         os.environ[DIRECTORY] = str(made)
         config.add_cleanup(lambda: forget(made))
-    # Whoever is started by this process carries it in its environment; this process does not,
-    # since /proc/PID/environ shows what a process was started with.
+    # Every process that is started from here has it in its environment. This process does not:
+    # /proc/PID/environ shows the environment at the start.
     os.environ[WORKER] = f"{os.getpid()}"
     # readline(3) sets them in the environment of xdist's workers; tables are cut to COLUMNS.
     os.environ.pop("COLUMNS", None)
@@ -93,7 +93,7 @@ def leftovers() -> list[str]:
 def nothing_left_behind() -> Iterator[None]:
     """Fail at the end of the session if a process, file, mount or setting of ours is still there.
 
-    Under xdist each worker answers for what it started itself.
+    Under xdist each worker checks what it started itself.
     """
     yield
     if "procmem.grade.grading.client" in sys.modules:
@@ -101,10 +101,10 @@ def nothing_left_behind() -> Iterator[None]:
 
         end_servers()
     found = leftovers()
-    # Orphans of a target that was killed end by themselves, but not before this line.
+    # Orphans of a killed target exit by themselves, but maybe not yet.
     deadline = time.monotonic() + 10
     while found and time.monotonic() < deadline:
-        os.sched_yield()
+        time.sleep(0.01)
         found = leftovers()
     assert not found, f"left behind: {found}"
 

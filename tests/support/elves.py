@@ -58,7 +58,7 @@ def elf(
 ) -> bytes:
     """An ELF file: header, program headers, contents, section headers.
 
-    A null section is put before the sections, and .shstrtab behind them unless
+    A null section is put before the sections, and .shstrtab after them unless
     `names` is False; `header` overrides fields of the ELF header by name
     without "e_", and bytes of e_ident as ident_4 and so on.
     """
@@ -144,7 +144,7 @@ def elf(
 
 
 def member(name: bytes, data: bytes, size: int | None = None) -> bytes:
-    """One member of an archive, as it lies in the file; `name` is what the header says."""
+    """One member of an archive, as it is in the file; `name` is the header's."""
     length = len(data) if size is None else size
     head = b"%-16s%-12d%-6d%-6d%-8s%-10d`\n" % (name, 0, 0, 0, b"644", length)
     return head + data + (b"\n" if len(data) % 2 else b"")

@@ -28,7 +28,7 @@ int main(void)
     return 0;
 }
 """
-"""Its first getchar() makes the heap, too: for who looks at the wrong phases."""
+"""Its first getchar() makes the heap, too: for tests of answers to the wrong phases."""
 
 
 def make_lab(

@@ -1,6 +1,6 @@
 """The installed pmap and ps beside ours, over live processes and over saved trees.
 
-In a mount namespace of its own a saved tree lies where /proc was: the installed programs
+In a mount namespace of its own a saved tree is mounted over /proc: the installed programs
 and ours then read the very same bytes, hostile ones that no process could have, too.
 """
 

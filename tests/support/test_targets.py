@@ -43,7 +43,7 @@ X86 = os.uname().machine == "x86_64"
 
 @dataclass
 class Line:
-    """One region as /proc tells it; ``kb`` holds the counters of smaps."""
+    """One region as /proc prints it; ``kb`` holds the counters of smaps."""
 
     start: int
     end: int
@@ -60,7 +60,7 @@ def header(text: bytes) -> Line:
     fields = text.split(b" ", 5)
     start, end = (int(each, 16) for each in fields[0].split(b"-"))
     perms, offset, dev, inode = (each.decode() for each in fields[1:5])
-    # Names are padded to column 73, so one that begins with a space can't be told from padding.
+    # Names are padded to column 73: a space at a name's start can't be distinguished from padding.
     name = fields[5].lstrip(b" ") if len(fields) > 5 else b""
     return Line(start, end, perms, int(offset, 16), dev, int(inode), name)
 
@@ -102,7 +102,7 @@ def holding(lines: list[Line], address: int) -> Line:
 
 
 def within(lines: list[Line], mapping: Mapping) -> list[tuple[int, int, str]]:
-    """First page, page count and permissions of the regions that lie in the mapping."""
+    """First page, page count and permissions of the regions in the mapping."""
     return [
         ((line.start - mapping.start) // PAGE, (line.end - line.start) // PAGE, line.perms)
         for line in lines
@@ -435,7 +435,7 @@ def test_tcp_window(target: Target) -> None:
     assert (line.perms, line.name) == ("r--s", b"socket:[%d]" % line.inode)
 
 
-# ---- what a mapping can be told ----
+# ---- what can be done to a mapping ----
 
 
 def test_guard_pages_inside_a_region(target: Target) -> None:
@@ -446,7 +446,7 @@ def test_guard_pages_inside_a_region(target: Target) -> None:
     exact(maps(target.pid), mapping)
     entries = pagemap(target.pid, mapping)
     assert bit(entries, PRESENT) == [0, 1]
-    # Since Linux 6.15 pagemap tells them.
+    # Since Linux 6.15 pagemap shows them.
     assert bit(entries, GUARD) in ([2, 3, 4], [])
 
 
@@ -470,7 +470,7 @@ def test_a_transparent_huge_page(target: Target) -> None:
     if not setting.exists() or "[never]" in setting.read_text():
         pytest.skip("kernel feature missing: transparent huge pages")
     size = int((setting.parent / "hpage_pmd_size").read_text())
-    # Slots lie at multiples of 2 MiB.
+    # Slots are at multiples of 2 MiB.
     mapping = target.map(2 * size // PAGE)
     target.madvise(mapping, Advice.HUGEPAGE)
     target.touch(mapping, 1)
@@ -699,7 +699,7 @@ def test_sleeping_threads(target: Target) -> None:
     for thread in made.threads:
         stack = holding(lines, thread.local)
         assert (stack.perms, stack.name) == ("rw-p", b"")
-        # The newest stack lies lowest, so nothing but its own guard is below it.
+        # The newest stack is the lowest, so nothing but its own guard is below it.
         assert stack.end - stack.start >= made.stack - made.guard
         comm = Path(f"/proc/{target.pid}/task/{thread.tid}/comm").read_bytes()
         assert comm == "sl\nee\xffp\n".encode()

@@ -121,7 +121,7 @@ def kernel_line(
     *,
     column: int = 73,
 ) -> Line:
-    """The line of fs/proc/task_mmu.c: names stand in column 73 (49 on 32-bit), or one behind."""
+    """The line of fs/proc/task_mmu.c: names start in column 73 (32-bit: 49), or after one blank."""
     head = f"{start:08x}-{end:08x} {perms} {offset:08x} {dev[0]:02x}:{dev[1]:02x} {inode} "
     text = head.encode()
     if name:

@@ -26,9 +26,9 @@ def may_trace() -> bool:
 
 def seen(program: str) -> None:
     """Skips where malloc can't be seen."""
-    told = trace([program, "nothing"], malloc=True).breakpoints
-    if not any(one.names for one in told):
-        pytest.skip(f"malloc can't be seen here: {[one.reason for one in told]}")
+    breakpoints = trace([program, "nothing"], malloc=True).breakpoints
+    if not any(one.names for one in breakpoints):
+        pytest.skip(f"malloc can't be seen here: {[one.reason for one in breakpoints]}")
 
 
 def named(calls: Sequence[MemoryCall], name: str) -> list[MemoryCall]:

@@ -1,6 +1,6 @@
-"""Processes whose memory layout is known beforehand, since the tests dictate it.
+"""Processes whose memory layout the tests determine.
 
-``Target`` runs the program of ``target.c`` and tells it what to map; the answers carry exact
+``Target`` runs the program of ``target.c`` and has it map memory; its answers have exact
 addresses and sizes. A target ends with its ``with`` block, with the thread that started it, and
 with the test process, whichever comes first.
 """
@@ -450,7 +450,7 @@ class Commands:
     ) -> Mapping:
         """System V shared memory, already removed when this returns. ``key`` 0 is private.
 
-        Keys are the whole machine's: EEXIST where another process has it at this moment.
+        Keys are the whole machine's: EEXIST where another process has it at the time.
         """
         flags = 0o4000 if huge else 0
         return self._map("sysv", at, pages * PAGE, perms, key, flags)

@@ -40,7 +40,7 @@ __all__ = [
     "swap",
 ]
 
-#: What is set at the moment and will be set back; empty once all the tests are over.
+#: The settings that are changed now and will be restored; empty after all tests.
 active: list[str] = []
 
 MARK = "procmem-test-"
@@ -463,7 +463,7 @@ def as_nobody(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``code`` as user 65534 (``sys.argv[1:]`` are the arguments); skip where that can't be.
 
-    The caller looks at ``returncode``, ``stdout`` and ``stderr``.
+    The caller checks ``returncode``, ``stdout`` and ``stderr``.
     """
     interpreter = nobody_python(*modules)
     if interpreter.reason:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from procmem.errors import ProcmemError
 from procmem.labs import HOME, find
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.grade import Lab
 

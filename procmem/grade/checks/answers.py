@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
 
 from procmem.grade.errors import NotPossibleHere, SubmissionError
 from procmem.grade.sandbox.kinds import PATH
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.grade.submissions.submission import Submission
 

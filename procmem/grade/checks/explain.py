@@ -11,7 +11,7 @@ import ast
 import functools
 import operator
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from procmem.grade.checks.wording import assigned, in_words
 from procmem.regions.region import Region
@@ -20,18 +20,19 @@ from procmem.snapshots import Cause, Diff, Snapshot
 from procmem.snapshots.causes import TOP_PAD
 from procmem.units import KiB, comparable, count
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from procmem.snapshots import Explanation
 
-__all__ = ["Comparison", "Story", "explain", "ordinal", "short"]
+__all__ = ["Compared", "Explained", "explain", "ordinal", "short"]
 
 LONGEST = 200
 """Characters that a value may take."""
 
 
-class Comparison(NamedTuple):
+class Compared(NamedTuple):
     """Two values that an assertion compared, `left op right`."""
 
     op: str
@@ -73,7 +74,7 @@ WORDS = {
 }
 
 
-class Story(NamedTuple):
+class Explained(NamedTuple):
     """What is told of a failure; each is None where nothing can be said."""
 
     message: str | None = None
@@ -86,13 +87,13 @@ class Story(NamedTuple):
 
 def explain(
     error: AssertionError,
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[Compared],
     source: str,
     line: int,
     variables: Mapping[str, Any],
     names: Callable[[Snapshot], str | None],
     fixtures: Mapping[str, Any],
-) -> Story:
+) -> Explained:
     """What a failed assertion tells.
 
     Args:
@@ -108,7 +109,7 @@ def explain(
     failed = next((c for c in reversed(comparisons) if not c.holds), None)
     message = given_message(error, statement)
     if statement is None:
-        return Story(message or first_line(error))
+        return Explained(message or first_line(error))
     test = statement.test
     tree = parsed(source)
     compared = the_comparison(test, None if failed is None else failed.op)
@@ -129,7 +130,7 @@ def explain(
                 left, right, op = right, left, MIRRORED[op]
             if message is None:
                 what = in_words(sides[1] if turned else sides[0], tree)
-        failed = Comparison(op, left, right)
+        failed = Compared(op, left, right)
         if sizes:
             whole = all(not isinstance(one, int) or one % KiB == 0 for one in (left, right))
             show = functools.partial(in_bytes, whole=whole)
@@ -142,7 +143,7 @@ def explain(
     cause = None
     if diff is not None:
         cause = likely(diff, failed, test, sizes)
-    return Story(message, expected, seen, what and short(what), phase, cause)
+    return Explained(message, expected, seen, what and short(what), phase, cause)
 
 
 MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -400,7 +401,7 @@ def distinct(shots: Sequence[Snapshot]) -> list[Snapshot]:
 # ---- the cause ----------------------------------------------------------------------------
 
 
-def likely(diff: Diff, failed: Comparison | None, test: ast.expr, sizes: bool) -> str | None:
+def likely(diff: Diff, failed: Compared | None, test: ast.expr, sizes: bool) -> str | None:
     """Where the difference between expected and seen comes from; None: that can't be told."""
     explanations = diff.explanations
     if not explanations:

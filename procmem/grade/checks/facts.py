@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import resource
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from procmem.errors import ProcmemError
 from procmem.regions.kinds import Owner, RegionKind
 from procmem.regions.region import PAGE_SIZE
 from procmem.units import GiB, KiB, MiB
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

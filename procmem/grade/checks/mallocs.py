@@ -6,12 +6,13 @@ import itertools
 import os
 import re
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.regions.kinds import RegionKind
 from procmem.regions.region import PAGE_SIZE
 from procmem.units import KiB, MiB
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.grade.runs.run import Run
 

@@ -12,7 +12,7 @@ import re
 import time
 import traceback
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -27,7 +27,7 @@ from procmem.errors import (
     ZombieProcess,
 )
 from procmem.grade.checks import fixtures
-from procmem.grade.checks.explain import Comparison, Story, explain, short
+from procmem.grade.checks.explain import Compared, Explained, explain, short
 from procmem.grade.checks.points import Check, Partly, check_of
 from procmem.grade.errors import (
     AsksAgain,
@@ -43,6 +43,7 @@ from procmem.grade.runs.visits import Walk
 from procmem.grade.sandbox.kinds import INSIDE
 from procmem.grade.sandbox.untrusted import MACHINES
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
@@ -80,7 +81,7 @@ class Collector:
         self.results: dict[str, CheckResult] = {}
         self.error: str | None = None
         self._order: list[str] = []
-        self._comparisons: list[Comparison] = []
+        self._comparisons: list[Compared] = []
         self._begun = 0.0
         source = os.path.abspath(submission.source)
         self._places = {
@@ -149,7 +150,7 @@ class Collector:
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         """Notes what an assertion compared."""
-        self._comparisons.append(Comparison(op, left, right))
+        self._comparisons.append(Compared(op, left, right))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(
@@ -272,7 +273,7 @@ class Collector:
         error: AssertionError,
         check: Check,
     ) -> CheckResult:
-        story = Story(message=short(str(error)) or None)
+        story = Explained(message=short(str(error)) or None)
         given = {name: value for name, value in item.funcargs.items() if name[0] != "_"}
         for entry in reversed(excinfo.traceback):
             path = str(entry.path)
@@ -291,7 +292,7 @@ class Collector:
                     given,
                 )
             except Exception:  # noqa: BLE001 - to explain is a courtesy; the check has failed
-                story = Story(message=short(str(error)) or None)
+                story = Explained(message=short(str(error)) or None)
             break
         if "status" in (story.what or story.message or ""):
             story = story._replace(message=(story.message or "") + self._said_at_its_end())
@@ -363,7 +364,7 @@ class Collector:
         return {
             "event": "files",
             "unopened": self.without_paths(self.submission.refused) or None,
-            "notes": [self.without_paths(note) for note in self.submission.told],
+            "notes": [self.without_paths(note) for note in self.submission.notes],
         }
 
     def without_paths(self, text: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from procmem.grade.exports.systems import autolab, check50, classroom, gradescope
 from procmem.grade.exports.texts import html, markdown
 from procmem.grade.exports.xml import junit
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.grade.results import Grade
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from procmem.grade.results import ONE_EARLY, ONE_LATE, Status
 from procmem.view.names import clipped, printable, shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.grade.results import CheckResult, Grade
 
 __all__ = [
     "LABELS",
     "NOTHING_GRADED",
-    "Row",
+    "CheckRow",
     "amount",
     "build_failed",
     "clean",
@@ -86,7 +86,7 @@ def amount(points: float) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckRow:
     """A check as it is shown.
 
     Attributes:
@@ -136,7 +136,7 @@ class Row:
         return f"{amount(self.score)}/{amount(self.points)}" if self.counted else "-"
 
 
-def rows(grade: Grade, *, all_of_it: bool = False) -> list[Row]:
+def rows(grade: Grade, *, all_of_it: bool = False) -> list[CheckRow]:
     """The checks of a grade.
 
     Args:
@@ -149,7 +149,7 @@ def rows(grade: Grade, *, all_of_it: bool = False) -> list[Row]:
     return [row(check, titles, unbuilt=unbuilt) for check in checks]
 
 
-def row(check: CheckResult, titles: dict[str, str], *, unbuilt: bool) -> Row:
+def row(check: CheckResult, titles: dict[str, str], *, unbuilt: bool) -> CheckRow:
     told: dict[str, str] = {}
     if check.status is Status.ERROR:
         # What went wrong in a check may show what the check does.
@@ -164,7 +164,7 @@ def row(check: CheckResult, titles: dict[str, str], *, unbuilt: bool) -> Row:
         told["message"] = f"not checked: it needs {waited or 'another check'} to pass first"
     elif check.status is not Status.PASSED:
         told = {part: clean(getattr(check, part) or "") for part in LABELS}
-    return Row(
+    return CheckRow(
         name=line(check.name),
         title=line(check.title or check.name, 300),
         status=check.status,
@@ -187,7 +187,7 @@ WORDS = {
 }
 
 
-def standing(row: Row) -> str:
+def standing(row: CheckRow) -> str:
     """How a check ended, in a word or three."""
     return WORDS[row.status]
 

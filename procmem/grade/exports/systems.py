@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.grade.exports.shown import (
     NOTHING_GRADED,
@@ -20,10 +20,11 @@ from procmem.grade.exports.shown import (
 )
 from procmem.grade.results import Status
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from procmem.grade.exports.shown import Row
+    from procmem.grade.exports.shown import CheckRow
     from procmem.grade.results import Grade
 
 __all__ = ["autolab", "check50", "classroom", "gradescope"]
@@ -116,7 +117,7 @@ def check50(grade: Grade) -> dict[str, Any]:
     return {**found, "results": [check50_result(row) for row in rows(grade)]}
 
 
-def check50_result(row: Row) -> dict[str, Any]:
+def check50_result(row: CheckRow) -> dict[str, Any]:
     made = row.counted and row.status is not Status.MISSED
     cause: dict[str, Any] | None = None
     if not row.passed:
@@ -223,7 +224,7 @@ def stage(shown: dict[str, Any], name: str, tests: Iterable[tuple[str, Any]]) ->
         shown[name] = made
 
 
-def autolab_test(row: Row) -> dict[str, Any]:
+def autolab_test(row: CheckRow) -> dict[str, Any]:
     if row.passed:
         return {"passed": True}
     said = "; ".join(f"{label}: {text}" for label, text in row.details)

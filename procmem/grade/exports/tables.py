@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv as standard
 import io
-from typing import TYPE_CHECKING
 
 from procmem.grade.exports.shown import amount
 from procmem.grade.results import Status
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from html import escape
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from procmem.grade.exports.shown import (
     amount,
@@ -20,10 +19,11 @@ from procmem.grade.exports.shown import (
 )
 from procmem.grade.results import Status
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from procmem.grade.exports.shown import Row
+    from procmem.grade.exports.shown import CheckRow
     from procmem.grade.results import Grade
 
 __all__ = ["html", "markdown", "text"]
@@ -229,7 +229,7 @@ def score_html(grade: Grade) -> Iterator[str]:
         yield "</ul>"
 
 
-def check_html(row: Row) -> str:
+def check_html(row: CheckRow) -> str:
     kind = row.status.name.lower() if row.counted else "out"
     end = f"{row.worth}" if row.counted else escape(standing(row))
     sign = {"passed": "✓ ", "failed": "✗ ", "missed": "not checked ", "partly": "± "}.get(kind, "")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
 from procmem.grade.exports.shown import NOTHING_GRADED, amount, line, rows, standing
 from procmem.grade.results import Status
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from procmem.grade.exports.shown import Row
+    from procmem.grade.exports.shown import CheckRow
     from procmem.grade.results import Grade
 
 __all__ = ["junit"]
@@ -49,7 +49,7 @@ def junit(grade: Grade) -> str:
     return "\n".join([*lines, "</testsuite>", "</testsuites>", ""])
 
 
-def testcase(grade: Grade, row: Row) -> Iterator[str]:
+def testcase(grade: Grade, row: CheckRow) -> Iterator[str]:
     head = attributes(classname=line(grade.lab), name=row.title, time=f"{row.seconds:.3f}")
     yield f"<testcase{head}>"
     if row.counted:

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.grade.grading.graded_on import machine
 from procmem.grade.results import BuildResult, CheckResult, Grade, Status
 from procmem.grade.sandbox.inherited import above_standard, without_traces
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -7,13 +7,14 @@ import tempfile
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.errors import MissingExtra
 from procmem.grade.grading.client import Heard, borrowed_server
 from procmem.grade.results import Status
 from procmem.grade.submissions.handins import key
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

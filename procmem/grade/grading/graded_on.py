@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -19,7 +19,7 @@ import time
 import uuid
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import procmem
 from procmem.errors import ProcmemError
@@ -31,6 +31,7 @@ from procmem.grade.results import Grade, Status
 from procmem.grade.submissions.handins import Handin, doubles, find, key
 from procmem.grade.submissions.lab import Lab
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
@@ -204,7 +205,7 @@ def grade_all(
         ready(lab)
     with Results(os.fspath(results), tuple(formats)) as kept:
         job = {"lab": str(lab.directory), "run": uuid.uuid4().hex}
-        run = Run(job, handins, kept, summary, progress, again=again)
+        run = Work(job, handins, kept, summary, progress, again=again)
         try:
             run.all(jobs or len(os.sched_getaffinity(0)), executor)
         finally:
@@ -214,7 +215,7 @@ def grade_all(
     return summary
 
 
-class Run:
+class Work:
     """The work of one grade_all()."""
 
     def __init__(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from statistics import mean, median
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from procmem.grade.exports.shown import amount, line
 from procmem.grade.results import Status
 from procmem.view.columns import columns
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.grade.grading.many import CheckCount, Outcome, Summary
 

@@ -51,13 +51,13 @@ class Copied:
     """What copy_tree() did.
 
     Attributes:
-        told: a sentence for each thing that was left out.
+        notes: a sentence for each thing that was left out.
         files: how many were copied.
         bytes: in them.
     """
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self.files = 0
         self.bytes = 0
 
@@ -94,14 +94,14 @@ def copy_tree(
         try:
             names = sorted(os.listdir(os.path.join(root, inner)))
         except OSError as error:
-            copied.told.append(f"{shown(inner)}: {error.strerror}")
+            copied.notes.append(f"{shown(inner)}: {error.strerror}")
             continue
         for name in names:
             path = os.path.join(inner, name)
             came, goes = os.path.join(root, path), os.path.join(target, path)
             entries += 1
             if entries > most_files:
-                copied.told.append(f"more than {most_files:,} files: the rest was left out")
+                copied.notes.append(f"more than {most_files:,} files: the rest was left out")
                 return copied
             try:
                 found = os.lstat(came)
@@ -109,21 +109,21 @@ def copy_tree(
                     leads = os.readlink(came)
                     real = os.path.realpath(came)
                     if os.path.isabs(leads) or os.path.commonpath([root, real]) != root:
-                        copied.told.append(f"{shown(path)} is a link that leads out: left out")
+                        copied.notes.append(f"{shown(path)} is a link that leads out: left out")
                         continue
                     os.symlink(leads, goes)
                 elif stat.S_ISDIR(found.st_mode):
                     if path.count("/") >= DEEPEST:
-                        copied.told.append(f"{shown(path)} lies too deep: left out")
+                        copied.notes.append(f"{shown(path)} lies too deep: left out")
                         continue
                     os.mkdir(goes, 0o755)
                     waiting.append(path)
                 elif not stat.S_ISREG(found.st_mode):
                     kind = KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
-                    copied.told.append(f"{shown(path)} is {kind}: left out")
+                    copied.notes.append(f"{shown(path)} is {kind}: left out")
                     continue
                 elif copied.bytes + found.st_size > most_bytes:
-                    copied.told.append(f"{shown(path)} is too large: left out")
+                    copied.notes.append(f"{shown(path)} is too large: left out")
                     continue
                 else:
                     copied.bytes += copy_file(came, goes, most_bytes - copied.bytes)
@@ -132,7 +132,7 @@ def copy_tree(
             except OSError as error:
                 if error.errno in MACHINES:
                     raise
-                copied.told.append(f"{shown(path)}: {error.strerror}: left out")
+                copied.notes.append(f"{shown(path)}: {error.strerror}: left out")
     return copied
 
 

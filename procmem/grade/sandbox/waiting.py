@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Seen", "Thread", "descendants", "look"]
+__all__ = ["Seen", "ThreadState", "descendants", "look"]
 
 X86 = {
     "read": 0, "readv": 19, "pread64": 17, "preadv": 295, "preadv2": 327,
@@ -54,7 +54,7 @@ FUTEX_WAITS = (0, 6, 9, 11, 13)
 """FUTEX_WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 (futex(2))."""
 
 
-class Thread(NamedTuple):
+class ThreadState(NamedTuple):
     """What one thread does.
 
     Attributes:
@@ -86,7 +86,7 @@ class Seen(NamedTuple):
     waits: bool
     sleeps: str
     forever: bool
-    threads: tuple[Thread, ...]
+    threads: tuple[ThreadState, ...]
 
     @property
     def turns(self) -> int:
@@ -125,7 +125,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def threads(pids: Iterable[int]) -> list[Thread] | None:
+def threads(pids: Iterable[int]) -> list[ThreadState] | None:
     """What their threads do; None if one can't be told, since it runs or ends."""
     found = []
     for pid in pids:
@@ -143,7 +143,7 @@ def threads(pids: Iterable[int]) -> list[Thread] | None:
     return found
 
 
-def look_at(pid: int, tid: int) -> Thread | None:
+def look_at(pid: int, tid: int) -> ThreadState | None:
     directory = f"/proc/{pid}/task/{tid}"
     with open(f"{directory}/status", "rb") as file:
         status = file.read()
@@ -151,15 +151,15 @@ def look_at(pid: int, tid: int) -> Thread | None:
     if state in "RD":
         return None
     if state not in "ST":
-        return Thread(pid, tid, "Z" if state in "ZX" else state, "", (), turns)
+        return ThreadState(pid, tid, "Z" if state in "ZX" else state, "", (), turns)
     with open(f"{directory}/syscall", "rb") as file:
         words = file.read().split()
     if not words or words[0] == b"running":
         return None
     number = int(words[0])
     arguments = tuple(int(word, 16) for word in words[1:7])
-    return Thread(pid, tid, state, NAMES.get(number, f"system call {number}") if number >= 0 else
-                  "", arguments, turns)  # fmt: skip
+    call = NAMES.get(number, f"system call {number}") if number >= 0 else ""
+    return ThreadState(pid, tid, state, call, arguments, turns)
 
 
 def state_and_turns(status: bytes) -> tuple[str, int]:
@@ -213,7 +213,7 @@ def look(first: int, terminal: os.stat_result) -> Seen | None:
     return Seen(waits, asleep or ("" if waits else "no system call"), forever, tuple(once))
 
 
-def asks(thread: Thread, terminal: os.stat_result) -> bool:
+def asks(thread: ThreadState, terminal: os.stat_result) -> bool:
     """Whether a thread waits until somebody types."""
     call, arguments = thread.call, thread.arguments
     if thread.state != "S":
@@ -243,7 +243,7 @@ def asks(thread: Thread, terminal: os.stat_result) -> bool:
     return False
 
 
-def leads_to(thread: Thread, fd: int, terminal: os.stat_result) -> bool:
+def leads_to(thread: ThreadState, fd: int, terminal: os.stat_result) -> bool:
     try:
         found = os.stat(f"/proc/{thread.pid}/fd/{fd & 0xFFFFFFFF}")
     except OSError:
@@ -263,7 +263,7 @@ def memory(pid: int, address: int, size: int) -> bytes:
     return b""
 
 
-def stuck(thread: Thread) -> bool:
+def stuck(thread: ThreadState) -> bool:
     """Whether only another thread can wake it."""
     call, arguments = thread.call, thread.arguments
     if thread.state != "S":

@@ -13,16 +13,17 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from procmem.grade.errors import SubmissionError
 from procmem.grade.sandbox.contents import packed
 from procmem.grade.sandbox.untrusted import DEEPEST, MACHINES, shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MOST_BYTES", "MOST_FILES", "Room", "kind_of", "unpack"]
+__all__ = ["MOST_BYTES", "MOST_FILES", "Allowance", "kind_of", "unpack"]
 
 MOST_BYTES = 64 << 20
 """Of an archive's files together."""
@@ -43,18 +44,18 @@ SUFFIXES = {
 """What a name says of a file whose content says nothing: an old tar, or a broken archive."""
 
 
-class Room:
+class Allowance:
     """What may still be written, by all archives of one submission together.
 
     Attributes:
         bytes, files: that are left.
-        told: a sentence for each thing that was left out or changed.
+        notes: a sentence for each thing that was left out or changed.
     """
 
     def __init__(self) -> None:
         self.bytes = MOST_BYTES
         self.files = MOST_FILES
-        self.told: list[str] = []
+        self.notes: list[str] = []
 
     def count(self, number: int) -> None:
         """Takes bytes.
@@ -68,8 +69,8 @@ class Room:
 
     def tell(self, words: str) -> None:
         """Notes a sentence, once."""
-        if words not in self.told:
-            self.told.append(words)
+        if words not in self.notes:
+            self.notes.append(words)
 
 
 def kind_of(path: str) -> str:
@@ -82,7 +83,7 @@ def kind_of(path: str) -> str:
     return found or SUFFIXES.get(os.path.splitext(path)[1].lower(), "")
 
 
-def unpack(path: str, place: str, room: Room) -> None:
+def unpack(path: str, place: str, allowance: Allowance) -> None:
     """Unpacks an archive into an empty directory.
 
     Of several members with one name the last counts, as with tar and unzip. Names are kept below
@@ -91,14 +92,14 @@ def unpack(path: str, place: str, room: Room) -> None:
     Args:
         path: the archive.
         place: the directory.
-        room: what may be written.
+        allowance: what may be written.
 
     Raises:
         SubmissionError: it can't be opened, is broken, or holds too much.
         OSError: this machine's fault.
     """
     kind = kind_of(path)
-    members = Members(place, room)
+    members = Unpacked(place, allowance)
     if kind not in ("zip", "tar", *OPENED):
         raise SubmissionError(
             f"a file of the kind {kind or 'unknown'} can't be opened here: hand in a directory, a "
@@ -123,12 +124,12 @@ def unpack(path: str, place: str, room: Room) -> None:
         raise SubmissionError(f"the archive can't be unpacked: {error}") from None
 
 
-class Members:
+class Unpacked:
     """The members of an archive, as they are written. Links are made last: nothing passes them."""
 
-    def __init__(self, place: str, room: Room) -> None:
+    def __init__(self, place: str, allowance: Allowance) -> None:
         self.place = place
-        self.room = room
+        self.allowance = allowance
         self.links: dict[str, str] = {}
 
     def name(self, given: str) -> str:
@@ -137,8 +138,8 @@ class Members:
         Raises:
             SubmissionError: there are too many.
         """
-        self.room.files -= 1
-        if self.room.files < 0:
+        self.allowance.files -= 1
+        if self.allowance.files < 0:
             raise SubmissionError(f"the archive holds more than {MOST_FILES} files")
         parts = [part for part in given.replace("\\", "/").split("/") if part not in ("", ".")]
         kept = [part for part in parts if part != ".."]
@@ -146,9 +147,9 @@ class Members:
             kept = kept[1:]
         if given.startswith("/") or kept != parts:
             inside = shown("/".join(kept))
-            self.room.tell(f"{shown(given)} leads out of the archive: taken as {inside}")
+            self.allowance.tell(f"{shown(given)} leads out of the archive: taken as {inside}")
         if "\0" in given or len(kept) > DEEPEST or any(len(os.fsencode(p)) > 255 for p in kept):
-            self.room.tell(f"{shown(given[:80])} is no usable name: left out")
+            self.allowance.tell(f"{shown(given[:80])} is no usable name: left out")
             return ""
         return "/".join(kept)
 
@@ -178,7 +179,7 @@ class Members:
             os.unlink(aim)
         with open(aim, "xb") as file:
             while piece := source.read(1 << 16):
-                self.room.count(len(piece))
+                self.allowance.count(len(piece))
                 file.write(piece)
         os.chmod(aim, 0o755 if runs else 0o644)
 
@@ -193,7 +194,7 @@ class Members:
             with open(aim, "rb") as source:
                 self.file(name, source, runs=bool(os.stat(aim).st_mode & 0o111))
         else:
-            self.room.tell(f"{shown(name)} is a link to what is not there: left out")
+            self.allowance.tell(f"{shown(name)} is a link to what is not there: left out")
 
     def symlink(self, name: str, target: str) -> None:
         """A symbolic link, made at the end."""
@@ -207,7 +208,7 @@ class Members:
             aim = f"{self.place}/{name}"
             leads = os.path.normpath(os.path.join(os.path.dirname(name), target))
             if os.path.isabs(target) or leads.startswith("..") or not target or "\0" in target:
-                self.room.tell(f"{shown(name)} is a link that leads out: left out")
+                self.allowance.tell(f"{shown(name)} is a link that leads out: left out")
                 continue
             if os.path.isdir(aim) and not os.path.islink(aim):
                 shutil.rmtree(aim)
@@ -216,7 +217,7 @@ class Members:
             os.symlink(target, aim)
 
 
-def unzip(path: str, members: Members) -> None:
+def unzip(path: str, members: Unpacked) -> None:
     with open(path, "rb") as file:
         # The end of central directory record (APPNOTE 4.3.16): its size is at 12.
         file.seek(max(0, os.fstat(file.fileno()).st_size - 65557))
@@ -237,7 +238,7 @@ def unzip(path: str, members: Members) -> None:
                 with archive.open(member) as source:
                     members.file(name, source, runs=bool(mode & 0o111))
             else:
-                members.room.tell(f"{shown(name)} is no regular file: left out")
+                members.allowance.tell(f"{shown(name)} is no regular file: left out")
 
 
 def zip_name(member: zipfile.ZipInfo) -> str:
@@ -250,7 +251,7 @@ def zip_name(member: zipfile.ZipInfo) -> str:
         return member.filename
 
 
-def untar(path: str, kind: str, members: Members) -> None:
+def untar(path: str, kind: str, members: Unpacked) -> None:
     with open(path, "rb") as file:
         opened = OPENED[kind](file) if kind in OPENED else file
         stream = Bounded(opened)
@@ -279,7 +280,7 @@ def is_tar(head: bytes) -> bool:
     return True
 
 
-def add(archive: tarfile.TarFile, member: tarfile.TarInfo, members: Members) -> None:
+def add(archive: tarfile.TarFile, member: tarfile.TarInfo, members: Unpacked) -> None:
     name = members.name(member.name)
     if member.isdir():
         members.directory(name)
@@ -292,7 +293,7 @@ def add(archive: tarfile.TarFile, member: tarfile.TarInfo, members: Members) -> 
     elif member.issym():
         members.symlink(name, member.linkname)
     else:
-        members.room.tell(f"{shown(name)} is no regular file: left out")
+        members.allowance.tell(f"{shown(name)} is no regular file: left out")
 
 
 class Bounded(io.RawIOBase):

@@ -6,12 +6,13 @@ import difflib
 import shlex
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from procmem.errors import ProcmemError
 from procmem.grade.errors import LabError
 from procmem.grade.submissions.quiz import Question
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping

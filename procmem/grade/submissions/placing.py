@@ -11,13 +11,13 @@ import shutil
 import stat
 import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from procmem.grade.errors import SubmissionError
 from procmem.grade.sandbox.contents import built, foreign, packed
 from procmem.grade.sandbox.untrusted import shown
-from procmem.grade.submissions.archives import Room, kind_of, unpack
+from procmem.grade.submissions.archives import Allowance, kind_of, unpack
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -102,12 +102,12 @@ class Placed:
     """What became of a submission's files.
 
     Attributes:
-        told: a sentence for each thing that its author should know.
+        notes: a sentence for each thing that its author should know.
         missing: names of `files` that were not handed in.
         found: where each of the others was found.
     """
 
-    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     found: dict[str, str] = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ def place(source: str, target: str, asked: Asked, *, unwrap: bool = False) -> Pl
         at = path[len(inner) :] if path.startswith(inner) else ""
         put(os.path.join(target, at) if at else os.path.join(source, path), target, name)
         if path != f"{inner}{name}":
-            placed.told.append(f"{shown(name)}: found as {shown(path)}")
+            placed.notes.append(f"{shown(name)}: found as {shown(path)}")
     placed.found = chosen
     placed.missing = [
         name
@@ -217,7 +217,7 @@ def open_archives(source: str, asked: Asked, placed: Placed) -> str:
     Returns:
         Why the last one could not be opened; empty: all could.
     """
-    room = Room()
+    allowance = Allowance()
     broken = ""
     for _ in range(NESTED):
         there = files_of(source)
@@ -235,16 +235,16 @@ def open_archives(source: str, asked: Asked, placed: Placed) -> str:
             half = f"{at}.procmem"
             try:
                 os.mkdir(half)
-                unpack(at, half, room)
+                unpack(at, half, allowance)
             except SubmissionError as error:
                 shutil.rmtree(half)
                 os.unlink(at)
                 broken = f"{shown(path)}: {error}"
-                placed.told.append(broken)
+                placed.notes.append(broken)
                 continue
             os.unlink(at)
             os.rename(half, at)
-    placed.told += room.told
+    placed.notes += allowance.notes
     return broken
 
 
@@ -287,7 +287,7 @@ def leave_out(source: str, asked: Asked, placed: Placed) -> None:
                 os.unlink(whole)
     for why, words in WHY_OUT.items():
         if why in out:
-            placed.told.append(f"{words}: {listed(out[why])}")
+            placed.notes.append(f"{words}: {listed(out[why])}")
     # Directories that held nothing else, such as obj/: the build makes them, too.
     for at in sorted({os.path.dirname(one) for one in gone}, key=len, reverse=True):
         above = at
@@ -410,7 +410,7 @@ def choose(
             chosen[name] = here
             others = [one for one in found if one != here and not same(source, one, here)]
             if others:
-                placed.told.append(
+                placed.notes.append(
                     f"{shown(name)}: the one that counts is {shown(here)}, not {listed(others)}"
                 )
         elif found:
@@ -545,14 +545,14 @@ def one_makefile(target: str, asked: Asked, placed: Placed) -> None:
         os.unlink(os.path.join(target, name))
     if out:
         wins = "the lab's own is used" if ours else f"{stays} is the one that the lab asks for"
-        placed.told.append(f"left out, since {wins}: {listed(out)}")
+        placed.notes.append(f"left out, since {wins}: {listed(out)}")
 
 
 def from_starter(target: str, asked: Asked, placed: Placed) -> None:
     """Files of the starter take the place of those that were not handed in, if any was."""
     if not asked.starter or not placed.found:
         if placed.missing:
-            placed.told.append(f"not handed in: {listed(placed.missing)}")
+            placed.notes.append(f"not handed in: {listed(placed.missing)}")
         return
     used: list[str] = []
     for path in files_of(asked.starter):
@@ -568,15 +568,15 @@ def from_starter(target: str, asked: Asked, placed: Placed) -> None:
         os.makedirs(os.path.dirname(aim), exist_ok=True)
         if os.path.lexists(aim):
             os.unlink(aim)
-            placed.told.append(f"left out, since the lab's own is used: {shown(path)}")
+            placed.notes.append(f"left out, since the lab's own is used: {shown(path)}")
         shutil.copyfile(ours, aim)
         os.chmod(aim, 0o755 if os.stat(ours).st_mode & 0o111 else 0o644)
         if path in asked.files:
             used.append(path)
     if used:
-        placed.told.append(f"not handed in, the starter's is used: {listed(used)}")
+        placed.notes.append(f"not handed in, the starter's is used: {listed(used)}")
     if left := [name for name in placed.missing if name not in used]:
-        placed.told.append(f"not handed in: {listed(left)}")
+        placed.notes.append(f"not handed in: {listed(left)}")
 
 
 def rivals(target: str, name: str, asked: Asked) -> bool:
@@ -604,7 +604,7 @@ def clear_programs(target: str, asked: Asked, placed: Placed) -> None:
             os.unlink(aim)
             out.append(name)
     if out:
-        placed.told.append(f"{WHY_OUT['made']}: {listed(out)}")
+        placed.notes.append(f"{WHY_OUT['made']}: {listed(out)}")
 
 
 def drop_links(target: str, placed: Placed) -> None:
@@ -615,4 +615,4 @@ def drop_links(target: str, placed: Placed) -> None:
             whole = os.path.join(target, path)
             if not os.path.realpath(whole).startswith(f"{root}/"):
                 os.unlink(whole)
-                placed.told.append(f"{shown(path)} is a link that leads out: left out")
+                placed.notes.append(f"{shown(path)} is a link that leads out: left out")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.grade.errors import SubmissionError
 from procmem.grade.sandbox.untrusted import open_below
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

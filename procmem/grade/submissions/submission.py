@@ -25,7 +25,7 @@ from procmem.grade.sandbox.untrusted import (
     remove_below,
     shown,
 )
-from procmem.grade.submissions.archives import Room, kind_of, unpack
+from procmem.grade.submissions.archives import Allowance, kind_of, unpack
 from procmem.grade.submissions.placing import Asked, Placed, listed, place, walk
 from procmem.grade.submissions.predictions import Predictions
 
@@ -72,7 +72,7 @@ class Submission:
         source: what was handed in.
         directory: the copy.
         built: what came of building it; None: nobody has asked for that yet.
-        told: a sentence for each thing that was left out or found elsewhere, for its author.
+        notes: a sentence for each thing that was left out or found elsewhere, for its author.
         missing: names of `files` that were not handed in.
         refused: why it could not be opened, as for a broken archive: then nothing is in the copy.
             Empty: it could.
@@ -107,7 +107,7 @@ class Submission:
         asked = Asked(
             tuple(files), self.argv, self.command, "" if starter is None else os.fspath(starter)
         )
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self.missing: list[str] = list(files)
         self.refused = ""
         self.faults: dict[str, str] = {}
@@ -118,11 +118,11 @@ class Submission:
         try:
             try:
                 placed = self._take_in(asked)
-                self.told += placed.told
+                self.notes += placed.notes
                 self.missing = placed.missing
             except SubmissionError as error:
                 self.refused = str(error)
-                self.told.append(self.refused)
+                self.notes.append(self.refused)
                 remove_below(self.directory)
             self._settle()
         except OSError as error:
@@ -149,13 +149,13 @@ class Submission:
                     most_bytes=limits.disk,
                     most_files=limits.files,
                 )
-                self.told += copied.told
+                self.notes += copied.notes
             elif not os.path.isfile(self.source):
                 raise SubmissionError("it is neither a directory nor a file")
             elif kind_of(self.source):
-                room = Room()
-                unpack(self.source, staging, room)
-                self.told += room.told
+                allowance = Allowance()
+                unpack(self.source, staging, allowance)
+                self.notes += allowance.notes
                 unwrap = True
             else:
                 name = os.path.basename(self.source)
@@ -197,13 +197,13 @@ class Submission:
                 self._remove_faults(provenance)
             anew = [path for path in before if self._changed(path)]
             if anew:
-                self.told.append(f"made anew by the build: {listed(anew)}")
+                self.notes.append(f"made anew by the build: {listed(anew)}")
         return self.built
 
     def _remove_faults(self, provenance: Provenance) -> None:
         """Removes compiled files that no compiler made of what was handed in."""
         if provenance.why_not:
-            self.told.append(f"which program wrote what is not known here: {provenance.why_not}")
+            self.notes.append(f"which program wrote what is not known here: {provenance.why_not}")
             return
         for path, about in list(walk(self.directory)):
             if not stat.S_ISREG(about.st_mode):
@@ -217,7 +217,7 @@ class Submission:
                 if fault:
                     os.unlink(whole)
                     self.faults[path] = fault
-                    self.told.append(f"left out, since it {fault}: {shown(path)}")
+                    self.notes.append(f"left out, since it {fault}: {shown(path)}")
 
     def _changed(self, path: str) -> bool:
         try:

@@ -101,12 +101,12 @@ def test_not_possible() -> None:
 
 def told(
     source: str, comparisons: list[tuple[str, object, object]], **variables: object
-) -> ex.Story:
+) -> ex.Explained:
     """What is told of the only assertion in a source."""
     line = next(i for i, line in enumerate(source.splitlines(), 1) if "assert" in line)
     return ex.explain(
         AssertionError("assert ..."),
-        [ex.Comparison(*one) for one in comparisons],
+        [ex.Compared(*one) for one in comparisons],
         source,
         line,
         variables,

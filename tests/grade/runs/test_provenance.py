@@ -58,9 +58,9 @@ def outcome(tmp_path: Path) -> Callable[..., Any]:
         ) as submission:
             try:
                 with submission.program().run() as run:
-                    return run.finish().status, "\n".join(submission.told)
+                    return run.finish().status, "\n".join(submission.notes)
             except SubmissionError as error:
-                return None, "\n".join([str(error), *submission.told, submission.build.output])
+                return None, "\n".join([str(error), *submission.notes, submission.build.output])
 
     return build
 
@@ -236,4 +236,4 @@ def test_in_each_kind_of_sandbox(kind: str, tmp_path: Path, payload: Callable[..
         with Submission(work, build=["make"], sandbox=Sandbox(kind)) as submission:
             assert submission.build.ok
             assert list(submission.faults) == ([] if good else ["page"])
-            assert submission.told == [] or not good
+            assert submission.notes == [] or not good

@@ -466,7 +466,7 @@ def test_what_is_copied(box: Sandbox, tmp_path: Path) -> None:
     with Submission(source, sandbox=box) as submission:
         there = sorted(os.listdir(os.fsencode(submission.directory)))
         assert there == sorted([b"loop", b"nowhere", b"plain", b"sub", odd])
-        told = "\n".join(submission.told)
+        told = "\n".join(submission.notes)
         for words in ("absolute is a link that leads out", "relative is a link that leads out",
                       "fifo is a FIFO", "socket is a socket", "huge is too large"):  # fmt: skip
             assert words in told
@@ -482,7 +482,7 @@ def test_too_many_files(box: Sandbox, tmp_path: Path) -> None:
         (tmp_path / f"{at}").touch()
     with Submission(tmp_path, sandbox=box) as submission:
         assert len(os.listdir(submission.directory)) == LIMITS.files
-        assert "more than 500 files" in submission.told[-1]
+        assert "more than 500 files" in submission.notes[-1]
 
 
 def test_files_that_change_under_the_grader(hostile: Submission) -> None:

@@ -20,7 +20,7 @@ from procmem.errors import ProcmemError
 from procmem.grade import Submission, SubmissionError
 from procmem.grade.errors import MachineError
 from procmem.grade.sandbox.contents import why_not_run
-from procmem.grade.submissions.archives import Room, unpack
+from procmem.grade.submissions.archives import Allowance, unpack
 from procmem.grade.submissions.placing import Asked, Placed, place
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def status(tmp_path: Path) -> Callable[..., tuple[int | None, str]]:
         ) as submission:  # fmt: skip
             try:
                 with submission.program().run() as ran:
-                    return ran.finish().status, "\n".join(submission.told)
+                    return ran.finish().status, "\n".join(submission.notes)
             except SubmissionError:
-                return None, "\n".join([*submission.told, submission.build.output])
+                return None, "\n".join([*submission.notes, submission.build.output])
             finally:
                 shutil.rmtree(work)
 
@@ -228,7 +228,7 @@ def test_a_python_program_is_its_source(tmp_path: Path) -> None:
     shutil.copy(came, work / "other.pyc")
     with Submission(work, program=["python3", "grow.py"], files=["grow.py"]) as submission:
         assert sorted(there(submission.directory)) == ["grow.py", "part.py"]
-        assert submission.told == ["left out, since the build makes it: __pycache__, other.pyc"]
+        assert submission.notes == ["left out, since the build makes it: __pycache__, other.pyc"]
         with submission.program().run() as run:
             assert run.finish().status == 1
     shutil.copy(came, work / "grow.py")
@@ -287,7 +287,7 @@ BOTH = {"page.c": GOOD, "Makefile": MAKEFILE}
 def test_folders_in_folders(tmp_path: Path, at: str) -> None:
     found, done = placed(tmp_path, {f"{at}{name}": text for name, text in BOTH.items()})
     assert found == BOTH
-    assert (done.told, done.missing) == ([], [])
+    assert (done.notes, done.missing) == ([], [])
 
 
 def test_files_in_several_folders(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_files_in_several_folders(tmp_path: Path) -> None:
     assert found["page.c"] == GOOD
     assert found["Makefile"] == MAKEFILE
     assert "x.h" in found  # beside page.c, which includes it
-    assert len(done.told) == 1 or "Makefile: found as mk/Makefile" in done.told
+    assert len(done.notes) == 1 or "Makefile: found as mk/Makefile" in done.notes
 
 
 def test_the_students_own_folders_stay(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_the_students_own_folders_stay(tmp_path: Path) -> None:
     found, done = placed(tmp_path, files)
     assert files.items() <= found.items()
     assert found["page.c"] == GOOD
-    assert done.told == ["page.c: found as src/page.c"]
+    assert done.notes == ["page.c: found as src/page.c"]
 
 
 @pytest.mark.parametrize(
@@ -314,14 +314,14 @@ def test_the_students_own_folders_stay(tmp_path: Path) -> None:
 def test_names_that_systems_change(tmp_path: Path, name: str) -> None:
     found, done = placed(tmp_path, {name: GOOD, "Makefile": MAKEFILE})
     assert found == BOTH
-    assert done.told == [f"page.c: found as {name}"]
+    assert done.notes == [f"page.c: found as {name}"]
 
 
 def test_a_lab_may_ask_for_a_directory(tmp_path: Path) -> None:
     asked = Asked(("Makefile", "src"), ("./page",), ("make",))
     found, done = placed(tmp_path, {"a/Makefile": MAKEFILE, "a/src/page.c": GOOD}, asked)
     assert found == {"Makefile": MAKEFILE, "src/page.c": GOOD}
-    assert (done.told, done.missing) == ([], [])
+    assert (done.notes, done.missing) == ([], [])
 
 
 def test_decomposed_letters(tmp_path: Path) -> None:
@@ -335,13 +335,13 @@ def test_a_file_that_the_students_makefile_names_keeps_its_name(tmp_path: Path) 
     found, done = placed(tmp_path, files)
     assert found == files
     assert done.missing == ["page.c"]
-    assert done.told == ["not handed in: page.c"]
+    assert done.notes == ["not handed in: page.c"]
 
 
 def test_which_one_counts_is_said(tmp_path: Path) -> None:
     found, done = placed(tmp_path, {**BOTH, "old/page.c": HOLLOW, "older/page.c": GOOD})
     assert found["page.c"] == GOOD
-    assert done.told == ["page.c: the one that counts is page.c, not old/page.c"]
+    assert done.notes == ["page.c: the one that counts is page.c, not old/page.c"]
 
 
 def test_two_that_may_be_meant_are_refused_and_named(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_two_that_may_be_meant_are_refused_and_named(tmp_path: Path) -> None:
 def test_two_that_are_alike_are_one(tmp_path: Path) -> None:
     found, done = placed(tmp_path, {"v1/page.c": GOOD, "v2/page.c": GOOD})
     assert found["page.c"] == GOOD
-    assert "which" not in " ".join(done.told)
+    assert "which" not in " ".join(done.notes)
 
 
 def test_the_starter_stands_in(tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_the_starter_stands_in(tmp_path: Path) -> None:
     asked = Asked((*LAB.files, "predictions.toml"), LAB.program, LAB.build, str(starter))
     found, done = placed(tmp_path, {"x/page.c": GOOD}, asked)
     assert found == {**BOTH, "predictions.toml": "a = 1", "help.h": ""}
-    assert done.told == ["not handed in, the starter's is used: Makefile, predictions.toml"]
+    assert done.notes == ["not handed in, the starter's is used: Makefile, predictions.toml"]
     assert done.missing == ["Makefile", "predictions.toml"]
 
 
@@ -376,7 +376,7 @@ def test_who_hands_in_nothing_gets_no_starter(tmp_path: Path, files: dict[str, s
     asked = Asked(LAB.files, LAB.program, LAB.build, str(starter))
     found, done = placed(tmp_path, files, asked)
     assert found == files
-    assert done.told == ["not handed in: Makefile, page.c"]
+    assert done.notes == ["not handed in: Makefile, page.c"]
 
 
 def test_one_of_two_sources(tmp_path: Path) -> None:
@@ -394,14 +394,14 @@ def test_what_systems_leave_is_no_part_of_it(tmp_path: Path) -> None:
     }  # fmt: skip
     found, done = placed(tmp_path, files)
     assert found == BOTH
-    assert done.told == []
+    assert done.notes == []
 
 
 def test_hidden_files_are_left_out(tmp_path: Path) -> None:
     files = {**BOTH, ".gdbinit": "", ".cache/x": "", ".ccache/ccache.conf": "", ".valgrindrc": ""}
     found, done = placed(tmp_path, files)
     assert found == BOTH
-    assert done.told == [
+    assert done.notes == [
         "left out, since hidden files can change the tools: .cache, .ccache, .gdbinit, .valgrindrc"
     ]
 
@@ -423,21 +423,21 @@ def test_a_lab_may_ask_for_a_program(tmp_path: Path, compiled: Callable[..., byt
     asked = Asked(("crackme", "notes.txt"), ("./crackme",))
     found, done = placed(tmp_path, {"crackme": compiled(GOOD), "notes.txt": "x"}, asked)
     assert sorted(found) == ["crackme", "notes.txt"]
-    assert done.told == []
+    assert done.notes == []
 
 
 def test_without_a_build_and_a_list_all_is_kept(tmp_path: Path) -> None:
     files = {".hidden": "x", "a.o": "x", "sub/x": "y"}
     found, done = placed(tmp_path, files, Asked())
     assert found == files
-    assert done.told == []
+    assert done.notes == []
 
 
 # ---- archives ----
 
 
 def tar_of(path: Path, members: list[tuple[str, Any]], mode: str = "w") -> Path:
-    """Members: a name with its content, or with a tarfile.TarInfo's type and target."""
+    """Unpacked: a name with its content, or with a tarfile.TarInfo's type and target."""
     with tarfile.open(path, mode) as made:  # type: ignore[call-overload]
         for name, content in members:
             member = tarfile.TarInfo(name)
@@ -459,15 +459,15 @@ def zip_of(path: Path, members: list[tuple[str, str]]) -> Path:
 
 
 def unpacked(path: Path, tmp_path: Path) -> tuple[dict[str, str], list[str]]:
-    room, aim = Room(), tmp_path / "unpacked"
+    allowance, aim = Allowance(), tmp_path / "unpacked"
     shutil.rmtree(aim, ignore_errors=True)
     aim.mkdir()
     before = set(os.listdir(tmp_path))
     try:
-        unpack(str(path), str(aim), room)
+        unpack(str(path), str(aim), allowance)
     finally:
         assert set(os.listdir(tmp_path)) == before
-    return there(aim), room.told
+    return there(aim), allowance.notes
 
 
 @pytest.mark.parametrize("top", ["", "my work/", "a/b/"])
@@ -484,7 +484,7 @@ def test_archives_are_opened_by_their_content(tmp_path: Path, name: str, top: st
         )
     with Submission(path, build=["make"], program=["./page"], files=["page.c", "Makefile"]) as made:
         assert there(made.directory) == BOTH
-        assert (made.told, made.missing, made.refused) == ([], [], "")
+        assert (made.notes, made.missing, made.refused) == ([], [], "")
     if name == "a.zip":
         path.rename(tmp_path / "a.tar.gz")  # a name that lies
         assert unpacked(tmp_path / "a.tar.gz", tmp_path)[0] == dict(members)
@@ -640,14 +640,14 @@ def test_archives_in_folders(tmp_path: Path, depth: int) -> None:
     folder = tree(tmp_path / "Doe Jane_1_assignsubmission_file_", {inner.name: inner.read_bytes()})
     with Submission(folder, build=["make"], program=["./page"], files=LAB.files) as made:
         assert there(made.directory) == BOTH
-        assert made.told == []
+        assert made.notes == []
 
 
 def test_an_old_archive_beside_the_sources_does_not_count(tmp_path: Path) -> None:
     old = zip_of(tmp_path / "o.zip", [("page.c", HOLLOW), ("Makefile", MAKEFILE)]).read_bytes()
     found, done = placed(tmp_path, {**BOTH, "backup/o.zip": old})
     assert found == BOTH
-    assert done.told == ["left out, since nothing is built of archives: backup/o.zip"]
+    assert done.notes == ["left out, since nothing is built of archives: backup/o.zip"]
 
 
 def test_a_hand_in_that_can_not_be_opened_has_nothing_in_it(tmp_path: Path) -> None:

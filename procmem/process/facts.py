@@ -58,6 +58,15 @@ KEPT = 256
 LARGEST_STRINGS = 16 << 20
 """Bytes of symbol names that are searched in a program."""
 
+PRIVATE, WRITABLE = (
+    frozenset(int.from_bytes(perms.encode(), sys.byteorder) for perms in texts)
+    for texts in (
+        [r + w + x + "p" for r in "r-" for w in "w-" for x in "x-"],
+        ["rw-p", "rwxp"],
+    )
+)
+"""Permissions as a record has them: of all private memory, and of what may be a stack."""
+
 PRESENT = 1 << 63
 GUARDED = 1 << 58
 """Bits of an entry of pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
@@ -146,7 +155,7 @@ def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Fact
         anonymous = [
             region
             for region in same
-            if not region._name and not region.inode and region.perms.private
+            if not region._name and region._perms in PRIVATE and not region.inode
         ]
         memory = Memory(files)
         try:
@@ -283,7 +292,8 @@ def find_descriptors(
     marks = shows_guard_pages()
     looked = 0
     for region in anonymous:
-        if region.perms not in ("rw-p", "rwxp"):
+        # The descriptor alone, with the least stack that pthread_create(3) takes, needs two pages.
+        if region._perms not in WRITABLE or region.size < 2 * PAGE_SIZE:
             continue
         if not marks:
             below = spaces.find(region.start - 1)
@@ -309,6 +319,12 @@ def find_descriptors(
             top = stack.start
 
 
+def upper_bytes(address: int) -> bytes:
+    """The bytes that all addresses of a page have in common, as they lie in memory."""
+    whole = address.to_bytes(8, sys.byteorder)
+    return whole[2:] if sys.byteorder == "little" else whole[:6]
+
+
 def descriptor_below(top: int, region: Region, memory: Memory) -> tuple[int, Stack] | None:
     """The descriptor at the top of a stack of glibc, and the thread ID in it.
 
@@ -319,7 +335,8 @@ def descriptor_below(top: int, region: Region, memory: Memory) -> tuple[int, Sta
     if first < region.start:
         return None
     data = memory.read(first, PAGE_SIZE)
-    if len(data) < PAGE_SIZE:
+    # Its own address is in it: few pages have even the upper bytes of that.
+    if len(data) < PAGE_SIZE or upper_bytes(first) not in data:
         return None
     words = struct.unpack(f"={PAGE_SIZE // 8}Q", data)
     for place in range(0, len(words) - 8, 8):

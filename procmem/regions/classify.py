@@ -8,6 +8,7 @@ the place of a region among its neighbours. The last is a guess, and
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,10 @@ def classify(regions: Sequence[Region], block: Shared, facts: Facts | None = Non
         facts: what threads, memory and ELF files say; None: nothing is known but the text.
     """
     found = named(regions, block)
+    first = True
     for group in objects(regions):
-        segments(regions, group, block, found)
+        has_code = segments(regions, group, block, found, first=first)
+        first = first and not has_code
     layout = Layout(regions, found, facts, {})
     if facts is not None:
         by_headers(layout, facts)
@@ -222,9 +225,13 @@ def objects(regions: Sequence[Region]) -> list[list[int]]:
     offsets start again (the same library twice) or another file begins.
     """
     groups: list[list[int]] = []
+    before = named = -1
     for index, region in enumerate(regions):
+        if not region._name:
+            continue
+        before, named = named, index
         # Some emulators print no inodes.
-        if not region._name or not raw_name(region).startswith(b"/"):
+        if not raw_name(region).startswith(b"/"):
             continue
         last = regions[groups[-1][-1]] if groups else None
         if (
@@ -234,7 +241,7 @@ def objects(regions: Sequence[Region]) -> list[list[int]]:
             and last.start < region.start
             and last.offset <= region.offset
             and (region.offset or not last.offset)
-            and all(not raw_name(regions[i]) for i in range(groups[-1][-1] + 1, index))
+            and before == groups[-1][-1]
         ):
             groups[-1].append(index)
         else:
@@ -261,18 +268,31 @@ def escaped(path: bytes) -> bytes:
 
 
 def segments(
-    regions: Sequence[Region], group: list[int], block: Shared, found: list[Kind | None]
-) -> None:
+    regions: Sequence[Region],
+    group: list[int],
+    block: Shared,
+    found: list[Kind | None],
+    *,
+    first: bool,
+) -> bool:
+    """The segments of one object; whether it has code.
+
+    Args:
+        regions: all of a reading.
+        group: the indices of the object's regions.
+        block: what they share.
+        found: is filled in.
+        first: no object before it has code.
+    """
     members = [regions[i] for i in group]
-    first = members[0]
+    lowest = members[0]
     if not any(m.perms.execute and m.perms.private for m in members):
         for index in group:
             if found[index] is None:
-                found[index] = Kind(K.FILE, None, "name", basename(first))
-        return
-    is_first = not any(kind is not None and kind.kind is K.TEXT for kind in found[: group[0]])
-    owner, _ = owner_of(first, block, first=is_first)
-    name = basename(first)
+                found[index] = Kind(K.FILE, None, "name", basename(lowest))
+        return False
+    owner, _ = owner_of(lowest, block, first=first)
+    name = basename(lowest)
     for place, index in enumerate(group):
         region = regions[index]
         following = regions[group[place + 1]] if place + 1 < len(group) else None
@@ -287,11 +307,12 @@ def segments(
             and region.start == last.end
             and region.perms.startswith("rw")
             and region.perms.private
-            and (owner is Owner.EXECUTABLE or region.size <= last.end - first.start)
+            and (owner is Owner.EXECUTABLE or region.size <= last.end - lowest.start)
         ):
             # Behind a library there is often unrelated memory: libraries have
             # little bss, so what is larger than the library itself is not taken.
             found[bss] = Kind(K.BSS, owner, "position", name)
+    return True
 
 
 def segment(region: Region, following: Region | None) -> tuple[RegionKind, str]:
@@ -330,12 +351,14 @@ def segment(region: Region, following: Region | None) -> tuple[RegionKind, str]:
 def by_headers(layout: Layout, facts: Facts) -> None:
     """The kinds that ELF headers say, in the place of those by permissions and position."""
     found = layout.found
-    places = {region.start: index for index, region in enumerate(layout.regions)}
     for start, (kind, name, first) in facts.headers.items():
-        index = places.get(start)
-        if index is None or layout.regions[index].raw_pathname == b"[heap]":
+        index = layout.find(start)
+        if index is None or layout.starts[index] != start:
             continue
-        head = found[places[first]] if first in places else None
+        if layout.regions[index].raw_pathname == b"[heap]":
+            continue
+        place = layout.find(first)
+        head = None if place is None or layout.starts[place] != first else found[place]
         owner = head.owner if head is not None and head.owner is not None else Owner.LIBRARY
         found[index] = Kind(kind, owner, "elf", name)
     for index, known in enumerate(found):
@@ -588,7 +611,7 @@ def anonymous(layout: Layout) -> None:
         carved = run.largest > GUARD_LIMIT or run.pieces > MOST_GUARDS
         for index in range(run.first, run.last + 1):
             region = regions[index]
-            if not region.perms.startswith("---"):
+            if region._perms not in INACCESSIBLE:
                 found[index] = ANONYMOUS
             elif carved or region.size > GUARD_LIMIT:
                 found[index] = RESERVED
@@ -596,6 +619,7 @@ def anonymous(layout: Layout) -> None:
                 found[index] = LONE_GUARD
 
 
+INACCESSIBLE = frozenset(int.from_bytes(perms, sys.byteorder) for perms in (b"---p", b"---s"))
 ANONYMOUS = Kind(K.ANON, None, "name", "anonymous")
 RESERVED = Kind(K.ANON, None, "perms", "reserved address space")
 LONE_GUARD = Kind(K.GUARD, None, "position", "guard")

@@ -37,6 +37,11 @@ __all__ = [
 K = RegionKind
 TiB = 1 << 40
 
+EXECUTABLE = frozenset(
+    int.from_bytes(f"{r}{w}x{s}".encode(), sys.byteorder) for r in "r-" for w in "w-" for s in "ps"
+)
+"""Permissions of memory that may be executed, as a record has them."""
+
 RESERVED = int.from_bytes(b"---p", sys.byteorder)
 """The permissions of private memory that may not be accessed, as a record has them."""
 
@@ -713,8 +718,7 @@ RUNTIMES = {
 def generated_code(layout: Layout) -> None:
     name = next((title for key, title in RUNTIMES.items() if key in layout.programs), "JIT code")
     for index, kind in enumerate(layout.found):
-        region = layout.regions[index]
-        if kind is None and region.perms.execute:
+        if kind is None and layout.regions[index]._perms in EXECUTABLE:
             layout.claim(index, Use(name, "executable anonymous memory", guess=True))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from procmem._version import __version__
     from procmem.calls._mmap import mmap
     from procmem.calls.mapping import Mapping
     from procmem.elf.loaded import LiveObject, LiveSection
@@ -77,8 +78,6 @@ if TYPE_CHECKING:
     from . import elf as elf
     from . import experiments as experiments
     from . import grade as grade
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied",
@@ -169,6 +168,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
     __getattr__, __dir__ = lazy(
         __name__,
         {
+            "_version": "__version__",
             "calls._mmap": "mmap",
             "calls.mapping": "Mapping",
             "elf.loaded": "LiveObject LiveSection",

@@ -13,6 +13,7 @@ from collections import defaultdict
 from functools import cache
 from typing import TYPE_CHECKING
 
+import grimp
 import psutil
 import pytest
 
@@ -82,6 +83,23 @@ def test_types_are_imported_in_one_way() -> None:
                 and room(module) not in LATER_TYPES
             ):
                 assert "TYPE_CHECKING" not in [alias.name for alias in node.names], module
+
+
+# ---- imports ----
+
+LATER_IMPORTS = {"elf", "experiments", "recording", "regions"}
+
+
+def test_no_modules_import_each_other() -> None:
+    """The faces of packages included, which import-linter's contracts leave out."""
+    graph = grimp.build_graph("procmem", exclude_type_checking_imports=False, cache_dir=None)
+    above = {module: graph.find_upstream_modules(module) for module in graph.modules}
+    circles = {
+        module
+        for module, imported in above.items()
+        if any(module in above[other] for other in imported)
+    }
+    assert {module for module in circles if module.split(".")[1] not in LATER_IMPORTS} == set()
 
 
 # ---- tests ----

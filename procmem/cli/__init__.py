@@ -125,7 +125,7 @@ def run(words: list[str]) -> int:
         sys.stdout.write(fitted_help(usage()))
         return 0
     if words[0] in ("-V", "--version"):
-        from procmem import __version__
+        from procmem._version import __version__
 
         sys.stdout.write(f"procmem {__version__}\n")
         return 0

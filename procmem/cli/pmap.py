@@ -180,7 +180,7 @@ def understand(argv: list[str], request: Request) -> list[str] | None:
             sys.stdout.write(fitted_help(USAGE))
             return None
         if option == "V":
-            from procmem import __version__
+            from procmem._version import __version__
 
             sys.stdout.write(f"procmem pmap {__version__}, as pmap of procps-ng 4.0.2\n")
             return None

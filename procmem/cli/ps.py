@@ -129,7 +129,7 @@ def usage() -> str:
 
 
 def version() -> str:
-    from procmem import __version__
+    from procmem._version import __version__
 
     return f"procmem ps {__version__}, as ps of procps-ng 4.0.2\n"
 

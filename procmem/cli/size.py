@@ -223,7 +223,7 @@ def understand(argv: list[str], request: Request) -> list[str] | None:
         elif option in "vV":
             wants_version = True
     if wants_version:
-        from procmem import __version__
+        from procmem._version import __version__
 
         sys.stdout.write(f"procmem size {__version__}, as size of GNU Binutils 2.40\n")
         return None

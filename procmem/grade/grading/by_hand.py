@@ -79,7 +79,7 @@ class ByHand(Collector):
 
     def grade(self) -> Grade:
         """What came of it."""
-        import procmem
+        from procmem._version import __version__
 
         return Grade(
             lab=self.lab.name,
@@ -91,7 +91,7 @@ class ByHand(Collector):
             notes=tuple(self.files()["notes"]),
             seconds=round(time.monotonic() - self.begun, 6),
             machine=machine(),
-            version=procmem.__version__,
+            version=__version__,
         )
 
 

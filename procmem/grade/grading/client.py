@@ -70,7 +70,7 @@ class Heard:
 
     def grade(self, lab: Lab, name: str, seconds: float) -> Grade:
         """All of it; a check of which nothing was heard is an error of the grader."""
-        import procmem
+        from procmem._version import __version__
 
         checks = []
         for blank in self.listed:
@@ -94,7 +94,7 @@ class Heard:
             notes=self.notes,
             seconds=round(seconds, 6),
             machine=here,
-            version=procmem.__version__,
+            version=__version__,
         )
 
 

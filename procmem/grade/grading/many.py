@@ -21,7 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ThreadPoolExecut
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import procmem
+from procmem._version import __version__
 from procmem.errors import ProcmemError
 from procmem.grade.exports.files import FORMATS, written
 from procmem.grade.exports.tables import csv_rows
@@ -233,7 +233,7 @@ class Work:
         self.summary = summary
         self.progress = progress
         self.again = again
-        self.lab_key = f"{procmem.__version__} {key(job['lab'])}"
+        self.lab_key = f"{__version__} {key(job['lab'])}"
         self.waiting = iter(handins)
         self.back: list[Handin] = []
         self.running: dict[Future[str], tuple[Handin, str]] = {}
@@ -332,7 +332,7 @@ def outcome_of(grade: Grade, *, kept: bool) -> Outcome:
 
 
 def failed(lab: str, name: str, why: str) -> Grade:
-    return Grade(lab, name, error=why, version=procmem.__version__)
+    return Grade(lab, name, error=why, version=__version__)
 
 
 # ---- where the work is done -----------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import procmem
 from scripts.gallery import refreshed
 from scripts.reference import api, commands, help_of, public_names, subcommands
 from tests.support.paths import ROOT
@@ -34,6 +35,16 @@ def test_the_list_of_pages_has_every_page() -> None:
         if name != "index.md":
             assert f"({name})" in index, name
             assert f"\n{name.removesuffix('.md')}\n" in index, name
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_links_of_pages_outside_the_site_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / name).read_text())
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {procmem.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_files_that_the_architecture_names_are_there() -> None:

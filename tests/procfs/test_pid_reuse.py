@@ -229,24 +229,3 @@ def test_two_of_one_process_are_equal() -> None:
         child.kill()
     assert one == one
     assert one == other
-
-
-def test_snapshots_of_the_same_tick_are_not_taken_for_one_process() -> None:
-    from dataclasses import replace
-
-    with subprocess.Popen(["sleep", "60"]) as child:
-        first = Process(child.pid).snapshot("maps")
-        child.kill()
-    clock, start = first.clock, first.identity.start_time
-    assert clock is not None
-    assert start is not None
-    assert first.same_process(first) is True
-    identity = first.identity._replace(inode=1)
-    tick = 10**9 // procfs_files.TICKS
-    young = replace(first, clock=clock._replace(boottime=start * tick + tick // 2))
-    later = replace(young, identity=identity, clock=clock._replace(boottime=start * tick + tick))
-    assert young.same_process(later) is None
-    assert (later - young).same_process is None
-    old = replace(young, clock=clock._replace(boottime=(start + 3) * tick))
-    late = replace(later, clock=clock._replace(boottime=(start + 9) * tick))
-    assert old.same_process(late) is True

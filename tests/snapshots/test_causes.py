@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from procmem import Cause, ChangeKind, Diff, Process
+import procmem
+from procmem import Cause, ChangeKind, Diff, Process, Snapshot, diff
+from procmem.errors import Unsupported
+from procmem.experiments import Specimen
+from procmem.experiments.specimen.libc import verdict
+from procmem.regions.threads import Thread
+from tests.support.snapshots import accounts, anon, change_of, table
 from tests.support.targets import PAGE, Advice, Mapping, Target, TargetError, needs
 from tests.support.targets.machine import hugepage_size, hugepages, swap
 
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from tests.support.targets import Commands
 
 C = Cause
+KIB = 1024
 PAGES = 200
 HUGE = PAGE // 8 * PAGE
 KSM = Path("/sys/kernel/mm/ksm")
@@ -250,7 +257,6 @@ def test_one_child_ends_and_another_begins(target: Target) -> None:
 
 def test_saved_texts_have_no_faults(target: Target) -> None:
     """Without the number of faults, and without pages that nobody writes, both are named."""
-    import procmem
 
     area = mapped(target)
     texts = []
@@ -696,3 +702,154 @@ def swapped(target: Target) -> None:
     found = of(target, lambda: target.madvise(area, Advice.DONTNEED))
     if rest:
         assert C.SWAP_FREED in causes(found)
+
+
+@pytest.mark.parametrize(
+    "before, after, causes",
+    [
+        (
+            [anon(0, 9, rss=9)],
+            [anon(0, 3, rss=3), anon(5, 4, rss=4), anon(70, 2, rss=2)],
+            [Cause.REMAPPED] * 2,
+        ),
+        ([anon(0, 20, rss=20)], [anon(70, 40, rss=20)], [Cause.REMAPPED] * 2),
+        (
+            [anon(0, 20, rss=2)],
+            [anon(70, 40, rss=2)],
+            [Cause.MEMORY_UNMAPPED, Cause.MEMORY_MAPPED],
+        ),
+        (
+            [anon(0, 9, rss=9)],
+            [anon(0, 7, rss=7), anon(70, 2, "r--p", rss=2)],
+            [Cause.MEMORY_UNMAPPED, Cause.MEMORY_MAPPED],
+        ),
+        ([anon(0, 9)], [anon(3, 9)], [Cause.REMAPPED]),
+        ([anon(0, 9)], [anon(3, 9, rss=1)], [Cause.REMAPPED]),
+        ([anon(0, 9)], [anon(3, 19)], [Cause.MEMORY_MAPPED]),
+        ([], [anon(0, 9, "---p", rss=1)], [Cause.MEMORY_MAPPED]),
+    ],
+)
+def test_what_was_remapped(before: Any, after: Any, causes: list[Cause]) -> None:
+    found = diff(table(*before), table(*after))
+    assert [change.cause for change in found.changes] == causes
+    accounts(found)
+
+
+def test_no_thread_ends_where_all_stay() -> None:
+    stack = (anon(0, 1, "---p"), anon(1, 40, rss=1))
+    one, other = table(*stack), table()
+    same = tuple(
+        Snapshot(it.regions, threads=(Thread(7, "x", None, None),), identity=it.identity)
+        for it in (one, other)
+    )
+    assert {change.cause for change in diff(*same).changes} == {Cause.MEMORY_UNMAPPED}
+    assert {change.cause for change in diff(one, other).changes} == {Cause.THREAD_ENDED}
+
+
+@pytest.mark.skipif(PAGE != 4096, reason="the figures here are those of 4 KiB pages")
+def test_malloc_and_threads(glibc: Specimen) -> None:
+    s = glibc
+    process = Process(s.pid)
+    found = change_of(process, lambda: s.malloc(1000))
+    assert found.changes[0].why.startswith(
+        "heap grew by 132 KiB: the first malloc extends brk by its request plus the top pad"
+    )
+    assert found.changes[0].cause is Cause.HEAP_STARTED
+    assert not found.remainder
+    found = change_of(process, lambda: s.malloc(200_000))
+    assert [change.cause for change in found.changes] == [Cause.MEMORY_MAPPED]
+    step: Any = None
+
+    def thread() -> None:
+        nonlocal step
+        step = s.thread()
+
+    found = change_of(process, thread)
+    told = [one for one in found.explanations if one.cause is Cause.THREAD_STARTED]
+    assert len(told) == 1
+    assert told[0].vsz == step.delta.vsz
+    assert "threads: 1 before, 2 after" in told[0].evidence
+    if step.delta.vsz == 8196 * KIB:
+        assert told[0].words.startswith("VSZ +8,196 KiB: one thread's stack and its guard")
+    found = change_of(process, lambda: s.malloc(1000, thread=step.thread))
+    assert {change.cause for change in found.changes} == {Cause.ARENA_MADE}
+    assert found.vsz == 65536 * KIB
+
+
+def test_a_library_that_is_loaded() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; print(flush=True); sys.stdin.readline(); import _decimal, _bisect;"
+        "print(flush=True); sys.stdin.readline()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
+        process = Process(child.pid)
+        before = process.snapshot()
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        found = process.snapshot() - before
+        child.stdin.close()
+    accounts(found)
+    names = [one.words for one in found.explanations if one.cause is Cause.LIBRARY_LOADED]
+    if not names:
+        pytest.skip("this Python has _decimal built in")
+    assert any("_decimal" in name or "libmpdec" in name for name in names)
+    assert not found.remainder.vsz
+    assert not found.remainder.rss
+
+
+def test_two_processes() -> None:
+    with Specimen() as one, Specimen() as other:
+        found = Process(other.pid).snapshot() - Process(one.pid).snapshot()
+    accounts(found)
+    assert found.same_process is False
+    assert found.minor is None
+    assert {change.cause for change in found.changes} <= {Cause.OTHER_PROCESS}
+
+
+def test_exec() -> None:
+    """A process that became another program: its stack lies elsewhere."""
+    import subprocess
+
+    with subprocess.Popen(
+        ["sh", "-c", "read x; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        process = Process(child.pid)
+        before = process.snapshot()
+        child.stdin.write(b"\nx\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        after = process.snapshot()
+        child.stdin.close()
+    if before.identity.comm != "sh":
+        pytest.skip("the shell had not started yet")
+    found = after - before
+    accounts(found)
+    causes = {change.cause for change in found.changes}
+    assert causes == {Cause.PROGRAM_REPLACED} or Cause.UNKNOWN not in causes
+
+
+needs_4k = pytest.mark.skipif(PAGE != 4096, reason="the figures here are those of 4 KiB pages")
+
+
+@pytest.fixture
+def glibc() -> Any:
+    try:
+        made = Specimen(libc=True)
+    except Unsupported as error:
+        pytest.skip(str(error))
+    with made:
+        found = verdict()
+        if found.malloc or found.threads:
+            pytest.skip(found.malloc or found.threads or "")
+        yield made

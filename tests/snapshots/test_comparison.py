@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.sequences import Mismatch, Page, Sequences, agrees
-from procmem import Process
+from procmem import Faults, Process, Snapshot
 from procmem.experiments import Specimen
+from tests.support.snapshots import mirrored, of_file, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,3 +56,17 @@ def test_the_model_finds_what_is_wrong() -> None:
             agrees(found, {}, pages | {page: wrong})
     with pytest.raises(Mismatch):
         agrees(found, {first: Page("r--p")}, pages)
+
+
+@pytest.mark.parametrize("inode", [0, 5])
+def test_a_diff_against_a_core_is_a_mirror_too(inode: int) -> None:
+    """A core's files have no inodes: what is of a file may not depend on which side is asked."""
+    counters = {"Private_Dirty": 0, "Private_Clean": 0, "Shared_Dirty": 0, "Shared_Clean": 0}
+    one = table(of_file(0, 9, rss=9, inode=inode, Anonymous=0, **counters))
+    counters["Private_Dirty"] = 8 * 4096
+    other = table(of_file(0, 9, rss=9, inode=5 - inode, Anonymous=8 * 4096, **counters))
+    later = Snapshot(other.regions, faults=Faults(20, 0), identity=one.identity)
+    found = later - one
+    mirrored(found, one - later)
+    assert [c.copied for c in found.changes] == [8 * 4096]
+    assert [c.minor for c in found.changes] == [8]

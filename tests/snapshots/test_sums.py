@@ -31,9 +31,8 @@ def test_the_largest_comes_first_and_its_evidence_is_the_changes() -> None:
 
 
 def test_what_a_region_adds_to_two_causes_is_counted_once_in_each() -> None:
-    counters = {"Private_Dirty": 0, "Shared_Dirty": 0, "Swap": 0}
-    one = table(anon(0, 9, rss=4, **counters))
-    found = table(anon(0, 9, rss=6, **counters | {"Swap": 4096})) - one
+    one = table(anon(0, 9, rss=4, Swap=0))
+    found = table(anon(0, 9, rss=6, Swap=4096)) - one
     sums = {each.cause: each for each in found.causes}
     assert set(sums) == {Cause.FIRST_TOUCH, Cause.SWAPPED_OUT}
     assert sum(each.rss or 0 for each in sums.values()) == found.changes[0].rss == 2 * 4096

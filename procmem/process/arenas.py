@@ -7,15 +7,16 @@ which lies beside its descriptor. A heap of an arena starts with that address, t
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
 
 from procmem.native import lib
-from procmem.process.facts import Memory, same_numbers, word_size
+from procmem.process.facts import ResidentMemory, same_numbers, word_size
 from procmem.regions.kinds import ARENA_SIZES, RegionKind
 from procmem.regions.region import PAGE_SIZE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from procmem.procfs import ProcessFiles
     from procmem.regions import RegionTable
@@ -41,7 +42,7 @@ def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int])
     word = word_size(table)
     length = ARENA_SIZES[word == 4]
     pack = struct.Struct("=Q" if word == 8 else "=I").pack
-    memory = Memory(files)
+    memory = ResidentMemory(files)
     try:
         arenas: dict[bytes, int] = {}
         for region in regions:
@@ -65,7 +66,7 @@ def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int])
 
 
 def nearest(
-    memory: Memory, table: RegionTable[Any], head: int, arenas: dict[bytes, int]
+    memory: ResidentMemory, table: RegionTable[Any], head: int, arenas: dict[bytes, int]
 ) -> int | None:
     """The arena whose address lies nearest to a thread's descriptor, in the same region."""
     region = table.find(head)

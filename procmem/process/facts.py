@@ -12,7 +12,6 @@ import struct
 import sys
 from bisect import bisect_right
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from procmem import native
 from procmem.elf import limits
@@ -33,6 +32,7 @@ from procmem.regions.table import RegionTable
 from procmem.regions.threads import stack_pointer
 from procmem.regions.uses import CHECKS, SECTIONS, SYMBOLS, program_of_library
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
@@ -72,7 +72,7 @@ GUARDED = 1 << 58
 """Bits of an entry of pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
 
 
-class Memory:
+class ResidentMemory:
     """The resident memory of a process. Pages that are not present are not brought in."""
 
     def __init__(self, files: ProcessFiles) -> None:
@@ -157,7 +157,7 @@ def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Fact
             for region in same
             if not region._name and region._perms in PRIVATE and not region.inode
         ]
-        memory = Memory(files)
+        memory = ResidentMemory(files)
         try:
             find_stacks(files, facts, same, anonymous, memory)
             if memory:
@@ -209,7 +209,7 @@ def find_stacks(
     facts: Facts,
     regions: Sequence[Region],
     anonymous: Sequence[Region],
-    memory: Memory,
+    memory: ResidentMemory,
 ) -> None:
     from procmem.errors import NoSuchProcess, Unsupported
 
@@ -243,7 +243,7 @@ def word_size(regions: Sequence[Region]) -> int:
 
 
 def stack_of(
-    tid: int, pointer: int | None, head: int, spaces: Spaces, memory: Memory, word: int
+    tid: int, pointer: int | None, head: int, spaces: Spaces, memory: ResidentMemory, word: int
 ) -> Stack:
     region = spaces.find(head) if head else None
     if region is None or not region.perms.write or region.inode:
@@ -279,7 +279,7 @@ def block_in(data: bytes, head: int, region: Region, word: int) -> tuple[int, in
 
 
 def find_descriptors(
-    facts: Facts, regions: Sequence[Region], anonymous: Sequence[Region], memory: Memory
+    facts: Facts, regions: Sequence[Region], anonymous: Sequence[Region], memory: ResidentMemory
 ) -> None:
     """Stacks by the descriptors at their tops: those of threads that have ended, too.
 
@@ -325,7 +325,7 @@ def upper_bytes(address: int) -> bytes:
     return whole[2:] if sys.byteorder == "little" else whole[:6]
 
 
-def descriptor_below(top: int, region: Region, memory: Memory) -> tuple[int, Stack] | None:
+def descriptor_below(top: int, region: Region, memory: ResidentMemory) -> tuple[int, Stack] | None:
     """The descriptor at the top of a stack of glibc, and the thread ID in it.
 
     On x86-64 struct pthread starts with its own address, and has it again two words behind
@@ -364,7 +364,7 @@ def descriptor_below(top: int, region: Region, memory: Memory) -> tuple[int, Sta
 NAMES = None, b"[anon: glibc: malloc arena]"
 
 
-def find_heaps(facts: Facts, regions: Sequence[Region], memory: Memory) -> None:
+def find_heaps(facts: Facts, regions: Sequence[Region], memory: ResidentMemory) -> None:
     """Heaps of malloc's arenas, by their own first words.
 
     heap_info of glibc (malloc/arena.c): the arena, the heap before it, bytes in use, bytes

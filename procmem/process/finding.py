@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import TYPE_CHECKING
 
 from procmem.process.process import Process
 from procmem.procfs import ProcessFiles, pids
 from procmem.snapshots.loading import saved_processes
 from procmem.snapshots.snapshot import load
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from procmem.pages.frames import Frame, FrameReader
 from procmem.pages.pagemap import LIMIT, Page, PageMap, PageState, read_pagemap, whole_pages
@@ -13,6 +13,7 @@ from procmem.procfs.files import DENIED
 from procmem.regions.read import Queries, read_table
 from procmem.regions.region import PAGE_SIZE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -203,7 +204,7 @@ def mapping_size(files: ProcessFiles, file: MemoryFile, start: int) -> int | Non
 # ---- sharing ----------------------------------------------------------------------
 
 
-class Shared(Generic[P]):
+class SharedPages(Generic[P]):
     """Which pages of a process others map, too.
 
     Attributes:
@@ -222,7 +223,7 @@ def find_shared(
     files: ProcessFiles,
     ranges: Iterable[tuple[int, int]],
     others: Iterable[tuple[P, ProcessFiles]],
-) -> Shared[P]:
+) -> SharedPages[P]:
     """Which other processes map the pages of some ranges; see Process.sharers().
 
     Args:
@@ -247,7 +248,7 @@ def find_shared(
                 for address, frame in pages.within(run.start, run.end).frames():
                     places.setdefault(frame, []).append(address)
     wanted = array("Q", sorted(places))
-    found = Shared[P](sum(map(len, places.values())))
+    found = SharedPages[P](sum(map(len, places.values())))
     for other, their_files in others if wanted else ():
         try:
             theirs = pagemap_of(their_files, 0, LIMIT)

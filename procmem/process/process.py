@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from procmem.process.reading import (
     facts_finder,
@@ -19,6 +19,7 @@ from procmem.regions.read import Queries
 from procmem.regions.region import PAGE_SIZE
 from procmem.regions.threads import Thread, threads_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from procmem import native
 from procmem.pages import measure_residency
 from procmem.regions.read import Queries, read_table
 from procmem.regions.region import PAGE_SIZE
 from procmem.regions.text import parse_rollup
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

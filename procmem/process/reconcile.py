@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from procmem.errors import AccessDenied, Unsupported
 from procmem.process.reading import read_maps, read_residency, read_rollup, read_smaps
@@ -12,8 +12,10 @@ from procmem.procfs.probes import counters_lag, has_pagemap_scan, rss_bound
 from procmem.procfs.text import parse_stat, parse_statm
 from procmem.procfs.totals import MemoryUsage, usage_from_status
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from procmem.procfs import ProcessFiles
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from typing import TYPE_CHECKING
 
 from procmem import native
 from procmem.elf import limits
@@ -27,6 +26,7 @@ from procmem.regions.kinds import Kind, Owner, RegionKind
 from procmem.regions.read import ATTEMPTS, read_table
 from procmem.regions.region import PAGE_SIZE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from procmem import native
 from procmem.elf import limits
@@ -19,6 +18,7 @@ from procmem.process.sections import identity_of, lay_out, locate
 from procmem.procfs.mapped import open_link, read_memory, stat_link
 from procmem.regions.read import ATTEMPTS, RECORD, Queries, read_table
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles
     from procmem.regions import Region
 
-__all__ = ["Loaded", "Place", "Symbol", "SymbolFinder"]
+__all__ = ["ElfAddress", "Loaded", "Symbol", "SymbolFinder"]
 
 KEPT = 64
 """Objects whose symbols are kept, over all processes."""
@@ -49,7 +49,7 @@ class Symbol:
 
     __slots__ = ("_place", "address", "name", "object", "offset", "size")
 
-    def __init__(self, place: Place, name: str, value: int, size: int) -> None:
+    def __init__(self, place: ElfAddress, name: str, value: int, size: int) -> None:
         self.name = name
         self.offset = place.value - value
         self.address = place.bias + value
@@ -100,7 +100,7 @@ class Symbol:
         return f"<Symbol {self} of {self.object!r}>"
 
 
-class Place:
+class ElfAddress:
     """An address within an ELF file.
 
     Attributes:
@@ -231,7 +231,7 @@ class SymbolFinder:
         # Each with its load bias, and a region of its file that stays while it is loaded.
         self._objects: list[tuple[Mapped, int, Key]] = []
 
-    def place(self, address: int, debug_root: str) -> Place | None:
+    def place(self, address: int, debug_root: str) -> ElfAddress | None:
         """Where in which ELF file an address lies; None if in none.
 
         Args:
@@ -258,7 +258,7 @@ class SymbolFinder:
                     loaded = self._load(mapped, debug_root)
                     if loaded is None:
                         return None
-                    return Place(mapped, bias, address - bias, loaded, self)
+                    return ElfAddress(mapped, bias, address - bias, loaded, self)
             else:
                 return None
             self._found = {}

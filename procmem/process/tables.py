@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.pages.pagemap import LIMIT, PageState
 from procmem.pages.scan import IS_FILE, IS_HUGE, Range, scan_ranges
@@ -21,6 +21,7 @@ from procmem.procfs.totals import in_bytes
 from procmem.regions.read import Queries
 from procmem.regions.region import PAGE_SIZE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from typing import TYPE_CHECKING
 
 from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, MARK, STACK_MINIMUM, RegionKind
 from procmem.snapshots.changes import ChangeKind, Explanation
@@ -18,6 +17,7 @@ from procmem.snapshots.comparison import OTHERS_CHANGED, SHARER_ENDED
 from procmem.snapshots.parts import Amount, Cause, Part
 from procmem.units import kib, signed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

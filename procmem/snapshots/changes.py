@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from procmem.snapshots.comparison import (
     AFTER,
@@ -36,9 +36,10 @@ from procmem.snapshots.comparison import (
 )
 from procmem.units import signed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from procmem.regions import Region
     from procmem.snapshots.comparison import Row

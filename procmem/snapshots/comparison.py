@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from struct import Struct
-from typing import TYPE_CHECKING, Any
 
 from procmem import native
 from procmem.native import ffi, lib
@@ -12,8 +11,10 @@ from procmem.procfs.totals import Faults
 from procmem.regions.region import PAGE_SIZE, MeasuredRegion, ResidentRegion, split_deleted
 from procmem.snapshots.saved import raw_records
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from procmem.regions import Region, RegionTable
     from procmem.snapshots.moment import Moment

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from struct import Struct, error
-from typing import TYPE_CHECKING, Any
 
 from procmem.elf.cores import INFO, NT_FILE, NT_PRPSINFO
 from procmem.elf.headers import ElfFile, open_elf
@@ -14,7 +13,10 @@ from procmem.regions.region import plain_line
 from procmem.regions.text import parse_maps
 from procmem.snapshots.moment import Identity, Moment, text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from procmem.regions import RegionTable
 
 __all__ = ["load_core"]

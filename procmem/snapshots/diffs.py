@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from procmem.snapshots.changes import Change
 from procmem.snapshots.comparison import TotalsDiff, is_measured
 from procmem.units import signed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from procmem.snapshots.changes import Explanation
     from procmem.snapshots.moment import Moment
     from procmem.snapshots.sums import CauseSum

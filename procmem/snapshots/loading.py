@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any
 
 from procmem import native
 from procmem.procfs import ProcessFiles, pids
@@ -23,8 +22,10 @@ from procmem.snapshots.saved import (
 )
 from procmem.snapshots.taking import moment_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from procmem.regions import RegionTable
 

@@ -9,10 +9,11 @@ import os
 import re
 import secrets
 import stat
-from typing import TYPE_CHECKING, BinaryIO
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
 __all__ = ["MAGIC", "append_to", "check_output", "is_snapshot", "replacing"]
 

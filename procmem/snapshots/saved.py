@@ -22,7 +22,6 @@ from functools import partial
 from itertools import accumulate
 from struct import Struct
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from procmem import native
 from procmem.native import ffi
@@ -40,8 +39,10 @@ from procmem.regions.threads import Thread
 from procmem.snapshots.moment import DETAILS, Clock, Identity, Kernel, Moment
 from procmem.snapshots.output import MAGIC, replacing
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, BinaryIO
 
     from procmem.errors import ParseError
     from procmem.regions import RegionTable

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from procmem.snapshots import loading, saved
 from procmem.snapshots.diffs import MomentDiff
@@ -13,8 +12,10 @@ from procmem.snapshots.moment import Moment
 from procmem.snapshots.output import replacing
 from procmem.snapshots.taking import moment_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from procmem.procfs import ProcessFiles
     from procmem.regions import RegionTable

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
 
 from procmem.procfs import probes
 from procmem.procfs.totals import Faults, MemoryUsage, read_status, usage_from_status
 from procmem.regions.region import PAGE_SIZE
 from procmem.snapshots.moment import Clock, Identity, Kernel, Moment, text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from procmem.procfs import ProcessFiles
     from procmem.regions import RegionTable

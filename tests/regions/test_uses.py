@@ -657,8 +657,8 @@ def test_a_region_alone_has_the_same_kind(odd: Odd) -> None:
 def test_without_the_right_to_read_memory_arenas_are_guesses(
     odd: Odd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("procmem.process.facts.Memory.__bool__", lambda _: False)
-    monkeypatch.setattr("procmem.process.facts.Memory.read", lambda *_: b"")
+    monkeypatch.setattr("procmem.process.facts.ResidentMemory.__bool__", lambda _: False)
+    monkeypatch.setattr("procmem.process.facts.ResidentMemory.read", lambda *_: b"")
     table = Process(odd.pid).maps()
     words = {kind_word(region) for region in table}
     assert "thread stack" in words

@@ -1095,7 +1095,7 @@ def test_after_fork() -> None:
                 kept.close()
                 other[0] = 1
                 bracket = calls.bracket(private.touch)
-                assert bracket.exact, bracket
+                assert bracket.exact or "lags" in bracket.reason, bracket
                 assert (bracket.minor, bracket.delta) == (0, (0, 0)), bracket
                 private.close()
                 code = 0
@@ -1144,6 +1144,7 @@ def test_fork_while_another_thread_touches() -> None:
 
 
 def test_every_call_changes_what_it_should() -> None:
+    machine.exact_rss_or_skip()
     said = alone(
         """
         slot = (1 << 44) + (1 << 31)
@@ -1199,6 +1200,7 @@ def test_every_call_changes_what_it_should() -> None:
 
 
 def test_what_files_change(file: Path) -> None:
+    machine.exact_rss_or_skip()
     file.read_bytes()
     said = alone(
         """
@@ -1222,6 +1224,7 @@ def test_what_files_change(file: Path) -> None:
 
 
 def test_a_thousand_brackets_are_exact() -> None:
+    machine.exact_rss_or_skip()
     said = alone(
         """
         wrong = []
@@ -1315,6 +1318,7 @@ def test_the_break_is_not_moved(move: Any, word: str) -> None:
 
 
 def test_there_and_back() -> None:
+    machine.exact_rss_or_skip()
     said = alone(
         """
         import gc

@@ -9,6 +9,7 @@ import pytest
 
 from procmem import Process, format_maps, native
 from procmem.process import reading
+from procmem.procfs import probes
 from procmem.regions import read as live
 from tests.support.targets import PAGE, Storm, Target
 
@@ -144,9 +145,15 @@ def test_an_overlap_that_does_not_come_again_is_forgotten(
     assert table.ordered
 
 
+def needs_scan() -> None:
+    if not probes.has_pagemap_scan():
+        pytest.skip("kernel feature missing: PAGEMAP_SCAN, which finds memory outside all regions")
+
+
 def test_a_residency_that_does_not_fit_its_regions_is_read_again(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    needs_scan()
     process = Process(target.pid)
     add = reading.add_residency
     calls: list[bool] = []
@@ -167,6 +174,7 @@ def test_a_residency_that_does_not_fit_its_regions_is_read_again(
 def test_a_residency_that_never_fits_says_so(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    needs_scan()
     process = Process(target.pid)
     add = reading.add_residency
     calls: list[bool] = []

@@ -15,6 +15,7 @@ from procmem import Cause, ChangeKind, Faults, Process, Snapshot, diff
 from procmem.errors import SyscallError
 from procmem.experiments import Specimen
 from tests.support.snapshots import accounts, anon, change_of, kinds, mirrored, of_file, table
+from tests.support.targets import machine
 
 K = ChangeKind
 KIB = 1024
@@ -46,6 +47,7 @@ def test_faults_beyond_the_pages_have_a_name() -> None:
 
 
 def test_maps_alone_tell_no_rss_by_region() -> None:
+    machine.exact_rss_or_skip()
     with Specimen() as s:
         process = Process(s.pid)
         area = s.mmap(pages=4).mapping

@@ -137,10 +137,13 @@ def test_file_mapping() -> None:
     # One fault maps 16 pages, of a file in memory as of one that the page cache holds.
     around = labelled(told, "read one byte of it").step
     assert around is not None
-    assert (around.delta.rss_shmem, around.delta.minor) == (64 * K, 1)
+    # RssShmem is not in smaps_rollup, the source where VmRSS lags.
+    assert around.delta.rss_shmem in (64 * K, None)
+    assert (around.delta.rss, around.delta.minor) == (64 * K, 1)
     private = labelled(told, "write to page 0, privately").step
     assert private is not None
-    assert (private.delta.rss_anon, private.delta.rss_shmem, private.delta.minor) == (4 * K, 0, 1)
+    assert private.delta.rss_shmem in (0, None)
+    assert (private.delta.rss_anon, private.delta.rss, private.delta.minor) == (4 * K, 4 * K, 1)
     past = labelled(told, "read behind the file's end").step
     assert past is not None
     assert past.fault is not None

@@ -30,6 +30,7 @@ from procmem.experiments.specimen import launch as launching
 from procmem.experiments.specimen.arguments import names, order_of
 from procmem.experiments.specimen.kernel import huge_pages
 from procmem.native import lib
+from procmem.procfs import probes
 from tests.support.targets import machine
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ def moved(step: Step) -> dict[str, int]:
     assert step.exact, step.reason
     assert step.agrees, (step, step.differences, step.delta, step.predicted)
     return {name: value for name, value in step.delta._asdict().items() if value}
+
+
+def shared(step: Step) -> int | None:
+    """Bytes of shared memory that came: by smaps_rollup, without RssShmem, all not anonymous."""
+    moved(step)
+    delta = step.delta
+    if delta.rss_shmem is None:
+        return (delta.rss or 0) - (delta.rss_anon or 0)
+    return delta.rss_shmem
 
 
 def untrue(step: Step) -> str:
@@ -243,12 +253,12 @@ class TestTheory:
     def test_shared_memory(self, specimen: Specimen) -> None:
         mapped = area(specimen.mmap(pages=32, shared=True))
         # A read allocates, too: shared memory has no zero page.
-        assert moved(specimen.read(mapped, pages=2))["rss_shmem"] == 2 * PAGE
+        assert shared(specimen.read(mapped, pages=2)) == 2 * PAGE
         specimen.touch(mapped)
-        assert moved(specimen.madvise(mapped, "dontneed"))["rss_shmem"] == -32 * PAGE
+        assert shared(specimen.madvise(mapped, "dontneed")) == -32 * PAGE
         # Still there: a fault maps 16 pages at once (fault-around, 64 KiB).
         again = specimen.read(mapped)
-        assert (again.delta.rss_shmem, again.delta.minor) == (32 * PAGE, 2)
+        assert (shared(again), again.delta.minor) == (32 * PAGE, 2)
         moved(again)
 
     def test_guard_pages(self, specimen: Specimen) -> None:
@@ -341,7 +351,7 @@ class TestFiles:
             file.write(bytes(8 * PAGE))
             file.flush()
             step = specimen.read(area(specimen.mmap(pages=8, file=file.fileno())))
-            assert moved(step)["rss_shmem"] == 8 * PAGE
+            assert shared(step) == 8 * PAGE
 
     def test_a_file_that_is_none(self, specimen: Specimen, tmp_path: Path) -> None:
         fifo = tmp_path / "fifo"
@@ -533,6 +543,10 @@ class TestLife:
         with Specimen(source=source) as specimen:
             mapped = area(specimen.mmap(pages=10))
             step = specimen.touch(mapped, pages=3)
+            if source == "status" and probes.counters_lag():
+                assert not step.exact
+                assert "inexact" in (step.reason or "")
+                return
             assert step.delta.rss == 3 * PAGE
             assert step.agrees
             assert (step.delta.rss_file is None) == (source == "smaps_rollup")
@@ -649,8 +663,8 @@ class TestLife:
         mapped = area(specimen.mmap(8 * GiB, prot="r", noreserve=True))
         former = signal.signal(signal.SIGALRM, stop)
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
             with pytest.raises(Stop):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
                 for _ in range(1000):
                     specimen.read(mapped)
         finally:

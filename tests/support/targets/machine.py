@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procmem.procfs import probes
 from tests.support.paths import ROOT
 
 from . import NOBODY, Path_
@@ -31,6 +32,7 @@ __all__ = [
     "Setting",
     "active",
     "as_nobody",
+    "exact_rss_or_skip",
     "hidepid",
     "hugepages",
     "hugetlbfs",
@@ -109,6 +111,14 @@ def locked(place: str) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def exact_rss_or_skip() -> None:
+    """Skips the running test where VmRSS, its parts and statm lag behind the page table."""
+    if probes.counters_lag():
+        import pytest
+
+        pytest.skip("kernel feature missing: a VmRSS that does not lag behind the page table")
 
 
 def not_root(what: str) -> str:

@@ -18,7 +18,6 @@ from procmem.cli.arguments import (
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.regions.kinds import RegionKind
-from procmem.regions.text import table_to_dict
 from procmem.view.json import json_text
 from procmem.view.maps import counter_table, grouped_table, groups_json, region_table
 
@@ -100,7 +99,7 @@ def main(argv: list[str]) -> int:
         if options.json and options.by:
             found.append({"pid": pid, "groups": groups_json(chosen, options.by)})
         elif options.json:
-            found.append({"pid": pid, **table_to_dict(chosen)})
+            found.append({"pid": pid, **chosen.to_dict()})
         else:
             sys.stdout.write(as_text(chosen, options))
 
@@ -183,7 +182,7 @@ def choose(table: RegionTable[Any], options: Any) -> RegionTable[Any]:
     if options.sort in (None, "address"):
         return table
     if options.sort in ("kind", "name"):
-        return table._subset(sorted(table, key=lambda region: str(getattr(region, options.sort))))
-    return table._subset(
+        return table.subset(sorted(table, key=lambda region: str(getattr(region, options.sort))))
+    return table.subset(
         sorted(table, key=lambda region: getattr(region, options.sort) or 0, reverse=True)
     )

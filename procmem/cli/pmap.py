@@ -14,7 +14,7 @@ from procmem.cli.options import Options, UsageError, strtoul
 from procmem.cli.terminal import fitted_help, is_utf8
 from procmem.procfs import ProcessFiles, parse_stat, parse_status
 from procmem.regions.read import read_scan
-from procmem.regions.text import table_from_scan
+from procmem.regions.table import table_from_scan
 from procmem.view.pmap import (
     DEFAULT_CONFIG,
     TOP,
@@ -377,7 +377,7 @@ def table(subject: Subject, request: Request) -> Iterator[bytes]:
         terminal=request.terminal,
         utf8=request.utf8,
     )
-    if any(text.startswith(b"/SYSV") for text in regions._block._strings):
+    if any(text.startswith(b"/SYSV") for text in regions.reading.strings):
         look.shm_device = shm_device(subject.files.root)
     if wide:
         return fields(

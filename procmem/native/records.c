@@ -2,7 +2,7 @@
  *
  * Made here and not in Python since a region of maps costs the kernel 0.22 µs
  * to print and a Python-made object costs 0.12 to 0.20 µs more: this one takes
- * 0.05, is not tracked by the collector (it holds no cycle: a block never
+ * 0.05, is not tracked by the collector (it holds no cycle: a reading never
  * refers to its records) and is immutable by nature. Numbers become Python
  * integers when they are asked for. */
 #define PY_SSIZE_T_CLEAN
@@ -13,7 +13,7 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *block;       /* keeps the words alive; shared by the regions of one reading */
+    PyObject *reading;     /* keeps the words alive; shared by the regions of one reading */
     const uint64_t *words; /* NULL in an object that make() did not make */
     uint32_t index;
     uint32_t stride;
@@ -57,15 +57,15 @@ static PyObject *get_size(PyObject *self, void *which)
     return it ? PyLong_FromUnsignedLongLong(it->words[PM_END] - it->words[PM_START]) : NULL;
 }
 
-static PyObject *get_block(PyObject *self, void *which)
+static PyObject *get_reading(PyObject *self, void *which)
 {
     const record *it = filled(self);
 
     (void)which;
     if (!it)
         return NULL;
-    Py_INCREF(it->block);
-    return it->block;
+    Py_INCREF(it->reading);
+    return it->reading;
 }
 
 static PyObject *get_index(PyObject *self, void *which)
@@ -160,7 +160,7 @@ static void dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
-    Py_XDECREF(((record *)self)->block);
+    Py_XDECREF(((record *)self)->reading);
     release(self);
     Py_DECREF(type);
 }
@@ -191,7 +191,7 @@ static PyGetSetDef attributes[] = {
     WORD("_name", get_high, PM_PERMS_NAME),
     WORD("_flags", get_low, PM_FLAGS_RAW),
     WORD("_raw", get_high, PM_FLAGS_RAW),
-    WORD("_block", get_block, 0),
+    WORD("_reading", get_reading, 0),
     WORD("_index", get_index, 0),
     WORD("_extra0", get_extra, 0),
     WORD("_extra1", get_extra, 1),
@@ -241,16 +241,16 @@ static PyType_Spec spec = {
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots,
 };
 
-/* make(cls, block, address, stride, count) -> list of count objects of cls */
+/* make(cls, reading, address, stride, count) -> list of count objects of cls */
 static PyObject *make(PyObject *module, PyObject *args)
 {
-    PyObject *cls, *block, *made;
+    PyObject *cls, *reading, *made;
     unsigned long long address;
     Py_ssize_t stride, count, i;
     int tracked;
 
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOKnn", &cls, &block, &address, &stride, &count))
+    if (!PyArg_ParseTuple(args, "OOKnn", &cls, &reading, &address, &stride, &count))
         return NULL;
     if (!PyType_Check(cls) || stride < PM_HEADER_WORDS || (uint64_t)stride > UINT32_MAX ||
         count < 0 || (uint64_t)count > UINT32_MAX || (count && !address)) {
@@ -266,8 +266,8 @@ static PyObject *make(PyObject *module, PyObject *args)
             Py_DECREF(made);
             return NULL;
         }
-        Py_INCREF(block);
-        one->block = block;
+        Py_INCREF(reading);
+        one->reading = reading;
         one->words = (const uint64_t *)(uintptr_t)address + i * stride;
         one->index = (uint32_t)i;
         one->stride = (uint32_t)stride;

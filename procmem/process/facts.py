@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from procmem.process.sections import Mapped
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region
-    from procmem.regions.region import Block
+    from procmem.regions.reading import MapsReading
 
 __all__ = ["facts_of"]
 
@@ -132,18 +132,18 @@ class Spaces:
         return self.regions[place]
 
 
-def facts_of(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Facts | None:
+def facts_of(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading) -> Facts | None:
     """The facts about a reading of a process; None: it has gone, or is another program now.
 
     Facts about regions that are no longer there as they were read are left out.
     """
     try:
-        return gather(files, regions, block)
+        return gather(files, regions, reading)
     except (ProcmemError, OSError):
         return None
 
 
-def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Facts | None:
+def gather(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading) -> Facts | None:
     facts = Facts(main=files.pid)
     live = files.is_live
     if not live:
@@ -165,7 +165,7 @@ def gather(files: ProcessFiles, regions: Sequence[Region], block: Block) -> Fact
                 # One that grows meanwhile still starts where it did, with the same words.
                 begun = set(scan.column(0))
                 find_heaps(facts, [one for one in regions if one.start in begun], memory)
-            read_programs(files, maps, facts, same, block)
+            read_programs(files, maps, facts, same, reading)
             if memory:
                 for check in CHECKS:
                     if check.program in facts.programs:
@@ -406,7 +406,11 @@ def is_heap(
 
 
 def read_programs(
-    files: ProcessFiles, maps: MemoryFile, facts: Facts, regions: Sequence[Region], block: Block
+    files: ProcessFiles,
+    maps: MemoryFile,
+    facts: Facts,
+    regions: Sequence[Region],
+    reading: MapsReading,
 ) -> None:
     """What the headers of the mapped ELF files say, and which runtimes are in them.
 
@@ -415,10 +419,10 @@ def read_programs(
     if not regions:
         return
     owner = files.root, files.pid, files.start_time
-    key = block.exe, *file_layout(regions)
+    key = reading.exe, *file_layout(regions)
     kept = _programs.get(owner)
     if kept is None or kept[0] != key:
-        look_at_programs(files, maps, facts, regions, block)
+        look_at_programs(files, maps, facts, regions, reading)
         if len(_programs) > KEPT:
             _programs.clear()
         _programs[owner] = key, facts.headers, facts.objects, facts.programs, facts.go_heap
@@ -444,9 +448,13 @@ def file_layout(regions: Sequence[Region]) -> list[tuple[Any, ...]]:
 
 
 def look_at_programs(
-    files: ProcessFiles, maps: MemoryFile, facts: Facts, regions: Sequence[Region], block: Block
+    files: ProcessFiles,
+    maps: MemoryFile,
+    facts: Facts,
+    regions: Sequence[Region],
+    reading: MapsReading,
 ) -> None:
-    table: RegionTable[Any] = RegionTable(type(regions[0]), regions, block, consistent=True)
+    table: RegionTable[Any] = RegionTable(type(regions[0]), regions, reading, consistent=True)
     found, places = look_at_files(files, maps, table)
     for number, mapped in enumerate(found):
         if mapped.image is None:
@@ -464,7 +472,7 @@ def look_at_programs(
             program = SECTIONS.get(section.name)
             if program is not None:
                 facts.programs.setdefault(program, f"{section.name} in {name}")
-        if block.exe is not None and mapped.path == block.exe:
+        if reading.exe is not None and mapped.path == reading.exe:
             for program, (symbol, value, size) in symbols_in(files, mapped).items():
                 facts.programs.setdefault(program, f"{symbol} in {name}")
                 if symbol == "runtime.mheap_" and places[number]:

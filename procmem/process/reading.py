@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
     from procmem.regions.facts import Facts
-    from procmem.regions.region import Block, FindFacts
+    from procmem.regions.reading import FindFacts, MapsReading
 
 __all__ = [
     "facts_finder",
@@ -97,10 +97,10 @@ def read_rollup(files: ProcessFiles) -> Counters:
 def facts_finder(files: ProcessFiles) -> FindFacts:
     """A function that finds facts about regions when their kinds are asked for."""
 
-    def find(regions: Sequence[Region], block: Block) -> Facts | None:
+    def find(regions: Sequence[Region], reading: MapsReading) -> Facts | None:
         from procmem.process.facts import facts_of
 
-        return facts_of(files, regions, block)
+        return facts_of(files, regions, reading)
 
     return find
 

@@ -384,10 +384,9 @@ def same_regions(before: RegionTable[Any], after: RegionTable[Any], live: LiveOb
 
 
 def inside(table: RegionTable[Any], start: int, end: int) -> list[Region]:
-    regions: Sequence[Region] = table._regions
-    first = bisect_left(regions, start + 1, key=lambda region: region.end)
+    first = bisect_left(table, start + 1, key=lambda region: region.end)
     found = []
-    for region in regions[first:]:
+    for region in table[first:]:
         if region.start >= end:
             break
         found.append(region)
@@ -469,11 +468,7 @@ def count_pages(table: RegionTable[Any], live: LiveObject, states: PageStates) -
 
 def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:
     """Corrects what position and permissions said of the regions of ELF files."""
-    if not len(table):
-        return
-    table[0].kind  # noqa: B018 - tells all kinds, which are then corrected
-    block = table._block
-    kinds = list(block.kinds or ())
+    reading = table.reading
     read = {live.name for live in objects if live.image is not None}
     for live in objects:
         if live.image is None or live.state == "kernel":
@@ -482,12 +477,12 @@ def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:
         for region in live.regions:
             kind = kind_of(region, live.bias, live.image)
             if kind is not None:
-                kinds[region._index] = Kind(kind, owner, "elf", live.name)
-    for index, told in enumerate(kinds):
+                reading.retell(region._index, Kind(kind, owner, "elf", live.name))
+    for index in range(reading.count):
+        told = reading.kind(index)
         if told.kind is RegionKind.BSS and told.evidence == "position" and told.name in read:
             # By the headers, the object before it ends there.
-            kinds[index] = Kind(RegionKind.ANON, None, "elf", "anonymous")
-    block.kinds = kinds
+            reading.retell(index, Kind(RegionKind.ANON, None, "elf", "anonymous"))
 
 
 def header_kinds(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from procmem.regions.facts import Facts, Stack
-    from procmem.regions.region import Region, Shared
+    from procmem.regions.kinds import Unclassified
 
 __all__ = ["classify"]
 
@@ -77,18 +77,25 @@ OTHER_DELETED = re.compile(rb"/secretmem \(deleted\)")
 KERNEL_RINGS = re.compile(rb"anon_inode:.*|socket:\[\d+\]|/\[aio\] \(deleted\)", re.S)
 
 
-def classify(regions: Sequence[Region], block: Shared, facts: Facts | None = None) -> list[Kind]:
+def classify(
+    regions: Sequence[Unclassified],
+    exe: bytes | None,
+    facts: Facts | None = None,
+    *,
+    renamed: bool = False,
+) -> list[Kind]:
     """What each region is, and what it is used for.
 
     Args:
         regions: a whole reading in its order.
-        block: what they share.
+        exe: the executable's path; None: not known.
         facts: what threads, memory and ELF files say; None: nothing is known but the text.
+        renamed: whether regions whose lines have the same name may have different paths.
     """
-    found = named(regions, block)
+    found = named(regions, renamed=renamed)
     first = True
     for group in objects(regions):
-        has_code = segments(regions, group, block, found, first=first)
+        has_code = segments(regions, group, exe, found, first=first)
         first = first and not has_code
     layout = Layout(regions, found, facts, {})
     if facts is not None:
@@ -110,21 +117,20 @@ def classify(regions: Sequence[Region], block: Shared, facts: Facts | None = Non
     return [kind or Kind(K.OTHER, None, "none", "unknown") for kind in found]
 
 
-def named(regions: Sequence[Region], block: Shared) -> list[Kind | None]:
+def named(regions: Sequence[Unclassified], *, renamed: bool) -> list[Kind | None]:
     """What the kernel's own names say; regions of one name and one set of flags are alike."""
     alike: dict[tuple[int, int, int], Kind | None] = {}
     found: list[Kind | None] = []
-    single = bool(getattr(block, "overrides", True))
     for region in regions:
         name, flags = region._name, region._flags
         if not name and not flags:
             found.append(None)
             continue
         key = name, region._perms, flags
-        if single or key not in alike:
+        if renamed or key not in alike:
             kind = by_name(region)
             # The inode is part of the name of System V shared memory.
-            if single or raw_name(region).startswith(b"/SYSV"):
+            if renamed or raw_name(region).startswith(b"/SYSV"):
                 found.append(kind)
                 continue
             alike[key] = kind
@@ -132,20 +138,20 @@ def named(regions: Sequence[Region], block: Shared) -> list[Kind | None]:
     return found
 
 
-def raw_name(region: Region) -> bytes:
+def raw_name(region: Unclassified) -> bytes:
     return region.raw_pathname or b""
 
 
-def flags_of(region: Region) -> frozenset[str]:
+def flags_of(region: Unclassified) -> frozenset[str]:
     return frozenset(getattr(region, "vm_flags", None) or ())
 
 
-def basename(region: Region) -> str:
+def basename(region: Unclassified) -> str:
     path = region.pathname or ""
     return path.rsplit("/", 1)[-1] or path
 
 
-def by_name(region: Region) -> Kind | None:
+def by_name(region: Unclassified) -> Kind | None:
     """What the kernel's own name says, or nothing."""
     raw = raw_name(region)
     flags = flags_of(region)
@@ -174,7 +180,7 @@ def by_name(region: Region) -> Kind | None:
     return None
 
 
-def shared_memory_name(region: Region) -> str:
+def shared_memory_name(region: Unclassified) -> str:
     raw = raw_name(region)
     if raw.startswith(b"/SYSV"):
         return f"System V shared memory, id {region.inode}"
@@ -185,7 +191,7 @@ def shared_memory_name(region: Region) -> str:
     return basename(region)
 
 
-def bracketed(region: Region, raw: bytes) -> Kind:
+def bracketed(region: Unclassified, raw: bytes) -> Kind:
     if raw in BRACKETED:
         name = raw[1:-1].decode()
         return Kind(BRACKETED[raw], None, "name", name)
@@ -217,7 +223,7 @@ def label_of(pathname: str) -> str:
 # ---- objects: the segments of an ELF file ----------------------------------
 
 
-def objects(regions: Sequence[Region]) -> list[list[int]]:
+def objects(regions: Sequence[Unclassified]) -> list[list[int]]:
     """The indices of each mapped object, in order.
 
     A loader maps the segments of a file in ascending order and mostly without
@@ -249,15 +255,15 @@ def objects(regions: Sequence[Region]) -> list[list[int]]:
     return groups
 
 
-def owner_of(region: Region, block: Shared, *, first: bool) -> tuple[Owner, str]:
+def owner_of(region: Unclassified, exe: bytes | None, *, first: bool) -> tuple[Owner, str]:
     """Whose segments these are, and what tells."""
     raw = raw_name(region)
     stripped = raw[:-10] if raw.endswith(b" (deleted)") else raw
-    if block.exe is not None and raw == escaped(block.exe):
+    if exe is not None and raw == escaped(exe):
         return Owner.EXECUTABLE, "name"
     if LOADER.fullmatch(stripped):
         return Owner.LOADER, "name"
-    if block.exe is None and first and not SHARED_LIBRARY.fullmatch(stripped):
+    if exe is None and first and not SHARED_LIBRARY.fullmatch(stripped):
         # The kernel maps the program before the loader maps anything.
         return Owner.EXECUTABLE, "position"
     return Owner.LIBRARY, "position"
@@ -268,9 +274,9 @@ def escaped(path: bytes) -> bytes:
 
 
 def segments(
-    regions: Sequence[Region],
+    regions: Sequence[Unclassified],
     group: list[int],
-    block: Shared,
+    exe: bytes | None,
     found: list[Kind | None],
     *,
     first: bool,
@@ -280,7 +286,7 @@ def segments(
     Args:
         regions: all of a reading.
         group: the indices of the object's regions.
-        block: what they share.
+        exe: the executable's path; None: not known.
         found: is filled in.
         first: no object before it has code.
     """
@@ -291,7 +297,7 @@ def segments(
             if found[index] is None:
                 found[index] = Kind(K.FILE, None, "name", basename(lowest))
         return False
-    owner, _ = owner_of(lowest, block, first=first)
+    owner, _ = owner_of(lowest, exe, first=first)
     name = basename(lowest)
     for place, index in enumerate(group):
         region = regions[index]
@@ -315,7 +321,7 @@ def segments(
     return True
 
 
-def segment(region: Region, following: Region | None) -> tuple[RegionKind, str]:
+def segment(region: Unclassified, following: Unclassified | None) -> tuple[RegionKind, str]:
     """One segment of an object, from its permissions and the one behind it."""
     perms = region.perms
     if perms.shared:
@@ -531,7 +537,7 @@ def named_arenas(layout: Layout) -> list[int]:
     ]
 
 
-def reserve_of(region: Region, behind: Region) -> bool:
+def reserve_of(region: Unclassified, behind: Unclassified) -> bool:
     """Whether a region is what is left of the arena before it."""
     size = arena_size(region)
     return behind.perms == "---p" and behind.size < size + GUARD_LIMIT
@@ -627,18 +633,18 @@ MOST_GUARDS = 2
 """More inaccessible regions in a row without a gap are one allocator's reservation."""
 
 
-def next_to(regions: Sequence[Region], index: int) -> Region | None:
+def next_to(regions: Sequence[Unclassified], index: int) -> Unclassified | None:
     """The region that starts where this one ends."""
     if index + 1 < len(regions) and regions[index + 1].start == regions[index].end:
         return regions[index + 1]
     return None
 
 
-def arena_size(region: Region) -> int:
+def arena_size(region: Unclassified) -> int:
     return ARENA_SIZES[region.end <= 1 << 32]
 
 
-def is_arena(region: Region, behind: Region | None) -> bool:
+def is_arena(region: Unclassified, behind: Unclassified | None) -> bool:
     """Whether this is the used part of a malloc arena, and the one behind its reserve.
 
     An arena is mapped PROT_NONE, aligned to its length, and opened from its

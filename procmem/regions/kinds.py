@@ -7,8 +7,50 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
 
-    from procmem.regions.region import Region
+    from procmem.regions.perms import Device, Perms
+
+    class Unclassified(Protocol):
+        """A region as far as kinds are found from it: its line of maps, and its VmFlags."""
+
+        @property
+        def start(self) -> int: ...
+        @property
+        def end(self) -> int: ...
+        @property
+        def size(self) -> int: ...
+        @property
+        def offset(self) -> int: ...
+        @property
+        def inode(self) -> int: ...
+        @property
+        def dev(self) -> Device: ...
+        @property
+        def perms(self) -> Perms: ...
+        @property
+        def pathname(self) -> str | None: ...
+        @property
+        def raw_pathname(self) -> bytes | None: ...
+        @property
+        def _perms(self) -> int: ...
+        @property
+        def _name(self) -> int: ...
+        @property
+        def _flags(self) -> int: ...
+
+    class Classified(Protocol):
+        """A region as far as tables show its kind."""
+
+        @property
+        def kind(self) -> RegionKind: ...
+        @property
+        def kind_guess(self) -> bool: ...
+        @property
+        def name(self) -> str: ...
+        @property
+        def name_guess(self) -> bool: ...
+
 
 __all__ = [
     "GUESSES",
@@ -104,7 +146,7 @@ class Kind(NamedTuple):
         return self.evidence in GUESSES
 
 
-def kind_word(region: Region) -> str:
+def kind_word(region: Classified) -> str:
     """The region's kind as a table shows it: with a "?" behind it where it is a guess.
 
     >>> from procmem import Region
@@ -116,7 +158,7 @@ def kind_word(region: Region) -> str:
     return region.kind.value + MARK if region.kind_guess else region.kind.value
 
 
-def name_word(region: Region) -> str:
+def name_word(region: Classified) -> str:
     """The region's name as a table shows it: with a "?" behind it where it rests on a guess.
 
     A name that the kernel printed is none, whatever the kind is.

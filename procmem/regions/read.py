@@ -8,8 +8,9 @@ import os
 from procmem import native
 from procmem.native import ffi, lib
 from procmem.procfs.text import saved_text
-from procmem.regions.region import DELETED, PAGE_SIZE, Block, Region, split_deleted
-from procmem.regions.text import table_from_scan
+from procmem.regions.reading import DELETED, split_deleted
+from procmem.regions.region import PAGE_SIZE, Region
+from procmem.regions.table import table_from_scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions.kinds import Kind
-    from procmem.regions.region import FindFacts
+    from procmem.regions.reading import FindFacts
     from procmem.regions.table import RegionTable
 
 __all__ = ["Queries", "read_scan", "read_table"]
@@ -91,7 +92,7 @@ def read_table(
     """
     scan, exe, consistent = read_scan(files, mode, beside)
     table = table_from_scan(scan, mode, page_size=PAGE_SIZE, exe=exe, consistent=consistent)
-    table._block.find_facts = find_facts
+    table.reading.find_facts = find_facts
     resolve_names(files, table)
     return table
 
@@ -106,10 +107,10 @@ def resolve_names(files: ProcessFiles, table: RegionTable[Any]) -> None:
     "x (deleted)". The kernel tells the first by PROCMAP_QUERY and in map_files;
     the second shows in whether the path leads to the file.
     """
-    block: Block = table._block
+    reading = table.reading
     unsure = [
         name
-        for name, raw in enumerate(block._strings)
+        for name, raw in enumerate(reading.strings)
         if raw[:1] == b"/" and (b"\\012" in raw or raw.endswith(DELETED))
     ]
     if not unsure:
@@ -123,8 +124,8 @@ def resolve_names(files: ProcessFiles, table: RegionTable[Any]) -> None:
                 key = (region._name, region.inode, region.dev)
                 if key not in found:
                     found[key] = true_name(files, queries, region)
-                if found[key] != split_deleted(block.text(region._name)):
-                    block.overrides[region._index] = found[key]
+                if found[key] != split_deleted(reading.text(region._name)):
+                    reading.overrides[region._index] = found[key]
     finally:
         queries.close()
 
@@ -154,8 +155,8 @@ def leads_to(files: ProcessFiles, path: bytes, inode: int) -> bool:
 # ---- single regions ------------------------------------------------------------
 
 
-class QueryBlock:
-    """What stands behind a region that was asked for alone (see model.Block)."""
+class SingleReading:
+    """What stands in a MapsReading's place behind a region that was asked for alone."""
 
     __slots__ = ("files", "find_facts", "name", "words")
 
@@ -209,8 +210,8 @@ class QueryBlock:
         except (ProcmemError, OSError):
             found = None
         if found is None or (found.start, found.end) != (words[0], words[1]):
-            return classify(self.make(), self)[0]
-        return found._block.kind(found._index)
+            return classify(self.make(), self.exe, renamed=True)[0]
+        return found._reading.kind(found._index)
 
     def make(self) -> list[Region]:
         """The region."""
@@ -274,8 +275,8 @@ class Queries:
         found = None
         if self._ask(address, words, vma):
             name = told_name(vma) if vma.name_size else b""
-            block = QueryBlock(words, name, self.files, self.find_facts)
-            found = native.make(Region, block, vma.record, native.HEADER_WORDS, 1)[0]
+            reading = SingleReading(words, name, self.files, self.find_facts)
+            found = native.make(Region, reading, vma.record, native.HEADER_WORDS, 1)[0]
         spare.append(vma)
         return found
 

@@ -9,33 +9,17 @@ from procmem import native
 from procmem.native import Record
 from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_BYTES, Counters, added
 from procmem.regions.perms import Device, Perms, VmFlags
+from procmem.regions.reading import DELETED, MapsReading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, Protocol, TypeVar
+    from collections.abc import Mapping
+    from typing import Any, TypeVar
 
-    from procmem.regions.facts import Facts
-    from procmem.regions.kinds import Kind, Owner, RegionKind, Use
+    from procmem.regions.kinds import Owner, RegionKind, Use
+    from procmem.regions.reading import AnyReading
 
     AnyRegion = TypeVar("AnyRegion", bound="Region")
-
-    class Shared(Protocol):
-        """What the regions of one reading share: a Block, or what answers for a single one."""
-
-        count: int
-        unterminated: bool
-
-        exe: bytes | None
-
-        @property
-        def extras(self) -> dict[int, list[tuple[str, int | str]]]: ...
-        def text(self, string: int) -> bytes: ...
-        def path(self, name: int, index: int, /) -> tuple[str | None, bool]: ...
-        def kind(self, index: int, /) -> Kind: ...
-
-    FindFacts = Callable[[Sequence["Region"], "Block"], Facts | None]
-    """Finds facts about the regions of a live process when their kinds are asked for."""
 
     class _Word:
         """An attribute of the native record: bytes, or None where it was not read."""
@@ -43,101 +27,7 @@ if TYPE_CHECKING:
         def __get__(self, region: object, owner: type[object]) -> int | None: ...
 
 
-__all__ = ["Block", "MeasuredRegion", "Region", "ResidentRegion"]
-
-DELETED = b" (deleted)"
-
-
-def unescape(name: bytes) -> str:
-    """A name as maps prints it, as a string: the kernel escapes the newline alone."""
-    return name.replace(b"\\012", b"\n").decode("utf-8", "surrogateescape")
-
-
-class Block:
-    """What the regions of one reading share.
-
-    It keeps the memory of the records alive and gives their names. It never
-    refers to a region, so that a reading holds no reference cycle.
-    """
-
-    __slots__ = (
-        "_names",
-        "_scan",
-        "_strings",
-        "count",
-        "exe",
-        "extras",
-        "find_facts",
-        "kinds",
-        "overrides",
-        "page_size",
-        "source",
-        "unterminated",
-    )
-
-    def __init__(
-        self, scan: native.Scan, *, source: str, page_size: int, exe: bytes | None
-    ) -> None:
-        self._scan = scan
-        self._strings = scan.strings()
-        self._names: dict[int, tuple[str | None, bool]] = {0: (None, False)}
-        self.source = source
-        self.page_size = page_size
-        self.exe = exe
-        self.count = scan.count
-        self.unterminated = scan.unterminated
-        self.extras: dict[int, list[tuple[str, int | str]]] = {}
-        for region, name, value, _ in scan.extras():
-            self.extras.setdefault(region, []).append(
-                (
-                    name.decode("utf-8", "surrogateescape"),
-                    value if isinstance(value, int) else value.decode("utf-8", "surrogateescape"),
-                )
-            )
-        scan.release_text()
-        self.overrides: dict[int, tuple[str | None, bool]] = {}
-        self.kinds: Sequence[Kind] | None = None
-        self.find_facts: FindFacts | None = None
-
-    def make(self, cls: type[AnyRegion]) -> list[AnyRegion]:
-        """All regions, as objects of that class."""
-        scan = self._scan
-        return native.make(cls, self, scan.address, scan.stride, self.count)
-
-    def text(self, string: int) -> bytes:
-        """A string by its id."""
-        return self._strings[string]
-
-    def path(self, name: int, index: int) -> tuple[str | None, bool]:
-        """The name of a region and whether its file is deleted."""
-        if self.overrides and index in self.overrides:
-            return self.overrides[index]
-        known = self._names.get(name)
-        if known is None:
-            known = self._names[name] = split_deleted(self._strings[name])
-        return known
-
-    def kind(self, index: int) -> Kind:
-        """What a region is; all regions of the reading are told at once, on first demand."""
-        if self.kinds is None:
-            from procmem.regions.classify import classify
-
-            regions = self.make(MeasuredRegion if self._measured else Region)
-            find = self.find_facts
-            self.kinds = classify(regions, self, None if find is None else find(regions, self))
-            self.find_facts = None
-        return self.kinds[index]
-
-    @property
-    def _measured(self) -> bool:
-        return self._scan.stride == native.HEADER_WORDS + len(native.COUNTER_NAMES)
-
-
-def split_deleted(raw: bytes) -> tuple[str | None, bool]:
-    """The path and whether the kernel marked it deleted, going by the text alone."""
-    if raw.endswith(DELETED) and not raw.startswith(b"["):
-        return unescape(raw[: -len(DELETED)]), True
-    return unescape(raw), False
+__all__ = ["MODES", "MeasuredRegion", "Region", "ResidentRegion"]
 
 
 class Region(Record):
@@ -173,7 +63,7 @@ class Region(Record):
     if TYPE_CHECKING:
 
         @property
-        def _block(self) -> Shared: ...
+        def _reading(self) -> AnyReading: ...
 
     def __new__(  # noqa: D102 - the class tells the arguments
         cls,
@@ -220,28 +110,28 @@ class Region(Record):
         which the kernel prints as \012, is one again, and the " (deleted)" that
         it puts behind a path is in `deleted` instead.
         """
-        return self._block.path(self._name, self._index)[0]
+        return self._reading.path(self._name, self._index)[0]
 
     @property
     def deleted(self) -> bool:
         """Whether the mapped file has been unlinked (or never had a name)."""
-        return self._block.path(self._name, self._index)[1]
+        return self._reading.path(self._name, self._index)[1]
 
     @property
     def raw_pathname(self) -> bytes | None:
         """The name exactly as the kernel printed it; None if anonymous."""
         name = self._name
-        return self._block.text(name) if name else None
+        return self._reading.text(name) if name else None
 
     @property
     def kind(self) -> RegionKind:
         """What the region is for."""
-        return self._block.kind(self._index).kind
+        return self._reading.kind(self._index).kind
 
     @property
     def owner(self) -> Owner | None:
         """Whether it belongs to the executable, a library or the loader; None otherwise."""
-        return self._block.kind(self._index).owner
+        return self._reading.kind(self._index).owner
 
     @property
     def kind_evidence(self) -> str:
@@ -250,12 +140,12 @@ class Region(Record):
         "name" (the kernel names it), "flags" (VmFlags of smaps), "perms", "position" (its
         place among its neighbours: a guess), "none".
         """
-        return self._block.kind(self._index).evidence
+        return self._reading.kind(self._index).evidence
 
     @property
     def kind_guess(self) -> bool:
         """Whether `kind` is a guess: it fits, and nothing proves it."""
-        return self._block.kind(self._index).guess
+        return self._reading.kind(self._index).guess
 
     @property
     def use(self) -> Use | None:
@@ -264,19 +154,19 @@ class Region(Record):
         A second word beside `kind`. `str(use)` has a "?" behind a guess, and `use.evidence`
         what it rests on. docs/uses.md lists them.
         """
-        return self._block.kind(self._index).use
+        return self._reading.kind(self._index).use
 
     @property
     def name(self) -> str:
         """What a person would call it, such as "libc.so.6" or "thread stack"."""
-        return self._block.kind(self._index).name
+        return self._reading.kind(self._index).name
 
     @property
     def name_guess(self) -> bool:
         """Whether `name` rests on a guess: no name that the kernel printed does."""
         if self._name:
             return False
-        kind = self._block.kind(self._index)
+        kind = self._reading.kind(self._index)
         if kind.use is not None and kind.name == kind.use.name:
             return kind.use.guess
         return kind.guess
@@ -288,7 +178,7 @@ class Region(Record):
         """
         raw = self._raw
         if raw:
-            return self._block.text(raw)
+            return self._reading.text(raw)
         name = self._name
         return plain_line(
             self.start,
@@ -297,13 +187,13 @@ class Region(Record):
             self.offset,
             (self._dev_major, self._dev_minor),
             self.inode,
-            self._block.text(name) if name else b"",
+            self._reading.text(name) if name else b"",
         )
 
     def to_record(self) -> dict[str, Any]:
         """All fields as a flat dict of plain values: a row for a data frame, or JSON."""
-        kind = self._block.kind(self._index)
-        pathname, deleted = self._block.path(self._name, self._index)
+        kind = self._reading.kind(self._index)
+        pathname, deleted = self._reading.path(self._name, self._index)
         return {
             "start": self.start,
             "end": self.end,
@@ -333,11 +223,11 @@ class Region(Record):
             self._dev_major,
             self._dev_minor,
             self.inode,
-            self._block.path(self._name, self._index),
+            self._reading.path(self._name, self._index),
         )
 
     def _order(self) -> tuple[Any, ...]:
-        pathname, deleted = self._block.path(self._name, self._index)
+        pathname, deleted = self._reading.path(self._name, self._index)
         return (*self._fields()[:-1], pathname or "", deleted)
 
     def __eq__(self, other: object) -> bool:
@@ -361,13 +251,13 @@ class Region(Record):
         return hash((self.start, self.end, self._perms, self.offset, self.inode))
 
     def __repr__(self) -> str:
-        pathname, deleted = self._block.path(self._name, self._index)
+        pathname, deleted = self._reading.path(self._name, self._index)
         mark = " (deleted)" if deleted else ""
         shown = f" {pathname!r}{mark}" if pathname is not None else ""
         return f"<{type(self).__name__} {self.start:08x}-{self.end:08x} {self.perms}{shown}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        pathname, deleted = self._block.path(self._name, self._index)
+        pathname, deleted = self._reading.path(self._name, self._index)
         fields = (
             self.start,
             self.end,
@@ -454,7 +344,7 @@ class MeasuredRegion(Region):
         flags = self._flags
         if not flags:
             return None
-        known = _FLAGS.get(text := self._block.text(flags))
+        known = _FLAGS.get(text := self._reading.text(flags))
         if known is None:
             if len(_FLAGS) > 4096:
                 _FLAGS.clear()
@@ -472,9 +362,9 @@ class MeasuredRegion(Region):
             for name, value in zip(native.COUNTER_NAMES, self._extras(), strict=True)
             if value is not None
         }
-        values.update(self._block.extras.get(self._index, ()))
+        values.update(self._reading.extras.get(self._index, ()))
         if flags and self._flags:
-            values["VmFlags"] = self._block.text(self._flags).decode("utf-8", "surrogateescape")
+            values["VmFlags"] = self._reading.text(self._flags).decode("utf-8", "surrogateescape")
         return values
 
     @classmethod
@@ -482,8 +372,8 @@ class MeasuredRegion(Region):
         return "VmFlags" if given == "vm_flags" else KERNEL_NAMES.get(given, given)
 
     def _fields(self) -> tuple[Any, ...]:
-        extras = self._block.extras.get(self._index, ())
-        flags = self._block.text(self._flags) if self._flags else None
+        extras = self._reading.extras.get(self._index, ())
+        flags = self._reading.text(self._flags) if self._flags else None
         return (
             *super()._fields()[:-1],
             self._extras(),
@@ -500,7 +390,7 @@ class MeasuredRegion(Region):
                 record[ATTRIBUTES[name]] = value
         record["uss"] = self.uss
         record["vm_flags"] = self._counter_values().get("VmFlags")
-        if unknown := self._block.extras.get(self._index):
+        if unknown := self._reading.extras.get(self._index):
             record["unknown"] = dict(unknown)
         return record
 
@@ -542,6 +432,13 @@ class ResidentRegion(Region):
         """A flat dict of plain values."""
         return {**super().to_record(), "rss": self.rss, "swap": self.swap}
 
+
+MODES: dict[int, type[Region]] = {
+    native.MAPS: Region,
+    native.SMAPS: MeasuredRegion,
+    native.RESIDENT: ResidentRegion,
+}
+"""The class of the regions by the mode of the scan."""
 
 _PERMS: dict[int, Perms] = {}
 _FLAGS: dict[bytes, VmFlags] = {}
@@ -589,10 +486,10 @@ def _build(cls: type[AnyRegion], fields: tuple[Any, ...], counters: Mapping[str,
         raise ValueError("a name holds no newline that could be printed")
     if mode == native.RESIDENT:
         scan.set_residency(0, counters.get("rss"), counters.get("swap"))
-    block = Block(scan, source="<made by hand>", page_size=PAGE_SIZE, exe=None)
-    region = block.make(cls)[0]
+    reading = MapsReading(scan, cls, source="<made by hand>", page_size=PAGE_SIZE, exe=None)
+    region = reading.make(cls)[0]
     if (region.pathname, region.deleted) != (pathname, deleted):
-        block.overrides[0] = (pathname, deleted)
+        reading.overrides[0] = (pathname, deleted)
     return region
 
 

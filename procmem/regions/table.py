@@ -7,17 +7,19 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_ADDITIVE
-from procmem.regions.region import Block, MeasuredRegion, Region, ResidentRegion
+from procmem.regions.reading import MapsReading
+from procmem.regions.region import MODES, PAGE_SIZE, MeasuredRegion, Region, ResidentRegion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar, overload
 
+    from procmem import native
     from procmem.regions.kinds import RegionKind
 
     R_co = TypeVar("R_co", bound=Region, covariant=True)
 
-__all__ = ["RegionTable"]
+__all__ = ["RegionTable", "raw_records", "table_from_scan"]
 
 
 class RegionTable(Sequence["R_co"]):
@@ -31,6 +33,8 @@ class RegionTable(Sequence["R_co"]):
         source: where the text came from.
         page_size: of the machine that the text came from, in bytes.
         exe: the path of the executable, where it is known.
+        region_type: the class of the regions, for a table without any as well.
+        reading: what the regions share; for procmem's own modules.
         consistent: False if the process changed its mappings so fast that every
             reading overlapped itself: regions may be doubled or torn then.
 
@@ -43,14 +47,19 @@ class RegionTable(Sequence["R_co"]):
     (2, 53248, 'cat')
     """
 
-    __slots__ = ("_block", "_kind", "_regions", "_starts", "consistent")
+    __slots__ = ("_regions", "_starts", "consistent", "reading", "region_type")
 
     def __init__(
-        self, kind: type[R_co], regions: Sequence[R_co], block: Block, *, consistent: bool
+        self,
+        region_type: type[R_co],
+        regions: Sequence[R_co],
+        reading: MapsReading,
+        *,
+        consistent: bool,
     ) -> None:
-        self._kind = kind
+        self.region_type = region_type
         self._regions = regions if isinstance(regions, list) else list(regions)
-        self._block = block
+        self.reading = reading
         self._starts: list[int] | None = None
         self.consistent = consistent
 
@@ -65,7 +74,7 @@ class RegionTable(Sequence["R_co"]):
 
         def __getitem__(self, index):
             if isinstance(index, slice):
-                return self._subset(self._regions[index])
+                return self.subset(self._regions[index])
             return self._regions[index]
 
         __class_getitem__ = classmethod(lambda cls, _: cls)
@@ -79,34 +88,32 @@ class RegionTable(Sequence["R_co"]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RegionTable):
             return NotImplemented
-        return self._kind is other._kind and self._regions == other._regions
+        return self.region_type is other.region_type and self._regions == other._regions
 
     def __hash__(self) -> int:
-        return hash((self._kind, tuple(self._regions)))
+        return hash((self.region_type, tuple(self._regions)))
 
     def __repr__(self) -> str:
         mark = "" if self.consistent else ", inconsistent"
-        return f"<RegionTable of {len(self)} {self._kind.__name__}s from {self.source}{mark}>"
+        return f"<RegionTable of {len(self)} {self.region_type.__name__}s from {self.source}{mark}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from procmem.regions.text import table_from_json
-
-        return table_from_json, (self.to_json(),)
+        return RegionTable.from_json, (self.to_json(),)
 
     @property
     def source(self) -> str:
         """Where the text came from, such as "/proc/1/maps"."""
-        return self._block.source
+        return self.reading.source
 
     @property
     def page_size(self) -> int:
         """The page size that the table was read with, in bytes."""
-        return self._block.page_size
+        return self.reading.page_size
 
     @property
     def exe(self) -> str | None:
         """The executable's path as /proc/PID/exe tells it; None if not known."""
-        exe = self._block.exe
+        exe = self.reading.exe
         return None if exe is None else exe.decode("utf-8", "surrogateescape")
 
     @property
@@ -172,7 +179,7 @@ class RegionTable(Sequence["R_co"]):
             tests.append(lambda region: region.end > start)
         if end is not None:
             tests.append(lambda region: region.start < end)
-        return self._subset([r for r in self._regions if all(test(r) for test in tests)])
+        return self.subset([r for r in self._regions if all(test(r) for test in tests)])
 
     def total(self, field: str = "size") -> int | None:
         """The sum of a field over all regions, in bytes.
@@ -193,8 +200,8 @@ class RegionTable(Sequence["R_co"]):
         if field == "Size":
             # `size` is end - start; what the kernel printed is asked for here.
             attribute = ""
-        elif not self._regions and not hasattr(self._kind, attribute):
-            raise ValueError(f"{self._kind.__name__} has no field {field!r}")
+        elif not self._regions and not hasattr(self.region_type, attribute):
+            raise ValueError(f"{self.region_type.__name__} has no field {field!r}")
         total = 0
         for region in self._regions:
             value = field_of(region, attribute, KERNEL_NAMES.get(field, field))
@@ -206,14 +213,14 @@ class RegionTable(Sequence["R_co"]):
     def totals(self) -> dict[str, int | None]:
         """All sums that mean something: the number of regions, the size and each counter."""
         fields: tuple[str, ...] = ()
-        if issubclass(self._kind, MeasuredRegion):
+        if issubclass(self.region_type, MeasuredRegion):
             fields = tuple(
                 attribute
                 for attribute, name in KERNEL_NAMES.items()
-                if name not in NOT_ADDITIVE and hasattr(self._kind, attribute)
+                if name not in NOT_ADDITIVE and hasattr(self.region_type, attribute)
             )
             fields = (*(f for f in fields if f != "size"), "uss", "hugetlb")
-        elif issubclass(self._kind, ResidentRegion):
+        elif issubclass(self.region_type, ResidentRegion):
             fields = ("rss", "swap")
         sums: dict[str, int | None] = {"regions": len(self), "size": self.total("size")}
         return sums | {field: self.total(field) for field in fields}
@@ -266,9 +273,15 @@ class RegionTable(Sequence["R_co"]):
 
     def to_json(self, indent: int | None = None) -> str:
         """The table as JSON; from_json() gives it back without loss."""
-        from procmem.regions.text import table_to_json
+        import json
 
-        return table_to_json(self, indent)
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as plain dicts and lists, which to_json() writes."""
+        from procmem.regions.json import table_to_dict
+
+        return table_to_dict(self._regions, self.reading, consistent=self.consistent)
 
     @staticmethod
     def from_json(text: str | bytes) -> RegionTable[Any]:
@@ -277,18 +290,66 @@ class RegionTable(Sequence["R_co"]):
         Raises:
             ParseError: the text is no such table.
         """
-        from procmem.regions.text import table_from_json
+        from procmem.regions.json import table_from_json
 
-        return table_from_json(text)
+        return whole(*table_from_json(text))
 
-    def _subset(self, regions: list[Any]) -> RegionTable[R_co]:
-        return RegionTable(self._kind, regions, self._block, consistent=self.consistent)
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> RegionTable[Any]:
+        """The table that to_dict() made.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError, OverflowError: it is none.
+        """
+        from procmem.regions.json import table_from_dict
+
+        return whole(*table_from_dict(data))
+
+    def subset(self, regions: list[Any]) -> RegionTable[R_co]:
+        """A table of some of the regions, which keep the kinds that they have here."""
+        return RegionTable(self.region_type, regions, self.reading, consistent=self.consistent)
 
     def _grouped(self, key: Callable[[Any], Any]) -> dict[Any, RegionTable[R_co]]:
         groups: dict[Any, list[Any]] = {}
         for region in self._regions:
             groups.setdefault(key(region), []).append(region)
-        return {name: self._subset(regions) for name, regions in groups.items()}
+        return {name: self.subset(regions) for name, regions in groups.items()}
+
+
+def whole(reading: MapsReading, consistent: bool) -> RegionTable[Any]:
+    """The table of all regions of a reading."""
+    cls: type[Any] = reading.region_type
+    return RegionTable(cls, reading.make(cls), reading, consistent=consistent)
+
+
+def table_from_scan(
+    scan: native.Scan,
+    mode: int,
+    *,
+    page_size: int | None = None,
+    exe: bytes | None = None,
+    consistent: bool | None = None,
+) -> RegionTable[Any]:
+    """The table over a finished scan.
+
+    Args:
+        scan: it.
+        mode: of the scan: native.MAPS, SMAPS or RESIDENT.
+        page_size: of the machine that the text came from; None: this one's.
+        exe: the executable's path; None: not known.
+        consistent: as RegionTable has it; None: whether no region overlaps another.
+    """
+    reading = MapsReading(
+        scan, MODES[mode], source=scan.source, page_size=page_size or PAGE_SIZE, exe=exe
+    )
+    return whole(reading, not scan.disordered if consistent is None else consistent)
+
+
+def raw_records(table: RegionTable[Any]) -> bytes:
+    """A table's records as they lie in memory, one after the other."""
+    if len(table) == table.reading.count:
+        return table.reading.raw_records()
+    return table.reading.raw_records(region._index for region in table)
 
 
 TYPED_BY = 100

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from procmem.regions.facts import Facts
-    from procmem.regions.region import Region
+    from procmem.regions.kinds import Unclassified
 
 __all__ = [
     "CHECKS",
@@ -136,7 +136,7 @@ def program_of_library(base: str) -> str | None:
 
 
 def programs_of(
-    regions: Sequence[Region], found: Sequence[Kind | None], facts: Facts | None
+    regions: Sequence[Unclassified], found: Sequence[Kind | None], facts: Facts | None
 ) -> dict[str, Program]:
     """The runtimes of a process: by its ELF files, by the files that are mapped, by names."""
     programs: dict[str, Program] = {}
@@ -196,7 +196,7 @@ class Layout:
 
     def __init__(
         self,
-        regions: Sequence[Region],
+        regions: Sequence[Unclassified],
         found: list[Kind | None],
         facts: Facts | None,
         programs: dict[str, Program],
@@ -362,7 +362,7 @@ def first_match(patterns: Sequence[tuple[str, str]], text: str) -> str | None:
     return None
 
 
-def named(region: Region, raw: bytes) -> Use | None:
+def named(region: Unclassified, raw: bytes) -> Use | None:
     """The use that a region's own name says."""
     if raw[:1] == b"[":
         if raw.startswith((b"[anon:", b"[anon_shmem:")):
@@ -765,7 +765,7 @@ class Check(NamedTuple):
 
     program: str
     find: Callable[
-        [Sequence[Region], Facts, Callable[[int, int], bytes]], dict[int, tuple[str, str]]
+        [Sequence[Unclassified], Facts, Callable[[int, int], bytes]], dict[int, tuple[str, str]]
     ]
 
 
@@ -782,7 +782,7 @@ POOL_HEADER = struct.Struct("=I4x3QIIII")
 
 
 def cpython_pools(
-    regions: Sequence[Region], _: Facts, read: Callable[[int, int], bytes]
+    regions: Sequence[Unclassified], _: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
     """Regions that hold pools of obmalloc, by the headers of these (Objects/obmalloc.c)."""
     found: dict[int, tuple[str, str]] = {}
@@ -828,7 +828,7 @@ def is_pool(
 
 
 def go_reservations(
-    regions: Sequence[Region], facts: Facts, read: Callable[[int, int], bytes]
+    regions: Sequence[Unclassified], facts: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
     """Anonymous memory that the state of the Go heap points to."""
     if facts.go_heap is None:
@@ -848,7 +848,7 @@ def go_reservations(
 
 
 def v8_pages(
-    regions: Sequence[Region], _: Facts, read: Callable[[int, int], bytes]
+    regions: Sequence[Unclassified], _: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
     """Regions that start with the header of a page of V8's heap.
 

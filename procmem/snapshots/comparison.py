@@ -8,8 +8,9 @@ from struct import Struct
 from procmem import native
 from procmem.native import ffi, lib
 from procmem.procfs.totals import Faults
-from procmem.regions.region import PAGE_SIZE, MeasuredRegion, ResidentRegion, split_deleted
-from procmem.snapshots.saved import raw_records
+from procmem.regions.reading import split_deleted
+from procmem.regions.region import PAGE_SIZE, MeasuredRegion, ResidentRegion
+from procmem.regions.table import raw_records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,18 +169,18 @@ def compare(
     sides = []
     for table, ids in zip(tables, numbers, strict=True):
         side = ffi.new("pm_side *")
-        side.count, side.stride = len(table), table._block._scan.stride
-        if len(table) == table._block.count and not table._block.overrides:
-            side.words = table._block._scan.words
+        side.count, side.stride = len(table), table.reading.scan.stride
+        if len(table) == table.reading.count and not table.reading.overrides:
+            side.words = table.reading.scan.words
         else:
             side.words = lent("uint64_t[]", records_with_names(table))
         if ids is not None:
             side.strings = lent("uint32_t[]", ids)
-        side.counters = [word_of(table._kind, name) for name in COUNTERS]
+        side.counters = [word_of(table.region_type, name) for name in COUNTERS]
         sides.append(side)
     terms = ffi.new("pm_terms *")
     terms.names = lent("unsigned char[]", bytes(map(sort_of, names)))
-    if all(issubclass(table._kind, MeasuredRegion) for table in tables):
+    if all(issubclass(table.region_type, MeasuredRegion) for table in tables):
         terms.lasting = lent("uint32_t[]", alike(names, lasting))
     if any(lacks_inodes(table) for table in tables):
         terms.paths = lent("uint32_t[]", alike(names, lambda name: path_of(name)[0]))
@@ -206,7 +207,7 @@ def names_of(
 ) -> tuple[list[Name], list[array[int] | None]]:
     """All strings of some tables; and of each table their numbers among these, by its own."""
     of_each: list[list[Name]] = [
-        [*table._block._strings, *table._block.overrides.values()] for table in tables
+        [*table.reading.strings, *table.reading.overrides.values()] for table in tables
     ]
     if all(one == of_each[0] for one in of_each):
         return of_each[0], [None for _ in tables]
@@ -220,10 +221,10 @@ def names_of(
 def records_with_names(table: RegionTable[Any]) -> array[int]:
     """A table's records; names that are not what a record says have numbers behind the strings."""
     words = array("Q", raw_records(table))
-    block = table._block
-    if block.overrides:
-        first, stride = len(block._strings), block._scan.stride
-        numbers = {index: first + at for at, index in enumerate(block.overrides)}
+    reading = table.reading
+    if reading.overrides:
+        first, stride = len(reading.strings), reading.scan.stride
+        numbers = {index: first + at for at, index in enumerate(reading.overrides)}
         low = (1 << 32) - 1
         for place, region in enumerate(table):
             number = numbers.get(region._index)
@@ -278,10 +279,10 @@ def lasting(name: Name) -> object:
 
 def lacks_inodes(table: RegionTable[Any]) -> bool:
     """Whether files have paths alone, as in a core, which has no names of the kernel either."""
-    scan, block = table._block._scan, table._block
-    if any(scan.column(native.INODE)):
+    reading = table.reading
+    if any(reading.scan.column(native.INODE)):
         return False
-    return any(name[:1] == b"/" for name in block._strings)
+    return any(name[:1] == b"/" for name in reading.strings)
 
 
 # ---- totals -----------------------------------------------------------------------

@@ -150,10 +150,9 @@ def core_table(
         parse_maps(b"".join(line + b"\n" for line in text), source=source)
         for text in (lines, guess)
     )
-    if len(told):
-        told[0].kind  # noqa: B018 - tells all kinds
-        table._block.kinds = [
-            Kind(RegionKind.FILE, None, "name", region.name) if region.start in bare else kind
-            for region, kind in zip(told, told._block.kinds or (), strict=True)
-        ]
+    for index, region in enumerate(told):
+        kind = told.reading.kind(index)
+        if region.start in bare:
+            kind = Kind(RegionKind.FILE, None, "name", region.name)
+        table.reading.retell(index, kind)
     return table, len(bare)

@@ -119,7 +119,7 @@ class Moment:
     @property
     def detail(self) -> str:
         """How much was read of each region: "maps", "residency" or "smaps"."""
-        kind = self.regions._kind.__name__
+        kind = self.regions.region_type.__name__
         return next(detail for detail, name in DETAILS.items() if name == kind)
 
     @property

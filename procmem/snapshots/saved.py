@@ -26,15 +26,10 @@ from types import MappingProxyType
 from procmem import native
 from procmem.native import ffi
 from procmem.procfs.totals import Faults, MemoryUsage
-from procmem.regions.region import plain_line
-from procmem.regions.text import (
-    MODES,
-    check_types,
-    scan_chunks,
-    table_from_dict,
-    table_from_scan,
-    table_to_dict,
-)
+from procmem.regions.json import check_types
+from procmem.regions.reading import scan_chunks
+from procmem.regions.region import MODES, plain_line
+from procmem.regions.table import RegionTable, raw_records, table_from_scan
 from procmem.regions.threads import Thread
 from procmem.snapshots.moment import DETAILS, Clock, Identity, Kernel, Moment
 from procmem.snapshots.output import MAGIC, replacing
@@ -45,7 +40,6 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from procmem.errors import ParseError
-    from procmem.regions import RegionTable
 
 __all__ = ["MAGIC", "from_dict", "from_json", "read_frames", "save_all", "to_dict"]
 
@@ -98,7 +92,7 @@ NULLABLE = MemoryUsage, Identity
 
 def to_dict(snapshot: Moment) -> dict[str, Any]:
     """A snapshot as plain values."""
-    return {**head(snapshot), "regions": table_to_dict(snapshot.regions)}
+    return {**head(snapshot), "regions": snapshot.regions.to_dict()}
 
 
 def head(snapshot: Moment) -> dict[str, Any]:
@@ -132,7 +126,7 @@ def from_dict(data: dict[str, Any]) -> Moment:
     """The snapshot of plain values."""
     if data["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
-    return assembled(data, table_from_dict(data["regions"]))
+    return assembled(data, RegionTable.from_dict(data["regions"]))
 
 
 def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Moment:
@@ -159,7 +153,7 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Moment:
     check_types(data, {"moved": bool, "source": str, "unavailable": dict})
     for name, reason in data["unavailable"].items():
         checked_text(name, reason)
-    if table._kind.__name__ != DETAILS[data["detail"]]:
+    if table.region_type.__name__ != DETAILS[data["detail"]]:
         raise ValueError("its regions are of another detail than it says")
     return Moment(
         table,
@@ -226,28 +220,17 @@ def from_json(text: str | bytes, source: str = "<json>") -> Moment:
 # ---- records as columns ----------------------------------------------------------
 
 
-def raw_records(table: RegionTable[Any]) -> bytes:
-    """A table's records as they lie in memory, one after the other."""
-    scan, count = table._block._scan, table._block.count
-    size = scan.stride * 8
-    raw = bytes(ffi.buffer(scan.words, count * size)) if count else b""
-    if len(table) != count:
-        places = [region._index * size for region in table]
-        raw = b"".join([raw[place : place + size] for place in places])
-    return raw
-
-
 def records_of(table: RegionTable[Any]) -> tuple[int, array[int]]:
     """The words of a table's records, one after the other, and how many each has."""
     words = array("Q")
     words.frombytes(raw_records(table))
-    return table._block._scan.stride, words
+    return table.reading.scan.stride, words
 
 
 def packed(snapshot: Moment) -> bytes:
     """A snapshot as one frame's content."""
     table = snapshot.regions
-    block = table._block
+    reading = table.reading
     stride, words = records_of(table)
     columns = [words[at::stride] for at in range(stride)]
     starts, ends = columns[0], columns[1]
@@ -255,7 +238,7 @@ def packed(snapshot: Moment) -> bytes:
     columns[0] = array("Q", [(s - e) & top for s, e in zip(starts, [0, *ends], strict=False)])
     columns[1] = array("Q", [(e - s) & top for s, e in zip(starts, ends, strict=True)])
     indices = [region._index for region in table]
-    known = block.kinds
+    known = reading.kinds
     distinct: dict[Any, int] = {}
     if known is not None:
         columns.append(array("Q", [distinct.setdefault(known[i], len(distinct)) for i in indices]))
@@ -277,19 +260,19 @@ def packed(snapshot: Moment) -> bytes:
         "page_size": table.page_size,
         "exe": table.exe,
         "consistent": table.consistent,
-        "unterminated": bool(block.unterminated and last == block.count - 1),
+        "unterminated": bool(reading.unterminated and last == reading.count - 1),
         "count": len(table),
         "stride": stride,
-        "strings": [s.decode("utf-8", "surrogateescape") for s in block._strings],
+        "strings": [s.decode("utf-8", "surrogateescape") for s in reading.strings],
         "extras": [
             [place, *extra]
-            for place, index in enumerate(indices if block.extras else ())
-            for extra in block.extras.get(index, ())
+            for place, index in enumerate(indices if reading.extras else ())
+            for extra in reading.extras.get(index, ())
         ],
         "names": [
-            [place, *block.overrides[index]]
-            for place, index in enumerate(indices if block.overrides else ())
-            if index in block.overrides
+            [place, *reading.overrides[index]]
+            for place, index in enumerate(indices if reading.overrides else ())
+            if index in reading.overrides
         ],
         "kinds": None
         if known is None
@@ -360,7 +343,7 @@ def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[An
             checked_text("pathname", path)
         if not 0 <= place < count:
             raise IndexError("it names a region that it lacks")
-        table._block.overrides[place] = (path, bool(deleted))
+        table.reading.overrides[place] = (path, bool(deleted))
     if about["kinds"] is not None:
         from procmem.regions.kinds import Kind, Owner, RegionKind, Use
 
@@ -379,7 +362,8 @@ def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[An
             )
             for kind, owner, evidence, name, *use in about["kinds"]
         ]
-        table._block.kinds = [kinds[number] for number in columns[stride]]
+        for place, number in enumerate(columns[stride]):
+            table.reading.retell(place, kinds[number])
     return table
 
 

@@ -194,7 +194,7 @@ class MemoryCall:
         if not self._record[5] & HAS_REGION:
             return None
         from procmem.regions import Region
-        from procmem.regions.region import split_deleted
+        from procmem.regions.reading import split_deleted
 
         start, end, offset, inode, dev, perms, _ = self._record[23:30]
         raw = self._text[: self._record[6]]

@@ -37,7 +37,7 @@ def region_name(region: Region) -> str:
 
 def sizes_of(table: RegionTable[Any]) -> list[str]:
     """The sizes that the regions have; huge pages of hugetlbfs where there are some."""
-    kind = table._kind
+    kind = table.region_type
     found = [field for field in SIZES if hasattr(kind, field)]
     if "hugetlb" in found and not any(region.hugetlb for region in table):
         found.remove("hugetlb")
@@ -65,7 +65,7 @@ def region_table(
     Raises:
         BadArgument: there is no such column.
     """
-    fields = [field for field in SIZES if hasattr(table._kind, field)]
+    fields = [field for field in SIZES if hasattr(table.region_type, field)]
     if "hugetlb" not in (chosen or sizes_of(table)) and "hugetlb" in fields:
         fields.remove("hugetlb")
     size = in_unit(unit)
@@ -210,7 +210,7 @@ def grouped_table(
 
 def groups(table: RegionTable[Any], by: str) -> list[tuple[Any, RegionTable[Any]]]:
     """The regions of each kind, path or use, the largest group first."""
-    field = "rss" if hasattr(table._kind, "rss") else "size"
+    field = "rss" if hasattr(table.region_type, "rss") else "size"
     makers: dict[str, Callable[[], Any]] = {
         "kind": table.by_kind,
         "path": table.by_path,

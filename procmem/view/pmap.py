@@ -362,7 +362,7 @@ def counter_columns(
         if column[0] is not None or any(value is not None for value in column)
     }
     unknown: dict[str, list[int | str | None]] = {}
-    extras = regions[0]._block.extras
+    extras = regions[0]._reading.extras
     for place, region in enumerate(regions if extras else ()):
         for name, value in extras.get(region._index, ()):
             printed = name.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -451,7 +451,7 @@ def line_columns(regions: Sequence[Region]) -> Iterator[tuple[str, list[str]]]:
 
 def flags_column(regions: Sequence[MeasuredRegion], look: Look) -> list[str]:
     flags = [region._flags for region in regions]
-    text = regions[0]._block.text
+    text = regions[0]._reading.text
     known = {flag: clean(text(flag), look) if flag else UNKNOWN for flag in set(flags)}
     return [known[flag] for flag in flags]
 

@@ -14,7 +14,6 @@ import pytest
 
 import procmem
 from procmem.cli import COMMANDS
-from procmem.regions.text import table_from_dict
 from procmem.view.maps import counter_table, grouped_table, region_table
 from procmem.view.names import printable
 from tests.support.commands import at
@@ -114,7 +113,7 @@ def test_maps_json_is_the_whole_table(run: Run, target: Target) -> None:
     first, second = json.loads(ran.out)
     assert first["pid"] == second["pid"] == target.pid
     table = procmem.Process(target.pid).smaps()
-    again = table_from_dict(first)
+    again = procmem.RegionTable.from_dict(first)
     assert [r.start for r in again] == [r.start for r in table]
     assert again.filter(kind="data") == table.filter(kind="data")
 

@@ -73,7 +73,17 @@ def test_a_region_says_what_its_line_says() -> None:
 @pytest.mark.parametrize("cls", [Region, MeasuredRegion, ResidentRegion])
 def test_regions_can_not_be_changed(cls: type[Region]) -> None:
     region = cls(0, 4096)
-    for name in ("start", "end", "size", "perms", "pathname", "kind", "rss", "anything", "_block"):
+    for name in (
+        "start",
+        "end",
+        "size",
+        "perms",
+        "pathname",
+        "kind",
+        "rss",
+        "anything",
+        "_reading",
+    ):
         with pytest.raises((AttributeError, TypeError)):
             setattr(region, name, 1)
         with pytest.raises((AttributeError, TypeError)):
@@ -280,25 +290,25 @@ def test_a_table_of_records_holds_no_cycle_and_leaks_nothing() -> None:
     try:
         table = parse_smaps((FIXTURES / "future.smaps").read_bytes())
         _ = [region.kind for region in table]
-        block = table[0]._block
+        reading = table[0]._reading
         before = sys.getrefcount(MeasuredRegion)
-        assert sys.getrefcount(block) > len(table)
-        gone = weakref.ref(native_scan(block))
-        del table, block
+        assert sys.getrefcount(reading) > len(table)
+        gone = weakref.ref(native_scan(reading))
+        del table, reading
         assert gone() is None
         assert sys.getrefcount(MeasuredRegion) < before
     finally:
         gc.enable()
 
 
-def native_scan(block: Any) -> Any:
+def native_scan(reading: Any) -> Any:
     """Something of the reading that can be referred to weakly: what frees its memory."""
-    return block._scan._scan
+    return reading.scan._scan
 
 
 def test_a_record_that_nobody_filled_is_empty_and_harmless() -> None:
     empty = native.Record.__new__(native.Record)
-    for name in ("start", "end", "size", "_block", "_perms", "_extra0", "_index"):
+    for name in ("start", "end", "size", "_reading", "_perms", "_extra0", "_index"):
         with pytest.raises(AttributeError):
             getattr(empty, name)
     with pytest.raises(AttributeError):
@@ -707,8 +717,8 @@ def test_live_tables_to_json_and_back_lose_nothing() -> None:
 
 def test_a_residency_that_could_not_be_had_stays_none() -> None:
     table = Process().residency()
-    block = table._block
-    block._scan.set_residency(0, None, None)
+    reading = table.reading
+    reading.scan.set_residency(0, None, None)
     assert table[0].rss is None
     assert table.total("rss") is None
     assert_no_loss(table)
@@ -716,7 +726,7 @@ def test_a_residency_that_could_not_be_had_stays_none() -> None:
 
 def test_names_that_were_resolved_stay_so() -> None:
     table = parse_maps(kernel_line(0, 1, "r--p", 0, (8, 1), 5, b"/x\\012y (deleted)").text)
-    table._block.overrides[0] = ("/x\\012y (deleted)", False)
+    table.reading.overrides[0] = ("/x\\012y (deleted)", False)
     assert_no_loss(table)
     assert RegionTable.from_json(table.to_json())[0].pathname == "/x\\012y (deleted)"
 

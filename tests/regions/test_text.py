@@ -24,7 +24,8 @@ from procmem import (
 from procmem.native import lib
 from procmem.procfs.text import BLANKS, saved_text
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
-from procmem.regions.text import scan_chunks, table_from_scan
+from procmem.regions.reading import scan_chunks
+from procmem.regions.table import table_from_scan
 from tests.support.paths import FIXTURES
 from tests.support.texts import (
     NAMES,

@@ -15,7 +15,6 @@ from procmem import (
     Snapshot,
     parse_smaps,
 )
-from procmem.regions.text import table_to_dict
 from procmem.snapshots.moment import Identity
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 def same(one: Snapshot, other: Snapshot) -> None:
     """Equal in all that equality looks at, and in the kinds, names and bytes of the regions."""
     assert one == other
-    assert table_to_dict(one.regions) == table_to_dict(other.regions)
+    assert one.regions.to_dict() == other.regions.to_dict()
     assert one.to_dict() == other.to_dict()
     assert procmem.format_maps(one.regions) == procmem.format_maps(other.regions)
 

@@ -60,7 +60,9 @@ def refreshed(page: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     with (
         tempfile.TemporaryDirectory() as directory,
-        subprocess.Popen(["cat", "/dev/zero"], stdout=subprocess.DEVNULL) as target,
+        subprocess.Popen(
+            ["cat", "/dev/zero"], stdout=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"}
+        ) as target,
     ):
         try:
             time.sleep(0.2)  # until it has started, and mapped its libraries

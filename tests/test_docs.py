@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,3 +86,22 @@ def test_the_gallery_runs_what_it_shows() -> None:
     assert refreshed(page) == "# x\n\n```text\n$ echo one\none\n$ seq 9\n1\n[...]\n```\n"
     with pytest.raises(RuntimeError, match="ended with 3"):
         refreshed("```text\n$ exit 3\n```\n")
+
+
+def test_each_name_of_a_docstring_gets_an_entry() -> None:
+    settings = runpy.run_path(str(DOCS / "conf.py"))
+    lines = ["Args:", "    start, end: addresses,", "        both in bytes", "    size: bytes", ""]
+    settings["part"](None, "function", "", None, None, lines)
+    assert lines == [
+        "Args:",
+        "    start: addresses,",
+        "        both in bytes",
+        "    end: addresses,",
+        "        both in bytes",
+        "    size: bytes",
+        "",
+        "",
+    ]
+    lines = ["Whether kind is a guess: nothing proves it."]
+    settings["part"](None, "property", "", None, None, lines)
+    assert lines[:2] == ["Whether kind is a", "guess: nothing proves it."]

@@ -1,7 +1,7 @@
-"""The pytest door to grading: `pytest checks.py --submission DIR`.
+"""The pytest plugin: `pytest checks.py --submission DIR` runs the checks of a lab on a submission.
 
-pytest loads this in every run where procmem is installed: without --submission it adds its
-options and nothing more.
+pytest loads it in every run where procmem is installed. Without --submission it only adds its
+options.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds --submission, --lab and --procmem-results."""
     group = parser.getgroup("procmem", "procmem: checks of labs about memory")
     group.addoption(
-        "--submission", metavar="DIR", help="run the checks of a lab on what was handed in there"
+        "--submission", metavar="DIR", help="run the checks of a lab on this submission"
     )
     group.addoption(
         "--lab",
         metavar="LAB",
-        help="the lab, by its name or directory; otherwise where the file of checks lies",
+        help="the lab, by its name or directory; default: the directory of the file of checks",
     )
-    group.addoption("--procmem-results", metavar="FILE", help="write the grade there, as JSON")
+    group.addoption(
+        "--procmem-results", metavar="FILE", help="write the grade to this file, as JSON"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With --submission: gets the grader."""
+    """With --submission: has the checks graded."""
     if config.getoption("submission") is None:
         return
     from procmem.grade.grading.by_hand import ByHand
@@ -40,7 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Says what checks need, where they are run without a submission."""
+    """Refuses checks that are run without a submission.
+
+    Raises:
+        pytest.UsageError
+    """
     if (
         "procmem.grade.checks.points" not in sys.modules
         or config.getoption("submission") is not None
@@ -53,5 +59,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             import pytest
 
             raise pytest.UsageError(
-                f"{item.nodeid} is a check of a lab: say what to run it on with --submission DIR"
+                f"{item.nodeid} is a check of a lab: name a submission with --submission DIR"
             )

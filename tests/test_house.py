@@ -108,6 +108,7 @@ def test_no_modules_import_each_other() -> None:
 def places_of(module: str) -> Iterator[Path]:
     """Where a module's test may be: a view's is that of its command, too."""
     folder, _, name = module.rpartition("/")
+    name = name if name == "__init__" else name.lstrip("_")
     if name == "__init__":
         folder, _, name = folder.rpartition("/")
         name = name or "face"

@@ -36,8 +36,10 @@ GROUPS = {
 }
 """Rooms of procmem in the order of the page, with their headings."""
 
-FIRST = ("Process", "Region", "RegionTable", "Snapshot", "Diff", "Recording", "Trace", "PageMap")
-FIRST += ("Specimen", "Step", "points", "walk", "Program", "Run", "grade", "ProcmemError")
+FIRST = (
+    *("Process", "Region", "RegionTable", "Snapshot", "Diff", "Recording", "Trace", "PageMap"),
+    *("Specimen", "Step", "points", "walk", "Program", "Run", "grade", "ProcmemError"),
+)
 """Names that stand first in their groups: what most readers look for. The others are sorted."""
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic, and that one of them runs. Nothing here is timed."""
+"""The arithmetic of the benchmarks, and that one of them runs. Nothing here is timed."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_a_sample_is_a_time() -> None:
     assert timed(lambda: None, SMOKE)() > 0
 
 
-@pytest.mark.parametrize("ratio, told", [(12.345, "12.35"), (0.123, "0.12"), (0.00019, "0.00019")])
-def test_small_ratios_keep_their_digits(ratio: float, told: str) -> None:
-    assert figure(ratio) == told
+@pytest.mark.parametrize("ratio, text", [(12.345, "12.35"), (0.123, "0.12"), (0.00019, "0.00019")])
+def test_small_ratios_keep_their_digits(ratio: float, text: str) -> None:
+    assert figure(ratio) == text
 
 
 def test_a_target_has_as_many_regions_as_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""The exceptions of procmem, and what else they are."""
+"""The exceptions of procmem, and their other base classes."""
 
 from __future__ import annotations
 

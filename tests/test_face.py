@@ -1,4 +1,4 @@
-"""What the package shows of itself."""
+"""The public names of procmem: documented, sorted, and cheap to import."""
 
 from __future__ import annotations
 

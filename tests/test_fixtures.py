@@ -1,4 +1,4 @@
-"""The dumps in tests/fixtures are what they say they are."""
+"""The dumps in tests/fixtures are those that scripts/write_fixtures.py writes, and are consistent."""
 
 from __future__ import annotations
 

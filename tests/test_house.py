@@ -1,4 +1,4 @@
-"""The rules of the house that neither ruff nor import-linter checks: names, tests, errors.
+"""The rules of the code that neither ruff nor import-linter checks: names, circles, tests, errors.
 
 Lists of exceptions may only shrink: a test fails, too, if one of theirs is no longer needed.
 """

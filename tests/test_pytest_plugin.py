@@ -1,4 +1,4 @@
-"""The pytest plugin: nothing to other people's runs, a summary to an instructor's own."""
+"""The pytest plugin: it changes nothing in other runs, and adds a summary to runs of checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine that lacks something is told what, in one line, before anything is built."""
+"""scripts/needs.sh names what a machine lacks, in one line, before anything is built."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def script(path: Path, body: str) -> Path:
 
 
 def python_stub(path: Path, *, version: str = "3.11", venv: bool = True, include: str = "") -> Path:
-    """Answers the questions that scripts/needs.sh puts to a Python."""
+    """A Python as far as scripts/needs.sh needs one."""
     return script(
         path,
         'case "$2" in\n'

@@ -1,4 +1,4 @@
-"""The dumps in tests/fixtures are those that scripts/write_fixtures.py writes, and are consistent."""
+"""The dumps in tests/fixtures: written by the script, or captured; the scanner reads them all."""
 
 from __future__ import annotations
 

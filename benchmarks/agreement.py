@@ -147,7 +147,7 @@ class Walk:
         piece = Area(area.start + start * 4096, pages * 4096, 4096)
         to = None
         if self.random.random() < 0.5:
-            to = actor._place(piece.length * 2, self.random.choice(["near", "slot"]))
+            to = actor._stepper.place(piece.length * 2, self.random.choice(["near", "slot"]))
             to += self.random.choice([0, 0, 4096 * 5, piece.start % (1 << 21)])
         step = actor.mremap(piece, pages=self.random.choice([pages, pages, self.length()]), to=to)
         assert step.mapping is not None
@@ -167,7 +167,7 @@ class Walk:
         return actor.mlock(area, start=start, pages=pages, on_fault=how == 2)
 
     def brk(self, actor: Specimen, _: list[Area]) -> Step | None:
-        start, end = actor._heap()
+        start, end = actor._stepper.heap()
         wanted = self.random.choice([1, 100, 4096, 10000, 132 * 1024, -1, -4096, -70000])
         if self.random.random() < 0.5 and end > start + 8192:
             return actor.touch(start & -4096, pages=(end - start) // 4096 - 1)

@@ -114,7 +114,7 @@ class Sequences:
         self.childs: dict[int, int] = {}
         with Specimen() as self.specimen, contextlib.ExitStack() as self.children:
             process = Process(self.specimen.pid)
-            self.base = self.specimen._place(MOST_PAGES * PAGE, "slot") // PAGE
+            self.base = self.specimen._stepper.place(MOST_PAGES * PAGE, "slot") // PAGE
             first = before = process.snapshot()
             at_first = dict(self.space)
             for _ in range(self.random.randint(2, 16)):
@@ -386,7 +386,7 @@ class Sequences:
         return True
 
     def heap(self) -> range:
-        start, end = self.specimen._heap()
+        start, end = self.specimen._stepper.heap()
         return range(-(-start // PAGE), -(-end // PAGE))
 
     def brk(self) -> bool:

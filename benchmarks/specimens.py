@@ -65,7 +65,9 @@ def steps(specimen: Specimen, where: str, effort: Effort) -> Iterator[Row]:
         "specimen",
         None,
         {
-            f"bare round trip, {where}": wall(lambda: specimen._quiet(lib.PM_OP_NOTHING), effort),
+            f"bare round trip, {where}": wall(
+                lambda: specimen._stepper.helper.quiet(lib.PM_OP_NOTHING), effort
+            ),
             f"touch of one page, {where}": wall(touch, effort),
             f"mmap and munmap, two steps, {where}": wall(map_and_unmap, effort),
         },

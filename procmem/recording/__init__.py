@@ -1,1 +1,1 @@
-"""History: what follows a live process through time: its calls, and its memory."""
+"""Recordings: snapshots of a live process at intervals, and what grew in them."""

@@ -1,4 +1,4 @@
-"""How a process ended, as the kernel tells those who are not its parent."""
+"""How a process ended, as far as the kernel shows that to a process that is not its parent."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ GET_INFO = 3 << 30 | INFO.size << 16 | 0xFF << 8 | 11
 """PIDFD_GET_INFO: _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)."""
 
 EXIT = 1 << 3
-"""PIDFD_INFO_EXIT: asks for exit_code, and says that it is told (Linux 6.15)."""
+"""PIDFD_INFO_EXIT: asks for exit_code, and is set if there is one (Linux 6.15)."""
 
 
 class Ending:
-    """Holds a process by a pidfd, which tells its exit status when it has been waited for.
+    """Holds a process by a pidfd, which shows its exit status after its parent has waited for it.
 
     Args:
-        files: the process, alive.
+        files: the process, which is alive.
     """
 
     def __init__(self, files: ProcessFiles) -> None:
         self._pidfd = -1
         if files.root != "/proc" or not hasattr(os, "pidfd_open"):
-            return  # PIDs of another namespace
+            return  # its PID is one of another namespace
         try:
             self._pidfd = os.pidfd_open(files.pid)
         except OSError:
             return
-        # It was opened by number: whose it is shows in that the process still has this number.
+        # It was opened by PID: it is the right process if that still has this PID.
         try:
             files.stat()
         except BaseException:
@@ -47,10 +47,10 @@ class Ending:
             raise
 
     def words(self, zombie: ProcessFiles | None) -> str:
-        """That it has ended, and how, where that is told.
+        """That it has ended, and how, if the kernel shows that.
 
         Args:
-            zombie: its files, if it was not waited for yet.
+            zombie: its files, if its parent has not waited for it yet.
         """
         status = self._status() if zombie is None else status_of(zombie)
         if status is None:
@@ -67,11 +67,11 @@ class Ending:
             fcntl.ioctl(self._pidfd, GET_INFO, asked)
         except OSError:
             return None
-        told = INFO.unpack(asked)
-        return told[-1] if told[0] & EXIT else None
+        info = INFO.unpack(asked)
+        return info[-1] if info[0] & EXIT else None
 
     def close(self) -> None:
-        """Lets go of it. Harmless if that is done."""
+        """Closes the pidfd. Harmless if it is closed."""
         pidfd, self._pidfd = self._pidfd, -1
         if pidfd >= 0:
             os.close(pidfd)
@@ -81,9 +81,10 @@ class Ending:
 
 
 def status_of(zombie: ProcessFiles) -> int | None:
-    """Its exit status as wait(2) gives it; the kernel tells it to those who may trace it.
+    """Its exit status as wait(2) gives it; None: the kernel does not show it.
 
-    0 stands for "not told", too.
+    The kernel shows it to processes that may trace it (ptrace(2)); others get 0, so that 0 is
+    not known either.
     """
     from procmem.errors import ProcessError
 

@@ -1,7 +1,7 @@
-"""Whether a figure that was seen through time keeps growing, by its lower envelope.
+"""Whether a figure kept growing until the end of a recording, judged by its lower envelope.
 
-Memory that comes and goes hides what stays. So the time is cut into windows, and of each only
-the least value counts: what a leak has taken is there even when everything else was given back.
+Memory that is allocated and freed hides memory that stays. So the time is divided into windows,
+and of each only the least value counts: leaked memory is still there when all else is freed.
 """
 
 from __future__ import annotations
@@ -13,65 +13,84 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Sustained", "sustained"]
+__all__ = ["MOST_COMPARED", "Growth", "Sustained", "grown", "sustained"]
+
+MOST_COMPARED = 200
+"""Points in time, evenly spaced, by which growth is judged: each is compared with each."""
 
 WINDOWS = 40
-"""The time is cut into so many windows."""
+"""The number of windows that the time is divided into."""
 
 SPANS = 1, 2, 4, 8
-"""Windows over which the least value is taken, until what comes and goes is gone from it."""
+"""Windows over which the least value is taken, tried in turn: longer ones hide more peaks."""
 
 SHORTEST = 8
-"""Windows that a growth lasts at least. What has begun later can't be told from a passing rise."""
+"""The least number of windows of a growth: a shorter one may be a passing rise."""
 
 INDEPENDENT = 5
-"""Windows that share no value: with fewer a rise may be chance."""
+"""The least number of windows without a value in common: with fewer, a rise may be chance."""
 
 TREND = 0.7
-"""Of all pairs of windows that differ, the later one is larger in so many more."""
+"""The least excess of rising over falling pairs of windows, as a share of all that differ."""
 
 DROP = 0.35
-"""Of what was gained, the most that may have been lost again in between."""
+"""The largest loss in between, as a share of the gain."""
 
 SCATTER = 0.25
-"""Of what was gained, the largest standard deviation from a straight line."""
+"""The largest standard deviation from a straight line, as a share of the gain."""
 
 STEP = 0.45
-"""Of what was gained, the most that a single step may be."""
+"""The largest single step, as a share of the gain."""
 
 BEGUN = 0.03
-"""Of what was gained, what still counts as not having begun."""
+"""The gain, as a share of all, below which the growth has not begun."""
 
 STOPPED = 0.1
-"""Of the windows, how many may pass at the end without growth, if no pause was longer."""
+"""The share of the windows that may pass without growth at the end."""
 
 PAUSES = 1.5
-"""Times the longest pause before: what has not grown for longer has stopped."""
+"""A growth has stopped after a pause that is longer than the longest before, by this factor."""
 
 SLOWER = 0.45
-"""What the second half of a growth gains at least, beside the first: what fills ever more slowly
-ends."""
+"""The least gain of the second half, as a share of the first: a cache fills ever more slowly."""
 
 SLOWER_PIECE = 0.8
-"""The same, of a piece of what grew more slowly as a whole: each piece of it is nearly straight."""
+"""The same for a part of a growth that is slowing down: each part of it is nearly straight."""
 
 
 LONG_PIECE = 16
-"""Windows that such a piece has at least."""
+"""The least number of windows of such a part."""
 
 NOTABLE = 0.25
-"""Of what a window gains on average, what counts as growth."""
+"""The gain of a window, as a share of the average, from which on it counts as growth."""
+
+
+class Growth(NamedTuple):
+    """How a figure changes over time, judged at up to 200 evenly spaced points in time.
+
+    Attributes:
+        slope: bytes per second, of the line by least squares.
+        confidence: Kendall's tau: the share of all pairs of points in which the later value is
+            larger, minus the share in which it is smaller. 1: it always grew; 0: no trend.
+        first, last: the first and the last value, in bytes.
+    """
+
+    slope: float
+    confidence: float
+    first: int
+    last: int
 
 
 class Sustained(NamedTuple):
-    """Growth that lasts to the end.
+    """Growth that lasts until the end.
 
     Attributes:
         since: when it began, in the unit of the times.
-        until: the end.
+        until: the time of the last value.
         gained: by how much the lower envelope rose.
         whole: whether it began with the first value.
-        lasted: the time in which that was gained: of the last windows the envelope is not known.
+        lasted: the time in which that was gained, which is shorter: the envelope of the last
+            windows is not known.
     """
 
     since: float
@@ -82,20 +101,19 @@ class Sustained(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """What was gained in a unit of time."""
+        """The gain per unit of time."""
         return self.gained / self.lasted
 
 
 def sustained(times: Sequence[float], values: Sequence[int], least: int = 1) -> Sustained | None:
-    """Growth that lasts to the end; None: there is none, or it has stopped.
+    """Finds growth that lasts until the end; None: there is none, or it has stopped.
 
-    A value holds until the next one. The longest stretch of time that ends with the last value
-    and grew all along is given.
+    A value holds until the next one. The longest growth that ends with the last value is returned.
 
     Args:
-        times: ascending.
-        values: of each.
-        least: what must have been gained.
+        times: in ascending order.
+        values: the value at each time.
+        least: the least gain.
     """
     if len(times) < 4 or times[-1] <= times[0] or max(values) - min(values) < least:
         return None
@@ -132,7 +150,7 @@ def sustained(times: Sequence[float], values: Sequence[int], least: int = 1) -> 
 
 
 def floors_of(times: Sequence[float], values: Sequence[int]) -> list[int]:
-    """The least value in each window; one that was reached before holds at its start."""
+    """The least value in each window; at its start the last value of the window before holds."""
     start, end = times[0], times[-1]
     floors: list[int] = []
     at, held = 0, values[0]
@@ -151,7 +169,7 @@ def floors_of(times: Sequence[float], values: Sequence[int]) -> list[int]:
 
 
 def beginning(part: Sequence[int], least: int) -> int | None:
-    """The window in which values began to grow to the last one; None: they don't."""
+    """The window in which the values began to grow to the last one; None: they do not grow."""
     gained = part[-1] - part[0]
     if gained < least or gained <= 0:
         return None
@@ -169,14 +187,14 @@ def beginning(part: Sequence[int], least: int) -> int | None:
 
 
 def has_stopped(part: Sequence[int], floors: Sequence[int], span: int) -> bool:
-    """Whether nothing came for longer, in the end, than ever before."""
+    """Whether the pause at the end is longer than any pause before."""
     notable = NOTABLE * (part[-1] - part[0]) / len(part)
     peak, since, pauses = part[0], 0, [1]
     for at, value in enumerate(part):
         if value > peak + notable:
             pauses.append(at - since)
             peak, since = value, at
-    # Since when it was as high as in the end: `part` reaches into the last windows late.
+    # When it first reached its last level; `part` includes the last windows late.
     level = min(floors[-3:] if span == 1 else part[-1:]) - notable
     reached = max((at for at, value in enumerate(floors) if value < level), default=0)
     tail = len(floors) - 1 - reached
@@ -184,14 +202,14 @@ def has_stopped(part: Sequence[int], floors: Sequence[int], span: int) -> bool:
 
 
 def slows(part: Sequence[int], *, strictly: bool) -> bool:
-    """Whether the second half gained so much less than the first that it will end."""
+    """Whether the second half gained so much less than the first that the growth will end."""
     middle = (len(part) - 1) // 2
     before, behind = part[middle] - part[0], part[-1] - part[-1 - middle]
     return behind < before * (SLOWER_PIECE if strictly else SLOWER)
 
 
 def is_steady(part: Sequence[int]) -> bool:
-    """Whether values rise with time, and not by chance."""
+    """Whether the values rise steadily, and not by chance."""
     signs = [(b > a) - (b < a) for a, b in combinations(part, 2)]
     if sum(signs) < TREND * sum(map(abs, signs)):
         return False
@@ -204,7 +222,7 @@ def is_steady(part: Sequence[int]) -> bool:
 
 
 def ramped_before(earlier: Sequence[int], part: Sequence[int]) -> bool:
-    """Whether as much was gained before, bit by bit, and lost again: it comes and goes, slowly."""
+    """Whether as much was gained and lost before, slowly: then it will probably be lost again."""
     low, gained = part[0], part[-1] - part[0]
     between, risen = 0, False
     for value in [*earlier, part[0]]:
@@ -218,3 +236,48 @@ def ramped_before(earlier: Sequence[int], part: Sequence[int]) -> bool:
                 return True
             between = 0
     return False
+
+
+def points_of(
+    times: Sequence[float | None], values: Sequence[int | None]
+) -> list[tuple[float, int]]:
+    return [
+        (when, value)
+        for when, value in zip(times, values, strict=True)
+        if when is not None and value is not None
+    ]
+
+
+def evenly(points: Sequence[tuple[float, int]], count: int) -> list[tuple[float, float]]:
+    """Evenly spaced points on the line through these points.
+
+    Snapshots are close together while memory changes, and far apart while it does not.
+    """
+    start, end = points[0][0], points[-1][0]
+    found: list[tuple[float, float]] = []
+    at = 0
+    for number in range(count):
+        when = start + (end - start) * number / (count - 1)
+        while at < len(points) - 2 and points[at + 1][0] < when:
+            at += 1
+        (left, low), (right, high) = points[at : at + 2]
+        part = (when - left) / (right - left) if right > left else 1.0
+        found.append((when, low + (high - low) * min(part, 1.0)))
+    return found
+
+
+def grown(times: Sequence[float | None], values: Sequence[int | None]) -> Growth | None:
+    """Slope and trend of values over time; None: there are fewer than two."""
+    told = points_of(times, values)
+    if len(told) < 2 or told[0][0] == told[-1][0]:
+        return None
+    points = evenly(told, min(len(told), MOST_COMPARED))
+    mean_time = sum(when for when, _ in points) / len(points)
+    mean = sum(value for _, value in points) / len(points)
+    spread = sum((when - mean_time) ** 2 for when, _ in points)
+    slope = sum((when - mean_time) * (value - mean) for when, value in points) / spread
+    signs = [
+        (later > earlier) - (later < earlier)
+        for (_, earlier), (_, later) in combinations(points, 2)
+    ]
+    return Growth(slope, sum(signs) / len(signs), told[0][1], told[-1][1])

@@ -1,4 +1,4 @@
-"""Snapshots that stay packed, in a file or in memory, until one is asked for."""
+"""Snapshots that stay packed, in a file or in memory, until they are asked for."""
 
 from __future__ import annotations
 
@@ -32,21 +32,23 @@ if TYPE_CHECKING:
     from procmem.errors import ParseError
     from procmem.snapshots import Snapshot
 
-__all__ = ["Figures", "Frames", "figures_of", "read_index"]
+__all__ = ["PackedSnapshots", "SnapshotFigures", "figures_of", "read_index", "times_of"]
 
 KEPT = 32
-"""Snapshots that stay unpacked after they were asked for."""
+"""How many snapshots stay unpacked after they were asked for."""
 
 HEAD = 1 << 12
-"""Bytes that are unpacked at first for the figures alone."""
+"""Bytes that are unpacked first, where only the figures are needed."""
 
 
-class Figures(NamedTuple):
-    """Of one snapshot: its detail, nanoseconds of CLOCK_MONOTONIC, and bytes. None: not told.
+class SnapshotFigures(NamedTuple):
+    """The figures of one snapshot, in bytes; None: not known.
 
     Attributes:
-        rss_error: bytes by which rss may be off; 0: it is exact; None: not known.
-        own: of rss and swap what is no file's: RssAnon + RssShmem + VmSwap (proc_pid_status(5)).
+        detail: "smaps", "residency" or "maps".
+        monotonic: CLOCK_MONOTONIC in nanoseconds.
+        own: memory that is not that of files: RssAnon + RssShmem + VmSwap (proc_pid_status(5)).
+        rss_error: by how much rss may be off; 0: it is exact; None: not known.
     """
 
     detail: str
@@ -60,7 +62,7 @@ class Figures(NamedTuple):
 
 
 def own(memory: dict[str, Any]) -> int | None:
-    """What of a process's memory is no file's; before Linux 4.5, which has no parts, all of it."""
+    """Memory that is not that of files; all of it before Linux 4.5, which has no RssAnon."""
     parts = memory.get("rss_anon"), memory.get("rss_shmem")
     if None in parts:
         parts = memory.get("rss"), 0
@@ -68,10 +70,10 @@ def own(memory: dict[str, Any]) -> int | None:
     return None if None in parts else total + (memory.get("swap") or 0)
 
 
-def figures_of(snapshot: Snapshot) -> Figures:
-    """The figures of a snapshot that is at hand."""
+def figures_of(snapshot: Snapshot) -> SnapshotFigures:
+    """The figures of an unpacked snapshot."""
     clock = snapshot.clock
-    return Figures(
+    return SnapshotFigures(
         snapshot.detail,
         None if clock is None else clock.monotonic,
         snapshot.vsz,
@@ -83,8 +85,17 @@ def figures_of(snapshot: Snapshot) -> Figures:
     )
 
 
+def times_of(figures: Sequence[SnapshotFigures]) -> list[float | None]:
+    """Seconds from the first snapshot to each; None: not known."""
+    start = figures[0].monotonic if figures else None
+    return [
+        None if start is None or one.monotonic is None else (one.monotonic - start) / 1e9
+        for one in figures
+    ]
+
+
 class Stored(Sequence[bytes]):
-    """The contents of a file's frames, each read when it is asked for."""
+    """Packed snapshots in a file, each read when it is asked for."""
 
     def __init__(self, fd: int, places: Sequence[int], sizes: Sequence[int]) -> None:
         self._fd = fd
@@ -108,13 +119,13 @@ class Stored(Sequence[bytes]):
         return list, (self[:],)
 
 
-class Frames(Sequence["Snapshot"]):
-    """Packed snapshots.
+class PackedSnapshots(Sequence["Snapshot"]):
+    """A sequence of packed snapshots, each of which is unpacked when it is asked for.
 
     Args:
-        contents: of each frame.
-        source: where they are from, for errors.
-        chosen: the numbers of those that these are; None: all.
+        contents: the packed snapshots.
+        source: where they are from, for error messages.
+        chosen: the numbers of the snapshots that belong to the sequence; None: all.
     """
 
     def __init__(
@@ -131,10 +142,10 @@ class Frames(Sequence["Snapshot"]):
     @overload
     def __getitem__(self, index: int) -> Snapshot: ...
     @overload
-    def __getitem__(self, index: slice) -> Frames: ...
-    def __getitem__(self, index: int | slice) -> Snapshot | Frames:
+    def __getitem__(self, index: slice) -> PackedSnapshots: ...
+    def __getitem__(self, index: int | slice) -> Snapshot | PackedSnapshots:
         if isinstance(index, slice):
-            return Frames(self._contents, self._source, self._chosen[index])
+            return PackedSnapshots(self._contents, self._source, self._chosen[index])
         number = self._chosen[index]
         found = self._kept.get(number)
         if found is None:
@@ -151,8 +162,8 @@ class Frames(Sequence["Snapshot"]):
     def _bad(self, number: int, error: Exception) -> ParseError:
         return damage(self._source, f"snapshot {number + 1}", f"no snapshot: {error}")
 
-    def figures(self) -> list[Figures]:
-        """The figures of all, without their regions."""
+    def figures(self) -> list[SnapshotFigures]:
+        """The figures of all snapshots, without unpacking their regions."""
         found = []
         for number in self._chosen:
             content = self._contents[number]
@@ -164,7 +175,7 @@ class Frames(Sequence["Snapshot"]):
 
 
 def head_of(content: bytes) -> dict[str, Any]:
-    """What a frame tells in front of its columns."""
+    """The JSON that precedes the regions in a packed snapshot."""
     unpack = unpacker(content)
     data = unpack(content, HEAD)
     size = 4 + int.from_bytes(data[:4], "little")
@@ -174,11 +185,11 @@ def head_of(content: bytes) -> dict[str, Any]:
     return head
 
 
-def figures_in(head: dict[str, Any]) -> Figures:
+def figures_in(head: dict[str, Any]) -> SnapshotFigures:
     clock, memory = head["clock"] or {}, head["memory"] or {}
     if head["detail"] not in DETAILS:
-        raise ValueError(f"its detail is unknown: {head['detail']!r:.40}")
-    return Figures(
+        raise ValueError(f"its level of detail is unknown: {head['detail']!r:.40}")
+    return SnapshotFigures(
         head["detail"],
         checked("monotonic", clock.get("monotonic"), True),
         checked("vsz", head["vsz"]),
@@ -190,11 +201,13 @@ def figures_in(head: dict[str, Any]) -> Figures:
     )
 
 
-def read_index(path: str | os.PathLike[str]) -> tuple[Frames, ParseError | None]:
-    """The whole frames of a file up to its first fault, and that; each passes its checksum.
+def read_index(path: str | os.PathLike[str]) -> tuple[PackedSnapshots, ParseError | None]:
+    """The whole snapshots of a file up to its first fault, and the fault; None: it has none.
+
+    The checksum of each snapshot is checked.
 
     Raises:
-        ParseError: the file is of another kind.
+        ParseError: the file is not a recording.
         OSError
     """
     from procmem.errors import ParseError
@@ -226,4 +239,4 @@ def read_index(path: str | os.PathLike[str]) -> tuple[Frames, ParseError | None]
             if not places:
                 fault = ParseError(source, 1, b"", "it holds no whole snapshot")
         fd = os.dup(file.fileno())
-    return Frames(Stored(fd, places, sizes), source), fault
+    return PackedSnapshots(Stored(fd, places, sizes), source), fault

@@ -20,7 +20,7 @@ from procmem.errors import (
 )
 from procmem.process import Process
 from procmem.recording.ending import Ending
-from procmem.recording.packed import Frames
+from procmem.recording.packed import PackedSnapshots
 from procmem.recording.recording import Recording
 from procmem.snapshots import diff
 from procmem.snapshots.output import MAGIC, append_to, check_output
@@ -36,27 +36,28 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "record", "watch"]
 
 DETAILS = ("smaps", "residency", "maps")
-"""The richest first."""
+"""The highest level of detail first."""
 
 QUIET = 10.0
-"""Seconds after which a snapshot is taken even if nothing has changed: it tells just that."""
+"""Seconds after which a snapshot is taken even if nothing has changed, to show just that."""
 
 SAVED = 10.0
-"""Seconds whose share of a CPU may be saved up and spent at once."""
+"""Seconds over which unused CPU time may be saved up, to be spent at once."""
 
 MARGIN = 0.95
-"""Of its share, what a recorder lets itself spend: it can't measure its own waking up."""
+"""The part of its share that a recorder spends: it can't measure the cost of its own wake-ups."""
 
 CHEAPER = 0.25
-"""What a detail that was not tried yet is taken to cost, beside the next richer one."""
+"""Assumed cost of a level of detail that was not used yet, relative to the next higher level."""
 
 
-class Look(NamedTuple):
-    """What changes whenever there is something to see.
+class Fingerprint(NamedTuple):
+    """Cheap figures, one of which changes whenever memory does.
 
     Attributes:
-        statm, faults: these.
-        maps: the length of the text and its hash; None: it was not read.
+        statm: the text of /proc/PID/statm.
+        faults: minor and major page faults.
+        maps: length and hash of /proc/PID/maps; None: it was not read.
     """
 
     statm: bytes
@@ -65,7 +66,7 @@ class Look(NamedTuple):
 
 
 class Price(NamedTuple):
-    """What a snapshot took: CPU seconds, of so many resident pages and bytes of maps."""
+    """CPU seconds that a snapshot took, and the resident pages and bytes of maps at that time."""
 
     seconds: float
     pages: int
@@ -73,43 +74,44 @@ class Price(NamedTuple):
 
 
 class Recorder:
-    """Takes snapshots of a process whenever something has changed.
+    """Records a process: takes a snapshot whenever something has changed.
 
-    At each turn it reads statm, stat and maps, which is cheap, and takes a snapshot only if
-    they tell of a change (and every ten seconds, to tell that there was none): at the richest
-    detail that it can afford. It has `share` of a CPU to spend, and may save it up for ten
-    seconds. What a detail will cost is known from the last time, in proportion to what is mapped
-    and resident now. Half of its share is kept for the richest detail that it can save up for.
-    The first snapshot has the richest detail, and so has the last one, whatever they cost, unless
-    the process ends by itself: see Recording.last_full. Where maps is too much at each turn,
-    statm and stat alone are looked at, and where even the poorest snapshot costs more than there
-    is, turns are put off. What each region is (its kind) is told with the first and the last
-    snapshot, and every ten seconds; the others go by the addresses.
+    Every `every` seconds it checks statm, stat and maps, which is cheap. It takes a snapshot only
+    if they have changed, or if the last one is ten seconds old: with the highest level of detail
+    that it can afford. It may use `share` of a CPU, and may save that up for ten seconds. The
+    cost of a level of detail is estimated from the last snapshot of that level, in proportion to
+    what is mapped and resident now. Half of the share is reserved for the highest level that it
+    can save up for. The first snapshot has the highest level of detail whatever it costs, and so
+    has the last one, unless the process ends by itself: see Recording.last_full. If maps is too
+    expensive to read each time, only statm and stat are checked; if even the cheapest snapshot
+    costs too much, checks are delayed. The kinds of the regions are determined in the first and
+    the last snapshot, and every ten seconds; the other snapshots take them over by address.
 
-    A process that calls execve(2) is followed; when it ends, the recording ends. Its children are
-    not recorded.
+    A process is followed through execve(2); the recording ends when the process does. Child
+    processes are not recorded.
 
     Args:
-        process: what to record.
-        every: seconds from turn to turn.
+        process: the process.
+        every: seconds from one check to the next.
         path: a file that each snapshot is written to at once, so that nothing is lost if the
-            recorder is killed; None: they are kept in memory alone. A snapshot or recording
-            that is there is overwritten, any other file is not.
+            recorder is killed; None: snapshots are kept in memory only. An existing snapshot or
+            recording is overwritten, any other file is not.
         detail: "smaps", "residency", "maps", or "auto".
-        share: of one CPU.
-        keep: keep the snapshots, packed, for `recording`; None: if that can't be read from path.
-        force: overwrite any file; write to what is no regular file, too.
+        share: the share of one CPU that it may use.
+        keep: keep the snapshots, packed, for `recording`; None: only if `recording` can't read them
+            from path.
+        force: overwrite any file, and write to anything that is not a regular file, too.
 
     Attributes:
-        turns, taken: how often it looked, and how many snapshots it took.
+        turns, taken: how many checks and how many snapshots were made.
         ended: why it ended, in words; empty while it runs.
         cost: CPU seconds that recording took, after the first snapshot.
 
     Raises:
         BadArgument, NoSuchProcess, ZombieProcess, KernelThread, AccessDenied
-        FileExistsError: path is another's file, a link, a FIFO or a device.
+        FileExistsError: path is a file of another kind, a link, a FIFO or a device.
         BlockingIOError: another recorder writes to it.
-        OSError: of the file, otherwise.
+        OSError: the file can't be opened or written.
     """
 
     def __init__(
@@ -124,10 +126,10 @@ class Recorder:
         force: bool = False,
     ) -> None:
         if detail != "auto" and detail not in DETAILS:
-            raise BadArgument(f"detail is auto, {', '.join(DETAILS)}, not {detail!r}")
+            raise BadArgument(f"detail must be auto, {' or '.join(DETAILS)}, not {detail!r}")
         if not 0 < every < threading.TIMEOUT_MAX or not 0 < share <= 1:
             raise BadArgument(
-                "`every` is a number of seconds above 0, `share` lies above 0, up to 1"
+                "every must be a number of seconds above 0, share above 0 and at most 1"
             )
         self.process = process
         self.every = every
@@ -137,7 +139,7 @@ class Recorder:
         self.cost = 0.0
         self._details = DETAILS if detail == "auto" else (detail,)
         self._prices: dict[str, Price] = {}
-        self._look_price = 0.0
+        self._check_price = 0.0
         self._kept: list[bytes] = []
         self._keep = keep
         self._stop = threading.Event()
@@ -151,14 +153,15 @@ class Recorder:
         self._credited = self._taken_at = self._measured_at = self._kinds_at = time.monotonic()
         if path is not None:
             check_output(path, force=force)
-        self._ending = Ending(process.files)
-        # The first one is taken here, so that what can't be read is told at once.
-        self._seen = self._look()
+        self._files = process.files
+        self._ending = Ending(self._files)
+        # The first snapshot is taken here, so that errors are raised at once.
+        self._seen = self._fingerprint()
         begun = time.thread_time()
         self.last: Snapshot = process.snapshot(self._details[0])
         spent = time.thread_time() - begun
         if spent > SAVED * self._income:
-            # Too much ever to be afforded; otherwise it is no measure, with what it imports.
+            # Too much ever to be afforded. Otherwise it is no measure: it includes imports.
             self._pay(self.last.detail, spent, self._seen)
         if path is not None:
             self._file = append_to(path, force=force)
@@ -177,12 +180,12 @@ class Recorder:
     # ---- turns -------------------------------------------------------------
 
     def turn(self) -> Snapshot | None:
-        """Looks once; the snapshot if something has changed, or nothing did for ten seconds.
+        """Checks once. Returns a snapshot if anything changed, or if the last one is 10 s old.
 
         Raises:
-            NoSuchProcess, ZombieProcess: it has ended.
-            ProcessChanged: it calls execve(2) at this moment; the next turn sees its new program.
-            AccessDenied: it may not be read any more.
+            NoSuchProcess, ZombieProcess: the process has ended.
+            ProcessChanged: it is calling execve(2) just now; the next turn sees its new program.
+            AccessDenied: it may no longer be read.
             OSError: the file can't be written.
         """
         begun = time.thread_time()
@@ -192,7 +195,7 @@ class Recorder:
         self._credited = now
         self.turns += 1
         try:
-            seen = self._look()
+            seen = self._fingerprint()
             if seen == self._seen and now - self._taken_at < max(QUIET, self.every):
                 return None
             found = self._take(seen)
@@ -206,26 +209,26 @@ class Recorder:
         self.cost += spent
         self._credit -= spent
 
-    def _look(self) -> Look:
-        files = self.process.files
-        told = files.stat()
-        if told.is_zombie:
+    def _fingerprint(self) -> Fingerprint:
+        files = self._files
+        stat = files.stat()
+        if stat.is_zombie:
             files.use_living_thread()
-        statm, faults = files.read(files.memory_name("statm")), (told.minflt, told.majflt)
-        if told.is_zombie and statm.startswith(b"0 "):
+        statm, faults = files.read(files.memory_name("statm")), (stat.minflt, stat.majflt)
+        if stat.is_zombie and statm.startswith(b"0 "):
             raise ZombieProcess(self.process.pid)
-        if self._look_price > max(self._credit, self._income * self.every):
-            # maps is too much for each turn. What it alone tells (mprotect(2)) can wait.
-            self._look_price *= 0.9
+        if self._check_price > max(self._credit, self._income * self.every):
+            # maps is too expensive for each turn. What only maps shows (mprotect(2)) can wait.
+            self._check_price *= 0.9
             same = (statm, faults) == self._seen[:2]
-            return Look(statm, faults, self._seen.maps if same else None)
+            return Fingerprint(statm, faults, self._seen.maps if same else None)
         begun = time.thread_time()
         maps = files.read(files.memory_name("maps"))
-        self._look_price = time.thread_time() - begun
-        return Look(statm, faults, (len(maps), hash(maps)))
+        self._check_price = time.thread_time() - begun
+        return Fingerprint(statm, faults, (len(maps), hash(maps)))
 
-    def _expected(self, detail: str, seen: Look) -> float:
-        """CPU seconds that a snapshot of this detail would take now."""
+    def _expected(self, detail: str, seen: Fingerprint) -> float:
+        """CPU seconds that a snapshot at this level of detail would take now."""
         price = self._prices.get(detail)
         if price is None:
             place = DETAILS.index(detail)
@@ -236,8 +239,8 @@ class Recorder:
         text = (seen.maps[0] if seen.maps else price.text) / max(1, price.text)
         return price.seconds * max(pages, text)
 
-    def _take(self, seen: Look) -> Snapshot | None:
-        """A snapshot at the richest detail that can be afforded."""
+    def _take(self, seen: Fingerprint) -> Snapshot | None:
+        """A snapshot at the highest level of detail that can be afforded."""
         saved_for, self._set_aside = self._saving(seen)
         for detail in self._details:
             free = self._credit - (0.0 if detail == saved_for else self._set_aside)
@@ -245,7 +248,7 @@ class Recorder:
                 continue
             begun = time.thread_time()
             try:
-                found = self.process.snapshot(detail, kinds=self._tells_kinds(detail))
+                found = self.process.snapshot(detail, kinds=self._is_time_for_kinds(detail))
             except (ProcessChanged, Unsupported):
                 continue
             self._add(found)
@@ -253,19 +256,19 @@ class Recorder:
             return found
         return None
 
-    def _tells_kinds(self, detail: str) -> bool:
-        """Whether it is time to find out again what each region is."""
+    def _is_time_for_kinds(self, detail: str) -> bool:
+        """Whether the next snapshot determines the kinds of the regions again."""
         now = time.monotonic()
         if detail != self._details[0] or now - self._kinds_at < QUIET:
             return False
         self._kinds_at = now
         return True
 
-    def _saving(self, seen: Look) -> tuple[str, float]:
-        """The richest detail that can ever be afforded, and CPU seconds that are kept for it.
+    def _saving(self, seen: Fingerprint) -> tuple[str, float]:
+        """The highest level of detail that can ever be afforded, and CPU seconds saved for it.
 
-        Poorer snapshots may take half of what there is, so that regions are measured now and
-        then, however dear that is, and not long before the process ends.
+        Cheaper snapshots may use half of the share: so regions are measured now and then, however
+        expensive that is, and the last time is not long before the process ends.
         """
         for detail in self._details[:-1]:
             expected = self._expected(detail, seen)
@@ -274,7 +277,7 @@ class Recorder:
                 return detail, min(expected, self._income * passed / 2)
         return self._details[-1], 0.0
 
-    def _pay(self, detail: str, spent: float, seen: Look) -> None:
+    def _pay(self, detail: str, spent: float, seen: Fingerprint) -> None:
         text = seen.maps[0] if seen.maps else 0
         if detail != self._details[-1]:
             self._measured_at = time.monotonic()
@@ -298,7 +301,7 @@ class Recorder:
             while left:
                 left = left[os.write(file, left) :]
         except OSError as error:
-            # What is whole stays, and ends where it is whole.
+            # The file ends after the last snapshot that was written whole.
             with contextlib.suppress(OSError):
                 os.ftruncate(file, self._written)
             raise OSError(error.errno, error.strerror, os.fspath(self._path or "")) from error
@@ -309,11 +312,11 @@ class Recorder:
         seconds: float | None = None,
         each: Callable[[Recorder, Snapshot | None], object] | None = None,
     ) -> Recording:
-        """Records until the process ends, or for so many seconds, or until stop().
+        """Records until the process ends, or until `seconds` are over, or until stop().
 
         Args:
-            seconds: how long; None: until it ends.
-            each: called at each turn with this and the snapshot, if one was taken.
+            seconds: how long to record; None: until the process ends.
+            each: called at each turn with this recorder and the snapshot; None: none was taken.
 
         Raises:
             OSError: the file can't be written.
@@ -344,23 +347,23 @@ class Recorder:
                 break
         if self.ended in ("", "the time is over"):
             self.ended = self.ended or "stopped"
-            self._last_look()
+            self._take_last()
         return self.recording
 
     def _why(self, error: ProcessError) -> str:
-        """Why it ended, in words; empty: it has not."""
+        """Why the recording ends, in words; empty if it does not."""
         if isinstance(error, ZombieProcess):
-            return f"{self._ending.words(self.process.files)}, and waits for its parent"
+            return f"{self._ending.words(self._files)}, and waits for its parent"
         if isinstance(error, NoSuchProcess):
             return self._ending.words(None)
         if isinstance(error, ProcessChanged):
             return "" if error.reason == "exec" else "its PID was given to another process"
         if isinstance(error, AccessDenied):
-            return "it may not be read any more"
+            return "it may no longer be read"
         raise error
 
-    def _last_look(self) -> None:
-        """How it was at the end, whatever that costs: with every detail, as the first one."""
+    def _take_last(self) -> None:
+        """The last snapshot, at the level of detail of the first, whatever it costs."""
         now = time.monotonic()
         if self.last.detail == self._details[0] and now - self._taken_at < self.every:
             return
@@ -377,7 +380,7 @@ class Recorder:
         self._charge(time.thread_time() - begun)
 
     def ask_to_stop(self) -> None:
-        """Lets run() return after this turn. A signal handler may call it."""
+        """Makes run() return after the current turn. A signal handler may call it."""
         self._stop.set()
 
     # ---- in the background ---------------------------------------------------
@@ -397,10 +400,10 @@ class Recorder:
         return self
 
     def stop(self) -> Recording:
-        """Ends it; what was recorded.
+        """Stops recording, and returns what was recorded.
 
         Raises:
-            OSError, AccessDenied: what ended it before.
+            OSError, AccessDenied: the error that ended the recording before.
         """
         self._stop.set()
         if self._thread is not None:
@@ -413,7 +416,7 @@ class Recorder:
         return self.recording
 
     def close(self) -> None:
-        """Closes the file. Harmless if that is done."""
+        """Closes the file. Harmless if it is closed."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
@@ -426,7 +429,31 @@ class Recorder:
             found = Recording.load(self._path)
             found.ended = self.ended
             return found
-        return Recording(Frames(list(self._kept), "<recorded>"), self.ended)
+        return Recording(PackedSnapshots(list(self._kept), "<recorded>"), self.ended)
+
+    # ---- watching ------------------------------------------------------------
+
+    def changes(self) -> Generator[Diff, None, str]:
+        """Each change of the process as it happens, until the process ends; see watch()."""
+        before = self.last
+        try:
+            while True:
+                try:
+                    found = self.turn()
+                except ProcessError as error:
+                    if ended := self._why(error):
+                        return ended
+                    found = None
+                if found is not None:
+                    begun = time.thread_time()
+                    change = diff(before, found)
+                    self._charge(time.thread_time() - begun)
+                    if change:
+                        yield change
+                    before = found
+                time.sleep(max(self.every, -self._credit / self._income))
+        finally:
+            self.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -444,7 +471,7 @@ def record(
     share: float = 0.02,
     force: bool = False,
 ) -> Recorder:
-    """A recorder for a with statement: it records while the block runs; see Recorder.
+    """A recorder for a with statement: records while the block runs; see Recorder.
 
     >>> import procmem
     >>> with procmem.record(every=0.01) as recorder:
@@ -455,12 +482,15 @@ def record(
     True
 
     Args:
-        pid: a process; None: this one.
-        every: seconds from turn to turn.
-        path: a file to write to; it loads with Recording.load().
+        pid: the process; None: this one.
+        every: seconds from one check to the next.
+        path: a file to write to; Recording.load() loads it.
         detail: "smaps", "residency", "maps", or "auto".
-        share: of one CPU that it may take.
+        share: the share of one CPU that it may use.
         force: overwrite a file at path that is neither a snapshot nor a recording.
+
+    Raises:
+        NoSuchProcess, ZombieProcess, AccessDenied, KernelThread, OSError: as of Recorder.
     """
     process = pid if isinstance(pid, Process) else Process(pid)
     return Recorder(process, every=every, path=path, detail=detail, share=share, force=force)
@@ -473,34 +503,16 @@ def watch(
 
     Args:
         pid: the process.
-        every: seconds from look to look; more where that would take more than `share`.
+        every: seconds from one check to the next; more if that would take more than `share`.
         detail: "smaps", "residency" or "maps".
-        share: of one CPU.
+        share: the share of one CPU that it may use.
 
     Returns:
-        The iterator; why it ended, in words, is the value of its StopIteration.
+        An iterator. The value of its StopIteration says why it ended, in words.
 
     Raises:
-        NoSuchProcess, ZombieProcess, AccessDenied, KernelThread: at the first turn.
+        NoSuchProcess, ZombieProcess, AccessDenied, KernelThread: when iterating begins.
     """
     process = pid if isinstance(pid, Process) else Process(pid)
     recorder = Recorder(process, every=every, detail=detail, share=share, keep=False)
-    before = recorder.last
-    try:
-        while True:
-            try:
-                found = recorder.turn()
-            except ProcessError as error:
-                if ended := recorder._why(error):
-                    return ended
-                found = None
-            if found is not None:
-                begun = time.thread_time()
-                change = diff(before, found)
-                recorder._charge(time.thread_time() - begun)
-                if change:
-                    yield change
-                before = found
-            time.sleep(max(every, -recorder._credit / recorder._income))
-    finally:
-        recorder.close()
+    return (yield from recorder.changes())

@@ -6,47 +6,95 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmem.recording.growth import Sustained, sustained
-from procmem.recording.recording import MOST_COMPARED, Growth, Place, Suspect, grown
+from procmem.recording.growth import MOST_COMPARED, Growth, Sustained, grown, sustained
+from procmem.recording.packed import times_of
 from procmem.regions.kinds import RegionKind, kind_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from procmem.recording.recording import Recording
+    from procmem.recording.packed import SnapshotFigures
     from procmem.snapshots import Snapshot
 
-__all__ = ["suspects_of"]
+__all__ = ["Place", "Suspect", "suspects_of"]
 
 GAPS = 0.15
-"""Of the time, the longest without a snapshot that tells what regions have in memory: with
-longer ones it can't be said when a region grew."""
+"""The longest time without a snapshot that has the memory of each region, as a share of all:
+with a longer one it is not known when a region grew."""
 
 FEWEST = 8
-"""Such snapshots that are needed for that."""
+"""The least number of such snapshots."""
 
 SHARE = 0.1
-"""Of what the process gained, the least that a suspect gained, where only the ends are known."""
+"""The least gain of a suspect, as a share of the process's, where only both ends are known."""
 
 NAMED = 0.9
-"""Of what a suspect gained, what the places that are named gained together."""
+"""The share of a suspect's gain that its places account for; smaller places are left out."""
 
 MOST_PLACES = 5
 
 ARENA = 1 << 26
-"""Arenas of glibc are made of heaps of this size, at multiples of it (HEAP_MAX_SIZE)."""
+"""HEAP_MAX_SIZE: size and alignment of the heaps that an arena of glibc consists of."""
 
 Key = tuple[str, str, str]
 """Kind, name and permissions."""
 
 
 NUMBERED = {RegionKind.THREAD_STACK: "thread stacks"}
-"""What has a name of its own for each region."""
+"""Kinds whose regions have different names; they are counted together under this name."""
+
+
+class Place(NamedTuple):
+    """Addresses at which a suspect gained memory.
+
+    Attributes:
+        start, end: addresses.
+        gained: bytes.
+        threads: IDs and names of the threads that allocate from there, for an arena of malloc;
+            empty if they are not known.
+    """
+
+    start: int
+    end: int
+    gained: int
+    threads: tuple[tuple[int, str], ...] = ()
+
+
+class Suspect(NamedTuple):
+    """Regions that grew until the end: a leak, or memory that would have stopped growing later.
+
+    Attributes:
+        name: the name of the regions, as in the tables.
+        kind: their kind.
+        growth: of the figure below.
+        regions: how many there are at the end.
+        figure: what grew: "resident" (in memory or swap), or "size" if only that grew.
+        since: seconds from the first snapshot to the beginning of the growth.
+        whole: whether it grew during the whole recording.
+        gained: bytes gained since then, of the lower envelope: memory that was freed in between
+            does not count.
+        rate: bytes per second.
+        places: where it gained most, in descending order, measured between two snapshots near
+            both ends; for an arena of malloc a whole heap each.
+        elsewhere: bytes that it gained at other addresses between these snapshots.
+    """
+
+    name: str
+    kind: str
+    growth: Growth
+    regions: int
+    figure: str
+    since: float = 0.0
+    whole: bool = True
+    gained: int = 0
+    rate: float = 0.0
+    places: tuple[Place, ...] = ()
+    elsewhere: int = 0
 
 
 class Group:
-    """The regions of one key through time."""
+    """Size and memory of the regions of one key over time."""
 
     __slots__ = ("count", "resident", "size")
 
@@ -63,36 +111,43 @@ class Ends(NamedTuple):
     last: int
 
 
-def suspects_of(recording: Recording, least: int) -> list[Suspect]:
-    """See Recording.suspects()."""
-    figures = recording._figures
-    times = recording.times
+def suspects_of(
+    snapshots: Sequence[Snapshot], figures: Sequence[SnapshotFigures], ended: str, least: int
+) -> list[Suspect]:
+    """Which regions grew until the end; see Recording.suspects().
+
+    Args:
+        snapshots: of one process, in the order of time.
+        figures: of each snapshot.
+        ended: why there are no more; see Recording.
+        least: bytes that a suspect must have gained.
+    """
+    times = times_of(figures)
     timed = [at for at, when in enumerate(times) if when is not None]
-    if recording.ended.startswith(ENDED):
-        timed = without_the_end(timed, recording)
+    if ended.startswith(ENDED):
+        timed = without_the_end(timed, figures)
     if len(timed) < 4:
         return []
     when = [times[at] or 0.0 for at in timed]
     own = [figures[at].own for at in timed]
-    # What a counter may hold back is no growth.
+    # An error of the kernel's counter is not growth.
     least = max(least, 2 * max(figures[at].rss_error or 0 for at in timed))
     total = None
     if None not in own:
         total = sustained(when, [value or 0 for value in own], least)
-    chosen = spread(recording, timed)
-    return Search(recording, chosen, total, least).found()
+    return Search(snapshots, figures, spread(timed, figures), total, least).found()
 
 
 ENDED = "the process "
 """How Recording.ended begins where the process ended by itself."""
 
 FREED = 0.05
-"""Of the time, in which a process that ends may give its memory back."""
+"""The share of the time in which an exiting process may free its memory."""
 
 
-def without_the_end(timed: list[int], recording: Recording) -> list[int]:
-    """Without the snapshots in which a process that ended already gave its memory back."""
-    figures, times = recording._figures, recording.times
+def without_the_end(timed: list[int], figures: Sequence[SnapshotFigures]) -> list[int]:
+    """Without the last snapshots, if a process that ended was already freeing its memory."""
+    times = times_of(figures)
     start, end = times[timed[0]] or 0.0, times[timed[-1]] or 0.0
     peak = max(figures[at].own or 0 for at in timed)
     last = max(at for at in timed if (figures[at].own or 0) == peak)
@@ -101,15 +156,15 @@ def without_the_end(timed: list[int], recording: Recording) -> list[int]:
     return timed
 
 
-def spread(recording: Recording, timed: Sequence[int]) -> list[int]:
-    """The numbers of about MOST_COMPARED snapshots, evenly in time.
+def spread(timed: Sequence[int], figures: Sequence[SnapshotFigures]) -> list[int]:
+    """The numbers of about MOST_COMPARED snapshots, evenly spaced in time.
 
-    Of those near each other the one that tells what regions have in memory, and of several the
-    one with the least.
+    Of snapshots close to each other, one that has the memory of each region is preferred, and
+    of these the one with the least memory.
     """
     if len(timed) <= MOST_COMPARED:
         return list(timed)
-    figures, times = recording._figures, recording.times
+    times = times_of(figures)
     start, end = times[timed[0]] or 0.0, times[timed[-1]] or 0.0
     slots: dict[int, int] = {}
 
@@ -124,33 +179,36 @@ def spread(recording: Recording, timed: Sequence[int]) -> list[int]:
 
 
 class Search:
-    """One look for suspects.
+    """The search for suspects in one recording.
 
     Args:
-        recording: it.
-        chosen: numbers of the snapshots that are looked at.
+        snapshots: of the recording.
+        figures: of each snapshot.
+        chosen: numbers of the snapshots that are compared.
         total: how the process's own memory grew, by all snapshots; None: it did not.
         least: bytes that a suspect must have gained.
     """
 
     def __init__(
         self,
-        recording: Recording,
+        snapshots: Sequence[Snapshot],
+        figures: Sequence[SnapshotFigures],
         chosen: list[int],
         total: Sustained | None,
         least: int,
     ) -> None:
-        self.recording = recording
+        self.snapshots = snapshots
+        self.figures = figures
         self.chosen = chosen
         self.total = total
         self.least = least
-        times = recording.times
+        times = times_of(figures)
         self.times = [times[at] or 0.0 for at in chosen]
-        details = recording.details
+        details = [one.detail for one in figures]
         self.measured = [n for n, at in enumerate(chosen) if details[at] != "maps"]
         full = [number for number in self.measured if details[chosen[number]] == details[0]]
         anchors = {len(chosen) - 1, *full[-1:], 0}
-        self.anchors = [recording[chosen[number]] for number in sorted(anchors, reverse=True)]
+        self.anchors = [snapshots[chosen[number]] for number in sorted(anchors, reverse=True)]
         self.groups = self.collect()
 
     def collect(self) -> dict[Key, Group]:
@@ -158,7 +216,7 @@ class Search:
         measured = set(self.measured)
         for number, at in enumerate(self.chosen):
             counts: Counter[Key] = Counter()
-            for region in self.recording[at].regions:
+            for region in self.snapshots[at].regions:
                 key = self.key_of(region)
                 group = groups.get(key)
                 if group is None:
@@ -204,12 +262,11 @@ class Search:
         return sorted(found.values(), key=lambda one: -one.rate)
 
     def sizes(self) -> Sustained | None:
-        """How the size of the address space grew."""
-        figures = self.recording._figures
-        return sustained(self.times, [figures[at].vsz for at in self.chosen], self.least)
+        """How VSZ grew; None: it did not."""
+        return sustained(self.times, [self.figures[at].vsz for at in self.chosen], self.least)
 
     def is_dense(self) -> bool:
-        """Whether regions were measured often enough to know when each of them grew."""
+        """Whether regions were measured often enough to know when each grew."""
         moments = [self.times[number] for number in self.measured]
         if len(moments) < FEWEST and len(moments) < len(self.times):
             return False
@@ -221,15 +278,14 @@ class Search:
         )
 
     def ends(self, since: float, figure: str = "resident") -> Ends | None:
-        """Snapshots near both ends of a growth: of each the one with the least memory."""
+        """Two snapshots near both ends of a growth; at each end the one with the least memory."""
         numbers = list(range(len(self.chosen))) if figure == "size" else self.measured
         if len(numbers) < 2:
             return None
         span = self.times[-1] - since
-        figures = self.recording._figures
 
         def amount(number: int) -> int:
-            one = figures[self.chosen[number]]
+            one = self.figures[self.chosen[number]]
             return one.vsz if figure == "size" else one.own or 0
 
         begun = max((n for n in numbers if self.times[n] <= since), default=numbers[0])
@@ -240,7 +296,7 @@ class Search:
         return Ends(first, last) if first < last else None
 
     def gains(self, groups: Mapping[Any, Group], ends: Ends) -> dict[Any, int]:
-        """What each group gained of what the process did, by two snapshots."""
+        """The share of each group in the gain of the process, by two snapshots."""
         if self.total is None:
             return {}
         gained = {
@@ -251,7 +307,7 @@ class Search:
         return {key: round(self.total.gained * one / whole) for key, one in gained.items()}
 
     def by_ends(self, found: dict[Key, Suspect], total: Sustained, ends: Ends) -> None:
-        """What gained most of what the process gained, though none grew all the time."""
+        """Adds groups that account for most of the gain, though none of them grew all the time."""
         for groups in (self.groups, self.kinds()):
             for key, gained in self.gains(groups, ends).items():
                 if gained >= max(self.least, total.gained / 4):
@@ -261,7 +317,7 @@ class Search:
                 return
 
     def kinds(self) -> dict[Key, Group]:
-        """All regions of a kind taken together."""
+        """The regions of each kind added up."""
         found: dict[Key, Group] = {}
         for key, group in self.groups.items():
             kind = key[0], f"{key[0]} regions", ""
@@ -269,7 +325,7 @@ class Search:
         return found
 
     def by_kind(self, found: dict[Key, Suspect]) -> None:
-        """Kinds whose size grows, though no name's does: many files, each mapped once."""
+        """Adds kinds that grow in size, though no name does: many files, each mapped once."""
         for key, group in self.kinds().items():
             grew = sustained(self.times, group.size, self.least)
             if grew is not None:
@@ -284,7 +340,7 @@ class Search:
         )
         if growth is None:  # there are two moments at least, at different times
             growth = Growth(0.0, 0.0, 0, 0)
-        # Of its places those that still grew in the second half.
+        # Places that still grew in the second half.
         ends = self.ends((grew.since + grew.until) / 2, figure)
         places, elsewhere = ((), 0) if ends is None else self.places(key, ends, figure)
         return Suspect(
@@ -294,8 +350,8 @@ class Search:
 
     def places(self, key: Key, ends: Ends, figure: str) -> tuple[tuple[Place, ...], int]:
         """Where regions gained between two snapshots, and what they gained elsewhere."""
-        before = self.areas(self.recording[self.chosen[ends.first]], key, figure)
-        behind = self.areas(self.recording[self.chosen[ends.last]], key, figure)
+        before = self.areas(self.snapshots[self.chosen[ends.first]], key, figure)
+        behind = self.areas(self.snapshots[self.chosen[ends.last]], key, figure)
         gains = []
         for (start, end), value in behind.items():
             had = sum(other for (low, high), other in before.items() if low < end and start < high)
@@ -311,8 +367,8 @@ class Search:
                 break
         return tuple(found), total - named
 
-    def told(self, region: Any) -> Any:
-        """The same region of a snapshot that tells its kind best: of the last one, or the first."""
+    def with_kind(self, region: Any) -> Any:
+        """The same region in a snapshot that has reliable kinds: the last, or the first."""
         for anchor in self.anchors:
             for address in (region.start, region.end - 1):
                 other = anchor.regions.find(address)
@@ -325,7 +381,7 @@ class Search:
         return region
 
     def users(self, start: int, end: int) -> tuple[tuple[int, str], ...]:
-        """The threads whose arena of malloc starts there, by the last snapshot that tells it."""
+        """The threads whose malloc arena starts there, by the last snapshot that has threads."""
         for anchor in self.anchors:
             arenas = [one for one in anchor.threads or () if one.arena is not None]
             if arenas:
@@ -335,18 +391,18 @@ class Search:
         return ()
 
     def key_of(self, region: Any) -> Key:
-        """What it is counted with."""
-        told = self.told(region)
+        """The key under which a region is counted."""
+        told = self.with_kind(region)
         return kind_word(told), NUMBERED.get(told.kind) or told.name, str(region.perms)
 
     def held(self, region: Any) -> int:
-        """What a region has in memory or swap; of a file nothing: it is there anyway."""
-        if region.inode and self.told(region).kind is not RegionKind.SHARED_MEMORY:
+        """Memory and swap of a region; 0 for mapped files, whose pages do not leak."""
+        if region.inode and self.with_kind(region).kind is not RegionKind.SHARED_MEMORY:
             return 0
         return (region.rss or 0) + (region.swap or 0)
 
     def areas(self, snapshot: Snapshot, key: Key, figure: str) -> dict[tuple[int, int], int]:
-        """What the regions of a key have, by addresses; the heaps of an arena are one each."""
+        """Memory of the regions of a key, by address; each heap of an arena counts as one."""
         found: dict[tuple[int, int], int] = {}
         told = snapshot.detail != "maps"
         for region in snapshot.regions:
@@ -354,7 +410,7 @@ class Search:
                 continue
             value = region.size if figure == "size" else self.held(region) if told else 0
             start, end = region.start, region.end
-            if self.told(region).kind is RegionKind.ARENA:
+            if self.with_kind(region).kind is RegionKind.ARENA:
                 start -= start % ARENA
                 end = max(end, *(high for (low, high) in found if low == start), start)
                 value += sum(had for (low, _), had in found.items() if low == start)
@@ -363,7 +419,7 @@ class Search:
         return found
 
     def belongs(self, region: Any, key: Key) -> bool:
-        """Whether a region is counted under a key; one without permissions is a whole kind."""
+        """Whether a region is counted under a key; a key without permissions is a whole kind."""
         found = self.key_of(region)
         return found == key if key[2] else found[0] == key[0]
 

@@ -13,7 +13,7 @@ from procmem.view.names import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from procmem.experiments.ready.story import Story, Table, Told
+    from procmem.experiments.ready.story import Story, StoryTable, Told
     from procmem.experiments.specimen.step import Delta
 
 __all__ = ["experiment_list", "story_text", "verdict_text"]
@@ -203,7 +203,7 @@ def value_text(value: object, unit: str = "") -> str:
     return printable(str(value))
 
 
-def table_text(table: Table, width: int) -> str:
+def table_text(table: StoryTable, width: int) -> str:
     rows = [[value_text(value) for value in row] for row in table.rows]
     numeric = [
         all(not isinstance(row[column], str) for row in table.rows)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from procmem.recording.recording import Place, Recording, Suspect
+    from procmem.recording.recording import Recording
+    from procmem.recording.suspects import Place, Suspect
     from procmem.snapshots import Diff, Snapshot
 
 __all__ = ["change_lines", "chosen_figures", "ended_line", "recording_dict", "recording_summary"]

@@ -28,7 +28,7 @@ from procmem.cli import main
 from procmem.cli.record import seconds
 from procmem.errors import AccessDenied, BadArgument
 from procmem.experiments import Specimen
-from procmem.recording.recording import grown
+from procmem.recording.growth import grown
 from procmem.snapshots.moment import Clock
 from procmem.snapshots.saved import MAGIC
 

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from procmem.experiments.model.page_tables import PageTables, Table, Tally
+    from procmem.experiments.model.page_tables import PageTable, PageTableTree, Tally
 
 __all__ = ["FORWARD", "Faulting", "Order", "Rules", "Trap"]
 
@@ -84,7 +84,7 @@ class Faulting:
 
     rules: Rules
     vmas: Vmas
-    tables: PageTables
+    tables: PageTableTree
     _hugetlb: set[int]
 
     def populate(self, start: int, end: int, tally: Tally, *, write: bool | None = None) -> bool:
@@ -127,7 +127,7 @@ class Faulting:
         if not write:
             self._fault_around_end(region, page, tally)
 
-    def _map_pages(self, backing: Backing, table: Table, pages: int, tally: Tally) -> None:
+    def _map_pages(self, backing: Backing, table: PageTable, pages: int, tally: Tally) -> None:
         if backing.kind == "shmem":
             tally.shmem += pages.bit_count()
             table.shmem |= pages
@@ -310,7 +310,7 @@ class Faulting:
             huge == "always" or (huge == "madvise" and "hugepage" in region.flags)
         )
 
-    def _swap_in(self, table: Table, pages: int, tally: Tally) -> None:
+    def _swap_in(self, table: PageTable, pages: int, tally: Tally) -> None:
         count = pages.bit_count()
         tally.major += count
         tally.anon += count

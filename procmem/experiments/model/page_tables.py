@@ -1,7 +1,7 @@
 """Page tables as the kernel fills and frees them.
 
-Pages of one lowest table are the bits of a few integers, so that an operation on
-a thousand pages is a handful of operations on integers.
+The entries of a lowest table are bits of a few integers, so that an operation on a thousand
+pages takes only a few operations on integers.
 
 Source: mm/memory.c (free_pgtables, zap_pte_range, copy_page_range), mm/mremap.c.
 """
@@ -14,12 +14,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PageTables", "Table", "Tally"]
+__all__ = ["PageTable", "PageTableTree", "Tally"]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one operation changes, in pages, tables and faults; by what; and what is uncertain."""
+    """What one operation changes: pages, page tables, regions and faults, and how it does so.
+
+    Attributes:
+        vsz, anon, file, shmem, swap, hugetlb, locked: pages.
+        tables: page tables.
+        regions: lines of maps.
+        minor, major: page faults.
+        uncertain: why the figures may differ; None: they may not.
+        said: what the C library decided before it called the kernel, in sentences.
+
+    All others are for the explanation only.
+    """
 
     vsz: int = 0
     anon: int = 0
@@ -29,9 +40,9 @@ class Tally:
     hugetlb: int = 0
     locked: int = 0
     tables: int = 0
+    regions: int = 0
     minor: int = 0
     major: int = 0
-    # For the explanation only.
     fresh: int = 0
     zeros: int = 0
     filled: int = 0
@@ -45,18 +56,36 @@ class Tally:
     dropped: int = 0
     freed_tables: int = 0
     uncertain: str | None = None
+    said: str = ""
+
+    def figures(self, page_size: int) -> tuple[int, ...]:
+        """The changes as the kernel shows them: all but regions and faults in bytes."""
+        return (
+            self.vsz * page_size,
+            (self.anon + self.file + self.shmem) * page_size,
+            self.anon * page_size,
+            self.file * page_size,
+            self.shmem * page_size,
+            self.swap * page_size,
+            self.hugetlb * page_size,
+            self.locked * page_size,
+            self.tables * page_size,
+            self.regions,
+            self.minor,
+            self.major,
+        )
 
 
 @dataclass(slots=True)
-class Table:
-    """The entries of one lowest page table, a bit a page.
+class PageTable:
+    """The entries of one lowest page table, one bit for each page.
 
     Attributes:
-        anon, zero, file, shmem: present pages, by kind; zero is the shared zero page.
-        shared: anonymous pages that are not known to be this process's alone: a write faults.
+        anon, zero, file, shmem: present pages, by kind; zero: the zero page is mapped.
+        shared: anonymous pages that other processes may have, too: a write takes a fault.
         dirty: pages of files that were mapped by a write.
-        swap, guard: entries that are not present.
-        huge: "anon" or "zero" while the whole table is one huge page.
+        swap, guard: entries that are not present: swapped out, or marked as guard pages.
+        huge: "anon" or "zero" while one huge page takes the place of the whole table.
     """
 
     anon: int = 0
@@ -71,7 +100,7 @@ class Table:
 
     @property
     def present(self) -> int:
-        """Pages that an access finds."""
+        """Pages that an access finds without a fault."""
         return self.anon | self.zero | self.file | self.shmem
 
     @property
@@ -95,9 +124,9 @@ class Table:
         self.dirty &= keep
         self.swap &= keep
 
-    def take(self, mask: int) -> Table:
-        """Moves entries out into a table of their own."""
-        taken = Table(
+    def take(self, mask: int) -> PageTable:
+        """Moves entries into a table of their own."""
+        taken = PageTable(
             self.anon & mask, self.zero & mask, self.file & mask, self.shmem & mask,
             self.shared & mask, self.dirty & mask, self.swap & mask, self.guard & mask,
         )  # fmt: skip
@@ -106,8 +135,8 @@ class Table:
             setattr(self, name, getattr(self, name) & keep)
         return taken
 
-    def put(self, other: Table, shift: int) -> None:
-        """Takes entries in, `shift` places further up."""
+    def put(self, other: PageTable, shift: int) -> None:
+        """Adds the entries of another table, `shift` places further up."""
         for name in ("anon", "zero", "file", "shmem", "shared", "dirty", "swap", "guard"):
             bits = getattr(other, name)
             setattr(
@@ -115,15 +144,16 @@ class Table:
             )
 
 
-class PageTables:
-    """The tables of one address space, but for the topmost.
+class PageTableTree:
+    """The page tables of one address space, without the top level.
 
     Args:
-        bits: of an address that one level takes: 9 with 4 KiB pages and 8-byte entries.
+        bits: address bits that each level resolves: 9 with 4 KiB pages and 8-byte entries.
 
     Attributes:
-        lowest: by page number >> bits. A level above is a set of page numbers >> 2 * bits,
-            and one more >> 3 * bits; the topmost is not counted by VmPTE.
+        lowest: the lowest tables, by page number >> bits.
+        middle, upper: the tables of the two levels above, by page number >> 2 * bits and
+            >> 3 * bits. VmPTE does not count the top level.
     """
 
     __slots__ = ("bits", "full", "lowest", "middle", "upper")
@@ -131,16 +161,16 @@ class PageTables:
     def __init__(self, bits: int = 9) -> None:
         self.bits = bits
         self.full = (1 << (1 << bits)) - 1
-        self.lowest: dict[int, Table] = {}
+        self.lowest: dict[int, PageTable] = {}
         self.middle: set[int] = set()
         self.upper: set[int] = set()
 
     def count(self) -> int:
-        """Tables that VmPTE counts."""
+        """How many tables VmPTE counts."""
         return len(self.lowest) + len(self.middle) + len(self.upper)
 
     def masks(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """A range of pages as masks of lowest tables, whether these exist or not."""
+        """A range of pages as masks of lowest tables, existing or not."""
         bits, size = self.bits, 1 << self.bits
         for index in range(start >> bits, (end + size - 1) >> bits):
             base = index << bits
@@ -148,7 +178,7 @@ class PageTables:
             yield index, (1 << high) - (1 << low)
 
     def present_masks(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The same, of tables that exist. Huge ranges cost what is in them."""
+        """The same for existing tables only; the cost of a huge range is that of its tables."""
         bits = self.bits
         first, last = start >> bits, (end - 1) >> bits
         if end <= start:
@@ -164,7 +194,7 @@ class PageTables:
             yield index, (1 << high) - (1 << low)
 
     def make_middle(self, index: int, tally: Tally) -> None:
-        """The levels above the lowest table `index`."""
+        """Makes the tables above the lowest table `index`."""
         middle = index >> self.bits
         if middle not in self.middle:
             self.middle.add(middle)
@@ -174,17 +204,17 @@ class PageTables:
                 self.upper.add(upper)
                 tally.tables += 1
 
-    def make(self, index: int, tally: Tally) -> Table:
-        """The lowest table `index`, with all above it."""
+    def make(self, index: int, tally: Tally) -> PageTable:
+        """The lowest table `index`; it is made if it is missing, with all above it."""
         table = self.lowest.get(index)
         if table is None:
             self.make_middle(index, tally)
-            table = self.lowest[index] = Table()
+            table = self.lowest[index] = PageTable()
             tally.tables += 1
         return table
 
-    def copy_upper(self, other: PageTables, start: int, end: int) -> None:
-        """Makes in another the tables above the lowest that a range has here."""
+    def copy_upper(self, other: PageTableTree, start: int, end: int) -> None:
+        """Makes in another tree the tables above the lowest level that a range has here."""
         for level, known, made in ((2, self.middle, other.middle), (3, self.upper, other.upper)):
             shift = level * self.bits
             first, last = start >> shift, (end - 1) >> shift
@@ -203,19 +233,19 @@ class PageTables:
                 table.guard &= ~mask
 
     def drop_huge(self, index: int, tally: Tally) -> None:
-        """A whole huge page goes, and with it the table that was kept for its splitting."""
+        """Unmaps a huge page, and frees the page table that was kept for splitting it."""
         self.lowest.pop(index).drop(self.full, tally)
         tally.tables -= 1
 
-    def split_huge(self, table: Table, mask: int) -> None:
-        """Makes ordinary pages of a huge one, if only a part of it is meant."""
+    def split_huge(self, table: PageTable, mask: int) -> None:
+        """Splits a huge page into ordinary pages, unless the mask is the whole of it."""
         if table.huge and mask != self.full:
             table.huge = ""
 
     def free(self, start: int, end: int, floor: int, ceiling: int, tally: Tally) -> None:
-        """free_pgtables(): tables whose span meets the range and no region that stays."""
+        """free_pgtables(): frees tables that span a part of the range and no remaining region."""
         before = tally.tables
-        levels: tuple[dict[int, Table] | set[int], ...] = self.lowest, self.middle, self.upper
+        levels: tuple[dict[int, PageTable] | set[int], ...] = self.lowest, self.middle, self.upper
         for level, known in enumerate(levels, start=1):
             shift = level * self.bits
             first, last = start >> shift, (end - 1) >> shift
@@ -234,7 +264,7 @@ class PageTables:
         tally.freed_tables += before - tally.tables
 
     def reclaim(self, start: int, end: int, tally: Tally) -> None:
-        """CONFIG_PT_RECLAIM: MADV_DONTNEED frees lowest tables that it has emptied whole."""
+        """CONFIG_PT_RECLAIM: MADV_DONTNEED frees the lowest tables that it has emptied."""
         before = tally.tables
         for index, mask in list(self.present_masks(start, end)):
             if mask == self.full and not self.lowest[index].used:
@@ -243,8 +273,8 @@ class PageTables:
         tally.freed_tables += before - tally.tables
 
 
-def table_copy(table: Table) -> Table:
-    return Table(
+def table_copy(table: PageTable) -> PageTable:
+    return PageTable(
         table.anon, table.zero, table.file, table.shmem, table.shared, table.dirty,
         table.swap, table.guard, table.huge,
     )  # fmt: skip

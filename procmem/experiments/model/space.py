@@ -10,7 +10,7 @@ Documentation/admin-guide/mm/.
 from __future__ import annotations
 
 from procmem.experiments.model.faults import Faulting, Rules
-from procmem.experiments.model.page_tables import PageTables, Tally, table_copy
+from procmem.experiments.model.page_tables import PageTableTree, Tally, table_copy
 from procmem.experiments.model.vmas import EXEC, READ, WRITE, Backing, Vma, Vmas
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ class Space(Faulting):
     def __init__(self, rules: Rules, regions: Sequence[Vma] = ()) -> None:
         self.rules = rules
         self.vmas = Vmas(list(regions), untouched_joins=rules.untouched_joins)
-        self.tables = PageTables(rules.bits)
+        self.tables = PageTableTree(rules.bits)
         self.brk: tuple[int, int] = (0, 0)
         self._hugetlb: set[int] = set()
 

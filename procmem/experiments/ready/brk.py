@@ -1,4 +1,4 @@
-"""The heap as the kernel knows it: one address, that brk moves."""
+"""The heap as the kernel sees it: one address, the break, which brk(2) moves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from procmem.experiments.specimen.specimen import Specimen
 __all__ = ["brk"]
 
 
-@experiment("brk", "brk", "What is the heap to the kernel, and how does it grow?")
+@experiment("brk", "brk", "What is the heap for the kernel, and how does it grow?")
 def brk(tell: Teller, *, pages: int = 33) -> None:
     """Grows the heap, touches it, moves its end within a page, and shrinks it again.
 
@@ -17,7 +17,7 @@ def brk(tell: Teller, *, pages: int = 33) -> None:
         pages: to grow by at first; 33 is what glibc takes with 4 KiB pages.
     """
     if pages < 4:
-        raise BadArgument(f"{pages} pages are too few: it takes 4")
+        raise BadArgument(f"{pages} pages are too few: this experiment needs 4")
     with Specimen() as s:
         unit = s.space.rules.page_size
         heap = tell.mapping(
@@ -29,7 +29,7 @@ def brk(tell: Teller, *, pages: int = 33) -> None:
         tell.step(
             "grow by 100 bytes",
             s.sbrk(100),
-            "The break may be any address, but regions consist of whole pages.",
+            "The break may be any address, but a region consists of whole pages.",
         )
         tell.step("grow by 100 bytes again", s.sbrk(100))
         tell.step(
@@ -38,7 +38,7 @@ def brk(tell: Teller, *, pages: int = 33) -> None:
             "The last page was never written, so RSS stays.",
         )
         tell.step("shrink to 2 pages", s.sbrk((2 - pages) * unit))
-        tell.step("read behind the break", s.read(heap.start + 2 * unit))
+        tell.step("read beyond the break", s.read(heap.start + 2 * unit))
         tell.step("grow by a page again", s.sbrk(unit))
         tell.step(
             "read that page",

@@ -43,14 +43,14 @@ class Took(NamedTuple):
     quick={"size": 4 << 20},
 )
 def copy(tell: Teller, *, size: int = 32 << 20, rounds: int = 7) -> None:
-    """Copies a file in several ways, in memory and not, and tells the median of the times.
+    """Copies a file in several ways, in and out of the page cache, and reports median times.
 
     Args:
         size: of the file in bytes.
-        rounds: of each way, taken in turns; at least 7 for a median to mean something.
+        rounds: copies in each way, in turns; 7 or more, so that the median is meaningful.
     """
     if not 0 < size <= 1 << 32 or not 0 < rounds <= 1000:
-        raise BadArgument("a file of 1 byte to 4 GiB, and 1 to 1,000 rounds will do")
+        raise BadArgument("size must be 1 byte to 4 GiB, rounds 1 to 1,000")
     place = disk_directory()
     with tempfile.TemporaryFile(dir=place, buffering=0) as file:
         source = file.fileno()
@@ -61,7 +61,7 @@ def copy(tell: Teller, *, size: int = 32 << 20, rounds: int = 7) -> None:
 
 
 def write_source(fd: int, size: int) -> None:
-    """Bytes that no file system can leave out, on the disk when this returns."""
+    """Random bytes, which no file system stores as holes; on the disk when this returns."""
     left = size
     while left:
         left -= os.write(fd, os.urandom(min(PIECE, left)))
@@ -83,8 +83,8 @@ def in_a_specimen(tell: Teller, source: int, size: int, place: str) -> None:
         tell.step(
             "write the destination",
             s.touch(ours),
-            "RSS holds both files' pages. They belong to the page cache: no copy was made for this"
-            " process.",
+            "RSS counts the pages of both files. They are those of the page cache: the process has"
+            " no copies of its own.",
         )
         tell.step("unmap the destination", s.munmap(ours))
         tell.step("unmap the source", s.munmap(theirs))
@@ -95,7 +95,7 @@ def timed(tell: Teller, source: int, size: int, rounds: int, place: str, *, cold
     if cold and (left := evict(source, size)):
         tell.impossible(
             "copy a file that is not in memory",
-            f"{left:,} of its pages could not be driven out of the page cache",
+            f"{left:,} of its pages could not be evicted from the page cache",
         )
         return
     took: dict[str, list[Took]] = {name: [] for name in WAYS}
@@ -103,12 +103,14 @@ def timed(tell: Teller, source: int, size: int, rounds: int, place: str, *, cold
     refused: dict[str, str] = {}
     names = list(WAYS)
     for number in range(rounds):
-        # In turns, each beginning once: a slow moment of the machine hits all alike.
+        # In turns, each of them first once: a slow moment of the machine affects all alike.
         for name in names[number % len(names) :] + names[: number % len(names)]:
             if name in refused:
                 continue
             if cold and (left := evict(source, size)):
-                raise Unsupported("an empty page cache", f"{left:,} pages came back in between")
+                raise Unsupported(
+                    "a file that is not in the page cache", f"{left:,} pages came back in between"
+                )
             if not cold:
                 warm(source, size)
             with destination(place) as target:
@@ -121,14 +123,14 @@ def timed(tell: Teller, source: int, size: int, rounds: int, place: str, *, cold
                     continue
                 same[name] += identical(source, target, size)
     for name in names:
-        label = f"{name}, {what}: copies that are identical"
+        label = f"{name}, {what}: identical copies"
         if name in refused:
             tell.impossible(label, refused[name])
         else:
             tell.claim(label, rounds, same[name])
     fastest = min(median(t.seconds for t in found) for found in took.values() if found)
     tell.table(
-        f"{size_text(size)}, source {what}: median of {rounds}, reported and not judged",
+        f"{size_text(size)}, source {what}: median of {rounds}, reported only",
         ("way", "ms", "of the fastest", "least", "most", "minor", "major"),
         [
             (
@@ -143,9 +145,9 @@ def timed(tell: Teller, source: int, size: int, rounds: int, place: str, *, cold
             for name, found in took.items()
             if found
         ],
-        "The destination is a new file each time and not forced to the disk. "
+        "The destination is a new file each time, and is not synced to the disk. "
         + (
-            "The source was driven out of memory before each copy, which mincore(2) confirmed."
+            "The source was evicted from memory before each copy, as mincore(2) confirmed."
             if cold
             else "The source was read before each copy."
         ),
@@ -153,7 +155,7 @@ def timed(tell: Teller, source: int, size: int, rounds: int, place: str, *, cold
 
 
 def evict(fd: int, size: int) -> int:
-    """Drops a file that was written to the disk from the page cache; how many pages are left."""
+    """Drops a file from the page cache; how many pages are left."""
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     return pages_in_memory(fd, size)
 
@@ -165,7 +167,7 @@ def warm(fd: int, size: int) -> None:
 
 @contextmanager
 def destination(place: str) -> Iterator[int]:
-    """A fresh file without a name."""
+    """A new file without a name."""
     with tempfile.TemporaryFile(dir=place, buffering=0) as file:
         yield file.fileno()
 
@@ -245,4 +247,4 @@ WAYS: dict[str, Copier] = {
 }
 
 NOT_HERE = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL)
-"""What a kernel or file system answers that can't copy so."""
+"""Errors of a kernel or file system that can't copy in this way."""

@@ -1,4 +1,4 @@
-"""What fork copies: nothing, until one of the two writes."""
+"""What fork(2) copies: no page, until one of the two processes writes to it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["copy_on_write"]
 @experiment(
     "copy-on-write",
     "Copy-on-write",
-    "After fork, two processes have all that memory. Was it copied?",
+    "After fork, two processes have the same memory. Was it copied?",
 )
 def copy_on_write(tell: Teller, *, pages: int = 100, written: int = 30) -> None:
-    """Forks a process that has written to some pages; the child, then the parent write to them.
+    """Forks a process that has written to some pages; then the child and the parent write to them.
 
     Args:
-        pages: that the parent has written before.
-        written: by the child.
+        pages: how many pages the parent writes before the fork.
+        written: how many of them the child writes.
     """
     if not 0 < written <= pages or pages % 2:
-        raise BadArgument(f"{written} of {pages} pages: at most all, and an even number in all")
+        raise BadArgument(f"written={written} must be 1 to pages={pages}, and pages an even number")
     with Specimen() as parent:
         unit = parent.space.rules.page_size
         area = tell.mapping(f"map {pages} pages", parent.mmap(pages=pages))
@@ -44,14 +44,15 @@ def copy_on_write(tell: Teller, *, pages: int = 100, written: int = 30) -> None:
             both = (("parent", parent), ("child", child))
             for who, one in both:
                 shares(
-                    tell, who, region_of(one, area), "Pss counts a page shared by two as half.",
+                    tell, who, region_of(one, area),
+                    "Pss counts half of a page that two processes share.",
                     rss=pages * unit, pss=pages * unit // 2, shared=pages * unit, private=0,
                 )  # fmt: skip
             before = pss_of_both(parent, child, area)
             tell.step(
                 f"the child writes to {written} pages",
                 child.touch(area, pages=written),
-                "The child's figures: RSS does not move, since a shared page was in it before.",
+                "The child's figures: RSS stays, since it counted the shared pages before.",
             )
             shared = pages - written
             for who, one in both:
@@ -61,17 +62,17 @@ def copy_on_write(tell: Teller, *, pages: int = 100, written: int = 30) -> None:
                     shared=shared * unit, private=written * unit,
                 )  # fmt: skip
             tell.bytes(
-                "what both take together (Σ Pss) has risen by",
+                "the memory of both (Σ Pss) has grown by",
                 written * unit,
                 None if before is None else (pss_of_both(parent, child, area) or 0) - before,
-                "Only the pages written to exist twice. Σ Rss, which counts every shared page"
-                " twice, never moved.",
+                "Only the pages that were written to exist twice. Σ Rss counts every shared page"
+                " twice, and did not change.",
             )
             tell.step(
                 "the parent writes to the same pages",
                 parent.touch(area, pages=written),
-                "They are its alone since the child made copies. It faults all the same, once"
-                " each, to learn that; nothing is copied.",
+                "They are the parent's alone since the child got copies, but still write-protected:"
+                " one fault each, and no copy.",
             )
             tell.step("the child reads all pages", child.read(area))
         shares(
@@ -82,7 +83,7 @@ def copy_on_write(tell: Teller, *, pages: int = 100, written: int = 30) -> None:
             tell.step(
                 "the parent writes to the others",
                 parent.touch(area, start=written, pages=shared),
-                "Still write-protected, and nobody shares them any more: a fault each, no copy.",
+                "Still write-protected, but no longer shared: one fault each, no copy.",
             )
         tell.step("unmap all", parent.munmap(area))
 
@@ -95,7 +96,7 @@ def region_of(one: Specimen, area: Area) -> MeasuredRegion:
 
 
 def pss_of_both(parent: Specimen, child: Specimen, area: Area) -> int | None:
-    """Of the area: what a forked child of Python has besides is shared with that, too."""
+    """Σ Pss of the area alone: other memory may be shared with further processes."""
     found = [region_of(one, area).pss for one in (parent, child)]
     return sum(found) if None not in found else None  # type: ignore[arg-type]
 

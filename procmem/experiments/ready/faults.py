@@ -1,4 +1,4 @@
-"""Page faults: those that nobody notices, those that wait for a disk, those that end badly."""
+"""Page faults: minor ones, major ones that wait for a disk, and those that end in a signal."""
 
 from __future__ import annotations
 
@@ -13,44 +13,50 @@ __all__ = ["faults"]
 
 LABELS = {
     "minor": ("write to a new page", ""),
-    "major": ("read a page of a file on the disk", "The process slept until the disk had it."),
+    "major": (
+        "read a page of a file on the disk",
+        "The process sleeps until the disk has delivered the page.",
+    ),
     "swap": ("read a page that was swapped out", ""),
     "null": (
         "read through a NULL pointer",
         "Nothing is mapped at page 0, on purpose: SEGV_MAPERR.",
     ),
-    "unmapped": ("read what was unmapped", "No region, no memory: SEGV_MAPERR."),
+    "unmapped": ("read what was unmapped", "There is no region any more: SEGV_MAPERR."),
     "kernel": (
         "read an address of the kernel",
-        "The upper half of all addresses is the kernel's; SEGV_MAPERR tells nothing about it.",
+        "The upper half of the address space is the kernel's; SEGV_MAPERR reveals nothing of it.",
     ),
     "non-canonical": (
-        "read an address that can't be",
-        "Its upper bits are not alike: the processor refuses it, and the signal knows no address.",
+        "read a non-canonical address",
+        "Its upper bits differ: the processor refuses it, and the signal has no address.",
     ),
-    "read-only": ("write to a read-only page", "The region is there, but not for that: ACCERR."),
+    "read-only": (
+        "write to a read-only page",
+        "There is a region, but it does not allow that: SEGV_ACCERR.",
+    ),
     "text": ("write to the program's own code", "Code is mapped r-x."),
-    "prot-none": ("read a page of PROT_NONE", "Addresses that are reserved, and nothing else."),
+    "prot-none": ("read a page of PROT_NONE", "The addresses are reserved; no access is allowed."),
     "no-exec": (
         "execute a page of data",
-        "The page is there and may be read: but not run (the NX bit).",
+        "The page is present and readable, but not executable (the NX bit).",
     ),
     "past-end": (
-        "read behind the end of a mapped file",
-        "The region is there, the file's page is not: SIGBUS.",
+        "read beyond the end of a mapped file",
+        "There is a region, but the file has no such page: SIGBUS.",
     ),
 }
 
 
-@experiment("faults", "Page faults", "Which page faults are there, and which of them hurt?")
+@experiment("faults", "Page faults", "Which kinds of page faults are there, and which are errors?")
 def faults(tell: Teller, *, pages: int = 16) -> None:
-    """Provokes a fault of every kind.
+    """Causes a page fault of every kind.
 
     Args:
-        pages: to count faults over.
+        pages: for how many pages faults are counted.
     """
     if not 0 < pages <= 4096:
-        raise BadArgument(f"{pages} pages: 1 to 4,096 will do")
+        raise BadArgument(f"pages must be 1 to 4,096, not {pages}")
     with Specimen() as s:
         for kind in FAULTS:
             label, teaches = LABELS[kind]
@@ -69,8 +75,8 @@ def many(tell: Teller, s: Specimen, pages: int) -> None:
     tell.step(
         f"write to {pages} pages that were only read",
         s.touch(area, order="random", seed=1),
-        "The zero page was there, but not for writing: a second fault each. The order is random,"
-        " and changes nothing.",
+        "The zero page is mapped, but read-only: a second fault each. The random order makes no"
+        " difference.",
     )
     populated = tell.mapping(
         f"map {pages} pages with MAP_POPULATE",
@@ -92,7 +98,7 @@ def many(tell: Teller, s: Specimen, pages: int) -> None:
 def with_swap(tell: Teller, s: Specimen, pages: int) -> None:
     label = f"swap {pages} pages out and in again"
     if not has_swap():
-        tell.impossible(label, "swap: none is set up; swapon(8) adds some, as root")
+        tell.impossible(label, "swap: there is no swap space; swapon(8) adds some, as root")
         return
     area = tell.mapping(f"map {pages} pages", s.mmap(pages=pages))
     tell.step("write to them", s.touch(area))

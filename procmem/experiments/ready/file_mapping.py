@@ -1,4 +1,4 @@
-"""Files in memory: who reads them in, who sees what is written, and where they end."""
+"""Mapped files: when they are read, who sees what is written, and what is beyond their end."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["file_mapping"]
     "When is a mapped file read, and who sees what I write to it?",
 )
 def file_mapping(tell: Teller, *, pages: int = 64) -> None:
-    """Maps a file in memory and one on a disk, shared and privately, and past its end.
+    """Maps a file in memory and a file on a disk, shared and private, and beyond the end.
 
     Args:
         pages: of each file.
     """
     if not 2 <= pages <= 1 << 15:
-        raise BadArgument(f"a file of {pages} pages: 2 to 32,768 will do")
+        raise BadArgument(f"pages must be 2 to 32,768, not {pages}")
     with Specimen() as s:
         unit = s.space.rules.page_size
         with memory_file(pages, unit) as fd:
@@ -45,36 +45,43 @@ def in_memory(tell: Teller, s: Specimen, fd: int, pages: int) -> None:
     shared = tell.mapping(
         f"map a file of {pages} pages, shared",
         s.mmap(pages=pages, file=fd, shared=True),
-        "The file is a memfd: it lives in memory, as tmpfs does. Mapping it reads nothing.",
+        "The file is a memfd: its data is in memory, as in a tmpfs. Mapping it reads nothing.",
     )
     tell.step(
         "read one byte of it",
         s.read(shared, pages=1),
-        "One fault maps up to 16 pages that are in memory anyway, for the next reads.",
+        "One fault maps up to 16 pages that are in memory already, for later reads.",
     )
     tell.step(
         "write to page 0, shared",
         s.touch(shared, pages=1, value=200),
-        "The page was read before; a file in memory lets it be written without a fault.",
+        "The page is mapped since the read; for a file in memory it is mapped writable: no fault.",
     )
-    tell.claim("read() of the file sees the write", 200, byte(), "At once: it is the same page.")
+    tell.claim(
+        "read() of the file sees the write", 200, byte(), "At once, since it is the same page."
+    )
     private = tell.mapping("map it privately", s.mmap(pages=pages, file=fd))
     tell.step(
         "write to page 0, privately",
         s.touch(private, pages=1, value=100),
-        "From now on this page is anonymous: the file's own is no longer seen here.",
+        "From now on this page is anonymous: this mapping no longer shows the file's page.",
     )
-    tell.claim("the file stays as it was", 200, byte(), "A private write is nobody else's.")
+    tell.claim(
+        "the file stays as it was",
+        200,
+        byte(),
+        "A write to a private mapping is visible only there.",
+    )
     longer = tell.mapping(
         "map one page more than the file has",
         s.mmap(pages=pages + 1, file=fd, prot="r"),
         "mmap accepts that: the region may be longer than the file.",
     )
     tell.step(
-        "read behind the file's end",
+        "read beyond the end of the file",
         s.read(longer, start=pages),
-        "There is a region, so it is no SIGSEGV; but the file has no such page: SIGBUS. The"
-        " pages that came along lie before the end.",
+        "There is a region, so it is not SIGSEGV; but the file has no such page: SIGBUS. The"
+        " pages that were mapped along are before the end.",
     )
     for area, name in ((longer, "longer"), (private, "private"), (shared, "shared")):
         tell.step(f"unmap the {name} mapping", s.munmap(area))
@@ -90,7 +97,7 @@ def on_disk(tell: Teller, s: Specimen, fd: int, pages: int) -> None:
     if left := pages_in_memory(fd, pages * unit):
         tell.impossible(
             "read a file that is not in memory",
-            f"{left} of {pages} pages could not be driven out of the page cache",
+            f"{left} of {pages} pages could not be evicted from the page cache",
         )
     else:
         cold = tell.mapping(
@@ -98,14 +105,14 @@ def on_disk(tell: Teller, s: Specimen, fd: int, pages: int) -> None:
             s.mmap(pages=pages, file=fd, prot="r", warm=False),
         )
         tell.step(
-            "say that it is read in no order",
+            "madvise: it will be read in random order",
             s.madvise(cold, "random"),
-            "MADV_RANDOM turns readahead off; else one fault would bring in many pages.",
+            "MADV_RANDOM turns readahead off; otherwise one fault would bring in many pages.",
         )
         tell.step(
             f"read all {pages} pages",
             s.read(cold),
-            "A major fault waits for the disk, about a thousand times as long as a minor one.",
+            "A major fault waits for the disk; a minor fault does not.",
         )
         tell.step("unmap it", s.munmap(cold), "The file stays in the page cache.")
     warm = tell.mapping(
@@ -116,7 +123,7 @@ def on_disk(tell: Teller, s: Specimen, fd: int, pages: int) -> None:
     tell.step(
         "write to one of them",
         s.touch(warm, pages=1, value=50),
-        "It will have to write this page back.",
+        "The kernel will have to write this page back.",
     )
     tell.claim("read() of the file sees the write", 50, os.pread(fd, 1, 0)[0])
     tell.step("unmap it", s.munmap(warm))

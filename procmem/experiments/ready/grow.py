@@ -33,19 +33,21 @@ THRESHOLD = 128 * 1024
 """M_MMAP_THRESHOLD of glibc: from this size on malloc asks for a mapping. mallopt(3)."""
 
 
-@experiment("grow", "A growing string", "A program's data grows. Where does the memory come from?")
+@experiment("grow", "A growing string", "A program's data grows. Where does its memory come from?")
 def grow(tell: Teller, *, doublings: int = 14) -> None:
-    """Starts an interpreter and lets it double a string, from 1 KiB on.
+    """Starts a Python interpreter and lets it double a string, from 1 KiB on.
 
     Args:
-        doublings: how many; 14 end at 16 MiB.
+        doublings: how often; 14 times end at 16 MiB.
     """
     if not 0 < doublings <= 20:
-        raise BadArgument(f"{doublings} doublings: 1 to 20 will do")
+        raise BadArgument(f"doublings must be 1 to 20, not {doublings}")
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise Unsupported("Python on malloc", "a free-threaded Python has an allocator of its own")
     if "glibc" not in (os.confstr("CS_GNU_LIBC_VERSION") or "" if has_confstr() else ""):
-        raise Unsupported("glibc", "its malloc's rules are told here; this libc has others")
+        raise Unsupported(
+            "glibc", "the expectations are those of glibc's malloc; this is another libc"
+        )
     rows: list[tuple[str | int | None, ...]] = []
     with subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", PROGRAM],
@@ -60,12 +62,12 @@ def grow(tell: Teller, *, doublings: int = 14) -> None:
             child.kill()
     tell.table(
         "The whole interpreter, in KiB:",
-        ("string", "lies in", "VSZ", "change", "RSS", "change"),
+        ("string", "is in", "VSZ", "change", "RSS", "change"),
         rows,
-        f"The old string is given back after the new one was made. Below {kib(THRESHOLD)}"
-        " malloc takes both from the heap, which it keeps. What is larger and doesn't fit into the"
-        " heap's free room becomes a mapping of its own, and the old one is unmapped at once: VSZ"
-        " rises by the difference.",
+        f"The old string is freed after the new one was made. Below {kib(THRESHOLD)} malloc takes"
+        " both from the heap, which it keeps. A larger string that does not fit into the free part"
+        " of the heap gets a mapping of its own, and the old one is unmapped at once: VSZ grows by"
+        " the difference.",
     )
 
 
@@ -83,12 +85,12 @@ def observe(
             region = process.region_at(address)
             memory = process.memory()
             place = PLACES.get(str(region.kind) if region else "", "elsewhere")
-            label = f"{kib(length)} string lies in"
+            label = f"{kib(length)} string is in the"
             if length < THRESHOLD:
                 tell.claim(label, "heap", place)
             elif not mapped:
-                # Free room in the heap comes first, and what the interpreter freed while it
-                # started may have raised the threshold.
+                # malloc uses free chunks of the heap first, and what the interpreter freed while
+                # it started may have raised the threshold.
                 tell.claim(label, "heap or mapping", place, holds=place in PLACES.values())
                 mapped = place == "mapping"
             else:
@@ -110,7 +112,7 @@ def observe(
 PLACES = {"heap": "heap", "anon": "mapping"}
 
 OVERHEAD = sys.getsizeof("")
-"""Python's header of a string, and the zero behind it."""
+"""Python's header of a string, and the null byte after it."""
 
 
 def chunk(length: int, unit: int) -> int:
@@ -119,13 +121,13 @@ def chunk(length: int, unit: int) -> int:
 
 
 def strings(child: subprocess.Popen[bytes], doublings: int) -> Iterator[tuple[int, int]]:
-    """Address and length of the string, the child waiting for the next request."""
+    """Address and length of the string after each doubling, while the child waits."""
     if child.stdin is None or child.stdout is None:
         raise BadArgument("the child has no pipes")
     for _ in range(doublings + 1):
         words = child.stdout.readline().split()
         if len(words) != 2:
-            raise Unsupported("an interpreter", f"{sys.executable} ended before it was told to")
+            raise Unsupported("an interpreter", f"{sys.executable} exited too early")
         yield int(words[0]), int(words[1])
         child.stdin.write(b"more\n")
         child.stdin.flush()
@@ -136,7 +138,7 @@ def has_confstr() -> bool:
 
 
 def clean_environment() -> dict[str, str]:
-    """Nothing that sways malloc or brings another."""
+    """The environment without what changes malloc or replaces it."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -1,4 +1,4 @@
-"""malloc between a program and the kernel: brk or mmap, what is kept, what is given back."""
+"""malloc: when it calls brk or mmap, what it keeps, and what it gives back to the kernel."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def malloc(tell: Teller, *, count: int = COUNT) -> None:
         tell.step(
             "malloc(100), the first",
             s.malloc(100),
-            "malloc buys from the kernel wholesale, and sells in pieces.",
+            "malloc gets memory from the kernel in large pieces, and divides them up.",
         )
-        tell.step("malloc(100) again", s.malloc(100), "The heap has room: the kernel isn't asked.")
+        tell.step("malloc(100) again", s.malloc(100), "The heap has room: no system call.")
         small = many(tell, f"malloc({SMALL:,})", (s.malloc(SMALL) for _ in range(count)))
         asked = sum(one.delta.vsz > 0 for one in small)
         bought = sum(one.delta.vsz for one in small)
@@ -39,52 +39,56 @@ def malloc(tell: Teller, *, count: int = COUNT) -> None:
             f"of {count} mallocs of {SMALL:,} bytes, those that asked the kernel",
             sum(one.predicted.vsz > 0 for one in small),
             asked,
-            "128 KiB more than needed are bought each time, for the next ones: few brk, many"
-            " malloc.",
+            "Each brk gets 128 KiB more than needed, for later requests: so few calls of brk serve"
+            " many of malloc.",
             rests_on=small,
         )
         tell.bytes(
-            "which is in all", sum(one.predicted.vsz for one in small), bought, rests_on=small
+            "by which the heap grew in all",
+            sum(one.predicted.vsz for one in small),
+            bought,
+            rests_on=small,
         )
         tell.step(
             "write to all of the last",
             s.touch(address(small[-1]), pages=SMALL // page),
-            "malloc gives addresses, as mmap does: pages come when they are written to.",
+            "malloc gives addresses, as mmap does: pages are allocated when they are written to.",
         )
         tell.step(
             "free the first",
             s.free(address(small[0])),
-            "It lies in the middle of the heap, which has one end: nothing can be given back.",
+            "It is in the middle of the heap, and brk only moves the end: nothing is given back.",
         )
         for one in small[1:-1]:
             s.free(address(one))
         tell.step(
-            "free the last, all between being free",
+            "free the last; all others are free",
             s.free(address(small[-1])),
-            "Now the end of the heap is free, and more than the trim threshold: brk goes down.",
+            "Now more than the trim threshold is free at the end of the heap: brk gives it back.",
         )
-        tell.step("malloc_trim(0)", s.trim(), "It leaves no reserve at the end.")
+        tell.step("malloc_trim(0)", s.trim(), "It gives back all that is free at the end.")
     with Specimen(libc=True) as s:
         s.malloc(100)
         tell.step("in a new process: malloc(131,048)", s.malloc(131_048))
         over = tell.step(
             "malloc(131,049)",
             s.malloc(131_049),
-            "With its eight bytes of size, rounded up, that is a chunk of 128 KiB, which is"
-            " M_MMAP_THRESHOLD. From there on malloc calls mmap.",
+            "With 8 bytes for the size field, rounded up, the chunk has 128 KiB, which is"
+            " M_MMAP_THRESHOLD: from there on malloc calls mmap.",
         )
         tell.step(
             "free it",
             s.free(address(over)),
-            "A mapping of its own can go back on its own, at once.",
+            "A mapping of its own can be unmapped at once.",
         )
         again = tell.step(
             "malloc(131,049) again",
             s.malloc(131_049),
-            "The threshold moves: what was freed once may come again, and brk is cheaper then.",
+            "The free has raised the threshold: a size that was freed once may be needed again, and"
+            " the heap is cheaper then.",
         )
         tell.claim(
-            "it lies in the heap now",
+            "it is in the heap now",
             expected=True,
             seen=address(again) < address(over),
             rests_on=[over, again],
@@ -97,14 +101,14 @@ def malloc(tell: Teller, *, count: int = COUNT) -> None:
             f"in a new process: {count} mallocs of {LARGE:,} bytes",
             count * each,
             sum(one.delta.vsz for one in large),
-            "A mapping each: the size and a header, in whole pages.",
+            "A mapping each: the size and a header, rounded up to whole pages.",
             rests_on=large,
         )
         tell.bytes(
-            "of which is resident",
+            "of which are resident",
             count * page,
             sum(one.delta.rss or 0 for one in large),
-            "The page with the header, since malloc wrote to it.",
+            "Only the first page of each, since malloc wrote the header to it.",
             rests_on=large,
         )
         tell.step("free one", s.free(address(large[0])))
@@ -115,7 +119,7 @@ def address(step: Step) -> int:
 
 
 def many(tell: Teller, label: str, steps: Iterable[Step]) -> list[Step]:
-    """All are done; told are those in which the kernel was asked first and not asked first."""
+    """Does all steps; shows the first with a system call, the first without, and differences."""
     done = list(steps)
     seen: set[bool] = set()
     for number, step in enumerate(done, start=1):

@@ -1,4 +1,4 @@
-"""Page tables: what they cost in a live process, and how they take an address apart."""
+"""Page tables: how much memory they take in a process, and how they translate an address."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["page_tables"]
 @experiment(
     "page-tables",
     "Page tables",
-    "Translating addresses takes memory, too. How much?",
+    "Translating addresses takes memory, too. How much is it?",
 )
 def page_tables(tell: Teller, *, address: int | None = None, levels: str | None = None) -> None:
-    """Touches pages far from each other and watches the tables; or takes an address apart.
+    """Reads pages far from each other and measures the tables; or splits an address.
 
     Args:
-        address: to take apart; then nothing else is done.
-        levels: bits of each level's index and of the offset, such as 10,10,12; x86-64 if not given.
+        address: splits this address, and does nothing else.
+        levels: bits of each level's index and of the offset, such as 10,10,12; default: x86-64.
     """
     if address is not None or levels is not None:
         scheme = scheme_of(levels) if levels else X86_64
@@ -47,7 +47,9 @@ def spread(tell: Teller, s: Specimen) -> None:
             raise
         tell.impossible(label, f"{error}: a limit on address space (ulimit -v), or overcommit")
         return
-    area = tell.mapping(label, step, "Addresses cost nothing. No table is made before a touch.")
+    area = tell.mapping(
+        label, step, "Addresses cost nothing. No table is made before the first access."
+    )
     tables: list[int | None] = []
 
     def visit(what: str, at: int, teaches: str) -> None:
@@ -56,21 +58,21 @@ def spread(tell: Teller, s: Specimen) -> None:
 
     visit(
         "read its first page", 0,
-        "A table on each level below the top. RSS: 0, since it is the zero page, and since page"
-        " tables are not in RSS.",
+        "A table on each level below the top. RSS stays at 0: the page is the zero page, and RSS"
+        " does not count page tables.",
     )  # fmt: skip
-    visit("read the page behind it", unit, "The same tables have room for it.")
-    visit(f"read {size(one)} further on", one, "Another lowest table.")
-    visit(f"read {size(two)} further on", two, "Another lowest, and one above it.")
+    visit("read the next page", unit, "The same tables cover it.")
+    visit(f"read {size(one)} further on", one, "Another lowest-level table.")
+    visit(f"read {size(two)} further on", two, "Another lowest-level table, and one above it.")
     visit(f"read {size(three)} further on", three, "Another on each level below the top.")
     touched = [area.start + at for at in (0, unit, one, two, three)]
     if unit == X86_64.page_size and None not in tables:
         need = X86_64.tables_needed((at, at + unit) for at in touched)
         tell.bytes(
-            "tables by arithmetic, without the topmost",
+            "tables by arithmetic, without the top level",
             need.size - need.levels[0].size,
             sum(one or 0 for one in tables),
-            "Distinct address >> 21, >> 30 and >> 39, 4 KiB each. VmPTE leaves the topmost out.",
+            "Distinct address >> 21, >> 30 and >> 39, 4 KiB each. VmPTE leaves out the top level.",
         )
     tell.step(f"unmap the {size(2 * three)}", s.munmap(area))
 
@@ -85,7 +87,7 @@ def zero_pages(tell: Teller, s: Specimen) -> None:
     tell.step(
         "read every page of it",
         s.read(area),
-        "RSS stays at 0, and yet the kernel spent memory: an entry of 8 bytes for each page.",
+        "RSS stays at 0, yet the kernel uses memory: an entry of 8 bytes for each page.",
     )
     tell.step("read it again", s.read(area))
     tell.step("unmap one half", s.munmap(area, pages=area.pages // 2))
@@ -141,7 +143,7 @@ def arithmetic(tell: Teller, scheme: PagingScheme, address: int) -> None:
         f" table with an entry for each page would have {size(scheme.single_level_size)}.",
     )
     tell.claim(
-        "joined again, the parts give the address",
+        "the parts joined again give the address",
         f"{address:#x}",
         f"{scheme.join(split.indices, split.offset):#x}",
     )

@@ -1,4 +1,4 @@
-"""Protection: what a region may be used for, and how mprotect cuts regions."""
+"""Protection: which accesses a region allows, and how mprotect splits regions."""
 
 from __future__ import annotations
 
@@ -31,34 +31,38 @@ def read_only(tell: Teller, s: Specimen) -> None:
     tell.step(
         "make the middle one read-only",
         s.mprotect(area, "r", start=1, pages=1),
-        "A region has one protection for all of it: one becomes three.",
+        "A region has one protection for all its pages: so one region becomes three.",
     )
     tell.step("read all three", s.read(area))
-    tell.step("write to all three", s.touch(area), "The first one works, the second does not.")
+    tell.step("write to all three", s.touch(area), "The first write succeeds, the second does not.")
     tell.step("make it writable again", s.mprotect(area, "rw", start=1, pages=1))
     tell.step(
         "unmap the middle one",
         s.munmap(area, start=1, pages=1),
-        "A part of a mapping may be unmapped, whatever its mmap call had asked for.",
+        "Any part of a mapping may be unmapped.",
     )
-    tell.step("unmap the whole range", s.munmap(area), "A hole in it is no error.")
+    tell.step("unmap the whole range", s.munmap(area), "A gap in the range is no error.")
 
 
 def execution(tell: Teller, s: Specimen) -> None:
     area = tell.mapping("map a page for code", s.mmap(pages=1))
     code = RETURN.get(os.uname().machine)
     if code is None:
-        tell.impossible("write code into it and run it", "only x86-64 returns by a single byte")
+        tell.impossible(
+            "write code into it and run it", "only x86-64 has a return instruction of one byte"
+        )
         return
     tell.step("write an instruction: return", s.touch(area, value=code))
     tell.step(
         "run it",
         s.jump(area.start),
-        "Data is no code: an attacker who can write may not run what he wrote.",
+        "Data is not executable: an attacker who can write memory can't run what was written.",
     )
     tell.step("mprotect it to read and execute", s.mprotect(area, "rx"))
     tell.step("run it", s.jump(area.start), "It returned.")
-    tell.step("write to it", s.touch(area), "Writable or executable, but not both (W^X).")
+    tell.step(
+        "write to it", s.touch(area), "Memory should be writable or executable, never both (W^X)."
+    )
     tell.step("unmap it", s.munmap(area))
 
 
@@ -66,13 +70,13 @@ def guards(tell: Teller, s: Specimen) -> None:
     area = tell.mapping(
         "reserve 6 pages with PROT_NONE",
         s.mmap(pages=6, prot=""),
-        "VSZ counts them, though nobody may touch them: a thread's stack has such a page below.",
+        "VSZ counts them, though no access is allowed. A thread's stack has such a page below it.",
     )
-    tell.step("open the inner 4", s.mprotect(area, "rw", start=1, pages=4))
+    tell.step("make the inner 4 accessible", s.mprotect(area, "rw", start=1, pages=4))
     tell.step(
-        "write on and on from the first of them",
+        "write to page after page from the first of them",
         s.touch(area, start=1, pages=5),
-        "Four writes succeed; the fifth runs into the guard page.",
+        "Four writes succeed; the fifth hits the guard page.",
     )
     tell.step("unmap all", s.munmap(area))
 
@@ -89,7 +93,7 @@ def guards_without_regions(tell: Teller, s: Specimen) -> None:
     else:
         tell.step(
             label, step,
-            "A mark in the page table instead of a region of its own: one region it stays.",
+            "A marker in the page table instead of a region of its own: it stays one region.",
         )  # fmt: skip
         tell.step("write to all three", s.touch(area))
     tell.step("unmap all", s.munmap(area))

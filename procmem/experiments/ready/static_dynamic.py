@@ -1,4 +1,4 @@
-"""A static and a dynamic program, both doing nothing: what libraries cost."""
+"""A static and a dynamic program that do nothing: how much memory libraries take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["static_dynamic"]
 @experiment(
     "static-dynamic",
     "Static and dynamic",
-    "Two programs that do the same: one brings all it needs, one is linked with libc. What of it?",
+    "Two programs do the same; one is static, one is linked with libc. What is the difference?",
 )
 def static_dynamic(tell: Teller) -> None:
     """Compares two specimens: a static one without libc, and one linked with the system's libc."""
@@ -48,7 +48,7 @@ def static_dynamic(tell: Teller) -> None:
         tell.claim(
             "the dynamic one's VSZ is larger", "yes",
             "yes" if (usage["dynamic"].vsz or 0) > (usage["static"].vsz or 0) else "no",
-            "Its file is not: size(1) counts what is in the file, not what the loader brings.",
+            "Its file is not larger: size(1) counts the file, not the libraries that are mapped.",
         )  # fmt: skip
         for name, table in tables.items():
             # [vsyscall] lies outside of every process's VSZ.
@@ -66,8 +66,8 @@ def static_dynamic(tell: Teller) -> None:
         ]  # fmt: skip
         tell.table(
             "In bytes:", ("", *found), rows,
-            "RSS counts all of libc's pages that are mapped here; in Pss they are shared out"
-            " among all processes that use it.",
+            "RSS counts all pages of libc that are mapped here; Pss divides them among all"
+            " processes that use them.",
         )  # fmt: skip
 
 

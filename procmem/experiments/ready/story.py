@@ -1,4 +1,4 @@
-"""What a ready experiment tells: steps and claims in order, each held against what was seen."""
+"""The result of a ready experiment: steps and claims in order, each compared with theory."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from procmem.experiments.specimen.specimen import Area
     from procmem.experiments.specimen.step import Step
 
-__all__ = ["EXPERIMENTS", "Claim", "Story", "Table", "Teller", "Told", "experiment", "find"]
+__all__ = ["EXPERIMENTS", "Claim", "Story", "StoryTable", "Teller", "Told", "experiment", "find"]
 
 EXPERIMENTS = {
-    "lazy-allocation": "mmap gives addresses; a page comes with its first write",
-    "brk": "the heap's end moves, in whole pages; touching fills it",
+    "lazy-allocation": "mmap gives addresses; the first write to a page allocates it",
+    "brk": "brk moves the end of the heap; touching it allocates pages",
     "file-mapping": "mapped files: lazy, shared or private, fault-around, SIGBUS",
-    "copy-on-write": "fork copies nothing; who writes first, pays",
-    "faults": "minor, major, and those that end in a signal",
-    "page-tables": "what page tables cost, and how an address is taken apart",
-    "protection": "read-only, no-execute, guard pages; mprotect cuts regions",
+    "copy-on-write": "fork copies no page; the first write to it does",
+    "faults": "minor faults, major faults, and those that end in a signal",
+    "page-tables": "how much memory page tables take; how an address is split",
+    "protection": "read-only, no-execute, guard pages; mprotect splits regions",
     "static-dynamic": "a static and a dynamic program: regions, libraries, sizes",
     "grow": "an interpreter doubles a string: heap first, then mappings",
     "copy": "read and write, mmap, sendfile, copy_file_range: timed",
-    "malloc": "brk or mmap; the moving threshold; what free gives back",
-    "threads": "a stack and its guard; an arena for those that allocate",
+    "malloc": "brk or mmap; the dynamic threshold; what free gives back",
+    "threads": "a stack and its guard; an arena for a thread that allocates",
 }
-"""Names and what each shows. The function is in `ready`, its name with underscores."""
+"""Names, and what each shows. The function is in the module of the name, with underscores."""
 
 ATTEMPTS = 3
 
 DENIALS = (errno.ENOMEM, errno.EPERM, errno.EACCES, errno.EAGAIN, errno.ENOSYS)
-"""What a limit, a filter or a lean kernel answers: the machine's doing, and no wrong prediction."""
+"""Errors from a limit, a seccomp filter or a small kernel: the machine's, not the model's."""
 
 P = ParamSpec("P")
 Value = int | str | bool | None
@@ -45,13 +45,13 @@ Value = int | str | bool | None
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that must hold besides a step's figures.
+    """A claim: something that must hold besides the figures of a step.
 
     Attributes:
-        expected, seen: numbers (bytes if `unit` is "bytes") or words.
-        holds: whether what was seen is what was expected.
-        unit: "bytes", or empty: a plain number or words.
-        reason: why it is not judged here; empty: it is.
+        expected, seen: what theory says, and what was measured: numbers or words.
+        holds: whether both agree.
+        unit: "bytes", or empty for plain numbers and words.
+        reason: why it is not judged here; empty if it is.
     """
 
     expected: Value
@@ -63,14 +63,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Told:
-    """One line of the story: a step, a claim, or what can't be done here.
+    """One line of a story: a step, a claim, or what is not possible here.
 
     Attributes:
-        label: what was done or looked at, in plain words.
-        teaches: what is to be learned from it, besides the step's own `why`; may be empty.
+        label: what was done or compared, in plain words.
+        teaches: what it shows, in addition to the step's own `why`; may be empty.
         step: the measured step.
-        claim: what had to hold.
-        impossible: why it can't be done here; such a line is no failure.
+        claim: the claim.
+        impossible: why it is not possible here; such a line is not a failure.
     """
 
     label: str
@@ -81,10 +81,10 @@ class Told:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether theory and measurement are equal; None: it is not judged.
+        """Whether theory and measurement agree; None: it is not judged.
 
-        A step whose figures can't be exact here (`step.reason`) is not judged, and neither is a
-        claim that rests on one.
+        A step whose figures can't be exact here (`step.reason`) is not judged, nor is a claim
+        that depends on one.
         """
         if self.step is not None:
             return self.step.agrees if self.step.exact else None
@@ -107,11 +107,11 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Figures that are reported and not judged.
+class StoryTable:
+    """Figures that are reported, and not judged.
 
     Attributes:
-        title: what they are, with their unit.
+        title: what the figures are, with their unit.
         heading: a name for each column.
         rows: the values; floats are shown with one digit.
         notes: sentences below it.
@@ -138,40 +138,40 @@ class Story:
     Attributes:
         name: as the command has it.
         title: in a few words.
-        question: that it answers.
+        question: the question that it answers.
         told: its lines, in order.
-        tables: figures that were reported and not judged.
-        skipped: why it can't be done here at all; empty if it was done.
-        disturbed: what differed when it was first told, and then did not, told anew: a page may
-            just be moved or written back for another process while the specimen wants it.
+        tables: figures that are reported, and not judged.
+        skipped: why it is not possible here at all; empty if it was done.
+        disturbed: lines that differed at first, and not when the experiment was repeated: a page
+            may be migrated or written back just when the specimen accesses it.
     """
 
     name: str
     title: str
     question: str
     told: tuple[Told, ...] = ()
-    tables: tuple[Table, ...] = ()
+    tables: tuple[StoryTable, ...] = ()
     skipped: str = ""
     disturbed: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
-        """Lines that were judged."""
+        """How many lines were judged."""
         return sum(one.agrees is not None for one in self.told)
 
     @property
     def not_judged(self) -> int:
-        """Lines that can't be exact here."""
+        """How many lines can't be exact here."""
         return sum(one.agrees is None and not one.impossible for one in self.told)
 
     @property
     def agreed(self) -> int:
-        """Lines in which theory and measurement are equal."""
+        """In how many lines theory and measurement agree."""
         return sum(bool(one.agrees) for one in self.told)
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differed. Skipped or impossible lines are no difference."""
+        """Whether nothing differed. Lines that were skipped or not possible do not count."""
         return self.agreed == self.total
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,22 +195,22 @@ class Story:
 
 
 class Teller:
-    """Takes down a story while it happens."""
+    """Records the lines of a story while an experiment runs."""
 
     def __init__(self) -> None:
         self.told: list[Told] = []
-        self.tables: list[Table] = []
+        self.tables: list[StoryTable] = []
 
     def step(self, label: str, step: Step, teaches: str = "") -> Step:
-        """A measured step; it is given back."""
+        """Records a step, and returns it."""
         self.told.append(Told(label, teaches, step=step))
         return step
 
     def mapping(self, label: str, step: Step, teaches: str = "") -> Area:
-        """A step that maps; what it mapped is given back."""
+        """Records a step that maps memory, and returns the mapping."""
         area = self.step(label, step, teaches).mapping
         if area is None:
-            raise BadArgument(f"{step.call} maps nothing")
+            raise BadArgument(f"{step.call} mapped nothing")
         return area
 
     def claim(
@@ -224,9 +224,9 @@ class Teller:
         unit: str = "",
         rests_on: Iterable[Step] = (),
     ) -> None:
-        """Something besides a step's figures. It holds if both are equal, or as `holds` says.
+        """Records a claim. It holds if both values are equal, or as `holds` says.
 
-        Where one of the steps that it rests on isn't exact here, it is not judged.
+        If one of the steps that it depends on is not exact here, it is not judged.
         """
         if holds is None:
             holds = expected == seen
@@ -243,11 +243,11 @@ class Teller:
         holds: bool | None = None,
         rests_on: Iterable[Step] = (),
     ) -> None:
-        """A claim about a number of bytes."""
+        """Records a claim about a number of bytes."""
         self.claim(label, expected, seen, teaches, holds=holds, unit="bytes", rests_on=rests_on)
 
     def impossible(self, label: str, why: str) -> None:
-        """What can't be done here, and why."""
+        """Records what is not possible here, and why."""
         self.told.append(Told(label, impossible=why))
 
     def table(
@@ -257,23 +257,23 @@ class Teller:
         rows: Sequence[Sequence[str | int | float | None]],
         *notes: str,
     ) -> None:
-        """Figures that are reported and not judged."""
-        self.tables.append(Table(title, tuple(heading), tuple(map(tuple, rows)), notes))
+        """Records figures that are reported, and not judged."""
+        self.tables.append(StoryTable(title, tuple(heading), tuple(map(tuple, rows)), notes))
 
 
 def experiment(
     name: str, title: str, question: str, *, quick: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[Concatenate[Teller, P], None]], Callable[P, Story]]:
-    """Makes an experiment of a function that tells a Teller what it does.
+    """Makes an experiment of a function that records its steps with a Teller.
 
     Args:
         name: as the command has it.
         title: in a few words.
-        question: that it answers.
-        quick: arguments with which it takes a few seconds, for a run of all.
+        question: the question that it answers.
+        quick: arguments with which it takes only seconds, for a run of all experiments.
 
-    What raises Unsupported ends the story: with nothing told yet it is skipped. A story that
-    differs is told anew: a rule that is wrong is wrong each time, a disturbance is not.
+    Unsupported ends the experiment; if nothing was recorded before, it is skipped. An experiment
+    that differs is repeated: a wrong rule is wrong each time, a disturbance is not.
     """
 
     def make(function: Callable[Concatenate[Teller, P], None]) -> Callable[P, Story]:
@@ -301,7 +301,7 @@ def experiment(
                     skipped = str(error)
             return Story(name, title, question, tuple(tell.told), tuple(tell.tables), skipped)
 
-        # What wraps() copied is the inner function's, whose first argument is ours.
+        # wraps() copied the signature of the inner function, whose first argument is the Teller.
         parameters = list(inspect.signature(function).parameters.values())[1:]
         run.__signature__ = inspect.Signature(parameters, return_annotation=Story)  # type: ignore[attr-defined]
         run.quick = dict(quick or {})  # type: ignore[attr-defined]
@@ -311,7 +311,7 @@ def experiment(
 
 
 def find(name: str) -> Callable[..., Story]:
-    """The function of an experiment, by its name; "-" and "_" are alike.
+    """The function of an experiment by its name; "-" and "_" are equivalent.
 
     Raises:
         BadArgument: there is none of this name.

@@ -1,4 +1,4 @@
-"""What a thread costs: addresses for its stack, a guard, an arena."""
+"""How much memory a thread takes: a stack, a guard page, an arena."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from procmem.units import MiB, kib
 __all__ = ["threads"]
 
 
-@experiment("threads", "Threads", "What does a thread cost, and what when it calls malloc?")
+@experiment(
+    "threads",
+    "Threads",
+    "How much memory does a thread take, and how much when it calls malloc?",
+)
 def threads(tell: Teller, *, stack: int = MiB) -> None:
-    """Starts threads, lets them allocate, and joins them.
+    """Starts threads, lets them call malloc, and joins them.
 
     Args:
-        stack: bytes of the stack that one thread is given instead of the default.
+        stack: bytes of the stack of one thread, instead of the default.
     """
     page = resource.getpagesize()
     if stack < 65536 or stack % page or stack > 1 << 40:
@@ -28,7 +32,7 @@ def threads(tell: Teller, *, stack: int = MiB) -> None:
         first = tell.step(
             "start a thread",
             s.thread(),
-            "The stack is there in addresses only: its pages come as it is used.",
+            "The stack is only addresses at first: its pages are allocated as it is used.",
         )
         number = first.thread or 0
         known = {region.start for region in before}
@@ -39,7 +43,7 @@ def threads(tell: Teller, *, stack: int = MiB) -> None:
                 "the guard below the stack",
                 f"{page} bytes, ---p",
                 f"{guard.size} bytes, {guard.perms}",
-                "A thread that runs over the end of its stack meets it, and not other memory.",
+                "A thread that overruns its stack hits the guard, not other memory.",
                 rests_on=[first],
             )
             limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
@@ -47,14 +51,14 @@ def threads(tell: Teller, *, stack: int = MiB) -> None:
                 "the stack",
                 2 * MiB if limit == resource.RLIM_INFINITY else -(-limit // page) * page,
                 first.delta.vsz - guard.size,
-                "As ulimit -s has it; 2 MiB where that is unlimited.",
+                "The size of ulimit -s; 2 MiB where that is unlimited.",
                 rests_on=[first],
             )
         tell.step(
             "malloc(100) in the thread",
             s.malloc(100, thread=number),
-            "An arena of its own, so that threads needn't wait for each other: 64 MiB of addresses"
-            " and one page of memory. VSZ tells nothing of what is used.",
+            "The thread gets an arena of its own, so that threads need not wait for each other:"
+            " 64 MiB of addresses, and little memory. VSZ does not show how much is used.",
         )
         tell.step("malloc(100) there again", s.malloc(100, thread=number))
         large = tell.step(
@@ -64,24 +68,24 @@ def threads(tell: Teller, *, stack: int = MiB) -> None:
         tell.step(
             "the second time",
             s.malloc(100_000, thread=number),
-            "The arena grows by mprotect: the addresses are there already, so VSZ stays.",
+            "The arena grows by mprotect: it has the addresses already, so VSZ stays.",
         )
         tell.step(
             "the main thread frees the first",
             s.free(large.address or 0),
-            "A chunk goes back to the arena that it came from, whoever frees it.",
+            "A chunk goes back to the arena that it came from, whichever thread frees it.",
         )
         tell.step(
             f"start a thread with a stack of {kib(stack)}",
             s.thread(stack),
-            "The size that was asked for, and the guard.",
+            "The requested size, and the guard.",
         )
-        tell.step("join the first thread", s.join(number), "Its arena waits for the next thread.")
+        tell.step("join the first thread", s.join(number), "Its arena is kept for the next thread.")
         other = tell.step("start another", s.thread())
         tell.step(
             "malloc(100) in it",
             s.malloc(100, thread=other.thread),
-            "The arena that the first thread left: no addresses more.",
+            "It gets the arena of the first thread: no more addresses.",
         )
     with Specimen(libc=True) as s:
         s.malloc(100)
@@ -94,9 +98,9 @@ def threads(tell: Teller, *, stack: int = MiB) -> None:
         )
         joined = [s.join(one.thread or 0) for one in started]
         tell.bytes(
-            "given back when all were joined",
+            "unmapped when all were joined",
             sum(-one.predicted.vsz for one in joined),
             sum(-one.delta.vsz for one in joined),
-            "glibc keeps up to 40 MiB of stacks.",
+            "glibc keeps up to 40 MiB of stacks for later threads.",
             rests_on=joined,
         )

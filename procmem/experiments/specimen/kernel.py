@@ -1,4 +1,4 @@
-"""What the model has to know of this kernel, and of a process that has just begun."""
+"""What the model must know of this kernel, and of a process that has just started."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from procmem.calls.constants import Map, Prot, advice_of
+from procmem.errors import Unsupported
 from procmem.experiments.model.page_tables import Tally
 from procmem.experiments.model.space import Space
 from procmem.experiments.model.vmas import EXEC, READ, WRITE, Backing, Cache, Vma
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
     from procmem.experiments.specimen.helper import Helper
     from procmem.procfs.files import ProcessFiles
 
-__all__ = ["has_swap", "how_regions_join", "huge_pages", "initial_space", "page_size"]
+__all__ = [
+    "has_swap",
+    "how_regions_join",
+    "huge_page_size",
+    "huge_pages",
+    "initial_space",
+    "page_size",
+]
 
 THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -32,8 +40,20 @@ def page_size() -> int:
     return os.sysconf("SC_PAGE_SIZE")
 
 
+def huge_page_size() -> int:
+    """Of hugetlbfs by default, in bytes.
+
+    Raises:
+        Unsupported: the kernel has no huge pages.
+    """
+    for line in (system_file("meminfo") or b"").splitlines():
+        if line.startswith(b"Hugepagesize:"):
+            return int(line.split()[1]) * 1024
+    raise Unsupported("hugetlb", "this kernel has no huge pages (CONFIG_HUGETLBFS)")
+
+
 def has_swap() -> bool:
-    """Whether this system can swap anything out."""
+    """Whether this system has swap space."""
     return len((system_file("swaps") or b"").splitlines()) > 1
 
 
@@ -53,22 +73,22 @@ def how_regions_join(helper: Helper, at: int) -> tuple[bool, bool]:
 
     def map_two() -> None:
         prot = Prot.PROT_READ | Prot.PROT_WRITE
-        helper._syscall("mmap", at, 2 * size, prot, flags, WORD, 0)
+        helper.syscall("mmap", at, 2 * size, prot, flags, WORD, 0)
 
     map_two()
-    helper._syscall("mprotect", at, 2 * size, Prot.PROT_READ)
-    read_only = parse_smaps(helper._files.read("smaps")).find(at)
+    helper.syscall("mprotect", at, 2 * size, Prot.PROT_READ)
+    read_only = parse_smaps(helper.files.read("smaps")).find(at)
     vm_flags = None if read_only is None else read_only.vm_flags
     uncharges = vm_flags is None or "ac" not in vm_flags
-    helper._syscall("munmap", at, 2 * size)
+    helper.syscall("munmap", at, 2 * size)
 
     map_two()
-    helper._syscall("madvise", at, size, advice_of("dontdump"))
-    helper._measure(lib.PM_OP_TOUCH, at + size, 1, size, 1, 1, 0)
-    helper._syscall("madvise", at + size, size, advice_of("dontdump"))
-    region = parse_maps(helper._files.read("maps")).find(at)
+    helper.syscall("madvise", at, size, advice_of("dontdump"))
+    helper.measure(lib.PM_OP_TOUCH, at + size, 1, size, 1, 1, 0)
+    helper.syscall("madvise", at + size, size, advice_of("dontdump"))
+    region = parse_maps(helper.files.read("maps")).find(at)
     joins = region is None or region.end == at + 2 * size
-    helper._syscall("munmap", at, 2 * size)
+    helper.syscall("munmap", at, 2 * size)
     return uncharges, joins
 
 

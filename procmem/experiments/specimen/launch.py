@@ -13,7 +13,7 @@ from procmem import native
 from procmem.errors import Unsupported
 from procmem.native import lib
 
-__all__ = ["PROGRAMS", "Launched", "end", "launch"]
+__all__ = ["PROGRAMS", "Launched", "end", "launch", "launch_best"]
 
 PROGRAMS = {"program": "specimen", "libc": "specimen_libc"}
 """Files beside the native libraries, by the kind of specimen."""
@@ -21,8 +21,8 @@ PROGRAMS = {"program": "specimen", "libc": "specimen_libc"}
 
 ENVIRONMENT: dict[str, dict[str, str]] = {
     "program": {},
-    # With rseq(2) the kernel writes into a thread's memory whenever it gives it a CPU, which may be
-    # in the middle of a fork. Nothing else of our environment goes on the stack, or sways libc.
+    # With rseq(2) the kernel writes into a thread's memory whenever that gets a CPU, which may be
+    # in the middle of a fork. Nothing else of our environment is on its stack or changes libc.
     "libc": {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"},
 }
 
@@ -32,9 +32,10 @@ class Launched(NamedTuple):
 
     Attributes:
         kind: "program", "libc", or "fork" (a forked child that never leaves a loop in C).
+        pid: its process ID.
         request, reply: our ends of its pipes.
-        spare: the other end of the request pipe, held so that writing to a specimen that is
-            gone fills the pipe, rather than raising SIGPIPE.
+        spare: the other end of the request pipe, kept open so that writing to a specimen that has
+            ended fills the pipe, rather than raising SIGPIPE.
     """
 
     kind: str
@@ -45,17 +46,17 @@ class Launched(NamedTuple):
 
 
 def launch(kind: str, flags: int, cpu: int) -> Launched:
-    """Starts one.
+    """Starts a specimen of a kind.
 
     Raises:
-        Unsupported: the program isn't there, or may not be run.
+        Unsupported: its program is missing, or may not be run.
         OSError
     """
     fds: list[int] = []
     try:
         for _ in range(2):
             for end in os.pipe():
-                # Above the three that the program's own ends are put on.
+                # Above 2, since the program gets its own ends as descriptors 0 and 1.
                 fds.append(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3))
                 os.close(end)
         theirs_in, request, reply, theirs_out = fds
@@ -70,6 +71,18 @@ def launch(kind: str, flags: int, cpu: int) -> Launched:
         raise
     os.close(theirs_out)
     return Launched(kind, pid, request, reply, theirs_in)
+
+
+def launch_best(kind: str | None, libc: bool, flags: int, cpu: int) -> Launched:
+    """Starts a specimen of the given kind, or of the first kind that can be started here."""
+    if kind is not None:
+        return launch(kind, flags, cpu)
+    if libc:
+        return launch("libc", flags, cpu)
+    try:
+        return launch("program", flags, cpu)
+    except Unsupported:
+        return launch("fork", flags, cpu)
 
 
 def spawn(kind: str, theirs_in: int, theirs_out: int, flags: int, cpu: int) -> int:
@@ -103,9 +116,9 @@ def fork(theirs_in: int, theirs_out: int, flags: int, cpu: int) -> int:
 
 
 def end(started: Launched, owner: int) -> int | None:
-    """Closes the pipes, and takes the process away; its wait status, if it is our own child.
+    """Closes the pipes and kills the process; its wait status, if it is our own child.
 
-    `owner` is the process that started it: a fork of that must not end what isn't its own.
+    `owner` is the process that started it: a fork of the owner must not kill it.
     """
     for fd in (started.request, started.reply, started.spare):
         with contextlib.suppress(OSError):
@@ -113,7 +126,7 @@ def end(started: Launched, owner: int) -> int | None:
     if os.getpid() != owner:
         return None
     try:
-        # Not yet waited for, so the PID can't be another's.
+        # It has not been waited for, so the PID can't be another process's.
         os.kill(started.pid, signal.SIGKILL)
         return os.waitpid(started.pid, 0)[1]
     except (ProcessLookupError, ChildProcessError):

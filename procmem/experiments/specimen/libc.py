@@ -1,18 +1,23 @@
-"""malloc and threads of a specimen with libc, measured and predicted."""
+"""malloc and threads of a specimen with libc, each call a step."""
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import resource
 import threading
-import weakref
+from contextlib import closing
 from typing import NamedTuple
 
 from procmem.errors import BadArgument, SyscallError, Unsupported
-from procmem.experiments.model.malloc import HEAP_MAX, Actor, Learned, LostTrackError, Malloc
+from procmem.experiments.model.allocatestack import STACK_MINIMUM
+from procmem.experiments.model.arena import HEAP_MAX, Actor
+from procmem.experiments.model.chunks import Learned, LostTrackError
+from procmem.experiments.model.malloc import Malloc
 from procmem.experiments.specimen.arguments import integer
 from procmem.experiments.specimen.kernel import initial_space
+from procmem.experiments.specimen.stepper import Stepper, start
 from procmem.native import lib
 from procmem.regions import parse_maps
 
@@ -22,23 +27,22 @@ if TYPE_CHECKING:
 
     from procmem.experiments.model.page_tables import Tally
     from procmem.experiments.model.space import Space
-    from procmem.experiments.specimen.specimen import Specimen
-    from procmem.experiments.specimen.step import Step
+    from procmem.experiments.specimen.helper import Helper
+    from procmem.experiments.specimen.step import Call, Step
 
 __all__ = ["Libc", "Verdict", "verdict"]
 
 WORD = (1 << 64) - 1
 DEFAULT_STACK = 2 << 20
 """Of a thread where `ulimit -s` is unlimited (ARCH_STACK_DEFAULT_SIZE)."""
-STACK_MINIMUM = 16384
 
 
 class Verdict(NamedTuple):
-    """What was found out of this machine's libc.
+    """What was found out about this machine's libc.
 
     Attributes:
-        learned: figures that differ between builds.
-        malloc, threads: why steps can't be predicted exactly; None: they can.
+        learned: what differs between builds of glibc.
+        malloc, threads: why calls can't be predicted exactly; None: they can.
     """
 
     learned: Learned
@@ -57,53 +61,49 @@ _lock = threading.Lock()
 
 
 class Libc:
-    """The side of a specimen that calls libc.
+    """The calls of libc that a specimen makes.
+
+    Args:
+        stepper: carries the calls out.
+        found: what is known of this machine's libc; None: it is found out.
 
     Attributes:
-        threads: those that run, by number.
-        given: what malloc returned and nobody freed, with the size that was asked for.
+        threads: the running threads, by number.
+        given: what malloc returned and nobody has freed, with the size that was asked for.
+        reason: why no call is exact any more; None: calls are exact.
+        forked: whether the process has forked since its last thread was started.
     """
 
-    def __init__(self, specimen: Specimen, found: Verdict | None = None) -> None:
-        # Weak, so that a specimen that is forgotten ends at once.
-        self._specimen = weakref.ref(specimen)
+    def __init__(self, stepper: Stepper, found: Verdict | None = None) -> None:
+        self.stepper = stepper
         self.found = verdict() if found is None else found
         self.reason = self.found.malloc
         self.threads: dict[int, Actor] = {}
         self.given: dict[int, int] = {}
         self.freed: set[int] = set()
-        specimen._heap()
-        learned = self.found.learned
         self.forked = False
+        stepper.heap()
+        learned, pid = self.found.learned, stepper.helper.pid
         self.model = Malloc(
-            specimen.space,
+            stepper.space,
             learned,
-            default_stack(specimen.pid, specimen.space.rules.page_size),
-            len(os.sched_getaffinity(specimen.pid))
+            default_stack(pid, stepper.space.rules.page_size),
+            len(os.sched_getaffinity(pid))
             if learned.by_affinity
             else os.sysconf("SC_NPROCESSORS_ONLN"),
         )
 
-    def fork(self, child: Specimen) -> Libc:
-        """The child's."""
+    def fork(self, stepper: Stepper) -> Libc:
+        """The same of a child that the specimen has forked."""
         self.forked = True
-        other = Libc.__new__(Libc)
-        other.forked = True
+        other = copy.copy(self)
         shared = "libc's notes on threads are shared with the parent since the fork"
-        other._specimen = weakref.ref(child)
+        other.stepper = stepper
         other.found = self.found._replace(threads=shared)
         other.reason = self.reason or (shared if self.model.threaded else None)
         other.threads, other.given, other.freed = {}, dict(self.given), set(self.freed)
-        other.model = self.model.fork(child.space)
+        other.model = self.model.fork(stepper.space)
         return other
-
-    @property
-    def specimen(self) -> Specimen:
-        """The one that calls; it is there as long as anybody asks for its calls."""
-        specimen = self._specimen()
-        if specimen is None:
-            raise BadArgument("the specimen is gone")
-        return specimen
 
     # ---- calls ---------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Libc:
         if address and check:
             self._check_given(address)
         elif address and address not in self.given:
-            self._lose("something was freed that malloc had not given, or not any more")
+            self._lose("an address was freed that was not allocated")
         step = self._do(
             lib.PM_OP_FREE, (address & WORD, *words[1:]), ("free", lambda: (hex(address),)),
             lambda: self.model.free(actor, address), thread,
@@ -209,30 +209,31 @@ class Libc:
 
     def thread(self, stack_size: int | None) -> Step:
         """pthread_create(3)."""
-        page = self.specimen.space.rules.page_size
+        page = self.stepper.space.rules.page_size
         if stack_size is not None:
             stack_size = integer("the size of a stack", stack_size)
         if stack_size is not None and not STACK_MINIMUM <= stack_size <= WORD >> 1:
             raise BadArgument(
-                f"a stack of {stack_size} bytes: it needs {STACK_MINIMUM:,} or more; None means"
-                " the size of ulimit -s"
+                f"a stack of {stack_size} bytes: the least is {STACK_MINIMUM:,}; None means"
+                " the size of `ulimit -s`"
             )
         made: list[Actor] = []
         reason = self.found.threads
         if reason is None and stack_size is not None and stack_size % page:
-            reason = f"the stack is no multiple of {page:,} bytes, so where its pages end may vary"
+            reason = (
+                f"the stack is not a multiple of {page:,} bytes: how many pages it has may vary"
+            )
         if reason is not None:
             self._lose(reason, plain=True)
         step = self._do(
             lib.PM_OP_THREAD, (stack_size or 0,),
             ("pthread_create", lambda: () if stack_size is None else (stack_size,)),
             lambda: made.append(self.model.thread(stack_size)), None,
+            BOTH_FAULT if self.forked else None,
         )  # fmt: skip
+        self.forked = False
         step.thread = step.result
         self.threads[step.result] = made[0] if made else Actor()
-        if self.forked and step.exact:
-            step.exact, step.reason = False, BOTH_FAULT
-        self.forked = False
         return step
 
     def join(self, thread: int) -> Step:
@@ -250,12 +251,14 @@ class Libc:
     # ---- inside ----------------------------------------------------------------
 
     def _actor(self, thread: int | None) -> tuple[Actor, tuple[int, ...]]:
-        """Who does it, and the words of its request behind the arguments."""
+        """The thread that makes a call, and the words of the request after the arguments."""
         if thread is None:
             return self.model.main, (0,) * 6
         if thread not in self.threads:
             alive = ", ".join(map(str, self.threads)) or "none"
-            raise BadArgument(f"no thread {thread} runs ({alive} does): thread() starts one")
+            raise BadArgument(
+                f"there is no thread {thread} (running: {alive}): thread() starts one"
+            )
         return self.threads[thread], (0, 0, 0, 0, 0, thread + 1)
 
     def _check_given(self, address: int) -> None:
@@ -264,12 +267,12 @@ class Libc:
         shown = hex(address)
         if address in self.freed:
             raise BadArgument(
-                f"{shown} was freed already: twice is undefined, and glibc ends the process where"
-                " it notices (check=False lets it)"
+                f"{shown} is freed already: freeing it twice is undefined, and glibc aborts the"
+                " process if it notices (check=False lets it)"
             )
         raise BadArgument(
-            f"malloc never returned {shown}: give the .address of a step (check=False asks libc"
-            " all the same)"
+            f"malloc never returned {shown}: give the .address of a step (check=False hands it to"
+            " libc all the same)"
         )
 
     def _lose(self, reason: str, *, plain: bool = False) -> None:
@@ -280,68 +283,69 @@ class Libc:
         self,
         op: int,
         arguments: tuple[int, ...],
-        call: tuple[str, Callable[[], tuple[object, ...]]],
+        call: Call,
         act: Callable[[], object],
         thread: int | None,
+        doubt: str | None = None,
     ) -> Step:
-        specimen, model = self.specimen, self.model
+        stepper, model = self.stepper, self.model
         name, shown = call
         if thread is not None and name != "pthread_join":
             call = name, lambda: (*shown(), f"thread={thread}")
         known = self.reason is None
 
         def predict(tally: Tally, result: int) -> None:
-            if known:
-                model.begin(tally, result, self._find)
-                try:
-                    act()
-                except (LostTrackError, KeyError) as error:
-                    self._lose(f"{call[0]}: {error}")
-
-        with specimen._lock:
+            if not known:
+                return
+            model.begin(tally, result, self._find)
             try:
-                step = specimen._step(op, arguments, call, predict, self.reason)
+                act()
+            except (LostTrackError, KeyError) as error:
+                self._lose(f"{name}: {error}")
+                tally.uncertain = self.reason
             finally:
-                if self.reason is not None and specimen.is_alive:
+                model.finish()
+            tally.said = " ".join(model.said)
+
+        with stepper.helper.lock:
+            try:
+                return stepper.step(op, arguments, call, predict, self.reason or doubt)
+            finally:
+                if self.reason is not None and stepper.helper.is_alive:
                     self._follow()
-            if known:
-                if self.reason is not None:
-                    step.exact, step.reason = False, self.reason
-                step._cause = step._cause._replace(said=" ".join(model.said))
-        return step
 
     def _follow(self) -> None:
-        """What the model can't predict, it looks up, so that plain calls stay exact."""
-        specimen = self.specimen
-        brk = specimen.space.brk
-        specimen.space = initial_space(specimen._files, specimen.space.rules)
-        specimen.space.brk = brk
-        self.model.space = specimen.space
+        """Reads from the process what the model can't predict: system calls stay exact."""
+        stepper = self.stepper
+        brk = stepper.space.brk
+        stepper.space = initial_space(stepper.helper.files, stepper.space.rules)
+        stepper.space.brk = brk
+        self.model.space = stepper.space
 
     def _find(self, length: int, align: int) -> int | None:
-        """Where the kernel has put a mapping that the model has not placed yet."""
-        page = self.specimen.space.rules.page_size
+        """Where the kernel has put a mapping whose place the model does not know yet."""
+        stepper = self.stepper
+        page = stepper.space.rules.page_size
         own = self.model.mapped_at
         fitting = []
-        for start, end in new_ranges(self.specimen, self.specimen.space):
-            at = -(-start // align) * align
-            while at + length <= end:
+        for low, high in new_ranges(stepper.helper, stepper.space):
+            at = -(-low // align) * align
+            while at + length <= high:
                 if own % page or not own or not at <= own < at + length:
-                    fitting.append((end - start != length, at))
+                    fitting.append((high - low != length, at))
                     break
                 at += align
         if fitting:
             return min(fitting)[1]
-        # A heap may come and go within one call; where it lay moves no figure.
-        return -(-self.specimen._next // align) * align if align > page else None
+        # A heap may be mapped and unmapped within one call; its address changes no figure.
+        return stepper.aligned(align) if align > page else None
 
 
-def new_ranges(specimen: Specimen, known: Space) -> list[tuple[int, int]]:
-    """What is mapped, and not in the model."""
+def new_ranges(helper: Helper, known: Space) -> list[tuple[int, int]]:
+    """Addresses that are mapped in the process, and not in the model."""
     size = known.rules.page_size
-    files = specimen._files
     found = []
-    for region in parse_maps(files.read("maps"), source="maps", page_size=size):
+    for region in parse_maps(helper.files.read("maps"), source="maps", page_size=size):
         start = region.start
         for one in known.vmas.within(start // size, region.end // size):
             if one.start * size > start:
@@ -373,7 +377,7 @@ def size_t(size: int) -> int:
 
 
 def verdict() -> Verdict:
-    """What the model must know of this machine's libc, looked up once in scratch processes."""
+    """What the model must know of this machine's libc, found out once with processes of its own."""
     global _verdict  # noqa: PLW0603 - libc stays the same as long as this process runs
     with _lock:
         if _verdict is None:
@@ -383,29 +387,31 @@ def verdict() -> Verdict:
 
 
 def learn() -> tuple[Learned, str | None]:
-    """Looks at what a first malloc and a first thread do."""
-    from procmem.experiments.specimen.specimen import Specimen
+    """What a first malloc and a first thread do; and why threads can't be predicted."""
+    from procmem.process import Process
 
-    with Specimen(libc=True) as one:
-        size = one.space.rules.page_size
-        brk = -(-one._heap()[1] // 16) * 16
-        first = one._quiet(lib.PM_OP_MALLOC, 24)
-        number = one._quiet(lib.PM_OP_THREAD, 0)
+    stepper = start(libc=True)
+    with closing(stepper.helper) as one:
+        space = stepper.space
+        size = space.rules.page_size
+        brk = -(-stepper.heap()[1] // 16) * 16
+        first = one.quiet(lib.PM_OP_MALLOC, 24)
+        number = one.quiet(lib.PM_OP_THREAD, 0)
         if number < 0:
             return Learned(), f"pthread_create fails here: {os.strerror(-number)}"
-        after = initial_space(one._files, one.space.rules)
-        ranges = new_ranges(one, one.space)
-        second = one._quiet(lib.PM_OP_MALLOC, 24)
-        other = one._quiet(lib.PM_OP_MALLOC, 24, 0, 0, 0, 0, number + 1)
+        after = initial_space(one.files, space.rules)
+        ranges = new_ranges(one, space)
+        second = one.quiet(lib.PM_OP_MALLOC, 24)
+        other = one.quiet(lib.PM_OP_MALLOC, 24, 0, 0, 0, 0, number + 1)
         length = default_stack(one.pid, size) + size
-        start = next((start for start, end in ranges if end - start == length), None)
-        if start is None:
+        stack = next((begun for begun, end in ranges if end - begun == length), None)
+        if stack is None:
             return Learned(), "threads here have no stack as glibc makes them"
-        one._quiet(lib.PM_OP_FREE, second)
-        cleared = one._quiet(lib.PM_OP_CALLOC, 1, 24)
-        regions = one.process.smaps()
-        flags, arena = regions.find(start + length - size), regions.find(other)
-        end = (start + length) // size
+        one.quiet(lib.PM_OP_FREE, second)
+        cleared = one.quiet(lib.PM_OP_CALLOC, 1, 24)
+        regions = Process(one.pid).smaps()
+        flags, arena = regions.find(stack + length - size), regions.find(other)
+        end = (stack + length) // size
         pages = tuple(n for n in range(1, length // size + 1) if is_own(after, end - n))
     tcache = first - brk - 16
     no_huge = flags is not None and "nh" in (flags.vm_flags or ())
@@ -422,18 +428,17 @@ def learn() -> tuple[Learned, str | None]:
 
 
 def counts_by_affinity() -> bool:
-    """Whether a process that is pinned to one CPU stops at nine arenas."""
-    from procmem.experiments.specimen.specimen import Specimen
-
+    """Whether a process that is pinned to one CPU has nine arenas at most."""
     if os.sysconf("SC_NPROCESSORS_ONLN") == 1:
         return True
-    with Specimen(libc=True, cpu=min(os.sched_getaffinity(0))) as one:
-        numbers = [one._quiet(lib.PM_OP_THREAD, 65536) for _ in range(9)]
+    stepper = start(libc=True, cpu=min(os.sched_getaffinity(0)))
+    with closing(stepper.helper) as one:
+        numbers = [one.quiet(lib.PM_OP_THREAD, 65536) for _ in range(9)]
         heaps = {
-            one._quiet(lib.PM_OP_MALLOC, 24, 0, 0, 0, 0, number + 1) // HEAP_MAX
+            one.quiet(lib.PM_OP_MALLOC, 24, 0, 0, 0, 0, number + 1) // HEAP_MAX
             for number in numbers
         }
-        return len(heaps) < 9 or one._heap()[1] // HEAP_MAX in heaps
+        return len(heaps) < 9 or stepper.heap()[1] // HEAP_MAX in heaps
 
 
 def is_own(space: Space, page: int) -> bool:
@@ -457,12 +462,12 @@ SCRIPT: tuple[tuple[str, int], ...] = (
     ("malloc", 33_000_000), ("free", -1), ("malloc", 33_000_000), ("free", -1),
     ("malloc", 34_000_000), ("calloc", 1_000_000), ("free", -1), ("free", -1), ("trim", 0),
 )  # fmt: skip
-"""Calls that tell one malloc from another: all that the model predicts. free and realloc take the
-n-th and the last of those that are left."""
+"""Calls of everything that the model predicts, by which another malloc is recognised. The number of
+free is the index of what is freed, among what is allocated; realloc takes the last."""
 
 
 def try_out(learned: Learned, threads: str | None) -> Verdict:
-    """Whether the model knows what this libc does."""
+    """Whether the model predicts what this libc does."""
     plausible = 0 < learned.tcache < 4096 and learned.dtv >= 32 and 0 < learned.arena < 8192
     if threads is None and not plausible:
         threads = "this libc isn't the glibc that the model knows"
@@ -473,42 +478,12 @@ def try_out(learned: Learned, threads: str | None) -> Verdict:
 
 
 def play(learned: Learned, *, threaded: bool = False) -> str | None:
-    """The script, step by step; what differs."""
-    from procmem.experiments.specimen.specimen import Specimen
-
-    with Specimen(libc=True) as one:
-        one._allocator = libc = Libc(one, Verdict(learned, None, None))
-        kept: list[int] = []
-        thread = None
-
-        def steps() -> Iterator[Step]:
-            nonlocal thread
-            if threaded:
-                yield (begun := one.thread())
-                thread = begun.thread
-            for name, value in SCRIPT:
-                if name == "free":
-                    yield one.free(kept.pop(value), thread=thread)
-                elif name == "trim":
-                    yield one.trim()
-                elif name == "realloc":
-                    step = one.realloc(kept.pop(), value, thread=thread)
-                    kept.append(step.address or 0)
-                    yield step
-                else:
-                    step = (
-                        one.calloc(1, value, thread=thread)
-                        if name == "calloc"
-                        else one.malloc(value, thread=thread)
-                    )
-                    kept.append(step.address or 0)
-                    yield step
-            if thread is not None:
-                yield one.join(thread)
-                yield one.thread()
-
+    """Makes the calls of SCRIPT; says which of them was not as predicted."""
+    stepper = start(libc=True)
+    with closing(stepper.helper):
+        libc = Libc(stepper, Verdict(learned, None, None))
         try:
-            for step in steps():
+            for step in steps(libc, threaded=threaded):
                 if not step.exact or not step.agrees:
                     return (
                         f"this libc isn't the glibc that the model knows: {step.call} differs in"
@@ -517,3 +492,29 @@ def play(learned: Learned, *, threaded: bool = False) -> str | None:
         except (Unsupported, SyscallError) as error:
             return f"this libc isn't the glibc that the model knows: {error}"
     return None
+
+
+def steps(libc: Libc, *, threaded: bool) -> Iterator[Step]:
+    kept: list[int] = []
+    thread = None
+    if threaded:
+        yield (begun := libc.thread(None))
+        thread = begun.thread
+    for name, value in SCRIPT:
+        if name == "free":
+            yield libc.free(kept.pop(value), thread, check=True)
+            continue
+        if name == "trim":
+            yield libc.trim(0)
+            continue
+        if name == "realloc":
+            step = libc.realloc(kept.pop(), value, thread)
+        elif name == "calloc":
+            step = libc.calloc(1, value, thread)
+        else:
+            step = libc.malloc(value, thread)
+        kept.append(step.address or 0)
+        yield step
+    if thread is not None:
+        yield libc.join(thread)
+        yield libc.thread(None)

@@ -1,4 +1,4 @@
-"""Page faults provoked on purpose."""
+"""Page faults of each kind, caused on purpose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from procmem.experiments.specimen.kernel import has_swap
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.experiments.specimen.arguments import Area
-    from procmem.experiments.specimen.specimen import Specimen
+    from procmem.experiments.specimen.calls import Calls
     from procmem.experiments.specimen.step import Step
 
 __all__ = ["FAULTS", "provoke"]
@@ -21,10 +21,10 @@ FAULTS = (
     "minor", "major", "swap", "null", "unmapped", "kernel", "non-canonical", "read-only", "text",
     "prot-none", "no-exec", "past-end",
 )  # fmt: skip
-"""Kinds of page faults that fault() makes."""
+"""The kinds of page faults that Specimen.fault() causes."""
 
 
-def provoke(specimen: Specimen, kind: str) -> Step:
+def provoke(specimen: Calls, kind: str) -> Step:
     """Specimen.fault()."""
     if kind not in FAULTS:
         raise BadArgument(f"no fault {kind!r}; there are {', '.join(FAULTS)}")
@@ -35,7 +35,7 @@ def provoke(specimen: Specimen, kind: str) -> Step:
         return specimen.read(-(1 << bits) & WORD)
     if kind == "non-canonical":
         if os.uname().machine != "x86_64":
-            raise Unsupported("a non-canonical address", "a notion of x86-64")
+            raise Unsupported("a non-canonical address", "only x86-64 has those")
         return specimen.read(1 << 60)
     if kind == "text":
         return specimen.touch(
@@ -49,7 +49,7 @@ def provoke(specimen: Specimen, kind: str) -> Step:
         specimen.munmap(area)
     elif kind == "swap":
         if not has_swap():
-            raise Unsupported("swap", "none is set up; swapon(8) adds some, as root")
+            raise Unsupported("swap", "there is no swap space; swapon(8) adds some, as root")
         specimen.touch(area)
         specimen.madvise(area, "pageout")
     elif kind == "no-exec":
@@ -58,7 +58,7 @@ def provoke(specimen: Specimen, kind: str) -> Step:
     return specimen.touch(area, write=kind not in ("unmapped", "prot-none", "swap"))
 
 
-def on_file(specimen: Specimen, kind: str) -> Step:
+def on_file(specimen: Calls, kind: str) -> Step:
     from procmem.experiments.specimen.backing import disk_file, memory_file
 
     size = specimen.space.rules.page_size

@@ -1,8 +1,11 @@
-"""A step: what was done, what moved, what had to move, and why."""
+"""A step: what was done, what changed, what was predicted to change, and why."""
 
 from __future__ import annotations
 
+from operator import sub
 from typing import NamedTuple
+
+from procmem.experiments.specimen.why import explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,21 +13,24 @@ if TYPE_CHECKING:
     from typing import Any
 
     from procmem.errors import MemoryFault
-    from procmem.experiments.specimen.specimen import Area, Specimen
-    from procmem.experiments.specimen.why import Cause
+    from procmem.experiments.specimen.arguments import Area
+    from procmem.experiments.specimen.why import Prediction
 
-__all__ = ["Delta", "Figures", "Step"]
+    Call = tuple[str, Callable[[], tuple[object, ...]]]
+    """The name of an operation, and its arguments as they are shown."""
+
+__all__ = ["Delta", "Figures", "Step", "difference"]
 
 
 class Figures(NamedTuple):
-    """What the kernel says of a process at one moment. Bytes; None: this source can't tell.
+    """The kernel's figures of a process at one moment, in bytes; None: not known from this source.
 
     Attributes:
         vsz: VmSize.
         rss: VmRSS, the sum of the three kinds.
         rss_anon, rss_file, rss_shmem: anonymous pages, pages of files, shared memory.
         swap: VmSwap.
-        hugetlb: HugetlbPages, which Rss leaves out.
+        hugetlb: HugetlbPages, which RSS does not include.
         locked: VmLck.
         page_tables: VmPTE.
         regions: lines of maps.
@@ -45,7 +51,7 @@ class Figures(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """A change of the figures, with the faults that were taken; all but these in bytes.
+    """A change of the figures, in bytes but for regions and faults.
 
     Attributes:
         minor, major: page faults, as getrusage(2) counts them.
@@ -65,7 +71,7 @@ class Delta(NamedTuple):
     major: int = 0
 
     def differences(self, other: Delta) -> list[str]:
-        """Names of the figures that both know and that aren't equal."""
+        """Names of the figures that are known on both sides and differ."""
         return [
             name
             for name, one, two in zip(self._fields, self, other)  # noqa: B905 - strict= costs
@@ -77,75 +83,75 @@ class Step:
     """One operation on a specimen.
 
     Attributes:
-        before, after: the kernel's figures of the specimen around it.
-        delta: after - before, and the faults that the operation took.
-        predicted: the same by the kernel's rules, known without looking.
+        before, after: the kernel's figures of the specimen before and after it.
+        delta: after - before, and the page faults that the operation took.
+        predicted: the change that the model predicted by the kernel's rules.
         why: the rule behind it, in words.
         exact: whether both are exact here; `reason` says why if not.
         result: what the call returned; of a touch, how many accesses succeeded.
-        ns: how long the operation took inside the specimen, nanoseconds.
-        mapping: what mmap and mremap made, or the operation was on; None for others.
-        fault: the signal that an access raised, as a MemoryFault that wasn't raised.
-        predicted_fault: signal, code and address that it had to raise; None: none.
-        child: the specimen that fork made.
+        ns: how long the operation took inside the specimen, in nanoseconds.
+        mapping: the memory that mmap, mremap or brk mapped; None for other operations.
+        fault: the signal that an access caused, as a MemoryFault that was not raised.
+        predicted_fault: signal, code and address that were predicted; None: no signal.
+        child: the Specimen that fork made.
         address: what malloc returned.
-        predicted_address: what it had to return; of a mapping of its own, where the kernel put it.
+        predicted_address: what malloc was predicted to return; of a mapping of its own, the
+            address that the kernel chose.
         thread: the number of the thread that was started.
     """
 
     __slots__ = (
-        "_call", "_cause", "address", "after", "before", "child", "delta", "exact", "fault",
+        "_call", "_prediction", "address", "after", "before", "child", "delta", "exact", "fault",
         "mapping", "ns", "predicted", "predicted_address", "predicted_fault", "reason", "result",
         "thread",
     )  # fmt: skip
 
     def __init__(
         self,
-        call: tuple[str, Callable[[], tuple[object, ...]]],
+        call: Call,
         before: Figures,
         after: Figures,
         delta: Delta,
-        predicted: Delta,
         result: int,
         ns: int,
         reason: str | None,
-        cause: Cause,
+        prediction: Prediction,
+        fault: MemoryFault | None,
+        predicted_fault: tuple[int, int, int] | None,
     ) -> None:
         self._call = call
-        self._cause = cause
+        self._prediction = prediction
         self.before = before
         self.after = after
         self.delta = delta
-        self.predicted = predicted
+        self.predicted = Delta(*prediction.tally.figures(prediction.page_size))
         self.result = result
         self.ns = ns
         self.exact = reason is None
         self.reason = reason
+        self.fault = fault
+        self.predicted_fault = predicted_fault
         self.mapping: Area | None = None
-        self.fault: MemoryFault | None = None
-        self.predicted_fault: tuple[int, int, int] | None = None
-        self.child: Specimen | None = None
+        self.child: Any = None
         self.address: int | None = None
         self.predicted_address: int | None = None
         self.thread: int | None = None
 
     @property
     def call(self) -> str:
-        """The operation as one would write it."""
+        """The operation as it is written in C."""
         name, arguments = self._call
         return f"{name}({', '.join(str(argument) for argument in arguments())})"
 
     @property
     def operation(self) -> str:
-        """Its name alone."""
+        """The name of the operation."""
         return self._call[0]
 
     @property
     def why(self) -> str:
-        """The kernel's rules that decided, in sentences."""
-        from procmem.experiments.specimen.why import explain
-
-        return explain(self._cause)
+        """The rules of the kernel and of libc that decided, in sentences."""
+        return explain(self._prediction)
 
     @property
     def differences(self) -> list[str]:
@@ -185,3 +191,14 @@ class Step:
     def __repr__(self) -> str:
         verdict = "as predicted" if self.agrees else f"differs in {', '.join(self.differences)}"
         return f"<Step {self.call}: {verdict}>"
+
+
+def difference(before: Figures, after: Figures, minor: int, major: int) -> Delta:
+    """What changed between two readings of the figures, with the faults taken."""
+    moved: Any = map(sub, after, before)
+    if None in before:
+        moved = (
+            None if old is None or new is None else new - old
+            for old, new in zip(before, after, strict=True)
+        )
+    return Delta(*moved, minor, major)  # type: ignore[call-arg]  # ten and two

@@ -1,4 +1,4 @@
-"""Which pages were written since: userfaultfd in mode WP_ASYNC, and PAGEMAP_SCAN."""
+"""Which pages were written to since: userfaultfd with WP_ASYNC, and PAGEMAP_SCAN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from procmem.experiments.specimen.specimen import Area, Specimen
+    from procmem.experiments.specimen.arguments import Area
+    from procmem.experiments.specimen.stepper import Stepper
 
 __all__ = ["WriteWatch"]
 
@@ -32,10 +33,11 @@ TRACKED = "write tracking takes page tables and faults of its own"
 
 
 class WriteWatch:
-    """Tells which pages of an area have been written since it was last asked.
+    """Finds the pages of an area that were written to since it was last asked.
 
-    Page by page and without privileges; the specimen itself made the userfaultfd, since only
-    a process can do that for its own memory. Steps on the specimen are not exact from then on.
+    It is exact to the page and needs no privileges. The specimen itself creates the userfaultfd,
+    since a process can do that only for its own memory. Steps of the specimen are not exact from
+    then on.
 
     >>> from procmem.experiments import Specimen
     >>> with Specimen() as s:
@@ -51,30 +53,30 @@ class WriteWatch:
         Unsupported: no userfaultfd here, or none with WP_ASYNC (Linux 6.7).
     """
 
-    def __init__(self, specimen: Specimen, area: Area) -> None:
+    def __init__(self, stepper: Stepper, area: Area) -> None:
         self.area = area
-        self._specimen = specimen
+        self._helper = helper = stepper.helper
         self._open = False
         try:
-            self._fd = specimen._syscall("userfaultfd", os.O_CLOEXEC | USER_MODE_ONLY)
+            self._fd = helper.syscall("userfaultfd", os.O_CLOEXEC | USER_MODE_ONLY)
         except SyscallError as error:
             raise Unsupported("userfaultfd", f"the kernel refuses it: {error}") from error
         self._open = True
-        self._pagemap = specimen._files.open("pagemap")
+        self._pagemap = helper.files.open("pagemap")
         try:
             self._ask(UFFDIO_API, API.pack(UFFD_API, WP_ASYNC | WP_UNPOPULATED, 0))
             self._ask(UFFDIO_REGISTER, REGISTER.pack(area.start, area.length, MODE_WP, 0))
-            specimen._reason = TRACKED
+            stepper.reason = TRACKED
             self.written()
         except BaseException:
             self.close()
             raise
 
     def _ask(self, request: int, argument: bytes) -> None:
-        specimen = self._specimen
-        specimen._store(argument)
+        helper = self._helper
+        helper.store(argument)
         try:
-            specimen._syscall("ioctl", self._fd, request, specimen._scratch)
+            helper.syscall("ioctl", self._fd, request, helper.scratch)
         except SyscallError as error:
             raise Unsupported(
                 "userfaultfd with WP_ASYNC", f"Linux 6.7 and newer have it ({error})"
@@ -87,12 +89,12 @@ class WriteWatch:
             NoSuchProcess: the specimen has ended.
             Unsupported: it has unmapped some of the area.
         """
-        with self._specimen._lock:
+        with self._helper.lock:
             try:
                 return take_written(self._pagemap, self.area.start, self.area.end)
             except OSError as error:
-                if error.errno == errno.ESRCH or not self._specimen.is_alive:
-                    self._specimen._check(-errno.ESRCH)
+                if error.errno == errno.ESRCH or not self._helper.is_alive:
+                    self._helper.check(-errno.ESRCH)
                 raise Unsupported(
                     "PAGEMAP_SCAN of what was written", f"{error.strerror} in {self.area}"
                 ) from error
@@ -104,10 +106,10 @@ class WriteWatch:
         self.close()
 
     def close(self) -> None:
-        """Ends it. Page tables that it made stay."""
+        """Stops recording. Page tables that it made stay."""
         if not self._open:
             return
         self._open = False
         os.close(self._pagemap)
-        if self._specimen.is_alive:
-            self._specimen._syscall("close", self._fd)
+        if self._helper.is_alive:
+            self._helper.syscall("close", self._fd)

@@ -18,7 +18,7 @@ from procmem import experiments
 from procmem.cli import main
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments import Specimen
-from procmem.experiments.model.malloc import Learned
+from procmem.experiments.model.chunks import Learned
 from procmem.experiments.model.page_tables import Tally
 from procmem.experiments.ready.story import EXPERIMENTS, Story, Teller, Told, experiment, find
 from procmem.experiments.specimen.backing import disk_file, memory_file, pages_in_memory
@@ -26,7 +26,7 @@ from procmem.experiments.specimen.kernel import has_swap
 from procmem.experiments.specimen.libc import Verdict
 from procmem.experiments.specimen.provoke import FAULTS
 from procmem.experiments.specimen.step import Delta, Figures, Step
-from procmem.experiments.specimen.why import Cause
+from procmem.experiments.specimen.why import Prediction
 from procmem.view.experiment import story_text
 from tests.support.targets import machine
 from tests.support.targets.machine import as_nobody
@@ -124,7 +124,7 @@ def test_brk() -> None:
         (0, 0, 1, 0),
         (-12, -8, 0, -1),
     ]
-    behind = labelled(story("brk"), "read behind the break").step
+    behind = labelled(story("brk"), "read beyond the break").step
     assert behind is not None
     assert behind.fault is not None
     assert (behind.fault.signal, behind.fault.code) == (11, 1)
@@ -144,7 +144,7 @@ def test_file_mapping() -> None:
     assert private is not None
     assert private.delta.rss_shmem in (0, None)
     assert (private.delta.rss_anon, private.delta.rss, private.delta.minor) == (4 * K, 4 * K, 1)
-    past = labelled(told, "read behind the file's end").step
+    past = labelled(told, "read beyond the end of the file").step
     assert past is not None
     assert past.fault is not None
     assert (past.fault.signal, past.fault.code) == (7, 2)
@@ -175,7 +175,7 @@ def test_copy_on_write() -> None:
 def test_copy_on_write_of_all_pages() -> None:
     told = experiments.copy_on_write(pages=8, written=8)
     assert told.agrees
-    assert claims(told)["what both take together (Σ Pss) has risen by"] == 32 * K
+    assert claims(told)["the memory of both (Σ Pss) has grown by"] == 32 * K
 
 
 def test_page_tables() -> None:
@@ -215,7 +215,7 @@ def test_protection() -> None:
     told = story("protection")
     regions = [one.step.delta.regions for one in told.told if one.step]
     assert regions[:8] == [1, 0, 2, 0, 0, -2, 1, -2]
-    guarded = labelled(told, "write on and on from the first of them").step
+    guarded = labelled(told, "write to page after page from the first of them").step
     assert guarded is not None
     assert guarded.fault is not None
     assert (guarded.result, guarded.delta.rss, guarded.fault.code) == (4, 16 * K, 2)
@@ -239,8 +239,8 @@ def test_grow() -> None:
     if told.skipped:
         pytest.skip(told.skipped)
     seen = claims(told)
-    assert [seen[f"{n} KiB string lies in"] for n in (1, 2, 4, 8, 16, 32, 64)] == ["heap"] * 7
-    assert seen["16,384 KiB string lies in"] == "mapping"
+    assert [seen[f"{n} KiB string is in the"] for n in (1, 2, 4, 8, 16, 32, 64)] == ["heap"] * 7
+    assert seen["16,384 KiB string is in the"] == "mapping"
     assert seen["16,384 KiB string: VSZ changes by"] == 8 * M
 
 
@@ -347,18 +347,19 @@ def test_a_file_that_was_written_in_large_pieces_faults_as_predicted(tmp_path: P
 # ---- the story ---------------------------------------------------------------------
 
 
-def made_step(delta: Delta, predicted: Delta, reason: str | None = None) -> Step:
+def made_step(delta: Delta, reason: str | None = None) -> Step:
     figures = Figures(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    cause = Cause("mmap", Tally(vsz=1), 1, 4096)
-    return Step(("mmap", lambda: ("...",)), figures, figures, delta, predicted, 0, 0, reason, cause)
+    predicted = Prediction("mmap", Tally(vsz=1, regions=1), 4096)
+    call = "mmap", lambda: ("...",)
+    return Step(call, figures, figures, delta, 0, 0, reason, predicted, None, None)
 
 
 def sample() -> Story:
     right, wrong = Delta(vsz=4096, regions=1), Delta(vsz=4096, rss=4096, regions=1)
     teller = Teller()
-    teller.step("map one page", made_step(right, right))
-    teller.step("map another", made_step(wrong, right), "So it should not be.")
-    teller.step("map a third", made_step(wrong, right, "this kernel counts roughly"))
+    teller.step("map one page", made_step(right))
+    teller.step("map another", made_step(wrong), "So it should not be.")
+    teller.step("map a third", made_step(wrong, "this kernel counts roughly"))
     teller.claim("the sky is", "blue", "blue", "It scatters.")
     teller.bytes("size", 8192, 4096)
     teller.impossible("swap it out", "no swap here")
@@ -410,7 +411,7 @@ def test_a_story_as_it_looks() -> None:
 
 def test_a_claim_that_rests_on_a_step_that_is_not_exact_is_not_judged() -> None:
     right, wrong = Delta(vsz=4096), Delta(vsz=8192)
-    exact, doubtful = made_step(right, right), made_step(wrong, right, "another libc")
+    exact, doubtful = made_step(right), made_step(wrong, "another libc")
     teller = Teller()
     teller.claim("one", 1, 2, rests_on=[exact, doubtful])
     teller.bytes("two", 1, 2, rests_on=[doubtful])

@@ -18,7 +18,7 @@ from benchmarks.agreement import LibcWalk
 from procmem import Process
 from procmem.errors import BadArgument, NoSuchProcess, SyscallError, Unsupported
 from procmem.experiments import Specimen
-from procmem.experiments.model.malloc import Learned, bin_of, chunk_size
+from procmem.experiments.model.chunks import Learned, bin_of, chunk_size
 from procmem.experiments.ready.story import find
 from procmem.experiments.specimen.libc import Libc, Verdict, verdict
 
@@ -373,7 +373,7 @@ def test_a_fork_has_its_own_heap(glibc: Specimen) -> None:
 
 
 def test_another_libc_is_never_called_exact(s: Specimen) -> None:
-    s._allocator = Libc(s, Verdict(Learned(), "no glibc", "no glibc"))
+    s._allocator = Libc(s._stepper, Verdict(Learned(), "no glibc", "no glibc"))
     block = s.malloc(1 << 20)
     assert (block.exact, block.reason, block.predicted_address) == (False, "no glibc", None)
     thread = s.thread().thread
@@ -435,7 +435,7 @@ def test_more_threads_than_it_holds(s: Specimen) -> None:
 def test_a_double_free_ends_it(glibc: Specimen) -> None:
     block = glibc.malloc(100)
     glibc.free(at(block))
-    with pytest.raises(NoSuchProcess, match=r"signal 6 \(SIGABRT\)"):
+    with pytest.raises(NoSuchProcess, match=r"killed by SIGABRT"):
         glibc.free(at(block), check=False)
     assert not glibc.is_alive
     # Waited for: no zombie is left.
@@ -447,7 +447,7 @@ def test_a_double_free_ends_it(glibc: Specimen) -> None:
 
 
 def test_a_wild_free_ends_it(s: Specimen) -> None:
-    with pytest.raises(NoSuchProcess, match=r"signal (11|6|7) "):
+    with pytest.raises(NoSuchProcess, match=r"killed by SIG(SEGV|ABRT|BUS)"):
         s.free(1 << 40, check=False)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.agreement import Walk
-from procmem import GiB, KiB, MiB
+from procmem import GiB, KiB, MiB, native
 from procmem.calls.constants import Prot
 from procmem.errors import BadArgument, NoSuchProcess, SyscallError, Unsupported
 from procmem.experiments import Area, Delta, Specimen, Step
@@ -520,7 +520,7 @@ class TestLife:
         assert figures.regions == regions <= 9
         assert figures.vsz <= 256 * KiB
         assert (figures.rss or 0) <= 64 * KiB
-        program = Path(launching.__file__).parent.parent / "native" / "specimen"
+        program = Path(native.__file__).with_name("specimen")
         assert program.stat().st_size < 16 * KiB
 
     def test_without_the_program_a_child_serves(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -608,7 +608,7 @@ class TestLife:
 
     def test_killed(self, specimen: Specimen) -> None:
         os.kill(specimen.pid, signal.SIGKILL)
-        with pytest.raises(NoSuchProcess, match="by signal 9"):
+        with pytest.raises(NoSuchProcess, match="killed by SIGKILL"):
             specimen.mmap(PAGE)
         assert not specimen.is_alive
 
@@ -776,7 +776,7 @@ with Specimen() as s:
         if number in (errno.ENOMEM, errno.EAGAIN):
             # These come in the middle of it, too.
             assert not step.exact
-            assert "how far it got is unknown" in (step.reason or "")
+            assert "what it had changed is unknown" in (step.reason or "")
         else:
             moved(step)
 
@@ -795,7 +795,7 @@ with Specimen() as s:
             s.madvise(mapped, "dontneed")  # the first may have been done
         step = s.touch(mapped, pages=40)
         assert not step.exact
-        assert "how far it got is unknown" in (step.reason or "")
+        assert "what it had changed is unknown" in (step.reason or "")
 
     def test_mremap_may_unmap_its_target_and_fail_then(self, specimen: Specimen) -> None:
         s = specimen
@@ -831,9 +831,10 @@ def refuse(s: Specimen, name: str, number: int, *, but_length: int | None = None
     steps += [(equal, 1, 0, 0xFFFFFFFF if but_length is None else but_length)]
     steps += [(answer, 0, 0, 0x50000 | number), (answer, 0, 0, 0x7FFF0000)]
     filters = b"".join(struct.pack("=HBBI", *step) for step in steps)
-    s._store(filters.ljust(64, b"\0") + struct.pack("@HP", len(steps), s._scratch))
+    helper = s._stepper.helper
+    helper.store(filters.ljust(64, b"\0") + struct.pack("@HP", len(steps), helper.scratch))
     # PR_SET_NO_NEW_PRIVS, and PR_SET_SECCOMP with SECCOMP_MODE_FILTER
-    if s._quiet(prctl, 38, 1, 0, 0, 0) or s._quiet(prctl, 22, 2, s._scratch + 64):
+    if helper.quiet(prctl, 38, 1, 0, 0, 0) or helper.quiet(prctl, 22, 2, helper.scratch + 64):
         pytest.skip("kernel feature missing: seccomp filters")
 
 
@@ -919,7 +920,9 @@ class TestBadInput:
         wrongs: list[Callable[[], object]] = [
             lambda: specimen.mmap(0),
             lambda: specimen.brk(4096),
-            lambda: specimen.madvise(Area(specimen._base, PAGE, PAGE), "dontneed"),
+            lambda: specimen.madvise(
+                Area(specimen._stepper.place(PAGE, "near"), PAGE, PAGE), "dontneed"
+            ),
         ]
         for wrong in wrongs:
             with pytest.raises(SyscallError):
@@ -953,7 +956,9 @@ class TestAgreement:
 
     def test_a_model_that_is_wrong_is_seen(self, specimen: Specimen) -> None:
         mapped = area(specimen.mmap(pages=10))
-        specimen.space.munmap(mapped.start // PAGE, 1, type(specimen.touch(mapped)._cause.tally)())
+        specimen.space.munmap(
+            mapped.start // PAGE, 1, type(specimen.touch(mapped)._prediction.tally)()
+        )
         step = specimen.touch(mapped)
         assert not step.agrees
         assert "fault" in step.differences
@@ -980,11 +985,11 @@ class TestWords:
         assert "write-protected" in specimen.fork().why
         mapped = specimen.mmap(pages=9)
         specimen.read(area(mapped))
-        assert "9 pages only read until now written" in specimen.touch(area(mapped)).why
+        assert "9 pages only read until now, now written" in specimen.touch(area(mapped)).why
         assert "in place. VSZ -12 KiB. 3 pages given back" in (
             specimen.mremap(area(mapped), pages=6).why
         )
-        assert "as they come" in specimen.mlock(area(mapped), pages=6, on_fault=True).why
+        assert "first accessed" in specimen.mlock(area(mapped), pages=6, on_fault=True).why
         populated = specimen.mmap(pages=4, populate=True)
         assert "at once" in populated.why
         assert "RSS +0" not in populated.why

@@ -23,7 +23,7 @@ from procmem.cli.arguments import (
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, SyscallError
 from procmem.snapshots.output import check_output
-from procmem.tracing.events import Breakpoints, Ended, MemoryCall, Refused, Signal
+from procmem.tracing.events import Breakpoints, MemoryCall, ProcessEnd, Refused, Signal
 from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
@@ -264,9 +264,9 @@ def strace_told(tracing: Tracing, out: Output, *, always: bool) -> None:
         for one in group:
             if isinstance(one, (Breakpoints, Refused)):
                 continue
-            tid = one.pid if isinstance(one, Ended) else one.tid
+            tid = one.pid if isinstance(one, ProcessEnd) else one.tid
             prefix = f"{tid:<5} " if always else f"[pid {tid:>5}] " if one.several else ""
-            if isinstance(one, Ended):
+            if isinstance(one, ProcessEnd):
                 lines.append(strace_end(one, prefix) + "\n")
             elif isinstance(one, Signal):
                 lines.append(strace_signal(one, prefix) + "\n")
@@ -286,7 +286,7 @@ def json_told(tracing: Tracing, out: Output) -> None:
     for group in tracing.groups():
         rows = []
         for call in group:
-            if isinstance(call, Ended):
+            if isinstance(call, ProcessEnd):
                 ended[call.pid] = call.returncode
             elif isinstance(call, Breakpoints):
                 breakpoints.append(call.to_dict())

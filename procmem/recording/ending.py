@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from typing import TYPE_CHECKING
 
 from procmem.units import signal_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles
 

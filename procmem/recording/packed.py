@@ -10,7 +10,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 from procmem.snapshots.moment import DETAILS
 from procmem.snapshots.saved import (
@@ -28,6 +28,7 @@ from procmem.snapshots.saved import (
 )
 from procmem.snapshots.snapshot import snapshot_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.errors import ParseError
     from procmem.snapshots import Snapshot

@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.errors import (
     AccessDenied,
@@ -26,6 +26,7 @@ from procmem.snapshots import diff
 from procmem.snapshots.output import MAGIC, append_to, check_output
 from procmem.snapshots.saved import FRAME, frame
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import NamedTuple, overload
 
 from procmem.recording.growth import grown
 from procmem.recording.packed import PackedSnapshots, figures_of, read_index, times_of
 from procmem.snapshots import diff
 from procmem.snapshots.saved import save_all
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.recording.growth import MOST_COMPARED, Growth, Sustained, grown, sustained
 from procmem.recording.packed import times_of
 from procmem.regions.kinds import RegionKind, kind_word
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from procmem.recording.packed import SnapshotFigures
     from procmem.snapshots import Snapshot
 
-__all__ = ["Place", "Suspect", "suspects_of"]
+__all__ = ["Suspect", "SuspectPlace", "suspects_of"]
 
 GAPS = 0.15
 """The longest time without a snapshot that has the memory of each region, as a share of all:
@@ -45,7 +46,7 @@ NUMBERED = {RegionKind.THREAD_STACK: "thread stacks"}
 """Kinds whose regions have different names; they are counted together under this name."""
 
 
-class Place(NamedTuple):
+class SuspectPlace(NamedTuple):
     """Addresses at which a suspect gained memory.
 
     Attributes:
@@ -89,7 +90,7 @@ class Suspect(NamedTuple):
     whole: bool = True
     gained: int = 0
     rate: float = 0.0
-    places: tuple[Place, ...] = ()
+    places: tuple[SuspectPlace, ...] = ()
     elsewhere: int = 0
 
 
@@ -348,7 +349,7 @@ class Search:
             grew.rate, places, elsewhere,
         )  # fmt: skip
 
-    def places(self, key: Key, ends: Ends, figure: str) -> tuple[tuple[Place, ...], int]:
+    def places(self, key: Key, ends: Ends, figure: str) -> tuple[tuple[SuspectPlace, ...], int]:
         """Where regions gained between two snapshots, and what they gained elsewhere."""
         before = self.areas(self.snapshots[self.chosen[ends.first]], key, figure)
         behind = self.areas(self.snapshots[self.chosen[ends.last]], key, figure)
@@ -356,7 +357,7 @@ class Search:
         for (start, end), value in behind.items():
             had = sum(other for (low, high), other in before.items() if low < end and start < high)
             if value > had:
-                gains.append(Place(start, end, value - had, self.users(start, end)))
+                gains.append(SuspectPlace(start, end, value - had, self.users(start, end)))
         gains.sort(key=lambda one: (-one.gained, one.start))
         total, named = sum(one.gained for one in gains), 0
         found = []

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from procmem.regions import Region
 
-    Event: TypeAlias = "MemoryCall | Ended | Signal | Breakpoints | Refused"
+    Event: TypeAlias = "MemoryCall | ProcessEnd | Signal | Breakpoints | Refused"
 
 __all__ = [
     "UNREAD",
     "Breakpoints",
-    "Ended",
     "MemoryCall",
+    "ProcessEnd",
     "Refused",
     "Signal",
     "Trace",
@@ -319,7 +319,7 @@ def plain(value: Any) -> Any:
     )  # fmt: skip
 
 
-class Ended:
+class ProcessEnd:
     """The end of a traced process.
 
     Attributes:
@@ -336,7 +336,7 @@ class Ended:
         self.several = several
 
     def __repr__(self) -> str:
-        return f"<Ended {self.pid}: {self.returncode}>"
+        return f"<ProcessEnd {self.pid}: {self.returncode}>"
 
 
 class Signal:
@@ -660,6 +660,8 @@ def records(data: bytes) -> Iterator[tuple[int, int, int]]:
         at += size
 
 
-def ended(data: bytes, start: int) -> Ended:
+def ended(data: bytes, start: int) -> ProcessEnd:
     record = RECORD.unpack_from(data, start)
-    return Ended(record[3], os.waitstatus_to_exitcode(record[16]), several=bool(record[5] & MANY))
+    return ProcessEnd(
+        record[3], os.waitstatus_to_exitcode(record[16]), several=bool(record[5] & MANY)
+    )

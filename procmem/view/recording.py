@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from procmem.recording.recording import Recording
-    from procmem.recording.suspects import Place, Suspect
+    from procmem.recording.suspects import Suspect, SuspectPlace
     from procmem.snapshots import Diff, Snapshot
 
 __all__ = ["change_lines", "chosen_figures", "ended_line", "recording_dict", "recording_summary"]
@@ -209,7 +209,7 @@ def suspect_lines(one: Suspect) -> list[str]:
     return lines
 
 
-def used_by(place: Place) -> str:
+def used_by(place: SuspectPlace) -> str:
     """Which threads allocate there."""
     tid, name = place.threads[0]
     first = f"the arena of thread {tid} ({printable(name)})"

@@ -13,7 +13,7 @@ from procmem.tracing.allocators import Role
 from procmem.tracing.arguments import Clone, signed
 
 if TYPE_CHECKING:
-    from procmem.tracing.events import Ended, MemoryCall, Signal
+    from procmem.tracing.events import MemoryCall, ProcessEnd, Signal
 
 __all__ = ["strace_end", "strace_line", "strace_signal"]
 
@@ -376,7 +376,7 @@ def strace_signal(one: Signal, prefix: str = "") -> str:
     return f"{prefix}--- {name} {{{', '.join(told)}}} ---"
 
 
-def strace_end(end: Ended, prefix: str = "") -> str:
+def strace_end(end: ProcessEnd, prefix: str = "") -> str:
     """The end of a process as strace prints it."""
     if end.returncode >= 0:
         return f"{prefix}+++ exited with {end.returncode} +++"

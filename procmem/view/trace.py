@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from procmem.calls.constants import Prot, show_prot
 from procmem.procfs import probes
 from procmem.tracing.arguments import Clone, signed
-from procmem.tracing.events import UNREAD, Breakpoints, Ended, MemoryCall, Refused
+from procmem.tracing.events import UNREAD, Breakpoints, MemoryCall, ProcessEnd, Refused
 from procmem.units import KiB, comparable, kib, signal_name, signed_in_unit
 from procmem.view.columns import columns, known, narrowed, prose
 from procmem.view.mallocs import Mallocs, Run, function_words
@@ -175,7 +175,7 @@ class Table:
             if self.mallocs:
                 self.mallocs.place(one)
             return self._flush() + self._placed(one)
-        if isinstance(one, Ended):
+        if isinstance(one, ProcessEnd):
             return self._flush() + self.layout.row(one.pid, "", "", "", end_words(one))
         if isinstance(one, Refused):
             self.refused[refusal_words(one)] = None
@@ -242,7 +242,7 @@ class Table:
         return lines + narrowed(rest, self.layout.width)
 
 
-def end_words(end: Ended) -> str:
+def end_words(end: ProcessEnd) -> str:
     if end.returncode >= 0:
         return f"process exited with {end.returncode}"
     return f"process was killed by {signal_name(-end.returncode)}"

@@ -30,7 +30,7 @@ from procmem import (
 from procmem.errors import BadArgument, KernelThread
 from procmem.tracing.allocators import FUNCTIONS, NUMBER, Role
 from procmem.tracing.arguments import Clone
-from procmem.tracing.events import Breakpoints, Ended
+from procmem.tracing.events import Breakpoints, ProcessEnd
 from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs, size_of
 from procmem.view.places import Places
@@ -864,7 +864,7 @@ def test_nothing_is_left_of_a_command_that_is_killed(place: Path) -> None:
 def test_ends_are_told_of_all(place: Path) -> None:
     made = build(place, "int main(void) { return 0; }", name="nothing")
     with Tracing([str(made)]) as tracing:
-        ends = [one for one in tracing if isinstance(one, Ended)]
+        ends = [one for one in tracing if isinstance(one, ProcessEnd)]
     assert [one.returncode for one in ends] == [0]
 
 

@@ -27,7 +27,7 @@ from procmem.calls.constants import Advice, Map, Prot
 from procmem.errors import BadArgument
 from procmem.native import ffi, lib
 from procmem.tracing.arguments import Clone
-from procmem.tracing.events import Breakpoints, Ended, Signal
+from procmem.tracing.events import Breakpoints, ProcessEnd, Signal
 from procmem.tracing.tracer import Tracing, find_program
 from procmem.view.strace import strace_line
 from procmem.view.trace import Summary
@@ -491,7 +491,7 @@ def test_the_table_explains(program: str) -> None:
 
 def test_the_face() -> None:
     assert procmem.trace is trace
-    assert isinstance(Ended(1, 0, several=False), Ended)
+    assert isinstance(ProcessEnd(1, 0, several=False), ProcessEnd)
     assert strace_line.__doc__
 
 
@@ -978,7 +978,7 @@ def test_it_forks_and_forks(program: str) -> None:
     """Bounded: 1 + 2 + ... + 128 processes, each of which ends at once."""
     code = "import os\nfor _ in range(7):\n    os.fork()\nos._exit(0)\n"
     with Tracing([sys.executable, "-c", code], follow=True, malloc=True) as tracing:
-        ended = [one for one in tracing if isinstance(one, Ended)]
+        ended = [one for one in tracing if isinstance(one, ProcessEnd)]
     assert len(ended) == 128
     assert {one.returncode for one in ended} == {0}
 

@@ -16,9 +16,9 @@ from procmem.experiments.model.chunks import (
     PREV_INUSE,
     TOP_PAD,
     UNSORTED,
+    ChunkMemory,
     Learned,
     LostTrackError,
-    Memory,
     bin_of,
 )
 from procmem.units import size as size_text
@@ -71,7 +71,7 @@ class Actor:
     stack: ThreadStack | None = None
 
 
-class Arenas(Memory):
+class Arenas(ChunkMemory):
     """The arenas of one process.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from procmem.experiments.model.page_tables import Tally
     from procmem.experiments.model.space import Space
 
-__all__ = ["Learned", "LostTrackError", "Memory", "bin_of", "chunk_size"]
+__all__ = ["ChunkMemory", "Learned", "LostTrackError", "bin_of", "chunk_size"]
 
 ALIGN = 16
 MINSIZE = 32
@@ -85,7 +85,7 @@ def nowhere(_length: int, _align: int) -> int | None:
     return None
 
 
-class Memory:
+class ChunkMemory:
     """The address space of the modelled process as malloc uses it.
 
     Attributes:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.ready.story import Teller, experiment
@@ -18,6 +18,7 @@ from procmem.experiments.specimen.backing import disk_directory, pages_in_memory
 from procmem.experiments.specimen.specimen import Specimen
 from procmem.units import size as size_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from procmem.errors import BadArgument
 from procmem.experiments.ready.story import Teller, experiment
 from procmem.experiments.specimen.specimen import Area, Specimen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.regions import MeasuredRegion
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import sysconfig
 from operator import sub
-from typing import TYPE_CHECKING
 
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.ready.story import Teller, experiment
@@ -15,6 +14,7 @@ from procmem.experiments.specimen.kernel import page_size
 from procmem.process import Process
 from procmem.units import kib
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

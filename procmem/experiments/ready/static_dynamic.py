@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from procmem.elf.sizing import size
 from procmem.experiments.ready.story import Teller, experiment
 from procmem.experiments.specimen.launch import PROGRAMS
 from procmem.experiments.specimen.specimen import Specimen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.elf.sizing import ObjectSize
     from procmem.process import Process

@@ -8,13 +8,14 @@ import stat
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from procmem.calls import mmap
 from procmem.errors import BadArgument, SyscallError, Unsupported
 from procmem.experiments.model.vmas import Cache
 from procmem.procfs.files import ProcessFiles
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -7,7 +7,6 @@ while it sleeps: whatever its figures show is the effect of the operation.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from procmem.errors import BadArgument
 from procmem.experiments.specimen.arguments import Area, area_of
@@ -17,6 +16,7 @@ from procmem.experiments.specimen.launch import Launched
 from procmem.experiments.specimen.stepper import Stepper, start
 from procmem.native import lib
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Self
 

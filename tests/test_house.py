@@ -55,8 +55,8 @@ ELSEWHERE: dict[str, str] = {
 """Modules whose test is not found by their name, and where it is."""
 
 TWINS = """
-    Check Column Known Layout Memory Piece Program Request Run Section Stack Step Table
-    UsageError
+    Area Check Column Known Layout Memory Piece Program Request Run Section Stack Step Summary
+    Table UsageError
 """.split()
 """Names of two or more classes, each with a reason or to be renamed."""
 

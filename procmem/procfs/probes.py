@@ -34,9 +34,10 @@ __all__ = [
 def counters_lag() -> bool:
     """Whether VmRSS of this kernel lags behind what the page table holds.
 
-    Before Linux 6.2 each thread counts its pages by itself, up to 64 page faults long; from then
-    until the middle of 2025 each CPU does, up to a batch. So a few pages are touched: they show
-    at once, or not. Several times, since what was held back before may show just then.
+    Before Linux 6.2 each thread counts its pages by itself, up to 64 page faults long, each of
+    which may map 16 pages of a file; from then until the middle of 2025 each CPU does, up to a
+    batch. So a few pages are touched: they show at once, or not. Several times, since what was
+    held back before may show just then.
     """
     pages = 8
     page_size = os.sysconf("SC_PAGESIZE")
@@ -57,7 +58,11 @@ def counters_lag() -> bool:
 
 
 THREAD_BATCH = 64
-"""TASK_RSS_EVENTS_THRESH (mm/memory.c, before Linux 6.2): pages that a thread counts by itself."""
+"""TASK_RSS_EVENTS_THRESH (mm/memory.c, before Linux 6.2): page faults that a thread counts by
+itself."""
+
+FAULT_AROUND = 64 << 10
+"""fault_around_bytes: what one fault on a file maps at most, unless it is set otherwise."""
 
 COUNTERS = 3
 """RssAnon, RssFile and RssShmem, which VmRSS adds up."""
@@ -78,8 +83,9 @@ def rss_error(threads: int) -> int:
 def rss_bound(threads: int) -> int:
     """Bytes by which counters may be off where they lag."""
     cpus = os.cpu_count() or 1
-    pages = max(THREAD_BATCH * threads, COUNTERS * max(32, 2 * cpus) * cpus)
-    return pages * os.sysconf("SC_PAGESIZE")
+    page_size = os.sysconf("SC_PAGESIZE")
+    by_threads = (THREAD_BATCH + 1) * max(page_size, FAULT_AROUND) * threads
+    return max(by_threads, COUNTERS * max(32, 2 * cpus) * cpus * page_size)
 
 
 @cache

@@ -55,11 +55,7 @@ class ProcessError(ProcmemError):
         return f"{type(self).__name__}(pid={self.pid!r}, msg={self.msg!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self)._again, (self.pid, self.msg)
-
-    @classmethod
-    def _again(cls, pid: int, msg: str) -> ProcessError:
-        return cls(pid, msg)
+        return type(self), (self.pid, self.msg)
 
 
 class NoSuchProcess(ProcessError, psutil.NoSuchProcess):

@@ -358,7 +358,7 @@ class Printer:
             self.object(member.source, member.name, member.archive)
 
     def object(self, source: Source, name: bytes, archive: bytes | None) -> None:
-        from procmem.elf.sections import read_sections
+        from procmem.elf.sizing import read_sections
 
         try:
             sections = read_sections(source)

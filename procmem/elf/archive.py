@@ -143,7 +143,7 @@ class Archive:
                 try:
                     yield member
                 finally:
-                    if member.source._owner:
+                    if member.source.owns:
                         member.source.close()
             fail(self.source.path, f"more than {MOST} members")
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from procmem.elf.sections import (
+from procmem.elf.counting import (
     ALLOC,
     CODE_FLAG,
     CONTENTS,

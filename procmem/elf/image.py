@@ -10,9 +10,10 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from procmem.elf import limits
+from procmem.elf.counting import berkeley
 from procmem.elf.headers import ElfFile
 from procmem.elf.notes import build_id
-from procmem.elf.sections import berkeley, section_flags
+from procmem.elf.sections import section_flags
 from procmem.elf.source import Source, fail
 from procmem.elf.spec import (
     PF_W,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from procmem.elf.counting import ALLOC, NOT_RECOGNIZED
 from procmem.elf.headers import ElfFile, open_elf
 from procmem.elf.notes import build_id
-from procmem.elf.sections import ALLOC, NOT_RECOGNIZED, read_sections
+from procmem.elf.sizing import read_sections
 from procmem.elf.source import fail
 from procmem.elf.spec import (
     DF_1_NOW,

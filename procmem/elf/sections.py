@@ -11,6 +11,16 @@ from __future__ import annotations
 from array import array
 from struct import Struct
 
+from procmem.elf.counting import (
+    ALLOC,
+    CODE_FLAG,
+    CONTENTS,
+    NOT_RECOGNIZED,
+    OTHER,
+    READONLY,
+    berkeley,
+    gnu,
+)
 from procmem.elf.headers import MOST, ElfFile
 from procmem.elf.source import fail
 from procmem.elf.spec import (
@@ -47,20 +57,10 @@ from procmem.elf.spec import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import ClassVar
 
-    from procmem.elf.cores import CoreSections
-    from procmem.elf.source import Source
-
-__all__ = ["BSS", "CODE", "DATA", "NONE", "ObjectSections", "berkeley", "gnu", "read_sections"]
-
-NOT_RECOGNIZED = "file format not recognized"
-
-# What BFD keeps of a section's flags, as far as it matters here.
-ALLOC, CONTENTS, READONLY, CODE_FLAG, OTHER = 1, 2, 4, 8, 16
-
-NONE, CODE, DATA, BSS = range(4)
-"""What a section counts as; CODE is "text"."""
+__all__ = ["ObjectSections", "section_flags"]
 
 NAMED = (
     b".debug",
@@ -83,24 +83,6 @@ MOST_SYMBOLS = 1 << 23
 
 DEEPEST = 200
 """Headers that lead to each other before they are counted: no linker makes more than three."""
-
-
-def berkeley(flags: int) -> int:
-    """What a section counts as in the Berkeley view."""
-    if not flags & ALLOC:
-        return NONE
-    if flags & (CODE_FLAG | READONLY):
-        return CODE
-    return DATA if flags & CONTENTS else BSS
-
-
-def gnu(flags: int) -> int:
-    """What a section counts as in the GNU view."""
-    if not flags & ALLOC:
-        return NONE
-    if flags & CODE_FLAG:
-        return CODE
-    return DATA if flags & CONTENTS else BSS
 
 
 class ObjectSections:
@@ -248,8 +230,8 @@ class ObjectSections:
         kind = fields[1]
         if kind in (SHT_PROGBITS, SHT_NOBITS):
             self._add(index, fields)
-        elif kind in SPECIAL:
-            SPECIAL[kind](self, index, fields, depth)
+        elif kind in self._SPECIAL:
+            self._SPECIAL[kind](self, index, fields, depth)
             if index in self._forgiven and not self._is_made[index] and self._symtab != index:
                 self._done[index] = 0
                 return
@@ -423,6 +405,21 @@ class ObjectSections:
         if len(self.elf.source.read(fields[4] + group[7] * size, size)) < size:
             self._refuse()
 
+    _SPECIAL: ClassVar[dict[int, Callable[[ObjectSections, int, tuple[int, ...], int], None]]] = {
+        SHT_NULL: _null,
+        SHT_SHLIB: _null,
+        SHT_SYMTAB_SHNDX: _null,
+        SHT_NOTE: _note,
+        SHT_SYMTAB: _symbols,
+        SHT_DYNSYM: _symbols,
+        SHT_STRTAB: _strings,
+        SHT_REL: _relocations,
+        SHT_RELA: _relocations,
+        SHT_RELR: _relocations,
+        SHT_GNU_VERSYM: _versions,
+        SHT_GROUP: _group,
+    }
+
     def _check_made(self) -> None:
         """What can be told only when all sections are made: links to them, and groups."""
         for index in self._made:
@@ -498,21 +495,6 @@ class ObjectSections:
 
 UNPACKERS = {order: Struct(order + "I") for order in "<>"}
 
-SPECIAL = {
-    SHT_NULL: ObjectSections._null,
-    SHT_SHLIB: ObjectSections._null,
-    SHT_SYMTAB_SHNDX: ObjectSections._null,
-    SHT_NOTE: ObjectSections._note,
-    SHT_SYMTAB: ObjectSections._symbols,
-    SHT_DYNSYM: ObjectSections._symbols,
-    SHT_STRTAB: ObjectSections._strings,
-    SHT_REL: ObjectSections._relocations,
-    SHT_RELA: ObjectSections._relocations,
-    SHT_RELR: ObjectSections._relocations,
-    SHT_GNU_VERSYM: ObjectSections._versions,
-    SHT_GROUP: ObjectSections._group,
-}
-
 
 def section_flags(fields: tuple[int, ...], name: bytes) -> int:
     """The flags that BFD has for a section header."""
@@ -529,17 +511,3 @@ def section_flags(fields: tuple[int, ...], name: bytes) -> int:
     ):
         found |= OTHER
     return found
-
-
-def read_sections(source: Source) -> ObjectSections | CoreSections:
-    """The sections of any ELF file.
-
-    Raises:
-        ElfError, OSError
-    """
-    elf = ElfFile(source)
-    if elf.header.e_type == ET_CORE:
-        from procmem.elf.cores import CoreSections
-
-        return CoreSections(elf)
-    return ObjectSections(elf)

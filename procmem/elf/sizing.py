@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from procmem.elf.sections import (
+from procmem.elf.counting import (
     ALLOC,
     BSS,
     CODE,
@@ -15,9 +15,11 @@ from procmem.elf.sections import (
     READONLY,
     berkeley,
     gnu,
-    read_sections,
 )
+from procmem.elf.headers import ElfFile
+from procmem.elf.sections import ObjectSections
 from procmem.elf.source import fail, open_source
+from procmem.elf.spec import ET_CORE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +27,9 @@ if TYPE_CHECKING:
 
     from procmem.elf.archive import Archive
     from procmem.elf.cores import CoreSections
-    from procmem.elf.sections import ObjectSections
     from procmem.elf.source import Source
 
-__all__ = ["ObjectSize", "SectionSize", "Sums", "size", "sizes"]
+__all__ = ["ObjectSize", "SectionSize", "Sums", "read_sections", "size", "sizes"]
 
 WRAP = (1 << 64) - 1
 KINDS = {NONE: None, CODE: "text", DATA: "data", BSS: "bss"}
@@ -209,6 +210,20 @@ class ObjectSize:
         return (
             f"<ObjectSize {self.path}{inside}: text {self.text}, data {self.data}, bss {self.bss}>"
         )
+
+
+def read_sections(source: Source) -> ObjectSections | CoreSections:
+    """The sections that GNU's library makes of any ELF file.
+
+    Raises:
+        ElfError, OSError
+    """
+    elf = ElfFile(source)
+    if elf.header.e_type == ET_CORE:
+        from procmem.elf.cores import CoreSections
+
+        return CoreSections(elf)
+    return ObjectSections(elf)
 
 
 def size(path: str | os.PathLike[str]) -> ObjectSize:

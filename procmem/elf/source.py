@@ -36,10 +36,11 @@ class Source:
 
     Attributes:
         path, start, size: as given.
-        identity: what tells that the file is still the same: device, inode, size, mtime in ns.
+        identity: what shows that the file is still the same: device, inode, size, mtime in ns.
+        owns: whether the descriptor is closed with this object.
     """
 
-    __slots__ = ("_fd", "_head", "_owner", "identity", "path", "size", "start")
+    __slots__ = ("_fd", "_head", "identity", "owns", "path", "size", "start")
 
     def __init__(
         self,
@@ -48,9 +49,11 @@ class Source:
         size: int,
         path: str | bytes | os.PathLike[str],
         identity: tuple[int, ...] = (),
+        *,
+        owns: bool = False,
     ) -> None:
         self._fd = fd
-        self._owner = False
+        self.owns = owns
         self._head = b""
         self.start = start
         self.size = size
@@ -87,8 +90,8 @@ class Source:
 
     def close(self) -> None:
         """Closes the file, if this object opened it."""
-        if self._owner:
-            self._owner = False
+        if self.owns:
+            self.owns = False
             os.close(self._fd)
 
     def __enter__(self) -> Source:
@@ -149,9 +152,7 @@ def source_of(fd: int, path: str | bytes | os.PathLike[str]) -> Source:
         os.close(fd)
         raise
     identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    source = Source(fd, 0, found.st_size, path, identity)
-    source._owner = True
-    return source
+    return Source(fd, 0, found.st_size, path, identity, owns=True)
 
 
 def check_kind(path: str | bytes | os.PathLike[str], found: os.stat_result) -> None:

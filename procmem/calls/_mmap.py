@@ -178,23 +178,15 @@ def kept_descriptor(fd: int, opened: int) -> int:
 
 def page_size_of(flags: int, fd: int) -> int:
     if flags & Map.MAP_HUGETLB and fd < 0:
+        from procmem.procfs import huge_page_size
+
         log = flags >> lib.MAP_HUGE_SHIFT & 0x3F
-        return 1 << log if log else default_huge_page()
+        return 1 << log if log else huge_page_size()
     if fd >= 0:
         huge = int(lib.pm_hugetlb_page_size(fd))
         if huge > 0:
             return huge
     return PAGE
-
-
-def default_huge_page() -> int:
-    from procmem.procfs import system_file
-
-    for line in (system_file("meminfo") or b"").split(b"\n"):
-        words = line.split()
-        if words and words[0] == b"Hugepagesize:":
-            return int(words[1]) * 1024
-    raise Unsupported("hugetlbpage", "this kernel has no huge pages: no Hugepagesize in meminfo")
 
 
 def rest_of_file(fd: int, offset: int) -> int:

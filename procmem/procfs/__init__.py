@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procmem.procfs.files import MemoryFile, ProcessFiles, pids, system_file
+from procmem.procfs.files import MemoryFile, ProcessFiles, huge_page_size, pids, system_file
 from procmem.procfs.text import Stat, Statm, parse_stat, parse_statm, parse_status
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "ProcessFiles",
     "Stat",
     "Statm",
+    "huge_page_size",
     "parse_stat",
     "parse_statm",
     "parse_status",

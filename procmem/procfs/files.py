@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from procmem.native import Scan
 
-__all__ = ["MemoryFile", "ProcessFiles", "pids", "system_file"]
+__all__ = ["MemoryFile", "ProcessFiles", "huge_page_size", "pids", "system_file"]
 
 MOST_SAVED = 1 << 29
 """Bytes of a file of a saved tree: smaps of 700,000 regions."""
@@ -158,6 +158,24 @@ def system_file(name: str, root: str | os.PathLike[str] = "/proc") -> bytes | No
             return file.readall()
     except OSError:
         return None
+
+
+def huge_page_size() -> int:
+    """The default size of huge pages of hugetlbfs, in bytes: Hugepagesize of proc_meminfo(5).
+
+    Raises:
+        Unsupported: the kernel has no huge pages.
+    """
+    for line in (system_file("meminfo") or b"").split(b"\n"):
+        name, _, value = line.partition(b":")
+        if name == b"Hugepagesize":
+            return int(value.split()[0]) * 1024
+    from procmem.errors import Unsupported
+
+    raise Unsupported(
+        "hugetlbpage",
+        "this kernel has no huge pages (CONFIG_HUGETLBFS): no Hugepagesize in /proc/meminfo",
+    )
 
 
 def _no_proc(path: str, reason: str) -> Exception:

@@ -35,7 +35,7 @@ from procmem import (
     native,
     processes,
 )
-from procmem.procfs import ProcessFiles, parse_stat, parse_statm, parse_status, pids
+from procmem.procfs import ProcessFiles, files, parse_stat, parse_statm, parse_status, pids
 from tests.support.targets import (
     PAGE,
     Target,
@@ -920,3 +920,14 @@ def test_all_errors_survive_a_trip_between_processes() -> None:
             k: v for k, v in vars(error).items() if k[0] != "_"
         }
     assert re.search(r"pip install .*plots", str(procmem.MissingExtra("plots", "plotting")))
+
+
+def test_the_huge_page_size_is_the_one_of_hugetlbfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {
+        int(name.removeprefix("hugepages-").removesuffix("kB")) * 1024
+        for name in os.listdir("/sys/kernel/mm/hugepages")
+    }
+    assert files.huge_page_size() in sizes
+    monkeypatch.setattr(files, "system_file", lambda _: b"MemTotal: 4 kB\nHugePages_Free: 0\n")
+    with pytest.raises(Unsupported, match="hugetlbpage"):
+        files.huge_page_size()

@@ -24,8 +24,9 @@ from procmem.experiments.specimen.arguments import (
     part,
     protection,
 )
-from procmem.experiments.specimen.kernel import has_swap, huge_page_size
+from procmem.experiments.specimen.kernel import has_swap
 from procmem.native import lib
+from procmem.procfs import huge_page_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

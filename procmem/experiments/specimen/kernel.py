@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from procmem.calls.constants import Map, Prot, advice_of
-from procmem.errors import Unsupported
 from procmem.experiments.model.page_tables import Tally
 from procmem.experiments.model.space import Space
 from procmem.experiments.model.vmas import EXEC, READ, WRITE, Backing, Cache, Vma
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "has_swap",
     "how_regions_join",
-    "huge_page_size",
     "huge_pages",
     "initial_space",
     "page_size",
@@ -38,18 +36,6 @@ THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def page_size() -> int:
     """In bytes."""
     return os.sysconf("SC_PAGE_SIZE")
-
-
-def huge_page_size() -> int:
-    """Of hugetlbfs by default, in bytes.
-
-    Raises:
-        Unsupported: the kernel has no huge pages.
-    """
-    for line in (system_file("meminfo") or b"").splitlines():
-        if line.startswith(b"Hugepagesize:"):
-            return int(line.split()[1]) * 1024
-    raise Unsupported("hugetlb", "this kernel has no huge pages (CONFIG_HUGETLBFS)")
 
 
 def has_swap() -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import random
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +24,8 @@ from procmem import (
 )
 from procmem.errors import Unsupported
 from procmem.experiments import Specimen
+from procmem.recording.recording import Recording
+from procmem.snapshots import load
 from procmem.snapshots.saved import FRAME, MAGIC
 from tests.support.snapshots import mapped, same
 
@@ -200,3 +204,88 @@ def test_wrong_values_in_json() -> None:
                 continue
             with pytest.raises(ParseError):
                 Snapshot.from_json(json.dumps({**mine, key: value}))
+
+
+# ---- damage that claims much ----
+
+
+def frame_of(head: bytes, planes: bytes = b"") -> bytes:
+    content = zlib.compress(len(head).to_bytes(4, "little") + head + planes)
+    return MAGIC + FRAME.pack(len(content), zlib.crc32(content)) + content
+
+
+def test_saved_files_that_claim_gigabytes(tmp_path: Path, target_maps: bytes) -> None:
+    path = tmp_path / "saved"
+    path.write_bytes(MAGIC + FRAME.pack(0xFFFFFFFF, 0))
+    os.truncate(path, 1 << 42)
+    for call in (load, Recording.load):
+        with pytest.raises(procmem.ParseError, match="more than the 512 MiB"):
+            call(path)
+    path.write_bytes(target_maps)
+    os.truncate(path, 1 << 42)
+    with pytest.raises(procmem.ParseError, match="more than the 512 MiB"):
+        load(path)
+    tree = tmp_path / "17"
+    tree.mkdir()
+    path.rename(tree / "maps")
+    with pytest.raises(procmem.ParseError, match="too large"):
+        load(tree)
+    (tree / "maps").unlink()
+    (tree / "maps").symlink_to("/dev/zero")
+    with pytest.raises(procmem.ParseError, match="no ordinary file"):
+        load(tree)
+
+
+@pytest.fixture
+def target_maps() -> bytes:
+    return procmem.format_maps(procmem.Process().maps())
+
+
+def test_saved_heads_of_another_shape(tmp_path: Path) -> None:
+    whole = json.loads(procmem.Process().snapshot("maps").to_json())
+    path = tmp_path / "saved"
+    for place, odd in (
+        (("faults", "minor"), "12"), (("faults", "major"), [1]), (("memory", "vsz"), 1.5),
+        (("clock", "monotonic"), None), (("identity", "pid"), "1"), (("identity", "comm"), 7),
+        (("identity", "cmdline"), [1]), (("kernel", "page_size"), 1 << 70),
+        (("kernel", "features"), "abc"), (("moved",), 1), (("source",), None),
+        (("unavailable",), {"x": 1}), (("threads",), [["a", "b", None]]),
+        (("threads",), [[1, "b", "c"]]),
+    ):  # fmt: skip
+        damaged = json.loads(json.dumps(whole))
+        inner = damaged
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = odd
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(procmem.ParseError):
+            load(path)
+    path.write_text(json.dumps({**whole, "identity": None}))
+    assert load(path).identity.pid is None
+    path.write_text(json.dumps(whole))
+    assert load(path).to_json() == json.dumps(whole)
+
+
+def test_saved_columns_of_another_length(tmp_path: Path) -> None:
+    from procmem.snapshots.saved import frame, unpacker
+
+    snapshot = procmem.Process().snapshot("maps")
+    start = len(MAGIC) + FRAME.size
+    content = (MAGIC + frame(snapshot, quick=True))[start:]
+    raw = unpacker(content)(content, 1 << 26)
+    end = 4 + int.from_bytes(raw[:4], "little")
+    path = tmp_path / "saved"
+    for name, odd in (
+        ("count", 1 << 40), ("count", -1), ("count", 3), ("stride", 1 << 40), ("stride", 0),
+        ("strings", []), ("page_size", "x"), ("kinds", [[1]]), ("names", [[1 << 40, "x", False]]),
+        ("constant", [[0]]), ("count", True),
+    ):  # fmt: skip
+        head = json.loads(raw[4:end])
+        head["table"][name] = odd
+        path.write_bytes(frame_of(json.dumps(head).encode(), raw[end:]))
+        with pytest.raises(procmem.ParseError):
+            load(path)
+        with pytest.raises(procmem.ParseError):
+            Recording.load(path)[0]
+    path.write_bytes(frame_of(raw[4:end], raw[end:]))
+    assert load(path).regions == snapshot.regions

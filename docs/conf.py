@@ -27,6 +27,9 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
+# Blocks without a language are output and commands.
+highlight_language = "none"
+
 html_theme = "furo"
 html_title = "procmem"
 html_copy_source = False

@@ -420,6 +420,9 @@ ASAN = (
 ASAN_HEAP = (0x500000000000, 0x700000000000)
 """kAllocatorSpace of AddressSanitizer and LeakSanitizer on x86-64 (asan_allocator.h)."""
 
+ASAN_SPACE = 4 * TiB
+"""kAllocatorSize: since gcc 16 the heap is anywhere, and reserved in one piece."""
+
 SANITIZERS = {
     "asan": "AddressSanitizer",
     "tsan": "ThreadSanitizer",
@@ -454,6 +457,13 @@ def sanitizers(layout: Layout) -> None:
                     layout.claim(index, use)
         elif region.size >= 64 * GiB:
             layout.claim(index, Use(f"{title} shadow", f"{evidence}, its size", guess=True))
+    if name == "asan":
+        use = Use(f"{title} heap", f"{evidence}, 4 TiB reserved in one piece", not sure)
+        for run in layout.runs():
+            if run.end - run.start >= ASAN_SPACE and run.reserved >= ASAN_SPACE // 2:
+                for index in range(run.first, run.last + 1):
+                    if layout.regions[index].start < run.start + ASAN_SPACE:
+                        layout.claim(index, use)
 
 
 # ---- Go ----------------------------------------------------------------------

@@ -757,6 +757,24 @@ def test_the_shadow_of_address_sanitizer(tmp_path: Path) -> None:
     assert K.ARENA not in table.by_kind()
 
 
+@pytest.mark.parametrize("size, is_heap", [(4 << 40, True), (3 << 40, False)])
+def test_the_heap_of_newer_address_sanitizers(size: int, is_heap: bool) -> None:
+    """As of gcc 16: it is reserved anywhere, and a neighbour is no part of it."""
+    heap = 0x7AFC207DE000
+    places = [
+        (0x7FFF7000, 0x8FFF7000, "rw-p"),
+        (0x8FFF7000, 0x2008FFF7000, "---p"),
+        (0x2008FFF7000, 0x10007FFF8000, "rw-p"),
+        (heap, heap + size // 2, "---p"),
+        (heap + size // 2, heap + size // 2 + 256 * KiB, "rw-p"),
+        (heap + size // 2 + 256 * KiB, heap + size, "---p"),
+        (heap + size, heap + size + 8 * KiB, "rw-p"),
+    ]
+    text = b"\n".join(kernel_line(a, b, perms, 0, (0, 0), 0, b"").text for a, b, perms in places)
+    uses = [str(r.use) for r in parse_maps(text + b"\n")]
+    assert uses[3:] == ["AddressSanitizer heap" if is_heap else "None"] * 3 + ["None"]
+
+
 @pytest.mark.parametrize("library", ["jemalloc", "tcmalloc", "mimalloc"])
 def test_allocators_that_replace_malloc(library: str, tmp_path: Path) -> None:
     table = check_threads(compiled(THREADS, tmp_path, f"-l{library}"), 3)

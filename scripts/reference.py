@@ -16,6 +16,7 @@ import inspect
 import io
 import os
 import sys
+from unittest.mock import patch
 
 import procmem
 from procmem import cli
@@ -56,9 +57,8 @@ def subcommands(name: str) -> list[str]:
 
 def help_of(*words: str) -> str:
     """What `procmem WORDS --help` prints."""
-    os.environ["COLUMNS"] = str(WIDTH)
     said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    with patch.dict(os.environ, COLUMNS=str(WIDTH)), contextlib.redirect_stdout(said):
         try:
             status = cli.run([*words, "--help"])
         except SystemExit as ended:

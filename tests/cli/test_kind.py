@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,18 +16,18 @@ import pytest
 import procmem
 from procmem.cli import COMMANDS, main
 from procmem.elf import demangle
-from procmem.errors import BadArgument
 from procmem.pages.pagemap import LIMIT
-from procmem.process.finding import find, resolve, script_of
 from procmem.regions import parse_smaps
 from procmem.regions.kinds import RegionKind
 from procmem.units import UNITS, in_unit, signed_in_unit
 from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import counter_table, grouped_table, region_table
 from procmem.view.names import cells, printable, shorter, show_only_ascii
+from tests.support.sleepers import copied, save_process, sleepers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.support.targets import Target
 
@@ -58,94 +57,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., int]]:
-    """Starts a program that sleeps; gives its PID once it is that program."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def begin(*words: str, executable: str | None = None) -> int:
-        process = subprocess.Popen(words, executable=executable, cwd=tmp_path)
-        started.append(process)
-        wanted = words[0].encode()
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-            if line.startswith(wanted) or (line and executable is None and len(words) > 1):
-                break
-            time.sleep(0.01)
-        return process.pid
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def copied(tmp_path: Path, name: str) -> str:
-    """A program of a name of our own that sleeps."""
-    sleep = shutil.which("sleep")
-    assert sleep is not None
-    path = tmp_path / name
-    shutil.copy(sleep, path)
-    return str(path)
+    yield from sleepers(tmp_path)
 
 
 # ---- names --------------------------------------------------------------------
-
-
-def test_a_process_is_found_by_each_of_its_names(start: Callable[..., int], tmp_path: Path) -> None:
-    mark = f"pm{os.getpid()}"
-    long = copied(tmp_path, f"{mark}-with-a-long-name")
-    first = start(long, "60")
-    titled = start(f"{mark}-titled: worker process", "60", executable=long)
-    for name, pids in {
-        f"{mark}-with-a-long-name": {first, titled},  # the executable of both
-        long: {first, titled},
-        f"{mark}-titled": {titled},
-        f"{mark}-with-a-long-name"[:15]: {first, titled},  # comm
-        f"{mark}-with": set(),
-        mark: set(),
-    }.items():
-        assert {process.pid for process in find(name)} == pids, name
-
-
-def test_a_script_is_found_by_its_name(start: Callable[..., int], tmp_path: Path) -> None:
-    name = f"pm{os.getpid()}app.py"
-    (tmp_path / name).write_text("import time\ntime.sleep(60)\n")
-    plain = start(sys.executable, name)
-    warned = start(sys.executable, "-u", "-W", "error", f"{tmp_path}/{name}")
-    assert [process.pid for process in find(name)] == sorted([plain, warned])
-
-
-@pytest.mark.parametrize(
-    "interpreter, words, script",
-    [
-        ("python", ["app.py", "x"], "app.py"),
-        ("python", ["-u", "-X", "dev", "app.py"], "app.py"),
-        ("python", ["-m", "http.server"], "http.server"),
-        ("python", ["-c", "app.py"], None),
-        ("python", ["-Ec", "app.py"], None),
-        ("python", [], None),
-        ("bash", ["-e", "run.sh"], "run.sh"),
-        ("bash", ["-o", "pipefail", "run.sh"], "run.sh"),
-        ("sh", ["-c", "run.sh"], None),
-        ("sh", ["-ec", "run.sh"], None),
-        ("perl", ["-e", "x"], None),
-        ("perl", ["-w", "x.pl"], "x.pl"),
-        ("java", ["-cp", "a:b", "-jar", "x.jar"], "x.jar"),
-        ("java", ["-Xmx1g", "org.Main"], "org.Main"),
-        ("node", ["--import", "x", "server.js"], "server.js"),
-        ("bash", ["--", "run.sh"], "run.sh"),
-    ],
-)
-def test_the_script_of_an_interpreter(
-    interpreter: str, words: list[str], script: str | None
-) -> None:
-    assert next(script_of(interpreter, words), None) == script
-
-
-def test_this_process_is_never_found() -> None:
-    own = {Path(os.readlink("/proc/self/exe")).name, Path("/proc/self/comm").read_text().strip()}
-    for name in own:
-        assert os.getpid() not in {process.pid for process in find(name)}
 
 
 def test_all_that_match_are_shown_and_said(
@@ -193,14 +108,7 @@ def test_a_name_that_no_process_has(run: Any, command: str) -> None:
 
 @pytest.fixture
 def saved(target: Target, tmp_path: Path) -> Path:
-    """A directory with a snapshot, a text of smaps and a tree of one process."""
-    procmem.Process(target.pid).snapshot().save(tmp_path / "one.snap")
-    tree = tmp_path / "tree" / "77"
-    tree.mkdir(parents=True)
-    for name in ("maps", "smaps", "smaps_rollup", "stat", "statm", "status", "comm", "cmdline"):
-        (tree / name).write_bytes(Path(f"/proc/{target.pid}/{name}").read_bytes())
-    shutil.copy(tree / "smaps", tmp_path / "text")
-    return tmp_path
+    return save_process(target.pid, tmp_path)
 
 
 def test_maps_of_what_was_saved_is_that_of_the_process(
@@ -243,26 +151,6 @@ def test_a_fifo_is_not_waited_for(run: Any, tmp_path: Path) -> None:
     status, _, err = run("maps", tmp_path / "fifo")
     assert status == 1
     assert "no regular file" in err
-
-
-def test_a_number_is_a_pid_and_a_doubt_is_refused(
-    start: Callable[..., int], tmp_path: Path, saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(saved / "one.snap", str(os.getpid()))
-    (only,) = resolve(str(os.getpid()))
-    assert only == procmem.Process()
-    (only,) = resolve(f"./{os.getpid()}")
-    assert isinstance(only, procmem.Snapshot)
-    name = f"pm{os.getpid()}doubt"
-    pid = start(copied(tmp_path, name), "60")
-    # The program's own file is no snapshot: it is the process that is meant.
-    assert [one.pid for one in resolve(name) if isinstance(one, procmem.Process)] == [pid]
-    os.unlink(name)
-    shutil.copy(saved / "one.snap", name)
-    monkeypatch.setattr("procmem.process.finding.find", lambda *_, **__: [procmem.Process(pid)])
-    with pytest.raises(BadArgument, match=f"a file here and the name of process {pid}"):
-        resolve(name)
 
 
 # ---- errors -----------------------------------------------------------------------

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import ctypes
-import json
-import mmap
 import os
 import shutil
 import subprocess
@@ -15,16 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import procmem
-from procmem.cli import main
-from procmem.elf import open_elf, size
-from procmem.elf.image import Image, Load, place
-from procmem.elf.loaded import length, union, without
-from procmem.pages import states
-from procmem.pages.states import PRIVATE, SHARED, SWAPPED, PageStates
+from procmem.elf import size
+from procmem.elf.loaded import length
 from procmem.process import sections as module
 from procmem.procfs import mapped, probes
-from procmem.view.sections import section_tables
-from tests.support.elves import Section, Segment, elf
 from tests.support.objects import holding, named, objects_of, own
 from tests.support.targets import NOBODY, PAGE, VARIANTS, Advice, Mapping, Target, machine
 
@@ -304,34 +294,6 @@ def test_pages_that_are_unmapped_are_in_the_bridge(start: Start, variant: Build)
 # ---- where a file was put --------------------------------------------------------
 
 
-def image_with(*loads: Load) -> Image:
-    image = Image.__new__(Image)
-    image.loads, image.relro, image.sections = list(loads), None, []
-    return image
-
-
-def test_two_segments_in_one_file_page_are_told_apart() -> None:
-    # As gcc -Wl,-z,noseparate-code: file page 0 holds the end of the first, the start of the other.
-    image = image_with(Load(0, 0, 0xD00, 0xD00, 5), Load(0xD00, 0x1D00, 0x200, 0x400, 6))
-    base = 0x7F0000000000
-    regions = [
-        procmem.Region(base, base + PAGE, "r-xp", 0, (8, 1), 7, "/lib/x.so"),
-        procmem.Region(base + PAGE, base + 2 * PAGE, "rw-p", 0, (8, 1), 7, "/lib/x.so"),
-    ]
-    assert place(image, regions, PAGE) == [base]
-
-
-def test_a_library_may_be_there_twice() -> None:
-    image = image_with(Load(0, 0, 0x1800, 0x1800, 5), Load(0x1800, 0x3800, 0x200, 0x400, 6))
-    regions = []
-    for base in (0x10000000, 0x10010000):
-        regions += [
-            procmem.Region(base, base + 0x2000, "r-xp", 0, (8, 1), 7, "/lib/x.so"),
-            procmem.Region(base + 0x3000, base + 0x4000, "rw-p", 0x1000, (8, 1), 7, "/lib/x.so"),
-        ]
-    assert place(image, regions, 0x1000) == [0x10000000, 0x10010000]
-
-
 def test_a_file_that_is_read_as_data_is_not_loaded(target: Target, variant: Build) -> None:
     path = variant("big")
     pages = -(-path.stat().st_size // PAGE)
@@ -347,22 +309,6 @@ def test_a_file_that_is_loaded_and_read_as_data(start: Start, variant: Build) ->
     (live,) = [live for live in objects_of(target) if live.path == os.fspath(path)]
     assert live.start == target.truths.image
     assert live.bridge()[-1].bytes == 0
-
-
-def test_headers_without_end_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "many"
-    loads = [Segment(vaddr=at << 12, filesz=1, memsz=1) for at in range(70_000)]
-    path.write_bytes(elf(None, loads, type=3, phnum=65_000))
-    with open_elf(path) as file, pytest.raises(procmem.ElfError):
-        Image(file)
-    text = [Section(flags=2, addr=1 << 12) for _ in range(70_000)]
-    path.write_bytes(elf(text, names=False, shnum=0, type=3))
-    data = bytearray(path.read_bytes())
-    start = int.from_bytes(data[40:48], "little")
-    data[start + 32 : start + 40] = (70_001).to_bytes(8, "little")  # sh_size of section 0
-    path.write_bytes(data)
-    with open_elf(path) as file, pytest.raises(procmem.ElfError):
-        Image(file)
 
 
 # ---- who may look ----------------------------------------------------------------
@@ -421,100 +367,7 @@ def test_a_second_look_opens_no_file(target: Target, monkeypatch: pytest.MonkeyP
     assert procmem.Process(target.pid).sections() == before
 
 
-# ---- parts -----------------------------------------------------------------------------
-
-
-def test_bytes_of_ranges_that_cut_through_pages() -> None:
-    pages = PageStates(
-        [(0x1000, 0x3000, SHARED), (0x3000, 0x4000, PRIVATE), (0x6000, 0x8000, SWAPPED)]
-    )
-    assert pages.total == (0x3000, 0x1000, 0x2000)
-    assert pages.within(0, 1 << 64) == pages.total
-    assert pages.within(0x2FFF, 0x3001) == (2, 1, 0)
-    assert pages.within(0x3800, 0x6800) == (0x800, 0x800, 0x800)
-    assert pages.within(0x5000, 0x5000) == pages.within(0x5000, 0x4000) == (0, 0, 0)
-    clipped = pages.clip([(0x1800, 0x2000), (0x3F00, 0x7000)])
-    assert clipped.runs == [
-        (0x1800, 0x2000, SHARED), (0x3F00, 0x4000, PRIVATE), (0x6000, 0x7000, SWAPPED),
-    ]  # fmt: skip
-
-
-def test_ranges() -> None:
-    assert union([(5, 9), (1, 3), (3, 4), (8, 12), (7, 7)]) == [(1, 4), (5, 12)]
-    assert without([(0, 10), (20, 30)], [(2, 4), (8, 22), (29, 40)]) == [
-        (0, 2), (4, 8), (22, 29),
-    ]  # fmt: skip
-    assert without([(0, 10)], []) == [(0, 10)]
-    assert without([(3, 5)], [(0, 10)]) == []
-
-
-def test_scan_and_entries_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    with mmap.mmap(-1, 64 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        for page in (0, 1, 7, 9, 63):
-            memory[page * PAGE] = 1
-        fd = os.open("/proc/self/pagemap", os.O_RDONLY)
-        try:
-            spans = [(start, start + 64 * PAGE)]
-            scanned = states.read_states(fd, spans, PAGE).runs
-            monkeypatch.setattr(probes, "has_pagemap_scan", lambda: False)
-            told = states.read_states(fd, spans, PAGE).runs
-        finally:
-            os.close(fd)
-    assert [(a - start) // PAGE for a, _, _ in told] == [0, 7, 9, 63]
-    assert scanned == told
-
-
 # ---- the command -------------------------------------------------------------------------
-
-
-def test_the_command(start: Start, variant: Build, capsys: pytest.CaptureFixture[str]) -> None:
-    target = start(variant("big"))
-    pid = str(target.pid)
-    live = own(target)
-
-    def ran(*words: str) -> str:
-        assert main(["sections", pid, *words]) == 0
-        return capsys.readouterr().out
-
-    text = ran()
-    assert text.count("headers, padding") == len(objects_of(target))
-    assert (
-        f"{live.path}  (executable, build-id {live.build_id[:12] if live.build_id else ''}" in text
-    )
-    assert "Sections share pages" in text
-    text = ran("--object", "target")
-    (row,) = [line.split() for line in text.splitlines() if line.startswith(".data ")]
-    section = named(live, ".data")
-    assert row == [
-        ".data", f"{section.address:x}", str(section.size), str(section.resident),
-        str(section.private), "0", "data", "data",
-    ]  # fmt: skip
-    assert "copied: .init_array" in text
-    totals = ran("--totals", "--sort", "size").splitlines()
-    assert totals[2].split()[-1] == "target"
-    bridge = ran("--bridge", "--object", "target").splitlines()
-    assert bridge[-1].split() == ["remainder", "0"]
-    (told,) = json.loads(ran("--json", "--object", "t?rget"))
-    assert told["pid"] == target.pid
-    assert told["objects"][0] == live.to_record()
-    assert main(["sections", pid, "--object", "nothing"]) == 1
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert f"no ELF file of process {pid} matches nothing; there are target, " in shown.err
-
-
-def test_long_names_of_sections_are_cut(start: Start, variant: Build) -> None:
-    live = own(start(variant("big")))
-    assert live.image is not None
-    live.image = copy.copy(live.image)
-    name = "\x1b[2J" + "x" * 250
-    live.image.sections = [section._replace(name=name) for section in live.image.sections]
-    text = section_tables([live])
-    assert "\x1b" not in text
-    assert "\\x1b[2Jx" in text
-    assert max(len(line) for line in text.splitlines() if "/" not in line) <= 110
-    assert live.sections[0].name == name
 
 
 def test_loading_it_is_put_off() -> None:

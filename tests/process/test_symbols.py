@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import procmem
-from procmem.cli import main
 from procmem.elf.headers import open_elf
 from procmem.elf.lines import Lines
 from procmem.elf.notes import build_id
@@ -533,29 +532,6 @@ def test_a_guess_is_marked(tmp_path: Path) -> None:
 
 
 # ---- the command ------------------------------------------------------------------------
-
-
-def test_query_names_what_lies_there(
-    start: Start, variant: Build, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = start(variant("big"))
-    truths = target.truths
-    assert main(["query", str(target.pid), f"{truths.main + 4:x}"]) == 0
-    rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
-    rows = {name: value.strip() for name, value in rows.items()}
-    assert rows["object"] == os.fspath(variant("big"))
-    assert rows["section"].startswith(".text+0x")
-    assert rows["symbol"] == "hello+0x4"
-    assert "target.c:" in rows["source line"]
-    assert rows["told by"] == "the ELF headers of its file"
-    assert main(["query", str(target.pid), f"{truths.bss + 4_000_000:x}", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert (told["symbol"], told["offset_in_symbol"]) == ("target_bss", 4_000_000)
-    assert (told["section"], told["source_line"]) == (".bss", None)
-    assert told["region"]["kind"] == "bss"
-    # Elsewhere there are no such lines.
-    assert main(["query", str(target.pid), f"{truths.stack:x}"]) == 0
-    assert "symbol" not in capsys.readouterr().out
 
 
 def test_a_guess_is_corrected_by_headers(start: Start, variant: Build) -> None:

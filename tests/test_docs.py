@@ -69,6 +69,24 @@ def test_the_layers_are_drawn_as_they_are_checked() -> None:
     assert drawn == [layer - {"pytest_plugin"} for layer in checked]
 
 
+def test_names_of_the_api_that_pages_use_are_there() -> None:
+    """`Class.attribute` and `calls.name`; what a docstring lists as an attribute counts."""
+    homes = [procmem, procmem.calls, procmem.elf, procmem.experiments, procmem.grade]
+    text = "\n".join(page.read_text() for page in [*PAGES, ROOT / "README.md"])
+    found = re.findall(r"`(?:procmem\.)?([A-Z]\w+)\.([a-z]\w*)(?:\([^`]*\))?`", text)
+    assert len(found) > 10
+    for name, attribute in found:
+        classes = [getattr(home, name) for home in homes if hasattr(home, name)]
+        assert any(
+            hasattr(one, attribute) or re.search(rf"\b{attribute}\b", one.__doc__ or "")
+            for one in classes
+        ), f"{name}.{attribute}"
+    found = re.findall(r"`(?:procmem\.)?(calls|elf|experiments|grade)\.(\w+)(?:\(|`)", text)
+    for package, name in found:
+        if name not in ("py", "json", "toml"):
+            assert hasattr(getattr(procmem, package), name), f"{package}.{name}"
+
+
 def test_the_reference_has_each_subcommand() -> None:
     assert "|".join(subcommands("lab")) in help_of("lab")
     assert f"### procmem experiment {subcommands('experiment')[-1]}\n" in commands()

@@ -11,7 +11,7 @@ import os
 from array import array
 from bisect import bisect_right
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.elf import limits
 from procmem.elf.dwarf import (
@@ -29,6 +29,7 @@ from procmem.elf.limits import Deadline
 from procmem.elf.source import fail
 from procmem.units import about
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import NoReturn

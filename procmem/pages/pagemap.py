@@ -6,12 +6,13 @@ import errno
 from array import array
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from procmem.native import ffi, lib
 from procmem.pages.scan import user_limit
 from procmem.procfs import probes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import overload

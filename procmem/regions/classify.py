@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from procmem.regions.kinds import (
     ARENA_SIZES,
@@ -24,6 +23,7 @@ from procmem.regions.kinds import (
 )
 from procmem.regions.uses import RECOGNISERS, REPLACE_MALLOC, Layout, programs_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

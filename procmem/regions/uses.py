@@ -12,11 +12,12 @@ import re
 import struct
 import sys
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.regions.kinds import GUARD_LIMIT, Kind, Owner, RegionKind, Use
 from procmem.units import GiB, MiB
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -44,7 +44,6 @@ def room(module: str) -> str:
 
 # ---- names ----
 
-LATER_TYPES = {"cli", "view"}
 LATER_TESTS = """
     calls cli elf experiments grade labs pages procfs recording regions tracing view
 """.split()
@@ -56,8 +55,7 @@ ELSEWHERE: dict[str, str] = {
 """Modules whose test is not found by their name, and where it is."""
 
 TWINS = """
-    Area Check Column Known Layout Memory Piece Program Request Run Section Stack Step Summary
-    Table UsageError
+    Area Check Layout Program Run Section Stack Step Table
 """.split()
 """Names of two or more classes, each with a reason or to be renamed."""
 
@@ -77,11 +75,7 @@ def test_types_are_imported_in_one_way() -> None:
     """CONTRIBUTING.md has the reason."""
     for module, tree in trees().items():
         for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and node.module == "typing"
-                and room(module) not in LATER_TYPES
-            ):
+            if isinstance(node, ast.ImportFrom) and node.module == "typing":
                 assert "TYPE_CHECKING" not in [alias.name for alias in node.names], module
 
 

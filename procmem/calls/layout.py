@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Layout", "Piece"]
+__all__ = ["Piece", "PieceTable"]
 
 
 class Piece(NamedTuple):
@@ -26,10 +26,10 @@ class Piece(NamedTuple):
     guarded: bool = False
 
 
-class Layout:
+class PieceTable:
     """The pieces of a mapping, in order. Bytes that belong to none are unmapped.
 
-    >>> layout = Layout([Piece(0, 100, 3)]).changed(40, 60, lambda piece: None)
+    >>> layout = PieceTable([Piece(0, 100, 3)]).changed(40, 60, lambda piece: None)
     >>> [(piece.start, piece.end) for piece in layout.pieces]
     [(0, 40), (60, 100)]
     >>> layout.covers(0, 40), layout.covers(30, 50)
@@ -57,7 +57,7 @@ class Layout:
         """Whether all of a range is mapped."""
         return sum(piece.end - piece.start for piece in self.within(start, end)) == end - start
 
-    def changed(self, start: int, end: int, change: Callable[[Piece], Piece | None]) -> Layout:
+    def changed(self, start: int, end: int, change: Callable[[Piece], Piece | None]) -> PieceTable:
         """Another layout, with the pieces in a range changed; None: they are unmapped."""
         size = self.pieces[-1].end if self.pieces else 0
         made = list(self.within(0, start))
@@ -69,7 +69,7 @@ class Layout:
                 joined[-1] = joined[-1]._replace(end=piece.end)
             else:
                 joined.append(piece)
-        return Layout(joined)
+        return PieceTable(joined)
 
     def spans(self) -> list[tuple[int, int]]:
         """The mapped ranges, each as long as can be."""

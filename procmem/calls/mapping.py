@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from procmem.calls import hints, syscall
 from procmem.calls.constants import Advice, Mremap, Msync, Prot, advice_of, prot_of, show_prot
-from procmem.calls.layout import Layout, Piece
+from procmem.calls.layout import Piece, PieceTable
 from procmem.errors import BadArgument, MappingInUse, SyscallError
 from procmem.native import ffi, lib
 from procmem.native._memory import Memory
@@ -114,7 +114,7 @@ class Mapping(Memory):
         fd: int,
         offset: int,
     ) -> None:
-        self._layout = Layout([Piece(0, size, int(prot))])
+        self._layout = PieceTable([Piece(0, size, int(prot))])
         self._address = address
         self._length = length
         self._size = size
@@ -235,7 +235,7 @@ class Mapping(Memory):
             raise BadArgument(f"the mapping has pages 0 to {self.pages - 1}, not {first} to {last}")
         offsets = self._offsets(numbers, order, seed)
         operation = lib.PM_TOUCH_WRITE if write else lib.PM_TOUCH_READ
-        with Using(self):
+        with self._using():
             unit = self._page_size
             if not self._layout.covers(first * unit, (last + 1) * unit):
                 for number in numbers:
@@ -310,7 +310,7 @@ class Mapping(Memory):
         self._copy(start, start + len(data), lambda at: (at, int(ffi.cast("uintptr_t", source))))
 
     def _copy(self, start: int, end: int, ends: Callable[[int], tuple[int, int]]) -> None:
-        with Using(self):
+        with self._using():
             self._check_mapped(start, end)
             at = self._address + start
             syscall.access(lib.PM_COPY, at, at + end - start, *ends(at), end - start)
@@ -338,7 +338,7 @@ class Mapping(Memory):
     def protect(self, prot: int | str, start: int = 0, length: int | None = None) -> None:
         """Changes how it may be accessed (mprotect(2))."""
         wanted = int(prot_of(prot))
-        with Using(self, alone=True):
+        with self._using(alone=True):
             low, high = self._range(start, length)
             pieces = list(self._layout.within(low, high))
             try:
@@ -364,7 +364,7 @@ class Mapping(Memory):
         """
         number = advice_of(advice)
         guards = {Advice.MADV_GUARD_INSTALL: True, Advice.MADV_GUARD_REMOVE: False}
-        with Using(self, alone=number in guards):
+        with self._using(alone=number in guards):
             low, high = self._range(start, length)
             syscall.call(
                 "madvise",
@@ -378,7 +378,7 @@ class Mapping(Memory):
             elif number == Advice.MADV_DONTFORK:
                 self._not_inherited.append((low, high))
             elif number == Advice.MADV_DOFORK:
-                kept = Layout([Piece(a, b, 0) for a, b in sorted(self._not_inherited)])
+                kept = PieceTable([Piece(a, b, 0) for a, b in sorted(self._not_inherited)])
                 self._not_inherited = kept.changed(low, high, lambda _: None).spans()
 
     def lock(self, start: int = 0, length: int | None = None, *, on_fault: bool = False) -> None:
@@ -389,7 +389,7 @@ class Mapping(Memory):
             length: bytes.
             on_fault: lock each page when it is first touched (MLOCK_ONFAULT).
         """
-        with Using(self):
+        with self._using():
             self._range(start, length)
             where = (self._address + start, self._given(start, length))
             if on_fault:
@@ -399,7 +399,7 @@ class Mapping(Memory):
 
     def unlock(self, start: int = 0, length: int | None = None) -> None:
         """Ends lock() (munlock(2))."""
-        with Using(self):
+        with self._using():
             self._range(start, length)
             syscall.call("munlock", self._address + start, self._given(start, length))
 
@@ -413,7 +413,7 @@ class Mapping(Memory):
             length: bytes.
             flags: Msync.MS_*.
         """
-        with Using(self):
+        with self._using():
             self._range(start, length)
             syscall.call("msync", self._address + start, self._given(start, length), int(flags))
 
@@ -424,7 +424,7 @@ class Mapping(Memory):
         this process has mapped: that is residency(). The kernel says 1 for every page
         of a file that the caller may not write.
         """
-        with Using(self):
+        with self._using():
             self._check_mapped(0, self._size)
             vector = ffi.new("unsigned char[]", self._size // PAGE)
             syscall.call("mincore", self._address, self._size, int(ffi.cast("uintptr_t", vector)))
@@ -443,7 +443,7 @@ class Mapping(Memory):
         from procmem.pages.states import read_states
         from procmem.procfs import ProcessFiles
 
-        with Using(self):
+        with self._using():
             spans = [(self._address + a, self._address + b) for a, b in self._layout.spans()]
             files = ProcessFiles(os.getpid())
             fd = files.open("pagemap")
@@ -476,7 +476,7 @@ class Mapping(Memory):
         if wanted < 0:
             raise BadArgument(f"a length can't be negative: {wanted}")
         size = -(-syscall.word(wanted, "the length") // self._page_size) * self._page_size
-        with Using(self, alone=True):
+        with self._using(alone=True):
             self._check_mapped(0, self._size)
             flags = Mremap.MREMAP_MAYMOVE if may_move else 0
             self._address = syscall.call(
@@ -489,12 +489,12 @@ class Mapping(Memory):
             pieces = list(self._layout.within(0, size))
             if size > self._size:
                 pieces.append(pieces[-1]._replace(start=self._size, end=size, guarded=False))
-            self._layout = Layout(pieces).changed(0, 0, lambda piece: piece)
+            self._layout = PieceTable(pieces).changed(0, 0, lambda piece: piece)
             self._size, self._length = size, wanted
 
     def unmap(self, start: int = 0, length: int | None = None) -> None:
         """Unmaps all or a part of it (munmap(2)). Offsets of the rest stay what they are."""
-        with Using(self, alone=True):
+        with self._using(alone=True):
             low, high = self._range(start, length)
             before = self._layout
             # First, so that an interrupt never leaves us with memory that is another's.
@@ -516,8 +516,8 @@ class Mapping(Memory):
         if self.closed:
             self._let_go()
             return
-        with Using(self, alone=True):
-            spans, self._layout = self._layout.spans(), Layout([])
+        with self._using(alone=True):
+            spans, self._layout = self._layout.spans(), PieceTable([])
             for start, end in spans:
                 syscall.call("munmap", self._address + start, end - start)
             self._let_go()
@@ -534,7 +534,7 @@ class Mapping(Memory):
             self._after_fork()
             for start, end in self._layout.spans():
                 munmap(self._address + start, end - start)
-            self._layout = Layout([])
+            self._layout = PieceTable([])
             self._let_go()
 
     # ---- ranges ----------------------------------------------------------
@@ -551,6 +551,16 @@ class Mapping(Memory):
             for start, end in self._not_inherited:
                 self._layout = self._layout.changed(start, end, lambda _: None)
             self._not_inherited = []
+
+    def _using(self, *, alone: bool = False) -> Using:
+        return Using(self._use_alone if alone else self._use, self._check_open, self._done)
+
+    def meets(self, start: int, end: int) -> bool:
+        """Whether anything of it is still mapped between two addresses."""
+        return any(
+            start < self._address + high and self._address + low < end
+            for low, high in self._layout.spans()
+        )
 
     def _check_open(self) -> None:
         if self.closed:
@@ -584,22 +594,25 @@ class Using:
         MappingInUse
     """
 
-    __slots__ = ("alone", "mapping")
+    __slots__ = ("begin", "check_open", "end")
 
-    def __init__(self, mapping: Mapping, *, alone: bool = False) -> None:
-        self.mapping = mapping
-        self.alone = alone
+    def __init__(
+        self, begin: Callable[[], bool], check_open: Callable[[], None], end: Callable[[], None]
+    ) -> None:
+        self.begin = begin
+        self.check_open = check_open
+        self.end = end
 
     def __enter__(self) -> None:
-        if not (self.mapping._use_alone() if self.alone else self.mapping._use()):
+        if not self.begin():
             raise MappingInUse(
                 "the mapping is lent out (release its memoryviews first), or another thread uses it"
             )
         try:
-            self.mapping._check_open()
+            self.check_open()
         except BadArgument:
-            self.mapping._done()
+            self.end()
             raise
 
     def __exit__(self, *_: object) -> None:
-        self.mapping._done()
+        self.end()

@@ -23,10 +23,7 @@ def owner(address: int, length: int) -> Mapping | None:
     """
     end = syscall.word(address, "the address") + syscall.word(length, "the length")
     for mapping in list(live):
-        if any(
-            address < mapping._address + high and mapping._address + low < end
-            for low, high in mapping._layout.spans()
-        ):
+        if mapping.meets(address, end):
             if mapping.address <= address and end <= mapping.address + mapping.size:
                 return mapping
             raise BadArgument(f"{address:#x}-{end:#x} lies partly in {mapping!r}")

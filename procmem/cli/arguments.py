@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import re
 import sys
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from procmem.cli.terminal import fitted_help
 from procmem.errors import BadArgument, ProcmemError
@@ -17,6 +17,7 @@ from procmem.units import UNITS as SIZE_UNITS
 from procmem.view.columns import did_you_mean
 from procmem.view.names import printable, shorter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import NoReturn

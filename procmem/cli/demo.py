@@ -9,8 +9,8 @@ from procmem.cli.arguments import Parser
 from procmem.cli.terminal import table_columns
 from procmem.process import Process
 from procmem.view.columns import kib, prose
-from procmem.view.doctor import reconciliation_table
 from procmem.view.maps import grouped_table, region_table
+from procmem.view.reconcile import reconciliation_table
 
 __all__ = ["main"]
 

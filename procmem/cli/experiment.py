@@ -6,7 +6,7 @@ import argparse
 import inspect
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns, table_columns
@@ -17,6 +17,7 @@ from procmem.view.experiment import experiment_list, story_text, verdict_text
 from procmem.view.json import json_text
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -7,7 +7,6 @@ import os
 import sys
 from contextlib import ExitStack
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
@@ -20,6 +19,7 @@ from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.labs import find
 from procmem.view.json import json_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 

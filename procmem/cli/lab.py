@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from procmem.cli.arguments import Parser
 from procmem.cli.terminal import screen_columns
@@ -18,6 +17,7 @@ from procmem.view.columns import Column, fitted
 from procmem.view.json import json_text
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

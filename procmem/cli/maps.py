@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.cli.arguments import (
     ALL_FIELDS,
@@ -21,6 +21,7 @@ from procmem.regions.kinds import RegionKind
 from procmem.view.json import json_text
 from procmem.view.maps import counter_table, grouped_table, groups_json, region_table
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.process import Process
     from procmem.regions import RegionTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.cli.arguments import (
     ALL_FIELDS,
@@ -42,6 +42,7 @@ from procmem.view.pages import (
     translation_text,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.cli.arguments import AskedRange
     from procmem.pages.tables import PagingScheme

@@ -18,7 +18,7 @@ from procmem.regions.table import table_from_scan
 from procmem.view.pmap import (
     DEFAULT_CONFIG,
     TOP,
-    Look,
+    PmapStyle,
     device,
     extended,
     field_order,
@@ -82,7 +82,7 @@ LONG = {
 }
 
 
-class Request:
+class PmapRequest:
     """What the command line asks for.
 
     Attributes:
@@ -91,7 +91,7 @@ class Request:
         all_fields: -XX.
         config: the file that -C or -N names; None: ~/.pmaprc.
         chosen: the fields that the configuration names.
-        show_path, quiet, low, high: as in Look.
+        show_path, quiet, low, high: as in PmapStyle.
         terminal, utf8: whether the tables go to a terminal; whether the locale
             is a UTF-8 one.
     """
@@ -136,7 +136,7 @@ def run(argv: list[str], root: str) -> int:
     Raises:
         UsageError, Complaint
     """
-    request = Request()
+    request = PmapRequest()
     operands = understand(argv, request)
     if operands is None:
         return 0
@@ -169,7 +169,7 @@ def warn(message: str) -> None:
 # ---- the command line -----------------------------------------------------------
 
 
-def understand(argv: list[str], request: Request) -> list[str] | None:
+def understand(argv: list[str], request: PmapRequest) -> list[str] | None:
     """Fills the request. Returns the operands; None if help or version was all."""
     if not argv:
         raise UsageError
@@ -259,7 +259,7 @@ def named(operand: str, root: str) -> list[tuple[int, str]]:
 # ---- configurations ---------------------------------------------------------------
 
 
-def config_path(request: Request) -> str:
+def config_path(request: PmapRequest) -> str:
     if request.config is not None:
         return request.config
     home = os.environ.get("HOME")
@@ -268,7 +268,7 @@ def config_path(request: Request) -> str:
     return f"{home}/.pmaprc"
 
 
-def load_config(request: Request) -> None:
+def load_config(request: PmapRequest) -> None:
     path = config_path(request)
     try:
         with open(path, "rb") as file:
@@ -282,7 +282,7 @@ def load_config(request: Request) -> None:
     request.show_path |= config.show_path
 
 
-def create_config(request: Request, operands: list[str]) -> int:
+def create_config(request: PmapRequest, operands: list[str]) -> int:
     if operands:
         raise Complaint("too many arguments")
     path = config_path(request)
@@ -335,7 +335,7 @@ class Subject:
             stat = parse_stat(self.files.read(living))
         self.start_stack = stat.startstack
 
-    def first_line(self, request: Request) -> bytes:
+    def first_line(self, request: PmapRequest) -> bytes:
         """The line above the table."""
         command = command_line(self.cmdline, self.stat.comm, self.stat.state, utf8=request.utf8)
         if request.terminal:
@@ -343,7 +343,7 @@ class Subject:
         return first_line(self.tgid, command)
 
 
-def show(pid: int, root: str, request: Request) -> int:
+def show(pid: int, root: str, request: PmapRequest) -> int:
     """Prints the table of one process. Returns its part of the exit status."""
     try:
         subject = Subject(ProcessFiles(pid, root))
@@ -364,11 +364,11 @@ def show(pid: int, root: str, request: Request) -> int:
     return 0
 
 
-def table(subject: Subject, request: Request) -> Iterator[bytes]:
+def table(subject: Subject, request: PmapRequest) -> Iterator[bytes]:
     """The lines under the first; they and the subject are of one address space."""
     wide = request.mode in ("X", "c")
     regions = read(subject, native.SMAPS if wide or request.mode == "x" else native.MAPS)
-    look = Look(
+    look = PmapStyle(
         show_path=request.show_path,
         quiet=request.quiet,
         low=request.low,

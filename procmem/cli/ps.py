@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from procmem.regions import Counters
-    from procmem.view.ps import Column
+    from procmem.view.ps import PsColumn
 
 __all__ = ["main"]
 
@@ -51,11 +51,11 @@ NO_HEADINGS = (
 )
 
 
-class UsageError(Exception):
+class PsUsageError(Exception):
     """The command line can't be understood; the message says why."""
 
 
-class Request:
+class PsRequest:
     """What the command line asks for."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ def main(argv: list[str], root: str = "/proc") -> int:
     try:
         request = understand(argv)
         columns = columns_of(request, root)
-    except (UsageError, FormatError) as error:
+    except (PsUsageError, FormatError) as error:
         from procmem.view.names import printable
 
         # The first line is that of ps, byte for byte.
@@ -137,17 +137,17 @@ def version() -> str:
 # ---- the command line -----------------------------------------------------------
 
 
-def understand(argv: list[str]) -> Request:
+def understand(argv: list[str]) -> PsRequest:
     """What the arguments ask for.
 
     Raises:
-        UsageError
+        PsUsageError
     """
-    request = Request()
+    request = PsRequest()
     rest = iter(argv)
     for argument in rest:
         if argument in ("", "-", "--"):
-            raise UsageError("garbage option")
+            raise PsUsageError("garbage option")
         if argument.startswith("--"):
             long_option(argument[2:], rest, request)
         elif argument.startswith("-"):
@@ -159,17 +159,17 @@ def understand(argv: list[str]) -> Request:
         elif by_name := named(argument):
             request.pids += by_name
         else:
-            raise UsageError(
+            raise PsUsageError(
                 f"BSD options such as '{argument}' are not offered, and no process is called so"
             )
     if request.quick is not None and (request.pids or request.all):
-        raise UsageError("q/-q/--quick-pid cannot be combined with other selection options.")
+        raise PsUsageError("q/-q/--quick-pid cannot be combined with other selection options.")
     if not (request.pids or request.quick or request.all):
-        raise UsageError("which processes? Name them with -p")
+        raise PsUsageError("which processes? Name them with -p")
     return request
 
 
-def short_options(letters: str, rest: Iterator[str], request: Request) -> None:
+def short_options(letters: str, rest: Iterator[str], request: PsRequest) -> None:
     for place, letter in enumerate(letters, 1):
         if letter in "opq":
             value = letters[place:] or next(rest, "")
@@ -183,18 +183,18 @@ def short_options(letters: str, rest: Iterator[str], request: Request) -> None:
         elif letter == "w":
             request.wide += 1
         else:
-            raise UsageError(f"option -{letter} is not offered")
+            raise PsUsageError(f"option -{letter} is not offered")
 
 
-def long_option(text: str, rest: Iterator[str], request: Request) -> None:
+def long_option(text: str, rest: Iterator[str], request: PsRequest) -> None:
     name, equals, value = text.partition("=")
     if name in NO_HEADINGS:
         if equals:
-            raise UsageError(f"option --{name} does not take an argument")
+            raise PsUsageError(f"option --{name} does not take an argument")
         request.headings = False
         return
     if name not in ("pid", "quick-pid", "format"):
-        raise UsageError(f"option --{name} is not offered")
+        raise PsUsageError(f"option --{name} is not offered")
     value = value if equals else next(rest, "")
     if name == "format":
         add_format(value, "--format", request)
@@ -202,23 +202,23 @@ def long_option(text: str, rest: Iterator[str], request: Request) -> None:
         add_pids(value, f"--{name}", request)
 
 
-def add_format(text: str, option: str, request: Request) -> None:
+def add_format(text: str, option: str, request: PsRequest) -> None:
     if not text:
-        raise UsageError(f"format specification must follow {option}")
+        raise PsUsageError(f"format specification must follow {option}")
     request.formats.append(text)
 
 
-def add_pids(text: str, option: str, request: Request) -> None:
+def add_pids(text: str, option: str, request: PsRequest) -> None:
     if not text:
-        raise UsageError(f"list of process IDs must follow {option}")
+        raise PsUsageError(f"list of process IDs must follow {option}")
     parts = text.replace("\t", ",").replace(" ", ",").split(",")
     if not all(parts):
-        raise UsageError("improper list")
+        raise PsUsageError("improper list")
     found = [pid for part in parts for pid in named(part) or [process_id(part)]]
     if option in ("-p", "--pid"):
         request.pids += found
     elif request.quick is not None:
-        raise UsageError("q/-q/--quick-pid can only be used once.")
+        raise PsUsageError("q/-q/--quick-pid can only be used once.")
     else:
         request.quick = found
 
@@ -237,13 +237,13 @@ def named(text: str) -> list[int]:
 def process_id(text: str) -> int:
     number, rest = strtoul(text, 0)
     if rest:
-        raise UsageError("process ID list syntax error")
+        raise PsUsageError("process ID list syntax error")
     if not 0 < number < 1 << 31:
-        raise UsageError("process ID out of range")
+        raise PsUsageError("process ID out of range")
     return number
 
 
-def columns_of(request: Request, root: str) -> list[Column]:
+def columns_of(request: PsRequest, root: str) -> list[PsColumn]:
     pid_max = (system_file("sys/kernel/pid_max", root) or b"").strip()
     digits = len(pid_max) if pid_max.isdigit() else 5
     formats = request.formats or [DEFAULT_FORMAT]
@@ -260,13 +260,15 @@ def errors() -> ModuleType:
     return module
 
 
-def chosen(request: Request, root: str) -> Iterable[int]:
+def chosen(request: PsRequest, root: str) -> Iterable[int]:
     if request.all:
         return pids(root)
     return request.quick if request.quick is not None else sorted(set(request.pids))
 
 
-def read_rows(chosen: Iterable[int], root: str, columns: list[Column], utf8: bool) -> Iterator[Row]:
+def read_rows(
+    chosen: Iterable[int], root: str, columns: list[PsColumn], utf8: bool
+) -> Iterator[Row]:
     """What the columns need to know of each process; those that are gone are left out."""
     needs = {column.needs for column in columns}
     memory_total = total_memory(root) if "meminfo" in needs else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.cli.arguments import (
     IN_BYTES,
@@ -20,10 +20,11 @@ from procmem.errors import ElfError
 from procmem.process.symbols import SymbolFinder
 from procmem.regions.kinds import name_word
 from procmem.regions.region import MeasuredRegion
-from procmem.view.doctor import address_answer
 from procmem.view.json import json_text
 from procmem.view.names import printable
+from procmem.view.query import address_answer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

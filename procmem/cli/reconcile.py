@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.cli.arguments import (
     ALL_FIELDS,
@@ -15,9 +15,10 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
-from procmem.view.doctor import reconciliation_table
 from procmem.view.json import json_text
+from procmem.view.reconcile import reconciliation_table
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.process import Process
 

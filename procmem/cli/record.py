@@ -8,7 +8,6 @@ import re
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from procmem.cli.arguments import (
     ABSENT,
@@ -30,6 +29,7 @@ from procmem.view.json import json_text
 from procmem.view.names import printable
 from procmem.view.recording import chosen_figures, recording_dict, recording_summary
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator

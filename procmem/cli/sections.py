@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.cli.arguments import (
     ALL_FIELDS,
@@ -20,6 +20,7 @@ from procmem.errors import BadArgument
 from procmem.view.json import json_text
 from procmem.view.sections import SORTS, bridge_tables, section_tables, totals_table
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.elf.loaded import LiveObject
     from procmem.process import Process

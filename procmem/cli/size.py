@@ -80,7 +80,7 @@ DEEPEST = 2000
 """Files of arguments (@FILE) that may lead to each other."""
 
 
-class Request:
+class SizeRequest:
     """What the command line asks for.
 
     Attributes:
@@ -105,7 +105,7 @@ def main(argv: list[str]) -> int:
     Returns:
         The exit status, as size has it.
     """
-    request = Request()
+    request = SizeRequest()
     try:
         if any(word.startswith("@") for word in argv):
             argv = expanded(argv)
@@ -187,7 +187,7 @@ def words(text: bytes) -> Iterator[bytes]:
         yield bytes(word)
 
 
-def understand(argv: list[str], request: Request) -> list[str] | None:
+def understand(argv: list[str], request: SizeRequest) -> list[str] | None:
     """Fills the request. Returns the files; None if help or version was all.
 
     Raises:
@@ -269,7 +269,7 @@ def shown(text: str) -> str:
 class Printer:
     """Prints the size of file after file."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: SizeRequest) -> None:
         self.request = request
         self.status = 0
         self.sums = [0, 0, 0]

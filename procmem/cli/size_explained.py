@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from procmem.cli.terminal import table_columns
 from procmem.elf.programs import program
@@ -14,6 +13,7 @@ from procmem.view.json import json_text
 from procmem.view.names import printable
 from procmem.view.size_explained import explanation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from procmem.cli.arguments import (
     FORCE,
@@ -21,6 +20,7 @@ from procmem.view.diff import snapshot_summary
 from procmem.view.json import json_text
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.process import Process
 

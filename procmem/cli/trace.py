@@ -29,7 +29,7 @@ from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
 from procmem.view.places import Places
 from procmem.view.strace import strace_end, strace_line, strace_signal
-from procmem.view.trace import Layout, Table, call_json
+from procmem.view.trace import TraceLayout, TraceTable, call_json
 
 __all__ = ["main"]
 
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
     # A file is not read on this screen.
     width = table_columns(sys.stderr) if options.output is None else None
     try:
-        layout = Layout(options.units, options.columns, width)
+        layout = TraceLayout(options.units, options.columns, width)
     except BadArgument as error:
         made.error(printable(str(error)))
     if options.pid is not None:
@@ -146,7 +146,7 @@ def check_log(path: str, force: bool) -> None:
 
 
 def traced(
-    command: list[str], options: argparse.Namespace, layout: Layout, out: IO[str] | None
+    command: list[str], options: argparse.Namespace, layout: TraceLayout, out: IO[str] | None
 ) -> int:
     """Traces, and gives the exit status."""
     tracing: Tracing | None = None
@@ -228,7 +228,12 @@ class Output:
 
 
 def told(
-    tracing: Tracing, out: Output, options: argparse.Namespace, layout: Layout, *, to_file: bool
+    tracing: Tracing,
+    out: Output,
+    options: argparse.Namespace,
+    layout: TraceLayout,
+    *,
+    to_file: bool,
 ) -> None:
     if options.json:
         json_told(tracing, out)
@@ -250,8 +255,10 @@ def told(
         )
 
 
-def table_told(tracing: Tracing, out: Output, options: argparse.Namespace, layout: Layout) -> None:
-    table = Table(malloc=tracing.malloc, every=bool(options.malloc), layout=layout)
+def table_told(
+    tracing: Tracing, out: Output, options: argparse.Namespace, layout: TraceLayout
+) -> None:
+    table = TraceTable(malloc=tracing.malloc, every=bool(options.malloc), layout=layout)
     out.write(layout.heading())
     for group in tracing.groups():
         out.write("".join(map(table.add, group)))

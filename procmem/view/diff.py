@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 import time
-from typing import TYPE_CHECKING
 
 from procmem.units import approximate, count, in_unit, signed_in_unit, unit_name
 from procmem.units import signed as signed_kib
@@ -12,6 +11,7 @@ from procmem.view.columns import Column, fitted, pairs
 from procmem.view.maps import region_name
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import groupby
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from procmem.units import comparable
 from procmem.view.columns import columns, pairs
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 

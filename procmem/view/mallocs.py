@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.tracing.allocators import FUNCTIONS, Role
 from procmem.units import comparable, count
 from procmem.view.columns import columns
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from procmem.tracing.events import Breakpoints, MemoryCall
 
-__all__ = ["Mallocs", "Run", "function_words", "size_of"]
+__all__ = ["Mallocs", "SharedLine", "function_words", "size_of"]
 
 GLIBC = re.compile(r"libc(\.so\.6|-2\.\d+\.so)$")
 THRESHOLD = 128 * 1024
@@ -34,7 +35,7 @@ NEW = {Role.GIVES, Role.STORES}
 RESIZED = {Role.RESIZES, Role.RESIZES_OR_FREES, Role.EXPANDS}
 
 
-class Piece(NamedTuple):
+class Allocation(NamedTuple):
     """A piece that is in use.
 
     Attributes:
@@ -161,7 +162,7 @@ def free_words(call: MemoryCall, inner: Sequence[MemoryCall], size: int | None) 
     return f"{freed}kept for later, no system call"
 
 
-class Run:
+class SharedLine:
     """Calls of functions one after the other that needed no system call."""
 
     def __init__(self, first: MemoryCall) -> None:
@@ -219,8 +220,8 @@ class Mallocs:
     def __init__(self) -> None:
         self.rows: dict[str, list[int]] = {}
         self.inside: dict[str, dict[str, int]] = {}
-        self.live: dict[Key, Piece] = {}
-        self.older: dict[Key, list[Piece]] = {}
+        self.live: dict[Key, Allocation] = {}
+        self.older: dict[Key, list[Allocation]] = {}
         self.found: list[Breakpoints] = []
         self.whole: set[int] = set()
         self.freeing: set[str] = set()
@@ -298,9 +299,9 @@ class Mallocs:
             # Another thread is still on its way back from freeing it; or that was not seen.
             self.older.setdefault(key, []).append(old)
         size = size_of(call) if "size" in call.args else None
-        self.live[key] = Piece(size, call.began + (call.ns or 0))
+        self.live[key] = Allocation(size, call.began + (call.ns or 0))
 
-    def _take(self, call: MemoryCall) -> Piece | None:
+    def _take(self, call: MemoryCall) -> Allocation | None:
         """The piece that a call is handed, which is in use no more."""
         key = call.pid, int(call.args["ptr"])
         now = self.live.get(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
 from procmem.regions.kinds import MARK, kind_word, name_word
@@ -10,6 +10,7 @@ from procmem.units import in_unit, unit_name
 from procmem.view.columns import Column, fitted
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

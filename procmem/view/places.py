@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from procmem.regions.kinds import ARENA_SIZES, MARK, RegionKind, stacks_name
 from procmem.tracing.arguments import Clone
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.tracing.events import MemoryCall
 
-__all__ = ["Known", "Places"]
+__all__ = ["KnownRegion", "Places"]
 
 MAP_FIXED = 0x10
 MAP_PRIVATE_ANONYMOUS = 0x22
@@ -39,7 +40,7 @@ MOST = 100_000
 """Mappings of one process that are remembered."""
 
 
-class Known(NamedTuple):
+class KnownRegion(NamedTuple):
     """What is known about a region, in the words of `procmem maps`."""
 
     name: str
@@ -53,7 +54,7 @@ class Known(NamedTuple):
         return self.name + MARK if self.guess else self.name
 
 
-class Stack(NamedTuple):
+class GivenStack(NamedTuple):
     """The memory that a thread was given for its stack; the guard is not part of it."""
 
     tid: int
@@ -77,14 +78,14 @@ class Span(NamedTuple):
     """From there on; empty: not known."""
 
 
-class Memory:
+class KnownMemory:
     """Of one process: its anonymous mappings, the stacks in them, and where files end."""
 
     def __init__(self, *, whole: bool = False) -> None:
         self.starts: list[int] = []
         self.spans: dict[int, Span] = {}
-        self.stacks: dict[int, Stack] = {}
-        self.ended: dict[int, Stack] = {}
+        self.stacks: dict[int, GivenStack] = {}
+        self.ended: dict[int, GivenStack] = {}
         self.arenas: dict[int, bool] = {}
         """Start, and whether malloc is known to have opened it."""
         self.data: dict[int, tuple[int, str]] = {}
@@ -94,9 +95,9 @@ class Memory:
         self.whole = whole
         """Seen since execve(2): what is mapped of another file is the program, or the loader."""
 
-    def copy(self) -> Memory:
+    def copy(self) -> KnownMemory:
         """For a child, whose memory is a copy."""
-        made = Memory(whole=self.whole)
+        made = KnownMemory(whole=self.whole)
         made.starts = self.starts.copy()
         made.spans, made.arenas = self.spans.copy(), self.arenas.copy()
         made.data, made.files = self.data.copy(), self.files.copy()
@@ -141,8 +142,8 @@ class Places:
     """What is known of the regions of traced processes."""
 
     def __init__(self) -> None:
-        self._memory: dict[int, Memory] = {}
-        self._before: dict[MemoryCall, Known | None] = {}
+        self._memory: dict[int, KnownMemory] = {}
+        self._before: dict[MemoryCall, KnownRegion | None] = {}
         self.stacks: list[dict[str, int]] = []
         """The stacks that threads were made with: pid, tid, start and end of each."""
 
@@ -157,11 +158,11 @@ class Places:
         if call.result is None:
             return
         if name.startswith("exec"):
-            self._memory[pid] = Memory(whole=True)
+            self._memory[pid] = KnownMemory(whole=True)
             return
         memory = self._memory.get(pid)
         if memory is None:
-            memory = self._memory[pid] = Memory()
+            memory = self._memory[pid] = KnownMemory()
         match name:
             case "mmap":
                 self._mapped(memory, call)
@@ -182,7 +183,7 @@ class Places:
             case "fork" | "vfork":
                 self._memory.setdefault(call.result, memory.copy())
 
-    def _mapped(self, memory: Memory, call: MemoryCall) -> None:
+    def _mapped(self, memory: KnownMemory, call: MemoryCall) -> None:
         _, length, prot, flags, _, _ = call.words
         start, end = call.result or 0, (call.result or 0) + rounded(length)
         data = memory.data.get(start) if flags & MAP_FIXED else None
@@ -202,7 +203,7 @@ class Places:
             if prot & 2:
                 memory.data[region.end] = region.start, region.name
 
-    def _made(self, memory: Memory, call: MemoryCall) -> None:
+    def _made(self, memory: KnownMemory, call: MemoryCall) -> None:
         args = call.args
         flags = int(args.get("flags", 0))
         if not call.result:
@@ -224,15 +225,15 @@ class Places:
             # Behind the top glibc has the thread's descriptor; and other memory may follow.
             end = top if call.name == "clone" else min(top, rounded(end) + MOST_TLS)
         drop(memory.ended, start, end)
-        memory.stacks[call.result] = Stack(call.result, start, end, perms)
+        memory.stacks[call.result] = GivenStack(call.result, start, end, perms)
         self.stacks.append({"pid": call.pid, "tid": call.result, "start": start, "end": end})
 
-    def stack_made(self, call: MemoryCall) -> Stack | None:
+    def stack_made(self, call: MemoryCall) -> GivenStack | None:
         """The stack of the thread that a clone(2) has made."""
         memory = self._memory.get(call.pid)
         return memory.stacks.get(call.result or 0) if memory else None
 
-    def known(self, call: MemoryCall) -> Known | None:
+    def known(self, call: MemoryCall) -> KnownRegion | None:
         """What the region of a call is; None: no more than the kernel says."""
         if call in self._before:
             return self._before.pop(call)
@@ -265,7 +266,7 @@ class Places:
             )
         return record
 
-    def _file_part(self, call: MemoryCall) -> Known | None:
+    def _file_part(self, call: MemoryCall) -> KnownRegion | None:
         """Of a file of which code is mapped: its parts are called as those of a program."""
         memory, region = self._memory.get(call.pid), call.region
         if memory is None or region is None or region.pathname is None or region.perms.shared:
@@ -286,10 +287,10 @@ class Places:
             kind = RegionKind.RELRO
         else:
             kind = RegionKind.RODATA
-        return Known(region.name, kind, "perms")
+        return KnownRegion(region.name, kind, "perms")
 
 
-def drop(stacks: dict[int, Stack], start: int, end: int) -> None:
+def drop(stacks: dict[int, GivenStack], start: int, end: int) -> None:
     for tid in [tid for tid, one in stacks.items() if start < one.end and one.start < end]:
         del stacks[tid]
 
@@ -298,7 +299,7 @@ def rounded(length: int) -> int:
     return -(-length // PAGE) * PAGE
 
 
-def opened(memory: Memory, call: MemoryCall) -> None:
+def opened(memory: KnownMemory, call: MemoryCall) -> None:
     """Memory becomes writable: a stack, but for its guard, or the first part of an arena."""
     start, _, prot = call.words[:3]
     told = call.region_row
@@ -311,7 +312,7 @@ def opened(memory: Memory, call: MemoryCall) -> None:
         memory.arenas[first] = memory.arenas.get(first, False) or call.within is not None
 
 
-def moved(memory: Memory, call: MemoryCall) -> None:
+def moved(memory: KnownMemory, call: MemoryCall) -> None:
     """mremap(2): what is known goes along."""
     old, old_length, length, flags = call.words[:4]
     start = call.result or 0
@@ -324,15 +325,15 @@ def moved(memory: Memory, call: MemoryCall) -> None:
         memory.forget(start, start + rounded(length))
 
 
-def arena(sure: bool, name: str) -> Known:
+def arena(sure: bool, name: str) -> KnownRegion:
     evidence = "malloc's mprotect" if sure else "mmap and mprotect, as glibc's malloc makes them"
-    return Known(name, RegionKind.ARENA, evidence, not sure)
+    return KnownRegion(name, RegionKind.ARENA, evidence, not sure)
 
 
-def written(memory: Memory, start: int, end: int, perms: str) -> Known | None:
+def written(memory: KnownMemory, start: int, end: int, perms: str) -> KnownRegion | None:
     """Of writable memory without a name."""
     if start in memory.data:
-        return Known(memory.data[start][1], RegionKind.BSS, "mmap behind the file's data")
+        return KnownRegion(memory.data[start][1], RegionKind.BSS, "mmap behind the file's data")
     if start in memory.arenas:
         return arena(memory.arenas[start], "malloc arena")
     stacks, ended = (
@@ -343,16 +344,16 @@ def written(memory: Memory, start: int, end: int, perms: str) -> Known | None:
         tids = sorted(one.tid for one in stacks)
         covered = sum(min(one.end, end) - max(one.start, start) for one in (*stacks, *ended))
         name = stacks_name(tids, len(ended), covered, end - start, executable=perms[2] == "x")
-        return Known(name, RegionKind.THREAD_STACK, "clone")
+        return KnownRegion(name, RegionKind.THREAD_STACK, "clone")
     if ended:
-        return Known("stack of an ended thread", RegionKind.ANON, "clone, exit")
+        return KnownRegion("stack of an ended thread", RegionKind.ANON, "clone, exit")
     spans = memory.overlapping(start, end)
     if spans and all(span.asked for span in spans):
-        return Known("thread stack", RegionKind.THREAD_STACK, "MAP_STACK", guess=True)
+        return KnownRegion("thread stack", RegionKind.THREAD_STACK, "MAP_STACK", guess=True)
     return None
 
 
-def inaccessible(memory: Memory, start: int, end: int) -> Known | None:
+def inaccessible(memory: KnownMemory, start: int, end: int) -> KnownRegion | None:
     """Of memory without access and without a name: what lies below a stack is its guard."""
     block = start // ARENA * ARENA
     if block in memory.arenas and block < start and end <= block + ARENA:
@@ -361,10 +362,10 @@ def inaccessible(memory: Memory, start: int, end: int) -> Known | None:
     if len(spans) == 1 and spans[0].start <= start and end < spans[0].end:
         for found in (memory.stacks, memory.ended):
             if any(one.start == end for one in found.values()):
-                return Known("stack guard", RegionKind.GUARD, "clone")
+                return KnownRegion("stack guard", RegionKind.GUARD, "clone")
         if spans[0].asked:
-            return Known("stack guard", RegionKind.GUARD, "MAP_STACK", guess=True)
+            return KnownRegion("stack guard", RegionKind.GUARD, "MAP_STACK", guess=True)
     if any(span.asked for span in spans):
         # A whole stack before it is opened, perhaps with the guard of the next.
-        return Known("reserved address space", RegionKind.ANON, "perms")
+        return KnownRegion("reserved address space", RegionKind.ANON, "perms")
     return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_CONFIG",
     "Config",
-    "Look",
+    "PmapStyle",
     "device",
     "extended",
     "field_order",
@@ -38,7 +38,7 @@ UNKNOWN = "-"
 """Stands where the kernel printed no number: pmap prints 0 or the number before."""
 
 
-class Look:
+class PmapStyle:
     """What of a table is shown, and what must be known beside it.
 
     Args:
@@ -108,12 +108,12 @@ def first_line(tgid: int, command: bytes) -> bytes:
 # ---- pmap, pmap -x, pmap -d ----------------------------------------------------
 
 
-def short(table: Iterable[Region], look: Look) -> Iterator[bytes]:
+def short(table: Iterable[Region], look: PmapStyle) -> Iterator[bytes]:
     r"""The default table: address, size, mode, mapping.
 
     >>> from procmem.regions import parse_maps
     >>> table = parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n")
-    >>> print(b"".join(short(table, Look())).decode(), end="")
+    >>> print(b"".join(short(table, PmapStyle())).decode(), end="")
     0000000000400000     44K r-x-- cat
      total               44K
     """
@@ -130,7 +130,7 @@ def short(table: Iterable[Region], look: Look) -> Iterator[bytes]:
         yield b" total %16dK\n" % (sum(sizes) >> 10)
 
 
-def extended(table: Iterable[MeasuredRegion], look: Look) -> Iterator[bytes]:
+def extended(table: Iterable[MeasuredRegion], look: PmapStyle) -> Iterator[bytes]:
     """The table of -x: resident and dirty memory too."""
     if not look.quiet:
         yield b"Address           Kbytes     RSS   Dirty Mode  Mapping\n"
@@ -155,7 +155,7 @@ def extended(table: Iterable[MeasuredRegion], look: Look) -> Iterator[bytes]:
         ).encode()
 
 
-def device(table: Iterable[Region], look: Look) -> Iterator[bytes]:
+def device(table: Iterable[Region], look: PmapStyle) -> Iterator[bytes]:
     """The table of -d: offset and device of the mapped file."""
     if not look.quiet:
         yield b"Address           Kbytes Mode  Offset           Device    Mapping\n"
@@ -218,7 +218,7 @@ def modes(regions: Iterable[Region]) -> Iterator[str]:
         yield text
 
 
-def names(regions: Iterable[Region], look: Look) -> Iterator[str]:
+def names(regions: Iterable[Region], look: PmapStyle) -> Iterator[str]:
     """The mapping column of the default table, -x and -d."""
     known: dict[bytes, str] = {}
     stack = look.start_stack
@@ -237,7 +237,7 @@ def names(regions: Iterable[Region], look: Look) -> Iterator[str]:
         yield text
 
 
-def file_name(raw: bytes, look: Look) -> str:
+def file_name(raw: bytes, look: PmapStyle) -> str:
     """The name that is shown for a file; "" for what has no slash.
 
     Names in brackets go by the same rule, so "[anon:a/b]" is "b]".
@@ -249,7 +249,7 @@ def file_name(raw: bytes, look: Look) -> str:
     return shown.translate(PRINTABLE).decode("ascii")
 
 
-def is_system_v(region: Region, raw: bytes, look: Look) -> bool:
+def is_system_v(region: Region, raw: bytes, look: PmapStyle) -> bool:
     """Whether the region is a segment of shmget(2): its inode is the segment's ID then.
 
     The kernel names the file SYSV and the key in eight digits, at the root of
@@ -303,7 +303,7 @@ def field_order(head: bytes) -> list[tuple[str, bool]]:
     return order
 
 
-class Column:
+class WideColumn:
     """A column of the wide tables.
 
     Attributes:
@@ -317,7 +317,12 @@ class Column:
     __slots__ = ("form", "heading", "total", "values", "width")
 
     def __init__(
-        self, heading: str, values: Sequence[str | int], total: str | None, width: int, look: Look
+        self,
+        heading: str,
+        values: Sequence[str | int],
+        total: str | None,
+        width: int,
+        look: PmapStyle,
     ) -> None:
         self.heading = heading
         self.values = values
@@ -326,17 +331,17 @@ class Column:
         self.form = f"%{self.width}s"
 
 
-def text_column(heading: str, values: Sequence[str], look: Look) -> Column:
-    return Column(heading, values, None, max(map(len, values)), look)
+def text_column(heading: str, values: Sequence[str], look: PmapStyle) -> WideColumn:
+    return WideColumn(heading, values, None, max(map(len, values)), look)
 
 
 def counter_column(
-    heading: str, in_kb: bool, values: Sequence[int | str | None], look: Look
-) -> Column:
+    heading: str, in_kb: bool, values: Sequence[int | str | None], look: PmapStyle
+) -> WideColumn:
     """A column of something that smaps counts; values in bytes where it counts in kB."""
     if all(type(value) is int for value in values):
         numbers: Any = [value >> 10 for value in values] if in_kb else values  # type: ignore[operator]
-        column = Column(heading, numbers, str(sum(numbers)), len(str(max(numbers))), look)
+        column = WideColumn(heading, numbers, str(sum(numbers)), len(str(max(numbers))), look)
         column.form = f"%{column.width}d"
         return column
     texts = [
@@ -347,7 +352,7 @@ def counter_column(
         return text_column(
             heading, [clean(text.encode("utf-8", "surrogateescape"), look) for text in texts], look
         )
-    return Column(heading, texts, UNKNOWN, max(map(len, texts)), look)
+    return WideColumn(heading, texts, UNKNOWN, max(map(len, texts)), look)
 
 
 def counter_columns(
@@ -377,7 +382,7 @@ def counter_columns(
 
 def fields(
     table: Iterable[MeasuredRegion],
-    look: Look,
+    look: PmapStyle,
     order: Sequence[tuple[str, bool]] = (),
     *,
     everything: bool = False,
@@ -449,14 +454,14 @@ def line_columns(regions: Sequence[Region]) -> Iterator[tuple[str, list[str]]]:
     yield "Inode", [f"{region.inode}" for region in regions]
 
 
-def flags_column(regions: Sequence[MeasuredRegion], look: Look) -> list[str]:
+def flags_column(regions: Sequence[MeasuredRegion], look: PmapStyle) -> list[str]:
     flags = [region._flags for region in regions]
     text = regions[0]._reading.text
     known = {flag: clean(text(flag), look) if flag else UNKNOWN for flag in set(flags)}
     return [known[flag] for flag in flags]
 
 
-def mapping_column(regions: Sequence[Region], look: Look) -> list[str]:
+def mapping_column(regions: Sequence[Region], look: PmapStyle) -> list[str]:
     """The kernel's names, which hold any byte."""
     known: dict[bytes | None, str] = {None: ""}
     column = []
@@ -472,7 +477,7 @@ def mapping_column(regions: Sequence[Region], look: Look) -> list[str]:
     return column
 
 
-def clean(name: bytes, look: Look) -> str:
+def clean(name: bytes, look: PmapStyle) -> str:
     """A name as it may go out; latin-1 stands for bytes."""
     if look.terminal:
         name = for_terminal(name, utf8=look.utf8)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from procmem.procfs import Stat
     from procmem.regions import Counters
 
-__all__ = ["COLUMNS", "Column", "FormatError", "Row", "parse_format", "process_table"]
+__all__ = ["COLUMNS", "FormatError", "PsColumn", "Row", "parse_format", "process_table"]
 
 UNKNOWN = b"-"
 """Stands for what may not be read: ps prints 0."""
@@ -92,7 +92,7 @@ class Row:
         return stat.endcode - stat.startcode
 
 
-class Column:
+class PsColumn:
     """A column of the table.
 
     Attributes:
@@ -124,9 +124,9 @@ class Column:
         self.cut = cut
         self.needs = needs
 
-    def changed(self, heading: str, width: int) -> Column:
+    def changed(self, heading: str, width: int) -> PsColumn:
         """The same column with another heading and width."""
-        return Column(
+        return PsColumn(
             heading,
             width,
             self.value,
@@ -197,33 +197,33 @@ IDS = ("pid", "ppid", "tgid")
 """Columns as wide as a PID can get."""
 
 COLUMNS = {
-    "pid": Column("PID", PID_DIGITS, lambda row: row.pid),
-    "ppid": Column("PPID", PID_DIGITS, lambda row: row.number("PPid")),
-    "tgid": Column("TGID", PID_DIGITS, lambda row: row.number("Tgid")),
-    "rss": Column("RSS", 5, lambda row: row.kb("VmRSS")),
-    "rssize": Column("RSS", 5, lambda row: row.kb("VmRSS")),
-    "rsz": Column("RSZ", 5, lambda row: row.kb("VmRSS")),
-    "vsz": Column("VSZ", 6, lambda row: row.kb("VmSize")),
-    "vsize": Column("VSZ", 6, lambda row: row.kb("VmSize")),
-    "uss": Column("USS", 5, unique, needs="rollup"),
-    "pss": Column("PSS", 5, proportional, needs="rollup"),
-    "size": Column("SIZE", 5, lambda row: row.kb("VmData") + row.kb("VmStk")),
-    "sz": Column("SZ", 5, lambda row: row.kb("VmSize") * 1024 // row.page_size),
-    "trs": Column("TRS", 4, lambda row: row.text_size // 1024),
-    "drs": Column("DRS", 5, lambda row: max(row.memory[0].vsize - row.text_size, 0) // 1024),
-    "pmem": Column("%MEM", 4, share_of_memory, needs="meminfo"),
-    "%mem": Column("%MEM", 4, share_of_memory, needs="meminfo"),
-    "min_flt": Column("MINFL", 6, lambda row: row.stat.minflt),
-    "minflt": Column("MINFLT", 6, lambda row: row.stat.minflt),
-    "maj_flt": Column("MAJFL", 6, lambda row: row.stat.majflt),
-    "majflt": Column("MAJFLT", 6, lambda row: row.stat.majflt),
-    "nlwp": Column("NLWP", 4, lambda row: row.number("Threads")),
-    "thcount": Column("THCNT", 5, lambda row: row.number("Threads")),
-    "stat": Column("STAT", 4, states, right=False),
-    "state": Column("S", 1, state, right=False),
-    "s": Column("S", 1, state, right=False),
-    "uid": Column("UID", 5, lambda row: int(row.status.get("Uid", "0 0").split()[1])),
-    "user": Column(
+    "pid": PsColumn("PID", PID_DIGITS, lambda row: row.pid),
+    "ppid": PsColumn("PPID", PID_DIGITS, lambda row: row.number("PPid")),
+    "tgid": PsColumn("TGID", PID_DIGITS, lambda row: row.number("Tgid")),
+    "rss": PsColumn("RSS", 5, lambda row: row.kb("VmRSS")),
+    "rssize": PsColumn("RSS", 5, lambda row: row.kb("VmRSS")),
+    "rsz": PsColumn("RSZ", 5, lambda row: row.kb("VmRSS")),
+    "vsz": PsColumn("VSZ", 6, lambda row: row.kb("VmSize")),
+    "vsize": PsColumn("VSZ", 6, lambda row: row.kb("VmSize")),
+    "uss": PsColumn("USS", 5, unique, needs="rollup"),
+    "pss": PsColumn("PSS", 5, proportional, needs="rollup"),
+    "size": PsColumn("SIZE", 5, lambda row: row.kb("VmData") + row.kb("VmStk")),
+    "sz": PsColumn("SZ", 5, lambda row: row.kb("VmSize") * 1024 // row.page_size),
+    "trs": PsColumn("TRS", 4, lambda row: row.text_size // 1024),
+    "drs": PsColumn("DRS", 5, lambda row: max(row.memory[0].vsize - row.text_size, 0) // 1024),
+    "pmem": PsColumn("%MEM", 4, share_of_memory, needs="meminfo"),
+    "%mem": PsColumn("%MEM", 4, share_of_memory, needs="meminfo"),
+    "min_flt": PsColumn("MINFL", 6, lambda row: row.stat.minflt),
+    "minflt": PsColumn("MINFLT", 6, lambda row: row.stat.minflt),
+    "maj_flt": PsColumn("MAJFL", 6, lambda row: row.stat.majflt),
+    "majflt": PsColumn("MAJFLT", 6, lambda row: row.stat.majflt),
+    "nlwp": PsColumn("NLWP", 4, lambda row: row.number("Threads")),
+    "thcount": PsColumn("THCNT", 5, lambda row: row.number("Threads")),
+    "stat": PsColumn("STAT", 4, states, right=False),
+    "state": PsColumn("S", 1, state, right=False),
+    "s": PsColumn("S", 1, state, right=False),
+    "uid": PsColumn("UID", 5, lambda row: int(row.status.get("Uid", "0 0").split()[1])),
+    "user": PsColumn(
         "USER",
         8,
         lambda row: encoded(row.user),
@@ -231,12 +231,12 @@ COLUMNS = {
         cut="plus",
         needs="user",
     ),
-    "comm": Column("COMMAND", 15, command_name, right=False, cut="short"),
-    "ucomm": Column("COMMAND", 15, command_name, right=False, cut="short"),
-    "ucmd": Column("CMD", 15, command_name, right=False, cut="short"),
-    "args": Column("COMMAND", 27, arguments, right=False, cut="short", needs="cmdline"),
-    "command": Column("COMMAND", 27, arguments, right=False, cut="short", needs="cmdline"),
-    "cmd": Column("CMD", 27, arguments, right=False, cut="short", needs="cmdline"),
+    "comm": PsColumn("COMMAND", 15, command_name, right=False, cut="short"),
+    "ucomm": PsColumn("COMMAND", 15, command_name, right=False, cut="short"),
+    "ucmd": PsColumn("CMD", 15, command_name, right=False, cut="short"),
+    "args": PsColumn("COMMAND", 27, arguments, right=False, cut="short", needs="cmdline"),
+    "command": PsColumn("COMMAND", 27, arguments, right=False, cut="short", needs="cmdline"),
+    "cmd": PsColumn("CMD", 27, arguments, right=False, cut="short", needs="cmdline"),
 }
 """The columns by the names that ps gives them."""
 
@@ -248,7 +248,7 @@ class FormatError(ValueError):
 WIDEST = 131072
 
 
-def parse_format(text: str, pid_digits: int = PID_DIGITS) -> list[Column]:
+def parse_format(text: str, pid_digits: int = PID_DIGITS) -> list[PsColumn]:
     """The columns that an argument of -o names.
 
     Args:
@@ -291,7 +291,7 @@ def encoded(text: str) -> bytes:
 
 def process_table(
     rows: Iterable[Row],
-    columns: Sequence[Column],
+    columns: Sequence[PsColumn],
     *,
     headings: bool = True,
     screen: int | None = None,
@@ -321,7 +321,7 @@ def process_table(
 
 
 def line(
-    columns: Sequence[Column],
+    columns: Sequence[PsColumn],
     texts: Sequence[bytes],
     screen: int | None,
     *,
@@ -357,7 +357,7 @@ def room(screen: int, at: int) -> int:
     return left
 
 
-def fitted(column: Column, text: bytes, width: int, utf8: bool) -> bytes:
+def fitted(column: PsColumn, text: bytes, width: int, utf8: bool) -> bytes:
     if column.cut == "plus" and cells(text, utf8) > width:
         return cut(text, width - 1, utf8) + b"+"
     return cut(text, width, utf8)

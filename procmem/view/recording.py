@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 from procmem.units import about, approximate, count, in_unit, signed, unit_name
 from procmem.view.columns import Column, fitted, known, narrowed
 from procmem.view.names import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any

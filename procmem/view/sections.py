@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from procmem.regions.kinds import kind_word
 from procmem.units import count, in_unit, unit_name
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import clipped, printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 

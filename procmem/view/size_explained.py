@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from procmem.view.columns import columns, pairs
 from procmem.view.names import clipped, printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.elf import ObjectSize
     from procmem.elf.programs import Program

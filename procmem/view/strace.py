@@ -6,12 +6,13 @@ import errno
 import os
 import signal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from procmem.calls.constants import Advice
 from procmem.tracing.allocators import Role
 from procmem.tracing.arguments import Clone, signed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.tracing.events import MemoryCall, ProcessEnd, Signal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from procmem.calls.constants import Prot, show_prot
 from procmem.procfs import probes
@@ -13,17 +13,18 @@ from procmem.tracing.arguments import Clone, signed
 from procmem.tracing.events import UNREAD, Breakpoints, MemoryCall, ProcessEnd, Refused
 from procmem.units import KiB, comparable, kib, signal_name, signed_in_unit
 from procmem.view.columns import columns, known, narrowed, prose
-from procmem.view.mallocs import Mallocs, Run, function_words
+from procmem.view.mallocs import Mallocs, SharedLine, function_words
 from procmem.view.names import cells, clipped, printable
 from procmem.view.places import NAMELESS, Places
 from procmem.view.strace import AGAIN, ARCHES, LOCKALLS, POLICIES, PRCTLS, UFFDS, advice_name, bits
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from procmem.tracing.events import Event
 
-__all__ = ["Layout", "Summary", "Table", "call_json"]
+__all__ = ["TraceLayout", "TraceSummary", "TraceTable", "call_json"]
 
 
 def signed_in(unit: str) -> Callable[[int | None], str]:
@@ -49,7 +50,7 @@ ROOM = 24
 """Cells that are enough for words on what a call does."""
 
 
-class Place(NamedTuple):
+class TraceColumn(NamedTuple):
     """A column of the table, whose width is fixed: lines are printed as the calls happen."""
 
     key: str
@@ -59,12 +60,12 @@ class Place(NamedTuple):
 
 
 PLACES = (
-    Place("tid", "TID", 7, ">"),
-    Place("vsz", "ΔVSZ", 8, ">"),
-    Place("rss", "ΔRSS", 8, ">"),
-    Place("call", "Call", 14),
-    Place("what", "What it does", 46),
-    Place("region", "Region", 32),
+    TraceColumn("tid", "TID", 7, ">"),
+    TraceColumn("vsz", "ΔVSZ", 8, ">"),
+    TraceColumn("rss", "ΔRSS", 8, ">"),
+    TraceColumn("call", "Call", 14),
+    TraceColumn("what", "What it does", 46),
+    TraceColumn("region", "Region", 32),
 )
 FIGURES = (1, 2)
 WORDS = 4
@@ -72,7 +73,7 @@ WORDS = 4
 GAP = "  "
 
 
-class Layout:
+class TraceLayout:
     """How the table of a trace is printed.
 
     Args:
@@ -122,7 +123,7 @@ class Layout:
         return prose(line[: self._head] + rest, self.width, " " * indent)
 
 
-class Table:
+class TraceTable:
     """The table of a trace as it goes by, with malloc's system calls below malloc's line.
 
     Args:
@@ -132,14 +133,14 @@ class Table:
     """
 
     def __init__(
-        self, *, malloc: bool = False, every: bool = False, layout: Layout | None = None
+        self, *, malloc: bool = False, every: bool = False, layout: TraceLayout | None = None
     ) -> None:
-        self.layout = layout or Layout()
-        self.summary = Summary(self.layout.signed)
+        self.layout = layout or TraceLayout()
+        self.summary = TraceSummary(self.layout.signed)
         self.mallocs = Mallocs() if malloc else None
         self._every = every
         self._held: dict[int, list[MemoryCall]] = {}
-        self._run: Run | None = None
+        self._run: SharedLine | None = None
         self.refused: dict[str, None] = {}
         self._places = Places()
 
@@ -207,7 +208,7 @@ class Table:
         lines = ""
         if self._run is None or not self._run.takes(call):
             lines = self._flush()
-            self._run = Run(call)
+            self._run = SharedLine(call)
         self._run.add(call, size)
         self._last = size
         return lines
@@ -394,7 +395,7 @@ def break_words(call: MemoryCall, asked: int) -> str:
     return f"heap {'grows' if delta > 0 else 'shrinks'} by {kib_text(abs(delta))}"
 
 
-class Summary:
+class TraceSummary:
     """Counts and sums of a trace, added up as the calls happen.
 
     Args:

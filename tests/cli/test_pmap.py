@@ -16,7 +16,7 @@ import pytest
 from procmem.regions import parse_maps, parse_smaps
 from procmem.view.pmap import (
     DEFAULT_CONFIG,
-    Look,
+    PmapStyle,
     device,
     extended,
     field_order,
@@ -197,36 +197,36 @@ def measured(data: bytes = SMAPS) -> RegionTable[MeasuredRegion]:
 
 class TestTables:
     def test_default(self) -> None:
-        look = Look(start_stack=STACK, shm_device=1)
+        look = PmapStyle(start_stack=STACK, shm_device=1)
         assert text(short(parse_maps(MAPS), look)) == SHORT
 
     def test_device(self) -> None:
-        look = Look(start_stack=STACK, shm_device=1)
+        look = PmapStyle(start_stack=STACK, shm_device=1)
         assert text(device(parse_maps(MAPS), look)) == DEVICE
 
     def test_extended(self) -> None:
         # The stack starts where the next region does: the end belongs to it.
-        assert text(extended(measured(), Look(start_stack=STACK))) == EXTENDED
+        assert text(extended(measured(), PmapStyle(start_stack=STACK))) == EXTENDED
 
     def test_wide(self) -> None:
-        assert text(fields(measured(), Look(), field_order(SMAPS))) == WIDE
+        assert text(fields(measured(), PmapStyle(), field_order(SMAPS))) == WIDE
 
     def test_everything(self) -> None:
-        rows = fields(measured(), Look(show_path=True), field_order(SMAPS), everything=True)
+        rows = fields(measured(), PmapStyle(show_path=True), field_order(SMAPS), everything=True)
         assert text(rows) == EVERYTHING
 
     def test_known_fields_need_no_order(self) -> None:
-        assert text(fields(measured(), Look())) == WIDE
+        assert text(fields(measured(), PmapStyle())) == WIDE
 
     def test_quiet(self) -> None:
-        look = Look(quiet=True)
+        look = PmapStyle(quiet=True)
         assert text(fields(measured(), look)) == QUIET
         assert text(extended(measured(), look)).count(b"\n") == 3
         assert text(device(measured(), look)).count(b"\n") == 3
         assert text(short(measured(), look)).count(b"\n") == 3
 
     def test_paths(self) -> None:
-        shown = text(short(parse_maps(MAPS), Look(show_path=True, quiet=True, shm_device=1)))
+        shown = text(short(parse_maps(MAPS), PmapStyle(show_path=True, quiet=True, shm_device=1)))
         assert [line[31:] for line in shown.split(b"\n")] == [
             b"/usr/bin/cat",
             b"/usr/bin/cat",
@@ -245,7 +245,7 @@ class TestTables:
         ]
 
     def test_chosen_fields(self) -> None:
-        rows = fields(measured(), Look(), chosen={"Rss", "VmFlags", "Nonsense"})
+        rows = fields(measured(), PmapStyle(), chosen={"Rss", "VmFlags", "Nonsense"})
         assert text(rows) == (
             b"     Address    Rss              VmFlags \n"
             b"    00400000     44             rd ex mr\n"
@@ -256,7 +256,7 @@ class TestTables:
         )
 
     def test_without_a_number_there_is_no_total(self) -> None:
-        rows = fields(measured(), Look(), chosen={"Perm", "Mapping"})
+        rows = fields(measured(), PmapStyle(), chosen={"Perm", "Mapping"})
         assert text(rows) == (
             b"     Address Perm Mapping\n"
             b"    00400000 r-xp cat\n"
@@ -266,14 +266,14 @@ class TestTables:
 
     def test_no_regions(self) -> None:
         none = parse_smaps(b"")
-        assert text(short(none, Look())) == b" total                0K\n"
-        assert text(device(none, Look())).endswith(
+        assert text(short(none, PmapStyle())) == b" total                0K\n"
+        assert text(device(none, PmapStyle())).endswith(
             b"Mapping\nmapped: 0K    writeable/private: 0K    shared: 0K\n"
         )
-        assert text(extended(none, Look())).endswith(
+        assert text(extended(none, PmapStyle())).endswith(
             b"- \ntotal kB               0       0       0\n"
         )
-        assert text(fields(none, Look())) == b""
+        assert text(fields(none, PmapStyle())) == b""
 
     @pytest.mark.parametrize(
         "low, high, count",
@@ -290,12 +290,12 @@ class TestTables:
         ],
     )
     def test_range_has_both_ends(self, low: int, high: int, count: int) -> None:
-        look = Look(low=low, high=high, quiet=True)
+        look = PmapStyle(low=low, high=high, quiet=True)
         assert text(short(parse_maps(MAPS), look)).count(b"\n") == count
 
     def test_short_addresses_of_emulators_are_kept(self) -> None:
         data = b"400000-401000 r-xp 0 8:1 7 /bin/a\nRss: 4 kB\n"
-        assert text(fields(parse_smaps(data), Look())) == (
+        assert text(fields(parse_smaps(data), PmapStyle())) == (
             b"Address Perm Offset Device Inode Rss Mapping\n"
             b" 400000 r-xp      0    8:1     7   4 a\n"
             b"                                 === \n"
@@ -311,14 +311,14 @@ class TestFaultsOfPmapAreNotOurs:
 
     def test_totals_are_those_of_the_rows(self) -> None:
         low = 0x7FFC00000000
-        shown = text(extended(measured(), Look(low=low, start_stack=STACK)))
+        shown = text(extended(measured(), PmapStyle(low=low, start_stack=STACK)))
         assert shown.endswith(b"total kB             136  100000       8\n")
-        assert b"100000" not in text(fields(measured(), Look(high=low - 1)))
+        assert b"100000" not in text(fields(measured(), PmapStyle(high=low - 1)))
 
     def test_long_names(self) -> None:
         name = b"/" + b"/".join([b"d" * 250] * 8) + b"/7f0000000000-7fff00000000 rw-p"
         maps = b"00400000-0040b000 r-xp 00000000 08:01 7".ljust(73) + name + b"\n"
-        shown = text(short(parse_maps(maps), Look(show_path=True)))
+        shown = text(short(parse_maps(maps), PmapStyle(show_path=True)))
         assert shown == (
             b"0000000000400000     44K r-x-- " + name + b"\n total               44K\n"
         )
@@ -327,25 +327,25 @@ class TestFaultsOfPmapAreNotOurs:
         # WSL 1 prints only Pss; the second region lacks one that the first has.
         data = SMAPS.replace(b"Pss:                   7 kB\n", b"")
         assert b"7ffc00000000 rw-p 00000000  00:00     0  132 100000   -   12" in text(
-            fields(parse_smaps(data), Look())
+            fields(parse_smaps(data), PmapStyle())
         )
         only_pss = b"".join(
             line + b"\n"
             for line in SMAPS.split(b"\n")[:-1]
             if b"-" in line.split(b" ")[0] or line.startswith(b"Pss")
         )
-        shown = text(extended(parse_smaps(only_pss), Look()))
+        shown = text(extended(parse_smaps(only_pss), PmapStyle()))
         assert b"0000000000400000      44       -       - r-x-- cat\n" in shown
         assert shown.endswith(b"total kB             180       -       -\n")
 
     def test_flags_of_a_newer_kernel_and_none(self) -> None:
-        assert b"rd wr ??" in text(fields(measured(), Look(), everything=True))
+        assert b"rd wr ??" in text(fields(measured(), PmapStyle(), everything=True))
         data = SMAPS.replace(b"VmFlags: rd ex mr \n", b"VmFlags: \n")
-        rows = text(fields(parse_smaps(data), Look(), everything=True)).split(b"\n")
+        rows = text(fields(parse_smaps(data), PmapStyle(), everything=True)).split(b"\n")
         assert rows[1].endswith(b" 1" + b" " * (1 + len("rd wr mr mw me gd ac")) + b" cat")
         without = SMAPS.replace(b"VmFlags: rd ex mr \n", b"")
         assert b"1                    - cat" in text(
-            fields(parse_smaps(without), Look(), everything=True)
+            fields(parse_smaps(without), PmapStyle(), everything=True)
         )
 
     def test_a_memfd_is_no_system_v_segment(self) -> None:
@@ -353,13 +353,13 @@ class TestFaultsOfPmapAreNotOurs:
             b"7f0000002000-7f0000003000 rw-s 00000000 00:01 4".ljust(73)
             + b"/memfd:a/SYSV00000000 (deleted)\n"
         )
-        shown = text(short(parse_maps(maps), Look(shm_device=1, quiet=True)))
+        shown = text(short(parse_maps(maps), PmapStyle(shm_device=1, quiet=True)))
         assert shown.endswith(b"rw-s- SYSV00000000 (deleted)\n")
 
     def test_without_the_device_the_name_tells(self) -> None:
-        shown = text(short(parse_maps(MAPS), Look(quiet=True)))
+        shown = text(short(parse_maps(MAPS), PmapStyle(quiet=True)))
         assert shown.count(b"shmid") == 1
-        assert b"shmid" not in text(short(parse_maps(MAPS), Look(shm_device=99)))
+        assert b"shmid" not in text(short(parse_maps(MAPS), PmapStyle(shm_device=99)))
 
 
 HEAD = b"00400000-0040b000 r-xp 00000000 08:01 7                                  /usr/bin/cat\n"
@@ -475,7 +475,7 @@ class TestFieldOrder:
             ("Rss", True),
             ("VmFlags", False),
         ]
-        shown = text(fields(parse_smaps(data), Look(quiet=True), order, everything=True))
+        shown = text(fields(parse_smaps(data), PmapStyle(quiet=True), order, everything=True))
         assert shown == b"0 r--p 0 0:0 0 8 4 9 4 rd \n"
 
     def test_it_ends_with_the_first_region(self) -> None:
@@ -488,7 +488,7 @@ class TestFieldOrder:
             b"0-1000 r--p 0 0:0 0 x\nOdd: a word\nK\xc3\xa9: 7 kB\nLast: 1 kB\n"
             b"1000-2000 r--p 0 0:0 0 x\nLast: 2 kB\n"
         )
-        shown = text(fields(parse_smaps(data), Look(), field_order(data)))
+        shown = text(fields(parse_smaps(data), PmapStyle(), field_order(data)))
         assert shown == (
             b"Address Perm Offset Device Inode    Odd K\xc3\xa9 Last Mapping\n"
             b"      0 r--p      0    0:0     0 a word   7    1 x\n"
@@ -552,7 +552,7 @@ class TestEscapes:
     def test_tables_on_a_terminal(self, rows: Any) -> None:
         hostile = bytes(byte for byte in range(1, 256) if byte != 10)
         data = b"0-1000 rw-p 0 0:0 0 /" + hostile + b"\nRss: 4 kB\nVmFlags: \x1b[2J\n"
-        for look in (Look(terminal=True), Look(terminal=True, show_path=True)):
+        for look in (PmapStyle(terminal=True), PmapStyle(terminal=True, show_path=True)):
             more = {"everything": True} if rows is fields else {}
             shown = text(rows(parse_smaps(data), look, **more))
             assert not set(shown) & ({*range(32)} - {10} | {*range(0x7F, 0x100)})

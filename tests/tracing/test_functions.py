@@ -34,7 +34,7 @@ from procmem.tracing.events import Breakpoints, ProcessEnd
 from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs, size_of
 from procmem.view.places import Places
-from procmem.view.trace import Table
+from procmem.view.trace import TraceTable
 from tests.support import targets
 from tests.support.paths import TARGETS
 from tests.support.targets import NOBODY, PAGE
@@ -456,7 +456,7 @@ def test_an_allocator_that_is_half_seen_is_said_to_be(place: Path, what: int) ->
 
 
 def test_names_of_an_allocator_that_have_no_breakpoint_are_said() -> None:
-    table = Table(malloc=True)
+    table = TraceTable(malloc=True)
     table.add(Breakpoints(1, "/lib/a.so", ("malloc",), "no room", missing=("free", "realloc")))
     text = table.end()
     assert "Part of malloc's kin is not told: free, realloc of a.so: no room." in text
@@ -898,7 +898,7 @@ def test_memory_without_a_name_is_called_as_maps_calls_it(
     place: Path, compiler: str, malloc: bool
 ) -> None:
     made = build(place, THREADED, "-pthread", compiler=compiler, name=f"threaded-{compiler}")
-    table, places = Table(malloc=malloc), Places()
+    table, places = TraceTable(malloc=malloc), Places()
     calls: list[tuple[MemoryCall, str]] = []
     maps: RegionTable[Region] | None = None
     lines = ""

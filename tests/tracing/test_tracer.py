@@ -30,7 +30,7 @@ from procmem.tracing.arguments import Clone
 from procmem.tracing.events import Breakpoints, ProcessEnd, Signal
 from procmem.tracing.tracer import Tracing, find_program
 from procmem.view.strace import strace_line
-from procmem.view.trace import Summary
+from procmem.view.trace import TraceSummary
 from tests.support import targets
 from tests.support.paths import TARGETS
 from tests.support.targets import NOBODY, PAGE
@@ -472,7 +472,7 @@ def test_the_table_explains(program: str) -> None:
     assert "heap grows by 20 KiB" in ran.stderr
     assert "map 400 KiB rw- private anonymous, in place" in ran.stderr
     assert "between the calls" in ran.stderr
-    summary = Summary()
+    summary = TraceSummary()
     traced = trace([program, "everything"])
     for call in traced:
         summary.add(call)

@@ -1,0 +1,89 @@
+"""The totals of a process compared with each other, as a table."""
+
+from __future__ import annotations
+
+from procmem.units import in_unit, signed_in_unit, unit_name
+from procmem.view.columns import Column, fitted, pairs, prose
+from procmem.view.names import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from procmem.process.reconcile import Reconciliation
+
+__all__ = ["reconciliation_table"]
+
+
+def reconciliation_table(
+    result: Reconciliation,
+    *,
+    width: int | None = None,
+    unit: str = "KiB",
+    chosen: Sequence[str] | None = None,
+) -> str:
+    """Each pair of totals, the difference and its cause.
+
+    Args:
+        result: it.
+        width: cells of a line; None: as many as are needed.
+        unit: of sizes, one of units.UNITS.
+        chosen: keys of the columns to show, in their order; None: all.
+
+    Raises:
+        BadArgument: there is no column of that key.
+    """
+    size, signed = in_unit(unit), signed_in_unit(unit)
+
+    def difference(value: int | None) -> str:
+        return signed(value) if value else "="
+
+    rows = [
+        [
+            one.left,
+            size(one.left_value),
+            one.right,
+            size(one.right_value),
+            difference(one.difference),
+            one.why,
+        ]
+        for one in result.comparisons
+    ]
+    name = unit_name(unit) or "Size"
+    # Where the reasons have no room beside the figures they stand below.
+    narrow = width is not None and width < BESIDE and chosen is None
+    below = narrow and any(row[-1] for row in rows)
+    made = [
+        Column("total", "Total", floor=12),
+        Column("left", name, ">", 2),
+        Column("against", "against", floor=12),
+        Column("right", name, ">", 1),
+        Column("difference", "Difference", ">"),
+        *([] if below else [Column("why", "Why", floor=24, wrapped=True)]),
+    ]
+    text = fitted(made, [row[: len(made)] for row in rows], width=width, chosen=chosen)
+    if below:
+        text += "\n" + "".join(
+            prose(f"{row[0]} against {row[2]}: {row[-1]}", width, "  ") for row in rows if row[-1]
+        )
+    if result.unavailable:
+        text += "\nNot read:\n" + pairs(
+            ((f"  {name}", printable(reason)) for name, reason in result.unavailable.items()),
+            width,
+        )
+    equal = sum(not one.difference for one in result.comparisons)
+    explained = sum(bool(one.difference) and one.explained for one in result.comparisons)
+    text += "\n" + prose(
+        f"{len(result.comparisons)} comparisons: {equal} equal, {explained} differ for a known "
+        f"cause, {len(result.unexplained)} unexplained.",
+        width,
+    )
+    if result.moved:
+        text += prose(
+            "The process moved during every attempt: differences may come from that.", width
+        )
+    return text
+
+
+BESIDE = 112
+"""Cells of a line in which reasons stand beside figures."""

@@ -78,6 +78,11 @@ def part(
         end = lines[0].rfind(" ", 0, lines[0].index(":"))
         if end > 0:
             lines[:1] = [lines[0][:end], lines[0][end + 1 :]]
+    text = "\n".join(lines)
+    # A list of errors may be longer than a line.
+    lines[:] = re.sub(
+        r"^( +(?:\w+, )*\w+,)\n +(?=(?:\w+, )*\w+(?::|$))", r"\1 ", text, flags=re.M
+    ).split("\n")
     several = re.compile(r"( +)(\w+(?:, \w+)+):( .*)")
     result: list[str] = []
     names: list[str] = []

@@ -120,6 +120,9 @@ def test_each_name_of_a_docstring_gets_an_entry() -> None:
         "",
         "",
     ]
+    lines = ["Raises:", "    ProgramEnded,", "        OverLimit: it ended."]
+    settings["part"](None, "method", "", None, None, lines)
+    assert lines[1:3] == ["    ProgramEnded: it ended.", "    OverLimit: it ended."]
     lines = ["Whether kind is a guess: nothing proves it."]
     settings["part"](None, "property", "", None, None, lines)
     assert lines[:2] == ["Whether kind is a", "guess: nothing proves it."]

@@ -110,7 +110,6 @@ class LiveObject:
     """
 
     __slots__ = (
-        "_rows",
         "bias",
         "build_id",
         "file_build_id",
@@ -124,6 +123,7 @@ class LiveObject:
         "regions",
         "resident",
         "rest",
+        "rows",
         "size",
         "start",
         "state",
@@ -148,7 +148,7 @@ class LiveObject:
     # Parts of regions that are its own, ascending; gaps are regions of its file besides.
     pieces: Sequence[tuple[int, int]]
     gaps: int
-    _rows: Sequence[Row]
+    rows: Sequence[Row]
 
     @property
     def name(self) -> str:
@@ -170,7 +170,7 @@ class LiveObject:
                 section.counts_as,
                 self,
             )
-            for section, row in zip(self.image.sections, self._rows, strict=True)
+            for section, row in zip(self.image.sections, self.rows, strict=True)
         ]
 
     @property
@@ -182,7 +182,7 @@ class LiveObject:
         """
         found: dict[str, int] = {}
         if self.image is not None:
-            for section, row in zip(self.image.sections, self._rows, strict=True):
+            for section, row in zip(self.image.sections, self.rows, strict=True):
                 if section.counts_as == "data" and section.flags & SHF_WRITE and section.size:
                     found[section.name] = found.get(section.name, 0) + row[1]
         return found
@@ -193,7 +193,7 @@ class LiveObject:
         cost = 0
         if self.image is not None:
             relro, length = self.image.relro or (0, 0)
-            for section, row in zip(self.image.sections, self._rows, strict=True):
+            for section, row in zip(self.image.sections, self.rows, strict=True):
                 if (
                     section.counts_as == "data"
                     and section.flags & SHF_WRITE

@@ -459,7 +459,7 @@ def count_pages(table: RegionTable[Any], live: LiveObject, states: PageStates) -
                 rows.append((0, 0, 0, None))
     between = pages.clip(without(live.pieces, union(covered)))
     left = length(without(live.pieces, union(covered)))
-    live._rows = rows
+    live.rows = rows
     live.rest = Rest(left + live.gaps, *between.total)
 
 

@@ -274,7 +274,7 @@ class SymbolFinder:
         # Room for an answer belongs to one call, since threads may ask at once.
         words, vma = self._spare.pop() if self._spare else (ffi.new(RECORD), ffi.new("pm_vma *"))
         try:
-            found = queries._ask(address, words, vma)
+            found = queries.ask(address, words, vma)
         except LookupError:
             return self._key_in_maps(address)
         key = tuple(ffi.unpack(words, KEY_WORDS)) if found else None

@@ -235,7 +235,7 @@ class Queries:
         """Lets go of the maps file; the next question opens it again."""
         self._file = None
 
-    def _ask(self, address: int, words: Any, vma: Any) -> bool:
+    def ask(self, address: int, words: Any, vma: Any) -> bool:
         """Asks for the region at an address. False: there is none.
 
         Its record goes to `words`, its name and page size to `vma`.
@@ -273,7 +273,7 @@ class Queries:
         vma = spare.pop() if spare else ffi.new("pm_vma *")
         words = ffi.new(RECORD)
         found = None
-        if self._ask(address, words, vma):
+        if self.ask(address, words, vma):
             name = told_name(vma) if vma.name_size else b""
             reading = SingleReading(words, name, self.files, self.find_facts)
             found = native.make(Region, reading, vma.record, native.HEADER_WORDS, 1)[0]
@@ -286,7 +286,7 @@ class Queries:
             return None
         words, vma = ffi.new(RECORD), ffi.new("pm_vma *")
         try:
-            found = self._ask(region.start, words, vma)
+            found = self.ask(region.start, words, vma)
         except LookupError:
             return None
         if not found or (words[0], words[native.INODE]) != (region.start, region.inode):
@@ -299,7 +299,7 @@ class Queries:
             return None
         vma = ffi.new("pm_vma *")
         try:
-            return int(vma.page_size) if self._ask(address, ffi.NULL, vma) else None
+            return int(vma.page_size) if self.ask(address, ffi.NULL, vma) else None
         except LookupError:
             return None
 

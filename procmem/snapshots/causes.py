@@ -1,9 +1,9 @@
-"""Why memory changed: each change's cause, in words, with its evidence.
+"""Why memory changed: the cause of each change, in words, with its evidence.
 
-A cause is said only if the figures of both snapshots bear it out; where they fit several, all are
+A cause is named only if the figures of both snapshots support it; if they support several, all are
 named ("either ... or ..."). What glibc did is recognised by its figures: a first brk of the request
 plus 128 KiB, thread stacks of 8 MiB with a guard, arenas of 64 MiB (malloc/malloc.c,
-malloc/arena.c, nptl/allocatestack.c). Where nothing fits, the cause is UNKNOWN and says so.
+malloc/arena.c, nptl/allocatestack.c). If the figures support none, the cause is UNKNOWN.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ K = ChangeKind
 R = RegionKind
 
 TOP_PAD = 128 << 10
-"""glibc's M_TOP_PAD: what it asks brk(2) for beyond the request; also M_MMAP_THRESHOLD."""
+"""glibc's M_TOP_PAD: bytes that it adds to a request to brk(2); M_MMAP_THRESHOLD is the same."""
 
 
 C = Cause
 
 
 def explain(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
-    """The causes of all changes; each change gets its own."""
+    """The causes of all changes; sets the explanation of each change."""
     for told in causes(found, changes):
         for change in told.changes:
             change.explanation = told
@@ -53,7 +53,7 @@ def causes(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation
                 C.OTHER_PROCESS, words, ("PID and start time differ",), tuple(changes)
             )
         return
-    # All others are told one by one: no need to look at them more than once.
+    # The others are explained one by one, so one pass over them is enough.
     spatial = [change for change in changes if not SPATIAL.isdisjoint(change.kinds)]
     if replaced(spatial):
         words = "the process started another program (execve): all of its memory is new"
@@ -79,14 +79,14 @@ def causes(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation
 
 
 SPATIAL = frozenset((K.MAPPED, K.UNMAPPED, K.MOVED, K.GROWN, K.SHRUNK))
-"""Kinds of changes by which addresses come and go."""
+"""Kinds of changes that map or unmap addresses."""
 
 CONTENTS = frozenset(K) - SPATIAL - {K.SPLIT, K.MERGED, K.PROTECTED, K.RENAMED, K.ADVISED}
-"""Kinds of changes of pages, at addresses that stay as they are."""
+"""Kinds of changes to pages alone, while the mapping stays as it is."""
 
 
 def replaced(changes: Sequence[Change]) -> bool:
-    """Whether [stack], which a program keeps for life, lies elsewhere."""
+    """Whether [stack], which stays in place until execve(2), is at another address."""
     return any(
         K.MOVED in change.kinds and change.region.raw_pathname == b"[stack]" for change in changes
     )
@@ -96,7 +96,7 @@ def replaced(changes: Sequence[Change]) -> bool:
 
 
 def threads(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
-    """Stacks that came with threads and went with them."""
+    """Stacks that were mapped for new threads, or unmapped when threads ended."""
     before, after = found.before.threads, found.after.threads
     known = before is not None and after is not None
     old = {thread.tid: thread for thread in before or ()}
@@ -156,7 +156,7 @@ def is_guard(change: Change, *, after: bool) -> bool:
 
 
 def arenas(changes: Sequence[Change]) -> Iterator[Explanation]:
-    """Malloc's arenas: mapped as a whole, opened from the start."""
+    """Malloc's arenas: reserved as a whole, and made accessible from the start."""
     for came in (True, False):
         parts = []
         for change in changes:
@@ -178,7 +178,7 @@ def arenas(changes: Sequence[Change]) -> Iterator[Explanation]:
 
 
 def arena_evidence(changes: Sequence[Change], *, after: bool) -> tuple[str, tuple[str, ...]]:
-    """The mark of a guess, and what says that these are arenas."""
+    """The mark of a guess, if it is one, and the evidence that these are arenas."""
     regions = [r for change in changes for r in (change.after if after else change.before)]
     evidence = {region.kind_evidence for region in regions if region.kind is R.ARENA}
     if evidence <= {"heap header", "name"}:
@@ -187,7 +187,7 @@ def arena_evidence(changes: Sequence[Change], *, after: bool) -> tuple[str, tupl
 
 
 def libraries(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
-    """Files that came or went: the regions of each, and the bss behind the last."""
+    """Files that were mapped or unmapped: the regions of each, and the bss after the last."""
     for kind, cause, other in (
         (K.MAPPED, C.LIBRARY_LOADED, C.FILE_MAPPED),
         (K.UNMAPPED, C.LIBRARY_UNLOADED, C.FILE_UNMAPPED),
@@ -227,11 +227,11 @@ def libraries(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanat
 
 
 REMAPPED_PAGES = 16
-"""Pages in memory that hardly are as many by chance, where sizes differ."""
+"""Memory that moved and was resized: this many resident pages are hardly equal by chance."""
 
 
 def remapped(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
-    """Anonymous memory that went here and came there: a part of a region, or resized."""
+    """Anonymous memory that went from one address to another: part of a region, or resized."""
     parts = [change for change in changes if change.vsz or change.gained]
     if len(parts) != 2 or any(is_named(change.region) for change in parts):
         return
@@ -261,7 +261,7 @@ SHARED = (R.SHARED_MEMORY, R.HUGETLB, R.DEVICE)
 
 
 def heaps(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
-    """The heap of brk(2): after fork(2) what it grows by is a second region of that name."""
+    """The heap of brk(2): in a child of fork(2) it grows by a second region of that name."""
     parts = [
         change
         for change in changes
@@ -321,7 +321,7 @@ def heaps(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]
 
 
 SMALLEST_STEP = TOP_PAD + 4096
-"""What malloc extends brk by at least: the pad and a request, in whole pages."""
+"""The least that malloc extends brk by: the pad and a request, in whole pages."""
 
 
 def is_heap(region: Region) -> bool:
@@ -351,7 +351,7 @@ BESIDE = frozenset(
         C.HUGETLB_GIVEN_BACK,
     )
 )
-"""What may happen to a region beside its addresses' coming and going, which RSS is told with."""
+"""What may happen to a region in addition to being mapped or unmapped, which accounts for RSS."""
 
 
 def single(found: TotalsDiff, change: Change) -> Explanation:
@@ -380,7 +380,7 @@ def beside(found: TotalsDiff, change: Change) -> list[Part]:
 
 
 def resident(vsz: int, rss: int | None) -> str:
-    """What RSS did when addresses came or went, to be added to a sentence."""
+    """What happened to RSS when addresses were mapped or unmapped, to be added to a sentence."""
     if vsz > 0 and rss == 0:
         return "; RSS unchanged: pages are allocated when first touched"
     return f"; RSS {signed(rss)}" if vsz and rss else ""
@@ -393,7 +393,7 @@ def spatial_part(
 
 
 def unsaid(found: TotalsDiff, change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
-    """What only seems to have changed, since a core does not have it; None: it is not that."""
+    """What seems to have changed only because a core lacks it; None: something did change."""
     told = [
         [one.unavailable.get(key) for key in ("perms", "perms of files")]
         for one in (found.before, found.after)
@@ -411,9 +411,9 @@ def unsaid(found: TotalsDiff, change: Change) -> tuple[Cause, str, tuple[str, ..
 
 
 def address_space(change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
-    """Why addresses came, went, or are used otherwise; None: they aren't."""
+    """Why addresses were mapped, unmapped or given other permissions; None: they weren't."""
     if not change.vsz and CONTENTS.issuperset(change.kinds):
-        # Kinds of regions are told all at once, which is not needed for these.
+        # The kinds of all regions are found at once, and are not needed for these changes.
         return None
     region, size = change.region, signed(change.vsz)
     kind = region.kind
@@ -422,8 +422,8 @@ def address_space(change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
         said = f"it lies elsewhere now ({signed(change.vsz)}): mremap(2), or mapped anew"
         if region.inode or getattr(region, "rss", None):
             return C.REMAPPED, said, ("size, contents and permissions as before",)
-        evidence = "size and permissions as before; no other such memory came or went"
-        return C.REMAPPED, said, tuple(evidence.split("; "))
+        evidence = ("size and permissions as before", "no other such memory came or went")
+        return C.REMAPPED, said, evidence
     if kind is R.STACK and change.vsz and region.raw_pathname == b"[stack]":
         said = f"stack {size}: the kernel extends it when a page below it is touched"
         return C.STACK_GREW, said, ("the kernel's name [stack]",)
@@ -462,7 +462,7 @@ def address_space(change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
 
 
 def exchanged(change: Change) -> tuple[Cause, str, tuple[str, ...]]:
-    """Of memory that lost addresses and gained others."""
+    """Memory of which some addresses were unmapped and others were mapped."""
     gone, come = (
         sum(end - start for start, end in ranges) for ranges in (change.lost, change.gained)
     )
@@ -496,7 +496,7 @@ def anonymous(change: Change) -> tuple[Cause, str, tuple[str, ...]]:
 
 
 def use(change: Change) -> list[Part]:
-    """Other names, flags and borders of memory that keeps its addresses and permissions."""
+    """Changed names, flags and borders of memory that keeps its addresses and permissions."""
     parts = []
     if K.RENAMED in change.kinds:
         former, region = change.before[0].pathname, change.region
@@ -529,11 +529,11 @@ FLAG_CALLS = {
     "uw": ("userfaultfd(2)", "userfaultfd(2)"),
     "ui": ("userfaultfd(2)", "userfaultfd(2)"),
 }
-"""VmFlags that one call sets, and that one takes away."""
+"""VmFlags, each with the call that sets it and the call that clears it."""
 
 
 PASSING = {"sd", "ac"}
-"""Flags that come and go without such a call."""
+"""Flags that the kernel sets and clears without such a call."""
 
 
 def advised(change: Change) -> Part:
@@ -557,7 +557,7 @@ def advised(change: Change) -> Part:
 
 
 def pages(found: TotalsDiff, change: Change) -> list[Part]:
-    """Why pages came, went, were copied or are shared otherwise."""
+    """Why pages came into memory, left it, were copied, or are shared with other processes."""
     parts = list(of_swap(change))
     rest = beside_swap(change)
     if rest > 0:
@@ -600,7 +600,7 @@ def part(
     in_memory: int = 0,
     **figures: int,
 ) -> Part:
-    """What happened to pages; names in braces are figures, which are added up for many regions."""
+    """A part about pages. Names in braces are figures, which are added up for several regions."""
     amounts = {name: Amount(value) for name, value in figures.items()}
     return Part(
         cause,
@@ -614,7 +614,7 @@ def part(
 
 
 def beside_swap(change: Change) -> int:
-    """Bytes that came into memory, or went, by another way than swap."""
+    """Bytes that came into memory, or left it, otherwise than through swap."""
     rss, swap = change.rss or 0, change.swap or 0
     if swap < 0:
         return rss - min(-swap, max(rss, 0))
@@ -648,13 +648,13 @@ def of_swap(change: Change) -> Iterator[Part]:
 
 
 def huge_page(found: TotalsDiff) -> int:
-    """What one page table of the lowest level spans."""
+    """Bytes that one page table of the lowest level maps: the size of a huge page."""
     size = found.before.regions.page_size
     return size // 8 * size
 
 
 def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
-    """Pages that were not there before, neither in memory nor in swap."""
+    """Pages that did not exist before, neither in memory nor in swap."""
     size, of_file = found.before.regions.page_size, is_of_file(change)
     count = rest // size
     if of_file and not change.copied and not written(change):
@@ -684,7 +684,7 @@ def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
         )  # fmt: skip
     told = "RSS {rss:+}: {pages:page} touched for the first time; "
     many = "{rss:about} touched for the first time{where} ({pages:page}); "
-    # Copies took the others.
+    # The other faults were copies.
     faults = max(abs(change.minor or 0) - abs(change.copied or 0) // size, 0)
     brought = faults + abs(change.major or 0)
     if change.minor is None or of_file or brought >= count:
@@ -705,7 +705,7 @@ def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
 
 
 def dropped(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
-    """Pages that went, while their addresses stayed and none went to swap."""
+    """Pages that left memory and are not in swap, while their addresses stayed mapped."""
     lazy = min(max(-(change.lazy_free or 0), 0), rest)
     if lazy:
         told = "RSS {rss:-}: pages that madvise(MADV_FREE) had marked went: either the kernel took "
@@ -744,7 +744,7 @@ def dropped(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
 
 
 def of_dropped_file(change: Change, rest: int) -> Part:
-    """Pages of a file that went: the kernel, the process, or whoever changed the file did it."""
+    """Pages of a file that left memory: by the kernel, the process, or whoever changed the file."""
     locked = all(
         regions and all("lo" in (getattr(r, "vm_flags", None) or ()) for r in regions)
         for regions in (change.before, change.after)
@@ -772,7 +772,7 @@ def of_dropped_file(change: Change, rest: int) -> Part:
 
 
 def of_sharing(found: TotalsDiff, change: Change) -> Iterator[Part]:
-    """Pages that became the process's own, or shared: why, as far as the figures say."""
+    """Why pages became private to the process, or shared, as far as the figures show it."""
     size, of_file = found.before.regions.page_size, is_of_file(change)
     copied, unshared = change.copied or 0, change.unshared or 0
     if copied > 0:
@@ -802,7 +802,7 @@ def of_sharing(found: TotalsDiff, change: Change) -> Iterator[Part]:
 
 
 def sharing(found: TotalsDiff, unshared: int) -> Part:
-    """Why pages became the process's own, or shared, where they were not just copied."""
+    """Why pages became private to the process, or shared, if they were not just copied."""
     backward = (found.minor or found.major or 0) < 0
     size = found.before.regions.page_size
     if (unshared > 0) == backward:
@@ -855,7 +855,7 @@ def sharing(found: TotalsDiff, unshared: int) -> Part:
 
 
 def of_huge_pages(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
-    """Huge pages that were made of small ones, or split."""
+    """Huge pages that were made of small pages, or split into them."""
     huge, whole = change.anon_huge_pages or 0, huge_page(found)
     if K.HUGE_PAGES not in change.kinds:
         return
@@ -876,7 +876,7 @@ def of_huge_pages(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part
 
 
 def of_ksm(change: Change, rest: int) -> Iterator[Part]:
-    """Pages that KSM merged with equal ones; of other processes or of this one."""
+    """Pages that KSM merged with equal pages of this process or of others."""
     ksm = change.ksm or 0
     if not (change.before and change.after):
         return
@@ -917,7 +917,7 @@ def sum_of(regions: Sequence[Region], field: str) -> int:
 
 
 def written(change: Change) -> bool:
-    """Whether it has more dirty pages than before."""
+    """Whether the regions have more dirty pages than before."""
     before, after = (
         sum_of(regions, "private_dirty") + sum_of(regions, "shared_dirty")
         for regions in (change.before, change.after)
@@ -926,7 +926,7 @@ def written(change: Change) -> bool:
 
 
 def notes(found: TotalsDiff) -> list[str]:
-    """What is to be said of a diff as a whole."""
+    """Sentences about a diff as a whole."""
     said = []
     if found.same_process is False:
         said.append("The snapshots are of two processes.")

@@ -1,4 +1,4 @@
-"""Change: what became of some regions between two snapshots."""
+"""Change: what happened to some regions between two snapshots; Explanation: why."""
 
 from __future__ import annotations
 
@@ -107,23 +107,23 @@ class Change:
 
     @property
     def kinds(self) -> tuple[ChangeKind, ...]:
-        """What happened, the weightiest first."""
+        """What happened, the most important first."""
         bits = self._row[KINDS]
         known = _KINDS.get(bits)
         if known is None:
-            # pm_change.kinds has a bit for each, in this order.
+            # Each has a bit in pm_change.kinds, in this order.
             known = tuple(kind for at, kind in enumerate(ChangeKind) if bits >> at & 1)
             _KINDS[bits] = known
         return known
 
     @property
     def kind(self) -> ChangeKind:
-        """The weightiest of its kinds."""
+        """The most important of its kinds."""
         return self.kinds[0]
 
     @property
     def before(self) -> tuple[Region, ...]:
-        """Its regions as they were, by address; none if they are new."""
+        """Its regions as they were before, by address; empty if they are new."""
         found = self._before
         if found is None:
             row = self._row
@@ -133,7 +133,7 @@ class Change:
 
     @property
     def after(self) -> tuple[Region, ...]:
-        """Its regions as they are now, by address; none if they were unmapped."""
+        """Its regions as they are after, by address; empty if they were unmapped."""
         found = self._after
         if found is None:
             row = self._row
@@ -143,29 +143,29 @@ class Change:
 
     @property
     def region(self) -> Region:
-        """The largest of its regions, as they are after; before, if none is left."""
+        """The largest of its regions after the change; before it, if none is left."""
         regions = self.after or self.before
         return regions[0] if len(regions) == 1 else max(regions, key=lambda region: region.size)
 
     @property
     def start(self) -> int:
-        """The lowest address that it concerns."""
+        """The lowest address of its regions."""
         return self._row[START]
 
     @property
     def vsz(self) -> int:
-        """Change of the size of these regions."""
+        """Change of the size of its regions."""
         return self._row[VSZ]
 
     @property
     def rss(self) -> int | None:
-        """Change of what of them is in memory."""
+        """Change of the bytes in memory."""
         row = self._row
         return row[RSS] if row[KNOWN] & KNOWS_RSS else None
 
     @property
     def swap(self) -> int | None:
-        """Change of what of them is in swap."""
+        """Change of the bytes in swap."""
         row = self._row
         return row[SWAP] if row[KNOWN] & KNOWS_SWAP else None
 
@@ -175,63 +175,63 @@ class Change:
 
     @property
     def copied(self) -> int | None:
-        """What was copied on write: private pages that others share, or that are a file's.
+        """Bytes copied on write: private pages shared with other processes, or pages of a file.
 
-        None where the figures fit other causes as well; see `unshared`. Only smaps says.
+        None if the figures also fit other causes; see `unshared`. Known only with detail "smaps".
         """
         return self._figure(COPIED, KNOWS_COPIED)
 
     @property
     def unshared(self) -> int | None:
-        """Anonymous memory that was shared and is the process's own now, by whatever cause.
+        """Bytes of anonymous memory that were shared and now are private, whatever the cause.
 
-        Negative: it became shared, by fork(2). Only smaps says.
+        Negative: they became shared, by fork(2). Known only with detail "smaps".
         """
         return self._figure(UNSHARED, KNOWS_UNSHARED)
 
     @property
     def anon_huge_pages(self) -> int | None:
-        """Change of what of them is in transparent huge pages (AnonHugePages)."""
+        """Change of the bytes in transparent huge pages (AnonHugePages)."""
         return self._figure(HUGE, KNOWS_HUGE)
 
     @property
     def lazy_free(self) -> int | None:
-        """Change of what the kernel may take back after madvise(MADV_FREE) (LazyFree)."""
+        """Change of the bytes that the kernel may reclaim after madvise(MADV_FREE) (LazyFree)."""
         return self._figure(LAZY, KNOWS_LAZY)
 
     @property
     def ksm(self) -> int | None:
-        """Change of what KSM has merged with equal pages (KSM)."""
+        """Change of the bytes that KSM has merged with equal pages (KSM)."""
         return self._figure(KSM, KNOWS_KSM)
 
     @property
     def hugetlb(self) -> int | None:
-        """Change of its pages of hugetlbfs (Shared_Hugetlb, Private_Hugetlb); `rss` lacks them."""
+        """Change of the bytes in hugetlbfs (Shared_Hugetlb, Private_Hugetlb), which `rss` lacks."""
         return self._figure(HUGETLB, KNOWS_HUGETLB)
 
     @property
     def minor(self) -> int | None:
-        """Page faults as far as they can be told to be of these regions, in pages that came.
+        """Page faults that the pages which came into memory in these regions account for.
 
-        The kernel counts faults by process alone. None: not known.
+        The kernel counts faults per process only. None: not known.
         """
         row = self._row
         return row[MINOR] if row[KNOWN] & KNOWS_FAULTS else None
 
     @property
     def major(self) -> int | None:
-        """Page faults that read a disk or swap, likewise."""
+        """Likewise of page faults that read a disk or swap."""
         row = self._row
         return row[MAJOR] if row[KNOWN] & KNOWS_FAULTS else None
 
     @property
     def gained(self) -> Ranges:
-        """The address ranges that are mapped only after."""
+        """The address ranges that are mapped after, and were not before."""
         return self._only(self.after, self.before)
 
     @property
     def lost(self) -> Ranges:
-        """The address ranges that were mapped only before."""
+        """The address ranges that were mapped before, and are not after."""
         return self._only(self.before, self.after)
 
     def _only(self, regions: Sequence[Region], others: Sequence[Region]) -> Ranges:
@@ -241,17 +241,17 @@ class Change:
 
     @property
     def cause(self) -> Cause:
-        """Why, of a fixed list."""
+        """Why it happened, as one of a fixed list."""
         return self._explained.cause
 
     @property
     def why(self) -> str:
-        """Why, in words."""
+        """Why it happened, in words."""
         return self._explained.words
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """What the cause rests on."""
+        """The facts that the cause is concluded from."""
         return self._explained.evidence
 
     @property
@@ -289,14 +289,15 @@ class Change:
 
 
 class Explanation(NamedTuple):
-    """A cause and what it accounts for.
+    """A cause, and the changes that it accounts for.
 
     Attributes:
-        cause: of a fixed list.
-        words: the same for people, with the figures.
-        evidence: what it rests on.
+        cause: one of a fixed list.
+        words: the cause in words, with the figures.
+        evidence: the facts that it is concluded from.
         changes: the changes that it accounts for.
-        parts: all that happened to them, each with a cause of its own; the first is the weightiest.
+        parts: everything that happened to the regions, each with its own cause, the most
+            important first.
     """
 
     cause: Cause
@@ -322,7 +323,7 @@ def following(regions: Sequence[Region], first: int) -> Iterator[Region]:
 
 
 def without(regions: Sequence[Region], others: Sequence[Region]) -> Ranges:
-    """The address ranges that regions cover and others don't, joined where they touch."""
+    """The address ranges that `regions` cover and `others` don't; adjacent ones are joined."""
     found: list[tuple[int, int]] = []
     first = 0
     for region in regions:

@@ -1,4 +1,4 @@
-"""What differs between two moments: the totals, and the rows that native/compare.c finds."""
+"""What differs between two moments: the totals, and the changes that native/compare.c finds."""
 
 from __future__ import annotations
 
@@ -53,11 +53,12 @@ COUNTERS = (
     "Private_Hugetlb",
     "Pss_Dirty",
 )
-"""What is compared, as pm_side.counters has it."""
+"""The counters that are compared, in the order of pm_side.counters."""
 
 
 Row = tuple[int, ...]
-"""A pm_change: a plain tuple, which the collector lets go of. The places of its words follow."""
+"""A pm_change. A plain tuple of integers is not tracked by the garbage collector. The names of its
+places follow."""
 
 (
     START,
@@ -84,16 +85,17 @@ ROW = Struct("=Q6q6I5qII")
 
 
 class TableDiff:
-    """What differs between two tables.
+    """What differs between two tables of regions.
 
     Attributes:
         vsz, rss, minor, major: sums over all changes.
-        verdict: why pages that were shared became the process's own, of the names above.
-        unshared: bytes that this is about.
-        spare: the most pages of them that can have been copied, by the number of faults.
-        fixed_shared: whether memory that nobody can write is shared in the later snapshot.
-        still_shared: whether any is.
-        sharer_left: whether fewer processes share memory that nobody can write.
+        verdict: why pages that were shared became private to the process: NOTHING_UNSHARED,
+            ALL_COPIED, SHARER_ENDED, OTHERS_CHANGED or EITHER.
+        unshared: bytes of such pages.
+        spare: how many of them can have been copied at most, going by the number of faults.
+        fixed_shared: whether memory that can't be written is shared in the later snapshot.
+        still_shared: whether any memory is shared in it.
+        sharer_left: whether fewer processes than before share memory that can't be written.
     """
 
     __slots__ = (
@@ -136,7 +138,7 @@ class TableDiff:
         return ROW.iter_unpack(self._rows)
 
     def places(self, first: int, count: int) -> Sequence[int]:
-        """Where the regions of one side of a change stand in its table."""
+        """The places of the regions of one side of a change in their table."""
         return self._members[first : first + count]
 
 
@@ -147,13 +149,13 @@ def compare(
     *,
     measured: bool,
 ) -> TableDiff:
-    """What differs between two tables.
+    """What differs between two tables of regions.
 
     Args:
-        before: the one.
-        after: the other.
+        before: the earlier table.
+        after: the later table.
         faults: page faults in between; None: not known.
-        measured: whether both tell what is resident.
+        measured: whether the resident bytes of each region are known in both.
 
     Raises:
         MemoryError
@@ -196,16 +198,17 @@ def compare(
 
 
 MOST = 1 << 62
-"""What is larger was never printed by a kernel."""
+"""No kernel prints a larger number."""
 
 Name = bytes | tuple[str | None, bool]
-"""A string of a reading; or, of a name that is not what the record says, what it is."""
+"""A string of a reading; or the path, and whether it was deleted, of a region whose true name is
+not the string in its record."""
 
 
 def names_of(
     tables: Sequence[RegionTable[Any]],
 ) -> tuple[list[Name], list[array[int] | None]]:
-    """All strings of some tables; and of each table their numbers among these, by its own."""
+    """All strings of some tables, and for each table the numbers of its own strings."""
     of_each: list[list[Name]] = [
         [*table.reading.strings, *table.reading.overrides.values()] for table in tables
     ]
@@ -219,7 +222,7 @@ def names_of(
 
 
 def records_with_names(table: RegionTable[Any]) -> array[int]:
-    """A table's records; names that are not what a record says have numbers behind the strings."""
+    """A table's records. Names unlike the string in the record have numbers after the strings."""
     words = array("Q", raw_records(table))
     reading = table.reading
     if reading.overrides:
@@ -235,7 +238,7 @@ def records_with_names(table: RegionTable[Any]) -> array[int]:
 
 
 def word_of(kind: type, counter: str) -> int:
-    """The word of a record that has a counter; 0: none."""
+    """The place in a record of the word that holds a counter; 0: none does."""
     if issubclass(kind, MeasuredRegion):
         return native.HEADER_WORDS + native.COUNTER_NAMES.index(counter)
     if issubclass(kind, ResidentRegion):
@@ -248,7 +251,7 @@ def path_of(name: Name) -> tuple[str | None, bool]:
 
 
 def sort_of(name: Name) -> int:
-    """What kind of name it is: PM_NAME_..."""
+    """Which kind of name it is: one of PM_NAME_..."""
     raw = name if isinstance(name, bytes) else (name[0] or "").encode("utf-8", "surrogateescape")
     if raw[:1] == b"/":
         return int(lib.PM_NAME_PATH)
@@ -261,24 +264,24 @@ def sort_of(name: Name) -> int:
 
 
 def alike(names: Sequence[Name], key: Callable[[Name], object]) -> array[int]:
-    """A number for each name, the same for those that are alike in one respect."""
+    """A number for each name; names with the same key have the same number."""
     known: dict[object, int] = {}
     return array("I", [known.setdefault(key(name), len(known)) for name in names])
 
 
 PASSING = {b"sd", b"ac"}
-"""Flags that come by themselves: soft-dirty at a write, accounted with mprotect."""
+"""Flags that the kernel sets by itself: soft-dirty at a write, accounted at mprotect(2)."""
 
 
 def lasting(name: Name) -> object:
-    """The VmFlags of a text that don't pass; paths, which are kept beside them, are as they are."""
+    """The VmFlags in a string without those of PASSING; a path is returned as it is."""
     if isinstance(name, tuple) or name[:1] in b"/[":
         return name
     return frozenset(name.split()) - PASSING
 
 
 def lacks_inodes(table: RegionTable[Any]) -> bool:
-    """Whether files have paths alone, as in a core, which has no names of the kernel either."""
+    """Whether files have paths and no inodes, as in a core, which lacks the kernel's names, too."""
     reading = table.reading
     if any(reading.scan.column(native.INODE)):
         return False

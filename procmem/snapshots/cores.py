@@ -25,7 +25,7 @@ ET_CORE = 4
 PF_R = 4
 LETTERS = ((PF_R, b"r"), (PF_W, b"w"), (PF_X, b"x"))
 HELD = 1 << 26
-"""Bytes of notes that are read: NT_FILE of 65,536 mapped files has about 6 MB."""
+"""Bytes of notes that are read at most: NT_FILE of 65,536 mapped files takes about 6 MB."""
 
 MISSING = {
     "perms": "a core does not tell shared from private memory: all regions say p",
@@ -37,13 +37,13 @@ MISSING = {
 
 
 def load_core(path: str | os.PathLike[str]) -> Moment:
-    """The regions of a core: PT_LOAD tells where, NT_FILE which file.
+    """The regions of a core: their addresses from PT_LOAD, their files from NT_FILE.
 
-    The kernel writes a header for each region, gdb's gcore not for all; what it left out and
-    NT_FILE has is there without permissions. [vsyscall] is in no core.
+    The kernel writes a program header for each region; gdb's gcore leaves some out. Regions that
+    are only in NT_FILE are listed without permissions. [vsyscall] is in no core.
 
     Raises:
-        ElfError: it is no core, or a damaged one.
+        ElfError: it is no core, or it is damaged.
         OSError
 
     Source: core(5); fs/binfmt_elf.c, fill_files_note().
@@ -119,7 +119,7 @@ def mapped_files(
 def core_table(
     elf: ElfFile, files: list[tuple[int, int, int, bytes]], source: str
 ) -> tuple[RegionTable[Any], int]:
-    """The regions, and how many of them have no segment, so that their permissions are unknown."""
+    """The regions, and how many of them have no segment and so no known permissions."""
     from procmem.regions.kinds import Kind, RegionKind
 
     by_start = {start: (offset, name) for start, _, offset, name in files}
@@ -133,7 +133,7 @@ def core_table(
         if kind == PT_LOAD and size
     ]
     covered = {start for start, _, _ in found}
-    # gdb's gcore leaves out what it could read from the file; the kernel keeps a header of it.
+    # gdb's gcore writes no header for what can be read from the file; the kernel does.
     bare = {start for start, end, _, _ in files if start not in covered and end > start}
     found += [(start, end, b"---p") for start, end, _, _ in files if start in bare]
     inodes: dict[bytes, int] = {}
@@ -145,7 +145,7 @@ def core_table(
         inode = inodes.setdefault(name, len(inodes) + 1) if name else 0
         lines.append(plain_line(start, end, perms, offset, (0, 0), 0, name))
         guess.append(plain_line(start, end, perms, offset, (0, 0), inode, name))
-    # What a region is shows in its file's other regions: the inodes stand for the names.
+    # Kinds depend on the other regions of the same file: made-up inodes stand for the names.
     table, told = (
         parse_maps(b"".join(line + b"\n" for line in text), source=source)
         for text in (lines, guess)

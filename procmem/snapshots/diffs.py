@@ -1,4 +1,4 @@
-"""MomentDiff: what changed between two moments, region by region, summing up to the totals."""
+"""MomentDiff: what changed between two moments, region by region, and what that leaves open."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class MomentDiff(TotalsDiff):
         return self._changes
 
     def _explain(self) -> None:
-        """Gives each change its explanation."""
+        """Sets the explanation of each change."""
         self.explanations  # noqa: B018 - making them does that
 
     @property
@@ -72,7 +72,7 @@ class MomentDiff(TotalsDiff):
 
     @property
     def causes(self) -> tuple[CauseSum, ...]:
-        """Each cause with its sum and its sentence, the largest first."""
+        """Each cause with its sums and a sentence, the largest first."""
         from procmem.snapshots.sums import sums
 
         return sums(self.explanations)
@@ -119,7 +119,7 @@ LAGGING = "VmRSS of this kernel lags by up to a batch of pages per CPU or thread
 
 
 def remainder_of(found: MomentDiff) -> Remainder:
-    """What is left of all totals when all changes are added up."""
+    """The differences of the totals minus the sums of all changes."""
     before, after, told = found.before, found.after, found.tables
     why: dict[str, str] = {}
     shaky = (

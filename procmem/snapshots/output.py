@@ -1,4 +1,4 @@
-"""Files that snapshots and recordings are written to: only what is procmem's is overwritten."""
+"""Files that snapshots and recordings are written to: other programs' files are not overwritten."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["MAGIC", "append_to", "check_output", "is_snapshot", "replacing"]
 
 MAGIC = b"procmem snapshots 1\n"
-"""How a compressed file of snapshots starts, and a recording."""
+"""The first bytes of a compressed file of snapshots, and of a recording."""
 
 JSON = re.compile(rb'\s*\[?\s*\{\s*"format"\s*:\s*"procmem\.snapshot/')
 
 START = 256
-"""Bytes that show what a file is."""
+"""Bytes at the start of a file that are read to find out what it is."""
 
 LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
@@ -39,7 +39,7 @@ OTHERS = {
 
 
 def is_snapshot(start: bytes) -> bool:
-    """Whether a file that starts so holds snapshots, compressed or as JSON; or a recording."""
+    """Whether a file with this start holds snapshots, compressed or as JSON, or a recording."""
     return start.startswith(MAGIC) or bool(JSON.match(start))
 
 
@@ -50,24 +50,24 @@ def check_output(
     is_ours: Callable[[bytes], bool] = is_snapshot,
     what: str = "snapshot or recording",
 ) -> os.stat_result | None:
-    """Whether a file may be written, found out before there is anything to write.
+    """Checks that a file may be written, before there is anything to write.
 
-    It must not be there yet, or be empty, or be procmem's own. Nothing is opened but a regular
-    file, for reading.
+    It must not exist yet, or be empty, or hold what procmem wrote. Only a regular file is opened,
+    and only for reading.
 
     Args:
         path: the file.
         force: any file may be overwritten; symbolic links are followed, and what is no regular
-            file is written to as it is.
+            file is written to.
         is_ours: whether a file that starts with these bytes may be overwritten.
-        what: what such a file is, in words.
+        what: such a file in words.
 
     Returns:
-        What is there; None: nothing.
+        The file that exists there now; None: none does.
 
     Raises:
-        FileExistsError: another's file is there.
-        BlockingIOError: a recorder writes to it.
+        FileExistsError: another program's file has that name.
+        BlockingIOError: a recorder is writing to it.
         IsADirectoryError, FileNotFoundError, NotADirectoryError, PermissionError, OSError
     """
     name = os.fspath(path)
@@ -114,7 +114,7 @@ def check_output(
 
 
 def check_directory(directory: str, fail: Callable[[int], None]) -> None:
-    """Whether a file can be made there."""
+    """Fails if no file can be made in the directory."""
     if not os.access(directory, os.W_OK | os.X_OK):
         read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
         fail(errno.EROFS if read_only else errno.EACCES)
@@ -122,13 +122,13 @@ def check_directory(directory: str, fail: Callable[[int], None]) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` when all of it is written.
+    """A file to write, which replaces `path` at the end of the block.
 
-    If the block raises, what was there stays.
+    If the block raises, `path` stays as it was.
 
     Args:
         path: the file.
-        force: overwrite what is not procmem's, too; see check_output().
+        force: overwrite another program's file, too; see check_output().
 
     Raises:
         As check_output().
@@ -166,7 +166,7 @@ def replacing(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[
 
 
 def append_to(path: str | os.PathLike[str], *, force: bool = False) -> int:
-    """A descriptor of an empty file for a recording, which is locked as long as that is open.
+    """Empties a file for a recording, and returns its descriptor, which holds a lock on it.
 
     Args:
         path: the file.
@@ -190,9 +190,9 @@ def append_to(path: str | os.PathLike[str], *, force: bool = False) -> int:
 
 
 def claim(fd: int, name: str, force: bool) -> None:
-    """Locks a file, and empties it if it may be."""
+    """Locks a file, and empties it if it may be overwritten."""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
-        if not force:  # it was put there since it was looked at
+        if not force:  # it was made since the check
             raise FileExistsError(errno.EEXIST, "it is no regular file", name)
         return
     try:
@@ -202,7 +202,7 @@ def claim(fd: int, name: str, force: bool) -> None:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-    # Only now nobody else is about to write what this looks at.
+    # Checked again under the lock: another recorder may have written to it meanwhile.
     start = os.pread(fd, START, 0)
     if start and not is_snapshot(start) and not force:
         raise FileExistsError(errno.EEXIST, "it is there and no snapshot or recording", name)

@@ -1,4 +1,4 @@
-"""Cause: why memory changed, of a fixed list. Part: one thing that happened to some regions."""
+"""Cause: the list of reasons why memory changes. Part: one thing that happened to some regions."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Cause(enum.Enum):
 
 
 class Amount(int):
-    """A figure that sentences show: bytes, or a number of things.
+    """A figure in a sentence: bytes, or a number of things.
 
     >>> amount = Amount(8192)
     >>> f"{amount}, {amount:+}, {amount:-}, {amount:about}; {Amount(2):page}"
@@ -87,20 +87,20 @@ class Amount(int):
 
 
 IN_BYTES = ("vsz", "rss", "copied", "shared", "swap", "lazy", "ksm", "bytes")
-"""Figures of a part that are bytes that changed."""
+"""Names of the figures of a part that are changes in bytes."""
 
 
 class Part(NamedTuple):
     """One thing that happened to some regions, and why.
 
     Attributes:
-        cause: of a fixed list.
-        words: the same for people, with the figures.
-        evidence: what it rests on.
-        figures: what the words name, by name: bytes and numbers.
+        cause: why it happened.
+        words: what happened and why, with the figures.
+        evidence: the facts that this is concluded from.
+        figures: the figures of the words by name: bytes and numbers.
         rss: what it adds to RSS, in bytes; None: not measured.
-        many, many_evidence: forms of the words and the evidence for several regions, with names of
-            figures in braces; "{where}" is the place of "in 3 regions". Empty: there is none.
+        many, many_evidence: the words and the evidence if it happened to several regions, with
+            names of figures in braces; "{where}" becomes "in 3 regions". Empty: none.
     """
 
     cause: Cause
@@ -113,5 +113,5 @@ class Part(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes that it is about."""
+        """The largest change in bytes among its figures."""
         return max((abs(self.figures.get(name, 0)) for name in IN_BYTES), default=0)

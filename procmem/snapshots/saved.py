@@ -1,12 +1,10 @@
 """Snapshots as plain values, as JSON, and many in one compressed file.
 
-A file starts with MAGIC. Each snapshot is a frame of its own: the length and
-the CRC-32 of what follows, then an LZMA stream (zlib where time counts more
-than room; the first byte tells them apart) of a JSON header and of the
-records, column by column. A column of numbers is split into its eight planes
-of bytes, since the high ones hardly differ from region to region; addresses
-are kept as gap and size. So a file that was cut off loads to its last whole
-frame, and one that was changed is found out.
+A file starts with MAGIC. Each snapshot is a frame of its own: the length and the CRC-32 of the
+rest, then an LZMA stream (zlib where time matters more than space; the first byte differs) of a
+JSON header and of the records, column by column. A column of numbers is split into eight planes of
+bytes, because the high bytes hardly differ from region to region; addresses are stored as gap and
+size. A file that was cut off can be read up to its last whole frame, and damage is detected.
 """
 
 from __future__ import annotations
@@ -45,13 +43,13 @@ __all__ = ["MAGIC", "from_dict", "from_json", "read_frames", "save_all", "to_dic
 
 FORMAT = "procmem.snapshot/1"
 FRAME = Struct("<II")
-"""Bytes of the compressed part, and their CRC-32."""
+"""The length of the compressed part in bytes, and its CRC-32."""
 
 MOST = 1 << 29
-"""Bytes of one snapshot, unpacked: that of a million regions has 250 MB."""
+"""Bytes of one unpacked snapshot at most: a million regions take 250 MB."""
 
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1}]
-"""What unpacks all frames. Its dictionary, 1 MiB, is the largest that packing takes."""
+"""Filters that unpack every frame: their dictionary, 1 MiB, is the largest that packing uses."""
 
 TOO_LARGE = f"it claims more than the {MOST >> 20} MiB that are read"
 
@@ -60,31 +58,31 @@ PIECE = 1 << 20
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 OWN = "/dev/stdin", "/dev/fd/", "/proc/self/fd/"
-"""Where this process's own descriptors are."""
+"""Paths of this process's own descriptors."""
 
 ZLIB = b"\x78"
-"""How zlib's streams start (RFC 1950); no LZMA2 stream does."""
+"""The first byte of zlib's streams (RFC 1950), and of no LZMA2 stream."""
 
 QUICK = 4
 
 WINDOWS = 1 << 14, 1 << 20
-"""Bytes of a dictionary: of a small frame no larger than that, since clearing tables for 1 MiB
-takes ten times as long as packing 300 regions does."""
+"""Least and most bytes of a dictionary. A small frame gets a small one: clearing the tables for
+1 MiB takes ten times as long as packing 300 regions."""
 
 BAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
        lzma.LZMAError, zlib.error, EOFError, MemoryError)  # fmt: skip
-"""What values of the wrong shape make Python's own operations raise."""
+"""Errors that Python's own operations raise on values of the wrong shape."""
 
 MOST_REGIONS = 1 << 21
-"""Regions of one snapshot: vm.max_map_count is 65,530 where nobody has raised it."""
+"""Regions of one snapshot at most: vm.max_map_count is 65,530 by default."""
 
 MOST_WORDS = 128
-"""Words of one record: smaps has 30 counters."""
+"""Words of one record at most: smaps has 30 counters."""
 
 TEXTS = frozenset(("boot_id", "comm", "exe", "release", "machine"))
 LISTS = frozenset(("cmdline", "features"))
 NULLABLE = MemoryUsage, Identity
-"""Whose fields may be None."""
+"""Classes whose fields may be None."""
 
 
 # ---- plain values ----------------------------------------------------------------
@@ -96,7 +94,7 @@ def to_dict(snapshot: Moment) -> dict[str, Any]:
 
 
 def head(snapshot: Moment) -> dict[str, Any]:
-    """All but the regions."""
+    """A snapshot without its regions as plain values."""
 
     def fields(value: Any) -> dict[str, Any] | None:
         return None if value is None else value._asdict()
@@ -123,14 +121,14 @@ def head(snapshot: Moment) -> dict[str, Any]:
 
 
 def from_dict(data: dict[str, Any]) -> Moment:
-    """The snapshot of plain values."""
+    """The snapshot that to_dict() described."""
     if data["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     return assembled(data, RegionTable.from_dict(data["regions"]))
 
 
 def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Moment:
-    """A snapshot of its regions and of what head() made."""
+    """A snapshot from its regions and from what head() returned."""
 
     def made(kind: Any, name: str) -> Any:
         values = data[name]
@@ -170,7 +168,7 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Moment:
 
 
 def checked(name: str, value: Any, nullable: bool = False) -> Any:
-    """A field's value, if it is one: JSON may hold any.
+    """The value of a field, if it has the right type: JSON may hold any.
 
     Raises:
         TypeError, ValueError
@@ -191,14 +189,14 @@ def checked(name: str, value: Any, nullable: bool = False) -> Any:
 
 
 def checked_text(name: str, value: Any) -> str:
-    """A text, if it is one."""
+    """A string, if it is one."""
     if type(value) is not str:
         raise TypeError(f"{name} is no text: {value!r:.40}")
     return value
 
 
 def from_json(text: str | bytes, source: str = "<json>") -> Moment:
-    """The snapshot of a JSON text.
+    """The snapshot in a JSON text.
 
     Raises:
         ParseError
@@ -221,14 +219,14 @@ def from_json(text: str | bytes, source: str = "<json>") -> Moment:
 
 
 def records_of(table: RegionTable[Any]) -> tuple[int, array[int]]:
-    """The words of a table's records, one after the other, and how many each has."""
+    """The number of words in each record of a table, and the words of all records."""
     words = array("Q")
     words.frombytes(raw_records(table))
     return table.reading.scan.stride, words
 
 
 def packed(snapshot: Moment) -> bytes:
-    """A snapshot as one frame's content."""
+    """The unpacked content of the frame of a snapshot."""
     table = snapshot.regions
     reading = table.reading
     stride, words = records_of(table)
@@ -286,7 +284,7 @@ def packed(snapshot: Moment) -> bytes:
 
 
 def unpacked(data: bytes) -> Moment:
-    """The snapshot of one frame's content."""
+    """The snapshot in the unpacked content of a frame."""
     end = 4 + int.from_bytes(data[:4], "little")
     told = json.loads(data[4:end])
     if told["format"] != FORMAT:
@@ -351,7 +349,7 @@ def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[An
             checked_text("use_evidence", evidence)
             return Use(checked_text("use", name), evidence, bool(guess))
 
-        # Files of older versions have no fifth value, the use.
+        # Files of older versions have no use, the fifth value.
         kinds = [
             Kind(
                 RegionKind(kind),
@@ -368,7 +366,7 @@ def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[An
 
 
 def text_of(about: dict[str, Any], columns: list[array[int]], strings: list[bytes]) -> bytes:
-    """The lines that records stand for, without the counters that have a word of their own."""
+    """The text of maps that records came from, without the counters, which have their own words."""
     from procmem.regions.region import counter_lines
 
     top = (1 << 64) - 1
@@ -376,7 +374,7 @@ def text_of(about: dict[str, Any], columns: list[array[int]], strings: list[byte
     extras: dict[int, dict[str, Any]] = {}
     for place, name, value in about["extras"]:
         extras.setdefault(place, {})[name] = value
-    # A gap may be negative, where regions overlap: both count modulo 2**64.
+    # The gap between overlapping regions is negative: both count modulo 2**64.
     edges = accumulate(value for pair in zip(columns[0], columns[1], strict=True) for value in pair)
     lines: list[bytes] = []
     flag_lines: dict[int, bytes] = {}
@@ -407,10 +405,10 @@ def text_of(about: dict[str, Any], columns: list[array[int]], strings: list[byte
 def save_all(
     snapshots: Iterable[Moment], path: str | os.PathLike[str], *, force: bool = False
 ) -> None:
-    """Writes snapshots to one compressed file, or leaves what was there; see replacing().
+    """Writes snapshots to one compressed file; if that fails, the file stays as it was.
 
     Raises:
-        FileExistsError: another's file is there, and `force` is not set.
+        FileExistsError: another program's file has that name, and `force` is not set.
         OSError
     """
     with replacing(path, force=force) as file:
@@ -419,11 +417,11 @@ def save_all(
 
 
 def frame(snapshot: Moment, *, quick: bool = False) -> bytes:
-    """A snapshot as it stands in a file, behind those before it.
+    """The frame of a snapshot, to be appended to a file.
 
     Args:
-        snapshot: it.
-        quick: pack it in a fifth of the time, a quarter larger.
+        snapshot: the snapshot.
+        quick: pack it in a fifth of the time; the frame is a quarter larger.
     """
     raw = packed(snapshot)
     content = zlib.compress(raw, QUICK) if quick else dense(raw)
@@ -438,10 +436,10 @@ def dense(raw: bytes) -> bytes:
 
 
 def unpacker(content: bytes) -> Callable[[bytes, int], bytes]:
-    """What unpacks a frame's content: takes its bytes, and how many to give at most."""
+    """A function that unpacks a frame: of its bytes, and of how many to return at most."""
     if content[:1] == ZLIB:
         one = zlib.decompressobj()
-        # What it has not taken yet it wants to be given again.
+        # It wants to be given the input again that it has not consumed yet.
         return lambda data, most: one.decompress(data or one.unconsumed_tail, most)
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress
 
@@ -453,9 +451,10 @@ def damage(source: str, place: str, reason: str) -> ParseError:
 
 
 def open_saved(path: str | os.PathLike[str]) -> BinaryIO:
-    """A file that was saved, open; one that would be waited for is refused.
+    """Opens a file of snapshots for reading; refuses one that it would have to wait for.
 
-    A pipe that the caller has open already is taken: /dev/stdin, /dev/fd/63 of a shell's <(...).
+    A pipe that this process has open already is accepted: /dev/stdin, /dev/fd/63 of a shell's
+    <(...).
 
     Raises:
         ParseError: it is a FIFO, a device, a socket.
@@ -464,7 +463,7 @@ def open_saved(path: str | os.PathLike[str]) -> BinaryIO:
     name = os.fspath(path)
     if name.startswith(OWN):
         return open(name, "rb")
-    # What the name leads to is taken hold of first, which opens nothing.
+    # O_PATH takes hold of the file without opening it, so a FIFO is not waited for.
     handle = os.open(name, os.O_PATH | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -481,8 +480,8 @@ def open_saved(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def content_of(file: BinaryIO, size: int) -> bytes:
-    """What a frame holds; fewer bytes where the file ends, none if it claims more than MOST."""
-    # A read makes room for all that it is asked for.
+    """The content of a frame; fewer bytes if the file ends before, none if `size` exceeds MOST."""
+    # In pieces: a read allocates all that it is asked for, whatever the file holds.
     parts = []
     while 0 < size <= MOST and (part := file.read(min(size, PIECE))):
         parts.append(part)
@@ -491,7 +490,7 @@ def content_of(file: BinaryIO, size: int) -> bytes:
 
 
 def read_frames(file: BinaryIO, source: str) -> Iterator[Moment]:
-    """The snapshots of an open file, behind MAGIC.
+    """The snapshots of an open file, which was read up to the end of MAGIC.
 
     Raises:
         ParseError: at the first frame that is cut off or damaged; the reason has its number.

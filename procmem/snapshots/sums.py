@@ -1,4 +1,4 @@
-"""CauseSum: all that happened between two snapshots for one cause."""
+"""CauseSum: everything that happened between two snapshots for the same cause."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ C = Cause
 
 
 class CauseSum(NamedTuple):
-    """All that happened for one cause. A region to which several things happened is in several.
+    """Everything that happened for the same cause. A region may count in several of them.
 
     Attributes:
-        cause: of a fixed list.
+        cause: one of a fixed list.
         words: one sentence, with the sums.
-        evidence: what it rests on.
-        changes: the changes of regions that it is a part of.
-        size: bytes that it is about: mapped, touched, copied, given back, ...
+        evidence: the facts that it is concluded from.
+        changes: the changes to regions that have this cause, or have it among others.
+        size: bytes that were mapped, touched, copied, given back, ...
         vsz: what it adds to VSZ, in bytes.
         rss: what it adds to RSS, in bytes; None: not measured.
     """
@@ -42,7 +42,7 @@ class CauseSum(NamedTuple):
     rss: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values; of the changes their number and where they start."""
+        """All of it as plain values; the changes as their number and their start addresses."""
         return {
             "cause": self.cause.value,
             "why": self.words,
@@ -74,7 +74,7 @@ SENTENCES = {
     C.ARENA_GREW: "malloc arenas were opened further{where} (mprotect): threads allocate",
     C.RENAMED: "names changed{where}: given by the process, or files were deleted or renamed",
 }
-"""Of what happened to addresses, for several regions."""
+"""Sentences about several regions whose addresses were mapped, unmapped or changed."""
 
 
 def sums(explanations: Iterable[Explanation]) -> tuple[CauseSum, ...]:
@@ -126,7 +126,7 @@ MOST_NAMES = 3
 
 
 def all_of(parts: Sequence[Part]) -> tuple[str, ...]:
-    """The evidence of all parts, each once; of much the first."""
+    """The evidence of all parts, each fact once; if there are many, the first ones."""
     evidence = tuple(dict.fromkeys(one for part in parts for one in part.evidence))
     if len(evidence) <= MOST_EVIDENCE:
         return evidence
@@ -134,7 +134,7 @@ def all_of(parts: Sequence[Part]) -> tuple[str, ...]:
 
 
 def added(parts: Sequence[Part]) -> dict[str, Amount]:
-    """The figures of all parts; what is the size of a page is no sum."""
+    """The sums of the figures of all parts; page sizes are not added up."""
     found: dict[str, int] = {}
     for part in parts:
         for name, value in part.figures.items():
@@ -147,7 +147,7 @@ def name_of(change: Change) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Some names, and how many there are beside.
+    """The first names, and how many more there are.
 
     >>> listed(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
+import re
+from typing import TYPE_CHECKING
+
 import psutil
 import pytest
 
 import procmem
+from procmem import (
+    AccessDenied,
+    KernelThread,
+    NoSuchProcess,
+    ProcessChanged,
+    Unsupported,
+    ZombieProcess,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.targets import (
+        Target,
+    )
+
+    Start = Callable[..., Target]
+
+
 from procmem import errors
 
 
@@ -29,3 +53,28 @@ def test_errors_that_are_psutils_too() -> None:
     assert issubclass(procmem.MissingExtra, ImportError)
     assert issubclass(procmem.ParseError, ValueError)
     assert issubclass(procmem.ElfError, ValueError)
+
+
+def test_all_errors_survive_a_trip_between_processes() -> None:
+    for error in (
+        NoSuchProcess(5),
+        NoSuchProcess(5, "why"),
+        AccessDenied(5, "why"),
+        ZombieProcess(5),
+        KernelThread(5),
+        ProcessChanged(5, "exec"),
+        ProcessChanged(5, "pid reused"),
+        Unsupported("a", "b"),
+        procmem.ElfError("/x", "b"),
+        procmem.SyscallError("mmap", errno.ENOMEM),
+        procmem.MemoryFault(4096, 11, 1),
+        procmem.MissingExtra("plots", "plotting"),
+    ):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert repr(again)
+        assert {k: v for k, v in vars(again).items() if k[0] != "_"} == {
+            k: v for k, v in vars(error).items() if k[0] != "_"
+        }
+    assert re.search(r"pip install .*plots", str(procmem.MissingExtra("plots", "plotting")))

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import procmem
-from procmem import FrameFlags, PageMap, PageState
+from procmem import PageMap, PageState
 from procmem.pages import pagemap as module
 from procmem.pages import scan
-from procmem.pages.frames import FrameReader, stretches
 from procmem.procfs import probes
 from tests.support.targets import NOBODY, PAGE, Advice, TargetError, machine
 
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 HUGE = PAGE * (PAGE // 8)
 
-needs_frames = pytest.mark.skipif(
-    not probes.shows_page_frames(), reason="page frame numbers take CAP_SYS_ADMIN"
-)
 needs_scan = pytest.mark.skipif(
     not probes.has_pagemap_scan(), reason="kernel feature missing: PAGEMAP_SCAN"
 )
@@ -467,57 +463,3 @@ def test_large_and_empty(target: Target) -> None:
     assert pages.row(16) == "." * 16
     (run,) = pages.runs()
     assert (run.start, run.end) == (mapping.start, mapping.end)
-
-
-# ---- frames, translation, sharers ------------------------------------------------------
-
-
-def test_flags_without_a_name_are_kept() -> None:
-    flags = FrameFlags(1 << 33 | FrameFlags.ANON)
-    assert flags.names == ["ANON", "bit 33"]
-    assert FrameFlags.ANON in flags
-
-
-def test_frames_that_lie_close_are_read_together() -> None:
-    told = list(stretches([1, 2, 60, 200, 201, 20_000]))
-    assert told == [(1, 60, [1, 2, 60]), (200, 201, [200, 201]), (20_000, 20_000, [20_000])]
-    assert list(stretches([])) == []
-    long = list(stretches(list(range(20_000))))
-    assert [frame for _, _, frames in long for frame in frames] == list(range(20_000))
-    assert max(last - first for first, last, _ in long) < 8192
-
-
-@needs_frames
-def test_a_reader_without_cgroups(tmp_path: Path) -> None:
-    for name in ("kpagecount", "kpageflags"):
-        (tmp_path / name).write_bytes(array.array("Q", [5, 6, 7]).tobytes())
-    with FrameReader(str(tmp_path)) as reader:
-        (frame,) = reader.read([(4096, 1), (8192, 99)])
-    assert (frame.mapped, int(frame.flags), frame.cgroup) == (6, 6, None)
-    with pytest.raises(FileNotFoundError):
-        FrameReader(str(tmp_path / "none"))
-
-
-# ---- probes ---------------------------------------------------------------------------
-
-
-@needs_scan
-def test_the_end_of_user_space() -> None:
-    scan.user_limit.cache_clear()
-    limit = scan.user_limit()
-    assert limit % PAGE == 0
-    assert limit > max(region.end for region in procmem.Process().maps() if region.end < 1 << 63)
-    if os.uname().machine == "x86_64":
-        assert limit in ((1 << 47) - PAGE, (1 << 56) - PAGE)
-
-
-def test_a_kernel_that_knows_no_guards(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "_knows_guards", False)
-    mapping = target.map(4)
-    target.touch(mapping, 2)
-    fd = os.open(f"/proc/{target.pid}/pagemap", os.O_RDONLY)
-    try:
-        found = scan.scan_ranges(fd, mapping.start, mapping.end, scan.IS_PRESENT | scan.IS_GUARD)
-    finally:
-        os.close(fd)
-    assert found is None or found == [(mapping.start, mapping.page(2).start, scan.IS_PRESENT)]

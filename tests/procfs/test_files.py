@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pickle
-import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
-import procmem
 from procmem import (
     AccessDenied,
     KernelThread,
@@ -28,24 +24,21 @@ from procmem import (
     Process,
     ProcessChanged,
     ProcessError,
-    RegionKind,
     Unsupported,
     ZombieProcess,
     format_maps,
     native,
     processes,
 )
-from procmem.procfs import ProcessFiles, files, parse_stat, parse_statm, parse_status, pids
+from procmem.procfs import ProcessFiles, files, parse_stat, pids
 from tests.support.targets import (
-    PAGE,
     Target,
-    hostile_names,
     machine,
-    start_copy,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from procmem import RegionTable
 
@@ -738,188 +731,7 @@ def test_an_error_keeps_its_cause_and_path(target: Target) -> None:
     assert ended.value.__cause__.filename == f"/proc/{target.pid}/maps"
 
 
-# ---- names ----
-
-
-NAMES = hostile_names()
-
-
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_file_has_its_true_name(target: Target, tmp_path: Path, name: bytes) -> None:
-    path = os.path.join(os.fsencode(tmp_path), name)
-    Path(os.fsdecode(path)).write_bytes(b"x" * PAGE)
-    mapping = target.map_file(path, 1)
-    process = Process(target.pid)
-
-    def regions() -> Iterator[Any]:
-        yield process.maps().find(mapping.start)
-        yield process.smaps().find(mapping.start)
-        yield process.residency().find(mapping.start)
-        yield process.region_at(mapping.start)
-
-    unsure = b"\\012" in name and not resolves()
-    for region in regions():
-        if not unsure:
-            assert region.pathname == os.fsdecode(path)
-        assert not region.deleted
-        assert region.kind is RegionKind.FILE
-    os.unlink(path)
-    for region in regions():
-        if not unsure:
-            assert region.pathname == os.fsdecode(path)
-        assert region.deleted
-        assert region.kind is RegionKind.FILE
-
-
-def resolves() -> bool:
-    """Whether the kernel tells a newline from the four characters."""
-    return any(each.name == "PROCMAP_QUERY" and each.found for each in procmem.doctor())
-
-
-@pytest.mark.parametrize("name", [n for n in NAMES.values() if len(n) < 240], ids=repr)
-def test_a_memfd_has_its_true_name(target: Target, name: bytes) -> None:
-    mapping = target.map_memfd(name, 1)
-    process = Process(target.pid)
-    for region in (process.maps().find(mapping.start), process.region_at(mapping.start)):
-        assert region is not None
-        if b"\\012" not in name or resolves():
-            assert region.pathname == "/memfd:" + os.fsdecode(name)
-        assert region.deleted
-        assert region.kind is RegionKind.SHARED_MEMORY
-
-
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-@pytest.mark.parametrize("then", ["", "delete", "replace"])
-def test_an_executable_of_any_name_is_known_as_one(tmp_path: Path, name: bytes, then: Any) -> None:
-    path = os.path.join(os.fsencode(tmp_path), name)
-    with start_copy(path, then=then) as target:
-        process = Process(target.pid)
-        table = process.maps()
-        region = table.find(target.truths.main)
-        assert region is not None
-        assert region.owner is Owner.EXECUTABLE
-        assert region.kind is RegionKind.TEXT
-        assert region.deleted == bool(then)
-        if b"\\012" not in name or resolves():
-            assert region.pathname == os.fsdecode(path)
-        alone = process.region_at(target.truths.main)
-        assert alone is not None
-        assert (alone.owner, alone.kind) == (Owner.EXECUTABLE, RegionKind.TEXT)
-
-
-@pytest.mark.parametrize("end", [b"", b" (deleted)"])
-def test_a_name_of_4096_bytes(target: Target, tmp_path: Path, end: bytes) -> None:
-    place = os.fsencode(tmp_path)
-    target.chdir(place)
-    here = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-    used = len(place)
-    try:
-        while used < 4096:
-            # What is left for the last part has room for a slash and a name.
-            left = 4096 - used - 1
-            part = b"d" * (left if left <= 250 else min(250, left - 20))
-            last = used + 1 + len(part) == 4096
-            if last:
-                part = part[: len(part) - len(end)] + end
-                descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, dir_fd=here)
-                os.write(descriptor, b"x" * PAGE)
-                os.close(descriptor)
-            else:
-                os.mkdir(part, dir_fd=here)
-                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
-                os.close(here)
-                here = below
-                target.chdir(part)
-            used += 1 + len(part)
-        assert used == 4096
-    finally:
-        os.close(here)
-    mapping = target.map_file(part, 1)
-    process = Process(target.pid)
-    region = process.maps().find(mapping.start)
-    assert region is not None
-    assert region.raw_pathname is not None
-    assert len(region.raw_pathname) == 4096
-    assert process.region_at(mapping.start) == region
-
-
-def test_a_deleted_file_beside_a_new_one_of_its_printed_name(
-    target: Target, tmp_path: Path
-) -> None:
-    old = tmp_path / "x"
-    old.write_bytes(b"x" * PAGE)
-    mapping = target.map_file(old, 1)
-    old.unlink()
-    (tmp_path / "x (deleted)").write_bytes(b"y" * PAGE)
-    region = Process(target.pid).maps().find(mapping.start)
-    assert region is not None
-    assert (region.pathname, region.deleted) == (str(old), True)
-
-
 # ---- the short files ----
-
-
-@pytest.mark.parametrize(
-    "comm", [b"a", b"", b")", b"((", b") R 1 2", b"x\ny", b"\xff", b"a b c", b"1 (x) S 1"]
-)
-def test_a_command_name_may_hold_anything(comm: bytes) -> None:
-    fields = b" ".join(b"%d" % n for n in range(4, 53))
-    stat = parse_stat(b"77 (" + comm + b") S " + fields + b"\n")
-    assert (stat.pid, stat.comm, stat.state) == (77, comm, "S")
-    assert (stat.ppid, stat.flags, stat.minflt, stat.majflt) == (4, 9, 10, 12)
-    assert (stat.num_threads, stat.starttime, stat.vsize, stat.rss) == (20, 22, 23, 24)
-    assert (stat.startcode, stat.endcode, stat.startstack) == (26, 27, 28)
-
-
-@pytest.mark.parametrize("comm", [b") R 1 2 (", b"a\nb", b"((()", b"\xff\xfe"])
-def test_a_hostile_command_name_on_a_live_process(target: Target, comm: bytes) -> None:
-    target.comm(comm)
-    process = Process(target.pid)
-    assert process.faults().minor > 0
-    assert process.threads()[0].name == os.fsdecode(comm)
-    assert process.memory().vsz
-
-
-@pytest.mark.parametrize("data", [b"", b"x", b"1 (x) S", b"1 (x", b"x (y) S 1 2", b")("])
-def test_what_is_no_stat_is_a_parse_error(data: bytes) -> None:
-    with pytest.raises(ParseError):
-        parse_stat(data)
-    with pytest.raises(ParseError):
-        parse_statm(data)
-
-
-def test_statm_and_status() -> None:
-    statm = parse_statm(b"10 5 3 1 0 4 0\n")
-    assert (statm.size, statm.resident, statm.shared, statm.text, statm.data) == (10, 5, 3, 1, 4)
-    status = parse_status(b"Name:\ta:b \\n\xff\nVmSize:\t      8 kB\n\n")
-    assert status == {"Name": "a:b \\n\udcff", "VmSize": "8 kB"}
-    with pytest.raises(ParseError):
-        parse_status(b"no colon\n")
-
-
-def test_all_errors_survive_a_trip_between_processes() -> None:
-    for error in (
-        NoSuchProcess(5),
-        NoSuchProcess(5, "why"),
-        AccessDenied(5, "why"),
-        ZombieProcess(5),
-        KernelThread(5),
-        ProcessChanged(5, "exec"),
-        ProcessChanged(5, "pid reused"),
-        Unsupported("a", "b"),
-        procmem.ElfError("/x", "b"),
-        procmem.SyscallError("mmap", errno.ENOMEM),
-        procmem.MemoryFault(4096, 11, 1),
-        procmem.MissingExtra("plots", "plotting"),
-    ):
-        again = pickle.loads(pickle.dumps(error))
-        assert type(again) is type(error)
-        assert str(again) == str(error)
-        assert repr(again)
-        assert {k: v for k, v in vars(again).items() if k[0] != "_"} == {
-            k: v for k, v in vars(error).items() if k[0] != "_"
-        }
-    assert re.search(r"pip install .*plots", str(procmem.MissingExtra("plots", "plotting")))
 
 
 def test_the_huge_page_size_is_the_one_of_hugetlbfs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from procmem import Region, parse_maps
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
 
 # A loaded machine is no failure, and a failure shows what made it: no need for a database.
@@ -67,6 +68,13 @@ NAMES = [
     b"(deleted)",
     b"x" * 4096,
 ]
+
+CAT = b"00400000-0040b000 r-xp 00001000 fe:01 7                                  /bin/cat\n"
+
+
+def cat() -> Region:
+    return parse_maps(CAT)[0]
+
 
 U32 = 2**32 - 1
 U64 = 2**64 - 1

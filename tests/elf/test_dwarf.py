@@ -73,9 +73,6 @@ def test_numbers_end_somewhere() -> None:
         Cursor(b"\xff" * 40, "<").uleb()
 
 
-# ---- bounds and cost ---------------------------------------------------------------------
-
-
 def test_a_line_table_with_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = made(tmp_path, info(b"\x01" + bytes(4)), line_table(SET + b"\x0d" * 100_000 + END))
     monkeypatch.setattr(limits, "LINE_ROWS", 50_000)

@@ -1,4 +1,4 @@
-"""Calls of a process on its own memory: what they do is known beforehand; the kernel is asked."""
+"""Mapping: bytes, views, faults, parts, locking, advice, fork."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ import ctypes
 import errno
 import gc
 import hashlib
-import json
-import mmap as python_mmap
 import os
 import pickle
-import re
-import shutil
 import signal
 import struct
-import subprocess
 import sys
-import textwrap
 import threading
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,67 +26,20 @@ from procmem import (
     MemoryFault,
     ProcmemError,
     SyscallError,
-    Unsupported,
     calls,
     mmap,
     procfs,
 )
 from procmem.calls.constants import prot_of, show_prot
-from procmem.calls.layout import Piece, PieceTable
 from procmem.procfs import probes
-from tests.support.targets import PAGE, Advice, machine, needs
+from tests.support.calls import alone, in_slot, regions, run
+from tests.support.targets import PAGE, machine, needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR = 1, 2, 2
-
-PREAMBLE = f"""
-import json, os, signal, sys, threading
-import procmem
-from procmem import calls, mmap, MemoryFault, SyscallError
-PAGE = {PAGE}
-said = {{}}
-
-def small(mapping):
-    try:
-        mapping.advise("nohugepage")
-    except SyscallError:
-        pass  # a kernel without huge pages
-    return mapping
-
-def change(operation, *arguments, **options):
-    it = calls.bracket(operation, *arguments, **options)
-    assert it.exact, it.reason
-    assert it.after.since(it.before) == it.delta
-    return [it.delta.vsz // PAGE, it.delta.rss // PAGE, it.minor, it.major], it.result
-
-def fault(operation, *arguments, **options):
-    try:
-        operation(*arguments, **options)
-    except MemoryFault as error:
-        return [error.address, error.signal, error.code]
-"""
-
-
-def run(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    script = PREAMBLE + textwrap.dedent(code) + "\nprint(json.dumps(said))\n"
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        **options,
-    )
-
-
-def alone(code: str, *arguments: str) -> dict[str, Any]:
-    """What a process with one thread said."""
-    done = run(code, *arguments)
-    assert done.returncode == 0, done.stderr
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
 
 
 def small(mapping: Mapping) -> Mapping:
@@ -103,58 +49,6 @@ def small(mapping: Mapping) -> Mapping:
     except SyscallError as error:
         assert error.errno == errno.EINVAL
     return mapping
-
-
-slots = count(0x1_0000_0000_00, 1 << 30)
-
-
-def in_slot(pages: int, **options: Any) -> Mapping:
-    """At an address of its own, so that it merges with nothing."""
-    return mmap(pages=pages, address=next(slots), fixed_noreplace=True, **options)
-
-
-def regions(mapping: Mapping) -> list[tuple[int, int, str]]:
-    """Start, end and permissions of the regions within a mapping, in pages."""
-    address, end = mapping.address, mapping.address + mapping.size
-    return [
-        ((r.start - address) // PAGE, (r.end - address) // PAGE, r.perms)
-        for r in procmem.Process().maps()
-        if r.start < end and address < r.end
-    ]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "four pages"
-    path.write_bytes(b"".join(bytes([65 + page]) * PAGE for page in range(4)))
-    return path
-
-
-# ---- constants ----
-
-
-def test_constants_are_those_of_other_headers() -> None:
-    for enum, prefix in ((calls.Prot, "PROT_"), (calls.Map, "MAP_"), (calls.Advice, "MADV_")):
-        theirs = {n: v for n, v in vars(python_mmap).items() if n.startswith(prefix)}
-        ours = {member.name: member.value for member in enum}
-        common = theirs.keys() & ours.keys()
-        assert len(common) >= 3
-        assert {name: ours[name] for name in common} == {name: theirs[name] for name in common}
-    for advice in Advice:
-        assert calls.Advice[f"MADV_{advice.name}"].value == advice.value
-
-
-@pytest.mark.parametrize("letters", ["---", "r--", "rw-", "r-x", "-w-", "rwx"])
-def test_prot_of_letters(letters: str) -> None:
-    assert show_prot(prot_of(letters)) == letters
-    assert prot_of(letters.replace("-", "")) == prot_of(letters) == prot_of(int(prot_of(letters)))
-
-
-def test_names_that_do_not_exist() -> None:
-    with pytest.raises(ValueError, match="'q'"):
-        mmap(1, prot="q")
-    with mmap(1) as memory, pytest.raises(ValueError, match="no advice 'nonsense'"):
-        memory.advise("nonsense")
 
 
 # ---- what is mapped ----
@@ -732,33 +626,6 @@ def test_any_changes_agree_with_maps(changes: list[tuple[str, int, int]]) -> Non
         assert memory.size == size
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 20), st.integers(0, 20), st.sampled_from([None, 1, 2, 3])),
-        max_size=10,
-    )
-)
-def test_layouts(changes: list[tuple[int, int, int | None]]) -> None:
-    layout, model = PieceTable([Piece(0, 20, 3)]), [3] * 20
-    for one, other, prot in changes:
-        start, end = min(one, other), max(one, other)
-        layout = layout.changed(
-            start,
-            end,
-            lambda piece, prot=prot: None if prot is None else piece._replace(prot=prot),  # type: ignore[misc]
-        )
-        for at in range(start, end):
-            if model[at]:
-                model[at] = prot or 0
-    found = [0] * 20
-    for piece in layout.pieces:
-        assert piece.start < piece.end
-        found[piece.start : piece.end] = [piece.prot] * (piece.end - piece.start)
-    assert found == model
-    assert layout.mapped == sum(map(bool, model))
-    assert all(a[1] < b[0] for a, b in zip(layout.spans(), layout.spans()[1:], strict=False))
-
-
 def test_closed_means_closed() -> None:
     memory = mmap(PAGE)
     memory.close()
@@ -911,166 +778,6 @@ def test_huge_pages() -> None:
             assert caught.value.signal == signal.SIGBUS
 
 
-# ---- plain addresses ----
-
-
-def test_calls_on_addresses() -> None:
-    memory = in_slot(8)
-    at = memory.address
-    calls.mprotect(at + PAGE, PAGE, "r")
-    assert regions(memory)[1] == (1, 2, "r--p")
-    calls.mprotect(at, 8 * PAGE, calls.Prot.PROT_READ | calls.Prot.PROT_WRITE)
-    calls.madvise(at, PAGE, "willneed")
-    calls.mlock(at, 2 * PAGE)
-    assert calls.mincore(at, 3 * PAGE) == b"\1\1\0"
-    calls.munlock(at, 2 * PAGE)
-    calls.msync(at, PAGE)
-    calls.munmap(at + 6 * PAGE, 2 * PAGE)
-    assert memory.mapped == 6 * PAGE
-    for partly in (calls.munmap, lambda a, n: calls.mprotect(a, n, "r")):
-        with pytest.raises(ValueError, match="lies partly in"):
-            partly(at - PAGE, 2 * PAGE)
-    with pytest.raises(ValueError, match="only be resized"):
-        calls.mremap(at, PAGE, 2 * PAGE)
-    calls.munmap(at, 6 * PAGE)
-    assert memory.closed
-
-
-def test_addresses_that_are_no_mapping_of_ours() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_size_t, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
-    at = libc.mmap(0, 4 * PAGE, 3, 0x22, -1, 0)
-    calls.mprotect(at, PAGE, "r")
-    region = procmem.Process().region_at(at)
-    assert region is not None
-    assert region.perms == "r--p"
-    calls.mprotect(at, PAGE, "rw")
-    calls.madvise(at, PAGE, "dontneed")
-    at = calls.mremap(at, 4 * PAGE, 2 * PAGE)
-    calls.munmap(at, 2 * PAGE)
-    assert procmem.Process().region_at(at) is None
-    with pytest.raises(SyscallError) as caught:
-        calls.mincore(at, PAGE)
-    assert (caught.value.syscall, caught.value.errno) == ("mincore", errno.ENOMEM)
-
-
-def test_addresses_that_are_none() -> None:
-    for call in (calls.munmap, calls.mlock, calls.mincore, lambda a, n: calls.mprotect(a, n, "")):
-        for address, length in ((-1, PAGE), (1 << 64, PAGE), (PAGE, -1), (PAGE, 1 << 64)):
-            with pytest.raises(ValueError, match="beyond every address space"):
-                call(address, length)
-    with pytest.raises(SyscallError) as caught:
-        calls.munmap(5, PAGE)
-    assert caught.value.errno == errno.EINVAL
-
-
-# ---- refusals ----
-
-
-@pytest.mark.parametrize(
-    "options, number, hint",
-    [
-        ({"length": 0}, errno.EINVAL, "length is 0"),
-        ({"length": 1 << 62}, errno.ENOMEM, "no room"),
-        ({"length": (1 << 64) - 1}, errno.ENOMEM, "no room"),
-        ({"length": PAGE, "offset": 5, "file": "/proc/self/exe"}, errno.EINVAL, "offset 5"),
-        ({"length": 1, "address": 5, "fixed_noreplace": True}, errno.EINVAL, "address 0x5"),
-        ({"length": 1, "file": 1 << 20}, errno.EBADF, "not open"),
-        ({"length": 1, "file": -5}, errno.EBADF, "not open"),
-        ({"length": 1, "file": "/"}, errno.ENODEV, "Directories"),
-        ({"length": 1, "hugetlb": 1 << 40}, None, "huge pages"),
-    ],
-)
-def test_refusals_of_mmap(options: dict[str, Any], number: int | None, hint: str) -> None:
-    with pytest.raises(SyscallError, match=hint) as caught:
-        mmap(**options)
-    error = caught.value
-    assert isinstance(error, OSError)
-    assert error.syscall == "mmap"
-    assert number in (error.errno, None)
-    again = pickle.loads(pickle.dumps(error))
-    assert (str(again), again.errno, again.hint) == (str(error), error.errno, error.hint)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"length": 1, "pages": 1},
-        {"length": -1},
-        {"length": 1 << 64},
-        {"length": 1, "offset": -PAGE},
-        {"length": 1, "address": -PAGE},
-        {"length": 1, "address": 1 << 64},
-        {"length": 1, "hugetlb": 3 * PAGE},
-        {"length": 1, "fixed_noreplace": True},
-        {"length": 1, "flags": calls.Map.MAP_FIXED},
-        {"length": 1, "flags": calls.Map.MAP_ANONYMOUS, "file": "/"},
-        {"length": 1, "flags": calls.Map.MAP_PRIVATE, "shared": True},
-        {"file": "/dev/zero"},
-    ],
-)
-def test_arguments_that_make_no_call(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError) as caught:
-        mmap(**options)
-    assert isinstance(caught.value, ProcmemError)
-
-
-def test_files_that_can_not_be_mapped(file: Path, tmp_path: Path) -> None:
-    with (
-        open(file, "rb") as opened,
-        pytest.raises(SyscallError, match="open for reading") as caught,
-    ):
-        mmap(file=opened, shared=True)
-    assert caught.value.errno == errno.EACCES
-    for path, number in ((tmp_path / "none", errno.ENOENT), (tmp_path, errno.EISDIR)):
-        with pytest.raises(SyscallError, match=re.escape(str(path))) as caught:
-            mmap(1, file=path, shared=True)
-        assert (caught.value.syscall, caught.value.errno) == ("open", number)
-    os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(SyscallError) as caught:
-        mmap(1, file=tmp_path / "fifo")
-    assert caught.value.errno == errno.ENODEV
-
-
-def test_a_place_that_is_taken() -> None:
-    with in_slot(2) as memory:
-        with pytest.raises(SyscallError, match="something is mapped") as caught:
-            mmap(1, address=memory.address + PAGE, fixed_noreplace=True)
-        assert caught.value.errno == errno.EEXIST
-        with mmap(1, address=memory.address + PAGE) as other:
-            assert other.address != memory.address + PAGE
-
-
-def test_limits() -> None:
-    said = alone(
-        """
-        import resource
-        with mmap(pages=4) as memory:
-            memory.lock()
-        def refused(operation, *arguments, **options):
-            try:
-                operation(*arguments, **options)
-            except SyscallError as error:
-                return [error.errno, error.hint]
-        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))
-        said["as"] = refused(mmap, 1 << 31)
-        memory = mmap(pages=64)
-        said["grow"] = refused(memory.resize, 1 << 31)
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (4 * PAGE, 4 * PAGE))
-        if os.geteuid() == 0:
-            os.setuid(65534)
-        said["lock"] = refused(memory.lock)
-        """
-    )
-    assert said["as"][0] == errno.ENOMEM
-    assert said["grow"] == [errno.ENOMEM, said["as"][1]]
-    assert str(1 << 30) in said["as"][1]
-    assert said["lock"][0] == errno.ENOMEM
-    assert str(4 * PAGE) in said["lock"][1]
-
-
 # ---- fork ----
 
 
@@ -1142,280 +849,3 @@ def test_fork_while_another_thread_touches() -> None:
         """
     )
     assert said["statuses"] == [0] * 20
-
-
-# ---- the bracket ----
-
-
-def test_every_call_changes_what_it_should() -> None:
-    machine.exact_rss_or_skip()
-    said = alone(
-        """
-        slot = (1 << 44) + (1 << 31)
-        said["mmap"], memory = change(mmap, pages=100, address=slot, fixed_noreplace=True)
-        small(memory)
-        said["touch"], _ = change(memory.touch, 30)
-        said["again"], _ = change(memory.touch, 30)
-        said["backward"], _ = change(memory.touch, 10, 30, order="backward")
-        said["read"], _ = change(memory.touch, 10, 50, write=False)
-        said["write after read"], _ = change(memory.touch, 10, 50)
-        said["dontneed"], _ = change(memory.advise, "dontneed", 0, 20 * PAGE)
-        said["protect"], _ = change(memory.protect, "r", 0, PAGE)
-        said["unmap"], _ = change(memory.unmap, 95 * PAGE)
-        said["unmap resident"], _ = change(memory.unmap, 20 * PAGE, 5 * PAGE)
-        said["lock"], _ = change(memory.lock, 60 * PAGE, 10 * PAGE)
-        said["unlock"], _ = change(memory.unlock, 60 * PAGE, 10 * PAGE)
-        held = memory.residency().resident // PAGE
-        parts = change(memory.unmap, 0, 20 * PAGE)[0]
-        rest = change(memory.close)[0]
-        said["closed"] = [parts[0] + rest[0], held + parts[1] + rest[1]]
-
-        memory = small(mmap(pages=10, address=slot, fixed_noreplace=True))
-        memory.touch()
-        said["grow"], _ = change(memory.resize, pages=25)
-        said["shrink"], _ = change(memory.resize, pages=4)
-        said["close"], _ = change(memory.close)
-        said["populate"], memory = change(mmap, pages=40, populate=True, prot="rw")
-        said["brk"], _ = change(calls.sbrk)
-        """
-    )
-    assert said == {
-        "mmap": [100, 0, 0, 0],
-        "touch": [0, 30, 30, 0],
-        "again": [0, 0, 0, 0],
-        "backward": [0, 10, 10, 0],
-        "read": [0, 0, 10, 0],
-        "write after read": [0, 10, 10, 0],
-        "dontneed": [0, -20, 0, 0],
-        "protect": [0, 0, 0, 0],
-        "unmap": [-5, 0, 0, 0],
-        "unmap resident": [-5, -5, 0, 0],
-        "lock": [0, 10, 10, 0],
-        "unlock": [0, 0, 0, 0],
-        "closed": [-90, 0],
-        "grow": [15, 0, 0, 0],
-        "shrink": [-21, -6, 0, 0],
-        "close": [-4, -4, 0, 0],
-        "populate": [40, 40, said["populate"][2], 0],
-        "brk": [0, 0, 0, 0],
-    }
-    # Large folios may take fewer.
-    assert 0 < said["populate"][2] <= 40
-
-
-def test_what_files_change(file: Path) -> None:
-    machine.exact_rss_or_skip()
-    file.read_bytes()
-    said = alone(
-        """
-        said["mmap"], memory = change(mmap, file=sys.argv[1], prot="rw")
-        read, _ = change(memory.touch, write=False)
-        said["read"] = read[:2]
-        said["write"], _ = change(memory.touch)
-        said["again"], _ = change(memory.touch)
-        said["close"], _ = change(memory.close)
-        """,
-        str(file),
-    )
-    assert said == {
-        "mmap": [4, 0, 0, 0],
-        "read": [0, 4],
-        # Each page is copied: a private page for a page of the cache.
-        "write": [0, 0, 4, 0],
-        "again": [0, 0, 0, 0],
-        "close": [-4, -4, 0, 0],
-    }
-
-
-def test_a_thousand_brackets_are_exact() -> None:
-    machine.exact_rss_or_skip()
-    said = alone(
-        """
-        wrong = []
-        for turn in range(250):
-            pages = turn % 40 + 1
-            change_, memory = change(mmap, pages=pages, address=1 << 44, fixed_noreplace=True)
-            small(memory)
-            touched = turn % pages + 1
-            seen = [change_, change(memory.touch, touched)[0]]
-            seen += [change(memory.touch)[0], change(memory.close)[0]]
-            left = pages - touched
-            if seen != [[pages, 0, 0, 0], [0, touched, touched, 0], [0, left, left, 0],
-                        [-pages, -pages, 0, 0]]:
-                wrong.append([turn, seen])
-        said["wrong"] = wrong
-        """
-    )
-    assert said == {"wrong": []}
-
-
-def test_a_bracket_beside_threads_says_so() -> None:
-    release = threading.Event()
-    thread = threading.Thread(target=release.wait)
-    thread.start()
-    try:
-        bracket = calls.bracket(mmap, pages=3)
-    finally:
-        release.set()
-        thread.join()
-    assert not bracket.exact
-    assert "threads share this address space" in bracket.reason
-    assert bracket.reason in repr(bracket)
-    bracket.result.close()
-
-
-def test_a_bracket_of_a_kernel_that_lags_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "counters_lag", lambda: True)
-    monkeypatch.setattr(procfs.ProcessFiles, "thread_ids", lambda _: [1])
-    bracket = calls.bracket(lambda: calls.sbrk(0))
-    assert not bracket.exact
-    assert "lags" in bracket.reason
-
-
-def test_brackets_measure_one_call() -> None:
-    with pytest.raises(ValueError, match="made 0"):
-        calls.bracket(lambda: 1)
-    with pytest.raises(ValueError, match="made 2"):
-        calls.bracket(lambda: mmap(1).touch())
-    with pytest.raises(SyscallError):
-        calls.bracket(mmap, 0)
-    with mmap(1, prot="") as memory, pytest.raises(MemoryFault):
-        calls.bracket(memory.touch)
-    # A finalizer is nobody's operation.
-    kept = [mmap(1)]
-
-    def collecting() -> Mapping:
-        kept.clear()
-        return mmap(1)
-
-    assert calls.bracket(collecting).result.mapped == PAGE
-
-
-# ---- the break ----
-
-
-def test_the_break_is_read() -> None:
-    now = calls.sbrk()
-    assert now == calls.sbrk(0) == calls.bracket(calls.sbrk).result
-    calls.brk(now)
-    for region in procmem.Process().maps():
-        if region.pathname == "[heap]":
-            assert region.start <= now <= region.end
-
-
-@pytest.mark.parametrize(
-    "move, word",
-    [
-        (lambda now: calls.sbrk(PAGE), "same bytes"),
-        (lambda now: calls.sbrk(-PAGE), "die"),
-        (lambda now: calls.brk(now + 1), "same bytes"),
-        (lambda now: calls.brk(0), "die"),
-        (lambda now: calls.brk(now - PAGE), "die"),
-    ],
-)
-def test_the_break_is_not_moved(move: Any, word: str) -> None:
-    now = calls.sbrk()
-    with pytest.raises(Unsupported, match=word) as caught:
-        move(now)
-    assert "Specimen" in str(caught.value)
-    assert calls.sbrk() == now
-
-
-def test_there_and_back() -> None:
-    machine.exact_rss_or_skip()
-    said = alone(
-        """
-        import gc
-        blocks, wrong = [], []
-        start = calls.sbrk()
-        for turn in range(200):
-            pages = turn % 30 + 1
-            touched = turn % (pages + 1)
-            trip = calls.brk_trip(pages, touched)
-            assert trip.exact
-            steps = [(b.vsz - a.vsz, b.rss - a.rss) for a, b in zip(trip, trip[1:4])]
-            expected = [(pages * PAGE, 0), (0, touched * PAGE), (-pages * PAGE, -touched * PAGE)]
-            if steps != expected or (trip.minor, trip.major) != (touched, 0):
-                wrong.append([turn, steps, trip.minor])
-            # malloc goes on as before, from the heap and by mmap.
-            blocks.append(bytearray(os.urandom(turn * 997)))
-            sum_ = sum(block[-1] if block else 0 for block in blocks)
-        said["wrong"] = wrong
-        try:
-            calls.brk_trip(1 << 50)
-        except SyscallError as error:
-            said["error"] = [error.syscall, error.errno]
-        threading.Thread(target=threading.Event().wait, daemon=True).start()
-        try:
-            calls.brk_trip(1)
-        except procmem.Unsupported as error:
-            said["threads"] = error.feature
-        """
-    )
-    assert said == {"wrong": [], "error": ["brk", errno.ENOMEM], "threads": "brk"}
-    for pages, touch in ((-1, 0), (1, 2), (1, -1)):
-        with pytest.raises(ValueError):
-            calls.brk_trip(pages, touch)
-
-
-# ---- the calls that are made ----
-
-
-def test_strace_sees_the_calls() -> None:
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("no strace here")
-    slot = 1 << 44
-    script = f"""
-        slot = {slot}
-        memory = mmap(pages=8, address=slot, fixed_noreplace=True)
-        memory.touch(2)
-        memory.protect("r", PAGE, PAGE)
-        memory.protect("rw", PAGE, PAGE)
-        memory.advise("dontneed", 0, 2 * PAGE)
-        memory.lock(0, PAGE)
-        memory.lock(0, PAGE, on_fault=True)
-        memory.unlock(0, PAGE)
-        memory.mincore()
-        memory.sync()
-        memory.resize(pages=4)
-        memory.unmap(3 * PAGE)
-        memory.close()
-        memory = mmap(pages=1, address=slot, fixed_noreplace=True, shared=True, noreserve=True)
-        del memory
-        """
-    code = PREAMBLE + textwrap.dedent(script)
-    done = subprocess.run(
-        [strace, "-qq", "-e", "trace=memory", "-e", "signal=none", sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "ptrace" in done.stderr and done.returncode:
-        pytest.skip(f"strace may not trace: {done.stderr.splitlines()[0]}")
-    assert done.returncode == 0, done.stderr
-    seen = [
-        re.sub(r"\s+", " ", line)
-        .replace("0x100000000000", "SLOT")
-        .replace("0x100000001000", "NEXT")
-        for line in done.stderr.splitlines()
-        if "0x10000000" in line
-    ]
-    flags = "MAP_ANONYMOUS|MAP_FIXED_NOREPLACE"
-    shared = "MAP_SHARED|MAP_ANONYMOUS|MAP_NORESERVE|MAP_FIXED_NOREPLACE"
-    assert seen == [
-        f"mmap(SLOT, 32768, PROT_READ|PROT_WRITE, MAP_PRIVATE|{flags}, -1, 0) = SLOT",
-        "mprotect(NEXT, 4096, PROT_READ) = 0",
-        "mprotect(NEXT, 4096, PROT_READ|PROT_WRITE) = 0",
-        "madvise(SLOT, 8192, MADV_DONTNEED) = 0",
-        "mlock(SLOT, 4096) = 0",
-        "mlock2(SLOT, 4096, MLOCK_ONFAULT) = 0",
-        "munlock(SLOT, 4096) = 0",
-        "mincore(SLOT, 32768, [1, 0, 0, 0, 0, 0, 0, 0]) = 0",
-        "msync(SLOT, 32768, MS_SYNC) = 0",
-        "mremap(SLOT, 32768, 16384, MREMAP_MAYMOVE) = SLOT",
-        "munmap(0x100000003000, 4096) = 0",
-        "munmap(SLOT, 12288) = 0",
-        f"mmap(SLOT, 4096, PROT_READ|PROT_WRITE, {shared}, -1, 0) = SLOT",
-        "munmap(SLOT, 4096) = 0",
-    ]

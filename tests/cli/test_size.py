@@ -18,7 +18,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.elves import FILES, Section, Segment, archive, elf, member
-from tests.support.gnu_size import gnu, needs_size, ours, same
+from tests.support.gnu_size import (
+    SORTS_GROUPS,
+    gnu,
+    needs_size,
+    needs_size_240,
+    ours,
+    same,
+    version,
+)
 
 VIEWS = [
     ["-B"], ["-A"], ["-G"], ["-x"], ["-o"], ["-t"], ["-A", "-x"], ["-A", "-o"], ["-G", "-x"],
@@ -58,6 +66,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @needs_size
 @pytest.mark.parametrize("name", FILES)
 def test_each_file_in_each_view(folder: Path, name: str) -> None:
+    if name == "group.o" and version() >= SORTS_GROUPS:
+        pytest.skip("this GNU size shows .group sections behind the others")
     for view in VIEWS:
         assert ours([*view, name]) == gnu([*view, name])
 
@@ -189,7 +199,7 @@ def judged(said: tuple[int, bytes, bytes]) -> tuple[int, bytes]:
     return said[0], said[1]
 
 
-@needs_size
+@needs_size_240
 @settings(max_examples=150, deadline=None)
 @given(data=mutants())
 @example(data=FILES["wrap"])
@@ -205,7 +215,7 @@ def test_mutated_headers(tmp_path_factory: pytest.TempPathFactory, data: bytes) 
             assert judged(ours([*view, path])) == judged(expected)
 
 
-@needs_size
+@needs_size_240
 def test_many_mutants_at_once(tmp_path: Path) -> None:
     """A thousand fixed mutants; GNU sizes them in a few runs."""
     chance = random.Random(5)

@@ -545,7 +545,7 @@ class TestLife:
             step = specimen.touch(mapped, pages=3)
             if source == "status" and probes.counters_lag():
                 assert not step.exact
-                assert "inexact" in (step.reason or "")
+                assert "not exact" in (step.reason or "")
                 return
             assert step.delta.rss == 3 * PAGE
             assert step.agrees

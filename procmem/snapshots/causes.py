@@ -430,8 +430,7 @@ def address_space(change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
     if kind is R.ARENA and change.vsz == 0 and K.PROTECTED in change.kinds:
         mark, _ = arena_evidence([change], after=True)
         said = f"a malloc arena{mark} was opened further (mprotect): a thread allocates"
-        evidence = "the boundary between its writable part and its reserve moved"
-        return C.ARENA_GREW, said, (evidence,)
+        return C.ARENA_GREW, said, ("the boundary between its writable part and its reserve moved",)
     if kind in SHARED and change.vsz:
         came = change.vsz > 0
         what = "shared memory was attached" if came else "shared memory was detached"

@@ -43,8 +43,7 @@ def fill(app: object, docname: str, source: list[str]) -> None:  # noqa: ARG001 
         import reference  # type: ignore[import-not-found] # scripts/reference.py
 
         def text(found: re.Match[str]) -> str:
-            name = found[1]
-            return reference.commands() if name == "commands" else reference.api(name)
+            return reference.text_of(found[1])
 
         source[0] = re.sub(r"^%% (\S+) %%$", text, source[0], flags=re.M)
 

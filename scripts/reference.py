@@ -37,6 +37,21 @@ GROUPS = {
 }
 """Rooms of procmem in the order of the page, with their headings."""
 
+MORE = {
+    "procmem.tracing.tracer": "Tracing",
+    "procmem.tracing.events": "ProcessEnd Signal Breakpoints Refused",
+    "procmem.snapshots": "Clock Identity Kernel Explanation Remainder",
+    "procmem.recording.recording": "Peak",
+    "procmem.recording.growth": "Growth",
+    "procmem.recording.suspects": "Suspect SuspectPlace",
+    "procmem.process.tables": "TableLevel",
+    "procmem.pages.tables": "Split WalkStep TablesNeeded LevelNeed",
+    "procmem.elf.loaded": "BridgeStep",
+    "procmem.grade.grading.many": "grade_all Summary",
+    "procmem.grade.exports": "html markdown gradescope check50 classroom autolab junit",
+}
+"""What users get from public functions, or import, that no package of the reference exports."""
+
 FIRST = (
     *("Process", "Region", "RegionTable", "Snapshot", "Diff", "Recording", "Trace", "PageMap"),
     *("Specimen", "Step", "points", "walk", "Program", "Run", "grade", "ProcmemError"),
@@ -127,12 +142,26 @@ def api(package: str) -> str:
     return "\n".join(text) + "\n"
 
 
+def more() -> str:
+    """Markdown with the entries of MORE, by module."""
+    text = []
+    for module, names in MORE.items():
+        home = importlib.import_module(module)
+        text.append(f"## {module}\n")
+        text += [directive(module, name, getattr(home, name)) for name in names.split()]
+    return "\n".join(text)
+
+
 def directive(package: str, name: str, value: object) -> str:
     """The directive that makes the entry of one name."""
     if not inspect.isclass(value):
         return f"```{{eval-rst}}\n.. autofunction:: {package}.{name}\n```\n"
     kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
-    options = ":members:\n"
+    foreign = {
+        base.__name__ for base in value.__mro__ if base.__module__.split(".")[0] != "procmem"
+    }
+    # What a class has from others of procmem is its own to readers.
+    options = f":members:\n   :inherited-members: {', '.join(sorted(foreign))}\n"
     if issubclass(value, enum.Enum):
         options += "   :undoc-members:\n"
     if value.__bases__ != (object,):
@@ -140,6 +169,11 @@ def directive(package: str, name: str, value: object) -> str:
     return f"```{{eval-rst}}\n.. {kind}:: {package}.{name}\n   {options}```\n"
 
 
+def text_of(wanted: str) -> str:
+    """The text for the mark `%% WANTED %%` on a page: commands, more, or a package."""
+    return {"commands": commands, "more": more}.get(wanted, lambda: api(wanted))()
+
+
 if __name__ == "__main__":
     for wanted in sys.argv[1:]:
-        print(commands() if wanted == "commands" else api(wanted))
+        print(text_of(wanted))

@@ -10,7 +10,7 @@ import pytest
 
 import procmem
 from scripts.gallery import refreshed
-from scripts.reference import api, commands, help_of, public_names, subcommands
+from scripts.reference import api, commands, help_of, public_names, subcommands, text_of
 from tests.support.paths import ROOT
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def test_the_reference_has_each_public_name() -> None:
     assert [name for name in public_names("procmem") if not re.search(rf"\b{name}\b", text)] == []
     assert ".. autoexception:: procmem.AccessDenied\n" in text
     assert "{py:class}`procmem.Mapping`" in api("procmem.calls")
+    assert ".. autofunction:: procmem.grade.grading.many.grade_all\n" in text_of("more")
 
 
 def test_the_gallery_runs_what_it_shows() -> None:

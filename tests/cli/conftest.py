@@ -1,4 +1,4 @@
-"""Runs commands in this process."""
+"""Runs commands in this process, and on a Specimen."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procmem.cli import main
+from procmem.experiments import Specimen
 from tests.support.commands import Ran
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.commands import Run
 
 
@@ -26,3 +29,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return Ran(status, shown.out, shown.err)
 
     return ran
+
+
+@pytest.fixture
+def specimen() -> Iterator[Specimen]:
+    with Specimen() as one:
+        yield one

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procmem.recording.growth import sustained
+from procmem.recording.growth import grown, sustained
 
 MIB = 1 << 20
 LEAST = 64 << 10
@@ -197,3 +197,16 @@ def test_a_leak_below_any_peaks_is_found(base: int, rate: int, peaks: set[int]) 
     peaks = {at for at in peaks if at % 20 >= 5 and at < 195}
     values = [base + rate * 4096 * at + (1 << 36 if at in peaks else 0) for at in range(200)]
     assert sustained([at / 10 for at in range(200)], values, 1) is not None
+
+
+class TestAnswers:
+    def test_lines(self) -> None:
+        assert grown([0, 1], [5, 5]) == (0, 0, 5, 5)
+        assert grown([0.0, 1.0, 2.0], [0, 10, 20]) == (10, 1, 0, 20)
+        assert grown([0.0, 1.0, 2.0], [20, 10, 0]) == (-10, -1, 20, 0)
+        # Of a hundred seconds one was growth.
+        found = grown([0.0, 0.5, 1.0, 100.0], [0, 5, 10, 10])
+        assert found is not None
+        assert found.slope < 0.2
+        assert grown([0.0, None], [1, 2]) is None
+        assert grown([], []) is None

@@ -9,11 +9,14 @@ import pytest
 from procmem.cli import main
 from procmem.experiments import Specimen
 from tests.support.commands import Ran
+from tests.support.traced import place, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.commands import Run
+
+__all__ = ["place", "program", "run", "specimen"]
 
 
 @pytest.fixture

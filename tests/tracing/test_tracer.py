@@ -1,152 +1,50 @@
-"""Traces of programs whose calls are known, and what becomes of those programs."""
+"""Tracing live programs: starting, attaching, detaching, threads, children, signals."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import json
 import os
 import platform
-import pty
 import re
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-import procmem
-from procmem import AccessDenied, MemoryCall, NoSuchProcess, SyscallError, Trace, trace
-from procmem.calls.constants import Advice, Map, Prot
+from procmem import (
+    MemoryCall,
+    SyscallError,
+    trace,
+)
 from procmem.errors import BadArgument
-from procmem.native import ffi, lib
 from procmem.tracing.arguments import Clone
-from procmem.tracing.events import Breakpoints, ProcessEnd, Signal
+from procmem.tracing.events import ProcessEnd, Signal
 from procmem.tracing.tracer import Tracing, find_program
-from procmem.view.strace import strace_line
-from procmem.view.trace import TraceSummary
 from tests.support import targets
 from tests.support.paths import TARGETS
 from tests.support.targets import NOBODY, PAGE
-from tests.support.traced import may_trace, named, seen
+from tests.support.traced import (
+    LEAKS,
+    build,
+    command,
+    named,
+    own,
+    shell,
+    until,
+    until_state,
+    until_traced,
+    waiting,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
+    from collections.abc import Callable
 pytestmark = pytest.mark.skipif(PAGE != 4096, reason="the traced program counts in pages of 4 KiB")
-
-
-@pytest.fixture(scope="session")
-def program(target_binary: Path) -> str:
-    """The program of traced.c; the directory is the test run's and is removed with it."""
-    if not may_trace():
-        pytest.skip("ptrace(2) is forbidden here")
-    made = targets.directory() / f"traced-{os.getpid()}"
-    if not made.exists():
-        compiler = shutil.which("gcc") or shutil.which("cc") or "cc"
-        source = TARGETS / "traced.c"
-        targets.run_compiler([compiler, "-O1", "-Wall", "-pthread", str(source), "-o", str(made)])
-        made.chmod(0o755)
-    return str(made)
-
-
-def shell(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "procmem", "trace", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
-
-
-def own(calls: Trace) -> list[MemoryCall]:
-    """What follows the loader's and libc's start: from the first call at the known place on."""
-    start = next(i for i, c in enumerate(calls) if c.words[0] == 0x10000000000)
-    return calls[start:]
-
-
-def until(said: str, path: str) -> None:
-    """Waits until a file of /proc has a text."""
-    deadline = time.monotonic() + 60
-    while said not in Path(path).read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
-def until_traced(pid: int) -> None:
-    """TracerPid is the ID of the tracing thread."""
-    deadline = time.monotonic() + 60
-    while "TracerPid:\t0" in Path(f"/proc/{pid}/status").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
-# ---- truth known beforehand ----
-
-
-def test_each_call_with_its_effect(program: str) -> None:
-    traced = trace([program, "everything"])
-    assert (traced.returncode, traced.exact, traced.reason) == (0, True, "")
-    assert traced[0].name == "execve"
-    assert traced[0].args["argv"] == (program, "everything")
-    assert traced[0].delta_vsz is None
-    calls = own(traced)
-    mapped = calls[0]
-    assert (mapped.name, mapped.delta_vsz, mapped.delta_rss) == ("mmap", 100 * PAGE, 0)
-    assert mapped.args["prot"] == Prot.PROT_READ | Prot.PROT_WRITE
-    assert mapped.args["flags"] == (Map.MAP_PRIVATE | Map.MAP_ANONYMOUS | Map.MAP_FIXED_NOREPLACE)
-    assert (mapped.args["fd"], mapped.args["length"]) == (-1, 100 * PAGE)
-    assert mapped.region is not None
-    assert (mapped.region.start, mapped.region.size) == (0x10000000000, 100 * PAGE)
-    assert (mapped.region.perms, mapped.pid, mapped.tid) == ("rw-p", traced.pid, traced.pid)
-    # Touching is no call, and shows between two of them.
-    assert calls[1].after is not None
-    assert calls[2].before is not None
-    assert calls[2].before.rss - calls[1].after.rss == 10 * PAGE
-    protect, again = named(calls, "mprotect")[:2]
-    assert (protect.delta_vsz, protect.delta_rss) == (0, 0)
-    assert protect.region is not None
-    assert (protect.region.size, protect.region.perms) == (50 * PAGE, "r--p")
-    assert again.region is not None
-    assert again.region.size == 100 * PAGE
-    dropped, refused = named(calls, "madvise")[1:3]
-    assert dropped.args["advice"] is Advice.MADV_DONTNEED
-    assert (dropped.delta_vsz, dropped.delta_rss) == (0, -4 * PAGE)
-    assert (refused.errno, refused.result, refused.region) == (errno.EINVAL, None, None)
-    [grown] = named(calls, "mremap")
-    assert (grown.delta_vsz, grown.delta_rss) == (100 * PAGE, 0)
-    locked = named(calls, "mlock")[0]
-    assert locked.errno or locked.delta_rss == PAGE
-    unmapped, failed = named(calls, "munmap")
-    assert unmapped.delta_vsz == -200 * PAGE
-    assert unmapped.region is not None
-    assert failed.errno == errno.EINVAL
-    assert named(calls, "mmap")[2].errno == errno.EBADF
-    if named(calls, "shmat"):
-        assert named(calls, "shmat")[0].delta_vsz == 3 * PAGE
-        assert named(calls, "shmdt")[0].delta_vsz == -3 * PAGE
-    assert named(calls, "brk")[-1].delta_vsz == 5 * PAGE
-    last = calls[-1]
-    assert (last.name, last.returned, last.result, last.after) == ("exit_group", False, None, None)
-    assert all(call.ns is not None and call.ns > 0 for call in calls[:-1])
-    assert json.loads(json.dumps(calls[0].to_dict()))["delta_vsz"] == 100 * PAGE
-
-
-def test_it_is_a_sequence(program: str) -> None:
-    traced = trace([program, "many", "3"])
-    assert [c.name for c in traced] == [traced[i].name for i in range(len(traced))]
-    assert [c.name for c in traced[-3:]] == ["mmap", "munmap", "exit_group"]
-    assert "MemoryCall" in repr(traced[0])
-    assert "returncode 0" in repr(traced)
-    with pytest.raises(IndexError):
-        traced[len(traced)]
 
 
 @pytest.mark.parametrize("seccomp", [True, False])
@@ -155,47 +53,6 @@ def test_either_way_of_stopping_tells_the_same(program: str, seccomp: bool) -> N
     told = [(c.name, c.errno, c.delta_vsz) for c in own(traced)]
     assert told[0] == ("mmap", None, 100 * PAGE)
     assert told == [(c.name, c.errno, c.delta_vsz) for c in own(trace([program, "everything"]))]
-
-
-# ---- against strace ----
-
-ADDRESS = re.compile(r"0x[0-9a-f]+")
-
-
-def plain(lines: Iterator[str]) -> list[str]:
-    """Addresses differ from run to run: they are numbered in the order of their coming."""
-    return [re.sub("si_pid=[0-9]+", "si_pid=PID", ADDRESS.sub("ADDRESS", line)) for line in lines]
-
-
-@pytest.mark.parametrize("what", [("everything",), ("many", "20"), ("signals", "2")])
-def test_the_lines_are_those_of_strace(program: str, what: tuple[str, ...], tmp_path: Path) -> None:
-    if not shutil.which("strace"):
-        pytest.skip("no strace here")
-    theirs = tmp_path / "strace"
-    calls = (
-        "mmap,munmap,brk,mprotect,madvise,mremap,mlock,mlock2,munlock,mlockall,munlockall,shmat,"
-        "shmdt,clone,execve,exit,exit_group"
-    )
-    done = subprocess.run(
-        ["strace", "-X", "abbrev", "-e", f"trace={calls}", "-o", theirs, program, *what],
-        check=False, capture_output=True,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"strace can't run here: {done.stderr!r}")
-    ours = shell("--strace", program, *what)
-    told = plain(iter(ours.stderr.splitlines()))
-    expected = plain(iter(theirs.read_text().splitlines()))
-    # Segments' numbers are new each time, and strace writes unknown advice in its own way.
-    unstable = ("shmat", "madvise(ADDRESS, 16384, ADDRESS")
-    assert [re.sub(r" +", " ", line) for line in told if not line.startswith(unstable)] == [
-        re.sub(r" +", " ", line) for line in expected if not line.startswith(unstable)
-    ]
-    assert sum(line.startswith("shmat") for line in told) == sum(
-        line.startswith("shmat") for line in expected
-    )
-
-
-# ---- threads and children ----
 
 
 def test_all_threads(program: str) -> None:
@@ -252,9 +109,6 @@ def test_a_leading_thread_that_has_ended(program: str) -> None:
     assert len(mapped) == 30
     assert mapped[-1].delta_vsz == PAGE
     assert traced.returncode == 0
-
-
-# ---- signals, stops, ends ----
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
@@ -332,30 +186,6 @@ def test_other_children_of_this_process_are_left_alone(program: str) -> None:
         assert other.wait() == 5
 
 
-def test_memory_is_bounded(program: str) -> None:
-    traced = trace([program, "many", "5000"], limit=100)
-    assert len(traced) == 100
-    assert traced.dropped > 9900
-    assert traced.returncode == 0
-
-
-# ---- attaching ----
-
-
-@contextlib.contextmanager
-def waiting(program: str, pages: int) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(
-        [program, "wait", str(pages)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as started:
-        assert started.stdout
-        assert started.stdin
-        assert started.stdout.read(1) == b"r"
-        yield started
-        with contextlib.suppress(BrokenPipeError):
-            started.stdin.close()
-        assert started.wait(60) == 0
-
-
 def test_attach_and_let_go(program: str) -> None:
     with waiting(program, 9) as started, Tracing(pid=started.pid) as tracing:
         assert started.stdin
@@ -373,18 +203,6 @@ def test_attach_and_let_go(program: str) -> None:
         status = Path(f"/proc/{started.pid}/status").read_text()
         assert "TracerPid:\t0" in status
         assert "State:\tS" in status or "State:\tR" in status
-
-
-def test_the_command_lets_go_on_ctrl_c(program: str) -> None:
-    with waiting(program, 2) as started:
-        with subprocess.Popen(
-            [sys.executable, "-m", "procmem", "trace", "-p", str(started.pid)],
-            stderr=subprocess.PIPE, text=True,
-        ) as command:  # fmt: skip
-            until_traced(started.pid)
-            command.send_signal(signal.SIGINT)
-            assert command.wait(60) == 0
-        assert started.poll() is None
 
 
 def test_a_tracer_that_is_killed_stops_nothing(program: str) -> None:
@@ -414,85 +232,10 @@ def test_what_was_launched_dies_with_its_tracer(program: str) -> None:
         assert command.stdout.read() == b""
 
 
-def test_ctrl_c_is_the_programs(program: str) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "procmem", "trace", "--", program, "sigint"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-    ) as command:  # fmt: skip
-        assert command.stdout
-        assert command.stdout.read(1) == b"r"
-        command.send_signal(signal.SIGINT)
-        assert command.wait(60) == 7
-
-
 def test_an_exception_ends_what_was_launched(program: str) -> None:
     with pytest.raises(KeyError), Tracing(["sleep", "1000"]) as tracing:
         raise KeyError
     assert not Path(f"/proc/{tracing.pid}").exists()
-
-
-def test_refusals(program: str, is_root: bool) -> None:
-    with pytest.raises(NoSuchProcess):
-        trace(pid=2**22 + 1)
-    assert shell("-p", str(2**22 + 1)).returncode == 1
-    with (
-        waiting(program, 1) as started,
-        Tracing(pid=started.pid),
-        pytest.raises(AccessDenied, match=rf"process {os.getpid()} \(.*\) already traces it"),
-    ):
-        trace(pid=started.pid)
-    if not is_root:
-        with pytest.raises(AccessDenied):
-            trace(pid=1)
-
-
-def test_an_ordinary_user_traces(program: str, is_root: bool, tmp_path: Path) -> None:
-    """The program runs as nobody, under a filter that root installed."""
-    if not is_root or not shutil.which("setpriv"):
-        pytest.skip("needs root and setpriv to become another user")
-    words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", program]
-    traced = trace([*words, "everything"])
-    assert traced.returncode == 0
-    assert own(traced)[0].delta_vsz == 100 * PAGE
-
-
-def test_nobody_reads_the_trace(program: str) -> None:
-    ran = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m procmem trace -- {program} many 3000 2>&1 | head -n 1"],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert ran.stdout.split()[:2] == ["TID", "ΔVSZ"]
-
-
-# ---- views ----
-
-
-def test_the_table_explains(program: str) -> None:
-    ran = shell("--", program, "everything")
-    assert "heap grows by 20 KiB" in ran.stderr
-    assert "map 400 KiB rw- private anonymous, in place" in ran.stderr
-    assert "between the calls" in ran.stderr
-    summary = TraceSummary()
-    traced = trace([program, "everything"])
-    for call in traced:
-        summary.add(call)
-    first, last = traced[1].before, traced[-1].before
-    assert first is not None
-    assert last is not None
-    # Every byte is accounted for: what calls did, and what happened between them.
-    sums = [sum(row[i] for row in summary.rows.values()) for i in (2, 3)]
-    seen = traced[0].after
-    assert seen is not None
-    assert (last.vsz - seen.vsz, last.rss - seen.rss) == (
-        sums[0] + summary.between[0],
-        sums[1] + summary.between[1],
-    )
-
-
-def test_the_face() -> None:
-    assert procmem.trace is trace
-    assert isinstance(ProcessEnd(1, 0, several=False), ProcessEnd)
-    assert strace_line.__doc__
 
 
 def test_children_that_end_before_their_parent_tells_of_them() -> None:
@@ -518,310 +261,9 @@ def test_children_that_end_before_their_parent_tells_of_them() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-# ---- malloc ----
-
-
-def functions(calls: Trace, name: str) -> list[MemoryCall]:
-    return [call for call in calls if call.is_function and call.name == name]
-
-
-def test_ten_mallocs_and_their_system_calls(program: str) -> None:
-    seen(program)
-    traced = trace([program, "mallocs"], malloc=True)
-    assert traced.returncode == 0
-    small = [call for call in functions(traced, "malloc") if call.args["size"] == 32 * 1024]
-    large = [call for call in functions(traced, "malloc") if call.args["size"] == 256 * 1024]
-    freed = [
-        call
-        for call in functions(traced, "free")
-        if call.args["ptr"] in {each.address for each in small + large}
-    ]
-    assert (len(small), len(large), len(freed)) == (10, 10, 20)
-    assert len({call.result for call in small + large}) == 20
-    assert all(call.is_function and call.within is None for call in small + large + freed)
-    # What a function did to VSZ is what its system calls did, each told before it.
-    for call in small + large + freed:
-        inner = [
-            each
-            for each in traced
-            if each.within == call.name and call.began <= each.began <= call.began + (call.ns or 0)
-        ]
-        assert len(inner) == call.made
-        assert call.delta_vsz == sum(each.delta_vsz or 0 for each in inner)
-    assert all(call.region and call.region.start <= (call.address or 0) for call in small + large)
-    told = large[0].to_dict()
-    assert (told["name"], told["made"], told["args"]) == ("malloc", large[0].made, {"size": 2**18})
-    assert json.loads(json.dumps(told)) == told
-    if "libc.so.6" in traced.breakpoints[0].path and "MALLOC_" not in str(os.environ):
-        assert [call.made for call in large] == [1] * 10
-        assert [call.delta_vsz for call in large] == [260 * 1024] * 10
-        assert [call.made for call in freed] == [1] * 10 + [0] * 10
-        assert 0 < sum(call.made > 0 for call in small) < 5
-
-
-def test_without_being_asked_malloc_is_not_seen(program: str) -> None:
-    traced = trace([program, "mallocs"])
-    assert not traced.breakpoints
-    assert not any(call.is_function or call.within for call in traced)
-    told = trace([program, "mallocs"], malloc=7)
-    assert sum(call.is_function for call in told) in {0, 7}
-    assert told.returncode == 0
-    if any(call.is_function for call in told):
-        assert told.breakpoints[-1].limited
-
-
-def test_the_same_system_calls_with_malloc_seen(program: str) -> None:
-    plainly = [c.name for c in trace([program, "mallocs"])]
-    assert [
-        c.name for c in trace([program, "mallocs"], malloc=True) if not c.is_function
-    ] == plainly
-
-
-@pytest.mark.parametrize("follow", [False, True])
-@pytest.mark.parametrize("seccomp", [False, True])
-def test_malloc_in_threads_and_children(program: str, follow: bool, seccomp: bool) -> None:
-    seen(program)
-    traced = trace(
-        [program, "malloc-threads", "100", "5"], malloc=True, follow=follow, seccomp=seccomp
-    )
-    assert traced.returncode == 0
-    assert sorted(traced.ended.values()) == ([0, 3, 3, 3, 3, 3] if follow else [0])
-    rounds = 400 + 25 * follow
-    kin = [c for c in traced if c.is_function]
-    assert sum(c.name == "posix_memalign" and c.args["size"] == 100 for c in kin) == rounds
-    assert sum(c.name == "realloc" and c.args["size"] >= 50 for c in kin) >= rounds
-    assert sum(c.name == "calloc" and c.args["nmemb"] == 3 for c in kin) == rounds
-    aligned = [c.address for c in kin if c.name == "posix_memalign"]
-    assert all(address and address % 64 == 0 for address in aligned)
-
-
-def test_a_child_of_vfork_may_call_malloc(program: str) -> None:
-    for seccomp in (True, False):
-        for follow in (True, False):
-            traced = trace([program, "malloc-vfork"], malloc=True, follow=follow, seccomp=seccomp)
-            assert traced.returncode == 4
-    assert trace([program, "posix-spawn"], malloc=True).returncode == 0
-    assert trace([program, "vfork"], malloc=True, follow=True).returncode == 0
-
-
-@pytest.mark.parametrize("follow", [False, True])
-def test_children_let_go_before_they_are_announced_are_not_waited_for(
-    program: str, follow: bool
-) -> None:
-    words = ["--no-seccomp", "--malloc", "-o", os.devnull, *["-f"][:follow], "--", program]
-    assert shell(*words, "vfork-threads").returncode == 0
-
-
 @pytest.mark.parametrize("malloc", [False, True])
 def test_a_programs_own_traps_are_its_own(program: str, malloc: bool) -> None:
     assert trace([program, "malloc-traps"], malloc=malloc).returncode == 0
-
-
-def test_a_static_program(program: str, tmp_path: Path) -> None:
-    seen(program)
-    source = tmp_path / "static.c"
-    source.write_text(
-        "#include <stdlib.h>\nint main(void) { void *volatile at = malloc(12345); free(at); }\n"
-    )
-    built = subprocess.run(["cc", "-static", "-O0", source, "-o", tmp_path / "static"],
-                           check=False, capture_output=True)  # fmt: skip
-    if built.returncode:
-        pytest.skip("static programs can't be made here")
-    traced = trace([tmp_path / "static"], malloc=True)
-    [asked] = [c for c in functions(traced, "malloc") if c.args["size"] == 12345]
-    assert asked.address in {c.args["ptr"] for c in functions(traced, "free")}
-    subprocess.run(["strip", tmp_path / "static"], check=True)
-    ran = shell("--", str(tmp_path / "static"))
-    assert ran.returncode == 0
-    assert "Calls of malloc are not told: no file that the program maps has" in ran.stderr
-
-
-def code_of(pid: int, path: str) -> bytes:
-    """The executable part of a mapped file, as it lies in memory."""
-    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        if line.endswith(path) and " r-xp " in line:
-            start, end = (int(part, 16) for part in line.split()[0].split("-"))
-            with open(f"/proc/{pid}/mem", "rb") as memory:
-                memory.seek(start)
-                return memory.read(end - start)
-    raise AssertionError(path)
-
-
-@pytest.mark.parametrize("drop", [False, True])
-def test_attaching_to_malloc_leaves_nothing(program: str, drop: bool) -> None:
-    seen(program)
-    with subprocess.Popen(
-        [program, "malloc-forever"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as started:
-        assert started.stdout
-        assert started.stdin
-        assert started.stdout.read(1) == b"r"
-        for _ in range(3):
-            with Tracing(pid=started.pid, malloc=True) as tracing:
-                path, count = "", 0
-                for one in tracing:
-                    if isinstance(one, Breakpoints):
-                        path = path or one.path
-                    if count == 200:
-                        started.stdin.write(b"xx")
-                        started.stdin.flush()
-                    if isinstance(one, MemoryCall) and one.is_function:
-                        count += 1
-                    if count == 1000:
-                        if drop:
-                            break
-                        tracing.detach()
-            assert path
-            assert "TracerPid:\t0" in Path(f"/proc/{started.pid}/status").read_text()
-            with contextlib.suppress(PermissionError):
-                during = code_of(started.pid, path)
-                start = Path(path).read_bytes().find(during[:4096])
-                assert start >= 0
-                assert during == Path(path).read_bytes()[start:][: len(during)]
-        started.stdin.write(b"xxx")
-        started.stdin.close()
-        assert started.wait(60) == 0
-
-
-INSTRUCTIONS = [
-    # What it is, and what a copy of it is, 4 KiB further on; None: it can't be moved.
-    ("f30f1efa", "f30f1efa"),  # endbr64
-    ("4154", "4154"),  # push %r12
-    ("55", "55"),
-    ("4885ff", "4885ff"),  # test %rdi,%rdi
-    ("4883ec08", "4883ec08"),  # sub $8,%rsp
-    ("4881ec00010000", "4881ec00010000"),
-    ("488b4608", "488b4608"),  # mov 8(%rsi),%rax
-    ("488b442408", "488b442408"),  # mov 8(%rsp),%rax
-    ("488b0425f8ffffff", "488b0425f8ffffff"),  # mov 0xfffffffffffffff8,%rax
-    ("48c7c001000000", "48c7c001000000"),
-    ("48b80102030405060708", "48b80102030405060708"),  # movabs
-    ("66b80102", "66b80102"),
-    ("b801020304", "b801020304"),
-    ("f6c701", "f6c701"),  # test $1,%bh
-    ("f7c701000000", "f7c701000000"),
-    ("48f7d8", "48f7d8"),  # neg %rax
-    ("660fefc0", "660fefc0"),
-    # Relative to rip: what is reached stays the same.
-    ("803d7102140000", "803d71f2130000"),
-    ("488b05e1641300", "488b05e1541300"),
-    ("488d0df9ffffff", "488d0df9efffff"),
-    # Jumps: wide ones to the same place.
-    ("7405", "0f8401f0ffff"),
-    ("0f8400000000", "0f8400f0ffff"),
-    ("eb10", "e90df0ffff"),
-    ("e910000000", "e910f0ffff"),
-    ("e810000000", None),  # call
-    ("c3", None),
-    ("c4e27900c1", None),  # AVX
-    ("0f05", None),  # syscall
-]
-
-
-@pytest.mark.parametrize("code, expected", INSTRUCTIONS)
-def test_instructions_run_the_same_elsewhere(code: str, expected: str | None) -> None:
-    if platform.machine() != "x86_64":
-        pytest.skip("breakpoints are only possible on x86-64")
-    raw = bytes.fromhex(code).ljust(16, b"\xcc")
-    out, length, moved = (ffi.new(f"uint8_t[{size}]") for size in (32, 1, 1))
-    size = lib.pm_displace(raw, 16, 0x10000, 0x11000, out, length, moved)
-    if expected is None:
-        assert size == 0
-        return
-    back = (0x10000 + len(code) // 2) - (0x11000 + moved[0] + 5)
-    assert length[0] == len(code) // 2
-    assert (
-        ffi.buffer(out, size)[:].hex()
-        == expected + "e9" + back.to_bytes(4, "little", signed=True).hex()
-    )
-    assert lib.pm_displace(raw, 16, 0x10000, 1 << 40, out, length, moved) == 0
-
-
-def test_the_table_explains_malloc(program: str) -> None:
-    seen(program)
-    ran = shell("--", program, "mallocs")
-    text = ran.stderr
-    assert "malloc has room" not in text
-    assert re.search(r"malloc +32 KiB: (no heap yet, brk makes one|the heap is full)", text)
-    assert re.search(r"malloc x\d+ +32 KiB each: the heap has room, no system call", text)
-    assert len(re.findall(r" malloc +256 KiB: large, mmap makes it a mapping", text)) == 10
-    assert len(re.findall(r" free +256 KiB: munmap gives its mapping back", text)) == 10
-    assert re.search(r" free x10 +32 KiB each: kept for later, no system call", text)
-    assert "needed no system call" in text
-    assert "free gave 10 such mappings back at once (munmap): VSZ fell by 2,600 KiB." in text
-    # A system call stands below the function that made it.
-    words = [line.split()[3:5] for line in text.splitlines() if len(line.split()) > 4]
-    large = [i for i, pair in enumerate(words) if pair == ["malloc", "256"]]
-    assert all(words[i + 1] == ["mmap", "map"] for i in large)
-    every = shell("--malloc", "--", program, "mallocs").stderr
-    assert len(re.findall(r" malloc +32 KiB: ", every)) == 10
-    none = shell("--no-malloc", "--", program, "mallocs").stderr
-    assert "malloc" not in none.replace(program, "")
-    lines = shell("--strace", "--malloc", program, "mallocs").stderr.splitlines()
-    assert (
-        sum(bool(re.fullmatch(r"malloc\(262144\) +=\ 0x[0-9a-f]+", line)) for line in lines) == 10
-    )
-
-
-def test_what_is_said_of_another_malloc_and_of_arenas(program: str, tmp_path: Path) -> None:
-    seen(program)
-    source, library = tmp_path / "own.c", tmp_path / "own.so"
-    source.write_text(
-        """#include <stddef.h>
-        #include <sys/mman.h>
-        static char *at, *end;
-        void *malloc(size_t size)
-        {
-            char *given;
-            size = (size + 15) & ~15ul;
-            if ((size_t)(end - at) < size) {
-                at = mmap(0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-                end = at + (1 << 20);
-            }
-            given = at;
-            at += size;
-            return given;
-        }
-        void free(void *piece) { (void)piece; }
-        """
-    )
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
-    own = shell("--", "env", f"LD_PRELOAD={library}", program, "mallocs").stderr
-    assert re.search(r" malloc +\d+ KiB: no room, mmap makes some", own)
-    assert "mmap made room" in own
-    assert "arena" not in own
-    assert "128 KiB more" not in own
-    [said] = re.findall(r"Small pieces .*", shell("--", program, "malloc-threads", "100").stderr)
-    assert "mprotect opened more of a thread's arena" in said
-    [said] = re.findall(r"Small pieces .*", shell("--", program, "malloc-traps").stderr)
-    assert "never" not in said
-
-
-# ---- what may come ----
-
-
-def test_signals_are_shown_as_strace_shows_them(program: str, tmp_path: Path) -> None:
-    if not shutil.which("strace"):
-        pytest.skip("no strace here")
-    for words in (["signals", "3"], ["forks", "2"], ["kill", "11"], ["kill", "34"]):
-        done = subprocess.run(
-            ["strace", "-X", "abbrev", "-e", "trace=none", "-o", tmp_path / "out", program, *words],
-            check=False, capture_output=True,
-        )  # fmt: skip
-        theirs = [
-            line
-            for line in (tmp_path / "out").read_text().splitlines()
-            if line.startswith(("---", "+++"))
-        ]
-        if not theirs:
-            pytest.skip(f"strace can't run here: {done.stderr!r}")
-        ours = [
-            line
-            for line in shell("--strace", program, *words).stderr.splitlines()
-            if line.startswith(("---", "+++"))
-        ]
-        same = [re.sub(r"pid=\d+|time=\d+", "", line) for line in ours]
-        assert same == [re.sub(r"pid=\d+|time=\d+", "", line) for line in theirs]
 
 
 def test_stop_and_continue(program: str) -> None:
@@ -983,115 +425,199 @@ def test_it_forks_and_forks(program: str) -> None:
     assert {one.returncode for one in ended} == {0}
 
 
-@contextlib.contextmanager
-def heard(number: int) -> Iterator[None]:
-    """Processes started here do not ignore a signal because this one does (nohup)."""
-    before = signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
+NO_LEAKS_LOOKED_FOR = {
+    **os.environ,
+    "ASAN_OPTIONS": "detect_leaks=0",
+    "LSAN_OPTIONS": "detect_leaks=0",
+}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_to_the_command_reach_the_program(program: str, number: int) -> None:
-    with heard(number), subprocess.Popen(
-        [sys.executable, "-m", "procmem", "trace", "--strace", "--", program, "wait", "1"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as command:  # fmt: skip
-        assert command.stdout
-        assert command.stdout.read(1) == "r"
-        command.send_signal(number)
-        assert command.stderr
-        said = command.stderr.read()  # not communicate(), which ends the program's input
-        assert command.wait(60) == 128 + number
-        assert f"+++ killed by {signal.Signals(number).name} +++" in said
+@pytest.mark.parametrize("seccomp", [True, False])
+@pytest.mark.parametrize("malloc", [True, False])
+def test_children_made_with_clone_untraced_run_as_alone(
+    place: Path, seccomp: bool, malloc: bool
+) -> None:
+    source = (TARGETS / "untraced.c").read_text()
+    untraced = build(place, source, name="untraced")
+    for how in ("x", "m", "v", "3", "b"):
+        assert subprocess.run([untraced, how], check=False).returncode == 3
+        for follow in (False, True):
+            traced = trace([untraced, how], seccomp=seccomp, malloc=malloc, follow=follow)
+            assert traced.returncode == 3, how
+            # The flags are told as the program gave them.
+            made = [c for c in traced if c.name in ("clone", "clone3")][-1]
+            assert made.args["flags"] & Clone.CLONE_UNTRACED
+            if follow and seccomp:
+                [mapped] = [c for c in traced if c.pid != traced.pid and c.name == "mmap"][:1]
+                assert mapped.delta_vsz == PAGE
+    for how in ("p", "bp"):
+        traced = trace(["sh", "-c", f"{untraced} {how}"], seccomp=seccomp, malloc=malloc)
+        assert traced.returncode == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_signals_to_the_command_let_go_of_others(program: str, number: int) -> None:
-    with heard(number), waiting(program, 2) as started:
-        with subprocess.Popen(
-            [sys.executable, "-m", "procmem", "trace", "--malloc", "-p", str(started.pid)],
-            stderr=subprocess.DEVNULL,
-        ) as command:  # fmt: skip
-            until_traced(started.pid)
-            command.send_signal(number)
-            assert command.wait(60) == (0 if number == signal.SIGINT else 128 + number)
-        status = Path(f"/proc/{started.pid}/status").read_text()
-        assert "TracerPid:\t0" in status
-        assert not re.search(r"^State:\s[tT]", status, re.MULTILINE)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("words", [("-fsanitize=address",), ("-fsanitize=leak",)])
+def test_programs_with_sanitizers_run_as_alone(
+    place: Path, compiler: str, words: tuple[str, ...]
+) -> None:
+    checked = build(place, LEAKS, *words, "-pthread", compiler=compiler, name=f"{compiler}-checked")
+    for arguments in ([], ["leak"], ["leak", "in", "threads"]):
+        alone = subprocess.run([checked, *arguments], capture_output=True, text=True, check=False)
+        if "LeakSanitizer has encountered" in alone.stderr:
+            pytest.skip("LeakSanitizer does not work here")
+        for options in (["--no-malloc"], ["--malloc"], ["-f", "--no-malloc"]):
+            ran = command(*options, "-o", os.devnull, "--", checked, *arguments)
+            assert (ran.returncode, ran.stdout) == (alone.returncode, "")
+            told = [re.findall(r"SUMMARY.*|leaked in.*", each.stderr) for each in (alone, ran)]
+            assert told[0] == told[1]
+    # Without the filter it is refused, as under strace, and ends at once.
+    command("--no-seccomp", "-o", os.devnull, "--", checked, "leak", timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "procmem", "trace", "-o", os.devnull, "--", checked, "leak"],
+        env=NO_LEAKS_LOOKED_FOR, capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-SHELL = """
-import os, signal, sys, time
-# A shell in small: the command has the terminal, and a process group of its own.
-signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-child = os.fork()
-if not child:
-    os.setpgid(0, 0)
-    os.tcsetpgrp(0, os.getpid())
-    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-    os.execv(sys.argv[1], sys.argv[1:])
-while True:
-    _, status = os.waitpid(child, os.WUNTRACED)
-    if not os.WIFSTOPPED(status):
-        break
-    print("STOPPED", flush=True)
-    time.sleep(0.1)
-    os.tcsetpgrp(0, child)
-    os.killpg(child, signal.SIGCONT)
-print("STATUS", os.waitstatus_to_exitcode(status), flush=True)
+DAEMON = """#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    if (fork()) return 3;
+    setsid();
+    if (fork()) return 0;
+    free(malloc(1234));
+    FILE *done = fopen(words[1], "w"); fprintf(done, "done"); fclose(done);
+    return 0;
+}
 """
 
 
-def on_terminal(words: list[str], keys: list[tuple[str, bytes]]) -> str:
-    """Runs a command on a terminal of its own; sends each key once a text has come."""
-    child, terminal = pty.fork()
-    if not child:
-        try:
-            os.execv(sys.executable, [sys.executable, "-c", SHELL, sys.executable, *words])
-        finally:
-            os._exit(127)
-    said = b""
-    deadline = time.monotonic() + 60
-    try:
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([terminal], [], [], 1)
-            try:
-                part = os.read(terminal, 65536) if ready else b""
-            except OSError:
-                break
-            if ready and not part:
-                break
-            said += part
-            if keys and keys[0][0].encode() in said:
-                os.write(terminal, keys.pop(0)[1])
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL if time.monotonic() >= deadline else 0)
-        os.waitpid(child, 0)
-        os.close(terminal)
-    assert time.monotonic() < deadline, said
-    return said.decode()
+@pytest.mark.parametrize("malloc", [True, False])
+def test_a_daemon_that_forks_twice(place: Path, tmp_path: Path, malloc: bool) -> None:
+    made = build(place, DAEMON, name="daemon")
+    traced = trace([made, tmp_path / "told"], malloc=malloc, follow=True)
+    assert traced.returncode == 3
+    assert sorted(traced.ended.values()) == [0, 0, 3]
+    assert (tmp_path / "told").read_text() == "done"
 
 
-def test_ctrl_c_on_a_terminal(program: str) -> None:
-    said = on_terminal(
-        ["-m", "procmem", "trace", "-o", os.devnull, "--", program, "sigint"], [("r", b"\x03")]
-    )
-    assert "STATUS 7" in said
-    said = on_terminal(
-        ["-m", "procmem", "trace", "--", program, "wait", "1"], [("start", b""), ("r", b"\x03")]
-    )
-    assert f"STATUS {128 + signal.SIGINT}" in said
+OWN_FILTER = """#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mlock, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 95),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {4, code};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (syscall(SYS_seccomp, 1, SECCOMP_FILTER_FLAG_TSYNC, &program)) return 1;
+    void *at = mmap(0, 4096, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mlock(at, 4096) != -1) return 2;
+    free(malloc(100));
+    return munmap(at, 4096);
+}
+"""
 
 
-@pytest.mark.parametrize("malloc", [[], ["--malloc"]])
-def test_ctrl_z_on_a_terminal(program: str, malloc: list[str]) -> None:
-    said = on_terminal(
-        ["-m", "procmem", "trace", *malloc, "-o", os.devnull, "--", program, "sigint"],
-        [("r", b"\x1a"), ("STOPPED", b""), ("STOPPED", b"\x03")],
-    )
-    assert "STOPPED" in said
-    assert "STATUS" in said
+def test_a_program_with_a_filter_of_its_own(place: Path) -> None:
+    made = build(place, OWN_FILTER, name="filter")
+    for seccomp in (True, False):
+        traced = trace([made], malloc=True, seccomp=seccomp)
+        assert traced.returncode == 0
+        assert not [c for c in named(traced, "mlock") if c.result is not None]
+
+
+LEADERLESS = """#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+static void *work(void *unused) {
+    char byte;
+    while (read(0, &byte, 1) == 1) {
+        void *at = mmap(0, 3 * 4096, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        munmap(at, 3 * 4096);
+        write(1, "d", 1);
+    }
+    _exit(0);
+}
+int main(void) {
+    pthread_t thread;
+    pthread_create(&thread, 0, work, 0);
+    pthread_exit(0);
+}
+"""
+
+
+@pytest.mark.parametrize("malloc", [True, False])
+def test_a_process_whose_leading_thread_has_ended_is_traced(place: Path, malloc: bool) -> None:
+    made = build(place, LEADERLESS, "-pthread", name="leaderless")
+    with subprocess.Popen([made], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        assert started.stdin
+        assert started.stdout
+        until_state(started.pid, "Z")
+        calls: list[MemoryCall] = []
+        with Tracing(pid=started.pid, malloc=malloc) as tracing:
+            started.stdin.write(b"x")
+            started.stdin.flush()
+            for one in tracing:
+                if isinstance(one, MemoryCall) and not one.is_function:
+                    calls.append(one)
+                if len(calls) == 2:
+                    tracing.detach()
+            assert tracing.pid == started.pid
+        assert [(c.name, c.delta_vsz) for c in calls] == [
+            ("mmap", 3 * PAGE), ("munmap", -3 * PAGE),
+        ]  # fmt: skip
+        assert calls[0].region is not None
+        # The other way in: by the ID of the thread that lives.
+        thread = next(int(t) for t in os.listdir(f"/proc/{started.pid}/task")
+                      if int(t) != started.pid)  # fmt: skip
+        with Tracing(pid=thread, malloc=malloc) as tracing:
+            assert tracing.pid == started.pid
+        started.stdin.close()
+        assert started.wait(60) == 0
+
+
+REUSED = """#include <signal.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    pid_t first = getpid();
+    if (fork()) return 3;
+    while (!kill(first, 0)) usleep(1000);
+    uint64_t words[11] = {0};
+    words[4] = SIGCHLD;
+    words[8] = (uintptr_t)&first;
+    words[9] = 1;
+    long child = syscall(435, words, sizeof words);
+    if (!child) return getpid() != first;
+    if (child < 0) return 100;
+    waitpid(child, 0, 0);
+    return 5;
+}
+"""
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_descendant_with_the_pid_of_the_program(place: Path, follow: bool) -> None:
+    """A daemon that lives on may be given the number of the program that started it."""
+    made = build(place, REUSED, name="reused")
+    if os.geteuid():
+        pytest.skip("clone3(2) with set_tid takes root (CAP_CHECKPOINT_RESTORE)")
+    alone = trace([made], follow=True)
+    if 100 in alone.ended.values():
+        pytest.skip("clone3(2) with set_tid is not allowed here")
+    traced = trace([made], follow=follow)
+    assert traced.returncode == 3
+    ends = [call.args["status"] for call in traced if call.name == "exit_group"]
+    assert sorted(ends) == ([0, 3, 5] if follow else [3])

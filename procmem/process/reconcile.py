@@ -327,12 +327,12 @@ def compare(readings: Readings) -> list[Comparison]:
             "approximate stat",
             holds=within(quick, memory.rss, lag),
         )
-    exact = rss if rss is not None else (rollup.rss if rollup else None)
+    exact = rollup.rss if rollup else rss
     add(
         "VmRSS (status)",
         memory.rss,
         "Rss (smaps_rollup)",
-        rollup.rss if rollup else exact,
+        exact,
         "approximate counters",
         holds=within(memory.rss, exact, lag) and counters_lag(),
     )

@@ -18,18 +18,10 @@ from procmem.elf.programs import program
 from procmem.elf.source import open_source
 from procmem.elf.spec import PT_LOAD, SHF_ALLOC, SHT_NOBITS, name_of
 from procmem.errors import ElfError
-from tests.support.elves import Section, Segment, elf
+from tests.support.elves import SECTIONS, Section, Segment, elf, put
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SECTIONS = [Section(".text", 1, 6, b"abcd", addr=0x1000), Section(".bss", SHT_NOBITS, 3, b"12345")]
-
-
-def put(folder: Path, data: bytes) -> Path:
-    path = folder / "file"
-    path.write_bytes(data)
-    return path
 
 
 def test_all_names_are_there() -> None:

@@ -9,8 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -25,7 +23,6 @@ from procmem import (
     NoSuchProcess,
     Process,
     ProcessError,
-    RegionKind,
     ZombieProcess,
     doctor,
     format_maps,
@@ -35,8 +32,9 @@ from tests.support.targets import PAGE, Advice, Mapping, Target, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from procmem import MeasuredRegion, Region, RegionTable, Thread
+    from procmem import MeasuredRegion, Region, RegionTable
 
     Start = Callable[..., Target]
 
@@ -96,70 +94,6 @@ def test_a_mapping_is_one_region_in_every_view(target: Target, process: Process)
         assert table.exe == os.readlink(f"/proc/{target.pid}/exe")
     target.unmap(mapping)
     assert process.maps().find(mapping.start) is None
-
-
-def test_totals_move_by_what_was_done(target: Target, process: Process) -> None:
-    if not feature("exact VmRSS"):
-        pytest.skip("kernel feature missing: exact VmRSS")
-    warm = target.map(4)
-    target.touch(warm)
-    before = process.memory()
-    mapping = target.map(300)
-    target.madvise(mapping, Advice.NOHUGEPAGE)
-    target.touch(mapping, 100)
-    target.lock(mapping.page(0, 50))
-    after = process.memory()
-    assert before.vsz is not None
-    assert after.vsz == before.vsz + 300 * PAGE
-    assert after.rss == (before.rss or 0) + 100 * PAGE
-    assert after.rss_anon == (before.rss_anon or 0) + 100 * PAGE
-    assert after.rss_file == before.rss_file
-    assert after.rss_shmem == before.rss_shmem
-    assert (before.locked, after.locked) == (0, 50 * PAGE)
-    assert after.swap == 0
-    shared = target.map(20, "rw-s")
-    target.touch(shared)
-    assert process.memory().rss_shmem == (before.rss_shmem or 0) + 20 * PAGE
-
-
-def test_memory_is_what_status_says(target: Target, process: Process) -> None:
-    usage = process.memory()
-    status = dict(
-        line.split(":", 1) for line in Path(f"/proc/{target.pid}/status").read_text().splitlines()
-    )
-    told = {
-        "vsz": "VmSize",
-        "rss": "VmRSS",
-        "rss_anon": "RssAnon",
-        "rss_file": "RssFile",
-        "rss_shmem": "RssShmem",
-        "swap": "VmSwap",
-        "page_tables": "VmPTE",
-        "locked": "VmLck",
-        "pinned": "VmPin",
-        "peak_vsz": "VmPeak",
-        "peak_rss": "VmHWM",
-        "data": "VmData",
-        "stack": "VmStk",
-        "text": "VmExe",
-        "libraries": "VmLib",
-        "hugetlb": "HugetlbPages",
-    }
-    assert set(told) == set(usage._fields)
-    for name, line in told.items():
-        expected = int(status[line].split()[0]) * KiB if line in status else None
-        assert getattr(usage, name) == expected, name
-
-
-def test_faults_count_what_was_touched(target: Target, process: Process) -> None:
-    warm = target.map(4)
-    target.touch(warm)
-    mapping = target.map(200)
-    target.madvise(mapping, Advice.NOHUGEPAGE)
-    before = process.faults()
-    target.touch(mapping, 150)
-    after = process.faults()
-    assert (after.minor - before.minor, after.major - before.major) == (150, 0)
 
 
 def test_rollup_is_the_sum_of_smaps(target: Target, process: Process) -> None:
@@ -335,88 +269,6 @@ def test_threads_may_ask_at_once(target: Target, process: Process) -> None:
     for worker in workers:
         worker.join()
     assert not failures
-
-
-# ---- threads ----
-
-
-def waiting_threads(process: Process, besides: int = 0) -> dict[int, Thread]:
-    """All threads once each waits: one that is still running shows no stack pointer."""
-    deadline = time.monotonic() + 60
-    while True:
-        threads = process.threads()
-        if all(thread.stack is not None for thread in threads if thread.tid != besides):
-            return {thread.tid: thread for thread in threads}
-        assert time.monotonic() < deadline
-        os.sched_yield()
-
-
-def test_threads_and_their_stacks(target: Target, process: Process) -> None:
-    started = target.threads(5, stack=256 * KiB, name="a\nname )x")
-    threads = waiting_threads(process)
-    assert set(threads) == {target.pid, *(thread.tid for thread in started.threads)}
-    for thread in started.threads:
-        found = threads[thread.tid]
-        assert found.name == "a\nname )x"
-        assert found.stack is not None
-        assert thread.local in found.stack
-        assert found.stack_pointer in found.stack
-        assert found.stack.kind is RegionKind.THREAD_STACK
-    leader = threads[target.pid]
-    assert leader.stack is not None
-    assert leader.stack.pathname == "[stack]"
-    assert leader.name == "target"
-
-
-def test_a_thread_that_runs_is_listed(target: Target, process: Process) -> None:
-    worker = target.spin()
-    assert worker.tid in [thread.tid for thread in process.threads()]
-
-
-def test_threads_after_the_leader_has_exited(target: Target, process: Process) -> None:
-    tid = target.exit_leader()
-    threads = waiting_threads(process, besides=target.pid)
-    stack = threads[tid].stack
-    assert stack is not None
-    assert stack.perms == "rw-p"
-    assert threads[target.pid].stack is None
-
-
-def test_a_process_that_ends_among_its_threads_has_none(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = start()
-    target.threads(5)
-    process = Process(target.pid)
-    seen: list[int] = []
-
-    def look(_: object, tid: int) -> None:
-        seen.append(tid)
-        if len(seen) == 2:
-            target.kill()
-
-    monkeypatch.setattr("procmem.regions.threads.stack_pointer", look)
-    with pytest.raises(NoSuchProcess):
-        process.threads()
-    assert len(seen) == 2
-
-
-def test_a_thread_that_ends_meanwhile_is_left_out(
-    target: Target, process: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target.threads(5)
-    seen: list[int] = []
-
-    def look(_: object, tid: int) -> None:
-        seen.append(tid)
-        if len(seen) == 2:
-            target.join_threads()
-
-    monkeypatch.setattr("procmem.regions.threads.stack_pointer", look)
-    left = [thread.tid for thread in process.threads()]
-    # Joined is not quite gone: who has ended may show for a moment yet.
-    assert target.pid in left
-    assert set(left) <= set(seen)
 
 
 # ---- many regions ----

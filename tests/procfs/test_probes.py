@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-import procmem
-from procmem.pages import scan
 from procmem.procfs import probes
-from tests.support.targets import PAGE
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.support.targets import Target
-
-    Start = Callable[..., Target]
+PAGE = os.sysconf("SC_PAGESIZE")
 
 
-needs_scan = pytest.mark.skipif(
-    not probes.has_pagemap_scan(), reason="kernel feature missing: PAGEMAP_SCAN"
-)
+def test_what_can_not_be_read_says_why(tmp_path: Path) -> None:
+    assert not probes.can_read("/proc/self/maps")
+    assert probes.can_read(str(tmp_path / "missing")) == os.strerror(2)
 
 
-@needs_scan
-def test_the_end_of_user_space() -> None:
-    scan.user_limit.cache_clear()
-    limit = scan.user_limit()
-    assert limit % PAGE == 0
-    assert limit > max(region.end for region in procmem.Process().maps() if region.end < 1 << 63)
-    if os.uname().machine == "x86_64":
-        assert limit in ((1 << 47) - PAGE, (1 << 56) - PAGE)
+def test_the_setting_of_yama() -> None:
+    setting = Path("/proc/sys/kernel/yama/ptrace_scope")
+    assert probes.ptrace_scope() == (setting.read_text().strip() if setting.exists() else None)
 
 
-def test_a_kernel_that_knows_no_guards(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "_knows_guards", False)
-    mapping = target.map(4)
-    target.touch(mapping, 2)
-    fd = os.open(f"/proc/{target.pid}/pagemap", os.O_RDONLY)
-    try:
-        found = scan.scan_ranges(fd, mapping.start, mapping.end, scan.IS_PRESENT | scan.IS_GUARD)
-    finally:
-        os.close(fd)
-    assert found is None or found == [(mapping.start, mapping.page(2).start, scan.IS_PRESENT)]
+def test_vm_rss_is_exact_or_off_by_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "counters_lag", lambda: False)
+    assert probes.rss_error(1) == probes.rss_error(1000) == 0
+    monkeypatch.setattr(probes, "counters_lag", lambda: True)
+    errors = [probes.rss_error(threads) for threads in (1, 10, 1000)]
+    assert errors == sorted(errors) == [probes.rss_bound(threads) for threads in (1, 10, 1000)]
+    # A thread holds back 64 faults of one page at least.
+    assert all(error >= 64 * PAGE * n for error, n in zip(errors, (1, 10, 1000), strict=True))
+
+
+@pytest.mark.skipif(not probes.shows_page_frames(), reason="page frames need CAP_SYS_ADMIN")
+def test_all_untouched_memory_that_is_read_has_the_zero_frame() -> None:
+    frame = probes.zero_frame()
+    assert frame
+    assert probes.entry_of_a_page(probes.looked_at) & probes.FRAME == frame
+    assert probes.entry_of_a_page(probes.written) & probes.FRAME != frame
+
+
+def test_guard_pages_show_only_where_the_kernel_knows_them() -> None:
+    entry = probes.entry_of_a_page(probes.guarded)
+    assert bool(entry >> 58 & 1) == probes.shows_guard_pages()
+    # A written page never has the bit.
+    assert not probes.entry_of_a_page(probes.written) >> 58 & 1

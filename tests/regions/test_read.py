@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procmem import Process, format_maps, native
-from procmem.process import reading
-from procmem.procfs import probes
 from procmem.regions import read as live
 from tests.support.targets import PAGE, Storm, Target
 
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from procmem import RegionTable
-    from procmem.procfs import ProcessFiles
 
     Start = Callable[..., Target]
 
@@ -142,52 +139,6 @@ def test_an_overlap_that_does_not_come_again_is_forgotten(
     table = READERS[name](Process(target.pid))
     assert overlapping.made == bad + 1
     assert table.consistent
-    assert table.ordered
-
-
-def needs_scan() -> None:
-    if not probes.has_pagemap_scan():
-        pytest.skip("kernel feature missing: PAGEMAP_SCAN, which finds memory outside all regions")
-
-
-def test_a_residency_that_does_not_fit_its_regions_is_read_again(
-    target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    needs_scan()
-    process = Process(target.pid)
-    add = reading.add_residency
-    calls: list[bool] = []
-
-    def map_meanwhile(files: ProcessFiles, *arguments: Any) -> bool:
-        if not calls:
-            target.touch(target.map(3))
-        calls.append(add(files, *arguments))
-        return calls[-1]
-
-    monkeypatch.setattr(reading, "add_residency", map_meanwhile)
-    table = process.residency()
-    assert calls == [False, True]
-    assert table.consistent
-    assert table.total("rss") == process.smaps().total("rss")
-
-
-def test_a_residency_that_never_fits_says_so(
-    target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    needs_scan()
-    process = Process(target.pid)
-    add = reading.add_residency
-    calls: list[bool] = []
-
-    def map_meanwhile(files: ProcessFiles, *arguments: Any) -> bool:
-        target.touch(target.map(1))
-        calls.append(add(files, *arguments))
-        return calls[-1]
-
-    monkeypatch.setattr(reading, "add_residency", map_meanwhile)
-    table = process.residency()
-    assert calls == [False] * live.ATTEMPTS
-    assert not table.consistent
     assert table.ordered
 
 

@@ -647,13 +647,6 @@ for region in process.maps():
 # ---- marks ----
 
 
-def test_marks_of_names() -> None:
-    table = parse_maps(stack_text((0, PAGE, "---p"), (0, 8 * MiB, "rw-p")))
-    assert [name_word(r) for r in table] == ["libc.so.6", "stack guard?", "thread stack?"]
-    assert str(Use("a", "b")) == "a"
-    assert str(Use("a", "b", guess=True)) == "a?"
-
-
 def test_kinds_take_linear_time() -> None:
     def seconds(count: int) -> float:
         pairs = [(0, PAGE, "---p"), (0, 16 * PAGE, "rw-p")] * count

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-__all__ = ["FILES", "Section", "Segment", "archive", "elf", "member"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FILES", "SECTIONS", "Section", "Segment", "archive", "elf", "member", "put"]
 
 SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA = 0, 1, 2, 3, 4
 SHT_NOTE, SHT_NOBITS, SHT_REL = 7, 8, 9
@@ -258,3 +262,12 @@ FILES = {
         *(member(name, OBJECT) for name in (b"a b.o/", b"a b", b"", b"abcdefghijklmnop", b"x\0y"))
     ),
 }
+
+
+SECTIONS = [Section(".text", 1, 6, b"abcd", addr=0x1000), Section(".bss", SHT_NOBITS, 3, b"12345")]
+
+
+def put(folder: Path, data: bytes) -> Path:
+    path = folder / "file"
+    path.write_bytes(data)
+    return path

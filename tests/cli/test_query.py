@@ -1,12 +1,17 @@
-"""procmem query: what it says of code."""
+"""procmem query: the region, the object, the symbol and the line of an address."""
 
 from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+import procmem
 from procmem.cli import main
+from tests.support.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Target]
     Build = Callable[[str], Path]
+    from tests.support.commands import Run
 
 
 def test_query_names_what_lies_there(
@@ -41,3 +47,30 @@ def test_query_names_what_lies_there(
     # Elsewhere there are no such lines.
     assert main(["query", str(target.pid), f"{truths.stack:x}"]) == 0
     assert "symbol" not in capsys.readouterr().out
+
+
+def test_query_tells_the_region_and_the_place_in_it(run: Run, target: Target) -> None:
+    ran = run("query", target.pid, f"{target.truths.main:#x}", f"{target.truths.bss:x}")
+    assert ran.status == 0
+    code, bss = ran.out.split("\n\n")
+    assert "text of the executable" in code
+    region = procmem.Process(target.pid).region_at(target.truths.main)
+    assert region is not None
+    inside = target.truths.main - region.start
+    assert f"{inside:#x} of {region.size:#x}" in code
+    assert f"offset in file    {region.offset + inside:#x}" in code
+    assert f"address           {target.truths.bss:#x}" in bss
+
+
+def test_query_of_nothing_names_the_neighbours(run: Run, target: Target) -> None:
+    ran = run("query", target.pid, "0")
+    assert (ran.status, ran.out) == (1, "")
+    assert "no region covers 0x0" in ran.err
+    assert "below" in ran.err
+
+
+def test_query_json(run: Run, target: Target) -> None:
+    (answer,) = json.loads(run("query", "--json", target.pid, f"{target.truths.main:x}").out)
+    region = answer["region"]
+    assert region["start"] + answer["offset_in_region"] == target.truths.main == answer["address"]
+    assert region["kind"] == "text"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.support.targets import Mapping
 
-__all__ = ["Ran", "Run", "at"]
+__all__ = ["Ran", "Run", "at", "shell"]
 
 
 class Ran:
@@ -34,3 +36,14 @@ def at(mapping: Mapping) -> str:
 
 Run = Callable[..., Ran]
 """What the fixture `run` is."""
+
+
+def shell(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Runs the command as its users do."""
+    return subprocess.run(
+        [sys.executable, "-m", "procmem", *words],
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env=env,
+    )

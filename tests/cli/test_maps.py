@@ -1,43 +1,25 @@
-"""The commands for people: maps, query, reconcile, doctor, demo, and what they share."""
+"""procmem maps: what was mapped and touched, filters, sums, saved trees."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import procmem
-from procmem.cli import COMMANDS
 from procmem.view.maps import counter_table, grouped_table, region_table
 from procmem.view.names import printable
 from tests.support.commands import at
-from tests.support.targets import PAGE, Target, hostile_names, kernel_thread, start_copy
+from tests.support.targets import PAGE, Target, hostile_names, start_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.support.commands import Run
 
+
 KIB = PAGE // 1024
-NOBODY = 2**22 + 1
-"""A number above the largest PID that Linux gives (PID_MAX_LIMIT)."""
-
-
-def shell(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Runs the command as its users do."""
-    return subprocess.run(
-        [sys.executable, "-m", "procmem", *words],
-        capture_output=True,
-        check=False,
-        timeout=60,
-        env=env,
-    )
 
 
 # ---- maps ----------------------------------------------------------------------
@@ -166,182 +148,6 @@ def test_no_name_reaches_the_terminal_raw(
             assert ran.status == 0, ran.err
             assert all(char.isprintable() or char == "\n" for char in ran.out)
             assert any(text in ran.out for text in shown)
-
-
-# ---- query ---------------------------------------------------------------------
-
-
-def test_query_tells_the_region_and_the_place_in_it(run: Run, target: Target) -> None:
-    ran = run("query", target.pid, f"{target.truths.main:#x}", f"{target.truths.bss:x}")
-    assert ran.status == 0
-    code, bss = ran.out.split("\n\n")
-    assert "text of the executable" in code
-    region = procmem.Process(target.pid).region_at(target.truths.main)
-    assert region is not None
-    inside = target.truths.main - region.start
-    assert f"{inside:#x} of {region.size:#x}" in code
-    assert f"offset in file    {region.offset + inside:#x}" in code
-    assert f"address           {target.truths.bss:#x}" in bss
-
-
-def test_query_of_nothing_names_the_neighbours(run: Run, target: Target) -> None:
-    ran = run("query", target.pid, "0")
-    assert (ran.status, ran.out) == (1, "")
-    assert "no region covers 0x0" in ran.err
-    assert "below" in ran.err
-
-
-def test_query_json(run: Run, target: Target) -> None:
-    (answer,) = json.loads(run("query", "--json", target.pid, f"{target.truths.main:x}").out)
-    region = answer["region"]
-    assert region["start"] + answer["offset_in_region"] == target.truths.main == answer["address"]
-    assert region["kind"] == "text"
-
-
-# ---- reconcile, doctor, demo -----------------------------------------------------
-
-
-def test_reconcile_explains_all(run: Run, target: Target) -> None:
-    target.touch(target.map(7))
-    ran = run("reconcile", target.pid)
-    assert ran.status == 0
-    assert ran.out.endswith(" 0 unexplained.\n")
-    (found,) = json.loads(run("reconcile", "--json", target.pid).out)
-    assert found["explained"]
-    assert {one["left"] for one in found["comparisons"]} >= {"Σ maps", "VmRSS (status)"}
-
-
-def test_reconcile_shows_what_it_can_not_explain(run: Run, target: Target, tmp_path: Path) -> None:
-    saved = tmp_path / "77"
-    saved.mkdir()
-    for name in ("maps", "smaps", "smaps_rollup", "stat", "statm", "status"):
-        (saved / name).write_bytes(Path(f"/proc/{target.pid}/{name}").read_bytes())
-    status = (saved / "status").read_text()
-    size = next(line for line in status.splitlines() if line.startswith("VmSize"))
-    (saved / "status").write_text(status.replace(size, "VmSize:\t  12 kB"))
-    ran = run("reconcile", "--root", tmp_path, "77")
-    assert ran.status == 0
-    assert "unexplained" in ran.out
-    assert not ran.out.endswith(" 0 unexplained.\n")
-    assert "pagemap" in ran.out.partition("Not read:")[2]
-
-
-def test_doctor(run: Run) -> None:
-    ran = run("doctor")
-    assert ran.status == 0
-    names = {feature["name"] for feature in json.loads(run("doctor", "--json").out)}
-    assert {"PAGEMAP_SCAN", "PROCMAP_QUERY", "exact VmRSS"} <= names
-    assert all(name in ran.out for name in names)
-
-
-def test_demo_ends_what_it_starts() -> None:
-    ran = shell("demo")
-    assert ran.returncode == 0, ran.stderr
-    assert b" 0 unexplained." in ran.stdout
-    pid = int(ran.stdout.split(b"procmem maps ")[1].split()[0])
-    with pytest.raises(procmem.NoSuchProcess):
-        procmem.Process(pid)
-
-
-# ---- what all share --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("command", ["maps", "reconcile"])
-def test_one_that_can_not_be_read_is_reported_and_the_rest_is_done(
-    run: Run, target: Target, command: str
-) -> None:
-    ran = run(command, NOBODY, target.pid)
-    assert ran.status == 1
-    assert ran.err == f"procmem {command}: process {NOBODY}: no such process\n"
-    assert len(ran.out.splitlines()) > 5
-
-
-def test_states_have_messages_of_their_own(run: Run, target: Target) -> None:
-    zombie = target.zombie()
-    ran = run("maps", zombie)
-    assert ran.status == 1
-    assert "a zombie" in ran.err
-    thread = kernel_thread()
-    if thread is None:
-        pytest.skip("no kernel thread shows in this PID namespace")
-    ran = run("query", thread, "0")
-    assert ran.status == 1
-    assert "kernel thread" in ran.err
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["maps"],
-        ["maps", ""],
-        ["maps", "-5"],
-        ["maps", "self", "--kind", "nonsense"],
-        ["maps", "self", "--perms", "rwx"],
-        ["maps", "self", "--range", "zz"],
-        ["maps", "self", "--fast", "--smaps"],
-        ["maps", "self", "--fast", "--sort", "pss"],
-        ["query", "self"],
-        ["query", "self", "here"],
-        ["reconcile"],
-        ["doctor", "now"],
-        ["nonsense"],
-        ["bad\x1bname"],
-        [],
-    ],
-)
-def test_usage_errors_are_status_2_and_one_message(run: Run, words: Sequence[str]) -> None:
-    ran = run(*words)
-    assert ran.status == 2
-    assert ran.out == ""
-    assert "usage:" in ran.err or "procmem" in ran.err
-    assert "Traceback" not in ran.err
-    assert "\x1b" not in ran.err
-
-
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_every_command_has_help(run: Run, command: str) -> None:
-    ran = run(command, "--help")
-    assert ran.status == 0
-    assert "sage" in ran.out
-    assert f"  {command}" in run("--help").out
-
-
-def test_version(run: Run) -> None:
-    assert run("--version").out == f"procmem {procmem.__version__}\n"
-
-
-def test_a_reader_that_goes_away_is_no_error(target: Target) -> None:
-    target.regions(2000)
-    reader, writer = os.pipe()
-    os.close(reader)
-    with open(writer, "wb") as nobody:
-        ran = subprocess.run(
-            [sys.executable, "-m", "procmem", "maps", str(target.pid)],
-            stdout=nobody,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    assert ran.stderr == b""
-    assert ran.returncode == 128 + signal.SIGPIPE
-
-
-def test_output_that_can_not_be_written_is_an_error() -> None:
-    with open("/dev/full", "wb") as full:
-        ran = subprocess.run(
-            [sys.executable, "-m", "procmem", "maps", "self"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    assert ran.returncode == 1
-    assert b"No space left" in ran.stderr
-    assert b"Traceback" not in ran.stderr
-
-
-def test_a_terminal_without_utf8_gets_escapes() -> None:
-    ran = shell("reconcile", "self", env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert ran.returncode == 0
-    assert b"\\u03a3 maps" in ran.stdout
 
 
 def test_names_that_look_alike_are_shown_apart() -> None:

@@ -1,0 +1,123 @@
+"""What all commands share: errors, statuses, help, output that can't be written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import procmem
+from procmem.cli import COMMANDS
+from tests.support.commands import shell
+from tests.support.targets import Target, kernel_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.support.commands import Run
+
+
+NOBODY = 2**22 + 1
+"""A number above the largest PID that Linux gives (PID_MAX_LIMIT)."""
+
+
+@pytest.mark.parametrize("command", ["maps", "reconcile"])
+def test_one_that_can_not_be_read_is_reported_and_the_rest_is_done(
+    run: Run, target: Target, command: str
+) -> None:
+    ran = run(command, NOBODY, target.pid)
+    assert ran.status == 1
+    assert ran.err == f"procmem {command}: process {NOBODY}: no such process\n"
+    assert len(ran.out.splitlines()) > 5
+
+
+def test_states_have_messages_of_their_own(run: Run, target: Target) -> None:
+    zombie = target.zombie()
+    ran = run("maps", zombie)
+    assert ran.status == 1
+    assert "a zombie" in ran.err
+    thread = kernel_thread()
+    if thread is None:
+        pytest.skip("no kernel thread shows in this PID namespace")
+    ran = run("query", thread, "0")
+    assert ran.status == 1
+    assert "kernel thread" in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["maps"],
+        ["maps", ""],
+        ["maps", "-5"],
+        ["maps", "self", "--kind", "nonsense"],
+        ["maps", "self", "--perms", "rwx"],
+        ["maps", "self", "--range", "zz"],
+        ["maps", "self", "--fast", "--smaps"],
+        ["maps", "self", "--fast", "--sort", "pss"],
+        ["query", "self"],
+        ["query", "self", "here"],
+        ["reconcile"],
+        ["doctor", "now"],
+        ["nonsense"],
+        ["bad\x1bname"],
+        [],
+    ],
+)
+def test_usage_errors_are_status_2_and_one_message(run: Run, words: Sequence[str]) -> None:
+    ran = run(*words)
+    assert ran.status == 2
+    assert ran.out == ""
+    assert "usage:" in ran.err or "procmem" in ran.err
+    assert "Traceback" not in ran.err
+    assert "\x1b" not in ran.err
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(run: Run, command: str) -> None:
+    ran = run(command, "--help")
+    assert ran.status == 0
+    assert "sage" in ran.out
+    assert f"  {command}" in run("--help").out
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"procmem {procmem.__version__}\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(target: Target) -> None:
+    target.regions(2000)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as nobody:
+        ran = subprocess.run(
+            [sys.executable, "-m", "procmem", "maps", str(target.pid)],
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert ran.stderr == b""
+    assert ran.returncode == 128 + signal.SIGPIPE
+
+
+def test_output_that_can_not_be_written_is_an_error() -> None:
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "procmem", "maps", "self"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert b"No space left" in ran.stderr
+    assert b"Traceback" not in ran.stderr
+
+
+def test_a_terminal_without_utf8_gets_escapes() -> None:
+    ran = shell("reconcile", "self", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert ran.returncode == 0
+    assert b"\\u03a3 maps" in ran.stdout

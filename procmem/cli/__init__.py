@@ -1,4 +1,4 @@
-"""The command. One small module per subcommand, imported only when it is called."""
+"""The `procmem` command: one small module per subcommand, imported only when it is called."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "maps": "the regions of a process: what each is, and what it costs",
+    "maps": "the memory regions of a process: kind and size of each",
     "pmap": "the same in the format of pmap(1)",
     "ps": "pid, rss, vsz and more in the format of ps(1)",
     "size": "text, data and bss of ELF files in the format of size(1)",
-    "sections": "the ELF sections of a process: in memory, copied, in swap",
-    "pages": "every page: in memory, in swap, shared, zero; page tables and frames",
-    "query": "what lies at an address",
-    "record": "a process's memory through time, written to a file",
-    "watch": "what changes in a process's memory, as it happens",
-    "experiment": "what mmap, fork, faults and more do to memory, step by step",
-    "snapshot": "everything of this moment, kept in a file",
+    "sections": "the ELF sections of a process: resident, private and swapped bytes",
+    "pages": "the state of every page; page tables and page frames",
+    "query": "what is mapped at an address",
+    "record": "the memory of a process over time, recorded to a file",
+    "watch": "changes of a process's memory as they happen",
+    "experiment": "what mmap, fork, page faults and more do to memory, step by step",
+    "snapshot": "a snapshot of a process's memory, saved to a file",
     "diff": "what changed between two snapshots or processes, and why",
-    "trace": "the memory calls of a program, each with what it did to VSZ and RSS",
-    "reconcile": "every total against every other, each difference explained",
-    "lab": "exercises about memory: begin one, check your work on it",
-    "grade": "a lab's checks on many submissions, with reports",
-    "doctor": "what this machine lets procmem see, and what is missing",
+    "trace": "the memory calls of a program, each with its effect on VSZ and RSS",
+    "reconcile": "the kernel's totals for a process compared, differences explained",
+    "lab": "exercises about memory: start one, check your solution",
+    "grade": "grade many submissions of a lab, with reports",
+    "doctor": "which kernel features and permissions procmem has here",
     "demo": "a first look: the memory of two live processes",
 }
 
@@ -42,7 +42,7 @@ Shows, measures and explains the memory of live Linux processes.
 
 
 def usage() -> str:
-    """The help text."""
+    """The text of `procmem --help`."""
     from textwrap import fill
 
     from procmem.cli.terminal import table_columns
@@ -63,11 +63,11 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: its words, without the program's name; those of this process if None.
+        argv: the arguments, without the program's name; None: those of this process.
 
     Returns:
         The exit status: 0, 1 (a process or file could not be read), 2 (usage).
-        pmap and ps have those of their originals.
+        pmap, ps and size have the exit statuses of the original tools.
     """
     words = sys.argv[1:] if argv is None else argv
     if sys.stdout is None:  # closed by the caller
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def flush_at_exit() -> None:
-    """Writes what is left, so that Python's own flush at exit can't fail."""
+    """Flushes stdout, so that Python's own flush at exit cannot fail."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -115,7 +115,7 @@ def drop_output() -> None:
 
 
 def run(words: list[str]) -> int:
-    """Runs one command and turns errors into messages and an exit status."""
+    """Runs one subcommand; errors become messages and an exit status."""
     if not words:
         sys.stderr.write("procmem: which command? (usage: procmem --help)\n")
         return 2
@@ -150,8 +150,8 @@ def run(words: list[str]) -> int:
             if os.environ.get("PROCMEM_TRACEBACK"):
                 raise
             said = (
-                f"a fault of procmem itself, {type(error).__name__}: {error}; please report it, "
-                "with what PROCMEM_TRACEBACK=1 in the environment prints"
+                f"internal error, {type(error).__name__}: {error}; please report it, with the "
+                f"output under PROCMEM_TRACEBACK=1"
             )
         if isinstance(error, OSError) and not isinstance(error, ProcmemError) and error.filename:
             said = f"{os.fsdecode(error.filename)}: {error.strerror}"

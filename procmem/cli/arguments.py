@@ -1,4 +1,4 @@
-"""What the commands' arguments have in common."""
+"""Argument parsing that the commands share."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ __all__ = [
 ]
 
 AskedRange: TypeAlias = "tuple[int, int | None] | str"
-"""Start and end; an address alone (its region); a region's name."""
+"""Start and end; a single address, which stands for its region; the name of a region."""
 
 
 FORCE = "let -o overwrite any file, follow a symbolic link, and write to a FIFO or a device"
 
 ABSENT = object()
-"""What stands for a PID that was not given."""
+"""Stands for a PID that was not given."""
 
 SUBJECT = (
     'a process ID, a name, "self", or what was saved: a snapshot, number N of a recording '
@@ -57,23 +57,23 @@ SUBJECT = (
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors of one line that have the way out; usage is for --help."""
+    """An ArgumentParser whose errors are one line that says what is expected, without usage."""
 
     refused: dict[str, str] | None = None
-    """Options of other commands, such as "--columns", with the reason why they are not for this."""
+    """Options of other commands, such as "--columns", and why this command does not have them."""
 
     def format_help(self) -> str:
-        """As in argparse; no line is wider than the screen."""
+        """As in argparse, but no line is wider than the terminal."""
         return fitted_help(super().format_help())
 
     def error(self, message: str) -> NoReturn:
-        """Ends the command with status 2 after a line on what is wrong."""
+        """Prints what is wrong in one line and exits with status 2."""
         self.exit(2, f"{self.prog}: {reworded(message)} (usage: {self.prog} --help)\n")
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """As in argparse; of an option that there isn't it says which was likely meant."""
+        """As in argparse; for an unknown option it suggests the one that was probably meant."""
         for word in sys.argv[1:] if args is None else args:
             name = word.partition("=")[0]
             if self.refused and name in self.refused:
@@ -83,7 +83,7 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def parse_mixed(self, args: Sequence[str]) -> argparse.Namespace:
-        """As parse_args(), where options may stand between operands."""
+        """As parse_args(), but options may stand between operands."""
         options, rest = self.parse_known_intermixed_args(args)
         self._refuse(rest)
         return options
@@ -95,12 +95,12 @@ class Parser(argparse.ArgumentParser):
         if word.startswith("-") and len(word) > 1:
             name = word.partition("=")[0]
             names = [one for action in self._actions for one in action.option_strings]
-            self.error(f"there is no option {printable(name)}{did_you_mean(name, names)}")
-        self.error(f"{printable(word)} is one argument too many")
+            self.error(f"unknown option {printable(name)}{did_you_mean(name, names)}")
+        self.error(f"{printable(word)}: unexpected argument")
 
 
 def reworded(message: str) -> str:
-    """A message of argparse in our form."""
+    """Rewords a message of argparse."""
     text = message.removeprefix("argument ")
     found = re.fullmatch(r"(.*?): invalid choice: (.+?) \(choose from (.+)\)", text, re.DOTALL)
     if found:
@@ -117,17 +117,17 @@ def reworded(message: str) -> str:
 
 
 def printable_words(text: str) -> str:
-    """The text without what could steer a terminal; its own backslashes stay."""
+    """The text with control characters escaped; backslashes stay as they are."""
     return "".join(c if c.isprintable() else printable(c) for c in text)
 
 
 def parser(command: str, description: str, *, pids: str = "+") -> Parser:
-    """A parser with what every command takes.
+    """A parser with the arguments that every command takes.
 
     Args:
         command: its name.
         description: for --help.
-        pids: how many PIDs it takes: "+"; "1"; "?", where ABSENT stands for none.
+        pids: how many PIDs it takes: "+", "1", or "?" (ABSENT if none is given).
     """
     made = Parser(prog=f"procmem {command}", description=description)
     made.add_argument(
@@ -149,9 +149,9 @@ def parser(command: str, description: str, *, pids: str = "+") -> Parser:
 
 
 def subject(text: str) -> str:
-    """A word that may stand for a process."""
+    """A word that can stand for a process."""
     if not text or text.startswith("-"):
-        raise argparse.ArgumentTypeError(f"a PID, a name or a file is expected, not {text!a}")
+        raise argparse.ArgumentTypeError(f"expected a PID, a name or a file, not {text!a}")
     return text
 
 
@@ -162,15 +162,15 @@ def table_options(
 
     Args:
         made: the parser.
-        columns: whether --columns goes with it.
-        default: the unit; "" where tables have their own.
+        columns: whether to add --columns, too.
+        default: the default unit; "" if each table has its own.
     """
     made.add_argument(
         "--units",
         choices=SIZE_UNITS,
         default=default,
         metavar="UNIT",
-        help=f"of sizes in tables: {', '.join(SIZE_UNITS)}"
+        help=f"unit for sizes in tables: {', '.join(SIZE_UNITS)}"
         + (f" (default: {default})" if default else ""),
     )
     if columns:
@@ -183,32 +183,32 @@ def columns_option(made: argparse.ArgumentParser) -> None:
         "--columns",
         type=column_names,
         metavar="NAMES",
-        help="only these columns, in this order: their headings, with commas between them",
+        help="show only these columns, in this order: headings separated by commas",
     )
 
 
 def column_names(text: str) -> list[str]:
-    """Names with commas between them."""
+    """Names separated by commas."""
     names = [word for word in text.lower().replace(" ", ",").split(",") if word]
     if not names:
-        raise argparse.ArgumentTypeError("names of columns are expected, such as start,rss,name")
+        raise argparse.ArgumentTypeError("expected names of columns, such as start,rss,name")
     return names
 
 
 def refuse_with_json(
     made: argparse.ArgumentParser, options: argparse.Namespace, **why: str
 ) -> None:
-    """Ends the command if --json goes with an option that it can't honour.
+    """Exits with status 2 if --json is combined with an option that has no effect on JSON.
 
     Args:
         made: the parser.
-        options: what was given.
-        why: of each such option, by its name in `options`, why it makes no difference.
+        options: the parsed arguments.
+        why: for each such option, by its name in `options`, why it has no effect.
     """
     if options.json:
         for name, reason in why.items():
             if getattr(options, name, None) not in (None, False, made.get_default(name)):
-                made.error(f"--{name.replace('_', '-')} does not go with --json, {reason}")
+                made.error(f"--{name.replace('_', '-')} cannot be combined with --json, {reason}")
 
 
 IN_BYTES = "whose sizes are bytes"
@@ -223,28 +223,29 @@ def address(text: str) -> int:
         found = -1
     if not 0 <= found < 1 << 64:
         raise argparse.ArgumentTypeError(
-            f"an address is a hexadecimal number of 64 bits, such as 7f12a000, not {text!a}"
+            f"expected an address, a hexadecimal number of up to 64 bits such as 7f12a000, not "
+            f"{text!a}"
         )
     return found
 
 
 def address_range(text: str) -> tuple[int | None, int | None]:
-    """LOW-HIGH or LOW,HIGH in hexadecimal, either end open; HIGH is exclusive."""
+    """LOW-HIGH or LOW,HIGH in hexadecimal; either may be left out; HIGH is exclusive."""
     low, separator, high = text.replace("-", ",", 1).partition(",")
     ends = (address(low) if low else None, address_end(high) if high else None)
     if ends == (None, None):
-        raise argparse.ArgumentTypeError(f"LOW-HIGH in hexadecimal is expected, not {text!a}")
+        raise argparse.ArgumentTypeError(f"expected LOW-HIGH in hexadecimal, not {text!a}")
     if not separator and ends[0] is not None:
         return ends[0], ends[0] + 1
     if ends[0] is not None and ends[1] is not None and ends[0] >= ends[1]:
         raise argparse.ArgumentTypeError(
-            f"{text!a} ends where it starts, or before: LOW-HIGH is expected, HIGH exclusive"
+            f"{text!a} is an empty range: expected LOW-HIGH with LOW < HIGH"
         )
     return ends
 
 
 def address_end(text: str) -> int:
-    """An address behind the last byte: the one behind all addresses, too."""
+    """The address after the last byte of a range; 2**64 is allowed."""
     with contextlib.suppress(ValueError):
         if int(text, 16) == 1 << 64:
             return 1 << 64
@@ -257,8 +258,8 @@ UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 def page_range(text: str) -> AskedRange:
     """START-END, START+LENGTH, an address, or a region's name.
 
-    Numbers are hexadecimal, as maps prints them; a LENGTH with K, M, G or T behind it is
-    decimal. What can't be read as one of these is a name.
+    Numbers are hexadecimal, as in /proc/PID/maps; a LENGTH that ends in K, M, G or T is decimal.
+    Anything else is taken as a name.
     """
     for separator in "-,+":
         low, found, high = text.partition(separator)
@@ -275,7 +276,7 @@ def page_range(text: str) -> AskedRange:
         except ValueError:
             continue
         if not 0 <= start < end <= 1 << 64:
-            raise argparse.ArgumentTypeError(f"{text!a} ends where it starts, or before")
+            raise argparse.ArgumentTypeError(f"{text!a} is an empty range")
         return start, end
     try:
         return address(text), None
@@ -284,7 +285,7 @@ def page_range(text: str) -> AskedRange:
 
 
 def complain(command: str, message: str) -> None:
-    """A line on stderr, behind what was printed before."""
+    """Writes a line to stderr, after flushing stdout."""
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
     sys.stderr.write(f"procmem {command}: {printable_words(message)}\n")
@@ -299,18 +300,18 @@ def for_each_process(
     saved: Callable[[Snapshot], None] | None = None,
     heading: Callable[[str], object] | None = None,
 ) -> int:
-    """Calls `show` for each process; one that can't be read is reported and the rest is done.
+    """Calls `show` for each process; those that cannot be read are reported and skipped.
 
     Args:
-        command: named in messages.
+        command: its name, for messages.
         words: PIDs, names, files: see resolve().
-        root: the /proc of PIDs and names.
+        root: the /proc in which PIDs and names are looked up.
         show: called with each process.
-        saved: called with each snapshot; None: the command can't be answered from one.
-        heading: called with a line on what follows, where the words alone don't say it.
+        saved: called with each snapshot; None: the command needs a live process.
+        heading: called with a line that names the process, where the words do not make it clear.
 
     Returns:
-        The exit status: 1 if one could not be read.
+        The exit status: 1 if any could not be read, else 0.
     """
     listed = list(words)
     status = 0
@@ -344,27 +345,27 @@ def for_each_process(
 
 
 def is_plain(word: str) -> bool:
-    """Whether a word names its process itself."""
+    """Whether a word is a PID or "self"."""
     return word in ("self", "/proc/self") or word.removeprefix("/proc/").isdecimal()
 
 
 def reason(error: Exception, word: str) -> str:
-    """What is wrong with a word that stands for no process."""
+    """The message for a word that stands for no process."""
     if isinstance(error, OSError) and not isinstance(error, ProcmemError):
         return f"{word}: {error.strerror}"
     return str(error)
 
 
 def cannot_tell(command: str) -> str:
-    """Why a command can't be answered from a snapshot."""
+    """Why a command does not work on a snapshot."""
     return (
-        f"a saved snapshot has regions and totals, and not what {command} reads: give a live "
-        "process, or maps, snapshot or diff"
+        f"a snapshot contains regions and totals only, not what {command} reads: give a live "
+        f"process, or use maps, query, snapshot or diff"
     )
 
 
 def title(subject: Process | Snapshot, word: str) -> str:
-    """A line on which process, or which snapshot, is shown."""
+    """A line that names the process or the snapshot that is shown."""
     if isinstance(subject, Snapshot):
         who = subject.identity
         known_as = f", process {who.pid} ({printable(who.comm or '?')})" if who.pid else ""
@@ -373,10 +374,10 @@ def title(subject: Process | Snapshot, word: str) -> str:
 
 
 def only_one(made: Parser, word: str, root: str) -> str:
-    """The word, if it stands for one thing alone; of a name, the PID of its process.
+    """The word if it stands for exactly one process or file; for a name, the PID of its process.
 
-    Ends the command if there are several processes: status 2, after a list of them. Of a name it
-    says on stderr which process it is.
+    Exits with status 2 after listing them if there are several. For a name it prints to stderr
+    which process was found.
     """
     if is_plain(word):
         return word
@@ -387,7 +388,7 @@ def only_one(made: Parser, word: str, root: str) -> str:
         complain(command, reason(error, word))
         raise SystemExit(1) from None
     if len(found) > 1:
-        complain(command, f"{word} stands for {len(found)} processes: give the PID of one")
+        complain(command, f"{word} matches {len(found)} processes: give the PID of one")
         for one in found[:MOST_LISTED]:
             if isinstance(one, Process):
                 sys.stderr.write(
@@ -407,9 +408,9 @@ MOST_LISTED = 20
 
 
 def one_process(made: Parser, word: str, root: str) -> Process:
-    """The process that a word of the command line stands for.
+    """The process that an argument stands for.
 
-    Ends the command if there are several (status 2, after a list of them), or none that lives.
+    Exits with status 2 after listing them if there are several, and with 1 if there is no live one.
     """
     command = made.prog.removeprefix("procmem ")
     word = only_one(made, word, root)

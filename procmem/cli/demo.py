@@ -1,4 +1,4 @@
-"""procmem demo: the main job on live processes, for a first look."""
+"""procmem demo: a first look at the memory of live processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ __all__ = ["main"]
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command; it starts one process and ends it again."""
+    """Runs the command, which starts one process and ends it."""
     Parser(
         prog="procmem demo",
-        description="A first look: the memory of a process that it starts, and of this one.",
+        description="A first look: the memory of a process started for this purpose, and of "
+        "procmem itself.",
     ).parse_args(argv)
     say = sys.stdout.write
     child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
 
 
 def head(command: str, what: str) -> None:
-    """A command and what it shows, on one line or on two."""
+    """Prints a command and what it shows, on one line or two."""
     width = table_columns()
     line = f"{command}   # {what}"
     if width is not None and len(line) > width:
@@ -67,7 +68,7 @@ def head(command: str, what: str) -> None:
 
 
 def wait_until_loaded(process: Process) -> None:
-    """Returns when the child's own program waits in a system call, its libraries mapped."""
+    """Waits until the child has mapped its libraries and waits in a system call."""
     for _ in range(10_000):
         thread = process.threads()[0]
         if thread.stack_pointer is not None and process.maps().filter(kind="heap"):

@@ -23,9 +23,9 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem diff --help`."""
     made = Parser(
         prog="procmem diff",
-        description="What changed from A to B: each region, what it adds to VSZ, RSS and faults, "
-        "and why.",
-        epilog="The exit status is 0 whether or not they differ; 1: one could not be read.",
+        description="Shows what changed from A to B: the regions, their share of VSZ, RSS and page "
+        "faults, and the causes.",
+        epilog="Exit status: 0, whether or not they differ; 1, one could not be read.",
     )
     for name in ("A", "B"):
         made.add_argument(
@@ -37,14 +37,14 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--all",
         action="store_true",
-        help="show each region, not the largest ten and the sum of the others",
+        help="show every region, not just the ten largest and the sum of the others",
     )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
     made.add_argument(
         "--detail",
         choices=DETAILS,
         default="smaps",
-        help="what is read of the regions of a live process (default: smaps)",
+        help="how much detail to read of a live process (default: smaps)",
     )
     made.add_argument(
         "--root",
@@ -54,7 +54,9 @@ def main(argv: list[str]) -> int:
     )
     table_options(made)
     options = made.parse_args(argv)
-    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS, all="which has each region")
+    refuse_with_json(
+        made, options, units=IN_BYTES, columns=ALL_FIELDS, all="which has every region"
+    )
     sides = []
     for text in (options.A, options.B):
         try:
@@ -85,13 +87,13 @@ def main(argv: list[str]) -> int:
 
 
 def side(text: str, detail: str, root: str) -> Snapshot:
-    """A snapshot of the process that a word stands for, or the one that a file holds."""
+    """A snapshot of the process that an argument stands for, or the snapshot in a file."""
     if os.path.isdir(text) and not text.startswith("/proc/"):
         return load(text)
     found = resolve(text, root=root)
     if len(found) > 1:
         pids = ", ".join(str(one.pid) for one in found if isinstance(one, Process))
-        raise BadArgument(f"{text} stands for processes {pids}: give one PID")
+        raise BadArgument(f"{text} matches processes {pids}: give one PID")
     (one,) = found
     if isinstance(one, Snapshot):
         return one

@@ -1,4 +1,4 @@
-"""procmem doctor: what this machine lets procmem see."""
+"""procmem doctor: the kernel features and permissions that procmem has on this machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def main(argv: list[str]) -> int:
     set_right()
     made = Parser(
         prog="procmem doctor",
-        description="What this machine lets procmem see, which walls of the sandbox for graded "
-        "programs stand, and what each missing part costs.",
+        description="Reports which kernel features and permissions procmem has on this machine, "
+        "which parts of the grading sandbox work, and what each missing one costs.",
     )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
     made.refused = {
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     try:
         features += [Feature(*wall) for wall in walls()]
     except OSError as error:  # without /proc
-        seen = f"not known: {error.filename}: {error.strerror}"
+        seen = f"unknown: {error.filename}: {error.strerror}"
         features.append(
             Feature("sandbox", False, "grading of programs", "nothing can be graded", seen)
         )

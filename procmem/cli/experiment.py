@@ -1,4 +1,4 @@
-"""procmem experiment: real calls on a quiet process, told step by step."""
+"""procmem experiment: real system calls in a helper process, explained step by step."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command; see `procmem experiment --help`. 1: something differed from theory."""
+    """Runs the command; see `procmem experiment --help`.
+
+    The exit status is 1 if a measurement differed from the prediction.
+    """
     name = argv[0] if argv else ""
     if not name or name.startswith("-"):
         return list_them(argv)
     if name == "all":
         made = Parser(
             prog="procmem experiment all",
-            description="Runs every experiment, the long ones in small.",
+            description="Runs every experiment, the long ones with less data.",
         )
         functions = dict.fromkeys(EXPERIMENTS)
     elif name.replace("_", "-") in EXPERIMENTS:
@@ -45,7 +48,7 @@ def main(argv: list[str]) -> int:
     else:
         meant = did_you_mean(name, EXPERIMENTS)
         sys.stderr.write(
-            f"procmem experiment: there is no experiment {name!a}{meant}: all, "
+            f"procmem experiment: unknown experiment {name!a}{meant}: all, "
             f"{', '.join(EXPERIMENTS)}\n"
         )
         return 2
@@ -86,7 +89,8 @@ def list_them(argv: list[str]) -> int:
     made = Parser(
         prog="procmem experiment",
         usage="procmem experiment [NAME|all] [--json] [OPTIONS OF THE EXPERIMENT]",
-        description="Real calls on a quiet process: what was done, what moved, and why.",
+        description="Makes real system calls in a helper process and explains what changed and "
+        "why.",
         epilog="experiments:\n" + experiment_list(EXPERIMENTS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -97,7 +101,11 @@ def list_them(argv: list[str]) -> int:
         return 0
     sys.stdout.write(experiment_list(EXPERIMENTS, table_columns()))
     sys.stdout.write(
-        "\n" + prose("procmem experiment NAME runs one; all runs every one.", table_columns())
+        "\n"
+        + prose(
+            "`procmem experiment NAME` runs one, `procmem experiment all` runs all.",
+            table_columns(),
+        )
     )
     return 0
 
@@ -122,7 +130,7 @@ def parser_of(name: str, function: Callable[..., Story]) -> Parser:
 
 
 def number(text: str) -> int:
-    """A whole number, also 0x7f00 or 32M."""
+    """A whole number; 0x7f00 and 32M are accepted."""
     match = re.fullmatch(r"(\d+)([kmg]?)(?:i?b)?", text.lower())
     try:
         return int(match[1]) * UNITS[match[2]] if match else int(text, 0)

@@ -1,4 +1,4 @@
-"""procmem grade: a lab's checks on many submissions."""
+"""procmem grade: grades many submissions of a lab."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def main(argv: list[str]) -> int:
         except KeyboardInterrupt:
             screen.clear()
             sys.stderr.write(
-                f"procmem grade: stopped {screen.far()}; what is done is kept, and the same "
-                f"command goes on from there\n"
+                f"procmem grade: stopped {screen.far()}; finished submissions are kept, and the "
+                f"same command continues from there\n"
             )
             return 130
         finally:
@@ -66,53 +66,57 @@ def main(argv: list[str]) -> int:
     else:
         sys.stdout.write("\n" + overview(summary, screen.width))
         where = os.path.join(options.output, "grades.csv")
-        sys.stdout.write(f"\nReports lie in submissions/ beside the points of all:\n    {where}\n")
+        sys.stdout.write(f"\nThe reports are in submissions/, the points of all in:\n    {where}\n")
     return 1 if summary.errors else 0
 
 
 def parser() -> Parser:
     made = Parser(
         prog="procmem grade",
-        description="Grades every submission of a directory: each is built and run in a sandbox, "
-        "measured from outside, and gets a report. Started again, it goes on where it was.",
-        epilog="Exit status: 0, all were graded; 1, the grader failed at some; 2, usage.",
+        description="Grades every submission in a directory: each is built and run in a sandbox, "
+        "measured from outside, and gets a report. Run again, it continues where it stopped.",
+        epilog="Exit status: 0, all were graded; 1, the grader failed on some; 2, usage error.",
     )
     made.add_argument("lab", metavar="LAB", help="a lab's name (procmem lab list), or directory")
     made.add_argument(
         "submissions",
         metavar="SUBMISSIONS",
-        help="a directory with one directory, archive or source file for each submission",
+        help="a directory that contains one directory, archive or source file per submission",
     )
     made.add_argument(
         "-o", "--output", metavar="RESULTS", required=True, help="the directory for results"
     )
     made.add_argument(
-        "-j", "--jobs", metavar="N", type=number, help="at a time (default: as many as CPUs)"
+        "-j",
+        "--jobs",
+        metavar="N",
+        type=number,
+        help="submissions graded at a time (default: the number of CPUs)",
     )
     made.add_argument(
-        "--dask", metavar="ADDRESS", help="work on a cluster of Dask; its scheduler's address"
+        "--dask", metavar="ADDRESS", help="grade on a Dask cluster: the scheduler's address"
     )
     made.add_argument(
         "--format",
         action="append",
         choices=FORMATS,
         metavar="NAME",
-        help="write this one, besides grade.json (may be given again; default: all): "
+        help="a format to write besides grade.json (may be repeated; default: all): "
         + ", ".join(FORMATS),
     )
-    made.add_argument("--again", action="store_true", help="grade also what is done already")
+    made.add_argument("--again", action="store_true", help="grade finished submissions again")
     made.add_argument("--json", action="store_true", help="print the summary as JSON")
     return made
 
 
 def number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"a number above 0, not {text!a}")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, not {text!a}")
     return int(text)
 
 
 def dask(stack: ExitStack, address: str) -> tuple[Executor, int]:
-    """An executor that works on a cluster, and how many jobs it takes at a time.
+    """An executor on a Dask cluster, and how many jobs it runs at a time.
 
     Where workers have the resource "slot", a job takes one. Else it takes a thread: workers for
     grading should have one each, since two jobs on one CPU take each other's time.
@@ -130,7 +134,7 @@ def dask(stack: ExitStack, address: str) -> tuple[Executor, int]:
 
 
 class Screen:
-    """One line for each submission; on a terminal, below them, how far it is."""
+    """Prints a line for each submission and, on a terminal, a progress line below them."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
@@ -151,7 +155,7 @@ class Screen:
             self.drawn = True
 
     def far(self) -> str:
-        """How far it has come."""
+        """The progress, in words."""
         return f"after {self.done} of {self.total}" if self.total else "before the first was done"
 
     def clear(self) -> None:

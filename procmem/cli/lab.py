@@ -1,4 +1,4 @@
-"""procmem lab: exercises for students, and the same checks at home."""
+"""procmem lab: exercises for students, with the checks that grading uses."""
 
 from __future__ import annotations
 
@@ -38,32 +38,43 @@ def main(argv: list[str]) -> int:
 def parser() -> Parser:
     made = Parser(
         prog="procmem lab",
-        description="Exercises about the memory of processes: a hand-out, a start, and checks "
-        "that look at the running program.",
+        description="Exercises about the memory of processes: a hand-out, starter files, and "
+        "checks that examine the running program.",
     )
     ways = made.add_subparsers(metavar="list|new|check|show", required=True)
 
-    way = ways.add_parser("list", help="the labs that ship")
+    way = ways.add_parser("list", help="list the available labs")
     way.add_argument("--json", action="store_true", help="print the list as JSON")
     way.set_defaults(run=list_them)
 
-    way = ways.add_parser("new", help="begin a lab: its hand-out and starter, in a new directory")
-    way.add_argument("name", metavar="NAME", help="a lab's name, or the directory of your own")
-    way.add_argument("directory", metavar="DIR", help="where; it must be new, or empty")
+    way = ways.add_parser(
+        "new", help="start a lab: copies its hand-out and starter files into a new directory"
+    )
+    way.add_argument(
+        "name", metavar="NAME", help="the name of a lab, or the directory of your own lab"
+    )
+    way.add_argument(
+        "directory", metavar="DIR", help="the directory to create; it must not exist, or be empty"
+    )
     way.set_defaults(run=new)
 
     way = ways.add_parser(
         "check",
-        help="run a lab's checks on your work",
-        epilog="Exit status: 0, every check that could be made passed; 1, not yet; 2, usage.",
+        help="run the checks of a lab on your solution",
+        epilog="Exit status: 0, all checks passed that could be made; 1, not all passed; 2, usage "
+        "error.",
     )
-    way.add_argument("directory", metavar="DIR", nargs="?", default=".", help="default: this one")
-    way.add_argument("--lab", metavar="NAME", help="which lab it is, if it was not begun here")
+    way.add_argument(
+        "directory", metavar="DIR", nargs="?", default=".", help="default: the current directory"
+    )
+    way.add_argument(
+        "--lab", metavar="NAME", help="the lab, if the directory was not made by `procmem lab new`"
+    )
     way.add_argument("--json", action="store_true", help="print the whole result as JSON")
     way.set_defaults(run=check)
 
-    way = ways.add_parser("show", help="a lab's hand-out")
-    way.add_argument("name", metavar="NAME", help="a lab's name, or directory")
+    way = ways.add_parser("show", help="print the hand-out of a lab")
+    way.add_argument("name", metavar="NAME", help="the name or directory of a lab")
     way.set_defaults(run=show)
     return made
 
@@ -75,7 +86,7 @@ def list_them(options: argparse.Namespace) -> int:
         sys.stdout.write(json_text(rows))
         return 0
     sys.stdout.write(lab_table(found))
-    sys.stdout.write("\nprocmem lab new NAME DIR begins one.\n")
+    sys.stdout.write("\n`procmem lab new NAME DIR` starts one.\n")
     return 0
 
 
@@ -114,7 +125,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def faults_of_checks(grade: Grade) -> str:
-    """What whoever wrote the checks has to know of those that failed by themselves."""
+    """Messages for the author of the checks about checks that raised an error."""
     told = []
     for check in grade.checks:
         if check.status is Status.ERROR and not check.hidden:

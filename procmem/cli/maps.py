@@ -1,4 +1,4 @@
-"""procmem maps: the regions of a process, what each is, and what it costs."""
+"""procmem maps: the memory regions of a process, with the kind and the sizes of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ SORTS = ("address", "size", "rss", "pss", "uss", "swap", "kind", "name")
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem maps --help`."""
-    made = parser("maps", "The regions of a process: what each is, and what it costs.")
+    made = parser(
+        "maps", "Shows the memory regions of a process, with the kind and the sizes of each."
+    )
     made.add_argument(
         "--kind",
         action="append",
@@ -47,15 +49,17 @@ def main(argv: list[str]) -> int:
         "--range",
         type=address_range,
         metavar="LOW-HIGH",
-        help="only regions that share a byte with it; hexadecimal, either end open",
+        help="only regions that overlap this range; hexadecimal, either end may be left out",
     )
     made.add_argument(
-        "--path", metavar="PATTERN", help='only this file: its path or last part; "*" and "?" match'
+        "--path",
+        metavar="PATTERN",
+        help='only regions of this file: its path or base name; "*" and "?" are wildcards',
     )
     made.add_argument(
         "--perms",
         metavar="PERM",
-        help='only these permissions, such as "rw-p"; "?" matches any letter',
+        help='only regions with these permissions, such as "rw-p"; "?" matches any letter',
     )
     made.add_argument(
         "--sort",
@@ -65,28 +69,28 @@ def main(argv: list[str]) -> int:
         "ascending",
     )
     made.add_argument(
-        "--by", choices=("kind", "path", "use"), help="totals for each kind, file or use"
+        "--by", choices=("kind", "path", "use"), help="show totals for each kind, file or use"
     )
-    made.add_argument("--smaps", action="store_true", help="every counter and flag of smaps")
+    made.add_argument("--smaps", action="store_true", help="show every counter and flag of smaps")
     made.add_argument(
         "--fast",
         action="store_true",
-        help="size, RSS and swap without smaps, which holds up a process that maps "
-        "memory: no PSS and USS",
+        help="show size, RSS and swap without reading smaps, which blocks mmap in the process "
+        "meanwhile; no PSS and USS",
     )
-    made.add_argument("-p", "--show-path", action="store_true", help="whole paths in the table")
+    made.add_argument("-p", "--show-path", action="store_true", help="show whole paths")
     table_options(made)
     options = made.parse_args(argv)
     if options.fast and options.smaps:
-        made.error("--fast reads no smaps")
+        made.error("--fast does not read smaps")
     if options.fast and options.sort in ("pss", "uss"):
-        made.error(f"--fast reads no {options.sort}")
+        made.error(f"--fast does not read {options.sort}")
     if options.by and options.smaps:
-        made.error("--by adds up: it does not go with --smaps, which shows each region")
+        made.error("--by shows totals and cannot be combined with --smaps")
     if options.by and options.sort:
-        made.error("--by puts the largest first: it does not go with --sort")
+        made.error("--by always sorts by size and cannot be combined with --sort")
     if options.perms is not None and len(options.perms) != 4:
-        made.error(f"--perms takes four letters, such as rw-p or ?w?p, not {options.perms!a}")
+        made.error(f"--perms: expected four letters such as rw-p or ?w?p, not {options.perms!a}")
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
     found: list[dict[str, Any]] = []
     empty = 0
@@ -110,8 +114,8 @@ def main(argv: list[str]) -> int:
         if not table.consistent:
             complain(
                 "maps",
-                f"process {process.pid} maps memory so fast that its regions could not be read "
-                "as of one moment",
+                f"process {process.pid} changes its mappings so fast that they could not be read "
+                f"consistently",
             )
 
     def show_saved(snapshot: Snapshot) -> None:
@@ -136,7 +140,7 @@ def main(argv: list[str]) -> int:
 
 
 def as_text(table: RegionTable[Any], options: Any) -> str:
-    """The table that the options ask for."""
+    """The table that the options select."""
     look: dict[str, Any] = {
         "width": table_columns(),
         "chosen": options.columns,
@@ -150,7 +154,7 @@ def as_text(table: RegionTable[Any], options: Any) -> str:
 
 
 def nothing_left(table: RegionTable[Any], options: Any) -> str:
-    """That no region has passed the filters, and which there are."""
+    """The message that no region matches the filters, with a hint."""
     asked = [
         f"--{name} {shown}"
         for name, shown in (
@@ -161,12 +165,12 @@ def nothing_left(table: RegionTable[Any], options: Any) -> str:
         )
         if shown
     ]
-    whole = f"no region of its {len(table)} fits {' and '.join(asked)}"
+    whole = f"none of its {len(table)} regions matches {' and '.join(asked)}"
     if options.path and not table.filter(path=options.path):
         return f"{whole}; maps --by path lists the files"
     if options.kind and not any(region.kind.value in options.kind for region in table):
         return f"{whole}; maps --by kind lists the kinds"
-    return f"{whole}; without a filter all are shown"
+    return f"{whole}"
 
 
 def hex_range(ends: tuple[int | None, int | None]) -> str:
@@ -174,7 +178,7 @@ def hex_range(ends: tuple[int | None, int | None]) -> str:
 
 
 def choose(table: RegionTable[Any], options: Any) -> RegionTable[Any]:
-    """The regions that the options ask for, in the order they ask for."""
+    """The regions that the options select, in the order they ask for."""
     if options.kind:
         wanted = set(options.kind)
         table = table.filter(lambda region: region.kind.value in wanted)

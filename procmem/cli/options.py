@@ -1,6 +1,6 @@
-"""Command lines read as getopt_long(3) of the GNU C library reads them.
+"""Parsing of command lines as getopt_long(3) of the GNU C library does it.
 
-argparse costs 7 ms to start, and words its errors otherwise.
+argparse takes 7 ms to import, and its error messages differ.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ __all__ = ["Options", "UsageError"]
 
 
 class UsageError(Exception):
-    """The command line can't be understood; the message says why, in getopt's words."""
+    """The command line is wrong; the message is that of getopt_long(3)."""
 
 
 class Options:
-    """The options of a command line, in order; the operands when they are used up.
+    """The options of a command line, in order, and then its operands.
 
-    Options and operands may be mixed; "--" ends the options. A long option may
-    be shortened as far as it stays clear.
+    Options and operands may be mixed; "--" ends the options. A long option may be
+    abbreviated as long as it is unambiguous.
 
     Args:
         argv: the arguments, without the command's name.
         short: getopt's string: a letter for each option, a colon behind one
             that takes a value.
-        long: each long option with its letter, or with any other word that
-            is to be given out for it. It takes a value if `takes` says so.
+        long: each long option with its letter, or with another word that stands for it. It takes a
+            value if that is in `takes`.
         takes: letters and words of options that take a value, besides those
             of `short`.
 
@@ -114,12 +114,12 @@ def strtoul(text: str, base: int) -> tuple[int, str]:
     """The number at the start of a text, as C reads one on a 64-bit system.
 
     Args:
-        text: white space, a sign, and 0x in base 16 may come first.
-        base: 16, or 0: decimal, octal behind 0, hexadecimal behind 0x.
+        text: may start with white space and a sign, and in base 16 with 0x.
+        base: 16, or 0: decimal, octal after 0, hexadecimal after 0x.
 
     Returns:
         As strtoul(3): the number, a negative one modulo 2**64, one too large as 2**64 - 1; and
-        what follows it: the whole text if it starts with no number.
+        the rest of the text: all of it if it does not start with a number.
 
     >>> strtoul("0x1f,", 16), strtoul("010", 0), strtoul("x", 16)
     ((31, ','), (8, ''), (0, 'x'))

@@ -1,4 +1,4 @@
-"""procmem pages: every page of a process, as a picture."""
+"""procmem pages: the state of every page of a process, one letter each."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem pages --help`."""
     made = parser(
         "pages",
-        "Which pages of a process are in memory, in swap, shared, zero: a letter for each page, "
-        "or for as many as fit into a row.",
+        "Shows which pages of a process are in memory, in swap, shared or the zero page: a letter "
+        "for each page, or for several where a row is too short.",
         pids="1",
     )
     made.add_argument(
@@ -66,21 +66,33 @@ def main(argv: list[str]) -> int:
         metavar="RANGE",
         type=page_range,
         nargs="*",
-        help="START-END or START+LENGTH in hexadecimal, an address (its region), or the name of "
-        'a region such as "[heap]" or "libc.so.6"; without one: a line for each region',
+        help="START-END or START+LENGTH in hexadecimal, an address, or the name of "
+        'a region such as "[heap]" or "libc.so.6"; default: a line for each region',
     )
-    made.add_argument("--frames", action="store_true", help="the page frames: count, flags (root)")
-    made.add_argument("--sharers", action="store_true", help="who else maps the pages (root)")
-    made.add_argument("--tables", action="store_true", help="the page tables, against VmPTE")
+    made.add_argument(
+        "--frames",
+        action="store_true",
+        help="show the page frames: map counts and flags (needs root)",
+    )
+    made.add_argument(
+        "--sharers",
+        action="store_true",
+        help="show which other processes map the pages (needs root)",
+    )
+    made.add_argument(
+        "--tables",
+        action="store_true",
+        help="show the size of the page tables, compared with VmPTE",
+    )
     made.add_argument(
         "--translate",
         metavar="ADDRESS",
         type=user_address,
         action="append",
         default=[],
-        help="the frame and the physical address behind an address (root)",
+        help="show the page frame and the physical address of an address (needs root)",
     )
-    made.add_argument("--width", type=width, metavar="N", help="letters in a row")
+    made.add_argument("--width", type=width, metavar="N", help="letters per row")
     made.add_argument(
         "--colour",
         choices=("auto", "always", "never"),
@@ -96,8 +108,8 @@ def main(argv: list[str]) -> int:
     shown = len(tables) + bool(options.translate)
     if options.columns and (options.translate or shown > 1 or (options.ranges and not shown)):
         made.error(
-            "--columns is for one table: the list of all regions, or that of --frames, --sharers "
-            "or --tables"
+            "--columns applies to one table: the list of all regions, or that of --frames, "
+            "--sharers or --tables"
         )
     missing = False
     answers: list[dict[str, Any]] = []
@@ -141,14 +153,14 @@ def main(argv: list[str]) -> int:
 
 
 def user_address(text: str) -> int:
-    """An address that there can be."""
+    """An address."""
     return address(text)
 
 
 def width(text: str) -> int:
     """A number of letters."""
     if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) <= 4096):
-        raise argparse.ArgumentTypeError(f"a width lies between 1 and 4096, not {text!a}")
+        raise argparse.ArgumentTypeError(f"expected a width from 1 to 4096, not {text!a}")
     return int(text)
 
 
@@ -160,11 +172,11 @@ def is_coloured(how: str) -> bool:
 
 
 def resolve(table: RegionTable[Region], asked: AskedRange) -> list[tuple[int, int]] | str:
-    """The ranges that a RANGE stands for, or why it stands for none."""
+    """The address ranges of a RANGE, or a message why there are none."""
     if isinstance(asked, str):
         named = table.filter(path=asked) or table.filter(lambda region: region.name == asked)
         if not named:
-            return f"no region is called {printable(asked)}"
+            return f"there is no region named {printable(asked)}"
         return [(region.start, region.end) for region in named]
     start, end = asked
     if end is not None:
@@ -176,7 +188,7 @@ def resolve(table: RegionTable[Region], asked: AskedRange) -> list[tuple[int, in
 def parts_of(
     process: Process, table: RegionTable[Region], spans: list[tuple[int, int]] | None
 ) -> list[Part]:
-    """Regions with their pages: of the whole process, or of some ranges."""
+    """Regions and their pages, of the whole process or of some ranges."""
     if spans is None:
         pages = process.pagemap(0, LIMIT)
         return [
@@ -195,12 +207,12 @@ def parts_of(
 
 
 def is_hidden(region: Region) -> bool:
-    """Whether the kernel shows no pages of a region, whatever is there."""
+    """Whether pagemap does not show the pages of a region."""
     return region.end > LIMIT or region.kind is RegionKind.VVAR
 
 
 def pictures(parts: list[Part], options: Any) -> str:
-    """What is seen of the pages."""
+    """The pages as text."""
     colour = is_coloured(options.colour)
     screen = table_columns()
     if options.ranges:
@@ -221,7 +233,7 @@ def pictures(parts: list[Part], options: Any) -> str:
 
 
 def scheme() -> PagingScheme | None:
-    """How addresses are split here, if that is known."""
+    """The paging scheme of this machine; None: not supported."""
     try:
         return this_machine()
     except Unsupported:
@@ -235,7 +247,7 @@ def tell(
     told: dict[str, Any],
     texts: list[str],
 ) -> None:
-    """What the other options ask for."""
+    """Adds the output of the other options."""
     if options.tables:
         tables = process.page_tables()
         told["tables"] = plain_tables(tables)

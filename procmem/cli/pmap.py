@@ -1,7 +1,7 @@
 """procmem pmap: the options, the tables and the exit status of pmap(1).
 
-A small process is shown within three bare Python starts. So nothing here
-imports more than its way needs: errors (which bring psutil) where one came up.
+The command must start fast, so modules are imported only where they are needed: procmem.errors,
+which imports psutil, only after an exception was raised.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ LONG = {
 
 
 class PmapRequest:
-    """What the command line asks for.
+    """The parsed command line.
 
     Attributes:
         mode: "x", "d", "X", "c" (rows of a configuration), "n" (write one), or
             "" for the default table.
-        all_fields: -XX.
+        all_fields: whether -XX was given.
         config: the file that -C or -N names; None: ~/.pmaprc.
         chosen: the fields that the configuration names.
         show_path, quiet, low, high: as in PmapStyle.
@@ -131,7 +131,7 @@ def main(argv: list[str], root: str = "/proc") -> int:
 
 
 def run(argv: list[str], root: str) -> int:
-    """Does what main() says.
+    """Runs the command; see main().
 
     Raises:
         UsageError, Complaint
@@ -155,11 +155,11 @@ def run(argv: list[str], root: str) -> int:
 
 
 class Complaint(Exception):
-    """The command can't be run as asked; the message says why."""
+    """The command cannot be run; the message is the reason."""
 
 
 def warn(message: str) -> None:
-    """A line on standard error; a name in it can't forge another or steer the terminal."""
+    """Writes a line to stderr, with control characters escaped."""
     from procmem.view.names import printable
 
     sys.stdout.flush()
@@ -170,7 +170,7 @@ def warn(message: str) -> None:
 
 
 def understand(argv: list[str], request: PmapRequest) -> list[str] | None:
-    """Fills the request. Returns the operands; None if help or version was all."""
+    """Fills in the request. Returns the operands; None if only --help or --version was given."""
     if not argv:
         raise UsageError
     modes: set[str] = set()
@@ -221,8 +221,8 @@ def address_range(text: str) -> tuple[int, int]:
 def process_ids(operands: list[str], root: str) -> list[tuple[int, str]]:
     """The PIDs of the command line, each with the /proc that it is of.
 
-    `pmap /proc/*` is a habit: what has no number there is passed over. What is no number may be
-    a name, or the directory of a saved tree.
+    `pmap /proc/*` is common, so entries of /proc that are no number are ignored. Another word may
+    be the name of a process or the directory of a saved tree.
     """
     found = []
     for operand in operands:
@@ -240,7 +240,7 @@ def process_ids(operands: list[str], root: str) -> list[tuple[int, str]]:
 
 
 def named(operand: str, root: str) -> list[tuple[int, str]]:
-    """The processes of a name, or of a saved tree; pmap's own words are as in pmap."""
+    """The processes of that name, or of a saved tree; messages are those of pmap."""
     if operand in ("", "self") or operand[0] in "0123456789" or operand.startswith(("/proc", "//")):
         raise UsageError(f"no process ID: '{operand}'")
     from procmem.process import Process
@@ -304,17 +304,17 @@ def create_config(request: PmapRequest, operands: list[str]) -> int:
 
 
 def errors() -> ModuleType:
-    """The exceptions; an except clause asks for them only when something was raised."""
+    """The exception classes; imported only once something was raised."""
     from procmem import errors as module
 
     return module
 
 
 class Subject:
-    """A process: what its first line and its table tell beside its regions.
+    """A process, with what its first line and its table show beside the regions.
 
     Attributes:
-        tgid: its ID, also where a thread was asked for.
+        tgid: its PID, even if the ID of a thread was given.
         stat: of the process.
         cmdline: its arguments.
         start_stack: where its stack starts; 0 if unknown.
@@ -326,7 +326,7 @@ class Subject:
         self.update()
 
     def update(self) -> None:
-        """Reads what an execve(2) changes."""
+        """Reads what execve(2) replaces."""
         self.stat = stat = self.files.stat()
         self.cmdline = self.files.read("cmdline")
         living = self.files.memory_name("stat")
@@ -344,7 +344,7 @@ class Subject:
 
 
 def show(pid: int, root: str, request: PmapRequest) -> int:
-    """Prints the table of one process. Returns its part of the exit status."""
+    """Prints the table of one process and returns its part of the exit status."""
     try:
         subject = Subject(ProcessFiles(pid, root))
     except errors().NoSuchProcess:
@@ -365,7 +365,7 @@ def show(pid: int, root: str, request: PmapRequest) -> int:
 
 
 def table(subject: Subject, request: PmapRequest) -> Iterator[bytes]:
-    """The lines under the first; they and the subject are of one address space."""
+    """The lines below the first one."""
     wide = request.mode in ("X", "c")
     regions = read(subject, native.SMAPS if wide or request.mode == "x" else native.MAPS)
     look = PmapStyle(
@@ -391,7 +391,7 @@ def table(subject: Subject, request: PmapRequest) -> Iterator[bytes]:
 
 
 def read(subject: Subject, mode: int) -> RegionTable[Any]:
-    """The regions; none for a kernel thread or a zombie, as pmap has it."""
+    """The regions; none for a kernel thread or a zombie, as in pmap."""
 
     def update(_: native.Scan) -> bool:
         # While the file that was read is open, so that both are of one program.
@@ -406,7 +406,10 @@ def read(subject: Subject, mode: int) -> RegionTable[Any]:
             pass
         else:
             if not consistent:
-                warn(f"process {subject.tgid} maps memory so fast that rows overlap or are missing")
+                warn(
+                    f"process {subject.tgid} changes its mappings so fast that rows may overlap "
+                    f"or be missing"
+                )
             return table_from_scan(scan, mode, consistent=consistent)
     scan = native.Scan(mode, "<none>")
     scan.finish()
@@ -414,7 +417,7 @@ def read(subject: Subject, mode: int) -> RegionTable[Any]:
 
 
 def order_of_fields(files: ProcessFiles) -> list[tuple[str, bool]]:
-    """How the kernel orders and counts: the same for all processes, so any reading tells."""
+    """The kernel's order and units of the fields, which are the same for all processes."""
     try:
         with files.memory("smaps") as file:
             return field_order(file.head())
@@ -423,7 +426,7 @@ def order_of_fields(files: ProcessFiles) -> list[tuple[str, bool]]:
 
 
 def shm_device(root: str) -> int | None:
-    """Minor number of the device of System V shared memory; None: can't be told.
+    """Minor number of the device of System V shared memory; None: unknown.
 
     The kernel keeps it in the same unnamed tmpfs as shared anonymous memory
     (mm/shmem.c, shm_mnt), of which this process maps a page to look.

@@ -1,4 +1,4 @@
-"""procmem ps: ps(1) for the columns that tell of memory."""
+"""procmem ps: ps(1), with the columns about memory."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ usage: procmem ps [-o COLUMNS] -p PIDS
 
 Memory of processes, as ps of procps-ng 4.0.2 prints it.
 
-  -p, --pid PIDS            these processes; bare PIDs at the end do the same
-  -q, --quick-pid PIDS      the same in the order given
+  -p, --pid PIDS            these processes; PIDs at the end work, too
+  -q, --quick-pid PIDS      the same, in the order given
   -e, -A                    all processes
   -o, --format COLUMNS      what to print, "name", "name:width" or "name=heading"
                             each ({DEFAULT_FORMAT})
-  --no-headers              no first line
+  --no-headers              without the heading
   -w                        132 columns wide; -ww: as wide as it gets
   --help, --version
 
@@ -52,11 +52,11 @@ NO_HEADINGS = (
 
 
 class PsUsageError(Exception):
-    """The command line can't be understood; the message says why."""
+    """The command line is wrong; the message is the reason."""
 
 
 class PsRequest:
-    """What the command line asks for."""
+    """The parsed command line."""
 
     def __init__(self) -> None:
         self.formats: list[str] = []
@@ -118,7 +118,7 @@ def main(argv: list[str], root: str = "/proc") -> int:
 
 
 def usage() -> str:
-    """The help text."""
+    """The text of --help."""
     import textwrap
 
     return (
@@ -138,7 +138,7 @@ def version() -> str:
 
 
 def understand(argv: list[str]) -> PsRequest:
-    """What the arguments ask for.
+    """Parses the arguments.
 
     Raises:
         PsUsageError
@@ -160,7 +160,8 @@ def understand(argv: list[str]) -> PsRequest:
             request.pids += by_name
         else:
             raise PsUsageError(
-                f"BSD options such as '{argument}' are not offered, and no process is called so"
+                f"BSD options such as '{argument}' are not offered, and there is no process of "
+                f"that name"
             )
     if request.quick is not None and (request.pids or request.all):
         raise PsUsageError("q/-q/--quick-pid cannot be combined with other selection options.")
@@ -224,7 +225,7 @@ def add_pids(text: str, option: str, request: PsRequest) -> None:
 
 
 def named(text: str) -> list[int]:
-    """The PIDs of a name's processes; none of what is a number."""
+    """The PIDs of the processes of that name; none if it is a number."""
     if text[:1] in "0123456789+-":
         return []
     if text == "self":
@@ -254,7 +255,7 @@ def columns_of(request: PsRequest, root: str) -> list[PsColumn]:
 
 
 def errors() -> ModuleType:
-    """The exceptions; an except clause asks for them only when something was raised."""
+    """The exception classes; imported only once something was raised."""
     from procmem import errors as module
 
     return module
@@ -269,7 +270,7 @@ def chosen(request: PsRequest, root: str) -> Iterable[int]:
 def read_rows(
     chosen: Iterable[int], root: str, columns: list[PsColumn], utf8: bool
 ) -> Iterator[Row]:
-    """What the columns need to know of each process; those that are gone are left out."""
+    """The data of each process that the columns need; processes that have ended are left out."""
     needs = {column.needs for column in columns}
     memory_total = total_memory(root) if "meminfo" in needs else 0
     page_size = os.sysconf("SC_PAGESIZE")
@@ -314,7 +315,7 @@ def total_memory(root: str) -> int:
 
 
 def rollup(files: ProcessFiles) -> Counters | None:
-    """The sums of smaps; empty ones where there is no memory; None if they may not be read."""
+    """The sums over smaps; empty for a process without memory; None: access denied."""
     from procmem.regions import Counters, parse_rollup
 
     try:

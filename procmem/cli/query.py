@@ -1,4 +1,4 @@
-"""procmem query: what lies at an address."""
+"""procmem query: what is mapped at an address."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem query --help`."""
-    made = parser("query", "What lies at an address of a process.", pids="1")
+    made = parser(
+        "query",
+        "Shows what is mapped at an address: the region, and for code the ELF file, section, "
+        "symbol and source line.",
+        pids="1",
+    )
     made.add_argument(
         "addresses",
         metavar="ADDRESS",
@@ -49,16 +54,16 @@ def main(argv: list[str]) -> int:
         "--debug-root",
         default="/usr/lib/debug",
         metavar="DIR",
-        help="where separate debug files are (default: %(default)s)",
+        help="the directory of separate debug files (default: %(default)s)",
     )
     made.add_argument(
         "--no-demangle",
         action="store_true",
-        help="names of C++ and Rust functions as they are in the file (--json has both)",
+        help="show C++ and Rust names as they are in the file (--json has both forms)",
     )
     table_options(made, columns=False)
     made.refused = {
-        "--columns": "whose answer is a list, one fact a line",
+        "--columns": "which prints a list and no table",
     }
     options = made.parse_args(argv)
     refuse_with_json(made, options, units=IN_BYTES)
@@ -109,7 +114,7 @@ def main(argv: list[str]) -> int:
 
 
 def look_up(symbols: SymbolFinder, number: int, debug_root: str) -> dict[str, Any]:
-    """The ELF object, section, symbol and source line at an address, as far as they are told."""
+    """The ELF object, section, symbol and source line at an address, as far as they are known."""
     if not symbols.files.is_live:
         return {}
     try:
@@ -139,7 +144,7 @@ def look_up(symbols: SymbolFinder, number: int, debug_root: str) -> dict[str, An
 
 
 def nothing(table: RegionTable[Any], number: int) -> str:
-    """That no region covers an address, and between which ones it lies."""
+    """The message that no region covers an address, with the regions around it."""
     below = [region for region in table if region.end <= number]
     above = [region for region in table if region.start > number]
 

@@ -1,4 +1,4 @@
-"""procmem reconcile: every total against every other."""
+"""procmem reconcile: compares the totals that the kernel reports for a process."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem reconcile --help`."""
     made = parser(
         "reconcile",
-        "Every total that the kernel gives for a process against every other, each difference "
-        "with its cause.",
+        "Compares all totals that the kernel reports for a process, and explains each difference.",
     )
     table_options(made)
     options = made.parse_args(argv)

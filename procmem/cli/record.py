@@ -1,4 +1,4 @@
-"""procmem record: a process's memory through time, written to a file."""
+"""procmem record: records the memory of a process over time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds(text: str) -> float:
-    """A span of time: "100ms", "0.5s", "2m", "1h", or plain seconds."""
+    """A duration such as "100ms", "0.5s", "2m", "1h", or a number of seconds; returns seconds."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h)?", text)
     if not found or not float(found[1]):
         raise ValueError(text)
@@ -54,33 +54,33 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem record --help`."""
     made = parser(
         "record",
-        "Takes a snapshot of a process whenever its memory has changed, until it ends or Ctrl-C; "
-        "then tells peaks, growth, and what may be a leak.",
+        "Takes a snapshot of a process whenever its memory has changed, until it exits or Ctrl-C, "
+        "and then reports peaks, growth, and what may be a leak.",
         pids="?",
     )
     made.add_argument(
         "-o", "--output", metavar="FILE",
-        help="write there; nothing is lost if killed. A snapshot or recording that is there is "
-        "overwritten, any other file only with --force",
+        help="the file to write; it stays readable if procmem is killed. An existing snapshot or "
+            "recording is overwritten, any other file only with --force",
     )  # fmt: skip
     made.add_argument("--force", action="store_true", help=FORCE)
-    made.add_argument(
-        "--report", metavar="FILE", help="record nothing: tell of a recording that was made before"
-    )
+    made.add_argument("--report", metavar="FILE", help="record nothing; report on this recording")
     made.add_argument(
         "--every", type=seconds, default=0.1, metavar="TIME",
-        help="from look to look: 100ms (default), 2s, 1m",
+        help="how often to check the process: 100ms (default), 2s, 1m",
     )  # fmt: skip
-    made.add_argument("--for", type=seconds, dest="span", metavar="TIME", help="end after that")
+    made.add_argument(
+        "--for", type=seconds, dest="span", metavar="TIME", help="stop after this time"
+    )
     made.add_argument(
         "--detail", choices=("auto", *DETAILS), default="auto",
-        help="of the regions; auto (default): the richest that stays below --share",
+        help="how much to read of each region; auto (default): as much as --share allows",
     )  # fmt: skip
     made.add_argument(
         "--share", type=float, default=2.0, metavar="PERCENT",
-        help="of one CPU that recording may take (2)",
+        help="how much of one CPU recording may use (default: 2)",
     )  # fmt: skip
-    made.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    made.add_argument("--quiet", action="store_true", help="do not print progress to stderr")
     table_options(made)
     asked = made.parse_args(argv)
     refuse_with_json(made, asked, units=IN_BYTES, columns=ALL_FIELDS)
@@ -90,10 +90,10 @@ def main(argv: list[str]) -> int:
         made.error(printable(str(error)))
     if asked.report is not None:
         if asked.pid is not ABSENT or asked.output is not None or asked.force:
-            made.error("--report takes a recording, and neither a PID, nor -o or --force")
+            made.error("--report cannot be combined with a PID, -o or --force")
         return report(asked)
     if asked.pid is ABSENT or asked.output is None:
-        made.error("it needs a PID and -o FILE, or --report FILE")
+        made.error("give a PID and -o FILE, or --report FILE")
     try:
         check_output(asked.output, force=asked.force)
     except OSError as error:
@@ -118,7 +118,7 @@ def record(asked: Namespace, process: Process) -> int:
             recording = recorder.run(asked.span, progress.show)
         except OSError as error:
             complain(asked.output, error.strerror or str(error))
-            status, recorder.ended = 1, "it could not be written any more"
+            status, recorder.ended = 1, "the file could not be written"
             recording = recorder.recording
         finally:
             progress.clear()
@@ -130,7 +130,7 @@ def record(asked: Namespace, process: Process) -> int:
 
 
 def report(asked: Namespace) -> int:
-    """Tells of a recording; of a damaged one, what is whole."""
+    """Prints the report on a recording; if it is damaged, on its intact part."""
     path, status = asked.report, 0
     try:
         recording = Recording.load(path)
@@ -168,9 +168,9 @@ def complain(path: str, reason: str) -> None:
 
 @contextlib.contextmanager
 def stopped_by_signals(recorder: Recorder) -> Iterator[set[int]]:
-    """Ctrl-C and SIGTERM end the recording after a whole snapshot; a second one at once.
+    """Makes Ctrl-C and SIGTERM end the recording after the current snapshot; a second one at once.
 
-    Gives those that came.
+    Yields the set of signals received.
     """
     received: set[int] = set()
     old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -191,14 +191,14 @@ def stopped_by_signals(recorder: Recorder) -> Iterator[set[int]]:
 
 
 class Progress:
-    """One line on a terminal, a few times a second."""
+    """A progress line on a terminal, updated four times a second."""
 
     def __init__(self, shown: bool) -> None:
         self.shown = shown
         self._begun = self._last = time.monotonic()
 
     def show(self, recorder: Recorder, _: Snapshot | None) -> None:
-        """Called at each turn."""
+        """Updates the line."""
         now = time.monotonic()
         if not self.shown or now - self._last < 0.25:
             return
@@ -213,7 +213,7 @@ class Progress:
         self._rewrite(text)
 
     def clear(self) -> None:
-        """Takes the line away."""
+        """Removes the line."""
         self._rewrite("")
 
     def _rewrite(self, text: str) -> None:

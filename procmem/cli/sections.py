@@ -1,4 +1,4 @@
-"""procmem sections: the sections of a process's ELF files, in place."""
+"""procmem sections: the sections of the ELF files that a process has mapped."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem sections --help`."""
     made = parser(
         "sections",
-        "The sections of a process's executable and libraries: where each lies, and how much "
-        "of it is in memory, copied, in swap.",
+        "Shows the sections of a process's executable and libraries: the address of each, and how "
+        "much of it is resident, private and swapped.",
     )
     made.add_argument(
         "--object",
         metavar="PATTERN",
-        help='only this file: its path or last part; "*" and "?" match',
+        help='only this file: its path or base name; "*" and "?" are wildcards',
     )
     table_options(made, default="")
     shape = made.add_mutually_exclusive_group()
-    shape.add_argument("--totals", action="store_true", help="a line for each file, in KiB")
+    shape.add_argument("--totals", action="store_true", help="show one line per file, in KiB")
     shape.add_argument(
         "--bridge",
         action="store_true",
-        help="from text, data and bss of size(1) to the bytes of VSZ that each file occupies",
+        help="show how text, data and bss of size(1) add up to the VSZ of each file",
     )
     made.add_argument(
         "--sort",
@@ -56,10 +56,10 @@ def main(argv: list[str]) -> int:
     )
     options = made.parse_args(argv)
     if options.sort and not options.totals:
-        made.error("--sort goes with --totals")
+        made.error("--sort needs --totals")
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
     if options.bridge and (options.columns or options.units):
-        made.error("--bridge is in bytes, and has its columns: no --units and --columns")
+        made.error("--bridge cannot be combined with --units and --columns")
     found: list[dict[str, Any]] = []
     empty = 0
 
@@ -110,7 +110,7 @@ def in_order(objects: list[LiveObject], sort: str | None) -> list[LiveObject]:
 
 
 def plain(live: LiveObject, options: Any) -> dict[str, Any]:
-    """What the options ask for of a file, as plain values."""
+    """The selected data of a file as plain values."""
     record = live.to_record()
     if options.totals:
         record.pop("sections", None)
@@ -122,7 +122,7 @@ def plain(live: LiveObject, options: Any) -> dict[str, Any]:
 
 
 def chosen(objects: list[LiveObject], pattern: str | None) -> list[LiveObject]:
-    """The objects whose path, or its last part, matches."""
+    """The objects whose path or base name matches."""
     if pattern is None:
         return objects
     if "*" in pattern or "?" in pattern:

@@ -1,7 +1,7 @@
-"""procmem size: the options, the output and the exit status of GNU size 2.40.
+"""procmem size: options, output and exit status of GNU size 2.40.
 
-A thousand files are sized within 1.4 times the time of GNU's. So nothing here
-imports more than its way needs, and a plain file is one call of C.
+A thousand files take at most 1.4 times as long as with GNU size, so modules are imported only where
+they are needed, and a plain file is handled by one call of C.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 MISSING, MALFORMED, NOT_RECOGNIZED = 1, 2, 3
-"""Exit statuses; the last error's is the command's."""
+"""Exit statuses; the command exits with that of the last error."""
 
 USAGE = """\
 usage: procmem size [OPTION]... [FILE]...
@@ -47,7 +47,7 @@ size of GNU Binutils 2.40 prints them. Without a file: a.out.
       --common                             count common symbols as bss
       --target=NAME                        checked, and not needed
   -f                                       ignored
-      --json                               everything known of each file
+      --json                               everything known about each file
       --explain                            why each section counts as it does, and how
                                            the sums become bytes of address space
   @FILE                                    read arguments from FILE
@@ -77,11 +77,11 @@ TARGETS = (
     "elf32-big"
 ).split()
 DEEPEST = 2000
-"""Files of arguments (@FILE) that may lead to each other."""
+"""The limit of argument files (@FILE) that refer to each other."""
 
 
 class SizeRequest:
-    """What the command line asks for.
+    """The parsed command line.
 
     Attributes:
         format: "A", "B", "G", "json" or "explain".
@@ -103,7 +103,7 @@ def main(argv: list[str]) -> int:
         argv: its arguments; see `procmem size --help`.
 
     Returns:
-        The exit status, as size has it.
+        The exit status of GNU size.
     """
     request = SizeRequest()
     try:
@@ -159,7 +159,7 @@ def expanded(argv: list[str]) -> list[str]:
 
 
 def words(text: bytes) -> Iterator[bytes]:
-    """The words of a file of arguments: quotes keep white space, a backslash the next byte."""
+    """The words of an argument file: quotes keep white space, a backslash keeps the next byte."""
     word = bytearray()
     begun = False
     quote = 0
@@ -188,7 +188,7 @@ def words(text: bytes) -> Iterator[bytes]:
 
 
 def understand(argv: list[str], request: SizeRequest) -> list[str] | None:
-    """Fills the request. Returns the files; None if help or version was all.
+    """Fills in the request. Returns the files; None if only --help or --version was given.
 
     Raises:
         UsageError
@@ -235,16 +235,18 @@ def understand(argv: list[str], request: SizeRequest) -> list[str] | None:
         if ours in given and others != [ours]:
             other = next(option for option in others if option != ours)
             shown_as = f"-{other}" if len(other) == 1 else f"--{other}"
-            raise UsageError(f"--{ours} has bytes and no table: {shown_as} does not go with it")
+            raise UsageError(
+                f"--{ours} has bytes and no table: it cannot be combined with {shown_as}"
+            )
     return options.operands
 
 
 TABLE = ("A", "B", "G", "d", "o", "x", "t", "common", "format", "radix")
-"""Options that change size's table alone."""
+"""Options that affect only the table."""
 
 
 def atoi(text: str) -> int:
-    """What C reads as a decimal number at the start of a text; 0 if there is none."""
+    """The decimal number at the start of a text, as atoi(3) reads it; 0 if there is none."""
     digits = text.lstrip(" \t\n\v\f\r")
     sign = -1 if digits.startswith("-") else 1
     digits = digits[1:] if digits[:1] in ("-", "+") else digits
@@ -258,7 +260,7 @@ def atoi(text: str) -> int:
 
 
 def shown(text: str) -> str:
-    """A message's text: as it is, as size has it; escaped where a terminal would obey it."""
+    """The text of a message, as size prints it; on a terminal with control characters escaped."""
     if not sys.stderr.isatty():
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     from procmem.view.names import printable
@@ -267,7 +269,7 @@ def shown(text: str) -> str:
 
 
 class Printer:
-    """Prints the size of file after file."""
+    """Prints the sizes of all files."""
 
     def __init__(self, request: SizeRequest) -> None:
         self.request = request
@@ -407,7 +409,7 @@ class Printer:
         self.out.write(self.safe(core_label(sections)) + b"\n")
 
     def safe(self, label: bytes) -> bytes:
-        """Bytes of a file as size prints them; escaped where a terminal would obey them."""
+        """A name as size prints it; on a terminal with control characters escaped."""
         if not self.terminal or (label.isascii() and label.decode().isprintable()):
             return label
         from procmem.view.names import printable
@@ -418,7 +420,7 @@ class Printer:
         )
 
     def complain(self, message: bytes, status: int | None) -> None:
-        """A line on standard error."""
+        """Writes a line to stderr."""
         self.out.flush()
         stderr = sys.stderr.buffer
         if sys.stderr.isatty():
@@ -429,7 +431,7 @@ class Printer:
             self.status = status
 
     def finish(self) -> int:
-        """The totals. Returns the exit status."""
+        """Prints the totals and returns the exit status."""
         if self.request.totals and self.request.format != "A":
             self.out.write(self.line(self.sums, b"(TOTALS)"))
         return self.status

@@ -24,13 +24,13 @@ __all__ = ["as_json", "explain"]
 
 
 class Reader:
-    """Reads file after file; one that can't be read is reported, and the rest is done."""
+    """Reads all files; those that cannot be read are reported and skipped."""
 
     def __init__(self) -> None:
         self.status = 0
 
     def sizes(self, names: list[bytes]) -> Iterator[ObjectSize]:
-        """The sizes of all that can be read, members of archives too."""
+        """The sizes of all readable files, including members of archives."""
         for name in names:
             path = os.fsdecode(name)
             try:
@@ -43,7 +43,7 @@ class Reader:
 
 
 def as_json(names: list[bytes]) -> int:
-    """Prints everything known of each file. Returns the exit status: 0, or 1 after an error."""
+    """Prints everything known about each file. Returns the exit status: 0, or 1 after an error."""
     reader = Reader()
     found: list[dict[str, Any]] = []
     for size in reader.sizes(names):

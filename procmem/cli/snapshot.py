@@ -1,4 +1,4 @@
-"""procmem snapshot: everything of this moment, kept in a file."""
+"""procmem snapshot: saves the state of a process's memory to a file."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem snapshot --help`."""
     made = parser(
         "snapshot",
-        "Everything of this moment: regions, totals, faults, threads, clocks, identity. "
-        "`procmem diff` tells what changed since.",
+        "Takes a snapshot of a process's memory: regions, totals, page faults, threads, clocks, "
+        "identity. `procmem diff` shows what changed since.",
     )
     made.add_argument(
         "-o",
         "--output",
         metavar="FILE",
-        help="keep it there: as JSON if the name ends in .json, else compressed; of several "
-        "processes all in one compressed file. A snapshot or recording that is there is "
+        help="the file to save to: JSON if its name ends in .json, else compressed; snapshots of "
+        "several processes go into one compressed file. An existing snapshot or recording is "
         "overwritten, any other file only with --force",
     )
     made.add_argument("--force", action="store_true", help=FORCE)
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         "--detail",
         choices=DETAILS,
         default="smaps",
-        help="what is read of the regions: addresses alone (maps), resident and swapped bytes "
+        help="how much to read of each region: only addresses (maps), resident and swapped bytes "
         "(residency), or every counter (smaps, the default)",
     )
     table_options(made, columns=False)
@@ -58,14 +58,14 @@ def main(argv: list[str]) -> int:
     refuse_with_json(made, options, units=IN_BYTES)
     many = len(options.pids) > 1
     if many and options.output and options.output.endswith(".json"):
-        made.error("a .json file holds one snapshot: leave out .json for several")
+        made.error("a .json file contains one snapshot: choose another name for several")
     if options.output is not None:
         try:
             check_output(options.output, force=options.force)
         except OSError as error:
             return complain(options.output, error)
     elif options.force:
-        made.error("--force is about -o FILE, which is not there")
+        made.error("--force needs -o FILE")
     taken: list[Snapshot] = []
 
     def take(process: Process) -> None:
@@ -93,7 +93,7 @@ def main(argv: list[str]) -> int:
 
 
 def complain(path: str, error: OSError) -> int:
-    """Says why a file can't be written; the exit status."""
+    """Prints why a file cannot be written; returns the exit status."""
     sys.stdout.flush()
     sys.stderr.write(f"procmem snapshot: {printable(path)}: {error.strerror}\n")
     return 1

@@ -1,4 +1,4 @@
-"""What the commands must know of the place that their text goes to."""
+"""Width and character set of the terminal that a command writes to."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["fitted_help", "is_utf8", "screen_columns", "table_columns"]
 
 COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
-"""What Python sets LC_CTYPE to where the locale is C (PEP 538)."""
+"""The values that Python sets LC_CTYPE to if the locale is C (PEP 538)."""
 
 
 def is_utf8() -> bool:
-    """Whether the user's locale is a UTF-8 one, as a program in C finds it."""
+    """Whether the user's locale is a UTF-8 one, as a C program sees it."""
     import _locale
 
     if _locale.nl_langinfo(_locale.CODESET).upper() not in ("UTF-8", "UTF8"):
@@ -31,7 +31,7 @@ def is_utf8() -> bool:
 
 
 def screen_columns(stream: IO[str] | None = None) -> int | None:
-    """How wide the user's screen is: COLUMNS, or the terminal; None: there is none.
+    """The width of the terminal, or COLUMNS if it is set; None: there is no terminal.
 
     Args:
         stream: what is written to; None: stdout.
@@ -49,10 +49,10 @@ def screen_columns(stream: IO[str] | None = None) -> int | None:
 
 
 def table_columns(stream: IO[str] | None = None) -> int | None:
-    """How wide a table may be: as wide as the terminal; None, without a limit, elsewhere.
+    """The width of a table: that of the terminal; None, no limit, if there is none.
 
-    COLUMNS counts elsewhere, too, unless it came along with LINES: programs that use readline(3),
-    such as Python and gdb, put both into the environment of whatever they start, and nobody has
+    COLUMNS is honoured without a terminal, too, unless LINES is set as well: programs that use
+    readline(3), such as Python and gdb, set both for the programs they start, and then nobody has
     asked for tables of that width.
 
     Args:
@@ -70,14 +70,14 @@ def table_columns(stream: IO[str] | None = None) -> int | None:
 
 
 LEAST = 24
-"""Cells in which words beside an option can be read; with fewer they stand further to the left."""
+"""Cells that the explanation of an option needs; with fewer it starts further to the left."""
 
 
 def fitted_help(text: str) -> str:
-    """A help text in lines that fit the screen: words that stand in a column stay in it.
+    """A help text in lines that fit the terminal; explanations stay in their column.
 
     Args:
-        text: lines, of which options and their explanations are two blanks apart or more.
+        text: lines, in which two or more blanks separate an option from its explanation.
     """
     import re
     import shutil
@@ -101,7 +101,7 @@ def fitted_help(text: str) -> str:
 
 
 def paragraphs(text: str, width: int) -> list[str]:
-    """The lines of a text, where those of a paragraph that is too wide are one."""
+    """The lines of a text; a paragraph that is too wide becomes one line."""
     lines: list[str] = []
     for group in text.rstrip("\n").split("\n\n"):
         whole = group.split("\n")

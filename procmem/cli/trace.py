@@ -1,4 +1,4 @@
-"""procmem trace: the memory calls of a program, each with what it did."""
+"""procmem trace: the memory calls of a program, each with its effect."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from procmem.view.trace import TraceLayout, TraceTable, call_json
 __all__ = ["main"]
 
 MALLOCS = 10_000
-"""Calls of malloc and its kin that the table tells if not asked for: a program that makes millions
-is not slowed down for long."""
+"""How many calls of malloc functions the table shows by default: a program that makes millions of
+them is slowed down only briefly."""
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,18 +50,19 @@ def main(argv: list[str]) -> int:
         prog="procmem trace",
         usage="procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] [--] COMMAND [ARG ...]\n"
         "       procmem trace [-f] [--malloc] [--json | --strace] [-o FILE] -p PID",
-        description="Runs a program and tells each of its memory calls (mmap, munmap, mremap, brk, "
-        "mprotect, madvise, mlock, shmat, clone, fork, execve, exit) with what it did to VSZ and "
-        "RSS, read before and after it. All goes to stderr: the program's output is its own.",
+        description="Runs a program and prints each of its memory calls (mmap, munmap, mremap, "
+        "brk, mprotect, madvise, mlock, shmat, clone, fork, execve, exit) with its effect on "
+        "VSZ and RSS, which are read before and after it. The trace goes to stderr; stdout "
+        "belongs to the program.",
     )
-    made.add_argument("-f", "--follow", action="store_true", help="the program's children, too")
+    made.add_argument("-f", "--follow", action="store_true", help="trace child processes, too")
     made.add_argument(
-        "-p", "--pid", metavar="PID", help="a process that runs already: its ID or its name"
+        "-p", "--pid", metavar="PID", help="attach to a running process: its PID or its name"
     )
     made.add_argument(
         "-o", "--output", metavar="FILE",
-        help="write there, not to stderr. A trace that is there is overwritten (but for one of "
-        "--strace), any other file only with --force",
+        help="write to this file, not to stderr. An existing trace is overwritten (but not one of "
+            "--strace or --columns), any other file only with --force",
     )  # fmt: skip
     made.add_argument("--force", action="store_true", help="let -o overwrite any file")
     form = made.add_mutually_exclusive_group()
@@ -70,13 +71,14 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--no-seccomp",
         action="store_true",
-        help="stop at every system call, not at memory calls alone: slower, leaves children alone",
+        help="do not use a seccomp filter: stops at every system call, which is slower, but does "
+        "not affect child processes",
     )
     made.add_argument(
         "--malloc",
         action=argparse.BooleanOptionalAction,
-        help="calls of malloc, free and their kin, too: each of them, or none. If not said, the "
-        f"table has the first {MALLOCS:,} of a program that is started, briefly",
+        help="report every call of malloc, free and related functions, or none. Default: the table "
+        "summarises the first {MALLOCS:,} calls of a program that it starts",
     )
     table_options(made)
     made.add_argument(
@@ -85,10 +87,10 @@ def main(argv: list[str]) -> int:
     options = made.parse_args(argv)
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if bool(command) == (options.pid is not None):
-        made.error("give a command, or -p PID, one of both")
+        made.error("give either a command or -p PID")
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
     if options.strace and (options.columns or options.units != made.get_default("units")):
-        made.error("--units and --columns are for the table, and do not go with --strace")
+        made.error("--units and --columns cannot be combined with --strace")
     # A file is not read on this screen.
     width = table_columns(sys.stderr) if options.output is None else None
     try:
@@ -120,16 +122,16 @@ def main(argv: list[str]) -> int:
 
 
 TRACE = re.compile(rb' *TID +\xce\x94VSZ |\{"pid": [0-9]+, "calls": \[')
-"""How what -o writes starts; of --strace nothing shows whose it is."""
+"""The start of a file written by -o; traces of --strace cannot be recognised."""
 
 
 def is_trace(start: bytes) -> bool:
-    """Whether a file that starts so was written by -o."""
+    """Whether a file that starts like this was written by -o."""
     return bool(TRACE.match(start))
 
 
 def check_log(path: str, force: bool) -> None:
-    """Whether a trace may be written there: not over another's file.
+    """Checks that a trace may be written there, and does not overwrite other files.
 
     Raises:
         OSError
@@ -148,7 +150,7 @@ def check_log(path: str, force: bool) -> None:
 def traced(
     command: list[str], options: argparse.Namespace, layout: TraceLayout, out: IO[str] | None
 ) -> int:
-    """Traces, and gives the exit status."""
+    """Traces the program and returns the exit status."""
     tracing: Tracing | None = None
     heard: list[int] = []
 
@@ -188,14 +190,14 @@ def traced(
 
 
 def mallocs(command: list[str], options: argparse.Namespace) -> bool | int:
-    """How many calls of malloc to tell."""
+    """How many calls of malloc functions to report; True: all."""
     if options.malloc is not None:
         return bool(options.malloc)
     return MALLOCS if command and not options.json and not options.strace else False
 
 
 def terminal_tells_all() -> bool:
-    """Whether Ctrl-C reaches the program without our help: it is of the foreground group, too."""
+    """Whether the terminal sends Ctrl-C to the program, too (it is in the foreground group)."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -209,7 +211,7 @@ def terminal_tells_all() -> bool:
 
 
 class Output:
-    """Where the trace goes. Once nobody reads it the program runs on, and nothing is written."""
+    """The output of the trace. Once its reader has gone nothing is written; the program runs on."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
@@ -245,13 +247,13 @@ def told(
         return
     if tracing.setuid_ignored:
         out.write(
-            "procmem trace: the program is set-user-ID or set-group-ID, and ran without those "
-            "rights: the kernel gives none to what an ordinary user traces\n"
+            "procmem trace: the program is set-user-ID or set-group-ID and ran without those "
+            "rights: the kernel ignores them if an ordinary user traces it\n"
         )
     for pid in tracing.foreign:
         out.write(
-            f"procmem trace: process {pid} runs a program of another architecture, whose calls "
-            "are not told\n"
+            f"procmem trace: process {pid} runs a program of another architecture, whose calls are "
+            f"not reported\n"
         )
 
 

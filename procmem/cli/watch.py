@@ -1,4 +1,4 @@
-"""procmem watch: the changes of a process's memory as they happen."""
+"""procmem watch: prints changes of a process's memory as they happen."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ __all__ = ["main"]
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem watch --help`."""
     made = parser(
-        "watch", "Prints what changes in a process's memory, until it ends or Ctrl-C.", pids="1"
+        "watch",
+        "Prints changes of a process's memory as they happen, until it exits or Ctrl-C.",
+        pids="1",
     )
     made.add_argument(
-        "--every", type=seconds, default=0.5, metavar="TIME", help="from look to look (500ms)"
+        "--every",
+        type=seconds,
+        default=0.5,
+        metavar="TIME",
+        help="how often to check (default: 500ms)",
     )
     made.refused = {
         "--units": "which prints sentences, in KiB; --json has bytes",

@@ -193,7 +193,7 @@ def test_without_the_right_a_message_says_which(
 def test_what_is_not_there_is_status_1(run: Run, target: Target) -> None:
     ran = run("pages", target.pid, "nosuchname", "1000")
     assert ran.status == 1
-    assert "no region is called nosuchname" in ran.err
+    assert "there is no region named nosuchname" in ran.err
     assert "no region covers 0x1000" in ran.err
     hole = run("pages", target.pid, "1000-3000")
     assert hole.status == 0

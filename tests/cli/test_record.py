@@ -119,7 +119,7 @@ class TestCommands:
             )  # fmt: skip
         assert done.returncode == 1
         assert done.stderr == f"procmem record: {path}: File too large\n"
-        assert "it could not be written any more" in " ".join(done.stdout.split())
+        assert "the file could not be written" in " ".join(done.stdout.split())
         loaded = Recording.load(path)
         assert loaded.ended == ""
         assert f"\n{len(loaded)} snapshots" in done.stdout

@@ -1,4 +1,4 @@
-"""Calls of this process on its own memory: mmap(2) and its kin, with their effect measured."""
+"""Memory system calls on this process itself: mmap(2) and others, with their effects measured."""
 
 from __future__ import annotations
 

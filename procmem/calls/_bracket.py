@@ -1,4 +1,4 @@
-"""The bracket: VSZ and RSS before and after one call, read in the same C function."""
+"""VSZ and RSS before and after one system call, read in the same C function."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class Reading(NamedTuple):
 
     Attributes:
         vsz: size of the address space.
-        rss: what of it is in memory.
+        rss: resident memory.
     """
 
     vsz: int
     rss: int
 
     def since(self, before: Reading) -> Reading:
-        """The difference to an earlier one."""
+        """The difference from an earlier reading."""
         return Reading(self.vsz - before.vsz, self.rss - before.rss)
 
 
 class Bracket(Generic[R]):
-    """What one call changed.
+    """The effect of one call.
 
     Attributes:
         before, after: the readings around it.
-        minor, major: page faults of this thread meanwhile (getrusage(2)).
+        minor, major: page faults of this thread during the call (getrusage(2)).
         result: what the operation returned.
-        exact: whether all of delta is the call's doing.
-        reason: why it may not be; empty if exact.
+        exact: whether the call alone caused the whole difference.
+        reason: why it may have other causes; empty if exact.
     """
 
     __slots__ = ("after", "before", "exact", "major", "minor", "reason", "result")
@@ -73,11 +73,12 @@ class Bracket(Generic[R]):
 
 
 def bracket(operation: Callable[..., R], *arguments: Any, **options: Any) -> Bracket[R]:
-    """Makes one call between two readings of /proc/self/statm.
+    """Reads /proc/self/statm before and after one call.
 
-    Reading, call and reading are one C function: Python allocates nothing between
-    them. Other threads may, and the kernel may reclaim: an exact bracket holds what
-    happened in a process with one thread on a kernel whose statm does not lag.
+    Both readings and the call happen in one C function, so Python allocates nothing in between.
+    Other
+    threads may allocate, and the kernel may reclaim memory: the result is exact if the process has
+    one thread and the kernel's statm does not lag.
 
     >>> from procmem import calls
     >>> grown = bracket(calls.mmap, pages=5)
@@ -87,9 +88,9 @@ def bracket(operation: Callable[..., R], *arguments: Any, **options: Any) -> Bra
 
     Args:
         operation: mmap, a method of a Mapping, a function of procmem.calls, or any
-            function that makes exactly one of these calls.
-        *arguments: what it is called with.
-        **options: likewise.
+            function that makes exactly one such call.
+        *arguments: its positional arguments.
+        **options: its keyword arguments.
 
     Raises:
         BadArgument: it made no call, or more than one.
@@ -116,25 +117,25 @@ def bracket(operation: Callable[..., R], *arguments: Any, **options: Any) -> Bra
 
 
 def why_not_exact() -> str:
-    """Why a reading of this process's statm may hold another's doing; empty: it can't."""
+    """Why readings of this process's statm may be inexact; empty if they are exact."""
     threads = len(ProcessFiles(os.getpid()).thread_ids())
     if threads != 1:
-        return f"{threads} threads share this address space: what others do shows as well"
+        return f"{threads} threads share this address space, so effects of the others are included"
     if probes.counters_lag():
         return "statm lags behind the page table on this kernel"
     return ""
 
 
 def open_statm() -> int:
-    """A descriptor of this process's statm."""
+    """Opens this process's statm and returns the descriptor."""
     return ProcessFiles(os.getpid()).open("statm")
 
 
 def reading(text: Any, size: int) -> Reading:
-    """What C has read of statm.
+    """Parses what the C function has read from statm.
 
     Raises:
-        OSError: it could not.
+        OSError: statm could not be read.
     """
     from procmem.native import ffi
 

@@ -1,4 +1,4 @@
-"""The program break: reading it is safe, moving it is not, and why."""
+"""The program break: it can be read safely, but not be moved safely, because malloc uses it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PAGE: int = os.sysconf("SC_PAGESIZE")
 
 
 class BrkTrip(NamedTuple):
-    """What moving the break up and back again did.
+    """The effects of moving the break up and back again.
 
     Attributes:
-        before, grown, touched, after: readings at each stage.
-        minor, major: faults while the new pages were written to.
-        exact: whether all of it is the call's doing.
-        reason: why it may not be; empty if exact.
+        before, grown, touched, after: the readings at each stage.
+        minor, major: page faults while the new pages were written to.
+        exact: whether the call alone caused all differences.
+        reason: why they may have other causes; empty if exact.
     """
 
     before: Reading
@@ -37,7 +37,7 @@ class BrkTrip(NamedTuple):
 
 
 def sbrk(increment: int = 0) -> int:
-    """Tells the end of the heap; any increment but 0 is refused.
+    """Returns the program break; any increment other than 0 is refused.
 
     >>> sbrk() == sbrk(0) > 0
     True
@@ -49,9 +49,9 @@ def sbrk(increment: int = 0) -> int:
         The break's address.
 
     Raises:
-        Unsupported: an increment that is not 0: see brk().
+        Unsupported: the increment is not 0; see brk().
 
-    Source: sbrk(2); asked of the kernel, not of the C library.
+    Source: sbrk(2); the kernel is asked, not the C library.
     """
     now = syscall.call("brk", 0)
     if increment:
@@ -60,15 +60,15 @@ def sbrk(increment: int = 0) -> int:
 
 
 def brk(address: int) -> None:
-    """Sets the end of the heap; any other than the present one is refused.
+    """Sets the program break; any address other than the current one is refused.
 
-    malloc takes the break for its own. If it is moved up behind malloc's back, malloc
-    soon hands out the same bytes; if it is moved down, malloc's own records are
-    unmapped and the process dies. No function of Python is free of malloc.
+    malloc assumes that nobody else moves the break. If it is moved up, malloc later returns the
+    same bytes to others; if it is moved down, malloc's own data is unmapped and the process
+    crashes. Every function of Python may call malloc.
 
     Raises:
-        Unsupported: any other address. brk_trip() moves it there and back; a process
-            whose break can be moved freely is procmem.experiments.Specimen.
+        Unsupported: any other address. brk_trip() moves the break up and back; in a process of
+            procmem.experiments.Specimen it can be moved freely.
 
     Source: brk(2).
     """
@@ -79,9 +79,9 @@ def brk(address: int) -> None:
 
 def refusal(call: str, increment: int) -> Unsupported:
     effect = (
-        "malloc would hand out the same bytes"
+        "malloc would return the same bytes to others"
         if increment > 0
-        else "malloc's own memory would be unmapped, and this process would die"
+        else "malloc's own memory would be unmapped, and this process would crash"
     )
     return Unsupported(
         call,
@@ -92,25 +92,26 @@ def refusal(call: str, increment: int) -> Unsupported:
 
 
 def brk_trip(pages: int, touch: int = 0) -> BrkTrip:
-    """Moves the break up, writes to new pages, and moves it back, all in one C function.
+    """Moves the break up, writes to the new pages, and moves it back, all in one C function.
 
-    That is safe in a process with one thread: signals are blocked, so that malloc can't
-    run before the break is where it was.
+    This is safe in a process with one thread: signals are blocked, so malloc cannot be called until
+    the break is back.
 
     Args:
-        pages: to grow by.
-        touch: how many of them to write to.
+        pages: how many pages to move it.
+        touch: how many of the new pages to write to.
 
     Raises:
-        Unsupported: there are other threads, and they may call malloc.
-        SyscallError: the break can't be moved that far (RLIMIT_DATA, or something is there).
+        Unsupported: the process has other threads, which may call malloc.
+        SyscallError: the break cannot be moved that far (RLIMIT_DATA, or the addresses are in use).
     """
     if not 0 <= touch <= pages:
         raise BadArgument(f"of {pages} pages, {touch} can't be touched")
     threads = len(ProcessFiles(os.getpid()).thread_ids())
     if threads != 1:
         raise Unsupported(
-            "brk", f"{threads} threads are here, and others may call malloc while the break is up"
+            "brk",
+            f"{threads} threads are running, and the others may call malloc while the break is up",
         )
     trip = ffi.new("pm_trip *")
     reason = why_not_exact()

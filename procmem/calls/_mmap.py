@@ -1,4 +1,4 @@
-"""mmap(): from arguments to a Mapping."""
+"""mmap(): maps memory and returns a Mapping."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["mmap"]
 
 TYPES = 0x0F
-"""MAP_TYPE: the bits of the flags that say shared or private."""
+"""MAP_TYPE: the bits of the flags for shared or private."""
 
 
 def mmap(
@@ -43,33 +43,33 @@ def mmap(
     hugetlb: bool | int = False,
     flags: int = 0,
 ) -> Mapping:
-    """Maps memory into this process: anonymous, or a file's.
+    """Maps memory into this process: anonymous memory or a file.
 
     >>> with mmap(pages=10) as memory:
     ...     memory.touch(3).minor, memory.residency().resident // memory.page_size
     (3, 3)
 
     Args:
-        length: bytes; the kernel rounds up to pages. None with a file: all behind offset.
+        length: bytes; the kernel rounds up to pages. None with a file: all from offset to its end.
         pages: instead of length.
         prot: Prot.PROT_*, or letters as in maps: "rw", "r-x", "" for PROT_NONE.
         shared: MAP_SHARED; otherwise MAP_PRIVATE.
         file: what to map: a descriptor, an open file, or a path, which is opened for
-            writing if the mapping is shared and writable. None: anonymous memory. What
-            lies behind the end of the file can be mapped, not accessed.
-        offset: in the file, a multiple of the page size.
-        address: where to map, if there is room; the kernel takes it as a hint.
+            writing if the mapping is shared and writable. None: anonymous memory. Pages after the
+            end of the file can be mapped, but not accessed.
+        offset: in the file, in bytes; a multiple of the page size.
+        address: where to map; a hint for the kernel.
         fixed_noreplace: exactly at address, or not at all (MAP_FIXED_NOREPLACE).
-        populate: MAP_POPULATE: fault all pages in now.
-        noreserve: MAP_NORESERVE: don't count it for overcommit.
+        populate: MAP_POPULATE: fault in all pages now.
+        noreserve: MAP_NORESERVE: do not reserve swap space.
         hugetlb: MAP_HUGETLB: huge pages of the default size, or of this many bytes.
-        flags: further Map.MAP_* flags. Not MAP_FIXED, which silently replaces what
-            lies there, and may be Python's own.
+        flags: further Map.MAP_* flags. MAP_FIXED is refused: it silently replaces existing
+            mappings, which may be Python's own.
 
     Raises:
-        SyscallError: also an OSError, with errno and a hint; of open(2) for a path.
-        BadArgument: also a ValueError: arguments that make no call.
-        Unsupported: MAP_FIXED_NOREPLACE or huge pages on a kernel without.
+        SyscallError: also an OSError, with errno and a hint; for a path also from open(2).
+        BadArgument: also a ValueError: the arguments are invalid or contradict each other.
+        Unsupported: the kernel lacks MAP_FIXED_NOREPLACE or huge pages.
 
     Source: mmap(2).
     """
@@ -77,8 +77,8 @@ def mmap(
     wanted = prot_of(prot)
     if flags & Map.MAP_FIXED:
         raise BadArgument(
-            "MAP_FIXED replaces what is mapped there, Python's own memory too: "
-            "take fixed_noreplace=True"
+            "MAP_FIXED replaces existing mappings, even Python's own memory: use "
+            "fixed_noreplace=True"
         )
     if fixed_noreplace:
         if address is None:
@@ -112,7 +112,7 @@ def mmap(
         if fixed_noreplace and start != address:
             munmap_quietly(start, size)
             raise Unsupported(
-                "MAP_FIXED_NOREPLACE", "this kernel takes the address as a hint (before Linux 4.17)"
+                "MAP_FIXED_NOREPLACE", "this kernel takes the address as a hint (Linux before 4.17)"
             )
         try:
             kept = kept_descriptor(fd, opened)
@@ -137,7 +137,7 @@ def combined(
     elif shared and flags & TYPES not in {Map.MAP_SHARED, Map.MAP_SHARED_VALIDATE}:
         raise BadArgument("the flags contradict shared=True")
     if is_file and flags & Map.MAP_ANONYMOUS:
-        raise BadArgument("MAP_ANONYMOUS maps no file")
+        raise BadArgument("MAP_ANONYMOUS and a file contradict each other")
     flags |= 0 if is_file else Map.MAP_ANONYMOUS
     flags |= Map.MAP_POPULATE if populate else 0
     flags |= Map.MAP_NORESERVE if noreserve else 0
@@ -145,7 +145,7 @@ def combined(
         flags |= Map.MAP_HUGETLB
         if hugetlb is not True:
             if hugetlb < PAGE or hugetlb & (hugetlb - 1):
-                raise BadArgument(f"a huge page has a power of two of bytes: {hugetlb}")
+                raise BadArgument(f"the size of a huge page is a power of two, not {hugetlb}")
             flags |= (hugetlb.bit_length() - 1) << lib.MAP_HUGE_SHIFT
     return flags
 
@@ -153,7 +153,7 @@ def combined(
 def descriptor(
     file: int | str | bytes | os.PathLike[str] | HasFileno | None, writing: bool
 ) -> tuple[int, int]:
-    """The descriptor to map, -1 for none, and the same if it was opened here, else -1."""
+    """The descriptor to map, or -1; and the same again if it was opened here, else -1."""
     if file is None:
         return -1, -1
     if isinstance(file, int):
@@ -170,7 +170,7 @@ def descriptor(
 
 
 def kept_descriptor(fd: int, opened: int) -> int:
-    """One that tells, as long as the mapping lives, where the file ends; -1: it can't change."""
+    """A descriptor to ask for the file's size with; -1: the size cannot change."""
     if fd < 0 or not stat.S_ISREG(os.fstat(fd).st_mode):
         return -1
     return opened if opened >= 0 else os.dup(fd)
@@ -195,5 +195,5 @@ def rest_of_file(fd: int, offset: int) -> int:
     except OSError as error:
         raise SyscallError("fstat", error.errno or 0) from error
     if size <= offset:
-        raise BadArgument(f"the file has {size} bytes, none behind offset {offset}: give a length")
+        raise BadArgument(f"the file has {size} bytes, none after offset {offset}: give a length")
     return size - offset

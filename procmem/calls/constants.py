@@ -11,7 +11,7 @@ __all__ = ["Advice", "Map", "Mremap", "Msync", "Prot", "advice_of", "prot_of", "
 
 
 class Prot(IntFlag):
-    """What may be done with memory (mmap(2), mprotect(2))."""
+    """How memory may be accessed (mmap(2), mprotect(2))."""
 
     PROT_NONE = lib.PROT_NONE
     PROT_READ = lib.PROT_READ
@@ -58,7 +58,7 @@ class Msync(IntFlag):
 
 
 class Advice(IntEnum):
-    """Advice of madvise(2). Which of it a kernel knows, it says itself: EINVAL if not."""
+    """Advice of madvise(2). The kernel refuses advice that it does not know with EINVAL."""
 
     MADV_NORMAL = lib.MADV_NORMAL
     MADV_RANDOM = lib.MADV_RANDOM
@@ -93,7 +93,7 @@ LETTERS = {"r": Prot.PROT_READ, "w": Prot.PROT_WRITE, "x": Prot.PROT_EXEC, "-": 
 
 
 def prot_of(prot: int | str) -> Prot:
-    """Prot from its flags or from letters as maps has them.
+    """A Prot from flags, or from letters as in /proc/PID/maps.
 
     >>> prot_of("rw") == prot_of("rw-") == Prot.PROT_READ | Prot.PROT_WRITE
     True
@@ -101,7 +101,7 @@ def prot_of(prot: int | str) -> Prot:
     True
 
     Raises:
-        BadArgument: another letter.
+        BadArgument: there is another letter.
     """
     if not isinstance(prot, str):
         return Prot(prot)
@@ -114,7 +114,7 @@ def prot_of(prot: int | str) -> Prot:
 
 
 def show_prot(prot: int) -> str:
-    """The letters of maps.
+    """The permissions as letters, as in /proc/PID/maps.
 
     >>> show_prot(Prot.PROT_READ | Prot.PROT_EXEC)
     'r-x'
@@ -123,10 +123,10 @@ def show_prot(prot: int) -> str:
 
 
 def advice_of(advice: int | str) -> int:
-    """The number of an advice, from that or from its name, as "dontneed" or "MADV_DONTNEED".
+    """The number of an advice, from a number or a name such as "dontneed" or "MADV_DONTNEED".
 
     Raises:
-        BadArgument: no such name. Numbers are the kernel's to judge.
+        BadArgument: there is no such name. Numbers are passed to the kernel unchecked.
     """
     if not isinstance(advice, str):
         return int(advice)
@@ -134,4 +134,4 @@ def advice_of(advice: int | str) -> int:
     try:
         return Advice[name if name.startswith("MADV_") else f"MADV_{name}"]
     except KeyError:
-        raise BadArgument(f"madvise(2) has no advice {advice!r}") from None
+        raise BadArgument(f"unknown advice of madvise(2): {advice!r}") from None

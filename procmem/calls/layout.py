@@ -1,4 +1,4 @@
-"""What became of the bytes of a mapping: which still are mapped, and how they may be accessed."""
+"""Which bytes of a mapping are still mapped, and how they may be accessed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Piece", "PieceTable"]
 
 
 class Piece(NamedTuple):
-    """Bytes of a mapping that are alike, by their offsets in it.
+    """A range of a mapping with uniform properties.
 
     Attributes:
-        start, end: offsets.
+        start, end: offsets in the mapping, in bytes.
         prot: PROT_* flags.
         guarded: whether MADV_GUARD_INSTALL was called on them.
     """
@@ -27,7 +27,7 @@ class Piece(NamedTuple):
 
 
 class PieceTable:
-    """The pieces of a mapping, in order. Bytes that belong to none are unmapped.
+    """The pieces of a mapping, in order; all other bytes are unmapped.
 
     >>> layout = PieceTable([Piece(0, 100, 3)]).changed(40, 60, lambda piece: None)
     >>> [(piece.start, piece.end) for piece in layout.pieces]
@@ -43,11 +43,11 @@ class PieceTable:
 
     @property
     def mapped(self) -> int:
-        """Bytes that are mapped."""
+        """The number of mapped bytes."""
         return sum(piece.end - piece.start for piece in self.pieces)
 
     def within(self, start: int, end: int) -> Iterator[Piece]:
-        """The pieces of a range, cut to it."""
+        """The pieces in a range, cut off at its ends."""
         for piece in self.pieces:
             low, high = max(start, piece.start), min(end, piece.end)
             if low < high:
@@ -58,7 +58,7 @@ class PieceTable:
         return sum(piece.end - piece.start for piece in self.within(start, end)) == end - start
 
     def changed(self, start: int, end: int, change: Callable[[Piece], Piece | None]) -> PieceTable:
-        """Another layout, with the pieces in a range changed; None: they are unmapped."""
+        """A new table with the pieces in a range changed; None from `change`: unmapped."""
         size = self.pieces[-1].end if self.pieces else 0
         made = list(self.within(0, start))
         made += [new for piece in self.within(start, end) if (new := change(piece)) is not None]
@@ -72,7 +72,7 @@ class PieceTable:
         return PieceTable(joined)
 
     def spans(self) -> list[tuple[int, int]]:
-        """The mapped ranges, each as long as can be."""
+        """The mapped ranges; adjacent pieces are joined."""
         found: list[tuple[int, int]] = []
         for piece in self.pieces:
             if found and found[-1][1] == piece.start:

@@ -1,4 +1,4 @@
-"""Mapping: memory that this process has mapped, and what can be done with it."""
+"""Mapping: memory that this process has mapped."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PAGE: int = os.sysconf("SC_PAGESIZE")
 
 
 class Touched(NamedTuple):
-    """What touching took.
+    """The result of Mapping.touch().
 
     Attributes:
-        pages: touched.
-        minor, major: page faults of this thread meanwhile (getrusage(2)).
+        pages: pages touched.
+        minor, major: page faults of this thread that it took (getrusage(2)).
     """
 
     pages: int
@@ -40,15 +40,15 @@ class Touched(NamedTuple):
 
 
 class Resident(NamedTuple):
-    """What the page table holds of a mapping, in bytes.
+    """Resident, private and swapped bytes of a mapping, from the page table.
 
     Attributes:
-        resident: in memory and mapped; the zero page, which reading of untouched
-            memory gives, does not count, as in Rss. Huge pages of hugetlbfs do,
-            which Rss leaves out.
-        private: of these, anonymous: no longer the file's, or never a file's.
-        swapped: in swap; None where the page table does not tell: it has no entry
-            for a page of shared memory that is swapped out.
+        resident: in memory and mapped. The zero page, which is mapped when untouched memory is
+            read, does not count, as in Rss of smaps. Huge pages of hugetlbfs do count, unlike in
+            Rss.
+        private: the part of resident that is anonymous: copied from a file, or never part of one.
+        swapped: in swap; None if unknown: the page table has no entry for a page of shared memory
+            that is swapped out.
     """
 
     resident: int
@@ -59,33 +59,31 @@ class Resident(NamedTuple):
 def munmap_quietly(
     address: int, length: int, perform: Callable[..., int] = lib.pm_perform, new: Any = ffi.new
 ) -> None:
-    """For finalizers: raises nothing, is no call that a bracket measures."""
+    """munmap(2) for finalizers: raises nothing, and is not measured by a bracket."""
     perform(PM_MUNMAP, new("uint64_t[6]", [address, length]), 0, 0, -1, new("pm_outcome *"))
 
 
 PM_MUNMAP: int = syscall.OPERATIONS["munmap"]
 
 live: WeakSet[Mapping] = WeakSet()
-"""All that are not closed. Calls on plain addresses look here whose they are."""
+"""All open mappings; functions on plain addresses look up here which one they affect."""
 
 
 class Mapping(Memory):
-    """Memory that mmap() has mapped. Unmapped by close(), by `with`, or when nobody uses it.
+    """Memory mapped by mmap(). It is unmapped by close(), by `with`, or by garbage collection.
 
-    It lends its memory: `memoryview(m)`, `numpy.frombuffer(m)`; as long as that is
-    lent, it can't be unmapped, resized or protected (MappingInUse, also a BufferError).
-    `m[i]`, `m[i:j]`, `bytes(m)`, assignments and touch() never kill the interpreter:
-    where memory may not be accessed, they raise MemoryFault with what the kernel said.
-    Of a view that is lent already this can't be promised: a file that is cut short
-    under it ends the process, as with Python's mmap.
+    It supports the buffer protocol: `memoryview(m)`, `numpy.frombuffer(m)`. While a view exists the
+    mapping cannot be unmapped, resized or protected (MappingInUse, also a BufferError). `m[i]`,
+    `m[i:j]`, `bytes(m)`, assignments and touch() never crash the interpreter: if memory cannot be
+    accessed, they raise MemoryFault with the signal and code. Existing views are not protected: if
+    a file is truncated under one, an access ends the process, as with Python's mmap.
 
-    Offsets and lengths are bytes, but touch() counts pages. They stay what they were
-    when parts are unmapped. After fork(2) the child has the mapping too, unless it was
-    advised MADV_DONTFORK.
+    Offsets and lengths are in bytes, but touch() counts pages. Offsets do not change when parts are
+    unmapped. After fork(2) the child has the mapping, too, unless it was advised MADV_DONTFORK.
 
     Raises:
-        BadArgument: by all methods: it is closed, or the range is not in it.
-        MappingInUse: it is lent out, or another thread uses it.
+        BadArgument: from all methods: the mapping is closed, or the range is outside of it.
+        MappingInUse: a view of it exists, or another thread uses it.
         SyscallError: the kernel refused.
     """
 
@@ -130,52 +128,52 @@ class Mapping(Memory):
 
     @property
     def closed(self) -> bool:
-        """Whether nothing of it is mapped any more."""
+        """Whether all of it has been unmapped."""
         self._after_fork()
         return not self._layout.pieces
 
     @property
     def address(self) -> int:
-        """Where it starts."""
+        """Its start address."""
         self._check_open()
         return self._address
 
     @property
     def length(self) -> int:
-        """Bytes that were asked for; len() of it."""
+        """The requested length in bytes, also its len()."""
         return self._length
 
     @property
     def size(self) -> int:
-        """Bytes of address space that it took: whole pages."""
+        """Its size in bytes, rounded up to whole pages."""
         return self._size
 
     @property
     def mapped(self) -> int:
-        """Bytes of address space that it has now: less than size after unmap()."""
+        """Bytes that are still mapped: less than size after unmap()."""
         self._after_fork()
         return self._layout.mapped
 
     @property
     def page_size(self) -> int:
-        """Bytes; of a huge page for hugetlb."""
+        """The page size in bytes; for hugetlb that of its huge pages."""
         return self._page_size
 
     @property
     def pages(self) -> int:
-        """Pages of size."""
+        """The number of pages of page_size bytes."""
         return self._size // self._page_size
 
     @property
     def prot(self) -> Prot | None:
-        """How it may be accessed; None if that differs from page to page."""
+        """Its protection; None if that is not the same for all pages."""
         self._check_open()
         prots = {piece.prot for piece in self._layout.pieces}
         return Prot(prots.pop()) if len(prots) == 1 else None
 
     @property
     def shared(self) -> bool:
-        """Whether writing changes the file, or what a forked child sees (MAP_SHARED)."""
+        """Whether it is MAP_SHARED: writes reach the file, or are seen by child processes."""
         return self._shared
 
     def __len__(self) -> int:
@@ -201,26 +199,26 @@ class Mapping(Memory):
         order: str | Sequence[int] = "forward",
         seed: int = 0,
     ) -> Touched:
-        """Accesses one byte in each of some pages, and counts the faults. Changes no byte.
+        """Accesses one byte of each page and counts the page faults. No byte is changed.
 
         Args:
-            pages: how many; None: all from start on.
-            start: the first, counted from 0.
-            write: write (what is there), or only read.
-            stride: every how manieth page.
+            pages: how many pages; None: all from start to the end.
+            start: the number of the first page, from 0.
+            write: write each byte back, or only read it.
+            stride: the distance between the pages accessed, in pages.
             order: "forward", "backward", "random", or page numbers, which replace
                 pages, start and stride.
-            seed: of the random order.
+            seed: for the random order.
 
         Raises:
-            MemoryFault: an access was a fault; pages before it are touched.
+            MemoryFault: an access failed; earlier pages have been touched.
 
         Source: getrusage(2), RUSAGE_THREAD.
         """
         numbers: Sequence[int]
         if isinstance(order, str):
             if start < 0 or stride < 1 or (pages is not None and pages < 0):
-                raise BadArgument("pages and start are 0 or more, stride 1 or more")
+                raise BadArgument("pages and start must be 0 or more, stride 1 or more")
             if pages is None:
                 pages = max(0, -(-(self.pages - start) // stride))
             numbers = range(start, start + pages * stride, stride)
@@ -229,7 +227,7 @@ class Mapping(Memory):
             numbers = order
             ends = (min(order), max(order)) if order else (0, 0)
         else:
-            raise BadArgument("an order of page numbers replaces pages, start and stride")
+            raise BadArgument("give either page numbers as order, or pages, start and stride")
         first, last = ends
         if first < 0 or last >= self.pages:
             raise BadArgument(f"the mapping has pages 0 to {self.pages - 1}, not {first} to {last}")
@@ -263,7 +261,9 @@ class Mapping(Memory):
             numbers = list(numbers)
             Random(seed).shuffle(numbers)  # noqa: S311 - an order, no secret
         elif isinstance(order, str):
-            raise BadArgument(f'order is "forward", "backward", "random" or numbers: {order!r}')
+            raise BadArgument(
+                f'order must be "forward", "backward", "random" or page numbers, not {order!r}'
+            )
         return array("Q", [number * self._page_size for number in numbers])
 
     def __getitem__(self, key: int | slice) -> int | bytes:
@@ -282,11 +282,11 @@ class Mapping(Memory):
         if isinstance(key, slice):
             start, stop, step = key.indices(self._length)
             if step != 1:
-                raise BadArgument("bytes in steps are assigned through memoryview(mapping)")
+                raise BadArgument("slices with a step cannot be assigned: use memoryview(mapping)")
             # bytes() of a number is that many zeros.
             data = b"" if isinstance(value, int) else bytes(value)
             if isinstance(value, int) or len(data) != max(0, stop - start):
-                raise BadArgument("a slice is assigned as many bytes as it has")
+                raise BadArgument("a slice can only be assigned a value of the same length")
             self._write(start, data)
         else:
             self._write(self._byte(key)[0], bytes((value,)))  # type: ignore[arg-type]
@@ -297,7 +297,7 @@ class Mapping(Memory):
     def _byte(self, index: int) -> tuple[int, int]:
         at = index + self._length if index < 0 else index
         if not 0 <= at < self._length:
-            raise IndexError(f"the mapping has {self._length} bytes, none at {index}")
+            raise IndexError(f"index {index} is outside of a mapping of {self._length} bytes")
         return at, at + 1
 
     def _read(self, start: int, end: int) -> bytes:
@@ -316,17 +316,19 @@ class Mapping(Memory):
             syscall.access(lib.PM_COPY, at, at + end - start, *ends(at), end - start)
 
     def _lend(self, writable: int) -> tuple[int, int, bool]:
-        """Called for memoryview() and the like, before the memory is lent."""
+        """Called before a buffer is exported, as for memoryview()."""
         self._check_open()
         if not self._layout.covers(0, self._size):
-            raise MappingInUse("parts of this mapping are unmapped: slices of it still work")
+            raise MappingInUse("parts of this mapping are unmapped: use slices of the rest")
         if any(piece.guarded or not piece.prot & Prot.PROT_READ for piece in self._layout.pieces):
-            raise MappingInUse("a view of memory that may not be read would kill the process")
+            raise MappingInUse(
+                "it contains memory that may not be read, and an access would kill the process"
+            )
         if self._fd >= 0:
             end = os.fstat(self._fd).st_size
             if -(-end // self._page_size) * self._page_size < self._offset + self._length:
                 raise MappingInUse(
-                    f"the file ends after {end} bytes: a view behind that would kill the process"
+                    f"the file ends after {end} bytes: an access after that would kill the process"
                 )
         readonly = not all(piece.prot & Prot.PROT_WRITE for piece in self._layout.pieces)
         if readonly and writable:
@@ -336,7 +338,7 @@ class Mapping(Memory):
     # ---- system calls ----------------------------------------------------
 
     def protect(self, prot: int | str, start: int = 0, length: int | None = None) -> None:
-        """Changes how it may be accessed (mprotect(2))."""
+        """Changes its protection (mprotect(2))."""
         wanted = int(prot_of(prot))
         with self._using(alone=True):
             low, high = self._range(start, length)
@@ -355,7 +357,7 @@ class Mapping(Memory):
             )
 
     def advise(self, advice: int | str, start: int = 0, length: int | None = None) -> None:
-        """Tells the kernel what to do with it (madvise(2)).
+        """Gives the kernel advice about it (madvise(2)).
 
         Args:
             advice: Advice.MADV_*, or its name: "dontneed".
@@ -382,7 +384,7 @@ class Mapping(Memory):
                 self._not_inherited = kept.changed(low, high, lambda _: None).spans()
 
     def lock(self, start: int = 0, length: int | None = None, *, on_fault: bool = False) -> None:
-        """Faults it in and keeps it in memory (mlock(2)).
+        """Faults in its pages and locks them in memory (mlock(2)).
 
         Args:
             start: bytes.
@@ -398,7 +400,7 @@ class Mapping(Memory):
                 syscall.call("mlock", *where, hint=hints.of_lock)
 
     def unlock(self, start: int = 0, length: int | None = None) -> None:
-        """Ends lock() (munlock(2))."""
+        """Unlocks it again (munlock(2))."""
         with self._using():
             self._range(start, length)
             syscall.call("munlock", self._address + start, self._given(start, length))
@@ -406,7 +408,7 @@ class Mapping(Memory):
     def sync(
         self, start: int = 0, length: int | None = None, *, flags: int = Msync.MS_SYNC
     ) -> None:
-        """Writes what was changed to the file (msync(2)).
+        """Writes changes back to the file (msync(2)).
 
         Args:
             start: bytes.
@@ -418,11 +420,13 @@ class Mapping(Memory):
             syscall.call("msync", self._address + start, self._given(start, length), int(flags))
 
     def mincore(self) -> bytes:
-        """One byte per page of the machine, 1 if it is in memory (mincore(2)).
+        """One byte per page of the system's page size: 1 if the page is in memory (mincore(2)).
 
-        For a file it tells what lies in the page cache, whoever read it, and not what
-        this process has mapped: that is residency(). The kernel says 1 for every page
-        of a file that the caller may not write.
+        For a file this is the content of the page cache, whoever has read it, and not what this
+        process
+        has in its page table: that is residency(). For a file that the caller may not write, the
+            kernel
+        returns 1 for every page.
         """
         with self._using():
             self._check_mapped(0, self._size)
@@ -433,10 +437,10 @@ class Mapping(Memory):
     def residency(self) -> Resident:
         """Resident, private and swapped bytes, from the process's own page table.
 
-        mincore(2) would not do: it tells the page cache for files.
+        mincore(2) cannot be used for this: for files it reports the page cache.
 
         Raises:
-            AccessDenied, Unsupported: /proc/self/pagemap can't be read.
+            AccessDenied, Unsupported: /proc/self/pagemap cannot be read.
 
         Source: Documentation/admin-guide/mm/pagemap.rst.
         """
@@ -463,12 +467,13 @@ class Mapping(Memory):
     def resize(
         self, length: int | None = None, *, pages: int | None = None, may_move: bool = True
     ) -> None:
-        """Makes it longer or shorter (mremap(2)); `address` may be another one then.
+        """Changes its length (mremap(2)); `address` may change.
 
         Args:
             length: bytes.
             pages: instead of length.
-            may_move: MREMAP_MAYMOVE; otherwise it fails where there is no room behind it.
+            may_move: MREMAP_MAYMOVE; without it the call fails if the addresses after it are in
+                use.
         """
         if (length is None) is (pages is None):
             raise BadArgument("give length, in bytes, or pages")
@@ -493,7 +498,7 @@ class Mapping(Memory):
             self._size, self._length = size, wanted
 
     def unmap(self, start: int = 0, length: int | None = None) -> None:
-        """Unmaps all or a part of it (munmap(2)). Offsets of the rest stay what they are."""
+        """Unmaps all or part of it (munmap(2)). The offsets of the rest do not change."""
         with self._using(alone=True):
             low, high = self._range(start, length)
             before = self._layout
@@ -512,7 +517,7 @@ class Mapping(Memory):
                 self._let_go()
 
     def close(self) -> None:
-        """Unmaps what is left of it. Once is enough, twice does no harm."""
+        """Unmaps what is left of it. May be called more than once."""
         if self.closed:
             self._let_go()
             return
@@ -556,7 +561,7 @@ class Mapping(Memory):
         return Using(self._use_alone if alone else self._use, self._check_open, self._done)
 
     def meets(self, start: int, end: int) -> bool:
-        """Whether anything of it is still mapped between two addresses."""
+        """Whether any mapped part of it overlaps an address range."""
         return any(
             start < self._address + high and self._address + low < end
             for low, high in self._layout.spans()
@@ -568,13 +573,13 @@ class Mapping(Memory):
 
     def _check_mapped(self, start: int, end: int) -> None:
         if not self._layout.covers(start, end):
-            raise BadArgument(f"bytes {start} to {end} of this mapping are not mapped any more")
+            raise BadArgument(f"bytes {start} to {end} of this mapping have been unmapped")
 
     def _given(self, start: int, length: int | None) -> int:
         return self._size - start if length is None else length
 
     def _range(self, start: int, length: int | None) -> tuple[int, int]:
-        """The range that the kernel will act on: all of it must be ours."""
+        """The page-aligned range that the kernel will act on; all of it must be mapped here."""
         length = self._given(start, length)
         end = -(-(start + length) // PAGE) * PAGE
         if start < 0 or length < 0 or end > self._size:
@@ -587,7 +592,7 @@ class Mapping(Memory):
 
 
 class Using:
-    """Holds a mapping: others may use it too, or, alone, must not.
+    """Marks a mapping as in use: shared with other users, or exclusively.
 
     Raises:
         BadArgument: it is closed.
@@ -606,7 +611,7 @@ class Using:
     def __enter__(self) -> None:
         if not self.begin():
             raise MappingInUse(
-                "the mapping is lent out (release its memoryviews first), or another thread uses it"
+                "the mapping is in use: release its memoryviews first, or wait for the other thread"
             )
         try:
             self.check_open()

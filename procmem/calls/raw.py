@@ -1,7 +1,7 @@
 """System calls on plain addresses, as C programs make them.
 
-They do what they say, to Python's own memory too. Of what lies within a Mapping, that
-is told, so that it never touches what is no longer mapped.
+They act on any memory of this process, including Python's own. If the range belongs to a Mapping,
+that is updated, so it never accesses memory that is no longer mapped.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ __all__ = ["madvise", "mincore", "mlock", "mprotect", "mremap", "msync", "munloc
 
 
 def owner(address: int, length: int) -> Mapping | None:
-    """The Mapping that a range lies in.
+    """The Mapping that contains a range; None: there is none.
 
     Raises:
-        BadArgument: only a part of it does.
+        BadArgument: the range is only partly in a Mapping.
     """
     end = syscall.word(address, "the address") + syscall.word(length, "the length")
     for mapping in list(live):
         if mapping.meets(address, end):
             if mapping.address <= address and end <= mapping.address + mapping.size:
                 return mapping
-            raise BadArgument(f"{address:#x}-{end:#x} lies partly in {mapping!r}")
+            raise BadArgument(f"{address:#x}-{end:#x} is partly in {mapping!r}")
     return None
 
 
@@ -45,7 +45,7 @@ def munmap(address: int, length: int) -> None:
 
 
 def mprotect(address: int, length: int, prot: int | str) -> None:
-    """Changes how memory may be accessed; prot as for mmap().
+    """Changes the protection of memory; prot as for mmap().
 
     Raises:
         SyscallError
@@ -59,7 +59,7 @@ def mprotect(address: int, length: int, prot: int | str) -> None:
 
 
 def madvise(address: int, length: int, advice: int | str) -> None:
-    """Gives advice, as Mapping.advise() does.
+    """Gives the kernel advice about memory, as Mapping.advise() does.
 
     Raises:
         SyscallError
@@ -81,25 +81,25 @@ def mremap(
     flags: int = Mremap.MREMAP_MAYMOVE,
     new_address: int = 0,
 ) -> int:
-    """Makes a mapping longer or shorter, or moves it.
+    """Changes the length of a mapping, or moves it.
 
     Returns:
-        Where it is now.
+        Its new address.
 
     Raises:
         SyscallError
-        BadArgument: a Mapping's memory can only be resized, as a whole.
+        BadArgument: the memory of a Mapping can only be resized as a whole.
 
     Source: mremap(2).
     """
     syscall.word(new_length, "the new length")
     syscall.word(new_address, "the new address")
     if flags & Mremap.MREMAP_FIXED and owner(new_address, new_length):
-        raise BadArgument("the new address lies in another Mapping")
+        raise BadArgument("the new address is in another Mapping")
     if mapping := owner(address, old_length):
         whole = (address, -(-old_length // PAGE) * PAGE) == (mapping.address, mapping.size)
         if not whole or flags & ~Mremap.MREMAP_MAYMOVE:
-            raise BadArgument(f"{mapping!r} can only be resized, as a whole")
+            raise BadArgument(f"{mapping!r} can only be resized as a whole")
         mapping.resize(new_length, may_move=bool(flags))
         return mapping.address
     return syscall.call(
@@ -108,7 +108,7 @@ def mremap(
 
 
 def mlock(address: int, length: int) -> None:
-    """Faults pages in and keeps them in memory.
+    """Faults in pages and locks them in memory.
 
     Raises:
         SyscallError
@@ -119,7 +119,7 @@ def mlock(address: int, length: int) -> None:
 
 
 def munlock(address: int, length: int) -> None:
-    """Ends mlock().
+    """Unlocks memory locked by mlock().
 
     Raises:
         SyscallError
@@ -130,7 +130,7 @@ def munlock(address: int, length: int) -> None:
 
 
 def msync(address: int, length: int, flags: int = Msync.MS_SYNC) -> None:
-    """Writes what was changed to the file.
+    """Writes changes back to the file.
 
     Raises:
         SyscallError
@@ -141,16 +141,16 @@ def msync(address: int, length: int, flags: int = Msync.MS_SYNC) -> None:
 
 
 def mincore(address: int, length: int) -> bytes:
-    """One byte per page, 1 if it is in memory: in the page cache, for files.
+    """One byte per page: 1 if the page is in memory; for files, in the page cache.
 
     Raises:
-        SyscallError: ENOMEM: not all is mapped.
+        SyscallError: ENOMEM: part of the range is not mapped.
 
     Source: mincore(2).
     """
     where = checked(address, length)
     if length > 1 << 47:
-        raise BadArgument(f"no address space is so long: {length}")
+        raise BadArgument(f"longer than any address space: {length}")
     vector = ffi.new("unsigned char[]", -(-length // PAGE))
     syscall.call("mincore", *where, int(ffi.cast("uintptr_t", vector)))
     return bytes(page & 1 for page in vector)

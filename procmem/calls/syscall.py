@@ -1,4 +1,4 @@
-"""The one place where calls are made: errno read at once, faults caught, readings around it."""
+"""The only place where system calls are made: reads errno, catches faults, takes readings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ OPERATIONS = {
 
 WORD = 1 << 64
 PAGE_MASK = ~0xFFF
-"""No page is smaller: some machines report a fault's page and not its byte."""
+"""No page is smaller. Some machines report only the page of a fault, not the byte."""
 
 
 class Meter:
-    """Asks for readings of statm around the next call that this thread makes.
+    """Requests readings of statm before and after the next call of this thread.
 
     Attributes:
         statm: an open /proc/self/statm.
-        calls: how many were made so far; the first is measured.
-        outcome: what was measured.
+        calls: how many calls were made so far; the first is measured.
+        outcome: the measurement.
     """
 
     __slots__ = ("calls", "outcome", "statm")
@@ -51,7 +51,7 @@ current = Current()
 
 
 class held:  # noqa: N801 - used as a statement: with held(meter): ...
-    """Makes a meter this thread's for the length of a `with` block."""
+    """Installs a meter for this thread for the duration of a `with` block."""
 
     __slots__ = ("before", "meter")
 
@@ -68,13 +68,13 @@ class held:  # noqa: N801 - used as a statement: with held(meter): ...
 
 
 def word(value: int, name: str) -> int:
-    """A number that a register can hold.
+    """Checks that a number fits into a register.
 
     Raises:
         BadArgument
     """
     if not 0 <= value < WORD:
-        raise BadArgument(f"{name} lies beyond every address space: {value}")
+        raise BadArgument(f"{name} is outside of every address space: {value}")
     return value
 
 
@@ -88,7 +88,9 @@ def perform(operation: int, arguments: tuple[int, ...], low: int, high: int) -> 
             meter.outcome, statm = outcome, meter.statm
     words = ffi.new("uint64_t[6]", arguments)
     if lib.pm_perform(operation, words, low, high, statm, outcome):
-        raise Unsupported("touch", "more than 64 threads access mappings at once; try again")
+        raise Unsupported(
+            "touch", "more than 64 threads are accessing mappings at the same time; try again"
+        )
     return outcome
 
 
@@ -96,9 +98,9 @@ def call(name: str, *arguments: int, hint: Callable[[int], str] | str = "") -> i
     """Makes a system call.
 
     Args:
-        name: of OPERATIONS.
+        name: one of OPERATIONS.
         arguments: as the kernel takes them.
-        hint: for the error, or what makes it of an errno.
+        hint: a hint for the error, or a function from errno to a hint.
 
     Raises:
         SyscallError
@@ -114,7 +116,7 @@ def access(operation: int, low: int, high: int, *arguments: int) -> tuple[int, i
     """Touches or copies memory between two addresses.
 
     Returns:
-        Minor and major faults that it took.
+        The minor and major page faults that it took.
 
     Raises:
         MemoryFault

@@ -29,10 +29,10 @@ def test_the_break_is_read() -> None:
     "move, word",
     [
         (lambda now: calls.sbrk(PAGE), "same bytes"),
-        (lambda now: calls.sbrk(-PAGE), "die"),
+        (lambda now: calls.sbrk(-PAGE), "crash"),
         (lambda now: calls.brk(now + 1), "same bytes"),
-        (lambda now: calls.brk(0), "die"),
-        (lambda now: calls.brk(now - PAGE), "die"),
+        (lambda now: calls.brk(0), "crash"),
+        (lambda now: calls.brk(now - PAGE), "crash"),
     ],
 )
 def test_the_break_is_not_moved(move: Any, word: str) -> None:

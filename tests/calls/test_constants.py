@@ -34,5 +34,8 @@ def test_prot_of_letters(letters: str) -> None:
 def test_names_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="'q'"):
         mmap(1, prot="q")
-    with mmap(1) as memory, pytest.raises(ValueError, match="no advice 'nonsense'"):
+    with (
+        mmap(1) as memory,
+        pytest.raises(ValueError, match=r"unknown advice of madvise\(2\): 'nonsense'"),
+    ):
         memory.advise("nonsense")

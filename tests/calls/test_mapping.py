@@ -122,7 +122,7 @@ def test_no_descriptor_is_left_open(file: Path) -> None:
         del memory
     with pytest.raises(SyscallError):
         mmap(file=file.parent)
-    with pytest.raises(ValueError, match="none behind offset"):
+    with pytest.raises(ValueError, match="none after offset"):
         mmap(file=file, offset=8 * PAGE)
     assert descriptors() == before
 
@@ -178,7 +178,7 @@ def test_indexes_outside(index: int) -> None:
 def test_assignments_that_do_not_fit() -> None:
     with mmap(PAGE) as memory:
         for value in (b"abcd", b"ab", 3, 1 << 40):
-            with pytest.raises(ValueError, match="as many bytes"):
+            with pytest.raises(ValueError, match="of the same length"):
                 memory[0:3] = value
         with pytest.raises(ValueError, match="memoryview"):
             memory[0:8:2] = b"abcd"
@@ -224,7 +224,7 @@ def test_what_is_lent_stays_mapped() -> None:
             lambda: calls.mprotect(memory.address, PAGE, ""),
             lambda: calls.mremap(memory.address, 4 * PAGE, PAGE),
         ):
-            with pytest.raises(BufferError, match="lent out") as caught:
+            with pytest.raises(BufferError, match="in use") as caught:
                 change()
             assert isinstance(caught.value, ProcmemError)
         assert memory.touch().pages == 4
@@ -569,7 +569,7 @@ def test_parts_are_protected_and_unmapped() -> None:
             lambda: memory.unmap(3 * PAGE, 2 * PAGE),
             lambda: memory.resize(pages=20),
         ):
-            with pytest.raises(ValueError, match="not mapped any more"):
+            with pytest.raises(ValueError, match="have been unmapped"):
                 use()
         assert memory.touch(order=[0, 1, 9]).pages == 3
         assert memory.touch(2, 1, stride=7, write=False).pages == 2

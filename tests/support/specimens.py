@@ -18,7 +18,7 @@ from procmem.native import lib
 if TYPE_CHECKING:
     from procmem.experiments import Area, Specimen, Step
 
-__all__ = ["KINDS", "PAGE", "area", "is_gone", "moved", "refuse", "untrue"]
+__all__ = ["KINDS", "PAGE", "area", "is_gone", "moved", "refuse", "shared", "untrue"]
 
 PAGE = resource.getpagesize()
 KINDS = ["program", "libc", "fork"]
@@ -105,3 +105,12 @@ def refuse(s: Specimen, name: str, number: int, *, but_length: int | None = None
     # PR_SET_NO_NEW_PRIVS, and PR_SET_SECCOMP with SECCOMP_MODE_FILTER
     if helper.quiet(prctl, 38, 1, 0, 0, 0) or helper.quiet(prctl, 22, 2, helper.scratch + 64):
         pytest.skip("kernel feature missing: seccomp filters")
+
+
+def shared(step: Step) -> int | None:
+    """Bytes of shared memory that came: by smaps_rollup, without RssShmem, all not anonymous."""
+    moved(step)
+    delta = step.delta
+    if delta.rss_shmem is None:
+        return (delta.rss or 0) - (delta.rss_anon or 0)
+    return delta.rss_shmem

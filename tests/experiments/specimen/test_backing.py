@@ -12,24 +12,13 @@ import pytest
 from procmem.errors import BadArgument, SyscallError, Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.specimen.backing import disk_file, pages_in_memory
-from procmem.experiments.specimen.step import Step
-from tests.support.specimens import PAGE, area, moved
+from tests.support.specimens import PAGE, area, shared
 from tests.support.stories import M
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from procmem.experiments import Step
 pytestmark = pytest.mark.skipif(PAGE != 4096, reason="the figures are of 4 KiB pages")
-
-
-def shared(step: Step) -> int | None:
-    """Bytes of shared memory that came: by smaps_rollup, without RssShmem, all not anonymous."""
-    moved(step)
-    delta = step.delta
-    if delta.rss_shmem is None:
-        return (delta.rss or 0) - (delta.rss_anon or 0)
-    return delta.rss_shmem
 
 
 class TestFiles:

@@ -8,21 +8,12 @@ import pytest
 
 from procmem import GiB, KiB
 from procmem.errors import SyscallError
-from tests.support.specimens import PAGE, area, moved
+from tests.support.specimens import PAGE, area, moved, shared
 
 if TYPE_CHECKING:
-    from procmem.experiments import Specimen, Step
+    from procmem.experiments import Specimen
 
 pytestmark = pytest.mark.skipif(PAGE != 4096, reason="the figures are of 4 KiB pages")
-
-
-def shared(step: Step) -> int | None:
-    """Bytes of shared memory that came: by smaps_rollup, without RssShmem, all not anonymous."""
-    moved(step)
-    delta = step.delta
-    if delta.rss_shmem is None:
-        return (delta.rss or 0) - (delta.rss_anon or 0)
-    return delta.rss_shmem
 
 
 class TestTheory:

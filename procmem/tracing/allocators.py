@@ -1,4 +1,4 @@
-"""The functions of malloc's family, of all allocators that are known here: names, arguments, roles.
+"""The functions of malloc's family, for all known allocators: names, arguments, roles.
 
 Sources: malloc(3), posix_memalign(3) and the C++ standard ([new.delete]); the headers jemalloc.h,
 gperftools/tcmalloc.h, mimalloc.h, rpmalloc.h and tbb/scalable_allocator.h.
@@ -19,31 +19,31 @@ class Role(Enum):
     """What a function does with memory."""
 
     GIVES = auto()
-    """Gives a new piece: malloc."""
+    """Allocates a new block: malloc."""
     STORES = auto()
-    """Gives a new piece, whose address it stores by its first argument: posix_memalign."""
+    """Allocates a new block, and stores its address through its first argument: posix_memalign."""
     RESIZES = auto()
-    """Gives a piece of another size for one; refused, the old piece stays: realloc."""
+    """Resizes a block, perhaps at another address; if that fails, the old one stays: realloc."""
     RESIZES_OR_FREES = auto()
-    """The same, but refused it frees the old piece: reallocf."""
+    """The same, but if that fails, the old block is freed: reallocf."""
     EXPANDS = auto()
-    """Resizes a piece in its place, or leaves it: mi_expand, xallocx."""
+    """Resizes a block in place, or leaves it as it is: mi_expand, xallocx."""
     FREES = auto()
-    """Frees a piece: free."""
+    """Frees a block: free."""
     TRIMS = auto()
     """Gives unused memory back to the kernel: malloc_trim."""
     OTHER = auto()
-    """Does something to pieces that can't be followed: it frees a whole heap, for instance."""
+    """Does something to blocks that can't be followed, such as freeing a whole heap."""
 
 
 class AllocatorFunction(NamedTuple):
-    """One function.
+    """A function of an allocator.
 
     Attributes:
         symbol: its name in a symbol table.
-        name: as a person writes it: "operator new" for _Znwm.
+        name: its name in source code: "operator new" for _Znwm.
         role: what it does.
-        arguments: their names, six at most.
+        arguments: the names of its arguments, six at most.
         gives: what it returns, PM_GIVES and so on of the tracer.
     """
 
@@ -115,7 +115,7 @@ FREES tc_deletearray_aligned_nothrow ptr alignment
 GIVES tc_malloc_skip_new_handler size
 """
 
-# Those of mi_heap_... have the heap before all others.
+# Functions named mi_heap_... have the heap as their first argument.
 MIMALLOC = """
 GIVES mi_@malloc size
 GIVES mi_@zalloc size
@@ -189,7 +189,7 @@ FREES __rg_dealloc ptr size alignment
 """
 
 PREFIXES = ("je_", "_rjem_", "tc_", "mi_", "dl", "sn_", "__libc_")
-"""Of allocators, or of builds of them, that leave malloc itself to the C library."""
+"""Prefixes of allocators, or of builds of them, that leave malloc itself to the C library."""
 
 GIVEN = {Role.FREES: lib.PM_FREES, Role.TRIMS: lib.PM_COUNTS, Role.OTHER: lib.PM_COUNTS,
          Role.STORES: lib.PM_STORES}  # fmt: skip
@@ -206,7 +206,7 @@ def made(lines: str) -> list[AllocatorFunction]:
 
 
 def function(symbol: str, name: str, role: Role, arguments: list[str]) -> AllocatorFunction:
-    # Not the address: how large the piece is now.
+    # It returns not the address, but the size of the block.
     gives = lib.PM_SIZES if name.endswith("xallocx") else GIVEN.get(role, lib.PM_GIVES)
     return AllocatorFunction(symbol, name, role, tuple(arguments), int(gives))
 
@@ -250,7 +250,7 @@ def all_functions() -> tuple[AllocatorFunction, ...]:
 
 
 FUNCTIONS = all_functions()
-"""Where two have one address, the name of the first is taken."""
+"""If two functions have the same address, the name of the first is used."""
 
 NUMBER = {one.symbol: number for number, one in enumerate(FUNCTIONS)}
 
@@ -262,4 +262,4 @@ RUNTIMES = {
     "_ZN2v87Isolate3NewERKNS0_12CreateParamsE": "V8 has a heap of its own for JavaScript's objects",
     "_emalloc": "PHP has an allocator of its own, emalloc",
 }
-"""Symbols of runtimes whose own allocators can't be followed, and what is to be said of them."""
+"""Symbols of runtimes whose own allocators can't be traced, and a sentence for the user."""

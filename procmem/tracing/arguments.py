@@ -1,4 +1,4 @@
-"""The arguments of traced calls: six words, and what they point to, as typed values."""
+"""The arguments of traced calls as typed values: six registers, and what they point to."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Attach(IntFlag):
 
 
 def signed(word: int) -> int:
-    """The int that C sees in a register."""
+    """The int in a register, as C reads it."""
     word &= 0xFFFFFFFF
     return word - (1 << 32) if word >= 1 << 31 else word
 
@@ -183,10 +183,11 @@ def decode(name: str, words: Sequence[int], text: bytes, *, x86: bool) -> dict[s
     r"""Typed arguments by the names of the manual pages.
 
     Args:
-        name: of the call.
-        words: its six registers.
-        text: what the tracer read of execve's strings or clone3's structure; may be empty.
-        x86: whether clone has the order of x86-64.
+        name: the name of the call.
+        words: its six argument registers.
+        text: the strings of execve or the structure of clone3, as far as the tracer could read
+            them.
+        x86: whether the arguments of clone are in the order of x86-64.
 
     >>> decode("munmap", (4096, 8192, 0, 0, 0, 0), b"", x86=True)
     {'addr': 4096, 'length': 8192}
@@ -199,25 +200,25 @@ def decode(name: str, words: Sequence[int], text: bytes, *, x86: bool) -> dict[s
         return {"flags": Clone(flags & ~0xFF), "exit_signal": flags & 0xFF, **named}
     if name == "clone3":
         count = len(text) // 8
-        told = dict(zip(CLONE3, struct.unpack_from(f"={count}Q", text), strict=False))
-        if "flags" in told:
-            told["flags"] = Clone(told["flags"])
-        return {**told, "size": words[1]}
+        fields = dict(zip(CLONE3, struct.unpack_from(f"={count}Q", text), strict=False))
+        if "flags" in fields:
+            fields["flags"] = Clone(fields["flags"])
+        return {**fields, "size": words[1]}
     if name in ("execve", "execveat"):
         return program(name, words, text)
     return {key: read(word) for (key, read), word in zip(SHAPES[name], words, strict=False)}
 
 
 def program(name: str, words: Sequence[int], text: bytes) -> dict[str, Any]:
-    """What execve(2) was asked for; pathname is None where it could not be read."""
+    """The arguments of execve(2); pathname is None if it could not be read."""
     at = int(name == "execveat")
     head, *strings = text.split(b"\0")[:-1] or [b"0 0"]
     argc, _, envc = head.decode().partition(" ")
-    told = [string.decode("utf-8", "surrogateescape") for string in strings]
+    texts = [string.decode("utf-8", "surrogateescape") for string in strings]
     made: dict[str, Any] = {"dirfd": signed(words[0])} if at else {}
     made |= {
-        "pathname": told[0] if told else None,
-        "argv": tuple(told[1:]),
+        "pathname": texts[0] if texts else None,
+        "argv": tuple(texts[1:]),
         "argc": int(argc),
         "envc": int(envc),
         "envp": words[2 + at],
@@ -232,7 +233,7 @@ SI_KERNEL, SI_QUEUE, SI_TIMER, SI_SIGIO = 128, -1, -2, -5
 
 
 def decode_siginfo(raw: bytes) -> dict[str, int]:
-    r"""The members of siginfo_t that a signal has, by its number and its origin (sigaction(2)).
+    r"""The members of siginfo_t that a signal has, by its number and si_code (sigaction(2)).
 
     >>> decode_siginfo(struct.pack("=iiiiiI", 10, 0, -6, 0, 4711, 1000).ljust(128, b"\0"))
     {'si_signo': 10, 'si_code': -6, 'si_pid': 4711, 'si_uid': 1000}

@@ -1,4 +1,4 @@
-"""Where a mapped file has malloc and its kin, for the tracer's breakpoints."""
+"""Finds malloc and the like in a mapped file, for the tracer's breakpoints."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ X86 = platform.machine() == "x86_64"
 NAMES = frozenset(one.symbol for one in FUNCTIONS) | frozenset(RUNTIMES)
 
 CHECKED = 16
-"""Bytes of each function that must lie in memory as they lie in the file."""
+"""Bytes of each function that must be the same in memory as in the file."""
 
 LOADERS = (b"ld-linux", b"ld64.so", b"ld.so")
-"""glibc's own loaders have had a malloc for the time until libc is there."""
+"""glibc's loaders have a malloc of their own, for the time before libc is loaded."""
 
 FORWARD = (b"libstdc++.so", b"libc++.so", b"libc++abi.so")
-"""Their operator new is malloc and their operator delete is free, which are seen."""
+"""Their operator new calls malloc and their operator delete calls free, which are traced."""
 
 MOST_KEPT = 64
 
 DEBUG_FILES = 1 << 28
-"""Bytes of a debug file that is searched for functions: they have millions of symbols else."""
+"""The largest debug file, in bytes, that is searched: larger ones have millions of symbols."""
 
 
 class Code(NamedTuple):
     """Functions in one executable mapping.
 
     Attributes:
-        room: first and last address of bytes behind the code that nothing uses.
-        functions: numbers in FUNCTIONS, addresses (0: the code in memory is not the file's), and
-            whether the address is of one that chooses.
-        why: of a runtime with an allocator of its own, what is to be said of it; else "".
+        room: first and last address of the unused bytes after the code.
+        functions: numbers in FUNCTIONS, addresses (0: the code in memory is not that of the file),
+            and whether the address is that of a resolver (STT_GNU_IFUNC).
+        why: which allocator of its own a runtime in the file has; else empty.
     """
 
     room: tuple[int, int]
@@ -58,7 +58,7 @@ class Code(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """An executable PT_LOAD, in the file's addresses, and the functions of the file."""
+    """An executable PT_LOAD segment, with addresses of the file, and the functions in it."""
 
     offset: int
     address: int
@@ -69,21 +69,21 @@ class Segment(NamedTuple):
 
 
 KEPT: dict[tuple[int, ...], tuple[Segment, ...]] = {}
-"""By device, inode, size and time of change."""
+"""Segments of files by device, inode, size and mtime."""
 
 
 def find(pid: int, start: int, end: int, offset: int, inode: int, path: bytes) -> Code | None:
-    """Functions in an executable mapping of a file; None: it can't be read, or is no ELF file.
+    """Functions in an executable mapping of a file; None: it can't be read, or is not an ELF file.
 
-    Where a copy of a file differs from what is mapped, its functions are left out.
+    Functions whose code in memory differs from the file are left out.
 
     Args:
         pid: the process.
-        start: of the mapping.
-        end: likewise.
-        offset: of it in the file.
-        inode: of the file.
-        path: of the file, as maps has it.
+        start: the start of the mapping.
+        end: the end of the mapping.
+        offset: the offset of the mapping in the file.
+        inode: the inode of the file.
+        path: the path of the file, as in maps.
     """
     files = ProcessFiles(pid)
     page = os.sysconf("SC_PAGESIZE")
@@ -108,7 +108,7 @@ def find(pid: int, start: int, end: int, offset: int, inode: int, path: bytes) -
 def there(
     files: ProcessFiles, segment: Segment, bias: int, bounds: tuple[int, int], name: bytes
 ) -> tuple[list[tuple[int, int, bool]], str]:
-    """The functions of a mapped segment, and what is to be said of it."""
+    """The functions of a mapped segment, and which allocator of its own a runtime has."""
     if name.startswith(LOADERS):
         return [], ""
     found = []
@@ -125,18 +125,18 @@ def there(
 
 
 def opened(files: ProcessFiles, start: int, end: int, inode: int, path: bytes) -> Iterator[int]:
-    """Descriptors of what may be the mapped file, the surest first."""
+    """Descriptors of files that may be the mapped one, the most certain first."""
     names = [b"map_files/%x-%x" % (start, end), files.memory_name("exe").encode()]
     for name in (*names, *names_on_disk(files, path)):
-        told = stat_link(files, name, follow=True)
-        if told is not None and told.st_ino == inode:
-            fd = open_link(files, name, told)
+        status = stat_link(files, name, follow=True)
+        if status is not None and status.st_ino == inode:
+            fd = open_link(files, name, status)
             if fd is not None:
                 yield fd
 
 
 def segments_of(fd: int, key: tuple[int, ...], path: bytes, prefix: str) -> tuple[Segment, ...]:
-    """What a file has; kept, since all programs map the same libc.
+    """The executable segments of a file; kept, since all programs map the same libc.
 
     Raises:
         ElfError, OSError: as of ElfFile.
@@ -149,7 +149,7 @@ def segments_of(fd: int, key: tuple[int, ...], path: bytes, prefix: str) -> tupl
 
 
 def read(elf: ElfFile, path: bytes, prefix: str) -> tuple[Segment, ...]:
-    # Elsewhere the tracer says that it places none.
+    # On other architectures the tracer reports that it sets no breakpoints.
     if not elf.layout.is64 or (elf.header.e_machine != EM_X86_64 and X86):
         return ()
     values = functions_named([elf], NAMES)

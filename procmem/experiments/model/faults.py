@@ -1,4 +1,4 @@
-"""A model of page faults: what an access must bring in, and what it must be refused.
+"""A model of page faults: which pages an access brings in, and which accesses are refused.
 
 Source: mm/memory.c, mm/filemap.c, mm/huge_memory.c, mm/gup.c, arch/x86/mm/fault.c.
 """
@@ -20,26 +20,26 @@ __all__ = ["FORWARD", "Faulting", "Order", "Rules", "Trap"]
 
 SIGBUS, SIGSEGV = 7, 11
 MAPERR, ACCERR, ADRERR, SI_KERNEL = 1, 2, 2, 128
-READAHEAD = "readahead decides which pages come along (madvise: MADV_RANDOM stops it)"
+READAHEAD = "readahead may bring in more pages (madvise: MADV_RANDOM turns it off)"
 
 
 class Rules(NamedTuple):
-    """What differs between kernels and machines, found out at run time.
+    """Rules that differ between kernels and machines, found out at run time.
 
     Attributes:
         page_size: in bytes.
-        bits: of an address that one level of page tables takes.
-        around: pages that a fault on a file maps at most (fault_around_bytes).
+        bits: address bits that one level of page tables resolves.
+        around: the most pages that a fault on a file maps (fault_around_bytes).
         pt_reclaim: MADV_DONTNEED frees emptied lowest tables (CONFIG_PT_RECLAIM, Linux 6.14).
-        sticky_guards: a region is marked by its guard pages (VmFlags gu, Linux 6.19), where it
-            got an anon_vma before.
+        sticky_guards: guard pages mark their region (VmFlags gu, Linux 6.19); before, they gave it
+            an anon_vma.
         uncharges: untouched memory that mprotect(2) takes PROT_WRITE from is no longer counted as
             committed (VmFlags ac): not so in Linux 6.1.
         untouched_joins: a region without pages is joined with one that has some and is changed to
             be like it: not so in Linux 6.1.
         huge: transparent huge pages for this process: "always", "madvise", "never".
         has_swap: anonymous pages can be swapped out.
-        address_bits: of an address that a program may use.
+        address_bits: address bits of user space.
     """
 
     page_size: int = 4096
@@ -55,7 +55,7 @@ class Rules(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The order of accesses: the n-th is number (n * factor + shift) % count."""
+    """An order of accesses: the n-th access is to page (n * factor + shift) % count."""
 
     factor: int = 1
     shift: int = 0
@@ -66,11 +66,12 @@ FORWARD = Order()
 
 @dataclass(frozen=True)
 class Trap:
-    """The signal that an access must raise.
+    """The signal that an access causes.
 
     Attributes:
-        done: accesses that succeed before it.
-        address: where it happens, in bytes.
+        signal, code: its number, and si_code of sigaction(2).
+        address: si_addr.
+        done: how many accesses succeed before it.
     """
 
     signal: int
@@ -80,7 +81,7 @@ class Trap:
 
 
 class Faulting:
-    """The part of an address space that answers accesses."""
+    """The part of an address space that handles page faults."""
 
     rules: Rules
     vmas: Vmas
@@ -88,7 +89,10 @@ class Faulting:
     _hugetlb: set[int]
 
     def populate(self, start: int, end: int, tally: Tally, *, write: bool | None = None) -> bool:
-        """MAP_POPULATE, mlock, MADV_POPULATE_*: all pages, in order. False: it stopped early."""
+        """Brings in all pages in order, as MAP_POPULATE, mlock and MADV_POPULATE_* do.
+
+        False: it stopped at a page that can't be brought in.
+        """
         for region in list(self.vmas.within(start, end)):
             if "lockonfault" in region.flags and write is None:
                 continue
@@ -113,13 +117,13 @@ class Faulting:
         return end
 
     def _end_of_file(self, region: Vma) -> int:
-        """The first page that lies beyond the mapped file."""
+        """The first page beyond the end of the mapped file."""
         if region.backing is None or region.backing.kind == "other":
             return 1 << 64
         return region.start + region.backing.cache.pages - region.offset
 
     def _meet_end_of_file(self, region: Vma, page: int, write: bool, tally: Tally) -> None:
-        """Found out when the tables above the lowest are made, and a read's neighbours mapped."""
+        """The kernel finds the end only after it made tables and mapped a read's neighbours."""
         index = page >> self.tables.bits
         self.tables.make_middle(index, tally)
         if write and not region.shared:
@@ -145,7 +149,7 @@ class Faulting:
         write: bool = True,
         order: Order = FORWARD,
     ) -> Trap | None:
-        """One access after the other, in bytes; stops at one that is a fault of the program."""
+        """Accesses one address after the other; stops at the first that is not allowed."""
         size = self.rules.page_size
         stride = size if stride is None else stride
         need = WRITE if write else READ
@@ -176,7 +180,7 @@ class Faulting:
             page = at // size
             region = self.vmas.at(page)
             if at >> self.rules.address_bits:
-                # Not canonical: the processor tells no address.
+                # Not canonical: the processor reports no address.
                 canonical = at >> self.rules.address_bits == (
                     (1 << (64 - self.rules.address_bits)) - 1
                 )
@@ -201,7 +205,7 @@ class Faulting:
         return Trap(SIGBUS, ADRERR, at, done)
 
     def _fault_around_end(self, region: Vma, page: int, tally: Tally) -> None:
-        """Before a reading fault finds that the file has ended, it has mapped what lies around."""
+        """A read fault maps cached pages around it before it finds that the file has ended."""
         backing, around, bits = region.backing, self.rules.around, self.tables.bits
         if backing is None or backing.kind not in ("file", "shmem"):
             return
@@ -233,7 +237,7 @@ class Faulting:
         tally: Tally,
         order: Order = FORWARD,
     ) -> None:
-        """Pages of one region that may be accessed so, all of them."""
+        """Brings in pages of one region, all of which may be accessed."""
         backing = region.backing
         if backing is None:
             self._fault_anonymous(region, start, end, write, tally)
@@ -277,7 +281,7 @@ class Faulting:
                 self._swap_in(table, back, tally)
 
     def _fault_huge(self, region: Vma, index: int, write: bool, tally: Tally) -> bool:
-        """Whether a transparent huge page answers for the whole table."""
+        """Whether a transparent huge page serves the fault."""
         if not self._wants_huge(region):
             return False
         tables = self.tables
@@ -296,7 +300,7 @@ class Faulting:
         table = tables.make(index, tally)
         tally.minor += 1
         tally.huge += 1
-        tally.uncertain = "only if the system has a huge page free"
+        tally.uncertain = "it needs a free huge page, which the system may not have"
         if write:
             table.anon, table.huge = tables.full, "anon"
             tally.anon += 1 << tables.bits
@@ -332,7 +336,7 @@ class Faulting:
             unshared = mask & table.shared
             tally.copies += missing.bit_count()
             tally.unshared += unshared.bit_count()
-            # A page of shared memory that nobody has written is no input.
+            # A page of shared memory that was never written is not read from anywhere.
             major = unread.bit_count() if backing.kind == "file" else 0
             if major and self._reads_ahead(region, backing):
                 tally.uncertain = READAHEAD
@@ -361,11 +365,11 @@ class Faulting:
                 major = unread.bit_count()
                 if major and self._reads_ahead(region, backing):
                     tally.uncertain = READAHEAD
-                # The file system is told of the first write to each page.
+                # The first write to each page notifies the file system (page_mkwrite).
                 clean = mask & table.file & ~table.dirty
                 tally.noted += clean.bit_count()
                 if mask & table.dirty:
-                    tally.uncertain = "a page written back meanwhile takes another fault"
+                    tally.uncertain = "a page that was written back meanwhile takes another fault"
                 tally.major += major
                 tally.minor += missing.bit_count() - major + clean.bit_count()
                 tally.file += missing.bit_count()
@@ -386,7 +390,7 @@ class Faulting:
         tally: Tally,
         order: Order,
     ) -> None:
-        """A fault maps what is in the page cache around it, too (do_fault_around)."""
+        """A fault also maps cached pages around it (do_fault_around)."""
         tables, around = self.tables, self.rules.around
         size = 1 << tables.bits
         for index, wanted in tables.masks(start, end):
@@ -432,12 +436,12 @@ class Faulting:
             self._map_pages(backing, table, mapped, tally)
 
     def _reads_ahead(self, region: Vma, backing: Backing, coming: int = 0) -> bool:
-        """Whether more of the file may come along; `coming` isn't counted as held yet."""
+        """Whether readahead may bring in more of the file; `coming` is not counted as held yet."""
         missing = backing.cache.pages - backing.cache.held.bit_count() - coming.bit_count()
         return missing > 0 and "random" not in region.flags
 
     def _cached(self, region: Vma, backing: Backing, index: int) -> int:
-        """What of a table's span is in the page cache."""
+        """The pages in the range of a table that are in the page cache."""
         delta = region.offset - region.start + (index << self.tables.bits)
         held = backing.cache.held
         return (held >> delta if delta >= 0 else held << -delta) & self.tables.full
@@ -464,7 +468,7 @@ class Faulting:
 
 
 def windows(low: int, high: int, around: int) -> Iterable[tuple[int, int]]:
-    """What the faults on one table's pages low..high may map: start and length of each window."""
+    """The windows that faults on the pages low..high of one table may map: start and length."""
     first = low & -around
     if first != low and first + 2 * around <= high + around:
         yield low, first + 2 * around - low
@@ -475,7 +479,7 @@ def windows(low: int, high: int, around: int) -> Iterable[tuple[int, int]]:
 
 
 def in_order(pages: int, shift: int, count: int, order: Order) -> list[int]:
-    """The bits of some pages as they are accessed; bit n is access number n + shift of `count`."""
+    """The pages of a mask in the order of access; bit n is access n + shift of `count`."""
     found = [bit for bit in range(pages.bit_length()) if pages >> bit & 1]
     if order == FORWARD or count == 1:
         return found
@@ -484,7 +488,7 @@ def in_order(pages: int, shift: int, count: int, order: Order) -> list[int]:
 
 
 def fault_each(pages: list[int], near: int, cached: int, low: int, around: int) -> tuple[int, int]:
-    """Page by page, where one fault decides about the next: what gets mapped, and the faults."""
+    """Faults page by page, where one decides the next: the mapped pages, and how many faults."""
     mapped = faults = 0
     for page in pages:
         if mapped >> page & 1:

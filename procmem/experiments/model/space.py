@@ -1,7 +1,7 @@
-"""A model of one address space: what each operation must change, by the kernel's rules.
+"""A model of one address space: what each operation changes, by the kernel's rules.
 
-It is told the same operations as the process and predicts every figure: it reads
-nothing of the process but its first regions and pages.
+The model is given the same operations as the process and predicts every figure. It knows the
+process only by the regions and pages that it starts with.
 
 Source: mm/mmap.c, mm/vma.c, mm/madvise.c, mm/mprotect.c, mm/mlock.c, mm/mremap.c;
 Documentation/admin-guide/mm/.
@@ -23,7 +23,12 @@ LOCKS = {"locked", "lockonfault"}
 
 
 class Space(Faulting):
-    """The address space of a process that does nothing on its own."""
+    """The address space of a process that does nothing on its own.
+
+    Args:
+        rules: what differs between kernels.
+        regions: the regions that it starts with.
+    """
 
     def __init__(self, rules: Rules, regions: Sequence[Vma] = ()) -> None:
         self.rules = rules
@@ -47,7 +52,7 @@ class Space(Faulting):
         flags: Iterable[str] = (),
         populate: bool = False,
     ) -> None:
-        """A mapping of whole pages at a page number; what lay there goes first."""
+        """Maps pages at a page number, after unmapping what is there."""
         if not self.vmas.is_free(start, start + pages):
             self.munmap(start, pages, tally)
         kept = frozenset(flags)
@@ -64,7 +69,7 @@ class Space(Faulting):
             self.populate(start, start + pages, tally)
 
     def munmap(self, start: int, pages: int, tally: Tally) -> None:
-        """Takes a range out, mapped or not."""
+        """Unmaps a range, mapped or not."""
         gone = self.vmas.cut(start, start + pages)
         for region in gone:
             tally.vsz -= region.pages
@@ -78,7 +83,7 @@ class Space(Faulting):
             self.tables.free(region.start, region.end, floor, ceiling, tally)
 
     def set_brk(self, new: int, tally: Tally, *, locked: bool = False) -> None:
-        """Moves the end of the heap to an address in bytes; self.brk holds its start and end."""
+        """Moves the end of the heap to an address; `brk` has the start and end of the heap."""
         size = self.rules.page_size
         base, old = self.brk
         first, last = -(-old // size), -(-new // size)
@@ -98,7 +103,7 @@ class Space(Faulting):
         *,
         keep: bool = False,
     ) -> None:
-        """Resizes in place (target == start) or moves a part of one region."""
+        """Resizes in place (target == start), or moves."""
         region = self.vmas.at(start)
         if region is None:
             return
@@ -125,7 +130,7 @@ class Space(Faulting):
             if region is None:
                 return
         if region.end < start + pages:
-            # Several regions are moved one by one, with the holes between them.
+            # Several regions are moved one by one, with the gaps between them.
             pieces = [
                 (max(start, one.start), min(start + pages, one.end))
                 for one in self.vmas.within(start, start + pages)
@@ -187,7 +192,7 @@ class Space(Faulting):
                 tables.upper.add(new_middle >> bits)
                 tally.tables += 1
             if upper_extent == upper_step and new_middle not in tables.middle:
-                # A table of the middle level is moved whole.
+                # A table of the middle level is moved as a whole.
                 tables.middle.remove(middle)
                 tables.middle.add(new_middle)
                 for index in [i for i in tables.lowest if i >> bits == middle]:
@@ -224,7 +229,7 @@ class Space(Faulting):
     # ---- properties --------------------------------------------------------
 
     def mprotect(self, start: int, pages: int, prot: int, tally: Tally) -> bool:
-        """False: a part of the range isn't mapped, or may not be so; what is before has changed."""
+        """Changes the protection. False: it stopped at a part that is not mapped, or may not be."""
         end = self._protectable_until(start, start + pages, prot)
 
         def alter(region: Vma) -> tuple[int, frozenset[str]]:
@@ -252,7 +257,7 @@ class Space(Faulting):
             if region and becomes_ours and not region.shared and "locked" in region.flags:
                 self.populate(first, last, tally)
 
-        # What was locked and read-only becomes the process's own now, not at the first write.
+        # Locked read-only memory that becomes writable is copied now, not at the first write.
         for region in list(self.vmas.within(start, end)):
             becomes_ours = bool(prot & WRITE) and not region.prot & WRITE
             first, last = max(start, region.start), min(end, region.end)
@@ -260,7 +265,7 @@ class Space(Faulting):
         return end == start + pages
 
     def allows_mprotect(self, start: int, pages: int, prot: int) -> bool:
-        """Whether all of it is mapped, and may be protected so."""
+        """Whether all of it is mapped, and may get this protection."""
         return self._protectable_until(start, start + pages, prot) == start + pages
 
     def _protectable_until(self, start: int, end: int, prot: int) -> int:
@@ -273,7 +278,7 @@ class Space(Faulting):
         return end
 
     def mlock(self, start: int, pages: int, tally: Tally, *, on_fault: bool = False) -> bool:
-        """False: it fails, having locked what lies before a hole."""
+        """Locks a range. False: it fails at a gap, with what is before it locked."""
         end = self._mapped_until(start, start + pages)
         before = self._locked_pages()
         add = {"locked", "lockonfault"} if on_fault else {"locked"}
@@ -286,7 +291,7 @@ class Space(Faulting):
         return on_fault or self.populate(start, end, tally)
 
     def munlock(self, start: int, pages: int, tally: Tally) -> bool:
-        """False: it fails at a hole."""
+        """Unlocks a range. False: it fails at a gap, with what is before it unlocked."""
         end = self._mapped_until(start, start + pages)
         before = self._locked_pages()
         self.vmas.change(start, end, lambda region: (region.prot, region.flags - LOCKS))
@@ -294,7 +299,7 @@ class Space(Faulting):
         return end == start + pages
 
     def locked_after(self, start: int, pages: int) -> int:
-        """Locked pages, were a range locked, too."""
+        """How many pages would be locked if a range were locked, too."""
         there = sum(
             min(region.end, start + pages) - max(region.start, start)
             for region in self.vmas.within(start, start + pages)
@@ -317,21 +322,21 @@ class Space(Faulting):
             self.tables.split_huge(self.tables.lowest[index], mask)
 
     def allows_madvise(self, start: int, pages: int, advice: str) -> bool:
-        """Whether all of it is mapped, and takes this advice."""
+        """Whether all of it is mapped, and the kernel takes this advice for it."""
         return self.vmas.covers(start, start + pages) and all(
             self._takes_advice(region, advice) for region in self.vmas.within(start, start + pages)
         )
 
     def madvise(self, start: int, pages: int, advice: str, tally: Tally) -> None:
-        """By the name that madvise(2) has for it, without MADV_, in small letters.
+        """Applies advice, named as in madvise(2), without MADV_ and in lower case.
 
-        What the call does before it fails at a region that it can't advise, is done here, too.
+        If the call fails at a region, the regions before it are changed, as the kernel does.
         """
         for region in list(self.vmas.within(start, start + pages)):
             first, last = max(start, region.start), min(start + pages, region.end)
             populates = advice.startswith("populate")
             if populates and first > start:
-                return  # a hole
+                return  # a gap
             if not self._takes_advice(region, advice):
                 return
             if advice in FLAG_ADVICE:
@@ -346,7 +351,7 @@ class Space(Faulting):
                 self._discard(region, first, last, advice, tally)
 
     def _takes_advice(self, region: Vma, advice: str) -> bool:
-        """Whether the kernel advises such a region so, or fails there."""
+        """Whether the kernel takes the advice for such a region; else the call fails there."""
         backing, locked = region.backing, "locked" in region.flags
         if advice == "free":
             return backing is None
@@ -408,7 +413,7 @@ class Space(Faulting):
     # ---- fork --------------------------------------------------------------
 
     def fork(self) -> Space:
-        """The child's address space. Anonymous pages of both are shared from now on."""
+        """The child's address space. Parent and child share their anonymous pages from now on."""
         child = Space(self.rules)
         child.vmas = self.vmas.fork()
         child.brk = self.brk
@@ -417,8 +422,8 @@ class Space(Faulting):
             copied = region.anon_vma is not None or region.flags & {"pfnmap", "guarded"}
             if not copied or region.flags & {"dontfork", "wipeonfork"}:
                 continue
-            # Pages of files are found again by faults; where there are
-            # anonymous pages, all present ones are copied, and with them the tables.
+            # Pages of files come back by faults. Only where a region has anonymous pages
+            # are its entries copied, and with them its page tables.
             self.tables.copy_upper(child.tables, region.start, region.end)
             for index, mask in self.tables.present_masks(region.start, region.end):
                 table = self.tables.lowest[index]
@@ -444,4 +449,4 @@ FLAG_ADVICE: dict[str, tuple[set[str], set[str]]] = {
     "mergeable": ({"mergeable"}, set()),
     "unmergeable": (set(), {"mergeable"}),
 }
-"""What an advice adds to a region's flags, and what it takes away."""
+"""The flags that advice adds to a region, and those that it removes."""

@@ -1,4 +1,4 @@
-"""The kernel's regions (VMAs) as it keeps them: what splits them and what joins them.
+"""The regions (VMAs) of an address space, and the rules by which the kernel splits and merges them.
 
 Source: mm/vma.c, mm/mmap.c, mm/rmap.c.
 """
@@ -20,19 +20,19 @@ READ, WRITE, EXEC = 1, 2, 4
 """PROT_READ, PROT_WRITE, PROT_EXEC."""
 
 STICKY = frozenset(("guarded",))
-"""Flags that don't keep regions apart, and that the joined one has if either had it."""
+"""Flags that do not keep regions from being merged; the merged one has them if either had."""
 
 _numbers = count(1)
 
 
 @dataclass(eq=False, slots=True)
 class Cache:
-    """The page cache of one file, shared by all who map it.
+    """The page cache of one file, shared by all processes that map it.
 
     Attributes:
-        pages: the file's length in pages, the last one counted whole.
+        pages: the file's length in pages, rounded up.
         held: bit n: page n is in memory.
-        single: its pages were read one by one, and lie in no larger folios.
+        single: its pages were read one by one, so that each is a folio of its own.
         doubt: why faults on it can't be predicted; None if they can.
     """
 
@@ -44,11 +44,12 @@ class Cache:
 
 @dataclass(eq=False, slots=True)
 class Backing:
-    """What a region maps, if it isn't plain anonymous memory: one open file.
+    """What a region maps: one open file.
 
     Attributes:
-        kind: "shmem" (shared anonymous memory, memfd, tmpfs), "file" (a file system with a
-            disk), "hugetlb", or "other" (the program itself, vdso and the like).
+        kind: "shmem" (shared anonymous memory, memfd, tmpfs), "file" (a file system on a disk),
+            "hugetlb", or "other" (the program itself, vdso and the like).
+        cache: the page cache of the file.
     """
 
     kind: Literal["shmem", "file", "hugetlb", "other"]
@@ -64,11 +65,11 @@ class Vma:
         prot: READ | WRITE | EXEC.
         shared: MAP_SHARED.
         backing: None for private anonymous memory.
-        offset: in pages; of anonymous memory the page number that it was mapped at.
-        flags: names of madvise(2) and "locked", "lockonfault", "account", "noreserve", "guarded",
+        offset: in pages; for anonymous memory the page number at which it was mapped.
+        flags: names of madvise(2), and "locked", "lockonfault", "account", "noreserve", "guarded",
             "noexec", "nowrite", "pfnmap", "stack".
-        anon_vma: what ties the region to its anonymous pages; None before the first.
-        forked: anon_vma is linked with a parent's, which keeps regions from being joined.
+        anon_vma: identifies the region's anonymous pages (struct anon_vma); None before the first.
+        forked: anon_vma is linked with the parent's, which keeps regions from being merged.
     """
 
     start: int
@@ -83,23 +84,23 @@ class Vma:
 
     @property
     def pages(self) -> int:
-        """Its length."""
+        """Its length in pages."""
         return self.end - self.start
 
     @property
     def is_anonymous(self) -> bool:
-        """Private memory without a file: its first pages are zero."""
+        """Whether it is private memory without a file."""
         return self.backing is None
 
     def part(self, start: int, end: int) -> Vma:
-        """The same, of some of its pages."""
+        """A region with the same properties that has some of its pages."""
         return Vma(
             start, end, self.prot, self.shared, self.backing, self.offset + start - self.start,
             self.flags, self.anon_vma, self.forked,
         )  # fmt: skip
 
     def continues(self, other: Vma) -> bool:
-        """Whether all but anon_vma lets `other` follow as one region."""
+        """Whether `other` can be merged to its end, as far as anon_vma allows."""
         return (
             self.end == other.start
             and self.prot == other.prot
@@ -125,7 +126,7 @@ def compatible(one: Vma, other: Vma) -> bool:
 
 
 class Vmas:
-    """The regions of one address space, in order."""
+    """The regions of one address space, in order of address."""
 
     __slots__ = ("_starts", "_untouched_joins", "all")
 
@@ -138,14 +139,14 @@ class Vmas:
         return len(self.all)
 
     def at(self, page: int) -> Vma | None:
-        """The region that holds a page."""
+        """The region that a page belongs to; None: it is not mapped."""
         index = bisect_right(self._starts, page) - 1
         if index >= 0 and page < self.all[index].end:
             return self.all[index]
         return None
 
     def within(self, start: int, end: int) -> Iterator[Vma]:
-        """Regions that overlap a range, uncut."""
+        """The regions that overlap a range, whole."""
         index = max(0, bisect_right(self._starts, start) - 1)
         while index < len(self.all) and self.all[index].start < end:
             if self.all[index].end > start:
@@ -165,7 +166,7 @@ class Vmas:
         return start >= end
 
     def neighbours(self, start: int, end: int) -> tuple[int, int]:
-        """The end of the last region before a range, and the start of the first behind it."""
+        """The end of the last region before a range, and the start of the first after it."""
         before = bisect_left(self._starts, start) - 1
         after = bisect_left(self._starts, end)
         return (
@@ -174,7 +175,7 @@ class Vmas:
         )
 
     def split(self, page: int) -> None:
-        """Makes a border at a page."""
+        """Splits the region that has a page in its inside, at that page."""
         index = bisect_right(self._starts, page) - 1
         if index < 0:
             return
@@ -187,7 +188,7 @@ class Vmas:
             self._starts.insert(index + 1, page)
 
     def cut(self, start: int, end: int) -> list[Vma]:
-        """Takes a range out; returns what lay there."""
+        """Removes a range; returns the regions that were there."""
         self.split(start)
         self.split(end)
         first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
@@ -196,14 +197,14 @@ class Vmas:
         return gone
 
     def add(self, region: Vma) -> Vma:
-        """Maps into free space, joined with its neighbours where the kernel does."""
+        """Adds a region in free space, merged with its neighbours where the kernel does that."""
         index = bisect_left(self._starts, region.start)
         self.all.insert(index, region)
         self._starts.insert(index, region.start)
         return self.join(region)
 
     def join(self, region: Vma) -> Vma:
-        """Joins a region with the one before and the one behind it, if all is alike."""
+        """Merges a region with its neighbours, where their properties are the same."""
         index = bisect_left(self._starts, region.start)
         before = self.all[index - 1] if index else None
         after = self.all[index + 1] if index + 1 < len(self.all) else None
@@ -234,7 +235,7 @@ class Vmas:
         del self._starts[index + 1]
 
     def prepare_anon(self, region: Vma) -> None:
-        """Before its first anonymous page; a neighbour's anon_vma is taken if it may be."""
+        """Gives a region an anon_vma before its first anonymous page; a neighbour's if possible."""
         if region.anon_vma is not None:
             return
         index = bisect_left(self._starts, region.start)
@@ -261,7 +262,7 @@ class Vmas:
         alter: Callable[[Vma], tuple[int, frozenset[str]]],
         then: Callable[[int, int], object] | None = None,
     ) -> None:
-        """mprotect, madvise, mlock: another protection or other flags, region by region.
+        """Changes protection or flags, region by region, as mprotect, madvise and mlock do.
 
         `then` is called with the range of each region that was changed.
         """
@@ -283,7 +284,7 @@ class Vmas:
             start = stop
 
     def fork(self) -> Vmas:
-        """The child's: locks are not inherited, nor what DONTFORK keeps back."""
+        """The regions of a child: it inherits neither locks, nor regions with MADV_DONTFORK."""
         regions = []
         for region in self.all:
             if "dontfork" in region.flags:

@@ -1,4 +1,4 @@
-"""What steps are given: areas, lengths, protections, orders; and how they are shown."""
+"""Arguments of steps: areas, lengths, protections, orders; checked, and as they are shown."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ WORD = (1 << 64) - 1
 
 
 class Area(NamedTuple):
-    """Memory that a specimen has mapped.
+    """A mapping of a specimen.
 
     Attributes:
         start: its address.
-        length: in bytes, whole pages.
-        page_size: in bytes; of huge pages theirs.
+        length: in bytes, a multiple of the page size.
+        page_size: in bytes; the size of huge pages, if it consists of those.
     """
 
     start: int
@@ -51,7 +51,7 @@ class Area(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The address behind it."""
+        """The first address after it."""
         return self.start + self.length
 
     @property
@@ -64,20 +64,24 @@ class Area(NamedTuple):
 
 
 def integer(what: str, value: object, least: int = 0, most: int = WORD) -> int:
-    """A whole number that fits into a register: what doesn't would leave the model elsewhere."""
+    """Checks a whole number that must fit into a register.
+
+    Raises:
+        BadArgument: it is no such number.
+    """
     try:
         number = index(value)  # type: ignore[arg-type]  # that is the question
     except TypeError:
-        raise BadArgument(f"{what} is a whole number, not {value!r}") from None
+        raise BadArgument(f"{what} must be a whole number, not {value!r}") from None
     if not least <= number <= most:
-        raise BadArgument(f"{what} lies between {least:#x} and {most:#x}: {number:#x} doesn't")
+        raise BadArgument(f"{what} must be {least:#x} to {most:#x}, not {number:#x}")
     return number
 
 
 def area_of(area: object) -> Area:
-    """What mmap gave, and nothing else."""
+    """Checks that it is an Area."""
     if not isinstance(area, Area):
-        raise BadArgument(f"give the .mapping of a step, or an Area; not {area!r}")
+        raise BadArgument(f"pass the .mapping of a step, or an Area, not {area!r}")
     return area
 
 
@@ -88,14 +92,14 @@ def byte_length(length: int | None, pages: int | None, unit: int) -> int:
     elif pages is not None and length is None:
         total = integer("the number of pages", pages, -WORD) * unit
     else:
-        raise BadArgument("give a length in bytes, or a number of pages")
+        raise BadArgument("pass either a length in bytes or a number of pages")
     if not 0 <= total <= WORD:
-        raise BadArgument(f"a length of {total} bytes")
+        raise BadArgument(f"a length of {total} bytes is not possible")
     return total
 
 
 def hint_for(name: str, number: int) -> str:
-    """What a refusal may be about, where errno alone says little."""
+    """Possible reasons of a failed call, where errno alone says little."""
     if name == "mmap" and number == errno.ENOMEM:
         return "beyond the address space, a limit (RLIMIT_AS), or too few huge pages set aside"
     if name == "mmap" and number == errno.EEXIST:
@@ -112,7 +116,7 @@ def part(area: Area, start: int, pages: int | None) -> tuple[int, int]:
     start = integer("the first page", start, 0, most)
     count = area.pages - start if pages is None else integer("the number of pages", pages, 0, most)
     if area.start + start * size > WORD or count < 0:
-        raise BadArgument(f"pages {start} to {start + count} of {area}")
+        raise BadArgument(f"pages {start} to {start + count} of {area} are not possible")
     return area.start + start * size, count * size
 
 
@@ -123,7 +127,7 @@ def protection(prot: str | int) -> int:
 
 
 def letters(prot: int) -> int:
-    """Prot as the model has it."""
+    """PROT_* as the model has them."""
     return (
         READ * bool(prot & lib.PROT_READ)
         | WRITE * bool(prot & lib.PROT_WRITE)
@@ -132,14 +136,14 @@ def letters(prot: int) -> int:
 
 
 def names(value: int, kind: Any) -> str:
-    """Flags by their names, as C has them."""
+    """Flags by their names in C."""
     if not value:
         return "PROT_NONE" if kind is Prot else "0"
     return "|".join(one.name for one in kind if one.value and value & one.value == one.value)
 
 
 def order_of(order: str, count: int, seed: int) -> Order:
-    """An order of so many accesses by its name."""
+    """An order of `count` accesses by its name."""
     if order == "forward" or count == 1:
         return FORWARD
     if order == "backward":

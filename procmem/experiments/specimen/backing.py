@@ -1,4 +1,4 @@
-"""What the model must know of a file that is mapped: its pages, and which are in memory."""
+"""Files that are mapped: how many pages they have, and which are in the page cache."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Kind = Literal["shmem", "file", "hugetlb"]
 
 PIECE = 1 << 20
 LONGEST = 64 << 20
-"""Bytes of a file that are read page by page."""
+"""The largest file, in bytes, that is read page by page."""
 
-ELSEWHERE = "pages of this file are mapped elsewhere, and may lie in folios of any size"
+ELSEWHERE = "pages of this file are mapped elsewhere, and may be in folios of any size"
 
 _known: dict[tuple[int, int], Cache] = {}
 
 
 def describe(path: str, page_size: int, warm: bool) -> tuple[Cache, Kind, str | None]:
-    """Its page cache, the kind of its file system, and why faults on it can't be predicted.
+    """A file's page cache, the kind of its file system, and why faults on it can't be predicted.
 
-    On a disk's file system it is dropped from the page cache, and with `warm` read in again
-    page by page: a fault maps groups of pages (large folios) whole, and how they are grouped is
-    told to nobody but root.
+    A file on a disk is dropped from the page cache, and with `warm` read in again page by page:
+    a fault maps a large folio (a group of pages) as a whole, and only root can find out which
+    pages form a folio.
 
     Raises:
-        BadArgument: no regular file.
+        BadArgument: it is not a regular file.
         SyscallError: it can't be opened.
     """
     try:
@@ -50,7 +50,7 @@ def describe(path: str, page_size: int, warm: bool) -> tuple[Cache, Kind, str | 
     try:
         about = os.fstat(fd)
         if not stat.S_ISREG(about.st_mode):
-            raise BadArgument(f"{path}: only regular files can be mapped here")
+            raise BadArgument(f"{path} is not a regular file, and can't be mapped here")
         kind = kind_of(fd, about.st_dev)
         pages = -(-about.st_size // page_size)
         cache = _known.setdefault((about.st_dev, about.st_ino), Cache(pages))
@@ -71,12 +71,12 @@ def describe(path: str, page_size: int, warm: bool) -> tuple[Cache, Kind, str | 
 
 
 def read_by_pages(fd: int, size: int, page_size: int, cache: Cache) -> str | None:
-    """Brings a file into the page cache in single pages; why it may lie there in larger folios.
+    """Reads a file into the page cache page by page; why it may have larger folios there.
 
-    What is written or read in large pieces lies in large folios, and a fault maps more of these
+    Data that is written or read in large pieces gets large folios, and a fault maps more of these
     than of single pages (filemap_map_pages() and finish_fault()).
     """
-    # What stays is mapped: by a specimen, from an earlier call here, or by others.
+    # Pages that stay are mapped: by a specimen, since an earlier call here, or by others.
     left = drop(fd, size, once=cache.single)
     if cache.single:
         left = 0
@@ -84,7 +84,7 @@ def read_by_pages(fd: int, size: int, page_size: int, cache: Cache) -> str | Non
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
         while os.read(fd, PIECE):
             pass
-        return f"files above {LONGEST >> 20} MiB lie in memory in folios of unknown sizes"
+        return f"files above {LONGEST >> 20} MiB are in memory in folios of unknown sizes"
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
     for at in range(0, size, page_size):
         os.pread(fd, 1, at)
@@ -93,10 +93,10 @@ def read_by_pages(fd: int, size: int, page_size: int, cache: Cache) -> str | Non
 
 
 def drop(fd: int, size: int, *, once: bool = False) -> int:
-    """Takes a file out of the page cache; bit n: page n stays.
+    """Drops a file from the page cache; bit n of the result: page n stays.
 
-    A page that is just being written back, or that waits in another CPU's list, stays the first
-    time, so that it is tried a few times.
+    A page that is being written back, or is on another CPU's list, stays the first time: so it is
+    tried several times.
     """
     for delay in (0, 0) if once else (0, 0, 0.001, 0.01, 0.05):
         time.sleep(delay)
@@ -109,7 +109,7 @@ def drop(fd: int, size: int, *, once: bool = False) -> int:
 
 
 def kind_of(fd: int, dev: int) -> Kind:
-    """The file system decides how its pages are counted and whether writes are told to it."""
+    """The kind of a file system, which decides how its pages are counted and written."""
     from procmem.process.reading import file_systems
 
     if os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:"):
@@ -121,7 +121,7 @@ def kind_of(fd: int, dev: int) -> Kind:
 
 
 def allocated(fd: int, size: int, page_size: int) -> int:
-    """Bit n: page n of a file in memory is no hole."""
+    """The pages of a file in memory that are not holes, as bits."""
     held = at = 0
     while at < size:
         try:
@@ -140,9 +140,9 @@ def allocated(fd: int, size: int, page_size: int) -> int:
 
 @contextmanager
 def memory_file(pages: int, page_size: int) -> Iterator[int]:
-    """A descriptor of a file in memory (memfd_create(2)), each page beginning with its number.
+    """A descriptor of a file in memory (memfd_create(2)), whose pages begin with their numbers.
 
-    The numbers are one byte; page 0 has 1.
+    A number is one byte; page 0 has 1.
     """
     fd = os.memfd_create("procmem-experiment")
     try:
@@ -154,7 +154,7 @@ def memory_file(pages: int, page_size: int) -> Iterator[int]:
 
 @contextmanager
 def disk_file(pages: int, page_size: int) -> Iterator[int]:
-    """The same on a disk, written there.
+    """The same for a file on a disk, which is written there.
 
     Raises:
         Unsupported: no directory on a disk can be written to.
@@ -171,7 +171,7 @@ def fill(fd: int, pages: int, page_size: int) -> None:
 
 
 def disk_directory() -> str:
-    """A directory for temporary files that isn't in memory.
+    """A directory for temporary files that is not in memory.
 
     Raises:
         Unsupported
@@ -186,11 +186,11 @@ def disk_directory() -> str:
         except OSError:
             pass
         tried.append(place)
-    raise Unsupported("a file on a disk", f"none can be made in {', '.join(tried)}; set TMPDIR")
+    raise Unsupported("a file on a disk", f"none can be created in {', '.join(tried)}; set TMPDIR")
 
 
 def pages_in_memory(fd: int, length: int) -> int:
-    """How many pages of a file the page cache holds.
+    """How many pages of a file are in the page cache.
 
     Raises:
         SyscallError
@@ -199,6 +199,6 @@ def pages_in_memory(fd: int, length: int) -> int:
 
 
 def held_pages(fd: int, length: int) -> int:
-    """Bit n: page n is in the page cache, as mincore(2) tells without loading any."""
+    """The pages of a file that are in the page cache, as bits, by mincore(2)."""
     with mmap(length, file=fd, prot="r", shared=True) as mapping:
         return sum(present << page for page, present in enumerate(mapping.mincore()))

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
+    from procmem.heap.heap import Heap, HeapArena, HeapSize, Trim
+    from procmem.heap.python import PythonClass, PythonHeap
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -96,6 +98,9 @@ __all__ = [
     "Frame",
     "FrameFlags",
     "GiB",
+    "Heap",
+    "HeapArena",
+    "HeapSize",
     "InvalidPid",
     "KernelThread",
     "KiB",
@@ -125,6 +130,8 @@ __all__ = [
     "ProcessChanged",
     "ProcessError",
     "ProcmemError",
+    "PythonClass",
+    "PythonHeap",
     "Reconciliation",
     "Recorder",
     "Recording",
@@ -141,6 +148,7 @@ __all__ = [
     "Thread",
     "Trace",
     "Translation",
+    "Trim",
     "Unsupported",
     "Use",
     "VmFlags",
@@ -176,6 +184,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "errors": "AccessDenied BadArgument ElfError InvalidPid KernelThread MappingInUse "
             "MemoryFault MissingExtra NoSuchProcess NotAPid ParseError ProcessChanged ProcessError "
             "ProcmemError SyscallError Unsupported ZombieProcess",
+            "heap.heap": "Heap HeapArena HeapSize Trim",
+            "heap.python": "PythonClass PythonHeap",
             "pages.frames": "Frame FrameFlags",
             "pages.pagemap": "Page PageCounts PageMap PageState",
             "pages.tables": "PagingScheme",

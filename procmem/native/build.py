@@ -120,6 +120,37 @@ ffi.cdef(
     void pm_changes_free(pm_changes *changes);
     """
 )
+# ---- the heap of malloc (procmem.heap) ----
+
+ffi.cdef(
+    """
+    enum { PM_HEAP_END, PM_HEAP_BAD, PM_HEAP_ABSENT, PM_HEAP_SWAPPED, PM_HEAP_UNREAD,
+           PM_HEAP_NO_MEMORY };
+    #define PM_HEAP_SMALL ...
+    #define PM_HEAP_SIZES ...
+    typedef struct { uint64_t address, size; } pm_chunk;
+    typedef struct { pm_chunk *list; size_t count; ...; } pm_chunks;
+    typedef struct {
+        uint64_t mark_size, in_use, used_count, free_bytes; uint64_t sizes[...];
+        pm_chunks free, large, marked;
+        uint64_t at, top_size, last_in_use, fence; int error; uint64_t pages_read;
+        ...;
+    } pm_heap;
+    pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word,
+                         uint64_t align);
+    void pm_heap_free(pm_heap *heap);
+    int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top);
+    int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
+                 uint64_t size, size_t most, pm_chunks *out);
+    int pm_heap_bin(pm_heap *heap, uint64_t bin, size_t most, pm_chunks *out);
+    void pm_heap_join(pm_chunks *chunks);
+    uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages,
+                              uint64_t page_size, uint64_t skip, int whole, pm_chunks *out);
+    pm_chunks *pm_chunks_new(void);
+    int pm_chunks_add(pm_chunks *chunks, uint64_t address, uint64_t size);
+    void pm_chunks_free(pm_chunks *chunks);
+    """
+)
 # ---- calls of this process on its own memory (procmem.calls) ----
 
 CALL_CONSTANTS = """
@@ -237,7 +268,7 @@ ffi.cdef(
     """
 )
 PARTS = (
-    "scanner", "kernel", "elfsize", "pagemap", "compare", "calls", "measure", "specimen",
+    "scanner", "kernel", "elfsize", "pagemap", "heap", "compare", "calls", "measure", "specimen",
     "breakpoints", "tracer",
 )  # fmt: skip
 ffi.set_source(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 
 from procmem.native import lib
-from procmem.process.facts import ResidentMemory, same_numbers, word_size
+from procmem.process.facts import same_numbers, word_size
+from procmem.procfs.resident import ResidentMemory
 from procmem.regions.kinds import ARENA_SIZES, RegionKind
 from procmem.regions.region import PAGE_SIZE
 

@@ -24,6 +24,7 @@ from procmem.native import lib
 from procmem.process.sections import header_kinds, look_at_files
 from procmem.procfs.mapped import open_link, stat_link
 from procmem.procfs.probes import shows_guard_pages
+from procmem.procfs.resident import ResidentMemory
 from procmem.regions.facts import Facts, Stack
 from procmem.regions.kinds import ARENA_SIZES
 from procmem.regions.read import read_scan
@@ -67,54 +68,8 @@ PRIVATE, WRITABLE = (
 )
 """Permissions as a record has them: of all private memory, and of what may be a stack."""
 
-PRESENT = 1 << 63
 GUARDED = 1 << 58
-"""Bits of an entry of pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
-
-
-class ResidentMemory:
-    """The resident memory of a process. Pages that are not present are not brought in."""
-
-    def __init__(self, files: ProcessFiles) -> None:
-        self._fds: list[int] = []
-        directory = files.directory()
-        flags = os.O_RDONLY | os.O_CLOEXEC
-        try:
-            for name in ("mem", "pagemap"):
-                self._fds.append(os.open(files.memory_name(name), flags, dir_fd=directory.fd))
-        except OSError:
-            self.close()
-
-    def __bool__(self) -> bool:
-        return bool(self._fds)
-
-    def close(self) -> None:
-        """Lets go of the files."""
-        while self._fds:
-            os.close(self._fds.pop())
-
-    def entry(self, address: int) -> int:
-        """The entry of a page in pagemap; 0: nothing, or it can't be read."""
-        if not self._fds or not 0 <= address < 1 << 63:
-            return 0
-        try:
-            raw = os.pread(self._fds[1], 8, address // PAGE_SIZE * 8)
-        except OSError:
-            return 0
-        return int.from_bytes(raw, sys.byteorder)
-
-    def read(self, address: int, size: int) -> bytes:
-        """Bytes from an address on, up to the first page that is not present."""
-        end = address
-        while end < address + size and self.entry(end) & PRESENT:
-            end = end // PAGE_SIZE * PAGE_SIZE + PAGE_SIZE
-        size = min(end, address + size) - address
-        if size <= 0:
-            return b""
-        try:
-            return os.pread(self._fds[0], size, address)
-        except (OSError, OverflowError):
-            return b""
+"""A bit of an entry of pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
 
 
 class Spaces:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from procmem.elf.loaded import LiveObject, LiveSection
+    from procmem.heap.heap import Heap
     from procmem.pages.frames import Frame
     from procmem.pages.pagemap import PageMap
     from procmem.process.pages import Translation
@@ -248,6 +249,31 @@ class Process:
         from procmem.process.pages import pagemap_of
 
         return pagemap_of(self.files, start, end)
+
+    def heap(self) -> Heap:
+        """What malloc and Python hold inside it: in use, free, and what a trim would return.
+
+        Read from its resident memory, without stopping it or bringing a page in. glibc's malloc
+        (2.26 and later) and CPython's allocator for small objects are read; of other allocators
+        nothing is said. A heap that changes during the reading is read again, and what does not
+        fit is in `Heap.doubts`.
+
+        Raises:
+            AccessDenied: the reader lacks the rights of ptrace(2) over the process.
+            NoSuchProcess, ZombieProcess, KernelThread, ProcessChanged
+
+        Source: malloc/malloc.c and malloc/arena.c of glibc, Objects/obmalloc.c of CPython.
+
+        >>> import procmem
+        >>> heap = procmem.Process().heap()
+        >>> heap.python is not None
+        True
+        """
+        from procmem.heap.heap import read_heap
+        from procmem.process.facts import word_size
+
+        regions = list(self.maps())
+        return read_heap(self.files, regions, word_size(regions))
 
     def frames(self, start: int, end: int) -> list[Frame]:
         """The page frames of a range: how often each is mapped, and what it is used for.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from procmem.experiments.model.allocatestack import ThreadStack
     from procmem.experiments.model.space import Space
 
-__all__ = ["HEAP_MAX", "Actor", "Arena", "Arenas", "Heap"]
+__all__ = ["HEAP_MAX", "Actor", "Arena", "Arenas", "SubHeap"]
 
 HEAP_MAX = 64 << 20
 """HEAP_MAX_SIZE: addresses of one heap, and their alignment."""
@@ -38,7 +38,7 @@ THRESHOLD = 128 * 1024
 
 
 @dataclass(eq=False)
-class Heap:
+class SubHeap:
     """A heap of a thread's arena: 64 MiB of addresses, of which the beginning is writable."""
 
     start: int
@@ -52,7 +52,7 @@ class Arena:
 
     main: bool
     top: int = 0
-    heaps: list[Heap] = field(default_factory=list)
+    heaps: list[SubHeap] = field(default_factory=list)
     fast: dict[int, list[int]] = field(default_factory=dict)
     bins: list[list[int]] = field(default_factory=lambda: [[] for _ in range(BINS)])
     has_fast: bool = False
@@ -139,7 +139,7 @@ class Arenas(ChunkMemory):
             if not arena.attached:
                 self.free_arenas.append(arena)
 
-    def _new_heap(self, size: int) -> Heap | None:
+    def _new_heap(self, size: int) -> SubHeap | None:
         if size > HEAP_MAX:
             return None
         length = self._pages_up(min(size + TOP_PAD, HEAP_MAX))
@@ -150,7 +150,7 @@ class Arenas(ChunkMemory):
             f"A thread's arena takes {size_text(HEAP_MAX)} of addresses from the kernel, of which"
             f" {size_text(length)} are accessible so far; the rest is PROT_NONE."
         )
-        return Heap(at, length, length)
+        return SubHeap(at, length, length)
 
     def _new_arena(self) -> Arena:
         heap = self._new_heap(self.learned.arena + ALIGN + self.learned.tcache)

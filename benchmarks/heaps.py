@@ -1,0 +1,78 @@
+"""Random histories of malloc: what procmem reads from outside against what malloc says itself.
+
+Run `python -m benchmarks.heaps --histories 10000 --seed 1`. A history is a number of random calls
+of malloc, free, realloc, calloc and aligned forms in up to nine threads. After each, every
+arena's figures are compared with malloc_info(3) and mallinfo2(3) to the byte, and after some
+malloc_trim(3) is called and what it returned compared with what was predicted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+
+import procmem
+from tests.support.allocating import Allocating, built
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tests.support.allocating import MallocInfo
+
+
+def differences(heap: procmem.Heap, info: MallocInfo) -> list[str]:
+    """What is not equal."""
+    found = list(heap.doubts)
+    ours = [(a.system, a.fast, a.free + a.top) for a in heap.arenas]
+    if ours != list(info.arenas):
+        found.append(f"arenas {ours} and {info.arenas}")
+    for name, mine, theirs in (
+        ("uordblks", heap.in_use + heap.tcache, info.uordblks),
+        ("fordblks", heap.free, info.fordblks),
+        ("hblks", heap.mmaps, info.hblks),
+        ("hblkhd", heap.mmapped, info.hblkhd),
+    ):
+        if mine != theirs:
+            found.append(f"{name} {mine} and {theirs}")
+    return found
+
+
+def trimmed(target: Allocating, process: procmem.Process, heap: procmem.Heap) -> list[str]:
+    """What malloc_trim(0) did otherwise than predicted."""
+    before = sum(region.rss or 0 for region in process.smaps())
+    target.ask("trim")
+    gone = before - sum(region.rss or 0 for region in process.smaps())
+    return [] if gone == heap.trimmable else [f"trim {heap.trimmable} and {gone}"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--histories", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)  # noqa: S311 - repeatable on purpose
+    equal = done = trims = 0
+    with tempfile.TemporaryDirectory() as directory:
+        program = built(directory)
+        while done < options.histories:
+            threads = chance.choice([0, 0, 1, 2, 4, 9])
+            with Allocating(program, threads) as target:
+                process = procmem.Process(target.pid)
+                for _ in range(min(50, options.histories - done)):
+                    seed, steps = chance.randrange(1 << 30), chance.choice([1, 10, 100, 1000, 5000])
+                    target.go(seed, steps, chance.choice([2000, 100_000, 400_000, 3_000_000]))
+                    heap = process.heap()
+                    wrong = differences(heap, target.info())
+                    if chance.random() < 0.2:
+                        trims += 1
+                        wrong += trimmed(target, process, heap)
+                    done += 1
+                    equal += not wrong
+                    if wrong:
+                        print(f"history {done}, {threads} threads, seed {seed}: {'; '.join(wrong)}")
+    print(f"{equal} of {done} histories equal, with {trims} trims")
+    return equal != done
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

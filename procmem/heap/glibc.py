@@ -1,0 +1,445 @@
+"""The arenas of glibc's malloc in a process: what is in use, what is free, what a trim returns."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from procmem.heap.layout import find_parameters, find_states, placed, state_at
+from procmem.native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from procmem.heap.layout import ArenaState, MallocParameters
+    from procmem.procfs.resident import ResidentMemory
+    from procmem.regions.region import Region
+
+__all__ = ["ArenaReader", "ChunkRow", "FoundArena", "NotAHeap"]
+
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+HEAP_LENGTH = {8: 64 << 20, 4: 1 << 20}
+"""HEAP_MAX_SIZE (malloc/arena.c): the heaps of threads' arenas are aligned to it."""
+
+BEFORE_TOP = {8: (12, 11, 2, 1, 3), 4: (14, 13, 3, 2, 1)}
+"""Words of struct malloc_state before `top`: with have_fastchunks (2.27), without, without fast
+bins."""
+
+MOST = 1 << 26
+"""Chunks that one free list may have: more is a loop."""
+
+FOLLOWED = 1 << 14
+"""Chunks in bins that are followed although the walk has met them all."""
+
+MOST_ARENAS = 4096
+LARGEST_DATA = 4 << 20
+"""Bytes of one region of a file's writable data that are searched."""
+
+LIBC = re.compile(r".*/libc(\.so\.6|-2[\d.]*\.so)")
+REACH = {8: 4096, 4: 2048}
+"""Bytes around a thread's descriptor in which its own storage lies."""
+
+
+class NotAHeap(Exception):
+    """The memory is not that of a heap that glibc makes, or it changed while it was read."""
+
+
+class Tcache(NamedTuple):
+    """A struct tcache_perthread_struct: size of its chunk, bytes of the counters, lists."""
+
+    chunk: int
+    counters: int
+    lists: int
+
+
+TCACHES = {
+    8: (
+        Tcache(0x290, 128, 64),  # glibc 2.30 to 2.41
+        Tcache(0x250, 64, 64),  # 2.26 to 2.29
+        Tcache(0x300, 152, 76),  # 2.42
+        Tcache(0x310, 152, 76),
+    ),
+    4: (Tcache(0x190, 128, 64), Tcache(0x150, 64, 64), Tcache(0x1D0, 152, 76)),
+}
+
+WHY = {
+    lib.PM_HEAP_BAD: "not a chunk that glibc makes",
+    lib.PM_HEAP_ABSENT: "a page that should hold a chunk's header is not in memory",
+    lib.PM_HEAP_SWAPPED: "a page is in swap",
+    lib.PM_HEAP_UNREAD: "memory can't be read",
+}
+
+
+class ChunkRow(NamedTuple):
+    """Chunks that follow each other: of [heap], or of one heap of an arena.
+
+    Attributes:
+        first: address of the first chunk.
+        end: address behind the memory that malloc has there.
+    """
+
+    first: int
+    end: int
+
+
+@dataclass
+class FoundArena:
+    """An arena as it was read.
+
+    Attributes:
+        state: its struct malloc_state.
+        rows: where its chunks are.
+        walk: the native walk of all rows; None before.
+        fast_chunks, free_chunks: native lists of the chunks in fast bins and in bins.
+        kept: what the second may be a part of.
+        fast, bins, top, tcache: bytes.
+        walked: whether every row was walked to its end.
+        doubts: what does not fit.
+    """
+
+    state: ArenaState
+    rows: list[ChunkRow] = field(default_factory=list)
+    walk: Any = None
+    fast_chunks: Any = None
+    free_chunks: Any = None
+    kept: Any = None
+    fast: int = 0
+    bins: int = 0
+    top: int = 0
+    tcache: int = 0
+    tcached: int = 0
+    walked: bool = False
+    last: int = 0
+    last_size: int = 0
+    main: bool = False
+    doubts: list[str] = field(default_factory=list)
+
+
+def new_chunks() -> Any:
+    """An empty native list of chunks."""
+    made = lib.pm_chunks_new()
+    if made == ffi.NULL:
+        raise MemoryError
+    return ffi.gc(made, lib.pm_chunks_free)
+
+
+class ArenaReader:
+    """Reads the arenas of one process.
+
+    Args:
+        memory: its resident memory.
+        regions: its regions, by address.
+        word: bytes of a word of its program.
+        heads: addresses of its threads' descriptors.
+    """
+
+    def __init__(
+        self, memory: ResidentMemory, regions: Sequence[Region], word: int, heads: Iterable[int]
+    ) -> None:
+        self.memory = memory
+        self.regions = regions
+        self.word = word
+        self.align = 16
+        self.heads = list(heads)
+        self.parameters: MallocParameters | None = None
+
+    # ---- arenas ----------------------------------------------------------
+
+    def find(self) -> list[FoundArena]:
+        """All arenas, the main one first; of each C library in the process."""
+        found: list[FoundArena] = []
+        places = [r for r in self.regions if self._writable_file(r)]
+        first = [r for r in places if LIBC.fullmatch(r.pathname or "")]
+        for region in first or places:
+            data = self.memory.read(region.start, min(region.size, LARGEST_DATA))
+            for candidate in find_states(data, region.start, self.word):
+                ring = self.ring(candidate, data, region.start)
+                if ring:
+                    found += ring
+                    break
+        if found:
+            self._find_parameters(first or places)
+        return found
+
+    def _writable_file(self, region: Region) -> bool:
+        perms = region.perms
+        return bool(perms.write and perms.private and region.inode)
+
+    def _find_parameters(self, places: Sequence[Region]) -> None:
+        heaps = [(r.start, r.end) for r in self.regions if r.perms.write and not r.inode]
+        for region in places:
+            data = self.memory.read(region.start, min(region.size, LARGEST_DATA))
+            found = find_parameters(data, self.word, heaps)
+            if found is not None:
+                self.parameters = found
+                return
+
+    def ring(self, main: ArenaState, data: bytes, base: int) -> list[FoundArena]:
+        """A main arena and all that are linked with it; empty: this is none."""
+        others: list[FoundArena] = []
+        at = main.next
+        before = None
+        while not base <= at < main.bins:
+            state = self.arena(at)
+            if state is None or len(others) >= MOST_ARENAS:
+                return []
+            if any(one.state.address == at for one in others):
+                return []
+            others.append(FoundArena(state))
+            before = (state.bins - state.address) // self.word
+            at = state.next
+        whole = placed(main, at, data, base)
+        if whole is None or (before and (whole.bins - whole.address) // self.word != before):
+            return []
+        return [FoundArena(whole, main=True), *others]
+
+    def arena(self, address: int) -> ArenaState | None:
+        """A thread's arena: the structure stands in its first heap."""
+        word = self.word
+        start = address // HEAP_LENGTH[word] * HEAP_LENGTH[word]
+        if not 4 * word <= address - start <= 16 * word:
+            return None
+        if int.from_bytes(self.memory.read(start, word), "little") != address:
+            return None
+        data = self.memory.read(start, PAGE_SIZE)
+        for before in BEFORE_TOP[word]:
+            found = state_at(data, start, address + (before + 2) * word, word)
+            if found is not None:
+                whole = placed(found, address, data, start)
+                if whole is not None and (len(whole.fast) > 0) == (before > 3):
+                    return whole
+        return None
+
+    # ---- rows ------------------------------------------------------------
+
+    def rows(self, found: FoundArena) -> list[ChunkRow]:
+        """Where the chunks of an arena are.
+
+        Raises:
+            NotAHeap
+        """
+        state, word = found.state, self.word
+        if not state.has_memory:
+            return []
+        if found.main:
+            start = self.parameters.heap if self.parameters else self._region_start(state.top)
+            return [ChunkRow(self.aligned(start), self.end_from(start))]
+        length = HEAP_LENGTH[word]
+        heap = state.top // length * length
+        head = state.address % length
+        rows = []
+        seen = set()
+        while heap:
+            info = self.memory.read(heap, 4 * word)
+            if len(info) < 4 * word or heap in seen:
+                raise NotAHeap(f"not a heap of an arena, at {heap:#x}")
+            seen.add(heap)
+            arena, before, size, _ = struct.unpack(f"=4{'Q' if word == 8 else 'I'}", info)
+            if arena != state.address or not 0 < size <= length:
+                raise NotAHeap(f"not a heap of the arena at {state.address:#x}, at {heap:#x}")
+            first = heap + head
+            if heap == state.address // length * length:
+                first = state.address + state.size
+            rows.append(ChunkRow(self.aligned(first), heap + size))
+            heap = before
+        return rows[::-1]
+
+    def aligned(self, address: int) -> int:
+        """The first chunk from an address on: what a program gets is aligned, behind a header."""
+        mask = self.align - 1
+        return ((address + 2 * self.word + mask) & ~mask) - 2 * self.word
+
+    def _region_start(self, address: int) -> int:
+        for region in self.regions:
+            if region.start <= address < region.end:
+                return region.start
+        raise NotAHeap(f"no region at {address:#x}")
+
+    def end_from(self, start: int) -> int:
+        """Where the anonymous memory ends that starts at an address, over several regions."""
+        end = start
+        for region in self.regions:
+            if region.start <= end < region.end and not region.inode and region.perms.write:
+                end = region.end
+        return end
+
+    # ---- what is in them -------------------------------------------------
+
+    def _new_walk(self) -> Any:
+        made = lib.pm_heap_new(
+            self.memory.files.pid, self.memory.pagemap, PAGE_SIZE, self.word, self.align
+        )
+        if made == ffi.NULL:
+            raise MemoryError
+        return ffi.gc(made, lib.pm_heap_free)
+
+    def measure(self, found: FoundArena) -> None:
+        """Walks the chunks of an arena, and follows its free lists.
+
+        What the bins hold is the sum of the free chunks that the walk meets. The lists of the bins
+        are followed as well, as far as FOLLOWED chunks, and wholly where the walk fails.
+        """
+        state, word = found.state, self.word
+        lists = self._new_walk()
+        found.fast_chunks, bins = new_chunks(), new_chunks()
+        for index, chunk in enumerate(state.fast):
+            size = (index + 2) * (16 if word == 8 else 8)
+            self._follow(
+                found, lists, chunk and chunk + 2 * word, size, found.fast_chunks, fast=True
+            )
+        found.fast = total(found.fast_chunks)
+        if state.has_memory:
+            data = self.memory.read(state.top + word, word)
+            found.top = int.from_bytes(data, "little") & ~7
+        self.walk(found)
+        most = FOLLOWED if found.walked else MOST
+        for index, (first, _) in enumerate(state.links):
+            if first == state.head(index):
+                continue
+            status = lib.pm_heap_bin(lists, state.head(index), most - bins.count, bins)
+            if status == lib.PM_HEAP_BAD and found.walked and bins.count >= most:
+                break
+            self._judge(found, status, lists, "a bin")
+            if status != lib.PM_HEAP_END and found.walked:
+                break
+        else:
+            if not found.walked:
+                found.bins = total(bins)
+            elif total(bins) != found.bins:
+                found.doubts.append(
+                    f"the free chunks have {found.bins} bytes, those in bins {total(bins)}"
+                )
+        found.free_chunks = found.walk.free if found.walked else bins
+        found.kept = bins
+
+    def _follow(
+        self, found: FoundArena, lists: Any, first: int, size: int, out: Any, *, fast: bool = False
+    ) -> None:
+        if not first:
+            return
+        before = out.count
+        status = lib.PM_HEAP_BAD
+        # Links are combined with their own address since 2.32. Those of fast bins lead to headers.
+        for mangled in (1, 0):
+            out.count = before
+            status = lib.pm_heap_list(lists, first, fast, mangled, size, MOST, out)
+            if status != lib.PM_HEAP_BAD:
+                break
+        self._judge(found, status, lists, "a list of free chunks")
+
+    def _judge(self, found: FoundArena, status: int, walk: Any, what: str) -> None:
+        if status == lib.PM_HEAP_NO_MEMORY:
+            raise MemoryError
+        if status != lib.PM_HEAP_END:
+            found.doubts.append(f"{what} is broken at {int(walk.at):#x}: {WHY[status]}")
+
+    def walk(self, found: FoundArena) -> None:
+        """Goes from chunk to chunk of each row."""
+        found.walk = walk = self._new_walk()
+        try:
+            found.rows = self.rows(found)
+        except NotAHeap as doubt:
+            found.doubts.append(str(doubt))
+            return
+        top = found.state.top if found.state.has_memory else 0
+        found.walked = True
+        for row in found.rows:
+            status = lib.pm_heap_walk(walk, row.first, row.end, top or 0)
+            if status != lib.PM_HEAP_END:
+                self._judge(found, status, walk, "the row of chunks")
+                found.walked = False
+            elif found.main and not walk.top_size:
+                found.doubts.append(
+                    f"the row of chunks ends at {int(walk.at):#x}, before its top at {top:#x}"
+                )
+                found.walked = False
+            elif not walk.top_size and row.end - walk.at - walk.fence >= self.align:
+                found.doubts.append(f"a row of chunks ends at {int(walk.at):#x}, before its heap")
+            if walk.last_in_use:
+                found.last = int(walk.last_in_use)
+                data = self.memory.read(found.last + self.word, self.word)
+                found.last_size = int.from_bytes(data, "little") & ~7
+        found.bins = int(walk.free_bytes)
+
+    def unchanged(self, found: FoundArena) -> bool:
+        """Whether an arena's state is still as it was read."""
+        state = found.state
+        return self.memory.read(state.address, state.size) == state.raw
+
+    # ---- caches of threads -----------------------------------------------
+
+    def caches(self) -> Iterator[tuple[Tcache, int]]:
+        """The caches of threads: their own storage has their addresses."""
+        word = self.word
+        reach = REACH[word]
+        seen = set()
+        for head in self.heads:
+            for page in range((head - reach) // PAGE_SIZE, (head + reach) // PAGE_SIZE + 1):
+                data = self.memory.read(page * PAGE_SIZE, PAGE_SIZE)
+                for value in struct.unpack_from(f"={len(data) // word}{'QI'[word == 4]}", data):
+                    if value in seen or not value or value % self.align:
+                        continue
+                    seen.add(value)
+                    size = int.from_bytes(self.memory.read(value - word, word), "little")
+                    for layout in TCACHES[word]:
+                        if size & ~7 == layout.chunk and size & 1:
+                            yield layout, value
+
+    def add_caches(self, arenas: Sequence[FoundArena]) -> None:
+        """Adds what threads' caches hold to the arenas that it comes from."""
+        ranges = sorted(
+            ((row.first, row.end, one) for one in arenas for row in one.rows),
+            key=lambda entry: entry[0],
+        )
+        lists = self._new_walk()
+        word = self.word
+        for layout, address in self.caches():
+            data = self.memory.read(address, layout.counters + layout.lists * word)
+            if len(data) < layout.counters + layout.lists * word:
+                continue
+            entries = struct.unpack_from(f"={layout.lists}{'QI'[word == 4]}", data, layout.counters)
+            if any(entry % self.align for entry in entries):
+                continue
+            chunks = new_chunks()
+            probe = FoundArena(arenas[0].state)
+            for index, entry in enumerate(entries):
+                size = 4 * word + index * 16 if index < 64 else 0
+                self._follow(probe, lists, entry, size, chunks)
+            if probe.doubts:
+                continue
+            for chunk in chunks.list[0 : chunks.count]:
+                for first, end, one in ranges:
+                    if first <= chunk.address < end:
+                        one.tcache += chunk.size
+                        one.tcached += 1
+                        break
+
+    def serving(
+        self, arenas: Sequence[FoundArena], heads: Mapping[int, int]
+    ) -> dict[int, tuple[int, ...]]:
+        """By arena the threads whose own storage has its address (thread_arena)."""
+        addresses = {one.state.address for one in arenas}
+        found: dict[int, list[int]] = {}
+        word = self.word
+        for tid, head in heads.items():
+            nearest: tuple[int, int] | None = None
+            for page in range((head - REACH[word]) // PAGE_SIZE, head // PAGE_SIZE + 1):
+                start = page * PAGE_SIZE
+                data = self.memory.read(start, PAGE_SIZE)
+                words = struct.unpack_from(f"={len(data) // word}{'QI'[word == 4]}", data)
+                for index, value in enumerate(words):
+                    if value in addresses:
+                        distance = abs(start + index * word - head)
+                        if nearest is None or distance < nearest[0]:
+                            nearest = distance, value
+            if nearest is not None:
+                found.setdefault(nearest[1], []).append(tid)
+        return {address: tuple(sorted(tids)) for address, tids in found.items()}
+
+
+def total(chunks: Any) -> int:
+    return sum(chunk.size for chunk in chunks.list[0 : chunks.count]) if chunks.count else 0

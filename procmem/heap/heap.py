@@ -1,0 +1,353 @@
+"""Heap: what the allocators of a process hold, live and free, as far as it can be read."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from procmem.heap.glibc import PAGE_SIZE, ArenaReader, new_chunks
+from procmem.heap.python import read_python
+from procmem.native import ffi, lib
+from procmem.pages.pagemap import new_pages
+from procmem.procfs import probes
+from procmem.procfs.resident import ResidentMemory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from procmem.heap.glibc import FoundArena
+    from procmem.heap.python import PythonHeap
+    from procmem.procfs import ProcessFiles
+    from procmem.regions.region import Region
+
+__all__ = ["Heap", "HeapArena", "HeapSize", "Trim", "read_heap"]
+
+ATTEMPTS = 5
+"""A heap that changes while it is read is read again."""
+
+PYTHON = re.compile(r".*/(lib)?python3\.\d+(t?)[^/]*")
+
+
+class HeapSize(NamedTuple):
+    """Chunks of one size: how many are in use, and how many are free (in bins and fast bins).
+
+    Chunks in threads' caches count as in use: malloc marks them so.
+    """
+
+    size: int
+    in_use: int
+    free: int
+
+
+class TrimRange(NamedTuple):
+    """Memory that malloc_trim(3) would give back: where it starts, and its resident bytes."""
+
+    start: int
+    resident: int
+
+
+class Trim(NamedTuple):
+    """What malloc_trim(0) would return to the kernel.
+
+    Attributes:
+        total: resident bytes that it would return.
+        ranges: where, without those of which nothing is resident.
+    """
+
+    total: int
+    ranges: tuple[TrimRange, ...]
+
+
+class HeapArena(NamedTuple):
+    """An arena of glibc's malloc. Sizes in bytes, headers of chunks included.
+
+    Attributes:
+        address: of its struct malloc_state.
+        main: whether it is the main arena, which grows by brk(2).
+        system: bytes that it has from the kernel (`system_mem`).
+        in_use: all that is neither free nor in a thread's cache: the program's chunks, and what
+            malloc itself needs. mallinfo2(3)'s uordblks is in_use + tcache.
+        tcache: in the caches of threads, which use them next.
+        fast: in fast bins.
+        free: in bins.
+        top: the chunk at the end. mallinfo2(3)'s fordblks is free + fast + top.
+        resident_free: bytes of fast, free and top that are in memory.
+        trimmable: bytes of memory that malloc_trim(0) would return of this arena.
+        chunks: chunks in use, those in caches included; None: its chunks could not be followed.
+        threads: IDs of the threads that allocate from it, where their own storage says so.
+        last_in_use: address of the chunk in use that is nearest to the top, so that the memory
+            before it can't be returned by moving the top; None: there is none, or it is not known.
+        last_size: its size.
+        locked: whether a thread held its lock while it was read.
+    """
+
+    address: int
+    main: bool
+    system: int
+    in_use: int
+    tcache: int
+    fast: int
+    free: int
+    top: int
+    resident_free: int
+    trimmable: int
+    chunks: int | None
+    threads: tuple[int, ...]
+    last_in_use: int | None
+    last_size: int | None
+    locked: bool
+
+
+class Heap:
+    """What malloc and Python hold inside a process, read from its resident memory.
+
+    The sums are those of the arenas. They do not hold pieces that malloc mapped on their own
+    (`mmapped`), nor memory that the program mapped itself.
+
+    Attributes:
+        allocator: "glibc malloc"; None: no arena of it was found.
+        arenas: the arenas, the main one first.
+        mmapped: bytes in pieces that malloc maps on their own; None: not known.
+        mmaps: how many; None: not known.
+        python: what CPython's allocator for small objects holds; None: it is not there.
+        certain: whether everything fits together, and nothing changed during the reading.
+        doubts: what does not.
+    """
+
+    def __init__(
+        self,
+        arenas: Sequence[HeapArena],
+        *,
+        mmapped: int | None,
+        mmaps: int | None,
+        python: PythonHeap | None,
+        doubts: Sequence[str],
+        trim: Trim,
+        sizes: Mapping[int, tuple[int, int]],
+    ) -> None:
+        self.arenas = tuple(arenas)
+        self.allocator = "glibc malloc" if arenas else None
+        self.mmapped = mmapped
+        self.mmaps = mmaps
+        self.python = python
+        self.doubts = tuple(doubts)
+        self._trim = trim
+        self._sizes = dict(sizes)
+
+    def __repr__(self) -> str:
+        what = self.allocator or "no malloc"
+        return f"<Heap of {what}: {self.in_use} bytes in use, {self.free} free>"
+
+    @property
+    def certain(self) -> bool:
+        """Whether everything fits together, and nothing changed during the reading."""
+        return not self.doubts
+
+    @property
+    def system(self) -> int:
+        """Bytes that all arenas have from the kernel."""
+        return sum(arena.system for arena in self.arenas)
+
+    @property
+    def in_use(self) -> int:
+        """Bytes in use in all arenas."""
+        return sum(arena.in_use for arena in self.arenas)
+
+    @property
+    def tcache(self) -> int:
+        """Bytes in the caches of threads."""
+        return sum(arena.tcache for arena in self.arenas)
+
+    @property
+    def free(self) -> int:
+        """Free bytes in all arenas: bins, fast bins and tops (fordblks of mallinfo2(3))."""
+        return sum(arena.free + arena.fast + arena.top for arena in self.arenas)
+
+    @property
+    def resident_free(self) -> int:
+        """Free bytes that are in memory all the same."""
+        return sum(arena.resident_free for arena in self.arenas)
+
+    @property
+    def trimmable(self) -> int:
+        """Bytes of memory that malloc_trim(0) would return."""
+        return self._trim.total
+
+    def trim(self) -> Trim:
+        """What malloc_trim(0) would return, and where (malloc_trim(3))."""
+        return self._trim
+
+    def by_size(self) -> list[HeapSize]:
+        """How many chunks there are of each size, in use and free, by size."""
+        return [HeapSize(size, *self._sizes[size]) for size in sorted(self._sizes)]
+
+
+def read_heap(files: ProcessFiles, regions: Sequence[Region], word: int = 8) -> Heap:
+    """Reads what malloc and Python hold in a process.
+
+    Args:
+        files: the process.
+        regions: its regions, by address.
+        word: bytes of an address in its program.
+
+    Raises:
+        AccessDenied: the reader lacks the rights of ptrace(2) over it.
+        NoSuchProcess, ZombieProcess, ProcessChanged
+    """
+    heads = {}
+    for tid in files.thread_ids():
+        head = lib.pm_robust_list(tid)
+        if head:
+            heads[tid] = head
+    with ResidentMemory(files, required=True) as memory:
+        reader = ArenaReader(memory, regions, word, heads.values())
+        arenas: list[FoundArena] = []
+        changed: list[str] = []
+        for _ in range(ATTEMPTS):
+            arenas = reader.find()
+            for one in arenas:
+                reader.measure(one)
+            if arenas:
+                reader.add_caches(arenas)
+            changed = [
+                f"the arena at {one.state.address:#x} changed while it was read"
+                for one in arenas
+                if not reader.unchanged(one)
+            ]
+            if not changed and not any(one.doubts for one in arenas):
+                break
+        serving = reader.serving(arenas, heads)
+        pages = read_pages(memory, arenas)
+        made: list[HeapArena] = []
+        ranges: list[TrimRange] = []
+        sizes: dict[int, tuple[int, int]] = {}
+        for one in arenas:
+            made.append(arena_of(one, pages, word, serving, regions, ranges))
+            count_sizes(one, sizes)
+        python = read_python(memory, regions) if has_python(regions) else None
+        memory.check()
+    parameters = reader.parameters
+    doubts = changed + [doubt for one in arenas for doubt in one.doubts]
+    doubts += [
+        f"the arena at {one.state.address:#x} was locked while it was read"
+        for one in arenas
+        if one.state.locked
+    ]
+    return Heap(
+        made,
+        mmapped=None if parameters is None else parameters.mmapped,
+        mmaps=None if parameters is None else parameters.mmaps,
+        python=python,
+        doubts=doubts,
+        trim=Trim(sum(one.resident for one in ranges), tuple(ranges)),
+        sizes=sizes,
+    )
+
+
+def has_python(regions: Iterable[Region]) -> bool:
+    return any(
+        region.perms.execute and PYTHON.fullmatch(region.pathname or "") for region in regions
+    )
+
+
+def read_pages(memory: ResidentMemory, arenas: Sequence[FoundArena]) -> Any:
+    """The page table's entries of all rows of chunks."""
+    pages = new_pages()
+    scan = probes.has_pagemap_scan()
+    zero = probes.zero_frame()
+    behind = 0
+    for row in sorted(row for one in arenas for row in one.rows):
+        at = ffi.new("uint64_t *", max(behind, row.first // PAGE_SIZE))
+        last = -(-row.end // PAGE_SIZE)
+        while at[0] < last:
+            if lib.pm_pages_read(pages, memory.pagemap, PAGE_SIZE, at, last, scan, zero):
+                return pages
+        behind = max(behind, last)
+    return pages
+
+
+def arena_of(
+    found: FoundArena,
+    pages: Any,
+    word: int,
+    serving: Mapping[int, Sequence[int]],
+    regions: Sequence[Region],
+    ranges: list[TrimRange],
+) -> HeapArena:
+    """An arena's figures, from what was read of it."""
+    state = found.state
+    free = new_chunks()
+    for chunks in (found.fast_chunks, found.free_chunks):
+        for chunk in chunks.list[0 : chunks.count]:
+            lib.pm_chunks_add(free, chunk.address, chunk.size)
+    lib.pm_heap_join(free)
+    top = new_chunks()
+    if found.top:
+        lib.pm_chunks_add(top, state.top, found.top)
+    resident = lib.pm_heap_resident(free, pages, PAGE_SIZE, 0, 0, ffi.NULL)
+    resident += lib.pm_heap_resident(top, pages, PAGE_SIZE, 0, 0, ffi.NULL)
+    start, size = state.top, found.top
+    # Before it trims, malloc joins fast chunks with their neighbours, the top among them.
+    if free.count and free.list[free.count - 1].address + free.list[free.count - 1].size == start:
+        last = free.list[free.count - 1]
+        start, size = last.address, size + last.size
+        free.count -= 1
+    given = new_chunks()
+    trimmed = lib.pm_heap_resident(free, pages, PAGE_SIZE, 6 * word, 1, given)
+    if found.main and size > 4 * word + 1 and ends_at_break(start + size, regions):
+        extra = (size - 4 * word - 1) // PAGE_SIZE * PAGE_SIZE
+        tail = new_chunks()
+        lib.pm_chunks_add(tail, start + size - extra, extra)
+        trimmed += lib.pm_heap_resident(tail, pages, PAGE_SIZE, 0, 1, given)
+    ranges += [TrimRange(r.address, r.size) for r in given.list[0 : given.count] if r.size]
+    free_bytes = found.fast + found.bins + found.top
+    walk = found.walk
+    last_size = None
+    if found.walked and found.last:
+        last_size = found.last_size
+    return HeapArena(
+        state.address,
+        found.main,
+        state.system,
+        state.system - free_bytes - found.tcache,
+        found.tcache,
+        found.fast,
+        found.bins,
+        found.top,
+        int(resident),
+        int(trimmed),
+        int(walk.used_count) - int(found.fast_chunks.count) if found.walked else None,
+        tuple(serving.get(state.address, ())),
+        found.last or None,
+        last_size,
+        state.locked,
+    )
+
+
+def ends_at_break(end: int, regions: Sequence[Region]) -> bool:
+    """Whether an address is the break: only then malloc can move it."""
+    return any(region.end == end and region.pathname == "[heap]" for region in regions)
+
+
+def count_sizes(found: FoundArena, sizes: dict[int, tuple[int, int]]) -> None:
+    if not found.walked:
+        return
+    counts: dict[int, list[int]] = {}
+    walk = found.walk
+    for index in range(lib.PM_HEAP_SIZES):
+        if walk.sizes[index]:
+            counts[index * 8] = [int(walk.sizes[index]), 0]
+    for chunk in walk.large.list[0 : walk.large.count]:
+        counts.setdefault(int(chunk.size), [0, 0])[0] += 1
+    fast = found.fast_chunks
+    for chunk in fast.list[0 : fast.count]:
+        row = counts.setdefault(int(chunk.size), [0, 0])
+        row[0] -= 1
+        row[1] += 1
+    for chunk in walk.free.list[0 : walk.free.count]:
+        counts.setdefault(int(chunk.size), [0, 0])[1] += 1
+    for size, (used, free) in counts.items():
+        before = sizes.get(size, (0, 0))
+        sizes[size] = (before[0] + used, before[1] + free)

@@ -1,0 +1,172 @@
+"""CPython's own allocator in a process: its arenas, pools and size classes.
+
+Objects/obmalloc.c: arenas of 1 MiB hold pools of 16 KiB, each of blocks of one size. Without the
+radix tree (before 3.10, and 32-bit programs) they have 256 KiB and 4 KiB.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from procmem.procfs.resident import ResidentMemory
+    from procmem.regions.region import Region
+
+__all__ = ["PythonArena", "PythonClass", "PythonHeap", "pools_in", "read_python", "summed"]
+
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+CLASSES = 32
+"""NB_SMALL_SIZE_CLASSES of 64-bit programs: blocks of 16 to 512 bytes."""
+
+HEADER = struct.Struct("=IIQQQIIII")
+"""struct pool_header: blocks in use, a gap, free list, next and previous pool, arena, class,
+offset of the next block that was never used, largest offset of a block."""
+
+SIZES = ((16 << 10, 1 << 20), (4 << 10, 256 << 10))
+"""Bytes of a pool and of an arena."""
+
+
+class PythonClass(NamedTuple):
+    """Blocks of one size: pools that have any in use, blocks in use, blocks that are free."""
+
+    pools: int
+    in_use: int
+    free: int
+
+
+class PythonArena(NamedTuple):
+    """An arena, which goes back to the kernel only when all of its pools are empty.
+
+    Attributes:
+        address: of its first pool that was found.
+        pools: pools in it that have blocks in use.
+        in_use: bytes of blocks in use.
+        size: its bytes.
+    """
+
+    address: int
+    pools: int
+    in_use: int
+    size: int
+
+
+class PythonHeap(NamedTuple):
+    """What CPython's allocator for objects of up to 512 bytes holds. Figures in bytes.
+
+    Attributes:
+        arenas: its arenas, by address.
+        pools: pools that have blocks in use.
+        in_use: of blocks in use.
+        free: of free blocks in those pools.
+        classes: by the size of blocks: pools, blocks in use, free blocks.
+        pool_size: bytes of a pool.
+    """
+
+    arenas: tuple[PythonArena, ...]
+    pools: int
+    in_use: int
+    free: int
+    classes: dict[int, PythonClass]
+    pool_size: int
+
+
+class Pool(NamedTuple):
+    address: int
+    arena: int
+    size: int
+    in_use: int
+    capacity: int
+
+
+def pool_at(data: bytes, offset: int, address: int, size: int) -> Pool | None:
+    """The pool whose header stands there; None: it is none."""
+    count, gap, free, following, before, arena, index, unused, largest = HEADER.unpack_from(
+        data, offset
+    )
+    block = (index + 1) * 16
+    if index >= CLASSES or largest != size - block or gap:
+        return None
+    capacity = (size - HEADER.size) // block
+    if count > capacity or unused > largest + block or unused < HEADER.size + block:
+        return None
+    if (unused - HEADER.size) % block or (unused - HEADER.size) // block < count:
+        return None
+    inside = address + HEADER.size <= free < address + size
+    if free and (not inside or (free - address - HEADER.size) % block):
+        return None
+    if count == capacity and free:
+        return None
+    if following % 8 or before % 8:
+        return None
+    return Pool(address, arena, block, count, capacity)
+
+
+def pools_in(memory: ResidentMemory, region: Region, size: int) -> Iterator[Pool]:
+    """The pools of a region, empty ones as well."""
+    first = -(-region.start // size) * size
+    pages = size // PAGE_SIZE
+    step = 256 * size
+    for start in range(first, region.end, step):
+        end = min(start + step, region.end)
+        entries = memory.entries(start, end)
+        for address in range(start, end - size + 1, size):
+            if entries[(address - start) // size * pages]:
+                data = memory.read_present(address, HEADER.size)
+                if len(data) == HEADER.size:
+                    pool = pool_at(data, 0, address, size)
+                    if pool is not None:
+                        yield pool
+
+
+def read_python(memory: ResidentMemory, regions: Sequence[Region]) -> PythonHeap:
+    """The object allocator's arenas in anonymous writable regions.
+
+    Pools are believed where those of one arena are within one arena's length.
+    """
+    best = PythonHeap((), 0, 0, 0, {}, SIZES[0][0])
+    for pool_size, arena_size in SIZES:
+        arenas: dict[int, list[Pool]] = {}
+        for region in regions:
+            if region.inode or not region.perms.write or not region.perms.private:
+                continue
+            if region.size < arena_size:
+                continue
+            for pool in pools_in(memory, region, pool_size):
+                arenas.setdefault(pool.arena, []).append(pool)
+        kept = [
+            pools
+            for pools in arenas.values()
+            if max(pools).address - min(pools).address < arena_size
+        ]
+        found = summed(kept, pool_size, arena_size)
+        if found.pools > best.pools:
+            best = found
+    return best
+
+
+def summed(arenas: Sequence[Sequence[Pool]], pool_size: int, arena_size: int) -> PythonHeap:
+    """The figures of pools, which are given by arena."""
+    classes: dict[int, list[int]] = {}
+    listed = []
+    for pools in arenas:
+        used = [pool for pool in pools if pool.in_use]
+        for pool in used:
+            row = classes.setdefault(pool.size, [0, 0, 0])
+            row[0] += 1
+            row[1] += pool.in_use
+            row[2] += pool.capacity - pool.in_use
+        in_use = sum(pool.in_use * pool.size for pool in used)
+        listed.append(PythonArena(min(pools).address, len(used), in_use, arena_size))
+    return PythonHeap(
+        tuple(sorted(listed)),
+        sum(row[0] for row in classes.values()),
+        sum(size * row[1] for size, row in classes.items()),
+        sum(size * row[2] for size, row in classes.items()),
+        {size: PythonClass(*classes[size]) for size in sorted(classes)},
+        pool_size,
+    )

@@ -1,0 +1,357 @@
+#define _GNU_SOURCE
+#include "heap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define BUFFER_PAGES 64
+#define WINDOW 512 /* entries of pagemap that are read at once */
+#define PREV_INUSE 1
+#define IS_MMAPPED 2
+#define SIZE_BITS 7
+
+int pm_chunks_add(pm_chunks *chunks, uint64_t address, uint64_t size)
+{
+    if (chunks->count == chunks->room) {
+        size_t room = chunks->room ? chunks->room * 2 : 256;
+        pm_chunk *list = realloc(chunks->list, room * sizeof *list);
+
+        if (!list)
+            return -1;
+        chunks->list = list;
+        chunks->room = room;
+    }
+    chunks->list[chunks->count++] = (pm_chunk){address, size};
+    return 0;
+}
+
+pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word, uint64_t align)
+{
+    pm_heap *heap = calloc(1, sizeof *heap);
+
+    if (!heap)
+        return NULL;
+    heap->pid = pid;
+    heap->pagemap = pagemap;
+    heap->page_size = page_size;
+    heap->word = word;
+    heap->align = align;
+    heap->ahead = 1;
+    heap->buffer = malloc(BUFFER_PAGES * page_size);
+    heap->entries = malloc(WINDOW * sizeof *heap->entries);
+    if (!heap->buffer || !heap->entries) {
+        pm_heap_free(heap);
+        return NULL;
+    }
+    return heap;
+}
+
+void pm_heap_free(pm_heap *heap)
+{
+    if (!heap)
+        return;
+    free(heap->free.list);
+    free(heap->large.list);
+    free(heap->marked.list);
+    free(heap->buffer);
+    free(heap->entries);
+    free(heap);
+}
+
+/* The entry of a page in pagemap. */
+static int entry_of(pm_heap *heap, uint64_t page, uint64_t *out)
+{
+    if (page - heap->entries_first >= heap->entries_count) {
+        ssize_t got = pread(heap->pagemap, heap->entries, (heap->ahead > 1 ? WINDOW : 1) * 8,
+                            (off_t)(page * 8));
+
+        if (got < 8) {
+            heap->error = got < 0 ? errno : EIO;
+            return PM_HEAP_UNREAD;
+        }
+        heap->entries_first = page;
+        heap->entries_count = (uint64_t)got / 8;
+    }
+    *out = heap->entries[page - heap->entries_first];
+    return PM_HEAP_END;
+}
+
+/* Brings the page of an address to hand, and up to `ahead` more behind it that are resident. */
+static int fetch(pm_heap *heap, uint64_t address, uint64_t end)
+{
+    uint64_t page = address / heap->page_size, entry, count = 0, most;
+    struct iovec local, remote;
+    ssize_t got;
+    int bad;
+
+    if (address >> 63)
+        return PM_HEAP_BAD;
+    /* Residency is asked anew with each window: what was resident may have gone. */
+    most = (end + heap->page_size - 1) / heap->page_size;
+    if (most > page + heap->ahead)
+        most = page + heap->ahead;
+    if (most <= page)
+        most = page + 1;
+    for (; page + count < most; count++) {
+        bad = entry_of(heap, page + count, &entry);
+        if (bad)
+            return count ? PM_HEAP_END : bad;
+        if (!(entry & PM_ENTRY_PRESENT)) {
+            if (count)
+                break;
+            return entry & PM_ENTRY_SWAPPED ? PM_HEAP_SWAPPED : PM_HEAP_ABSENT;
+        }
+    }
+    local = (struct iovec){heap->buffer, count * heap->page_size};
+    remote = (struct iovec){(void *)(uintptr_t)(page * heap->page_size), count * heap->page_size};
+    got = process_vm_readv(heap->pid, &local, 1, &remote, 1, 0);
+    if (got < (ssize_t)heap->page_size) {
+        heap->error = got < 0 ? errno : EFAULT;
+        heap->buffer_end = heap->buffer_start = 0;
+        return PM_HEAP_UNREAD;
+    }
+    heap->pages_read += (uint64_t)got / heap->page_size;
+    heap->buffer_start = page * heap->page_size;
+    heap->buffer_end = heap->buffer_start + (uint64_t)got;
+    return PM_HEAP_END;
+}
+
+/* A word of the process. */
+static int word_at(pm_heap *heap, uint64_t address, uint64_t end, uint64_t *out)
+{
+    uint32_t half;
+
+    /* Words are aligned: none crosses a page. */
+    if (address % heap->word)
+        return PM_HEAP_BAD;
+    if (address < heap->buffer_start || address >= heap->buffer_end) {
+        int bad = fetch(heap, address, end);
+
+        if (bad)
+            return bad;
+    }
+    if (heap->word == 8) {
+        memcpy(out, heap->buffer + (address - heap->buffer_start), 8);
+    } else {
+        memcpy(&half, heap->buffer + (address - heap->buffer_start), 4);
+        *out = half;
+    }
+    return PM_HEAP_END;
+}
+
+static int add_used(pm_heap *heap, uint64_t chunk, uint64_t size)
+{
+    heap->in_use += size;
+    heap->used_count++;
+    heap->last_in_use = chunk;
+    if (size < PM_HEAP_SMALL)
+        heap->sizes[size / 8]++;
+    else if (pm_chunks_add(&heap->large, chunk, size))
+        return PM_HEAP_NO_MEMORY;
+    if (size == heap->mark_size && pm_chunks_add(&heap->marked, chunk, size))
+        return PM_HEAP_NO_MEMORY;
+    return PM_HEAP_END;
+}
+
+int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
+{
+    uint64_t chunk = first, size = 0, before = 0, before_size = 0, head, next;
+    int bad;
+
+    heap->top_size = heap->last_in_use = heap->fence = 0;
+    heap->ahead = 2;
+    for (;; before = chunk, before_size = size, chunk += size) {
+        heap->at = chunk;
+        if (chunk < first || chunk > end - 2 * heap->word)
+            return PM_HEAP_BAD;
+        bad = word_at(heap, chunk + heap->word, end, &head);
+        if (bad)
+            return bad;
+        size = head & ~(uint64_t)SIZE_BITS;
+        if (before) {
+            if (head & PREV_INUSE) {
+                bad = add_used(heap, before, before_size);
+            } else {
+                /* A free chunk has its size once more at its end. */
+                bad = word_at(heap, chunk, end, &next);
+                if (bad)
+                    return bad;
+                if (next != before_size)
+                    return PM_HEAP_BAD;
+                heap->free_bytes += before_size;
+                bad = pm_chunks_add(&heap->free, before, before_size) ? PM_HEAP_NO_MEMORY : 0;
+            }
+            if (bad)
+                return bad;
+        }
+        if (chunk == top) {
+            /* The top ends with a page, its start is aligned for 32-bit programs behind that. */
+            if (size % (2 * heap->word) || size < 4 * heap->word || size > end - chunk)
+                return PM_HEAP_BAD;
+            heap->top_size = size;
+            return PM_HEAP_END;
+        }
+        /* sysmalloc() closes a row that is not continued with one or two headers that say
+         * "in use": of the size of a header, and of that or none. */
+        if (size <= 2 * heap->word) {
+            if (size == 2 * heap->word && chunk + size <= end - 2 * heap->word) {
+                bad = word_at(heap, chunk + size + heap->word, end, &next);
+                if (bad)
+                    return bad;
+                if ((next & ~(uint64_t)SIZE_BITS) > 2 * heap->word || !(next & PREV_INUSE))
+                    return PM_HEAP_BAD;
+                chunk += size;
+            } else if (size != 2 * heap->word && size) {
+                return PM_HEAP_BAD;
+            }
+            heap->fence = chunk + 2 * heap->word - heap->at;
+            return PM_HEAP_END;
+        }
+        if (size % heap->align || size < 4 * heap->word || size > end - chunk ||
+            head & IS_MMAPPED)
+            return PM_HEAP_BAD;
+        /* Where chunks are small every page has headers. */
+        heap->ahead = size >= 4 * heap->page_size ? 2
+                      : heap->ahead < BUFFER_PAGES ? heap->ahead * 2
+                                                   : BUFFER_PAGES;
+    }
+}
+
+int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
+                 uint64_t size, size_t most, pm_chunks *out)
+{
+    uint64_t at = first, head, next;
+    int bad;
+
+    heap->ahead = 1;
+    while (at) {
+        heap->at = at;
+        if (at % heap->align || at < 2 * heap->word || most-- == 0)
+            return PM_HEAP_BAD;
+        bad = word_at(heap, at - heap->word, at, &head);
+        if (bad)
+            return bad;
+        head &= ~(uint64_t)SIZE_BITS;
+        if (size ? head != size : head < 4 * heap->word)
+            return PM_HEAP_BAD;
+        bad = word_at(heap, at, at, &next);
+        if (bad)
+            return bad;
+        if (pm_chunks_add(out, at - 2 * heap->word, head))
+            return PM_HEAP_NO_MEMORY;
+        at = mangled ? next ^ (at >> 12) : next;
+        if (at && to_header)
+            at += 2 * heap->word;
+    }
+    return PM_HEAP_END;
+}
+
+int pm_heap_bin(pm_heap *heap, uint64_t bin, size_t most, pm_chunks *out)
+{
+    uint64_t chunk, before = bin, head, next, back;
+    int bad;
+
+    heap->ahead = 1;
+    heap->at = bin;
+    bad = word_at(heap, bin + 2 * heap->word, bin, &chunk);
+    if (bad)
+        return bad;
+    while (chunk != bin) {
+        heap->at = chunk;
+        if ((chunk + 2 * heap->word) % heap->align || most-- == 0)
+            return PM_HEAP_BAD;
+        if ((bad = word_at(heap, chunk + heap->word, chunk, &head)) ||
+            (bad = word_at(heap, chunk + 2 * heap->word, chunk, &next)) ||
+            (bad = word_at(heap, chunk + 3 * heap->word, chunk, &back)))
+            return bad;
+        if (back != before)
+            return PM_HEAP_BAD;
+        if (pm_chunks_add(out, chunk, head & ~(uint64_t)SIZE_BITS))
+            return PM_HEAP_NO_MEMORY;
+        before = chunk;
+        chunk = next;
+    }
+    return PM_HEAP_END;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const pm_chunk *one = a, *other = b;
+
+    return (one->address > other->address) - (one->address < other->address);
+}
+
+void pm_heap_join(pm_chunks *chunks)
+{
+    size_t kept = 0;
+
+    if (!chunks->count)
+        return;
+    qsort(chunks->list, chunks->count, sizeof *chunks->list, by_address);
+    for (size_t i = 1; i < chunks->count; i++) {
+        pm_chunk *last = &chunks->list[kept];
+
+        if (last->address + last->size == chunks->list[i].address)
+            last->size += chunks->list[i].size;
+        else
+            chunks->list[++kept] = chunks->list[i];
+    }
+    chunks->count = kept + 1;
+}
+
+static int resident(const pm_pages *pages, uint64_t page)
+{
+    uint64_t entry = pm_pages_entry(pages, page);
+
+    return entry & PM_ENTRY_PRESENT && !(entry & PM_ENTRY_ZERO);
+}
+
+uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64_t page_size,
+                          uint64_t skip, int whole, pm_chunks *out)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < chunks->count; i++) {
+        const pm_chunk *chunk = &chunks->list[i];
+        uint64_t start, end = chunk->address + chunk->size, first, last, found = 0;
+
+        if (chunk->size <= skip)
+            continue;
+        start = chunk->address + skip;
+        if (whole) {
+            start = (start + page_size - 1) / page_size * page_size;
+            end = end / page_size * page_size;
+        }
+        if (start >= end)
+            continue;
+        first = (start + page_size - 1) / page_size;
+        last = end / page_size;
+        if (start % page_size && resident(pages, start / page_size))
+            found += (end < first * page_size ? end : first * page_size) - start;
+        if (last > first)
+            found += page_size * pm_pages_count(pages, first, last,
+                                                PM_ENTRY_PRESENT | PM_ENTRY_ZERO,
+                                                PM_ENTRY_PRESENT);
+        if (end % page_size && last >= first && resident(pages, last))
+            found += end - last * page_size;
+        sum += found;
+        if (out && pm_chunks_add(out, start, found))
+            return UINT64_MAX;
+    }
+    return sum;
+}
+
+pm_chunks *pm_chunks_new(void)
+{
+    return calloc(1, sizeof(pm_chunks));
+}
+
+void pm_chunks_free(pm_chunks *chunks)
+{
+    if (chunks)
+        free(chunks->list);
+    free(chunks);
+}

@@ -1,0 +1,85 @@
+/* The heap of glibc's malloc in another process: its rows of chunks, walked from outside.
+ * Only pages that are resident are read, so that the process is the same afterwards. */
+#ifndef PROCMEM_HEAP_H
+#define PROCMEM_HEAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pagemap.h"
+
+enum {
+    PM_HEAP_END,      /* the walk came to the end of the row */
+    PM_HEAP_BAD,      /* no chunk that malloc makes stands at `at` */
+    PM_HEAP_ABSENT,   /* the page of the header at `at` is not resident */
+    PM_HEAP_SWAPPED,  /* it is in swap */
+    PM_HEAP_UNREAD,   /* reading failed; errno is in `error` */
+    PM_HEAP_NO_MEMORY,
+};
+
+/* In-use chunks below this size are counted by size, larger ones are listed. */
+#define PM_HEAP_SMALL 65536
+#define PM_HEAP_SIZES (PM_HEAP_SMALL / 8)
+
+typedef struct {
+    uint64_t address, size;
+} pm_chunk;
+
+typedef struct {
+    pm_chunk *list;
+    size_t count, room;
+} pm_chunks;
+
+typedef struct {
+    /* given */
+    int pid, pagemap;
+    uint64_t page_size, word, align;
+    uint64_t mark_size; /* in-use chunks of this size are listed in `marked`; 0: none */
+    /* found, added up over several rows */
+    uint64_t in_use, used_count, free_bytes; /* bytes and chunks in use as the row has it */
+    uint64_t sizes[PM_HEAP_SIZES]; /* how many in use of each size / 8 */
+    pm_chunks free, large, marked;
+    /* of the last row */
+    uint64_t at;          /* where the walk ended */
+    uint64_t top_size;    /* of the chunk at `top`, if the row ended there */
+    uint64_t last_in_use; /* the in-use chunk nearest to the end; 0: none */
+    uint64_t fence;       /* bytes of the fence posts at the end of a row without a top */
+    int error;
+    uint64_t pages_read;
+    /* the part of memory that is at hand */
+    unsigned char *buffer;
+    uint64_t buffer_start, buffer_end;
+    uint64_t *entries, entries_first, entries_count;
+    uint64_t ahead; /* pages that the next read takes */
+} pm_heap;
+
+pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word, uint64_t align);
+void pm_heap_free(pm_heap *heap);
+
+/* Walks the chunks from `first` on. The row ends at `top`, or, where that is not within,
+ * at the fence posts before `end`. */
+int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top);
+
+/* Follows a singly linked list of chunks from `first`, an address behind a header, where the link
+ * is; `to_header`: links lead to headers; `mangled`: they are combined with their own address >> 12. Lists them in `out`, at most `most`. Anything else than
+ * PM_HEAP_END: the list is broken at `at`. `size`: that all have; 0: not checked. */
+int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
+                 uint64_t size, size_t most, pm_chunks *out);
+
+/* Follows a doubly linked bin, whose head is at `bin` (as a chunk), and lists its chunks. */
+int pm_heap_bin(pm_heap *heap, uint64_t bin, size_t most, pm_chunks *out);
+
+/* Sorts chunks by address and joins those that are adjacent. */
+void pm_heap_join(pm_chunks *chunks);
+
+/* Bytes of chunks on resident pages that are not the zero page, from `skip` bytes behind each
+ * chunk's start on; `whole`: of whole pages alone. Lists where in `out`, unless that is NULL:
+ * start of each range and bytes resident in it. UINT64_MAX: no memory. */
+uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64_t page_size,
+                          uint64_t skip, int whole, pm_chunks *out);
+
+pm_chunks *pm_chunks_new(void);
+int pm_chunks_add(pm_chunks *chunks, uint64_t address, uint64_t size);
+void pm_chunks_free(pm_chunks *chunks);
+
+#endif

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import procmem
+from tests.support.allocating import Allocating, built
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.allocating import MallocInfo
+
+LIBRARY = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+pytestmark = pytest.mark.skipif(not LIBRARY, reason="the C library is not glibc")
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(str(tmp_path_factory.mktemp("allocating")))
+
+
+def agree(heap: procmem.Heap, info: MallocInfo) -> None:
+    assert heap.doubts == ()
+    assert heap.certain
+    assert [(a.system, a.fast, a.free + a.top) for a in heap.arenas] == list(info.arenas)
+    assert heap.in_use + heap.tcache == info.uordblks
+    assert heap.free == info.fordblks
+    assert (heap.mmaps, heap.mmapped) == (info.hblks, info.hblkhd)
+    assert heap.arenas[0].top == info.keepcost
+    sizes = heap.by_size()
+    assert sum(one.size * one.free for one in sizes) == sum(a.free + a.fast for a in heap.arenas)
+    assert sum(one.in_use for one in sizes) == sum(a.chunks or 0 for a in heap.arenas)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3, 9])
+def test_each_arena_equals_what_malloc_says_of_itself(program: Path, threads: int) -> None:
+    with Allocating(program, threads) as target:
+        process = procmem.Process(target.pid)
+        for seed in range(6):
+            target.go(seed, [10, 300, 5000, 20000][seed % 4])
+            agree(process.heap(), target.info())
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_a_trim_returns_what_was_predicted(program: Path, threads: int) -> None:
+    with Allocating(program, threads) as target:
+        process = procmem.Process(target.pid)
+        for seed in range(4):
+            target.go(seed, 20000)
+            heap = process.heap()
+            before = process.smaps()
+            target.ask("trim")
+            after = process.smaps()
+            gone = sum(r.rss or 0 for r in before) - sum(r.rss or 0 for r in after)
+            assert gone == heap.trimmable > 0
+            assert sum(one.resident for one in heap.trim().ranges) == gone
+            assert process.heap().trimmable == 0
+
+
+def test_reading_changes_nothing(program: Path) -> None:
+    with Allocating(program, 2) as target:
+        process = procmem.Process(target.pid)
+        target.go(1, 20000)
+        target.ask("trim")
+        before = process.smaps()
+        process.heap()
+        after = process.smaps()
+        assert [(r.start, r.rss, r.private_dirty, r.swap) for r in before] == [
+            (r.start, r.rss, r.private_dirty, r.swap) for r in after
+        ]
+
+
+def test_a_process_without_a_heap_of_glibc() -> None:
+    with pytest.raises(procmem.ProcessError):
+        procmem.Process(2).heap()

@@ -1,0 +1,116 @@
+"""A process that allocates at random, and what its malloc says of itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.paths import TARGETS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Allocating", "ArenaInfo", "MallocInfo", "built"]
+
+
+class ArenaInfo(NamedTuple):
+    """An arena as malloc_info(3) has it: bytes from the kernel, in fast bins, free otherwise."""
+
+    system: int
+    fast: int
+    rest: int
+
+
+class MallocInfo(NamedTuple):
+    """The arenas of malloc_info(3), and mallinfo2(3)."""
+
+    arenas: tuple[ArenaInfo, ...]
+    uordblks: int
+    fordblks: int
+    fsmblks: int
+    hblks: int
+    hblkhd: int
+    keepcost: int
+
+
+@cache
+def built(directory: str, *flags: str) -> Path:
+    """The program, compiled into a directory; the test is skipped where that can't be done."""
+    out = Path(directory) / ("allocating" + "".join(flags).replace("-", "_"))
+    source = TARGETS / "allocating.c"
+    command = ["cc", "-O1", "-pthread", *flags, "-o", str(out), str(source)]
+    try:
+        made = subprocess.run(command, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("no C compiler here")
+    if made.returncode:
+        if "mallinfo2" in made.stderr:
+            pytest.skip("a C library without mallinfo2")
+        pytest.skip(f"can't be built with {flags}: {made.stderr[:200]}")
+    return out
+
+
+class Allocating:
+    """The running program; it ends with its `with` block."""
+
+    def __init__(self, program: Path, threads: int = 0, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [program, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment or None,
+            text=True,
+            bufsize=1,
+        )
+        self.pid = self.process.pid
+
+    def ask(self, command: str) -> list[str]:
+        """The lines that answer a command."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        lines: list[str] = []
+        for line in self.process.stdout:
+            if line == "done\n":
+                return lines
+            lines.append(line)
+        raise AssertionError("it ended")
+
+    def go(self, seed: int, steps: int, largest: int = 200_000) -> None:
+        """Has every thread take so many steps."""
+        self.ask(f"go {seed} {steps} {largest}")
+
+    def info(self) -> MallocInfo:
+        """What malloc says."""
+        text = "".join(self.ask("info"))
+        arenas: list[ArenaInfo] = []
+        for part in re.findall(r"<heap nr=.*?</heap>", text, re.DOTALL):
+            fast = re.search(r'<total type="fast" count="\d+" size="(\d+)"', part)
+            rest = re.search(r'<total type="rest" count="(\d+)" size="(\d+)"', part)
+            system = re.search(r'<system type="current" size="(\d+)"', part)
+            assert fast
+            assert rest
+            assert system
+            # malloc_info(3) adds a bit of each size in a bin: PREV_INUSE. The top is in the count.
+            bits = int(rest[1]) - 1
+            arenas.append(ArenaInfo(int(system[1]), int(fast[1]), int(rest[2]) - bits))
+        (last,) = re.findall(r"^mallinfo (.*)$", text, re.MULTILINE)
+        figures = [int(word) for word in last.split()]
+        return MallocInfo(tuple(arenas), *figures)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()

@@ -80,7 +80,7 @@ def test_constants(submission, plain, plain_run):
     assert ours.text - plain.text <= CONSTANTS + SLACK, "text of constants, more than plain's"
     assert abs(ours.data - plain.data) < SLACK, "data of constants against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of constants against plain's"
-    running = run(submission, "constants")[0]
+    running = run(submission, "constants")[1]
     more = own(running, "rodata", "text") - own(plain_run[1], "rodata", "text")
     assert more >= CONSTANTS - PAGE, "what the process has more than plain's"
     assert more <= CONSTANTS + PAGE, "what the process has more than plain's"
@@ -98,7 +98,7 @@ def test_data(submission, plain, plain_run):
     assert ours.data - plain.data <= DATA + SLACK, "data of data, more than that of plain"
     assert abs(ours.text - plain.text) < SLACK, "text of data against plain's"
     assert abs(ours.bss - plain.bss) < SLACK, "bss of data against plain's"
-    running = run(submission, "data")[0]
+    running = run(submission, "data")[1]
     more = own(running, "data") - own(plain_run[1], "data")
     assert more >= DATA - PAGE, "what the process has more than plain's"
     assert more <= DATA + PAGE, "what the process has more than plain's"
@@ -116,7 +116,7 @@ def test_bss(submission, plain, plain_run):
     assert ours.bss - plain.bss <= BSS + SLACK, "bss of bss, more than that of plain"
     assert abs(ours.text - plain.text) < SLACK, "text of bss against plain's"
     assert abs(ours.data - plain.data) < SLACK, "data of bss against plain's"
-    running = run(submission, "bss")[0]
+    running = run(submission, "bss")[1]
     more = own(running, "bss", "data") - own(plain_run[1], "bss", "data")
     assert more >= BSS - PAGE, "what the process has more than plain's"
     assert more <= BSS + PAGE, "what the process has more than plain's"

@@ -419,7 +419,9 @@ def test_a_makefile_that_preloads(box: Sandbox, binary: Path, tmp_path: Path) ->
         all: evil.so hostile
         \tenv | grep LD_PRELOAD
         evil.so: evil.c
-        \tgcc -shared -fPIC -o evil.so evil.c
+        \tenv -u LD_PRELOAD gcc -shared -fPIC -o evil.so evil.c
+        hostile: hostile.c
+        \tenv -u LD_PRELOAD gcc -o hostile hostile.c
         """)
     )
     with Submission(tmp_path, build=["make"], program=["./hostile"], sandbox=box) as submission:

@@ -101,7 +101,7 @@ def test_small_blocks_lie_in_the_heap(seen, asked):
         "the heap grew by more than ten blocks take"
     )
     if asked is not None and SMALL in asked:
-        # The heap grows in steps of several blocks: its size alone does not tell ten from eleven.
+        # The heap grows in steps of several blocks: ten and eleven may need the same size.
         assert asked.count(SMALL) == COUNT, "calls of malloc for 32 KiB"
 
 
@@ -123,7 +123,7 @@ def test_small_blocks_are_written_to(seen):
 @points(
     2,
     "freeing all ten makes the heap shrink",
-    hint="Are all ten freed? The heap can only give back what lies at its end.",
+    hint="Are all ten freed? The heap can only give back what is at its end.",
 )
 def test_small_blocks_are_freed(seen):
     begun, after = seen[1], seen[4]
@@ -132,7 +132,7 @@ def test_small_blocks_are_freed(seen):
     left = max(heap(begun).size, top_pad() + PAGE) + 2 * PAGE
     assert heap(seen[3]).size > left, "before the blocks are freed the heap is to be larger"
     assert heap(after).size <= left, (
-        "something that is still in use lies near the end of the heap: a block that was not "
+        "something that is still in use is near the end of the heap: a block that was not "
         "freed, or the buffer that printf gets at its first call, if that came after the blocks"
     )
 
@@ -153,7 +153,7 @@ def test_large_blocks_are_mapped(seen):
 
 @points(
     1,
-    "of a large block that nobody wrote to, one page is in memory",
+    "only one page of a large block is in memory before it is written",
     hint="Does your program write to these blocks? It should not.",
     needs="test_large_blocks_are_mapped",
 )
@@ -212,12 +212,14 @@ def test_predicted_large_area(submission):
     )
 
 
-@points(1, "prediction: large_vsz", hint="The block, malloc's note in front, and whole pages.")
+@points(
+    1, "prediction: large_vsz", hint="The block, malloc's record in front of it, and whole pages."
+)
 def test_predicted_large_vsz(submission):
     predicted("large_vsz", submission.predictions.size("large_vsz"), here()["large"].vsz)
 
 
-@points(1, "prediction: large_rss", hint="Who has written to the block before you do, and where?")
+@points(1, "prediction: large_rss", hint="Who wrote to the block before you did, and where?")
 def test_predicted_large_rss(submission):
     predicted("large_rss", submission.predictions.size("large_rss"), here()["large"].rss)
 
@@ -246,7 +248,9 @@ def test_quiz_first_freed(submission):
     verify(submission, "first_freed", right)
 
 
-@points(1, "quiz: the block that moved", hint="Leave out the free, and look where it lies then.")
+@points(
+    1, "quiz: the block that moved", hint="Leave out the free, and see where the block is then."
+)
 def test_quiz_moved(submission):
     moved = here()["large_area"] == "mapping" and here()["again_area"] == "heap"
     verify(submission, "moved", only({"b": moved}))

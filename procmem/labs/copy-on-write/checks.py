@@ -24,7 +24,7 @@ from procmem.grade import (
 SIZE = 8 * MiB
 HALF = SIZE // 2
 NEAR = 64 * KiB
-"""What lies beside the memory, and may be one region with it."""
+"""What may be next to the memory, and in one region with it."""
 
 
 class Look(NamedTuple):
@@ -132,7 +132,7 @@ def test_there_is_a_child(seen):
 @points(
     2,
     "fork copies no page: both processes share all of them",
-    hint="Nobody may write to the memory between fork and the next wait.",
+    hint="Neither process may write to the memory between fork and the next wait.",
     needs=["test_memory_is_filled", "test_there_is_a_child"],
 )
 def test_fork_copies_nothing(seen):
@@ -146,7 +146,7 @@ def test_fork_copies_nothing(seen):
 @points(
     2,
     "the child has copies of the 4 MiB that it wrote to, and of no more",
-    hint="memset(memory, 'c', SIZE / 2), in the child, after it has heard from its parent.",
+    hint="memset(memory, 'c', SIZE / 2), in the child, after hear().",
     needs="test_fork_copies_nothing",
 )
 def test_the_child_writes(seen):
@@ -175,7 +175,7 @@ def test_one_fault_each(seen):
 @points(
     1,
     "what was copied is the parent's own again, the rest is shared",
-    hint="Pss: own pages count in full, shared ones by half. 4 MiB + 4 MiB / 2 is ...",
+    hint="Pss: private pages count in full, shared ones half. 4 MiB + 4 MiB / 2 is ...",
     needs="test_the_child_writes",
 )
 def test_fair_shares(seen):
@@ -228,7 +228,7 @@ def test_predicted_child_rss(submission):
     predicted("child_rss", submission.predictions.size("child_rss"), here()["child_rss"])
 
 
-@points(1, "prediction: child_pss", hint="A page that two processes share counts by half.")
+@points(1, "prediction: child_pss", hint="A page that two processes share counts half.")
 def test_predicted_child_pss(submission):
     predicted("child_pss", submission.predictions.size("child_pss"), here()["child_pss"])
 
@@ -238,13 +238,13 @@ def test_predicted_faults(submission):
     predicted("faults", submission.predictions.integer("faults"), here()["faults"])
 
 
-@points(1, "prediction: private_dirty", hint="Which pages has no other process?")
+@points(1, "prediction: private_dirty", hint="Which pages does no other process map?")
 def test_predicted_private_dirty(submission):
     given = submission.predictions.size("private_dirty")
     predicted("private_dirty", given, here()["private_dirty"])
 
 
-@points(1, "prediction: pss_after", hint="Own pages count in full, shared ones by half.")
+@points(1, "prediction: pss_after", hint="Private pages count in full, shared ones half.")
 def test_predicted_pss_after(submission):
     predicted("pss_after", submission.predictions.size("pss_after"), here()["pss_after"])
 

@@ -90,14 +90,14 @@ def assert_copies(submission, program, waits, size, copy):
 @points(
     1,
     "mmap_copy waits four times and ends with status 0",
-    hint="Run ./mmap_copy in.dat out.dat yourself. What does perror say?",
+    hint="Run ./mmap_copy in.dat out.dat yourself. What does perror print?",
 )
 def test_mmap_copy_runs_to_its_end(mapped):
     assert mapped.ended.status == 0, "the program ends with status 0"
 
 
 @points(
-    1, "the whole source is mapped, to be read", hint="fstat tells its size. PROT_READ will do."
+    1, "the whole source is mapped, to be read", hint="fstat returns its size. PROT_READ is enough."
 )
 def test_maps_the_source(mapped, source):
     after = mapped[2]
@@ -108,7 +108,7 @@ def test_maps_the_source(mapped, source):
 @points(
     1,
     "the whole copy is mapped, writable and shared",
-    hint="Only what is written to a MAP_SHARED mapping gets into the file.",
+    hint="Only writes to a MAP_SHARED mapping reach the file.",
 )
 def test_maps_the_copy(mapped):
     after = mapped[2]
@@ -118,7 +118,7 @@ def test_maps_the_copy(mapped):
 @points(
     1,
     "mapping takes no memory",
-    hint="Leave MAP_POPULATE out, and copy only after you asked.",
+    hint="Leave MAP_POPULATE out, and copy only after the wait.",
     needs=["test_maps_the_source", "test_maps_the_copy"],
 )
 def test_mapping_is_lazy(mapped, source):
@@ -173,7 +173,7 @@ def test_mmap_copy_other_sizes(submission):
 @points(
     1,
     "read_write_copy waits twice and ends with status 0",
-    hint="Run ./read_write_copy in.dat out.dat yourself. What does perror say?",
+    hint="Run ./read_write_copy in.dat out.dat yourself. What does perror print?",
 )
 def test_read_write_copy_runs_to_its_end(buffered):
     assert buffered.ended.status == 0, "the program ends with status 0"
@@ -241,7 +241,7 @@ def test_quiz_private(submission):
     verify(submission, "private", only({"a": found == b"new", "c": found == b"old"}))
 
 
-@points(1, "quiz: behind the end of a file", hint="Which signals has man 2 mmap?")
+@points(1, "quiz: beyond the end of a file", hint="Which signals does man 2 mmap name?")
 def test_quiz_second_page(submission):
     with tempfile.NamedTemporaryFile() as file, Specimen() as one:
         file.write(b"x" * 100)

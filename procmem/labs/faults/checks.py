@@ -55,7 +55,7 @@ def of_file(snapshot):
 @points(
     1,
     "seven waits for Enter, then the end with status 0",
-    hint="Leave the calls of wait_for_enter() as they are. What does the program print on its way?",
+    hint="Leave the calls of wait_for_enter() as they are. What does the program print?",
 )
 def test_waits(shots):
     shots.require_end()
@@ -77,7 +77,7 @@ def test_mapped(shots):
 @points(
     2,
     "2: reading takes a fault for each page, and no memory",
-    hint="Read one byte of each page. All of them lead to the same page, which is full of zeros.",
+    hint="Read one byte of each page. All of them map the same page, which is full of zeros.",
 )
 def test_read(shots):
     change = shots[3] - shots[2]
@@ -145,8 +145,8 @@ def test_one_byte(shots):
 # ---- what ends a program -----------------------------------------------------------------
 
 
-def tells_codes(submission):
-    """Whether this machine tells why a signal came: for a program that is known."""
+def has_codes(submission):
+    """Whether this machine reports the code of a fatal signal, tried with a known program."""
     with submission.program([installed("sh"), "-c", "read line; kill -SEGV $$"]).run() as run:
         run.pause("sh, waiting")
         run.answer()
@@ -165,7 +165,7 @@ def crash(submission, name):
         try:
             status = run.finish().status
         except ProgramCrashed as ended:
-            if ended.code is None and tells_codes(submission):
+            if ended.code is None and has_codes(submission):
                 raise SubmissionError(
                     f"./crash {name}: the signal's cause can't be seen: leave out sanitizers, and "
                     "let the access itself end the program"
@@ -214,7 +214,7 @@ def test_unmapped(submission):
 
 @points(
     2,
-    "crash past-end: a read behind the end of a mapped file",
+    "crash past-end: a read beyond the end of a mapped file",
     hint="Map two pages of a file that has one. The second one is mapped, but has no contents.",
 )
 def test_past_end(submission):
@@ -254,7 +254,7 @@ def file_of(directory, pages):
 @points(
     2,
     "predictions: faults",
-    hint="Which steps touch a page for the first time, and which change what may be done to it?",
+    hint="Which steps access a page for the first time, and which change its protection?",
 )
 def test_predicted_faults(submission):
     said = submission.predictions
@@ -267,7 +267,7 @@ def test_predicted_faults(submission):
         predicted(name, said.integer(name), step.delta.minor)
 
 
-@points(2, "predictions: RSS", hint="A page of zeros that everybody shares isn't counted.")
+@points(2, "predictions: RSS", hint="The page of zeros, which all processes share, isn't counted.")
 def test_predicted_rss(submission):
     said = submission.predictions
     with Specimen() as one:
@@ -280,7 +280,7 @@ def test_predicted_rss(submission):
 @points(
     1,
     "prediction: RSS of the file after one byte",
-    hint="The kernel maps what it has of the neighbourhood at once, up to 16 pages: fault-around.",
+    hint="The kernel also maps the neighbouring pages that are in memory, up to 16 (fault-around).",
 )
 def test_predicted_file(submission, tmp_path):
     said = submission.predictions

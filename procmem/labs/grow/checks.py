@@ -96,7 +96,7 @@ def grown(before, after, wanted):
 
 @points(
     1,
-    "grow.py waits twelve times and ends well",
+    "grow.py waits twelve times and ends with status 0",
     hint="Once before the first string, and once with each of eleven strings.",
 )
 def test_runs_to_its_end(seen):

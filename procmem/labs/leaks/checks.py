@@ -157,7 +157,7 @@ def test_mapping_is_unmapped(seen):
 @points(
     1,
     "nothing is used after it was freed, or freed twice",
-    hint="valgrind ./leaks tells of each. Is friends->next read before or after free(friends)?",
+    hint="valgrind ./leaks reports each. Is friends->next read before or after free(friends)?",
     needs="test_still_allocates",
 )
 def test_no_memory_is_misused(lost):

@@ -51,8 +51,8 @@ def test_waits(shots):
 
 @points(
     2,
-    "32 KiB of constants lie in a read-only area",
-    hint="Which word tells the compiler that nobody may write to a variable?",
+    "32 KiB of constants are in a read-only area",
+    hint="Which keyword declares that a variable may not be written?",
 )
 def test_constants(greeted):
     size = largest(greeted, "rodata")
@@ -61,7 +61,7 @@ def test_constants(greeted):
 
 @points(
     2,
-    "32 KiB of initialised variables lie in the data area",
+    "32 KiB of initialised variables are in the data area",
     hint="A variable is in .data only if its first value isn't zero.",
 )
 def test_settings(program, greeted):
@@ -72,13 +72,13 @@ def test_settings(program, greeted):
 
 @points(
     2,
-    "64 KiB of variables without a value lie in bss, which has no file",
+    "64 KiB of variables without a value are in bss, which has no file",
     hint="Declare the array outside of main, without `=`, and without malloc.",
 )
 def test_buffer(program, greeted):
     assert program.size.bss >= BUFFER, "bss, as `size hello` shows it"
-    # The first bytes of bss lie in the last page of the data.
-    assert bss(greeted).size >= BUFFER - PAGE, "the rw-p area behind the program's file"
+    # The first bytes of bss are in the last page of the data.
+    assert bss(greeted).size >= BUFFER - PAGE, "the rw-p area after the program's file"
 
 
 @points(
@@ -95,7 +95,7 @@ def test_lazy(shots):
 
 @points(
     1,
-    "the heap is no larger than the one that stdio begins",
+    "the heap is no larger than the one that stdio creates",
     hint="printf() makes a buffer at its first call. Nothing else here needs the heap.",
 )
 def test_first_heap(greeted):

@@ -49,7 +49,7 @@ def appeared(change):
 @points(
     1,
     "nine waits for Enter, then the end with status 0",
-    hint="Leave the calls of wait_for_enter() as they are. What does the program print on its way?",
+    hint="Leave the calls of wait_for_enter() as they are. What does the program print?",
 )
 def test_waits(shots):
     shots.require_end()
@@ -97,7 +97,7 @@ def test_shared_memory(shots):
 @points(
     1,
     "4: private memory without a file",
-    hint="MAP_PRIVATE together with MAP_ANONYMOUS. malloc adds words of its own.",
+    hint="MAP_PRIVATE together with MAP_ANONYMOUS. malloc adds data of its own.",
 )
 def test_private_memory(shots):
     change = shots[5] - shots[4]
@@ -106,7 +106,7 @@ def test_private_memory(shots):
     assert len(shared) == 0, "new areas that are shared"
 
 
-@points(1, "4: all of it is written", hint="It takes memory only when it is written.")
+@points(1, "4: all of it is written", hint="An area takes memory only when it is written.")
 def test_written(shots):
     change = shots[5] - shots[4]
     rss = change.after.memory.rss_anon - change.before.memory.rss_anon
@@ -182,7 +182,7 @@ def python(submission):
 @points(
     2,
     "predictions: support, sharing and protection of text, data, heap and stack",
-    hint="Columns two and six of /proc/PID/maps tell: rights, p or s, and the file.",
+    hint="See columns two and six of /proc/PID/maps: rights, p or s, and the file.",
 )
 def test_predicted_areas(submission, python):
     said = submission.predictions

@@ -72,7 +72,7 @@ def test_is_lazy(seen):
 @points(
     1,
     "writing one byte brings one page into memory",
-    hint="Write to the page only after you asked.",
+    hint="Write to the page only after the wait.",
     needs="test_maps_a_page",
 )
 def test_a_write_brings_a_page(seen):
@@ -82,8 +82,8 @@ def test_a_write_brings_a_page(seen):
 
 @points(
     1,
-    "munmap takes back both, addresses and memory",
-    hint="munmap wants the address that mmap returned, and the length.",
+    "munmap gives back both, addresses and memory",
+    hint="munmap needs the address that mmap returned, and the length.",
     needs="test_maps_a_page",
 )
 def test_unmaps_the_page(seen):
@@ -115,7 +115,7 @@ def test_many_are_lazy(seen):
 @points(
     2,
     "reading each of them takes no memory",
-    hint="Is each page read? Without `volatile` the compiler may leave out reads of no use.",
+    hint="Is each page read? Without `volatile` the compiler may leave out useless reads.",
     needs="test_many_are_lazy",
 )
 def test_reading_adds_nothing(seen):
@@ -128,7 +128,7 @@ def test_reading_adds_nothing(seen):
 @points(
     1,
     "writing to each brings all of them into memory",
-    hint="One byte in each page will do: many[i * page] = 1.",
+    hint="One byte in each page is enough: many[i * page] = 1.",
     needs="test_maps_many",
 )
 def test_writing_brings_all(seen):
@@ -139,7 +139,7 @@ def test_writing_brings_all(seen):
 @points(
     2,
     "the middle is unmapped, the first and the last quarter stay",
-    hint="munmap(many + 16 * page, 32 * page): any whole pages of a mapping may go.",
+    hint="munmap(many + 16 * page, 32 * page): any whole pages of a mapping may be unmapped.",
     needs="test_maps_many",
 )
 def test_unmaps_the_middle(seen):
@@ -155,7 +155,7 @@ def test_unmaps_the_middle(seen):
 
 @points(
     1,
-    "nothing is left of them",
+    "all of them are unmapped",
     hint="Two pieces are left, so munmap is called twice; or once, for all 64 pages.",
     needs="test_maps_many",
 )
@@ -167,7 +167,7 @@ def test_unmaps_the_rest(seen):
 @points(
     2,
     "64 pages are mapped, and all are in memory",
-    hint="MAP_POPULATE, or a write to each page before you ask.",
+    hint="MAP_POPULATE, or a write to each page before the wait.",
 )
 def test_maps_what_is_in_memory(seen):
     before, after = seen[9], seen[10]
@@ -197,12 +197,12 @@ def test_predicted_map_vsz(submission):
     predicted("map_vsz", submission.predictions.size("map_vsz"), here()["map"].vsz)
 
 
-@points(1, "prediction: map_rss", hint="What is in memory of pages that nobody has touched?")
+@points(1, "prediction: map_rss", hint="How much memory do pages take that were never accessed?")
 def test_predicted_map_rss(submission):
     predicted("map_rss", submission.predictions.size("map_rss"), here()["map"].rss)
 
 
-@points(1, "prediction: read_rss", hint="All pages that were only read show the same zeros.")
+@points(1, "prediction: read_rss", hint="All pages that were only read map the same page of zeros.")
 def test_predicted_read_rss(submission):
     predicted("read_rss", submission.predictions.size("read_rss"), here()["read"].rss)
 

@@ -90,7 +90,7 @@ def test_constants(submission, plain, plain_run):
 @points(
     2,
     "16 KiB of values enlarge data, and nothing else",
-    hint="Compare `size plain data`. A first value of zero doesn't count as one.",
+    hint="Compare `size plain data`. With an initial value of zero, it is in bss.",
 )
 def test_data(submission, plain, plain_run):
     ours = sizes(submission, "data")
@@ -126,7 +126,7 @@ def test_bss(submission, plain, plain_run):
 @points(
     2,
     "192 KiB of small allocations enlarge the heap, and nothing else",
-    hint="One piece of 128 KiB or more is mapped beside the heap. Freed pieces are used again.",
+    hint="A block of 128 KiB or more is mapped outside of the heap. Freed blocks are reused.",
 )
 def test_heap(submission, plain):
     shots = run(submission, "heap")
@@ -153,7 +153,7 @@ def test_heap(submission, plain):
 @points(
     2,
     "20 calls with 16 KiB each enlarge the stack, and nothing else",
-    hint="Is the array volatile, and written to? Does each call have one of its own?",
+    hint="Is the array volatile, and written to? Does each call have its own?",
 )
 def test_stack(submission, plain):
     shots = run(submission, "stack")
@@ -248,20 +248,20 @@ def larger(directory, code):
     )
 
 
-@points(1, "quiz: zeros", hint="Compile it with -c, and ask `size`.")
+@points(1, "quiz: zeros", hint="Compile it with -c, and run `size`.")
 def test_quiz_zero(submission, directory):
     right = {"data": "a", "bss": "b", "text": "c"}[larger(directory, "int a[8192] = {0};")]
     verify(submission, "zero", right)
 
 
-@points(1, "quiz: strings", hint="Make the string a few KiB long, and ask `size`.")
+@points(1, "quiz: strings", hint="Make the string a few KiB long, and run `size`.")
 def test_quiz_string(submission, directory):
     code = f'const char *name = "{"long" * 500}";'
     right = {"text": "a", "data": "b", "bss": "c"}[larger(directory, code)]
     verify(submission, "string", right)
 
 
-@points(1, "quiz: static variables of functions", hint="Compile one with -c, and ask `size`.")
+@points(1, "quiz: static variables of functions", hint="Compile one with -c, and run `size`.")
 def test_quiz_local(submission, directory):
     code = "int *calls_of(void) { static int calls[1024]; return calls; }"
     right = "c" if larger(directory, code) == "bss" else "a"

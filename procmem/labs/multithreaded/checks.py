@@ -105,7 +105,7 @@ def test_heap_stays(shots):
 
 
 NEAR = 64 * KiB
-"""How far above its stack pointer a sleeping thread's descriptor lies at most."""
+"""The greatest distance of a sleeping thread's descriptor from its stack pointer."""
 
 
 def tid_inside(run, thread):
@@ -118,8 +118,8 @@ def tid_inside(run, thread):
 def descriptors(run):
     """Where the C library keeps the ID of each thread but the first: {TID: address}.
 
-    A thread's descriptor lies at the upper end of its stack. It begins with two pointers to itself
-    (tcbhead_t in sysdeps/x86_64/nptl/tls.h), and has the thread's ID behind that.
+    A thread's descriptor is at the upper end of its stack. It begins with two pointers to itself
+    (tcbhead_t in sysdeps/x86_64/nptl/tls.h), followed by the thread's ID.
     """
     found = {}
     with open(f"/proc/{run.pid}/mem", "rb", buffering=0) as memory:
@@ -144,7 +144,7 @@ def ended_only(program, phases):
     """Threads that were there at the last wait but one, and were not joined at the last one.
 
     The kernel writes 0 over a thread's ID when the thread ends (set_tid_address(2)). pthread_join
-    makes it -1, or frees the stack with all that lies there (nptl/pthread_join_common.c).
+    makes it -1, or frees the stack with everything in it (nptl/pthread_join_common.c).
     """
     noted = {}
 
@@ -224,7 +224,7 @@ def test_static(submission, mapped):
 @points(
     2,
     "the usual stack follows ulimit -s",
-    hint="Write no size for the usual stack into the source. Try (ulimit -s 4096; ./threads).",
+    hint="Do not set a size for the usual stack in the source. Try (ulimit -s 4096; ./threads).",
 )
 def test_follows_the_limit(submission, mapped):
     limit = 4 * MiB
@@ -294,7 +294,9 @@ def test_quiz_unlimited(submission):
     command = [*shell, sys.executable, "-c", UNLIMITED]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
-        not_possible("ulimit -s unlimited is refused here, or the library doesn't tell its default")
+        not_possible(
+            "ulimit -s unlimited is refused here, or the library does not report its default"
+        )
     size = int(done.stdout)
     memory = os.sysconf("SC_PHYS_PAGES") * PAGE
     right = "c" if size <= 64 * MiB else "b" if size <= memory else "a"

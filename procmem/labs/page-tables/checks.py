@@ -60,7 +60,7 @@ def resident(snapshot, start, size):
 @points(
     1,
     "seven waits for Enter, then the end with status 0",
-    hint="Leave the calls of wait_for_enter() as they are. What does the program print on its way?",
+    hint="Leave the calls of wait_for_enter() as they are. What does the program print?",
 )
 def test_waits(shots):
     shots.require_end()
@@ -167,7 +167,7 @@ def number(said, name):
 
 
 def agree(submission, **expected):
-    """Each prediction is the number that was computed. Which one it should be isn't told."""
+    """Each prediction is the number that was computed. The right one is not shown."""
     said = submission.predictions
     for name, right in expected.items():
         predicted(name, number(said, name), right)
@@ -287,7 +287,7 @@ def test_quiz_rss(submission):
     verify(submission, "rss", right)
 
 
-@points(1, "quiz: reading fresh pages", hint="Try it: read each page of an area, and compare.")
+@points(1, "quiz: reading new pages", hint="Try it: read each page of an area, and compare.")
 def test_quiz_zeros(submission):
     with Specimen() as one:
         step = one.read(one.mmap(pages=1000, place="slot").mapping)

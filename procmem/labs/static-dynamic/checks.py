@@ -78,8 +78,8 @@ def test_static_text(submission):
 
 @points(
     1,
-    "hello-static lies at the same address each time",
-    hint="A program that may lie anywhere is a PIE. Is -no-pie among your options?",
+    "hello-static is at the same address each time",
+    hint="A program that may be at any address is a PIE. Is -no-pie among your options?",
 )
 def test_static_is_fixed(submission, static):
     assert code_address(waiting(submission, "hello-static")) == code_address(static), (
@@ -89,8 +89,8 @@ def test_static_is_fixed(submission, static):
 
 @points(
     1,
-    "hello-dynamic lies elsewhere each time",
-    hint="Link it as a PIE: -pie -fPIE. Then the kernel chooses where it lies.",
+    "hello-dynamic is elsewhere each time",
+    hint="Link it as a PIE: -pie -fPIE. Then the kernel chooses its address.",
 )
 def test_dynamic_moves(submission, dynamic):
     with open("/proc/sys/kernel/randomize_va_space", encoding="ascii") as file:
@@ -104,7 +104,7 @@ def test_dynamic_moves(submission, dynamic):
 @points(
     1,
     "late waits three times, then ends with status 0",
-    hint="Is libgreet.so built? Run ./late in its own directory: it prints what dlopen lacks.",
+    hint="Is libgreet.so built? Run ./late in its own directory: it prints dlopen's error.",
 )
 def test_late_waits(late):
     late.require_end()
@@ -126,7 +126,7 @@ def test_loaded(late):
 @points(
     2,
     "dlclose takes all its areas away",
-    hint="Each dlopen needs a dlclose: the library goes when nobody uses it any more.",
+    hint="Each dlopen needs a dlclose: the library is unmapped when its last user closes it.",
     needs="test_loaded",
 )
 def test_unloaded(late):

@@ -48,7 +48,7 @@ static void unmapped(size_t page)
     seen = area[0];
 }
 
-/* Reads a page of a mapping that lies behind the end of its file. */
+/* Reads a page of a mapping that is beyond the end of its file. */
 static void past_end(size_t page)
 {
     /* TODO 9: map two pages of small.bin, which has one, wait, then read the second one. */

@@ -102,7 +102,7 @@ static void make_table(void)
 
 static void free_table(void)
 {
-    /* TODO: nobody gives it back. */
+    /* TODO: it is never freed. */
 }
 
 /* ---- a mapping ----------------------------------------------------------- */
@@ -121,7 +121,7 @@ static void make_mapping(void)
 
 static void free_mapping(void)
 {
-    mapping = NULL;            /* TODO: valgrind doesn't tell you of this one. */
+    mapping = NULL;            /* TODO: valgrind doesn't report this one. */
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-/* Never written: lies in a read-only area. */
+/* Never written: it is in a read-only area. */
 const char constants[32 * 1024] = "constants";
 
 /* Has a value from the start, and may be written: .data. */

@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-/* TODO 1: `constants`, 32 KiB that nobody may write. */
+/* TODO 1: `constants`, 32 KiB that may not be written. */
 
 /* TODO 2: `settings`, 32 KiB that has a value from the start and may be written. */
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #ifdef CONSTANTS
-/* TODO 1: 8 KiB that nobody may write. */
+/* TODO 1: 8 KiB that may not be written. */
 #endif
 
 #ifdef DATA

@@ -4,7 +4,7 @@
 
 enum { SMALL_STACK = 1024 * 1024 };
 
-/* What the threads shall do; they sleep until it changes. */
+/* What the threads are to do; they sleep until it changes. */
 static enum { WAIT, ALLOCATE, END } order = WAIT;
 static int allocated;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

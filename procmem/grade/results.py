@@ -287,7 +287,7 @@ class Grade:
         try:
             record = json.loads(text)
             if record["format"] != FORMAT:
-                raise refuse(f"a grade of format {record['format']!r}, known is {FORMAT}")
+                raise refuse(f"a grade of format {record['format']!r}; the known one is {FORMAT}")
             build = record["build"]
             grade = Grade(
                 lab=record["lab"],

@@ -136,7 +136,7 @@ def explain(
             show = functools.partial(in_bytes, whole=whole)
         expected, seen = WORDS[op].format(show(right)), show(left)
     elif message is None:
-        message = "what this check's title says does not hold"
+        message = "the statement in the title of this check does not hold"
     looked = list(moments(test, variables, fixtures))
     diff, snapshot = the_moments(looked, variables, fixtures)
     phase = None if snapshot is None else names(snapshot)
@@ -458,9 +458,9 @@ def reason(one: Explanation, field: str, others: Sequence[Explanation]) -> str:
     signed = ("+" if value > 0 else "") + comparable(value)
     words = LIKELY.get(one.cause)
     if one.cause is Cause.HEAP_STARTED and one.vsz <= TOP_PAD + FEW_PAGES:
-        words = "the heap that stdio made: printf and getchar call malloc for their buffers"
+        words = "the heap that stdio created: printf and getchar call malloc for their buffers"
         if any(other.cause is Cause.MEMORY_MAPPED for other in others):
-            words = "the heap that stdio made for its buffers, not your mmap"
+            words = "the heap that stdio created for its buffers, not your mmap"
     if words:
         return f"{signed} is {words}"
     plain = clause(one.words).removeprefix("VSZ ").removeprefix("RSS ")
@@ -473,9 +473,9 @@ FEW_PAGES = 3 * 4096
 """A first heap of no more beyond its pad holds little: a buffer of stdio, for example."""
 
 LIKELY = {
-    Cause.HEAP_STARTED: "the heap that the first malloc made",
+    Cause.HEAP_STARTED: "the heap that the first malloc created",
     Cause.HEAP_GREW: "the heap, which malloc extends by more than was asked for",
-    Cause.STACK_GREW: "the stack, which grew when a page below it was touched",
-    Cause.ARENA_MADE: "the arena that malloc made for a thread",
+    Cause.STACK_GREW: "the stack, which grew when a page below it was accessed",
+    Cause.ARENA_MADE: "the arena that malloc created for a thread",
     Cause.THREAD_STARTED: "the stack of a thread, with its guard",
 }

@@ -272,7 +272,7 @@ def malloc_figures() -> tuple[int, int]:
         with Specimen(libc=True) as one:
             grown = one.malloc(1).delta.vsz
             if not grown:
-                raise Unsupported("malloc", "its first call asked the kernel for nothing")
+                raise Unsupported("malloc", "its first call requested nothing from the kernel")
 
             def by_mmap(request: int) -> bool:
                 address = one.malloc(request).address

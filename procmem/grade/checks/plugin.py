@@ -203,7 +203,7 @@ class Collector:
             if error.status is Status.MISSED:
                 return blank(item, Status.MISSED, message=f"it needs “{other}”, which failed")
             return blank(
-                item, error.status, message=f"it needs “{other}”, of which nothing is known"
+                item, error.status, message=f"it needs “{other}”, whose result is not known"
             )
         if full := self.submission.job.full():
             return blank(item, Status.ERROR, message=f"the grader failed: {full}")
@@ -230,7 +230,7 @@ class Collector:
         if isinstance(error, pytest.fail.Exception):
             return blank(item, Status.FAILED, message=short(str(error.msg)), hint=check.hint)
         if isinstance(error, ENDED):
-            said = "the program ended, or became another one, while it was measured"
+            said = "the program ended, or was replaced by exec, while it was measured"
             return blank(item, Status.FAILED, message=said, hint=check.hint)
         if any(run.hides(error) for run in self.submission.runs):
             return blank(item, Status.FAILED, message=HIDES, hint=check.hint)
@@ -388,13 +388,13 @@ def last_words(output: str) -> str:
     r"""What a program printed last, to follow a sentence; "" if it printed nothing.
 
     >>> last_words("Press Enter.\nmmap: Cannot allocate memory\n")
-    '; the last that it printed:\nPress Enter.\nmmap: Cannot allocate memory'
+    '; its last output:\nPress Enter.\nmmap: Cannot allocate memory'
     """
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     ends = [line if len(line) <= LAST_LENGTH else f"...{line[-LAST_LENGTH:]}" for line in lines]
     if not ends:
         return ""
-    return "\n".join(["; the last that it printed:", *ends[-LAST_LINES:]])
+    return "\n".join(["; its last output:", *ends[-LAST_LINES:]])
 
 
 JOBS = re.compile(r"/[^\s'\":,;()]*/procmem-jobs-[^\s'\":,;()]*")
@@ -485,7 +485,7 @@ def in_order(items: Sequence[pytest.Item], lab: Lab) -> list[pytest.Item]:
                 near = difflib.get_close_matches(wanted, names, 1)
                 way = f": did you mean {near[0]}?" if near else ""
                 raise LabError(
-                    lab.checks, f"{item.name} needs {wanted}, and there is no such check{way}"
+                    lab.checks, f"{item.name} needs {wanted}, and which does not exist{way}"
                 )
         for name in needed(item, names):
             add(by_name[name])

@@ -86,9 +86,11 @@ def points(
     number: object = points
     words: object = title
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e6:
-        raise ValueError(f"points({points!r}, ...): a number that is not negative is wanted")
+        raise ValueError(f"points({points!r}, ...): it has to be a number that is not negative")
     if not isinstance(words, str) or not words.strip():
-        raise ValueError(f"points({points!r}, {title!r}): the title says what the check asks")
+        raise ValueError(
+            f"points({points!r}, {title!r}): the title has to say what the check requires"
+        )
     names = (needs,) if isinstance(needs, str) else tuple(needs or ())
     check = Check(points, title, hint, names, hidden)
 
@@ -143,5 +145,5 @@ def only(holds: Mapping[str, bool]) -> str:
     """
     found = [answer for answer, right in holds.items() if right]
     if len(found) != 1:
-        not_possible("not one of the answers holds on this machine, or several do")
+        not_possible("none of the answers holds on this machine, or more than one does")
     return found[0]

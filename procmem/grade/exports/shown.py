@@ -43,8 +43,8 @@ LABELS = {
     "cause": "likely cause",
     "hint": "hint",
 }
-NOT_YOURS = "the grader failed here, not your program: not judged, and it costs you nothing"
-NOTHING_GRADED = "Nothing could be graded here. This says nothing about your work."
+NOT_YOURS = "not judged, because the grader failed, not your program; it costs you nothing"
+NOTHING_GRADED = "Nothing could be graded. That is no fault of your work."
 
 
 def clean(text: str, most: int = LONGEST) -> str:
@@ -54,7 +54,7 @@ def clean(text: str, most: int = LONGEST) -> str:
     'ab\\x00\\xff\nc\td'
     """
     if len(text) > most:
-        text = f"{text[:most]}\n... {len(text) - most:,} characters more"
+        text = f"{text[:most]}\n... {len(text) - most:,} more characters"
     text = COLOURS.sub("", text).replace("\r\n", "\n")
     return "".join(
         char if char.isprintable() or char in "\n\t" else shown(char) for char in text
@@ -71,7 +71,7 @@ def build_failed(grade: Grade) -> str:
     if grade.build is None or grade.build.ok:
         return ""
     if grade.unopened:
-        return "What was handed in could not be opened"
+        return "The submission could not be opened"
     command = line(" ".join(grade.build.command))
     return "The program could not be built" + (f": {command}" if command else "")
 
@@ -183,7 +183,7 @@ WORDS = {
     Status.PARTLY: "partly",
     Status.MISSED: "not checked",
     Status.NOT_POSSIBLE: "not possible here",
-    Status.ERROR: "error of the grader",
+    Status.ERROR: "the grader failed",
 }
 
 
@@ -196,8 +196,8 @@ def waits_moved(grade: Grade) -> str:
     """A sentence if most of what failed passes with all waits counted otherwise; else ""."""
     failed = [check for check in grade.checks if check.status is Status.FAILED and not check.hidden]
     for cause, words in (
-        (ONE_LATE, "one wait late: is there a wait too many in front of them?"),
-        (ONE_EARLY, "one wait early: is a wait missing in front of them?"),
+        (ONE_LATE, "one wait late: is there one wait too many before them?"),
+        (ONE_EARLY, "one wait early: is a wait missing before them?"),
     ):
         moved = sum(check.cause == cause for check in failed)
         if moved > 1 and moved * 2 >= len(failed):
@@ -223,12 +223,12 @@ def left_to_do(grade: Grade) -> str:
     left = sum(check.status.counts and check.status is not Status.PASSED for check in grade.checks)
     out = sum(not check.status.counts for check in grade.checks)
     if left:
-        said = f"{left} {'check is' if left == 1 else 'checks are'} left to turn green."
+        said = f"{left} {'check is' if left == 1 else 'checks are'} not passed yet."
         said += waits_moved(grade)
     else:
-        said = "Every check that could be made passed." if out else "Every check passed."
+        said = "Every check that was possible here passed." if out else "Every check passed."
     if out:
-        said += f" {out} {'check' if out == 1 else 'checks'} could not be made here."
+        said += f" {out} {'check' if out == 1 else 'checks'} were not possible here."
     return said
 
 

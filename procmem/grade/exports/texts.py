@@ -188,7 +188,7 @@ def html(grade: Grade) -> str:
     lab, who = escape(line(grade.lab)), escape(line(grade.submission))
     body = [f"<h1>{lab}</h1>", f'<p class="who">{who}</p>', *score_html(grade)]
     if grade.build is not None and (heading := build_failed(grade)):
-        said = escape(clean(grade.build.output)) or "(it said nothing)"
+        said = escape(clean(grade.build.output)) or "(it printed nothing)"
         body.append(f"<h2>{escape(heading)}</h2><pre>{said}</pre>")
     body += [check_html(row) for row in rows(grade)]
     if footer := machine_line(grade):

@@ -102,9 +102,7 @@ def beside(config: pytest.Config) -> str:
         place = path if os.path.isdir(path) else os.path.dirname(path)
         if os.path.exists(os.path.join(place, "lab.toml")):
             return place
-    raise pytest.UsageError(
-        "no lab: name a file of checks that lies beside its lab.toml, or give --lab"
-    )
+    raise pytest.UsageError("no lab: name a checks.py that is next to its lab.toml, or give --lab")
 
 
 def summary(grade: Grade) -> Iterator[str]:
@@ -122,7 +120,7 @@ def summary(grade: Grade) -> Iterator[str]:
     for note in grade.notes:
         yield f"note: {note}"
     if grade.error:
-        yield f"error of the grader: {grade.error}"
+        yield f"the grader failed: {grade.error}"
     left = f", {grade.uncounted:g} not judged" if grade.uncounted else ""
     yield f"{points(grade.score, grade.all_points)}  points in all{left}"
 

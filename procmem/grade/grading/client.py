@@ -100,10 +100,10 @@ class Heard:
 
 def how_it_ended(event: Mapping[str, Any]) -> str:
     if event["hung"]:
-        return "the checks hang: they were ended"
+        return "the checks did not finish in time and were stopped"
     if event["status"] < 0:
-        return f"the grader's process was ended by signal {-event['status']}"
-    return f"the grader's process ended in the middle, with status {event['status']}"
+        return f"the grader's process was killed by signal {-event['status']}"
+    return f"the grader's process ended before it was finished, with status {event['status']}"
 
 
 # ---- servers -----------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def done(lab: Lab, job: dict[str, Any], begun: float) -> Grade:
         with borrowed_server() as server:
             server.do(job, heard)
     except (OSError, EOFError) as error:
-        heard.error = f"the grader's own process is gone: {short(error)}"
+        heard.error = f"the grader's own process has ended: {short(error)}"
     name = os.path.basename(os.path.abspath(job["submission"]))
     return heard.grade(lab, name, time.monotonic() - begun)
 
@@ -150,14 +150,19 @@ def judged(checks: Iterable[CheckResult], passed: frozenset[str]) -> list[CheckR
     lost: set[str] = set()
     for at, check in enumerate(found):
         if check.raised and check.name in passed:
-            said = f"the program is too far from what is asked to be judged here ({check.raised})"
+            said = (
+                "the check could not be evaluated, because the program differs too much from "
+                f"what it expects ({check.raised})"
+            )
             found[at] = replace(check, status=Status.FAILED, score=0, message=said)
             lost |= {check.name, check.name.partition("[")[0]}
     for _ in found:  # until those that need others that need these are found, too
         for at, check in enumerate(found):
             blocked = check.status is Status.ERROR and not check.raised and not check.detail
             if blocked and lost.intersection(check.needs):
-                found[at] = replace(check, status=Status.MISSED, message="it needs one that failed")
+                found[at] = replace(
+                    check, status=Status.MISSED, message="a check that it needs failed"
+                )
                 lost |= {check.name, check.name.partition("[")[0]}
     return found
 
@@ -196,7 +201,7 @@ def ready(lab: Lab, *, limits: Limits | None = None, sandbox: Sandbox | None = N
         except OSError as error:
             raise MachineError(words_for(error)) from error
         except EOFError as error:
-            raise MachineError(f"the grader's own process is gone: {short(error)}") from error
+            raise MachineError(f"the grader's own process has ended: {short(error)}") from error
         if heard.error is not None:
             raise MachineError(heard.error)
         _proved.add(known)

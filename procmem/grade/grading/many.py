@@ -386,7 +386,7 @@ class Results:
         except BlockingIOError:
             os.close(self._lock)
             raise ResultsInUse(
-                f"{self.directory}: another process writes its results there; wait for it, or "
+                f"{self.directory}: another process is writing its results there: wait for it, or "
                 "choose another directory"
             ) from None
         return self

@@ -24,7 +24,7 @@ def outcome_line(outcome: Outcome) -> str:
     if outcome.error is not None:
         said = f"could not be graded: {outcome.error}"
         if outcome.max_score:
-            said = f"not all of it could be graded: {outcome.error}"
+            said = f"some checks could not be made: {outcome.error}"
     elif outcome.unopened is not None:
         said = f"could not be opened: {outcome.unopened}"
     elif outcome.lost:
@@ -61,24 +61,24 @@ def overview(summary: Summary, width: int = 80) -> str:
     width = max(60, min(width, 120))
     done = len(summary.outcomes)
     said = f"{line(summary.lab)}: {done} of {summary.total} submissions graded"
-    said += f", {summary.kept} of them by an earlier run" if summary.kept else ""
+    said += f", {summary.kept} of them in an earlier run" if summary.kept else ""
     parts = ["\n".join(wrap(f"{said}. {points_told(summary)}", width)) + "\n"]
     if summary.checks:
         parts.append(checks_table(summary.checks, width))
     if summary.unopened:
-        told = [f"Could not be opened, and so got nothing for files: {len(summary.unopened)}"]
+        told = [f"Could not be opened, so no file of them counted: {len(summary.unopened)}"]
         for one in summary.unopened:
             text = f"{line(one.submission)}: {line(one.unopened or '')}"
             told += wrap(text, width, initial_indent="  ", subsequent_indent="    ")
         parts.append("\n".join(told) + "\n")
     if summary.doubles:
-        told = ["Perhaps of one student, by their names; each was graded by itself:"]
+        told = ["Perhaps from the same student, judging by the names; each was graded separately:"]
         for names in summary.doubles:
             text = ", ".join(map(line, names))
             told += wrap(text, width, initial_indent="  ", subsequent_indent="    ")
         parts.append("\n".join(told) + "\n")
     if summary.errors:
-        told = [f"Not graded, or not all of it, by the grader's fault: {len(summary.errors)}"]
+        told = [f"Not graded, or only in part, because the grader failed: {len(summary.errors)}"]
         for one in summary.errors:
             text = f"{line(one.submission)}: {line(one.error or '')}"
             told += wrap(text, width, initial_indent="  ", subsequent_indent="    ")

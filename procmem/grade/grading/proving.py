@@ -87,7 +87,9 @@ def prove(
     except OSError as error:
         raise MachineError(words_for(error)) from error
     except ProcmemError as error:
-        raise MachineError(f"a program can't be run here as graded ones are: {error}") from error
+        raise MachineError(
+            f"a program can't be run in the way that submissions are run: {error}"
+        ) from error
 
 
 def try_one(place: str, build: Sequence[str], files: Sequence[str], sandbox: Sandbox) -> None:
@@ -109,14 +111,14 @@ def try_one(place: str, build: Sequence[str], files: Sequence[str], sandbox: San
             ended = run.finish()
     if not command:
         if ended.status != 0:
-            raise MachineError(f"a copy of cat(1) ended with status {ended.status}, not 0")
+            raise MachineError(f"a copy of cat(1) ended with status {ended.status} instead of 0")
         return
     if ended.status != STATUS:
-        raise MachineError(f"a program ended with status {ended.status}, not with its own {STATUS}")
+        raise MachineError(f"a program ended with status {ended.status} instead of {STATUS}")
     change = after - before
     if (change.vsz, change.rss) != (PAGE, PAGE):
         raise MachineError(
-            f"measured wrong: a program that mapped and wrote {PAGE} bytes shows VSZ "
+            f"a measurement is wrong: a program that mapped and wrote {PAGE} bytes shows VSZ "
             f"{change.vsz:+} and RSS {change.rss:+}"
         )
 
@@ -181,7 +183,8 @@ def check_processes() -> None:
     if hard < running + LEAST_PROCESSES:
         raise MachineError(
             f"too few processes can be started: `ulimit -H -u` is {hard:,}, and {running:,} of "
-            f"this user run: end some, or raise it by {running + LEAST_PROCESSES - hard:,}"
+            f"this user's are running: end some, or raise the limit by "
+            f"{running + LEAST_PROCESSES - hard:,}"
         )
 
 

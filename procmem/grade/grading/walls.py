@@ -40,13 +40,13 @@ NO_WALLS = (
     "grade"
 )
 KINDS_SERVE = {
-    "bubblewrap": ("the first choice", "namespaces of our own making serve as well"),
+    "bubblewrap": ("the first choice", "namespaces that procmem makes itself are used instead"),
     "namespaces": (
         "the second choice: user, mount, PID, network and IPC namespaces",
-        "programs are kept from files by landlock alone, and see other processes' names",
+        "only landlock keeps programs from files, and they see the names of other processes",
     ),
     "landlock": (
-        "the third choice: files, TCP and signals are walled off; seccomp(2) denies sockets",
+        "the third choice: landlock(7) denies files, TCP and signals; seccomp(2) denies sockets",
         NO_WALLS,
     ),
 }
@@ -66,7 +66,7 @@ def walls() -> list[Wall]:
     chosen = next((kind for kind in KINDS if not why_not(kind)), "")
     wall(
         "sandbox",
-        "" if chosen not in {"rlimits", ""} else "only rlimits stand" if chosen else "none works",
+        "" if chosen not in {"rlimits", ""} else "only rlimits work" if chosen else "none works",
         f"grading: a program {APART}",
         "grade only submissions that you would run yourself",
         chosen,
@@ -75,12 +75,16 @@ def walls() -> list[Wall]:
         wall(f"sandbox: {kind}", why_not(kind), serves, cost)
     where = cgroups.parents()
     for name, serves, cost in (
-        ("memory", "memory of a job is bounded by the kernel",
-         "it is bounded by looking some hundred times a second: what is not mapped goes unseen"),
-        ("pids", "processes of a job are bounded, all together",
-         "RLIMIT_NPROC bounds them; for an ordinary user beside all others of that user"),
+        ("memory", "the kernel limits the memory of a job",
+         "it is measured a hundred times a second: memory that is not mapped is not counted"),
+        ("pids", "the kernel limits the number of a job's processes",
+         "RLIMIT_NPROC limits them; for an ordinary user, with that user's other processes"),
     ):  # fmt: skip
-        why = "" if name in where else "no group can be made: needs root, or one that is delegated"
+        why = (
+            ""
+            if name in where
+            else "no control group can be made: that needs root, or a delegated one"
+        )
         wall(f"cgroup: {name}", why, serves, cost)
     uid, claim = claim_uid()
     if claim is not None:
@@ -89,7 +93,7 @@ def walls() -> list[Wall]:
         "users of jobs",
         "" if claim is not None else "needs root",
         "each job has a user of its own",
-        "all jobs run as this user: PID namespaces keep them apart, where there are any",
+        "all jobs run as this user: only PID namespaces, if available, separate them",
         f"such as {uid}",
     )
     why = "" if waiting.NAMES else f"system calls of {os.uname().machine} are unknown"
@@ -100,13 +104,14 @@ def walls() -> list[Wall]:
         "waits seen from outside",
         why,
         "pause(): a program that waits for input is known by its system call",
-        "no program can be run by phases",
+        "no program can be run phase by phase",
     )
     wall(
         "trial run",
         why_not_graded(),
-        "grading: a program is built, started, paused, measured and ended as graded ones are",
-        "nothing is graded here, and nobody gets or loses points",
+        "grading: a trial program is built, started, paused, measured and ended, as submissions "
+        "are",
+        "nothing is graded here",
     )
     for program, package, serves in (
         ("gcc", "gcc", "building submissions in C"),
@@ -115,5 +120,5 @@ def walls() -> list[Wall]:
     ):
         there = shutil.which(program, path=PATH)
         why = "" if there else f"on Debian: apt-get install {package}"
-        wall(program, why, serves, "what needs it is not possible here", there or "")
+        wall(program, why, serves, "checks that need it are not possible here", there or "")
     return found

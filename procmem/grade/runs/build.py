@@ -95,7 +95,7 @@ def build(
                     why = f"it printed more than {limits.output:,} bytes"
                     break
                 if time.monotonic() - began > limits.wall:
-                    why = f"it was not done after {limits.wall:g} seconds"
+                    why = f"it did not finish within {limits.wall:g} seconds"
                     break
     finally:
         os.close(ours)

@@ -131,7 +131,7 @@ def leaks(
     for directory in (job.directory, job.room):
         # valgrind(1) takes options from it: ones that hide leaks, too.
         if os.path.lexists(os.path.join(directory, ".valgrindrc")):
-            raise SubmissionError(".valgrindrc would change what valgrind tells: remove it")
+            raise SubmissionError(".valgrindrc would change what valgrind reports: remove it")
     ours, theirs = socket.socketpair()
     report = bytearray()
 
@@ -165,7 +165,7 @@ def leaks(
     found = parse_leaks(bytes(report))
     if found is None:
         raise RunFailed(
-            f"valgrind did not tell the leaks: {run.output[-500:] or ended}",
+            f"valgrind reported no leaks summary: {run.output[-500:] or ended}",
             phase=run.phase,
             output=run.output,
         )

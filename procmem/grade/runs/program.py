@@ -39,7 +39,7 @@ class Program:
 
     def __init__(self, job: Job, argv: Sequence[str], runs: list[Run] | None = None) -> None:
         if not argv:
-            raise ValueError("a program has a name")
+            raise ValueError("argv is empty: it begins with the program's name")
         self.job = job
         self.argv = tuple(argv)
         self.limits = job.limits
@@ -62,7 +62,7 @@ class Program:
         except OSError as error:
             raise SubmissionError(f"{self.argv[0]}: {error.strerror}") from error
         except ElfError as error:
-            raise SubmissionError(f"{self.argv[0]} is no program: {error}") from error
+            raise SubmissionError(f"{self.argv[0]} is not a program: {error}") from error
 
     @property
     def sanitized(self) -> bool:

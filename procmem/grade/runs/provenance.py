@@ -79,7 +79,7 @@ class Provenance:
     """
 
     def __init__(self, jailed: Jailed, tools: Iterable[str] = ()) -> None:
-        self.why_not = "it was not begun"
+        self.why_not = "it was not started"
         self._jailed = jailed
         self._tools = TOOLS.union(tools)
         self._seen = False
@@ -118,7 +118,7 @@ class Provenance:
         origin = self._writers.get(file, Origin("an unknown program", direct=True))
         if origin.direct:
             return f"was written by {origin.who}, not by a compiler or linker"
-        return f"was made of what {origin.who} wrote, not of sources alone"
+        return f"was made from what {origin.who} wrote, not only from sources"
 
     # ---- the thread that traces ----------------------------------------------------------------
 

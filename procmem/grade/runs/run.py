@@ -149,7 +149,8 @@ class Run:
             self._master, self._slave = pty.openpty()
         except OSError as error:
             raise MachineError(
-                f"no terminal can be had (pty(7)): {error.strerror or error}; more may be allowed "
+                f"no terminal could be opened (pty(7)): {error.strerror or error}; more may be "
+                "allowed "
                 "by /proc/sys/kernel/pty/max"
             ) from error
         try:
@@ -230,7 +231,7 @@ class Run:
     @property
     def _jailed(self) -> Jailed:
         if self._inner is None:
-            raise ValueError("a run is used within its with block")
+            raise ValueError("a run can only be used within its with block")
         return self._inner
 
     @property
@@ -269,7 +270,7 @@ class Run:
         if ended is not None:
             return self._why(ended)
         if isinstance(error, ZombieProcess):
-            return self._made(RunFailed, "its main thread has ended, and others go on")
+            return self._made(RunFailed, "its main thread has ended, while others still run")
         if self.hides(error):
             return self._made(RunFailed, HIDES)
         return error
@@ -371,7 +372,7 @@ class Run:
             if ends > MOST_ENDS:
                 self._fail(
                     ProgramSleeps,
-                    "it asks on and on, though its input has ended",
+                    "it keeps asking for input, although its input has ended",
                     call="read",
                     forever=False,
                 )
@@ -393,7 +394,7 @@ class Run:
         times = "time" if wanted == 1 else "times"
         text = bytes(self._output[-4096:]).decode(errors="replace")
         self._failure = AsksAgain(
-            f"it is to wait for input {wanted} {times}, and waits {waits} times ({phase})",
+            f"it should wait for input {wanted} {times}, but waits {waits} times ({phase})",
             phase=phase,
             output=text,
             waits=wanted + more,
@@ -511,7 +512,7 @@ class Run:
             )
         self._fail(
             ProgramSpins,
-            f"it does not ask for input: after {limits.wall:g} seconds it still runs",
+            f"it does not ask for input: it is still running after {limits.wall:g} seconds",
             seconds=used,
         )
 
@@ -554,8 +555,8 @@ class Run:
 
 CODES = {
     (signal.SIGSEGV, 1): "nothing is mapped there (SEGV_MAPERR)",
-    (signal.SIGSEGV, 2): "what is mapped there may not be accessed so (SEGV_ACCERR)",
-    (signal.SIGBUS, 2): "it lies past the end of the mapped file (BUS_ADRERR)",
+    (signal.SIGSEGV, 2): "what is mapped there does not allow this access (SEGV_ACCERR)",
+    (signal.SIGBUS, 2): "it is beyond the end of the mapped file (BUS_ADRERR)",
     (signal.SIGFPE, 1): "an integer was divided by zero (FPE_INTDIV)",
 }
 """By signal and si_code (sigaction(2))."""
@@ -568,7 +569,7 @@ def told(ended: Ended) -> str:
     if ended.code is None or ended.signal is None:
         return ""
     if ended.code == SI_KERNEL:
-        return ": an address that no process can have, or a privileged instruction"
+        return ": an address that no process can use, or a privileged instruction"
     why = CODES.get((signal.Signals(ended.signal), ended.code))
     at = f" at {ended.address:#x}" if ended.address is not None else ""
     return f"{at}: {why}" if why else ""

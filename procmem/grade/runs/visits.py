@@ -93,12 +93,14 @@ class Walk:
 
     def _at(self, found: Sequence[Any], number: int) -> Any:
         if not 1 <= number <= len(self.names):
-            raise IndexError(f"waits are numbered from 1 to {len(self.names)}, and {number} is not")
+            raise IndexError(
+                f"there is no wait {number}: they are numbered from 1 to {len(self.names)}"
+            )
         place = number + self._shift
         if place > len(found) and self.failure is not None:
             raise self.failure
         if not 0 < place <= len(found):
-            raise SubmissionError("the program has no such wait")
+            raise SubmissionError("the program did not reach this wait")
         return found[place - 1]
 
     @property

@@ -151,9 +151,9 @@ def why_not_run(number: int, data: bytes, mode: int, *, is_directory: bool = Fal
         return "it is a directory"
     if number == errno.EACCES:
         if not mode & 0o111:
-            return "it may not be run (chmod +x)"
-        return "its interpreter may not be run" if data.startswith(b"#!") else (
-            "it, or a directory on its way, may not be entered or run")  # fmt: skip
+            return "it is not executable (chmod +x)"
+        return "its interpreter is not executable" if data.startswith(b"#!") else (
+            "it, or a directory on the way to it, may not be accessed")  # fmt: skip
     if number == errno.ENOENT:
         return missing(data)
     if number == errno.ELOOP:
@@ -173,13 +173,13 @@ def missing(data: bytes) -> str:
         if line.endswith(b"\r") or b"\r" in line.split(b" ")[0]:
             return (
                 "its lines end as on Windows (CR LF), and so its first line names the interpreter "
-                f"{name!r} with a carriage return behind it: save it with Unix line ends"
+                f"{name!r} followed by a carriage return: save it with Unix line ends"
             )
-        return f"the interpreter that its first line names, {name}, is not there"
+        return f"its interpreter, {name}, does not exist here"
     loader = interpreter(data)
     if loader:
-        return f"the loader that it names, {loader}, is not there: it was linked for another system"
-    return "the interpreter or loader that it names is not there"
+        return f"its loader, {loader}, does not exist here: it was linked for another system"
+    return "its interpreter or loader does not exist here"
 
 
 def interpreter(data: bytes) -> str:
@@ -214,24 +214,25 @@ def what_instead(data: bytes) -> str:
     elf = elf_header(data) if data.startswith(b"\x7fELF") else None
     if elf is not None and elf[0] in TYPES:
         more = ": it was compiled, but not linked" if elf[0] == 1 else ""
-        return f"it is {TYPES[elf[0]]}, no program{more}"
+        return f"it is {TYPES[elf[0]]}, not a program{more}"
     if elf is not None and (elf[1] != own_machine() or elf[2] != 8 * struct.calcsize("P")):
         name = MACHINES.get(elf[1], f"machine {elf[1]}")
         return (
-            f"it is no program for this machine: it is one for {name}, {elf[2]} bits, and this is "
+            f"it is not a program for this machine, but for {name}, {elf[2]} bits, and this is "
             f"{platform.machine()}"
         )
     if data.startswith(b"\x7fELF"):
-        return "it is no program for this machine: its ELF header is broken or cut off"
+        return "it is not a program for this machine: its ELF header is broken or cut off"
     if words := built(data[:64]):
-        return f"it is no program for this machine: it is {words}"
+        return f"it is not a program for this machine: it is {words}"
     if kind := packed(data[:300]):
-        return f"it is no program for this machine: it is a {kind} file"
+        return f"it is not a program for this machine: it is a {kind} file"
     if data.startswith(b"#!"):
-        return "its first line names no interpreter that can be run"
+        return "the interpreter in its first line can't be executed"
     if b"\0" not in data:
         return (
-            "it is no program for this machine: it is text, and a script begins with a line such "
+            "it is not a program for this machine: it is text, and a script begins with a line "
+            "such "
             "as #!/bin/sh"
         )
-    return "it is no program for this machine"
+    return "it is not a program for this machine"

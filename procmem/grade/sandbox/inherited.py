@@ -147,6 +147,6 @@ def check_limits(limits: Limits, building: Limits) -> None:
         option, what, unit = WORDS[limit]
         need = "unlimited" if least == resource.RLIM_INFINITY else f"at least {-(-least // unit):,}"
         raise MachineError(
-            f"{what} is limited here, and programs would be measured wrong or stopped: "
+            f"{what} is limited here, so programs would be measured wrong or stopped: "
             f"`ulimit -H {option}` is {hard // unit:,} and must be {need}"
         )

@@ -242,7 +242,7 @@ class Jailed:
         What the kernel itself stops shows at the program's end alone.
         """
         limits, cgroup, ended = self._limits, self._cgroup, self.ended
-        memory = "memory", f"it needs more than {limits.memory:,} bytes of memory"
+        memory = "memory", f"it uses more than {limits.memory:,} bytes of memory"
         if cgroup is not None and cgroup.killed() > self._kills:
             # In a tmpfs files are memory: it may have been too many of them.
             return self._too_many_files() or memory
@@ -252,7 +252,7 @@ class Jailed:
             ended.signal == signal.SIGXCPU
             or (ended.signal == signal.SIGKILL and ended.cpu >= limits.cpu)
         ):
-            return "cpu", f"it computed for {ended.cpu:.0f} seconds"
+            return "cpu", f"it used {ended.cpu:.0f} seconds of CPU time"
         if not at_its_end:
             resident = 0
             for pid in waiting.descendants(self.first):
@@ -274,7 +274,7 @@ class Jailed:
         if size > limits.disk:
             return "disk", f"its files take more than {limits.disk:,} bytes"
         if files > limits.files:
-            return "files", f"it made more than {limits.files:,} files"
+            return "files", f"it created more than {limits.files:,} files"
         return None
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ def words_for(error: OSError) -> str:
     if error.errno == errno.EAGAIN:
         return "no process can be started: is their number limited (ulimit -u)?"
     if error.errno in MACHINES:
-        return f"{error.strerror}: nothing can be graded until that is mended"
+        return f"{error.strerror}: nothing can be graded until that is fixed"
     return f"{type(error).__name__}: {error.strerror or error}"
 
 
@@ -99,7 +99,7 @@ def base() -> str:
         os.mkdir(path, 0o700)
     found = os.lstat(path)
     if found.st_uid != os.geteuid() or not os.path.isdir(path) or os.path.islink(path):
-        raise SandboxError(f"{path} is somebody else's: set TMPDIR to another directory")
+        raise SandboxError(f"{path} belongs to another user: set TMPDIR to another directory")
     os.chmod(path, 0o711)  # noqa: S103 - jobs of root have users of their own
     return path
 
@@ -181,7 +181,8 @@ class Job:
             return f"{there} is full: free some space there, or set TMPDIR to another directory"
         if found.f_files and not found.f_favail:
             return (
-                f"{there} has no room for more files: remove some, or set TMPDIR to another place"
+                f"{there} has no room for more files: remove some, or set TMPDIR to another "
+                "directory"
             )
         return ""
 

@@ -54,11 +54,11 @@ class Sandbox:
         if self.chosen() != "rlimits":
             return ""
         said = (
-            "NO SANDBOX works here but rlimits: a submission may read the checks, the other ones, "
-            "and use the network"
+            "NO SANDBOX works here except rlimits: a submission can read the checks and other "
+            "submissions, and use the network"
         )
         if os.geteuid() != 0:
-            said += "; it runs as you, and may change results and forge its grade"
+            said += "; it runs as you, so it can change results and forge its grade"
         return (
             f"{said}. Grade only what you would run yourself; procmem doctor says what is missing."
         )
@@ -78,7 +78,7 @@ class Sandbox:
 def why_not(kind: str) -> str:
     """Why a kind of sandbox can't be had here; empty: it can."""
     if kind not in KINDS:
-        return f"there is none of that name; there are {', '.join(KINDS)}"
+        return f"there is no such kind; there are {', '.join(KINDS)}"
     if kind == "bubblewrap" and shutil.which("bwrap", path=PATH) is None:
         return "bwrap is not installed (on Debian: apt-get install bubblewrap)"
     try:

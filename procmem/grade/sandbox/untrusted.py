@@ -109,17 +109,19 @@ def copy_tree(
                     leads = os.readlink(came)
                     real = os.path.realpath(came)
                     if os.path.isabs(leads) or os.path.commonpath([root, real]) != root:
-                        copied.notes.append(f"{shown(path)} is a link that leads out: left out")
+                        copied.notes.append(
+                            f"{shown(path)} is a link to outside of the submission: left out"
+                        )
                         continue
                     os.symlink(leads, goes)
                 elif stat.S_ISDIR(found.st_mode):
                     if path.count("/") >= DEEPEST:
-                        copied.notes.append(f"{shown(path)} lies too deep: left out")
+                        copied.notes.append(f"{shown(path)} is nested too deeply: left out")
                         continue
                     os.mkdir(goes, 0o755)
                     waiting.append(path)
                 elif not stat.S_ISREG(found.st_mode):
-                    kind = KINDS.get(stat.S_IFMT(found.st_mode), "no regular file")
+                    kind = KINDS.get(stat.S_IFMT(found.st_mode), "not a regular file")
                     copied.notes.append(f"{shown(path)} is {kind}: left out")
                     continue
                 elif copied.bytes + found.st_size > most_bytes:
@@ -147,7 +149,7 @@ def copy_file(source: str, target: str, most: int) -> int:
     try:
         found = os.fstat(came)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it changed meanwhile")
+            raise OSError(errno.EINVAL, "it changed while it was read")
         mode = 0o755 if found.st_mode & 0o111 else 0o644
         goes = os.open(
             target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode
@@ -170,7 +172,7 @@ def open_below(directory: str, name: str) -> int:
     """
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if not parts or ".." in parts or name.startswith("/"):
-        raise OSError(errno.EINVAL, "it leads out of the submission", name)
+        raise OSError(errno.EINVAL, "it is outside of the submission", name)
     fd = os.open(directory, DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -182,7 +184,7 @@ def open_below(directory: str, name: str) -> int:
         os.close(fd)
     if not stat.S_ISREG(os.fstat(found).st_mode):
         os.close(found)
-        raise OSError(errno.EINVAL, "it is no regular file", name)
+        raise OSError(errno.EINVAL, "it is not a regular file", name)
     return found
 
 

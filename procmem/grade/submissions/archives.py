@@ -147,9 +147,9 @@ class Unpacked:
             kept = kept[1:]
         if given.startswith("/") or kept != parts:
             inside = shown("/".join(kept))
-            self.allowance.tell(f"{shown(given)} leads out of the archive: taken as {inside}")
+            self.allowance.tell(f"{shown(given)} is outside of the archive: unpacked as {inside}")
         if "\0" in given or len(kept) > DEEPEST or any(len(os.fsencode(p)) > 255 for p in kept):
-            self.allowance.tell(f"{shown(given[:80])} is no usable name: left out")
+            self.allowance.tell(f"{shown(given[:80])} is not a usable name: left out")
             return ""
         return "/".join(kept)
 
@@ -194,7 +194,7 @@ class Unpacked:
             with open(aim, "rb") as source:
                 self.file(name, source, runs=bool(os.stat(aim).st_mode & 0o111))
         else:
-            self.allowance.tell(f"{shown(name)} is a link to what is not there: left out")
+            self.allowance.tell(f"{shown(name)} is a link to a file that does not exist: left out")
 
     def symlink(self, name: str, target: str) -> None:
         """A symbolic link, made at the end."""
@@ -208,7 +208,9 @@ class Unpacked:
             aim = f"{self.place}/{name}"
             leads = os.path.normpath(os.path.join(os.path.dirname(name), target))
             if os.path.isabs(target) or leads.startswith("..") or not target or "\0" in target:
-                self.allowance.tell(f"{shown(name)} is a link that leads out: left out")
+                self.allowance.tell(
+                    f"{shown(name)} is a link to outside of the submission: left out"
+                )
                 continue
             if os.path.isdir(aim) and not os.path.islink(aim):
                 shutil.rmtree(aim)
@@ -238,7 +240,7 @@ def unzip(path: str, members: Unpacked) -> None:
                 with archive.open(member) as source:
                     members.file(name, source, runs=bool(mode & 0o111))
             else:
-                members.allowance.tell(f"{shown(name)} is no regular file: left out")
+                members.allowance.tell(f"{shown(name)} is not a regular file: left out")
 
 
 def zip_name(member: zipfile.ZipInfo) -> str:
@@ -262,7 +264,7 @@ def untar(path: str, kind: str, members: Unpacked) -> None:
             name = os.path.basename(path)
             end = next((one for one in SUFFIXES if name.lower().endswith(one)), "")
             if end in (".tgz", ".tbz2", ".tbz", ".txz") or name.lower().endswith(f".tar{end}"):
-                raise SubmissionError("the archive is broken: what it holds is no tar archive")
+                raise SubmissionError("the archive is broken: it does not contain a tar archive")
             members.file(members.name(name.removesuffix(name[-len(end):]) if end else name),
                          cast("IO[bytes]", stream), runs=False)  # fmt: skip
             return
@@ -293,7 +295,7 @@ def add(archive: tarfile.TarFile, member: tarfile.TarInfo, members: Unpacked) ->
     elif member.issym():
         members.symlink(name, member.linkname)
     else:
-        members.allowance.tell(f"{shown(name)} is no regular file: left out")
+        members.allowance.tell(f"{shown(name)} is not a regular file: left out")
 
 
 class Bounded(io.RawIOBase):

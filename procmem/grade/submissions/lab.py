@@ -134,7 +134,7 @@ class Lab:
         settings = known.get("limits", {})
         if not isinstance(settings, dict):
             raise LabError(
-                path, "limits is no table: write [limits] and below it lines like cpu = 2"
+                path, "limits is not a table: write [limits] and below it lines like cpu = 2"
             )
         check_limits(path, settings)
         return Lab(
@@ -167,9 +167,9 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise LabError(path, error.strerror or str(error)) from None
     except UnicodeDecodeError:
-        raise LabError(path, "it is no UTF-8 text") from None
+        raise LabError(path, "it is not UTF-8 text") from None
     except TOMLDecodeError as error:
-        raise LabError(path, f"no TOML: {error}") from None
+        raise LabError(path, f"not TOML: {error}") from None
 
 
 def only(path: Path, known: Iterable[str], allowed: Iterable[str], where: str = "") -> None:
@@ -177,7 +177,7 @@ def only(path: Path, known: Iterable[str], allowed: Iterable[str], where: str = 
     for key in known:
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, 1)
-            way = f"did you mean {near[0]}?" if near else f"known are {', '.join(allowed)}"
+            way = f"did you mean {near[0]}?" if near else f"the known ones are {', '.join(allowed)}"
             raise LabError(path, f"unknown key {key}{where}: {way}")
 
 
@@ -208,7 +208,7 @@ def names(path: Path, known: Mapping[str, Any]) -> tuple[str, ...]:
     found = words(path, {"files": known.get("files", [])}, "files", ["program.c", "Makefile"])
     for name in found:
         if name.startswith("/") or ".." in name.split("/"):
-            raise LabError(path, f"files: {name!r} leads out of the submission")
+            raise LabError(path, f"files: {name!r} is outside of the submission")
     return found
 
 
@@ -239,7 +239,7 @@ def quiz(path: Path) -> tuple[Question, ...]:
     only(path, known, ("question",))
     listed = known.get("question", [])
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise LabError(path, "question is no list of tables: write [[question]] above each")
+        raise LabError(path, "question is not a list of tables: write [[question]] above each")
     found: dict[str, Question] = {}
     for number, one in enumerate(listed, 1):
         where = f" in question {number}"
@@ -255,6 +255,6 @@ def quiz(path: Path) -> tuple[Question, ...]:
                 path, f'choices{where}: write choices = {{ a = "one answer", b = "another" }}'
             )
         if len(choices) == 1:
-            raise LabError(path, f"choices{where}: there is nothing to choose")
+            raise LabError(path, f"choices{where}: there have to be at least two")
         found[name] = Question(name, string(path, one, "text", None), dict(choices))
     return tuple(found.values())

@@ -297,9 +297,9 @@ def leave_out(source: str, asked: Asked, placed: Placed) -> None:
 
 
 WHY_OUT = {
-    "made": "left out, since the build makes it",
-    "hidden": "left out, since hidden files can change the tools",
-    "packed": "left out, since nothing is built of archives",
+    "made": "left out, because the build creates it",
+    "hidden": "left out, because hidden files can change how tools work",
+    "packed": "left out, because nothing is built from archives",
 }
 
 
@@ -349,13 +349,13 @@ def check_text(whole: str, path: str, kind: str) -> None:
         SubmissionError: it is none.
     """
     if kind:
-        raise SubmissionError(f"{shown(path)} is no source: it is {kind}")
+        raise SubmissionError(f"{shown(path)} is not a source file: it is {kind}")
     with open(whole, "rb") as file:
         data = file.read()
     if b"\0" in data or b"PK\x05\x06" in data[-65557:]:
         wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
         more = ": save it as UTF-8, not as UTF-16" if wide else ""
-        raise SubmissionError(f"{shown(path)} is no text, as a source has to be{more}")
+        raise SubmissionError(f"{shown(path)} is not text, as a source file has to be{more}")
 
 
 # ---- which files are meant -------------------------------------------------------------------
@@ -410,9 +410,7 @@ def choose(
             chosen[name] = here
             others = [one for one in found if one != here and not same(source, one, here)]
             if others:
-                placed.notes.append(
-                    f"{shown(name)}: the one that counts is {shown(here)}, not {listed(others)}"
-                )
+                placed.notes.append(f"{shown(name)}: {shown(here)} counts, not {listed(others)}")
         elif found:
             chosen[name] = the_one(source, name, found)
     for name in asked.files:
@@ -477,7 +475,7 @@ def the_one(source: str, name: str, found: Sequence[str]) -> str:
 
 
 def twice(name: str, found: Sequence[str]) -> str:
-    return f"which {shown(name)} counts? There are {listed(found)}: hand in one"
+    return f"there is more than one {shown(name)}: {listed(found)}; hand in one"
 
 
 def same(source: str, one: str, other: str) -> bool:
@@ -544,8 +542,8 @@ def one_makefile(target: str, asked: Asked, placed: Placed) -> None:
     for name in out:
         os.unlink(os.path.join(target, name))
     if out:
-        wins = "the lab's own is used" if ours else f"{stays} is the one that the lab asks for"
-        placed.notes.append(f"left out, since {wins}: {listed(out)}")
+        wins = "the lab's own is used" if ours else f"the lab asks for {stays}"
+        placed.notes.append(f"left out, because {wins}: {listed(out)}")
 
 
 def from_starter(target: str, asked: Asked, placed: Placed) -> None:
@@ -568,7 +566,7 @@ def from_starter(target: str, asked: Asked, placed: Placed) -> None:
         os.makedirs(os.path.dirname(aim), exist_ok=True)
         if os.path.lexists(aim):
             os.unlink(aim)
-            placed.notes.append(f"left out, since the lab's own is used: {shown(path)}")
+            placed.notes.append(f"left out, because the lab's own is used: {shown(path)}")
         shutil.copyfile(ours, aim)
         os.chmod(aim, 0o755 if os.stat(ours).st_mode & 0o111 else 0o644)
         if path in asked.files:
@@ -615,4 +613,6 @@ def drop_links(target: str, placed: Placed) -> None:
             whole = os.path.join(target, path)
             if not os.path.realpath(whole).startswith(f"{root}/"):
                 os.unlink(whole)
-                placed.notes.append(f"{shown(path)} is a link that leads out: left out")
+                placed.notes.append(
+                    f"{shown(path)} is a link to outside of the submission: left out"
+                )

@@ -46,19 +46,19 @@ def parse_size(text: str) -> int:
     """
     match = SIZE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no size")
+        raise ValueError(f"{text!r} is not a size")
     sign, whole, part, unit = match.groups()
     name = unit.upper().removesuffix("BYTES").removesuffix("BYTE").removesuffix("IB")
     name = name if name in UNITS else name.removesuffix("B")
     if name not in UNITS:
-        raise ValueError(f"{unit!r} is no unit of memory")
+        raise ValueError(f"{unit!r} is not a unit of memory")
     digits = re.sub("[_,]", "", whole)
     factor = UNITS[name]
     size = int(digits) * factor
     if part:
         extra, left = divmod(int(part[1:]) * factor, 10 ** (len(part) - 1))
         if left:
-            raise ValueError(f"{text!r} is no whole number of bytes")
+            raise ValueError(f"{text!r} is not a whole number of bytes")
         size += extra
     return size if sign in ("", "+") else -size
 
@@ -161,7 +161,7 @@ class Predictions:
         if value is not MISSING:
             why = ""
             if isinstance(value, dict | list):
-                why = "no single value"
+                why = "not a single value"
             elif isinstance(value, int) and abs(value) >= LARGEST:
                 why = "too large a number"
             elif value in ("", "?", "..."):
@@ -171,7 +171,7 @@ class Predictions:
             return value
         said = f"{self.name} has no entry {name}: write {name} = {example}"
         if near := difflib.get_close_matches(name, self.entries, 1):
-            said += f" (there is {near[0]}: was that meant?)"
+            said += f" (there is {near[0]}: was that intended?)"
         raise SubmissionError(said)
 
     def _odd(self, name: str, value: Any, wanted: str) -> SubmissionError:
@@ -190,7 +190,7 @@ def read_toml(path: str) -> Mapping[str, Any]:
     try:
         descriptor = open_below(place, name)
     except FileNotFoundError:
-        raise SubmissionError(f"{name} is missing: hand it in beside the program") from None
+        raise SubmissionError(f"{name} is missing: hand it in together with the program") from None
     except OSError as error:
         raise SubmissionError(f"{name}: {error.strerror}") from None
     with open(descriptor, "rb") as file:
@@ -202,10 +202,10 @@ def read_toml(path: str) -> Mapping[str, Any]:
     try:
         known: Mapping[str, Any] = loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise SubmissionError(f"{name}: it is no UTF-8 text") from None
+        raise SubmissionError(f"{name}: it is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         # Not only TOMLDecodeError: a number may have too many digits.
         raise SubmissionError(
-            f"{name} is no TOML: {error}. Write lines such as: name = 4096"
+            f"{name} is not TOML: {error}. Write lines such as: name = 4096"
         ) from None
     return known

@@ -163,7 +163,7 @@ class Submission:
             placed = place(staging, self.directory, asked, unwrap=unwrap)
             if os.path.isfile(self.source) and asked.files and not placed.found:
                 raise SubmissionError(
-                    f"nothing in it is what the lab asks for: {listed(asked.files)}"
+                    f"it contains nothing that the lab asks for: {listed(asked.files)}"
                 )
             return placed
 
@@ -197,13 +197,13 @@ class Submission:
                 self._remove_faults(provenance)
             anew = [path for path in before if self._changed(path)]
             if anew:
-                self.notes.append(f"made anew by the build: {listed(anew)}")
+                self.notes.append(f"overwritten by the build: {listed(anew)}")
         return self.built
 
     def _remove_faults(self, provenance: Provenance) -> None:
         """Removes compiled files that no compiler made of what was handed in."""
         if provenance.why_not:
-            self.notes.append(f"which program wrote what is not known here: {provenance.why_not}")
+            self.notes.append(f"the build could not be traced: {provenance.why_not}")
             return
         for path, about in list(walk(self.directory)):
             if not stat.S_ISREG(about.st_mode):
@@ -217,7 +217,7 @@ class Submission:
                 if fault:
                     os.unlink(whole)
                     self.faults[path] = fault
-                    self.notes.append(f"left out, since it {fault}: {shown(path)}")
+                    self.notes.append(f"left out, because it {fault}: {shown(path)}")
 
     def _changed(self, path: str) -> bool:
         try:
@@ -238,7 +238,7 @@ class Submission:
         """
         argv = self.argv if name is None else (name,) if isinstance(name, str) else tuple(name)
         if not argv:
-            raise ValueError("which program? This lab names none")
+            raise ValueError("which program? The lab does not name one")
         if self.refused:
             raise SubmissionError(f"it could not be opened: {self.refused}")
         if not self.build.ok:
@@ -262,7 +262,7 @@ class Submission:
             if error.errno == errno.ENOENT:
                 why = "there is no such file"
             elif error.errno in {errno.ELOOP, errno.ENOTDIR}:
-                why = "it is, or lies behind, a link"
+                why = "it is a link, or is reached through one"
             elif os.path.isdir(os.path.join(self.directory, name)):
                 why = "it is a directory"
             else:

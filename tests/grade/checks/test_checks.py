@@ -204,7 +204,7 @@ def test_it():
 
 def test_an_assertion_without_a_comparison_shows_no_code() -> None:
     story = told("def test_it():\n    assert any(r.perms.write for r in found)\n", [])
-    assert story.message == "what this check's title says does not hold"
+    assert story.message == "the statement in the title of this check does not hold"
     assert (story.expected, story.seen, story.what) == (None, None, None)
     story = told("def t():\n    assert not found, 'areas of hello.py'\n", [])
     assert "found" not in (story.message or "")
@@ -380,16 +380,16 @@ def test_odd_entries_say_what_to_write(
     "content, words",
     [
         (None, "predictions.toml is missing"),
-        (b"vsz = \n", "no TOML"),
+        (b"vsz = \n", "not TOML"),
         (b"vsz: 4096\n", "Write lines such as"),
         (b"\xff", "UTF-8"),
-        (b"x = " + b"[" * 5000, "no TOML"),
+        (b"x = " + b"[" * 5000, "not TOML"),
         (b"#" * (1 << 20) + b"#", "longer"),
-        (b"vsz = " + b"9" * 5000, "no TOML"),
+        (b"vsz = " + b"9" * 5000, "not TOML"),
         (b"vsz = 0x" + b"9" * 5000, "too large"),
         (b'vsz = "' + b"9" * 5000 + b'"', "write vsz = 12345"),
-        (b"vsz" + b".a" * 5000 + b" = 1", "no single value"),
-        (b"vsz = " + b"[" * 90 + b"]" * 90, "no single value"),
+        (b"vsz" + b".a" * 5000 + b" = 1", "not a single value"),
+        (b"vsz = " + b"[" * 90 + b"]" * 90, "not a single value"),
     ],
     ids=[
         "missing",
@@ -491,16 +491,16 @@ def test_a_lab_is_read(tmp_path: Path) -> None:
         ("", "title is missing"),
         ("title = 3", "title = 3"),
         ('title = "t"\nprogramm = ["x"]', "unknown key programm: did you mean program?"),
-        ('title = "t"\nxyz = 1', "known are title"),
+        ('title = "t"\nxyz = 1', "known ones are title"),
         ('title = "t"\nbuild = 7', "write a list of words"),
         ('title = "t"\nbuild = ["make", 7]', "write a list of words"),
         ('title = "t"\nbuild = "make \'x"', "quotation"),
-        ('title = "t"\nfiles = ["../x"]', "leads out"),
+        ('title = "t"\nfiles = ["../x"]', "outside of"),
         ('title = "t"\n[limits]\nwal = 5', "did you mean wall?"),
         ('title = "t"\n[limits]\nwall = 0', "a number above 0"),
         ('title = "t"\n[limits]\nwall = true', "a number above 0"),
         ('title = "t"\nlimits = 5', r"write \[limits\]"),
-        ("title", "no TOML"),
+        ("title", "not TOML"),
     ],
 )
 def test_an_odd_lab_says_what_to_write(tmp_path: Path, toml: str, words: str) -> None:
@@ -514,10 +514,10 @@ def test_an_odd_lab_says_what_to_write(tmp_path: Path, toml: str, words: str) ->
     "quiz, words",
     [
         ('[[questions]]\nname = "a"', "did you mean question?"),
-        ("question = 3", "no list of tables"),
+        ("question = 3", "not a list of tables"),
         ('[[question]]\ntext = "?"', "name is missing"),
         ('[[question]]\nname = "a"\ntext = "?"\nchoices = ["x"]', "write choices"),
-        ('[[question]]\nname = "a"\ntext = "?"\nchoices = { a = "x" }', "nothing to choose"),
+        ('[[question]]\nname = "a"\ntext = "?"\nchoices = { a = "x" }', "at least two"),
         ('[[question]]\nname = "a"\ntext = "?"\n[[question]]\nname = "a"\ntext = "?"', "two"),
         ('[[question]]\nname = "a"\ntext = "?"\nright = "a"', "unknown key right"),
     ],

@@ -512,7 +512,7 @@ def test_points_that_were_not_judged_are_part_of_the_total(export: Callable[[Gra
     assert "9 of 24 points, 15 not judged" in said
     assert "9 of 9" not in said
     assert "Every check passed" not in said
-    assert "Every check that could be made passed. 2 checks could not be made here." in said
+    assert "Every check that was possible here passed. 2 checks were not possible here." in said
     assert "Every check passed." in export(judged((Status.PASSED, 9, 9)))
 
 
@@ -539,7 +539,7 @@ def test_not_checked_looks_different_from_failed() -> None:
 
 
 def test_notes_about_files_are_shown() -> None:
-    note = "left out, since the build makes it: <page>"
+    note = "left out, because the build creates it: <page>"
     grade = judged((Status.PASSED, 1, 1), notes=(note,))
     assert Grade.from_json(grade.to_json()) == grade
     assert note in " ".join(text(grade).split())
@@ -559,5 +559,5 @@ def test_what_could_not_be_opened_is_said() -> None:
     why = "the archive is broken: File is not a zip file"
     grade = judged((Status.FAILED, 0, 1), unopened=why, build=BuildResult(False, why), notes=(why,))
     for page in (text(grade), markdown(grade), html(grade)):
-        assert "What was handed in could not be opened" in page
+        assert "The submission could not be opened" in page
         assert page.count("File is not a zip file") == 1

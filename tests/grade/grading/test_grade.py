@@ -427,7 +427,7 @@ def test_a_failure_is_explained(tmp_path: Path) -> None:
     assert failed.phase is not None
     assert "2nd" in failed.phase or "1st answer" in failed.phase
     assert failed.cause == (
-        "likely: +132 KiB is the heap that stdio made for its buffers, not your mmap"
+        "likely: +132 KiB is the heap that stdio created for its buffers, not your mmap"
     )
     assert failed.hint == "Which call is it?"
     assert found.check("test_heap").status is Status.PASSED

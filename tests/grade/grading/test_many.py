@@ -538,7 +538,7 @@ def test_hand_ins_that_could_not_be_opened_have_a_list(many: Class) -> None:
     summary = many.grade()
     assert [one.submission for one in summary.unopened] == ["b.zip", "c.rar"]
     told = " ".join(overview(summary).split())
-    assert "Could not be opened, and so got nothing for files: 2 b.zip: the archive is" in told
+    assert "Could not be opened, so no file of them counted: 2 b.zip: the archive is" in told
     assert summary.to_dict()["unopened"] == ["b.zip", "c.rar"]
     assert "could not be opened: a file of the kind rar" in outcome_line(summary.outcomes[2])
 
@@ -549,8 +549,8 @@ def test_two_hand_ins_of_one_student_are_pointed_out(many: Class) -> None:
     summary = many.grade()
     assert summary.doubles == [("Alice (1)", "alice")]
     assert (
-        "Perhaps of one student, by their names; each was graded by itself: Alice (1), alice"
-        in (" ".join(overview(summary).split()))
+        "Perhaps from the same student, judging by the names; each was graded separately: Alice "
+        "(1), alice" in (" ".join(overview(summary).split()))
     )
 
 

@@ -89,7 +89,7 @@ CHEATS = {
     "memory": (f"\t{UNPACK} > /tmp/page; chmod +x /tmp/page; cp /tmp/page page\n", "written by cp"),
     "compiler": ("\tCC=./mycc; $$CC -o page page.c\n", "written by"),
     "variable": ("CC = ./mycc\n", "written by"),
-    "strip": (f"\t{UNPACK} > page\n\tchmod +x page\n\tstrip page\n", "of what a shell command"),
+    "strip": (f"\t{UNPACK} > page\n\tchmod +x page\n\tstrip page\n", "from what a shell command"),
     "system": ("\tcp /bin/true page\n", "written by cp"),
 }  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_an_object_unpacked_by_the_makefile_does_not_count(
     files = {"page.c": HOLLOW, "Makefile": RULE + LINKS[name], "friend.txt": payload(CHEAT, "-c")}
     status, said = outcome(files)
     assert status is None
-    assert name == "pipe" or "of what a shell command" in said
+    assert name == "pipe" or "from what a shell command" in said
 
 
 CODE = "int main(void) { return 7; }"

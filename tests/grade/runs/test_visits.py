@@ -65,7 +65,7 @@ def test_a_wait_too_many_is_no_end(submission: Submission, waits: str, words: st
     with submission:
         seen = walk(submission.program(), "first", "second", arguments=[waits, "0"])
     assert seen[2].vsz > 0
-    with pytest.raises(AsksAgain, match=f"to wait for input 2 times, and {words}") as caught:
+    with pytest.raises(AsksAgain, match=f"wait for input 2 times, but {words}") as caught:
         seen.ended  # noqa: B018 - it raises
     assert caught.value.waits == int(waits)
 
@@ -131,5 +131,5 @@ def test_waits_are_renumbered(walked: Callable[[str], Walk]) -> None:
     for ask in (lambda: later[2], lambda: later.ended):
         with pytest.raises(ProgramEnded):
             ask()
-    with pytest.raises(SubmissionError, match="no such wait"):
+    with pytest.raises(SubmissionError, match="did not reach this wait"):
         earlier[1]

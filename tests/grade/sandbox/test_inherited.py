@@ -199,7 +199,7 @@ int main(void) { char b; read(0, &b, 1); read(0, &b, 1); return STATUS; }
     [
         ("int main(void) { return 7; }", "it ended with status 7 without asking"),
         (READS.replace("STATUS", "7"),
-         "measured wrong: a program that mapped and wrote .* shows VSZ .0 and RSS .0"),
+         "a measurement is wrong: a program that mapped and wrote .* shows VSZ .0 and RSS .0"),
         (READS.replace("STATUS", "1"),
          "a program ended with status 1, not with its own 7"),
         ("int main(void) {", "a program can't be built here: make ended with status 2: .*Error 1"),

@@ -1,20 +1,20 @@
-"""What may go wrong with a submission, as typed errors with a sentence for its author.
+"""Errors of grading. The message of each is a sentence for the person whose fault it is.
 
 ProcmemError
 ├─ SubmissionError              the submission's own fault
 │   ├─ BuildFailed              .build
 │   └─ RunFailed                .phase .output
 │       ├─ ProgramEnded         .status
-│       │   └─ NeverAsked       it ended without one question
+│       │   └─ NeverAsked       it never waited for input
 │       ├─ AsksAgain            .waits
 │       ├─ ProgramCrashed       .signal .code .address
 │       ├─ ProgramSpins         .seconds
 │       ├─ ProgramSleeps        .call .forever
 │       ├─ OutputFlood          .limit
 │       └─ OverLimit            .limit
-├─ LabError                     its author's, also a ValueError: .path .reason
-├─ NotPossibleHere              this machine's fault: .why
-└─ SandboxError                 the grader's
+├─ LabError                     the lab author's fault, also a ValueError: .path .reason
+├─ NotPossibleHere              this machine lacks something: .why
+└─ SandboxError                 the grader's fault
     └─ MachineError             nothing can be graded on this machine as it is
 """
 
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class SubmissionError(ProcmemError):
-    """Something is wrong with the submission: the words are for who wrote it."""
+    """Something is wrong with the submission; the message is for its author."""
 
 
 class BuildFailed(SubmissionError):
@@ -67,11 +67,11 @@ class BuildFailed(SubmissionError):
 
 
 class RunFailed(SubmissionError):
-    """The program did not do what the check waited for.
+    """The program did not do what the check expected.
 
     Attributes:
-        phase: where it was, such as "after the 1st answer".
-        output: what it had printed by then, bounded.
+        phase: the phase of the run, such as "after the 1st answer".
+        output: what it had printed by then, up to a limit.
     """
 
     def __init__(self, message: str, *, phase: str = "", output: str = "", **more: object) -> None:
@@ -89,7 +89,7 @@ def again(kind: type[RunFailed], message: str, more: dict[str, object]) -> RunFa
 
 
 class ProgramEnded(RunFailed):
-    """It ended where it should have waited.
+    """The program ended where it should have waited for input.
 
     Attributes:
         status: its exit status.
@@ -99,21 +99,21 @@ class ProgramEnded(RunFailed):
 
 
 class NeverAsked(ProgramEnded):
-    """It ended without having waited for input once."""
+    """The program ended without ever waiting for input."""
 
 
 class AsksAgain(RunFailed):
-    """It waits for input more often than it should.
+    """The program waits for input more often than it should.
 
     Attributes:
-        waits: how often it waited, or the number at which counting ended.
+        waits: how often it waited, or the number at which counting stopped.
     """
 
     waits: int
 
 
 class ProgramCrashed(RunFailed):
-    """A signal killed it.
+    """A signal killed the program.
 
     Attributes:
         signal: its number.
@@ -127,21 +127,21 @@ class ProgramCrashed(RunFailed):
 
 
 class ProgramSpins(RunFailed):
-    """It computes on and on.
+    """The program keeps computing and does not wait for input.
 
     Attributes:
-        seconds: of CPU time that it used.
+        seconds: the CPU time that it used.
     """
 
     seconds: float
 
 
 class ProgramSleeps(RunFailed):
-    """It sleeps where it should have asked.
+    """The program sleeps where it should have waited for input.
 
     Attributes:
         call: the system call that it sleeps in.
-        forever: nothing can wake it.
+        forever: whether nothing can wake it.
     """
 
     call: str
@@ -149,17 +149,17 @@ class ProgramSleeps(RunFailed):
 
 
 class OutputFlood(RunFailed):
-    """It printed more than is kept.
+    """The program printed more than its limit.
 
     Attributes:
-        limit: bytes.
+        limit: in bytes.
     """
 
     limit: int
 
 
 class OverLimit(RunFailed):
-    """It needed more of something than it may have.
+    """The program exceeded one of its limits.
 
     Attributes:
         limit: the field of Limits: "memory", "file_size", "disk", "wall" ...
@@ -169,10 +169,10 @@ class OverLimit(RunFailed):
 
 
 class NotPossibleHere(ProcmemError):
-    """This machine lacks what a check needs; nobody loses points for that.
+    """This machine lacks what a check needs; no points are lost.
 
     Attributes:
-        why: what is missing, and what would bring it.
+        why: what is missing, and how to get it.
     """
 
     def __init__(self, why: str) -> None:
@@ -181,15 +181,15 @@ class NotPossibleHere(ProcmemError):
 
 
 class SandboxError(ProcmemError):
-    """The sandbox itself did not work: no fault of the submission's."""
+    """The sandbox failed, not the submission."""
 
 
 class MachineError(SandboxError):
-    """Nothing can be graded on this machine as it is: the words say what to change."""
+    """This machine can't grade in its present state; the message says what to change."""
 
 
 class LabError(ProcmemError, ValueError):
-    """A lab is not as it should be: its author's fault, not the student's.
+    """A file of a lab is wrong: the fault of its author, not of the student.
 
     Attributes:
         path: the file.

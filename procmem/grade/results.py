@@ -1,4 +1,4 @@
-"""What came of grading: a status for each check, and what they add up to."""
+"""The results of grading: a status for each check, and their totals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Build", "BuildResult", "CheckResult", "Grade", "Status"]
 
 ONE_LATE = "one wait later this check passes: does this step come one wait late?"
 ONE_EARLY = "one wait earlier this check passes: does this step come one wait early?"
-"""The cause of a failure where the check passes with all waits counted otherwise."""
+"""The cause of a failure if the check passes when all waits are counted one later or earlier."""
 
 
 class Status(enum.Enum):
@@ -40,7 +40,7 @@ class Status(enum.Enum):
 
     @property
     def counts(self) -> bool:
-        """Whether its points are among those that could be reached."""
+        """Whether its points count in the maximum."""
         return self not in (Status.NOT_POSSIBLE, Status.ERROR)
 
     @property
@@ -51,15 +51,16 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True)
 class Build:
-    """What came of building.
+    """The result of a build.
 
     Attributes:
         ok: whether the command ended with status 0.
         command: what was run.
-        output: what it printed, bounded.
-        status: its exit status; negated, the signal that killed it; None: stopped by a limit.
-        seconds: it took.
-        why: what went wrong, in words; empty if nothing did.
+        output: what it printed, up to a limit.
+        status: its exit status; the number of a signal, negated, that killed it; None: a limit
+            stopped it.
+        seconds: how long it took.
+        why: the reason of a failure, as a sentence; empty: it succeeded.
     """
 
     ok: bool
@@ -72,12 +73,12 @@ class Build:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """How the submission was built.
+    """How the submission was built, as a Grade keeps it.
 
     Attributes:
-        ok: whether it was.
+        ok: whether it could be built.
         output: what the build printed.
-        command: as it was given.
+        command: what was run.
         seconds: how long it took.
     """
 
@@ -89,22 +90,23 @@ class BuildResult:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of one check.
+    """The result of one check.
 
     Attributes:
         name: of its function.
-        title: in words.
+        title: what the check requires, in words.
         status: how it ended.
-        score, points: given, and to be had.
-        hidden: whether the student may see no more than the status.
+        score, points: the points that it got, and those that it is worth.
+        hidden: whether the student may see only the status.
         message: what happened, in a sentence or two.
-        expected, seen: what was compared, for people: "4 KiB"; None: nothing was.
+        expected, seen: the two values compared, formatted for people, such as "4 KiB"; None: none
+            were.
         what: what was measured, in words.
-        phase: of the run, in which it was seen: "after the 2nd answer".
-        cause: where the difference comes from.
-        hint: the lab's.
-        needs: the checks that it needs.
-        detail: for the instructor alone: where the grader failed.
+        phase: the phase of the run in which it was measured, such as "after the 2nd answer".
+        cause: the reason of the difference.
+        hint: the hint that the lab gives.
+        needs: names of the checks that must pass first.
+        detail: the traceback of a failure of the grader, only for the instructor.
         raised: the exception that the check's own code raised; None: none. Such a check can't be
             evaluated on this submission: it has failed if the lab's solution passes it.
         seconds: how long it took.
@@ -129,7 +131,7 @@ class CheckResult:
     seconds: float = 0.0
 
     def for_student(self, number: int = 1) -> CheckResult:
-        """It without what only the instructor may see; a hidden one keeps its status alone."""
+        """The same without what only the instructor may see."""
         if not self.hidden:
             return replace(self, detail=None, raised=None)
         return CheckResult(
@@ -142,12 +144,12 @@ class CheckResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """The same as JSON values."""
         return {**asdict(self), "status": self.status.value, "needs": list(self.needs)}
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> CheckResult:
-        """The one that to_dict() gave.
+        """The result that to_dict() returned.
 
         Raises:
             KeyError, TypeError, ValueError: it is no such record.
@@ -163,19 +165,20 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Grade:
-    """What came of one submission.
+    """The results of one submission.
 
     Attributes:
         lab: the lab's name.
         submission: the name of its directory.
         checks: one result for each check, in the lab's order.
-        build: how it was built; None: nothing had to be, or it never came to that.
-        error: why the grader could not do its work; None: it could.
-        unopened: why what was handed in could not be opened; None: it could.
+        build: how it was built; None: there was no build.
+        error: why the grader failed; None: it did not.
+        unopened: why the submission could not be opened; None: it could.
         notes: sentences for the student: which files were left out, or found elsewhere.
         seconds: how long it took.
-        machine: what it was graded on: kernel, page size, libc, compiler, kind of sandbox.
-        version: of procmem.
+        machine: the machine that it was graded on: kernel, page size, libc, compiler, kind of
+            sandbox.
+        version: the version of procmem.
     """
 
     lab: str
@@ -191,27 +194,27 @@ class Grade:
 
     @property
     def score(self) -> float:
-        """Points that were given, by the checks that count."""
+        """The points that the checks that count gave."""
         return total(check.score for check in self.checks if check.status.counts)
 
     @property
     def max_score(self) -> float:
-        """Points that were to be had: those of the checks that count."""
+        """The points that the checks that count are worth."""
         return total(check.points for check in self.checks if check.status.counts)
 
     @property
     def uncounted(self) -> float:
-        """Points of the checks that were not possible here, or failed by the grader's fault."""
+        """The points of the checks that were not judged."""
         return total(check.points for check in self.checks if not check.status.counts)
 
     @property
     def all_points(self) -> float:
-        """Points that the lab has, those that were not judged among them."""
+        """The points that the lab has, including those that were not judged."""
         return total(check.points for check in self.checks)
 
     @property
     def trusted(self) -> bool:
-        """Whether the grader did all of its work: no check is an error."""
+        """Whether the grader did not fail at any check."""
         return self.error is None and all(c.status is not Status.ERROR for c in self.checks)
 
     def check(self, name: str) -> CheckResult:
@@ -226,13 +229,13 @@ class Grade:
         raise KeyError(name)
 
     def verdict(self) -> tuple[Any, ...]:
-        """What is the same whenever the same submission is graded: no times, no addresses."""
+        """What is equal each time the same submission is graded: no times, no addresses."""
         checks = tuple((c.name, c.status, c.score, c.points) for c in self.checks)
         built = None if self.build is None else self.build.ok
         return self.lab, built, self.error is None, self.score, self.max_score, checks
 
     def for_student(self) -> Grade:
-        """It as the student may see it: hidden checks keep their status alone."""
+        """The same as the student may see it: hidden checks keep only their status."""
         shown = []
         hidden = 0
         for check in self.checks:
@@ -248,7 +251,7 @@ class Grade:
     # ---- in and out ---------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, with its totals."""
+        """The same as JSON values, with its totals."""
         return {
             "format": FORMAT,
             "version": self.version,
@@ -269,7 +272,7 @@ class Grade:
         }
 
     def to_json(self, indent: int | None = None) -> str:
-        """All of it as JSON; from_json() gives it back without loss."""
+        """The same as JSON; from_json() restores it without loss."""
         return json.dumps(self.to_dict(), indent=indent)
 
     @staticmethod
@@ -277,7 +280,7 @@ class Grade:
         """The grade that to_json() wrote.
 
         Raises:
-            ParseError: the text is no such grade, or its totals don't add up.
+            ParseError: the text is not such a grade, or its totals don't add up.
         """
 
         def refuse(reason: str) -> ParseError:
@@ -320,7 +323,7 @@ FORMAT = 1
 
 
 def total(values: Any) -> float:
-    """The sum, without the crumbs that parts such as 0.1 leave.
+    """The sum, without the rounding errors of fractions such as 0.1.
 
     >>> total([0.1, 0.2]), total([1, 2])
     (0.3, 3)

@@ -1,7 +1,7 @@
-"""What a program asks malloc for and never frees, by trace: a second witness beside valgrind.
+"""What a program requests from malloc and never frees, from a trace: independent of valgrind.
 
-The trace sees the program as it runs alone, so a program that behaves otherwise under valgrind is
-found out.
+The trace shows the program without valgrind, and so reveals a program that behaves differently
+under it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["Pieces", "pieces", "pieces_of"]
 
 
 class Pieces(NamedTuple):
-    """The pieces of memory of one run.
+    """The blocks of memory of one run.
 
     Attributes:
-        asked: bytes of each piece that was asked for, in order; resized ones by their new size.
-        left: bytes of each piece that was there at the end, but for those of posix_memalign(3).
+        asked: the size of each block that was requested, in order; of resized blocks the new size.
+        left: the size of each block that was not freed, except those of posix_memalign(3).
     """
 
     asked: tuple[int, ...]
@@ -33,15 +33,15 @@ class Pieces(NamedTuple):
 
 
 def pieces(program: Program, *arguments: str, answers: Sequence[str] = ()) -> Pieces | None:
-    """What a program asks malloc and its kin for in a run; None: that can't be seen.
+    """What a program requests from malloc and related functions in a run; None: that is not known.
 
-    It can't where the processor is no x86-64, tracing is not allowed, the program does not run to
-    its end, or no file that it maps has malloc among its symbols.
+    It is not known if the processor is not x86-64, tracing is not allowed, the program does not run
+    to its end, or no file that it maps has a symbol malloc.
 
     Args:
         program: of a submission.
         arguments: added to its own.
-        answers: what it gets when it asks; then the end of input.
+        answers: a line for each time that it waits for input; afterwards, the end of input.
     """
     try:
         trace = program.calls(*arguments, answers=answers, malloc=True)
@@ -52,9 +52,9 @@ def pieces(program: Program, *arguments: str, answers: Sequence[str] = ()) -> Pi
 
 
 def maps_libraries(trace: Trace) -> bool:
-    """Whether the program maps files after its execve(2), so that its malloc is a library's.
+    """Whether the program maps files after its execve(2), so that its malloc is in a library.
 
-    A static program without symbols asks for nothing that could be seen.
+    In a static program without symbols no request could be seen.
     """
     names = {name for one in trace.breakpoints for name in one.names}
     calls = list(trace)
@@ -64,7 +64,7 @@ def maps_libraries(trace: Trace) -> bool:
 
 
 def size_of(call: MemoryCall) -> int | None:
-    """The bytes that a call asks for; None: it gives no memory."""
+    """The size that a call requests; None: it allocates nothing."""
     if call.name in {"calloc", "reallocarray"}:
         return int(call.args["nmemb"]) * int(call.args["size"])
     if call.name.startswith(("malloc_", "free")) or "size" not in call.args:
@@ -73,7 +73,7 @@ def size_of(call: MemoryCall) -> int | None:
 
 
 def pieces_of(trace: Trace) -> Pieces:
-    """The pieces of the first process of a trace that has malloc=True."""
+    """The blocks of the first process in a trace made with malloc=True."""
     asked: list[int] = []
     live: dict[int, int] = {}
     for call in trace:

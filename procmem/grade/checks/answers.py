@@ -1,4 +1,4 @@
-"""Answers of a quiz against what this machine shows, and programs of the machine to ask."""
+"""Comparison of answers and predictions with what happens on this machine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["installed", "predicted", "verify"]
 
 
 def verify(submission: Submission, name: str, right: str) -> None:
-    """Ends the check if an answer isn't the right one. The right one isn't told.
+    """Ends the check if an answer is wrong. The message does not contain the right one.
 
     Args:
-        submission: whose answers.toml it is in.
-        name: of the question.
-        right: the choice that holds here: measured by the check, not written into it.
+        submission: it has the answer in answers.toml.
+        name: the name of the question.
+        right: the right choice here, which the check should measure.
 
     Raises:
-        SubmissionError: the answer is another one, missing, or none of the choices.
+        SubmissionError: the answer is wrong, missing, or not one of the choices.
     """
     answer = submission.answers.choice(name)
     if answer != right:
@@ -33,12 +33,12 @@ def verify(submission: Submission, name: str, right: str) -> None:
 
 
 def predicted(name: str, given: object, right: object) -> None:
-    """Ends the check if a prediction is not what happens. What does happen isn't told.
+    """Ends the check if a prediction is wrong. The message does not contain the right value.
 
     Args:
-        name: of the entry in predictions.toml.
+        name: the name of the entry in predictions.toml.
         given: what the student wrote there.
-        right: what a process does here: measured by the check, not written into it.
+        right: the right value here, which the check should measure.
 
     Raises:
         SubmissionError: they differ.
@@ -48,10 +48,10 @@ def predicted(name: str, given: object, right: object) -> None:
 
 
 def installed(name: str) -> str:
-    """A program of this machine, which a sandboxed run can start by its name.
+    """The name of a program of this machine, if programs in the sandbox can run it.
 
     Raises:
-        NotPossibleHere: it is not installed: the student is not to blame.
+        NotPossibleHere: it is not installed.
     """
     if shutil.which(name, path=PATH) is None:
         raise NotPossibleHere(f"{name} is not installed here (looked for in {PATH})")

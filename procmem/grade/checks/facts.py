@@ -1,7 +1,7 @@
-"""The vocabulary of checks: parts of a snapshot, figures of this machine. Sizes are bytes.
+"""Functions for checks: parts of a snapshot, and figures of this machine. Sizes are in bytes.
 
-Expectations are computed from these at run time, so that a lab holds on other pages, libcs and
-limits than its author's.
+Checks compute their expectations from these at run time, so that a lab is right on machines with
+another page size, libc or limits than its author's.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ __all__ = [
 ]
 
 PAGE: int = PAGE_SIZE
-"""A page of this machine, in bytes."""
+"""The page size of this machine, in bytes."""
 
 
 class Area(NamedTuple):
-    """Some regions as one. False if there is none.
+    """The sum of some regions. False if there are none.
 
     Attributes:
         size: bytes of address space; 0: there is no such region.
-        rss: bytes in memory; None: the snapshot has not measured them.
-        regions: how many they are.
+        rss: bytes in memory; None: the snapshot does not have them.
+        regions: the number of regions.
     """
 
     size: int
@@ -92,7 +92,7 @@ def of_program(snapshot: Snapshot, *kinds: RegionKind) -> Area:
 
 
 def heap(snapshot: Snapshot) -> Area:
-    """The heap that brk(2) makes: [heap]."""
+    """The heap of brk(2): [heap]."""
     return of_program(snapshot, RegionKind.HEAP)
 
 
@@ -107,20 +107,20 @@ def text(snapshot: Snapshot) -> Area:
 
 
 def data(snapshot: Snapshot) -> Area:
-    """The program's initialised variables: its writable segment as far as its file fills it."""
+    """The program's initialised variables: its writable segment as far as it has a file."""
     return of_program(snapshot, RegionKind.DATA, RegionKind.RELRO)
 
 
 def bss(snapshot: Snapshot) -> Area:
-    """The program's variables without a value in its file, behind the last page of its data."""
+    """The program's variables without a value in its file, after the last page of its data."""
     return of_program(snapshot, RegionKind.BSS)
 
 
 def anonymous(snapshot: Snapshot) -> Area:
-    """What lies at no file and is neither heap, first stack, data nor the kernel's.
+    """Memory without a file, except heap, first stack, the program's data and the kernel's.
 
-    That is what mmap(2) gave: to the program, to malloc's arenas, to stacks of threads, and to
-    the libraries for themselves.
+    So it was mapped by mmap(2): by the program, for arenas of malloc and stacks of threads, or by
+    libraries for themselves.
     """
     return area(
         (
@@ -144,13 +144,13 @@ def regions(
     """The regions that meet every condition; see RegionTable.filter.
 
     Raises:
-        ValueError: no such kind, or perms that are no four letters.
+        ValueError: there is no such kind, or perms are not four letters.
     """
     return snapshot.regions.filter(kind=kind, perms=perms, path=path)
 
 
 def libraries(snapshot: Snapshot) -> tuple[str, ...]:
-    """The paths of the shared libraries that are mapped, the loader among them, in order."""
+    """The paths of the shared libraries that are mapped, including the loader, by address."""
     paths = dict.fromkeys(
         region.pathname
         for region in snapshot.regions
@@ -167,7 +167,7 @@ def threads(snapshot: Snapshot) -> tuple[Thread, ...]:
     """The threads.
 
     Raises:
-        NotPossibleHere: the snapshot doesn't tell them.
+        NotPossibleHere: the snapshot does not have them.
     """
     if snapshot.threads is None:
         from procmem.grade.checks.points import not_possible
@@ -177,7 +177,7 @@ def threads(snapshot: Snapshot) -> tuple[Thread, ...]:
 
 
 def count(trace: Iterable[MemoryCall], *names: str) -> int:
-    """How many calls of these names a trace holds: count(trace, "mmap", "munmap")."""
+    """The number of calls with these names in a trace: count(trace, "mmap", "munmap")."""
     return sum(call.name in names for call in trace)
 
 
@@ -185,10 +185,10 @@ def count(trace: Iterable[MemoryCall], *names: str) -> int:
 
 
 def same_bytes(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two files hold the same bytes.
+    """Whether two files have the same contents.
 
     Raises:
-        SubmissionError: one of them is missing, or is no plain file.
+        SubmissionError: one of them is missing, or is not a regular file.
     """
     with opened(one) as first, opened(other) as second:
         if os.fstat(first.fileno()).st_size != os.fstat(second.fileno()).st_size:
@@ -202,7 +202,7 @@ def same_bytes(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bo
 
 
 def opened(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a file that the submission made: it may be a pipe, or lead elsewhere."""
+    """Opens a file that the submission created, which may be a pipe or a link."""
     from procmem.grade.errors import SubmissionError
     from procmem.grade.sandbox.untrusted import open_below
 
@@ -217,20 +217,20 @@ def opened(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def stack_limit() -> int | None:
-    """How far a stack may grow (`ulimit -s`); None: it is not limited."""
+    """The limit of the stack (`ulimit -s`), in bytes; None: it is not limited."""
     soft = resource.getrlimit(resource.RLIMIT_STACK)[0]
     return None if soft == resource.RLIM_INFINITY else soft
 
 
 def thread_stack() -> int:
-    """What pthread_create maps for a stack, its guard left out. Source: pthread_create(3)."""
+    """What pthread_create maps for a stack, without the guard. Source: pthread_create(3)."""
     from procmem.experiments.specimen.libc import default_stack
 
     return default_stack(os.getpid(), PAGE)
 
 
 def libc_version() -> tuple[int, ...] | None:
-    """Of the GNU library here, such as (2, 36); None: the libc is another one."""
+    """The version of the GNU C library here, such as (2, 36); None: it is another libc."""
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except (OSError, ValueError):
@@ -239,13 +239,13 @@ def libc_version() -> tuple[int, ...] | None:
 
 
 def mmap_threshold() -> int:
-    """From which size on malloc calls mmap here (M_MMAP_THRESHOLD).
+    """The size from which malloc calls mmap here (M_MMAP_THRESHOLD).
 
-    What counts is the chunk: the request with 8 bytes of malloc's own, rounded up to 16. Measured
-    on a process that has just begun; a free of such a chunk raises it.
+    It applies to the chunk: the request plus 8 bytes of malloc's own, rounded up to 16. It is
+    measured in a process that has just started; freeing such a chunk raises it.
 
     Raises:
-        NotPossibleHere: no program with libc can be watched here.
+        NotPossibleHere: no program with libc can be traced here.
 
     Source: mallopt(3).
     """
@@ -253,10 +253,10 @@ def mmap_threshold() -> int:
 
 
 def top_pad() -> int:
-    """What malloc asks brk for beyond what it needs (M_TOP_PAD). Measured likewise.
+    """What malloc requests from brk beyond what it needs (M_TOP_PAD). Measured in the same way.
 
     Raises:
-        NotPossibleHere: no program with libc can be watched here.
+        NotPossibleHere: no program with libc can be traced here.
 
     Source: mallopt(3).
     """

@@ -26,7 +26,8 @@ MINIMUM = 32
 
 DEFAULT = 128 * KiB
 LARGEST_THRESHOLD = 32 * MiB
-"""DEFAULT_MMAP_THRESHOLD_MAX: freeing a mapped piece raises the threshold to it, up to this."""
+"""DEFAULT_MMAP_THRESHOLD_MAX: freeing a mapped block raises the threshold to its size, up to
+this."""
 
 PARAMETERS = 24
 """Words in which struct malloc_par names the start of the heap (sbrk_base), in any version."""
@@ -35,11 +36,11 @@ LIBC = re.compile(r".*/libc(\.so\.6|-[\d.]+\.so)")
 
 
 class MallocState(NamedTuple):
-    """What decides where the next large piece comes from.
+    """What decides where the next large block comes from.
 
     Attributes:
-        room: the largest request that the main heap serves as it is, in bytes.
-        threshold: from this size on malloc maps what the heap has no room for.
+        room: the largest request that the main heap can serve without growing, in bytes.
+        threshold: the size from which malloc maps a block that does not fit into the heap.
     """
 
     room: int
@@ -47,13 +48,13 @@ class MallocState(NamedTuple):
 
 
 def malloc_state(run: Run) -> MallocState | None:
-    """What malloc will do next in a program that waits.
+    """What malloc will do next in a program that is waiting.
 
     The heap is a row of chunks, each with its size in its second word, from the start of [heap] to
-    the top chunk at its end; a chunk is free if the one behind it lacks PREV_INUSE. Chunks in fast
-    bins and thread caches count as used: they are small. The threshold lies in malloc's parameters
-    (`mp_`), among the C library's data: they are known by the default of M_TOP_PAD, by a trim
-    threshold that is twice the other or the default, and by the address of the heap.
+    the top chunk at its end; a chunk is free if the one after it lacks PREV_INUSE. Chunks in fast
+    bins and thread caches count as used: they are small. The threshold is one of malloc's
+    parameters (`mp_`) in the C library's data: they are found by the default of M_TOP_PAD, by a
+    trim threshold that is twice the other or the default, and by the address of the heap.
 
     Returns:
         None: there is no such heap (another malloc, a 32-bit process), or it may not be read.
@@ -78,7 +79,7 @@ def malloc_state(run: Run) -> MallocState | None:
 
 
 def threshold_in(data: bytes, heap: int) -> int | None:
-    """mmap_threshold of the malloc_par that lies somewhere in this memory."""
+    """mmap_threshold of the malloc_par somewhere in this memory."""
     count = len(data) // 8
     words: tuple[int, ...] = struct.unpack_from(f"={count}Q", data)
     for at in range(1, count - 1):
@@ -93,7 +94,7 @@ def threshold_in(data: bytes, heap: int) -> int | None:
 
 
 def largest(memory: int, start: int, end: int) -> int | None:
-    """The largest piece that a heap can give; None: it is none that malloc made."""
+    """The largest block that a heap can serve; None: it is not a heap of malloc."""
     pages: dict[int, bytes] = {}
 
     def size_word(address: int) -> int:

@@ -1,4 +1,4 @@
-"""What makes a pytest function a check: its points and title, and how it may end."""
+"""What makes a pytest function a check: points, a title, and the ways in which it may end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MARK = "__procmem_check__"
 
 
 class Check:
-    """What `points` notes of a function.
+    """What `points` records about a function.
 
     Attributes:
         points: what it is worth.
         title: in words, for the student.
         hint: shown with a failure; None: there is none.
-        needs: names of the checks without which it makes no sense.
-        hidden: whether the student is told no more than whether it passed.
+        needs: names of the checks that must pass first.
+        hidden: whether the student sees only whether it passed.
     """
 
     __slots__ = ("hidden", "hint", "needs", "points", "title")
@@ -38,7 +38,7 @@ class Check:
 
 
 class Partly(BaseException):
-    """Ends a check with a part of its points. No Exception, so that no check catches it."""
+    """Ends a check with part of its points. It is a BaseException, so that no check catches it."""
 
     def __init__(self, share: float, why: str) -> None:
         super().__init__(share, why)
@@ -46,7 +46,7 @@ class Partly(BaseException):
         self.why = why
 
     def of(self, points: float) -> float:
-        """The points that it gives, of those that the check is worth."""
+        """The points that it gives for a check of so many points."""
         share = self.share
         if isinstance(share, bool) or not isinstance(share, int | float):
             raise ValueError(f"partly({share!r}): a share such as 0.5, or a number of points")  # noqa: TRY004
@@ -66,15 +66,15 @@ def points(
     """Makes a pytest function a check.
 
     Args:
-        points: what it is worth; 0: it informs.
-        title: what it asks, in words, for the student.
-        hint: shown when it failed: better a question than the answer.
-        needs: the name of a check, or several, without which this one makes no sense: if one of
-            them failed, this one is missed, loses its points and isn't run.
-        hidden: the student sees no title, no figures and no hint of it.
+        points: what it is worth; 0: it only informs.
+        title: what it requires, in words, for the student.
+        hint: shown when it failed; a question is better than the answer.
+        needs: the name of a check that must pass first, or several names. If one of them failed,
+            this one is not run and its points are lost.
+        hidden: whether its title, figures and hint are hidden from the student.
 
     Raises:
-        ValueError: the points are negative or no number, or the title is empty.
+        ValueError: the points are negative or not a number, or the title is empty.
 
     >>> @points(2, "the mapping is lazy", hint="Who allocates the page?")
     ... def test_lazy(program):
@@ -102,26 +102,26 @@ def points(
 
 
 def check_of(function: object) -> Check | None:
-    """What `points` noted of a function; None: it is no check."""
+    """What `points` recorded about a function; None: it is not a check."""
     found = getattr(function, MARK, None)
     return found if isinstance(found, Check) else None
 
 
 def partly(share: float, why: str) -> NoReturn:
-    """Ends the check with a part of its points.
+    """Ends the check with part of its points.
 
     Args:
-        share: a float: the part, from 0.0 to 1.0; an int: points.
+        share: a float is a share, from 0.0 to 1.0; an int is a number of points.
         why: what is missing, for the student.
     """
     raise Partly(share, why)
 
 
 def not_possible(why: str) -> NoReturn:
-    """Ends the check: it can't be told on this machine. The student neither gains nor loses.
+    """Ends a check that can't be made on this machine. Its points are neither won nor lost.
 
     Args:
-        why: what is lacking here.
+        why: what this machine lacks.
 
     Raises:
         NotPossibleHere: always.
@@ -132,13 +132,13 @@ def not_possible(why: str) -> NoReturn:
 
 
 def only(holds: Mapping[str, bool]) -> str:
-    """The one answer of several that holds on this machine.
+    """The one of several answers that is true on this machine.
 
     Args:
-        holds: whether it does, by answer.
+        holds: whether each answer is true.
 
     Raises:
-        NotPossibleHere: none of them does, or several do.
+        NotPossibleHere: none of them is true, or more than one.
 
     >>> only({"a": 2 + 2 == 5, "b": 2 + 2 == 4})
     'b'

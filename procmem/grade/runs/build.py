@@ -1,4 +1,4 @@
-"""Building a submission: its Makefile is as little trusted as its program."""
+"""Building a submission. Its Makefile is trusted no more than its program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 ANEW = {"MAKEFLAGS": "B"}
-"""make(1) makes all, whatever was handed in and however old it says that it is."""
+"""make(1) builds everything, whatever files were handed in and whatever times they have."""
 
 
 def build(
@@ -34,13 +34,13 @@ def build(
     """Runs a command in a job's directory, in a sandbox of its own.
 
     Args:
-        job: whose files are there already.
-        command: such as ["make"]; none: there is nothing to be built.
+        job: its directory holds the files.
+        command: such as ["make"]; empty: there is nothing to build.
         limits: None: those of the job's sandbox for building.
-        tools: programs whose output counts, beside compilers and linkers.
+        tools: names of more programs whose output may become part of a program.
 
     Returns:
-        What came of it, and who wrote what; None: nothing was run.
+        The result, and which program wrote which file; None: nothing was run.
     """
     limits = limits or job.building
     if not command:

@@ -1,4 +1,4 @@
-"""What a program has not freed, as valgrind's memcheck tells it."""
+"""What a program has not freed at its end, as valgrind's memcheck reports it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Leak", "Leaked", "Leaks", "Misuse", "leaks", "parse_leaks"]
 
 SLOWER = 10
-"""How much more time a program gets: memcheck makes computing some twenty times slower."""
+"""The factor by which the time limits are extended: under memcheck, programs run about twenty times
+slower."""
 
 MOST = 64 << 20
 """Bytes of report that are read."""
@@ -46,11 +47,11 @@ END = b"</valgrindoutput>"
 
 
 class Leaked(NamedTuple):
-    """A sum of one kind.
+    """The total of one kind of leak.
 
     Attributes:
-        bytes: all together.
-        blocks: how many allocations.
+        bytes: in all blocks together.
+        blocks: the number of blocks.
     """
 
     bytes: int
@@ -58,13 +59,13 @@ class Leaked(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """Allocations of one place.
+    """The blocks that one line of the program allocated.
 
     Attributes:
         kind: "definitely", "indirectly", "possibly" or "reachable".
-        bytes: all together.
-        blocks: how many.
-        place: where they were made: "main (list.c:12)", as far as it is known.
+        bytes: in all blocks together.
+        blocks: the number of blocks.
+        place: where they were allocated, as far as it is known: "main (list.c:12)".
     """
 
     kind: str
@@ -74,12 +75,12 @@ class Leak(NamedTuple):
 
 
 class Misuse(NamedTuple):
-    """A read or write of memory that is not the program's, a bad free and the like.
+    """An invalid read, write or free, or another error that memcheck reports.
 
     Attributes:
         kind: memcheck's name, such as "InvalidRead".
         what: in valgrind's words: "Invalid read of size 8".
-        place: where it was done: "free_friends (list.c:81)", as far as it is known.
+        place: where it happened, as far as it is known: "free_friends (list.c:81)".
     """
 
     kind: str
@@ -88,16 +89,16 @@ class Misuse(NamedTuple):
 
 
 class Leaks(NamedTuple):
-    """What was not freed at a program's end.
+    """The blocks that were not freed at the end of a program, and other errors of memory.
 
     Attributes:
-        definitely: nothing points to it any more.
-        indirectly: what points to it is lost.
-        possibly: something points into it, but not to its start.
-        reachable: there is a pointer still: it was just not freed.
-        places: each place, the largest first.
-        errors: other errors by memcheck's name, such as "InvalidWrite", and how many places.
-        misuses: each of these places.
+        definitely: there is no pointer to the block any more.
+        indirectly: the only pointers to it are in lost blocks.
+        possibly: the only pointers are into the block, not to its start.
+        reachable: there still is a pointer to it.
+        places: each line that allocated such blocks, the largest sum first.
+        errors: how often memcheck reported each other error, such as "InvalidWrite".
+        misuses: each of these errors.
     """
 
     definitely: Leaked
@@ -122,8 +123,8 @@ def leaks(
     Args:
         job: whose program it is.
         argv: its name and arguments.
-        answers: what it gets when it asks; then the end of input.
-        limits: what it may use without valgrind; None: what the job says.
+        answers: a line for each time that it waits for input; afterwards, the end of input.
+        limits: what it may use without valgrind; None: the limits of the job.
         runs: where the Run is added.
     """
     if shutil.which("valgrind", path=PATH) is None:
@@ -173,7 +174,7 @@ def leaks(
 
 
 def parse_leaks(report: bytes) -> Leaks | None:
-    """The leaks of a report in memcheck's XML (protocol 4); None if it is not whole."""
+    """The leaks of a report in memcheck's XML (protocol 4); None if the report is incomplete."""
     if not report.rstrip().endswith(END) or report.count(END) != 1:
         return None
     sums = {kind: [0, 0] for kind in KINDS.values()}

@@ -1,4 +1,4 @@
-"""Program: one that was handed in, and the ways to run it."""
+"""A program that was handed in, and the ways to run it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Program:
     """A program of a submission.
 
     Attributes:
-        argv: its name and first arguments, as it is run.
-        path: its file, as seen from outside.
-        job: whose it is.
+        argv: its name and first arguments.
+        path: the path of its file, outside of the sandbox.
+        job: the job that it belongs to.
         limits: what it may use.
-        runs: each Run of it; those of the submission's other programs among them.
+        runs: each Run of this and the submission's other programs.
     """
 
     def __init__(self, job: Job, argv: Sequence[str], runs: list[Run] | None = None) -> None:
@@ -48,10 +48,10 @@ class Program:
 
     @property
     def size(self) -> ObjectSize:
-        """Its text, data and bss, as GNU size tells them.
+        """Its text, data and bss, as GNU size prints them.
 
         Raises:
-            SubmissionError: it isn't there, or is no program.
+            SubmissionError: it does not exist, or is not a program.
         """
         from procmem.elf.sizing import size
         from procmem.errors import ElfError
@@ -66,7 +66,7 @@ class Program:
 
     @property
     def sanitized(self) -> bool:
-        """Whether it looks for leaks at its end, which can't be done while it is traced.
+        """Whether it contains a leak checker, which does not work while it is traced.
 
         clang links the runtime into the program; gcc's is a library that it names.
         """
@@ -77,11 +77,11 @@ class Program:
             return False
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
-        """A run of it, on a terminal, in the sandbox; a context manager.
+        """A run of the program, on a terminal, in the sandbox; a context manager.
 
         Args:
             arguments: added to its own.
-            environment: added to PATH, HOME and LANG: it is told of nothing else.
+            environment: variables beside PATH, HOME, TMPDIR and LANG; it gets no others.
         """
         argv = (*self.argv, *arguments)
         run = Run(
@@ -95,16 +95,16 @@ class Program:
         return run
 
     def calls(self, *arguments: str, answers: Sequence[str] = (), malloc: bool = False) -> Trace:
-        """Its memory calls from its execve(2) to its end, as procmem.trace() records them.
+        """The memory calls of a run, from execve(2) to the end, as procmem.trace() records them.
 
         Args:
             arguments: added to its own.
-            answers: what it gets when it asks; then the end of input.
-            malloc: the calls of malloc, free and the like, too.
+            answers: a line for each time that it waits for input; afterwards, the end of input.
+            malloc: record calls of malloc, free and related functions, too.
 
         Raises:
-            NotPossibleHere: it may not be traced here.
-            RunFailed: it does not end well.
+            NotPossibleHere: programs can't be traced here.
+            RunFailed: the program crashes or does not end.
         """
         from procmem.tracing.tracer import Tracing
 
@@ -139,15 +139,15 @@ class Program:
         return found[0]
 
     def leaks(self, *arguments: str, answers: Sequence[str] = ()) -> Leaks:
-        """What it has not freed at its end, as valgrind tells it.
+        """What a run has not freed at its end, as valgrind reports it.
 
         Args:
             arguments: added to its own.
-            answers: what it gets when it asks; then the end of input.
+            answers: a line for each time that it waits for input; afterwards, the end of input.
 
         Raises:
-            NotPossibleHere: there is no valgrind.
-            RunFailed: it does not end well.
+            NotPossibleHere: valgrind is not installed.
+            RunFailed: the program crashes or does not end.
         """
         from procmem.grade.runs.leaks import leaks
 

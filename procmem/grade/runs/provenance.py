@@ -1,9 +1,10 @@
-"""Who wrote the programs that a build leaves: compilers and linkers, or something else.
+"""Which programs wrote the files that a build leaves: compilers and linkers, or others.
 
 A Makefile can do whatever a program can: it could decode a ready-made program from text. So the
-build is traced (ptrace(2)): each time a file is opened, it is known which program opened it, and
-for what. A compiled file counts if a compiler, assembler, linker or the like wrote it, and read
-nothing binary that anything else had written. A copy of such a file counts as the file does.
+build is traced (ptrace(2)): for each file that is opened, this module records which program opened
+it, and whether to write to it. A compiled file counts if a compiler, assembler, linker or similar
+tool wrote it, and this tool read no binary file that another program had written. A copy of a file
+counts as the file does.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ TOOLS = frozenset((
     "ghc", "ocamlopt", "ocamlopt.opt", "fpc", "ppcx64", "ppca64", "nasm", "yasm", "fasm", "nim",
     "swift", "crystal", "patchelf", "chrpath", "elfedit", "dwz", "execstack", "eu",
 ))  # fmt: skip
-"""A program counts if a part of its file's name between hyphens, without a version, is one."""
+"""A program is a tool if one of these is a part of its file's name, between hyphens and without a
+version."""
 
 ELF = b"\x7fELF"
 CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
@@ -50,32 +52,32 @@ OPTIONS = 1 | 2 | 4 | 8 | 0x10 | 0x80 | 0x100000
 EVENT_SECCOMP, EVENT_STOP = 7, 128
 INFO_EXIT = 2
 ALL_MINE = 0x40000000 | 0x20000000
-"""__WALL | __WNOTHREAD: what this thread traces, and no child of another thread."""
+"""__WALL | __WNOTHREAD: only what this thread traces, not the children of other threads."""
 
 
 class File(NamedTuple):
-    """A file, whatever its name."""
+    """A file by its identity, independent of its names."""
 
     device: int
     inode: int
 
 
 class Origin(NamedTuple):
-    """Why a file does not count: who wrote it, or what it was made of."""
+    """Why a file does not count: the program that wrote it, or that wrote what it was made from."""
 
     who: str
     direct: bool
 
 
 class Provenance:
-    """Follows a build from its start; a context manager that must be left after the build ended.
+    """Traces a build from its start; a context manager, to be left after the build has ended.
 
     Args:
         jailed: the build, which has not begun.
-        tools: names of more programs whose output counts, as the lab names them.
+        tools: names of more programs whose output counts.
 
     Attributes:
-        why_not: why the build could not be followed; empty: it was.
+        why_not: why the build could not be traced; empty: it was.
     """
 
     def __init__(self, jailed: Jailed, tools: Iterable[str] = ()) -> None:
@@ -104,10 +106,11 @@ class Provenance:
             self.why_not = "the kernel has no seccomp(2) filters"
 
     def fault(self, fd: int) -> str:
-        """Why a file does not count, in words that follow its name; empty: it does.
+        """Why a file does not count, to be appended to its name; empty: it counts.
 
         Args:
-            fd: an open file of the build's directory. Only compiled ones are judged.
+            fd: a descriptor of a file in the directory of the build. Files that are not ELF always
+                count.
         """
         if self.why_not or os.pread(fd, 4, 0) != ELF:
             return ""
@@ -152,7 +155,7 @@ class Provenance:
                 trace(CONT, pid, 0, 0 if event or number & 0x80 else number)
 
     def _opened(self, pid: int) -> None:
-        """A thread has come back from a call that opens a file."""
+        """Handles the return from a call that opens a file."""
         fd = returned(pid)
         if fd < 0:
             return
@@ -201,7 +204,7 @@ class Provenance:
                     self._spoil(process_of(pid), self._writers[file].who)
 
     def _held(self, file: File) -> bool:
-        """Whether a process of the build that is no tool can still write to a file."""
+        """Whether a process of the build that is not a tool can still write to a file."""
         for pid in descendants(self._jailed.first):
             with contextlib.suppress(OSError):
                 if self._is_tool(self._program(pid)):
@@ -220,7 +223,7 @@ class Provenance:
         self._writers[file] = Origin(who, direct)
 
     def _spoil(self, process: int, who: str) -> None:
-        """What a tool writes, and has begun to write, is no better than what it read."""
+        """Everything that a tool writes, or has begun to write, counts no longer."""
         self._spoiled[process] = who
         for file in self._outputs.pop(process, []):
             self._drop(file, who, direct=False)
@@ -244,7 +247,7 @@ class Provenance:
         )
 
     def _code_of_its_own(self, process: int) -> str:
-        """A file of the build's that a tool runs code of, such as a plugin; empty: none."""
+        """The name of a file of the build that is mapped as code into a tool; empty: none."""
         with open(f"/proc/{process}/maps", "rb") as file:
             for line in file:
                 fields = line.split(None, 5)
@@ -259,7 +262,7 @@ class Provenance:
 
 
 SOURCES = frozenset(("cc1", "cc1plus", "cc1obj", "clang", "clang++", "gcc", "cc", "cpp", "rustc"))
-"""These read sources, through a pipe too."""
+"""These read sources, also through a pipe."""
 
 
 SHELLS = ("sh", "dash", "bash", "ksh", "zsh", "busybox")
@@ -280,13 +283,13 @@ def process_of(tid: int) -> int:
 
 
 def flags_of(pid: int, fd: int) -> int:
-    """As open(2) takes them (proc(5), fdinfo)."""
+    """The flags of an open file (proc(5), fdinfo)."""
     with open(f"/proc/{pid}/fdinfo/{fd}", "rb") as file:
         return int(file.read().partition(b"flags:")[2].split(None, 1)[0], 8)
 
 
 def digest(fd: int) -> bytes:
-    """Of a file's bytes, the first 64 MiB of them."""
+    """A digest of the first 64 MiB of a file."""
     found = hashlib.sha256()
     at = 0
     while at < LARGEST_READ and (piece := os.pread(fd, 1 << 20, at)):
@@ -296,7 +299,7 @@ def digest(fd: int) -> bytes:
 
 
 def binary(path: str) -> bool:
-    """Whether a file is no text: it holds control characters."""
+    """Whether a file contains control characters, and so is not text."""
     with open(path, "rb") as file:
         data = file.read(LARGEST_READ)
     return len(data.translate(None, CONTROLS)) != len(data)
@@ -311,14 +314,14 @@ def ptrace() -> Callable[[int, int, int, int], int]:
 
 
 def trace(request: int, pid: int, address: int, data: int) -> str:
-    """ptrace(2); what went wrong, empty if nothing did."""
+    """Calls ptrace(2). Returns the error as text, empty if there was none."""
     if ptrace()(request, pid, address, data) < 0:
         return f"ptrace(2): {os.strerror(ctypes.get_errno())}"
     return ""
 
 
 def returned(tid: int) -> int:
-    """What the call returned from which a traced thread comes; -1: it failed, or it is no such."""
+    """The return value of the system call that a traced thread just made; -1: it failed."""
     room = ctypes.create_string_buffer(128)
     if trace(INFO, tid, len(room), ctypes.addressof(room)) or room.raw[0] != INFO_EXIT:
         return -1

@@ -1,4 +1,4 @@
-"""Running a program by phases: it goes on until it waits for input, seen from outside."""
+"""Running a program phase by phase, each until the program is seen to wait for input."""
 
 from __future__ import annotations
 
@@ -48,23 +48,24 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 LOOK_AGAIN = 0.0005, 0.01
-"""Seconds between two looks: at first, and at most."""
+"""Seconds between two observations: at first, and at most."""
 
 BUSY = 0.2
-"""Of the time that passed: who was seen asleep, and used less of a CPU, does not compute."""
+"""A share of the elapsed time: a program that was observed asleep and used less CPU time than this
+is sleeping, not computing."""
 
 MOST_ENDS = 10
-"""How often the end of input is typed: each read(2) that returned 0 may be tried again."""
+"""How often the end of input is typed, because a program may repeat a read(2) that returned 0."""
 
 STARVED = 10
-"""How many times its wall limit a program may take where it waits for a CPU."""
+"""How many times its wall-clock limit a program may take if it has to wait for a CPU."""
 
 CHUNK = 65536
 LARGEST_HEAD = 64 << 10
 
 DENIALS = 20
-"""Looks in a row that are denied, before a program counts as hiding: for a moment one that ends is
-denied, too."""
+"""Observations in a row that are denied before a program counts as hiding: while a program ends,
+they are denied for a short time, too."""
 
 HIDES = (
     "it hides from the grader: its files in /proc can't be read (prctl(PR_SET_DUMPABLE), or a "
@@ -95,16 +96,16 @@ class Run:
     Args:
         job: whose program it is.
         argv: its name and arguments.
-        environment: beside PATH, HOME, TMPDIR and LANG.
-        limits: what it may use; None: what the job says.
-        watched: find out the address that a fatal signal is about, which traces the program.
-        hold: it does not begin before begin(), so that the caller can trace it.
-        keep: one more descriptor that it gets, under the same number.
+        environment: variables beside PATH, HOME, TMPDIR and LANG.
+        limits: what it may use; None: the limits of the job.
+        watched: whether to record the address of a fatal signal, for which the program is traced.
+        hold: whether it waits for begin(), so that the caller can trace it.
+        keep: a descriptor that it inherits; -1: none.
 
     Attributes:
         job, argv, limits: as given.
-        phases: name and Snapshot of each pause.
-        ended: how it ended; None: it lives.
+        phases: the name and Snapshot of each pause.
+        ended: how it ended; None: it is running.
     """
 
     def __init__(
@@ -183,7 +184,7 @@ class Run:
 
         Raises:
             RunFailed: it can't be run.
-            MachineError: it could, but not on this machine as it is.
+            MachineError: this machine can't run it in its present state.
         """
         try:
             self._jailed.begin(watched=self._watched)
@@ -220,7 +221,7 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Ends it."""
+        """Kills the program, if it is running."""
         if self._inner is not None:
             self._inner.close()
         for fd in (self._master, self._slave):
@@ -236,30 +237,30 @@ class Run:
 
     @property
     def phase(self) -> str:
-        """Where it is: "at its start", "after the 2nd answer" ..."""
+        """The present phase: "at its start", "after the 2nd answer" ..."""
         return f"after the {ordinal(self._answers)} answer" if self._answers else "at its start"
 
     @property
     def output(self) -> str:
-        """What it has printed so far; bytes that are no UTF-8 as U+FFFD."""
+        """What it has printed so far; bytes that are not UTF-8 become U+FFFD."""
         if self._master >= 0:
             self._drain()
         return self._output.decode(errors="replace")
 
     @property
     def pid(self) -> int:
-        """Its process, as seen from outside."""
+        """Its PID, outside of the sandbox."""
         return self._jailed.pid
 
     @property
     def process(self) -> Process:
-        """The same as a procmem.Process."""
+        """Its process, as a procmem.Process."""
         from procmem.process import Process
 
         return Process(self.pid)
 
     def snapshot(self) -> Snapshot:
-        """Its memory at this moment."""
+        """A snapshot of its memory now."""
         try:
             return self.process.snapshot()
         except ProcmemError as error:
@@ -276,14 +277,14 @@ class Run:
         return error
 
     def hides(self, error: BaseException) -> bool:
-        """Whether an error tells that the program, and not this machine, denies to be looked at."""
+        """Whether an error means that the program, and not this machine, denies access to it."""
         return isinstance(error, AccessDenied) and (
             self._watchable and self._inner is not None and error.pid == self.pid
         )
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """Paths of the shared libraries that it has mapped, the loader among them."""
+        """The paths of the shared libraries that it has mapped, including the loader."""
         found = (region.pathname for region in self.process.maps() if region.pathname)
         return tuple(dict.fromkeys(path for path in found if is_library(path)))
 
@@ -298,11 +299,11 @@ class Run:
         return self.process.faults()
 
     def pause(self, name: str | None = None, *, at: str = "input") -> Snapshot:
-        """Lets it run until it waits for input, and looks at its memory.
+        """Lets the program run until it waits for input, and takes a snapshot of its memory.
 
         Args:
-            name: of the phase; None: "at the 1st wait", and so on.
-            at: "input", or "sleep": it may sleep, too (pause(2), nanosleep(2) ...).
+            name: a name for the phase; None: "at the 1st wait", and so on.
+            at: "input", or "sleep": stop also where it sleeps (pause(2), nanosleep(2) ...).
 
         Raises:
             ProgramEnded, NeverAsked, ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood,
@@ -317,11 +318,11 @@ class Run:
         return snapshot
 
     def answer(self, line: str = "") -> None:
-        """Gives it a line, as if typed.
+        """Sends it a line, as if it was typed.
 
         Raises:
-            ProgramEnded and the like: it doesn't live any more.
-            ValueError: more than a terminal takes in one line.
+            RunFailed: it has ended, or failed otherwise.
+            ValueError: the line is longer than a terminal accepts.
         """
         data = os.fsencode(line) + b"\n"
         if len(data) > 4095:
@@ -344,14 +345,14 @@ class Run:
                 self._until("input")
 
     def finish(self, answers: Sequence[str] | None = None, *, may_ask: bool = True) -> Ended:
-        """Lets it run to its end.
+        """Lets the program run to its end.
 
         Args:
-            answers: what it gets if it asks meanwhile; then the end of input.
-            may_ask: False: a program that asks for more than the answers has failed.
+            answers: a line for each time that it waits for input; afterwards, the end of input.
+            may_ask: whether it may wait for input more often than there are answers.
 
         Raises:
-            AsksAgain: it waits for input once more, and may not.
+            AsksAgain: it waited for input, which it may not.
             ProgramCrashed, ProgramSpins, ProgramSleeps, OutputFlood, OverLimit
         """
         left = list(answers or ())
@@ -379,7 +380,7 @@ class Run:
             self.end_of_input()
 
     def _asks_again(self) -> NoReturn:
-        """Counts its further waits, so that the message can tell how many there are."""
+        """Counts its further waits, for the message."""
         wanted = self._pauses
         phase = self.phase
         more = 1
@@ -404,7 +405,7 @@ class Run:
     # ---- waiting -----------------------------------------------------------------------------
 
     def _until(self, at: str) -> None:
-        """Returns when it waits, or sleeps if that is asked for."""
+        """Returns when the program waits for input or, if requested, sleeps."""
         if at not in {"input", "sleep"}:
             raise ValueError(f'at is "input" or "sleep", not {at!r}')
         if self._failure is not None:
@@ -462,7 +463,7 @@ class Run:
             ) from error
 
     def _drain(self) -> None:
-        """Takes what it printed, so that it never has to wait for us."""
+        """Reads what the program printed, so that it never has to wait for the grader."""
         while True:
             try:
                 data = os.read(self._master, CHUNK)
@@ -481,7 +482,7 @@ class Run:
                 )
 
     def _check(self, seen: waiting.Seen | None) -> None:
-        """Raises what makes further waiting useless."""
+        """Raises an error if there is no point in waiting any longer."""
         limits = self.limits
         if over := self._jailed.over():
             self._fail(OverLimit, over[1], limit=over[0])
@@ -525,7 +526,7 @@ class Run:
         return self._failure
 
     def _why(self, ended: Ended) -> RunFailed:
-        """What its end means for who waited for a question."""
+        """The error for a program that ended before it waited for input."""
         self.ended = ended
         over = self._jailed.over(at_its_end=True)
         if over and over[0] == "cpu":
@@ -565,7 +566,7 @@ SI_KERNEL = 128
 
 
 def told(ended: Ended) -> str:
-    """What is known of a fatal signal, to follow its name."""
+    """What is known about a fatal signal, to be appended to its name."""
     if ended.code is None or ended.signal is None:
         return ""
     if ended.code == SI_KERNEL:
@@ -581,7 +582,7 @@ def is_library(path: str) -> bool:
 
 
 def quiet(terminal: int) -> None:
-    """No echo, and no change of newlines: output is the program's own, byte by byte."""
+    """Turns off echo and newline conversion: the output is what the program writes."""
     modes = termios.tcgetattr(terminal)
     modes[1] &= ~termios.OPOST
     modes[3] &= ~(termios.ECHO | termios.ECHONL)

@@ -135,9 +135,9 @@ def walk(
     """Runs a program to its end, with an empty line at each wait.
 
     Args:
-        program: it.
+        program: what to run.
         phases: a name for each of its waits for input.
-        arguments: it is started with.
+        arguments: the program's arguments.
         look: called at each wait, for what a snapshot does not show.
     """
     looks: list[Any] = []

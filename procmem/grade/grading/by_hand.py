@@ -1,4 +1,4 @@
-"""Checks run by an instructor's own pytest: the same results, and a summary on the terminal."""
+"""Checks in an instructor's own pytest: the same results, and a summary on the terminal."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["ByHand"]
 
 
 class ByHand(Collector):
-    """The collector of a pytest run that somebody looks at.
+    """The collector of a pytest run on a terminal.
 
     Args:
         lab: the exercise.
         submission: what is graded.
-        path: where the grade is written, as JSON; None: nowhere.
+        path: a file for the grade as JSON; None: it is not written.
     """
 
     def __init__(self, lab: Lab, submission: Submission, path: str | None) -> None:
@@ -48,7 +48,7 @@ class ByHand(Collector):
             find: gives a lab by its name or directory.
 
         Raises:
-            pytest.UsageError: the lab or the submission isn't there.
+            pytest.UsageError: the lab or the submission does not exist.
         """
         directory = config.getoption("submission")
         if not os.path.exists(directory):
@@ -78,7 +78,7 @@ class ByHand(Collector):
             terminalreporter.write_line(line)
 
     def grade(self) -> Grade:
-        """What came of it."""
+        """The grade."""
         from procmem._version import __version__
 
         return Grade(

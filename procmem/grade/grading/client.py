@@ -1,4 +1,4 @@
-"""The side that asks for jobs: servers that wait for the next one, and what a job reports."""
+"""The client of job servers: it starts servers, sends jobs, and collects what they report."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["Heard", "borrowed_server", "end_jobs", "end_servers"]
 
 START = 60.0
-"""Seconds in which a server must be up."""
+"""Seconds within which a server must have started."""
 
 
 class Heard:
-    """What a job told of itself."""
+    """The events that a job reported."""
 
     def __init__(self) -> None:
         self.listed: list[CheckResult] = []
@@ -44,7 +44,7 @@ class Heard:
         self.notes: tuple[str, ...] = ()
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Notes an event."""
+        """Takes an event."""
         match event["event"]:
             case "checks":
                 self.listed = [CheckResult.from_dict(one) for one in event["checks"]]
@@ -69,7 +69,7 @@ class Heard:
                 self.error = how_it_ended(event)
 
     def grade(self, lab: Lab, name: str, seconds: float) -> Grade:
-        """All of it; a check of which nothing was heard is an error of the grader."""
+        """The grade; a check that reported nothing counts as a failure of the grader."""
         from procmem._version import __version__
 
         checks = []
@@ -148,14 +148,14 @@ class Server:
             raise EOFError("it does not start")
 
     def do(self, job: dict[str, Any], heard: Heard) -> None:
-        """One job; returns when nothing of it is left.
+        """Does one job; returns when nothing of it is left.
 
         Args:
             job: what to do, which is pickled; see procmem.grade.grading.job.
-            heard: is given each event, which comes back as JSON.
+            heard: takes each event, which is sent back as JSON.
 
         Raises:
-            EOFError, OSError: the server is gone.
+            EOFError, OSError: the server has ended.
         """
         self.connection.send(job)
         while True:
@@ -165,12 +165,12 @@ class Server:
                 return
 
     def interrupt(self) -> None:
-        """Ends its job, from another thread: whoever waits for it hears that it is gone."""
+        """Ends its job from another thread; do() then raises EOFError there."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Ends it, and the job that it does."""
+        """Ends the server and its job."""
         self.connection.close()
         self.socket.close()
         if self.pid == os.getpid():
@@ -188,7 +188,7 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def borrowed_server() -> Iterator[Server]:
-    """A server that nobody else uses; it goes back where it was when the block ends."""
+    """A server that nobody else uses until the block ends."""
     with _lock:
         server = _idle.pop() if _idle else None
     if server is None:
@@ -209,7 +209,7 @@ def borrowed_server() -> Iterator[Server]:
 
 
 def forget_servers() -> None:
-    """In a forked child: they are the parent's."""
+    """Closes the connections in a forked child, because they belong to the parent."""
     global _lock  # noqa: PLW0603 - another thread may have held it
     _lock = threading.Lock()
     for server in (*_idle, *_busy):
@@ -220,14 +220,14 @@ def forget_servers() -> None:
 
 
 def end_jobs() -> None:
-    """Ends what grade() does in other threads: each gives a Grade with an error."""
+    """Ends grade() in other threads: each returns a Grade with an error."""
     with _lock:
         for server in _busy:
             server.interrupt()
 
 
 def end_servers() -> None:
-    """Ends the processes that wait for the next grade(); they end with this process, too."""
+    """Ends the server processes that wait for the next grade(). They also end with this process."""
     while _idle:
         with contextlib.suppress(OSError):
             _idle.pop().close()

@@ -1,4 +1,4 @@
-"""grade(): a lab's checks on one submission, in a process of their own."""
+"""Grading one submission: the checks of a lab, in a process of their own."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["asked_of_solution", "grade", "ready"]
 
 PATIENCE = 60.0
-"""Seconds without a word from the checks, beyond what a build and some runs may take, that mean
-they hang."""
+"""Seconds without a report from the checks after which they count as hanging, beyond the time that
+a build and some runs may take."""
 
 RUNS = 8
-"""Of the program in one check, each of which may take as long as it may."""
+"""The number of runs in one check for which this time is enough."""
 
 
 def grade(
@@ -43,24 +43,23 @@ def grade(
 ) -> Grade:
     """Grades one submission.
 
-    The checks run in a process of their own. Whatever happens to it, what they found until then
-    is kept, and the rest is an error of the grader. May be called from several threads at once.
+    The checks run in a process of their own. If it fails, the results until then are kept, and the
+    other checks count as not judged. May be called from several threads at once.
 
     Args:
         lab: the exercise, or the directory where it lies.
-        submission: the directory, archive or file that was handed in. It is copied, and never
-            written to.
+        submission: the directory, archive or file that was handed in. It is only read.
         limits: what the submission may use, instead of what the lab says.
-        sandbox: where it runs; None: the strongest that stands here.
-        patience: seconds without a result after which the checks count as hanging; None: a minute
-            more than a build and eight runs of the program may take.
+        sandbox: the sandbox that it runs in; None: the strongest that works here.
+        patience: seconds without a result after which the checks count as hanging; None: one
+            minute more than a build and eight runs of the program may take.
 
     Returns:
-        The grade; one with `error` where the grader itself failed.
+        The grade; `error` is set if the grader itself failed.
 
     Raises:
-        LabError: the lab is not as it should be.
-        MachineError: nothing can be graded on this machine as it is.
+        LabError: a file of the lab is wrong.
+        MachineError: this machine can't grade in its present state.
         MissingExtra: pytest is not installed.
     """
     from procmem.grade.submissions.lab import Lab
@@ -83,7 +82,7 @@ def grade(
 
 
 def done(lab: Lab, job: dict[str, Any], begun: float) -> Grade:
-    """Does a job in a process of its own."""
+    """Does a job in a server."""
     heard = Heard()
     try:
         with borrowed_server() as server:
@@ -103,12 +102,12 @@ _solving = threading.Lock()
 def asked_of_solution(
     lab: Lab, checks: tuple[CheckResult, ...], job: Mapping[str, Any] | None = None
 ) -> tuple[CheckResult, ...]:
-    """Checks of a submission; those whose own code failed are judged by what the solution does.
+    """The checks of a submission; those whose own code failed are judged by the lab's solution.
 
     Args:
-        lab: whose solution is graded, once, if such a check is among them.
-        checks: of the submission.
-        job: as it was given to a server; None: nothing but the lab's own settings.
+        lab: its solution is graded, once, if there is such a check.
+        checks: the checks of the submission.
+        job: the job as it was sent to a server; None: one with the lab's own settings.
     """
     if not any(check.raised for check in checks) or not lab.solution.is_dir():
         return checks
@@ -130,7 +129,7 @@ def usual_patience(limits: Limits) -> float:
 
 
 def passed_by_solution(lab: Lab, job: dict[str, Any]) -> frozenset[str]:
-    """The names of the checks that the lab's own solution passes here; found out once."""
+    """The names of the checks that the lab's own solution passes here; determined once."""
     known = (key(lab.directory), job["limits"], job["sandbox"])
     with _solving:
         if known not in _passed:
@@ -142,9 +141,9 @@ def passed_by_solution(lab: Lab, job: dict[str, Any]) -> frozenset[str]:
 
 
 def judged(checks: Iterable[CheckResult], passed: frozenset[str]) -> list[CheckResult]:
-    """Checks whose own code failed are failures of the submission if the solution passes them.
+    """Turns checks whose own code failed into failures, if the solution passes them.
 
-    Such as an index beyond the end of a list: never a reason not to count a check.
+    For example an IndexError, because the submission has fewer areas than the check expects.
     """
     found = list(checks)
     lost: set[str] = set()
@@ -219,7 +218,7 @@ def short(error: BaseException) -> str:
 
 
 def forget() -> None:
-    """In a forked child: another thread of the parent may have held the locks."""
+    """Renews the locks in a forked child: another thread of the parent may have held them."""
     global _proving, _solving  # noqa: PLW0603
     _solving = threading.Lock()
     _proving = threading.Lock()

@@ -1,4 +1,4 @@
-"""The machine that a submission is graded on, as far as it decides what checks may expect."""
+"""The properties of the machine on which the expectations of checks depend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["compiler", "machine"]
 
 @functools.lru_cache(maxsize=1)
 def machine() -> Mapping[str, Any]:
-    """What decides what a check may expect: kernel, page size, libc, compiler."""
+    """The kernel, page size, libc and compiler, on which the expectations of checks depend."""
     from procmem.regions.region import PAGE_SIZE
 
     uname = os.uname()
@@ -34,7 +34,7 @@ def machine() -> Mapping[str, Any]:
 
 
 def compiler() -> str | None:
-    """The first line that the C compiler says of itself; None: there is none."""
+    """The first line of `cc --version`; None: there is no C compiler."""
     try:
         done = subprocess.run(
             ["cc", "--version"], capture_output=True, text=True, check=False, timeout=10

@@ -22,11 +22,11 @@ QUIET = (
     "stepwise setuponly setupplan capture warnings legacypath nose threadexception "
     "unraisableexception"
 ).split()
-"""Plugins of pytest that are of no use where nobody looks on; each would take its time."""
+"""Plugins of pytest that are useless here, and would cost time."""
 
 
 def work(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
-    """Grades in this process; the server's child comes here."""
+    """Does a job in this process, the child of a server."""
     from procmem.grade.errors import SandboxError, SubmissionError
     from procmem.grade.grading.proving import prove
 
@@ -47,7 +47,7 @@ def work(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None
 
 
 def run_checks(lab: Lab, submission: Submission, tell: Callable[[dict[str, Any]], None]) -> None:
-    """Runs pytest on the checks, alone: nothing of the user's own pytest takes part."""
+    """Runs pytest on the checks, without any settings or plugins of the user's."""
     import pytest
 
     from procmem.grade.checks import explain

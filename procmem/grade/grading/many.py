@@ -1,9 +1,9 @@
-"""Grading many submissions: in parallel, resumable, one bad one never stopping the rest.
+"""Grading many submissions in parallel. It can be resumed, and no submission stops the others.
 
 The results directory holds, for each submission, `submissions/NAME/` with its grade (`grade.json`),
-the same in each format that was asked for, and `done`: what it was made of. A submission is
-done when that file says so; it is written last. `grades.csv` and `summary.json` are made of the
-grades that lie there.
+the same in each requested format, and `done`, which says what was graded. It is written last: a
+submission is done when it exists. `grades.csv` and `summary.json` are made from these
+grades.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ if TYPE_CHECKING:
 __all__ = ["CheckCount", "Outcome", "ResultsInUse", "Summary", "grade_all"]
 
 TRIES = 2
-"""Times that a submission is graded, if the process that grades it dies, say."""
+"""How often a submission is tried, for example if the process that grades it is killed."""
 
 
 class ResultsInUse(ProcmemError):
-    """Another process writes into that directory of results."""
+    """Another process is writing to that directory of results."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one submission.
+    """The result of one submission.
 
     Attributes:
         submission: its name.
-        score, max_score: points; of those that were counted.
-        not_judged: points of the checks that could not be made.
-        lost: the titles of the checks that gave less than all their points.
-        error: why it could not be graded, or not all of it, if that is the grader's fault.
-        unopened: why what was handed in could not be opened.
-        kept: whether the grade of an earlier run was taken.
-        seconds: grading took, then or now.
+        score, max_score: its points, and the points of all checks that count.
+        not_judged: the points of the checks that were not judged.
+        lost: the titles of the checks that did not give all their points.
+        error: how the grader failed; None: it did not.
+        unopened: why the submission could not be opened; None: it could.
+        kept: whether the grade is from an earlier run.
+        seconds: how long grading took.
     """
 
     submission: str
@@ -74,12 +74,12 @@ class Outcome:
 
 @dataclass
 class CheckCount:
-    """How often a check ended how, over all submissions.
+    """How a check ended in all submissions.
 
     Attributes:
         name, title: as in CheckResult.
-        points: to be had.
-        ends: how many submissions there are for each Status.
+        points: what it is worth.
+        ends: the number of submissions for each Status.
     """
 
     name: str
@@ -89,21 +89,21 @@ class CheckCount:
 
     @property
     def failing(self) -> int:
-        """How many submissions lost points here."""
+        """The number of submissions that lost points here."""
         return self.ends[Status.FAILED] + self.ends[Status.PARTLY] + self.ends[Status.MISSED]
 
 
 @dataclass
 class Summary:
-    """What came of grading many.
+    """The results of many submissions.
 
     Attributes:
-        lab: its name.
-        total: submissions there are.
-        outcomes: one for each that is done, in the order of their names once all are.
-        checks: in the lab's order; empty until all are done.
-        seconds: it took.
-        doubles: names of submissions that are perhaps of one student, by their names alone.
+        lab: the name of the lab.
+        total: the number of submissions.
+        outcomes: one for each that is done; sorted by name once all are.
+        checks: counts for each check, in the lab's order; empty until all are done.
+        seconds: how long it took.
+        doubles: pairs of names that may be of one student: a guess, from names alone.
     """
 
     lab: str
@@ -115,22 +115,22 @@ class Summary:
 
     @property
     def unopened(self) -> list[Outcome]:
-        """Those that could not be opened, such as broken archives: their points are lost."""
+        """The submissions that could not be opened; their points are lost."""
         return [one for one in self.outcomes if one.unopened is not None]
 
     @property
     def errors(self) -> list[Outcome]:
-        """Those that could not be graded, or not with all checks, by the grader's fault."""
+        """The submissions at which the grader failed, completely or at some checks."""
         return [one for one in self.outcomes if one.error is not None]
 
     @property
     def kept(self) -> int:
-        """How many were graded by an earlier run."""
+        """The number of submissions that an earlier run graded."""
         return sum(one.kept for one in self.outcomes)
 
     @property
     def remaining(self) -> float | None:
-        """Seconds that the rest will take, if it is like what was graded so far."""
+        """An estimate of the seconds that are left, from those graded so far."""
         made = len(self.outcomes) - self.kept
         return self.seconds / made * (self.total - len(self.outcomes)) if made else None
 
@@ -171,30 +171,30 @@ def grade_all(
     again: bool = False,
     formats: Iterable[str] = tuple(FORMATS),
 ) -> Summary:
-    """Grades all submissions of a directory.
+    """Grades all submissions in a directory.
 
-    A submission that an earlier run has graded is not graded again unless it, the lab or procmem
-    changed, or the grader failed at a check of it. One that can't be graded doesn't stop the
-    others. After a KeyboardInterrupt, or a kill, what is done is kept.
+    A submission that an earlier run graded is not graded again unless it, the lab or procmem
+    changed, or the grader failed at one of its checks. One that can't be graded doesn't stop the
+    others. What is done is kept after a KeyboardInterrupt or a kill.
 
     Args:
-        lab: it, or its directory.
-        submissions: a directory of directories, of archives (zip, tar), or of single source
-            files, which are laid over the lab's starter.
-        results: a directory to write to; made if it is missing.
-        jobs: at a time; as many as this process may use CPUs if None. With an executor: at
-            least that many are handed to it at a time.
+        lab: the lab, or its directory.
+        submissions: a directory of directories, archives (zip, tar), or single source
+            files, which are completed from the lab's starter.
+        results: a directory to write to; created if it is missing.
+        jobs: the number of jobs at a time; None: the number of CPUs of this process. With an
+            executor, at least that many are submitted to it at a time.
         executor: any of concurrent.futures, such as Client.get_executor() of Dask. The lab and the
-            submissions must lie under the same paths wherever it works.
+            submissions must have the same paths on all its machines.
         progress: called after each submission.
-        again: grade all, whether or not they are done.
+        again: whether to grade those again that are done.
         formats: names in procmem.grade.exports.FORMATS.
 
     Raises:
         NoSubmissions: there are none.
-        ResultsInUse: another process writes there.
-        LabError: the lab is not as it should be.
-        MachineError: nothing can be graded on this machine as it is.
+        ResultsInUse: another process is writing there.
+        LabError: a file of the lab is wrong.
+        MachineError: this machine can't grade in its present state.
         OSError: the results can't be written.
     """
     lab = lab if isinstance(lab, Lab) else Lab.load(lab)
@@ -240,7 +240,7 @@ class Work:
         self.started = time.monotonic()
 
     def all(self, jobs: int, executor: Executor | None) -> None:
-        """Grades them; with threads of its own if no executor is given, or the given one breaks."""
+        """Grades them; in threads, if no executor is given, or the executor breaks."""
         with contextlib.ExitStack() as stack:
             own = executor is None
             window = jobs if own else max(4 * jobs, 256)
@@ -269,7 +269,7 @@ class Work:
                 raise
 
     def fill(self, executor: Executor, window: int) -> None:
-        """Hands out jobs; what is done already is only taken down."""
+        """Submits jobs, and takes over what is done already."""
         while len(self.running) < window:
             handin = self.back.pop() if self.back else next(self.waiting, None)
             if handin is None:
@@ -288,7 +288,7 @@ class Work:
             self.running[future] = (handin, made_of)
 
     def take(self) -> None:
-        """Waits for a job and writes down what came of it."""
+        """Waits for a job and writes its result."""
         ended, _ = wait(self.running, return_when=FIRST_COMPLETED)
         for future in ended:
             error = future.exception()
@@ -338,11 +338,11 @@ def failed(lab: str, name: str, why: str) -> Grade:
 # ---- where the work is done -----------------------------------------------------
 
 CANCELLED: set[str] = set()
-"""Runs whose jobs are not to be tried again."""
+"""Calls whose jobs are not to be tried again."""
 
 
 def graded(job: dict[str, Any]) -> str:
-    """Does a job in whatever thread or process an executor has for it; a Grade as JSON."""
+    """Does a job in a thread or process of an executor. Returns a Grade as JSON."""
     lab = Lab.load(job["lab"])
     found = failed(lab.name, job["name"], "cancelled")
     for _ in range(TRIES):
@@ -368,7 +368,7 @@ def graded_once(lab: Lab, handin: Handin) -> Grade:
 
 
 class Results:
-    """A directory of results; a context manager, since one process at a time writes there."""
+    """A directory of results; a context manager that locks it."""
 
     def __init__(self, directory: str, formats: tuple[str, ...]) -> None:
         self.directory = directory
@@ -395,11 +395,11 @@ class Results:
         os.close(self._lock)
 
     def path(self, name: str, file: str) -> str:
-        """Where a file of a submission lies."""
+        """The path of a file of a submission."""
         return os.path.join(self.directory, "submissions", name, file)
 
     def load(self, name: str) -> tuple[Grade, str] | None:
-        """The grade that lies there, and what it was made of; None if there is none, or half."""
+        """The grade of an earlier run and what it was made from; None: there is none."""
         try:
             with open(self.path(name, "grade.json"), "rb") as file:
                 raw = file.read()
@@ -412,7 +412,7 @@ class Results:
             return None
 
     def kept(self, name: str, made_of: str) -> Grade | None:
-        """The grade of an earlier run, if it still holds."""
+        """The grade of an earlier run, if it is still valid."""
         found = self.load(name)
         if found is None or found[1] != made_of or not found[0].trusted:
             return None
@@ -422,7 +422,7 @@ class Results:
         return found[0]
 
     def write(self, grade: Grade, made_of: str) -> None:
-        """Writes a grade in all formats, then that it is done."""
+        """Writes a grade in all formats, and last the file `done`."""
         name = grade.submission
         os.makedirs(self.path(name, ""), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -438,7 +438,7 @@ class Results:
         put(self.path(name, "done"), f"{hashlib.sha256(raw).hexdigest()} {made_of}".encode())
 
     def tables(self, summary: Summary) -> None:
-        """Counts how the checks ended, and writes what is told of all submissions together."""
+        """Counts how the checks ended, and writes the tables of all submissions."""
         counts: dict[str, CheckCount] = {}
         for found in self.grades(summary):
             for check in found.checks:
@@ -460,7 +460,7 @@ class Results:
 
 
 def put(path: str, content: bytes | Iterable[bytes]) -> None:
-    """Writes a file that is there as a whole or not at all."""
+    """Writes a file atomically."""
     half = f"{path}.{os.getpid()}.part"
     try:
         with open(half, "wb") as file:

@@ -1,4 +1,4 @@
-"""Many grades at a glance, for a terminal."""
+"""An overview of many grades, for a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNTED = (Status.PASSED, Status.PARTLY, Status.FAILED, Status.MISSED)
 
 
 def outcome_line(outcome: Outcome) -> str:
-    """One submission in one line: its name, its points, what it lost them at. Nothing is cut."""
+    """One submission in one line: its name, its points, and the checks that cost points."""
     if outcome.error is not None:
         said = f"could not be graded: {outcome.error}"
         if outcome.max_score:
@@ -40,7 +40,7 @@ def outcome_line(outcome: Outcome) -> str:
 
 
 def bar(summary: Summary, width: int = 80) -> str:
-    """How far it is, in one line shorter than `width`."""
+    """The progress, in one line shorter than `width`."""
     done, total = len(summary.outcomes), summary.total
     said = f"  {done} of {total}"
     if summary.remaining is not None and done < total:
@@ -52,11 +52,11 @@ def bar(summary: Summary, width: int = 80) -> str:
 
 
 def overview(summary: Summary, width: int = 80) -> str:
-    """What came of it all: points, the checks by how many lose points there, what went wrong.
+    """The totals, the checks sorted by how many submissions lost points there, and failures.
 
     Args:
         summary: it.
-        width: of the text, in columns.
+        width: the width of the text, in columns.
     """
     width = max(60, min(width, 120))
     done = len(summary.outcomes)

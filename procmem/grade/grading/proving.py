@@ -1,7 +1,7 @@
-"""Whether this machine can grade: a program is built, started, paused, measured and ended, once.
+"""A trial of grading on this machine: a program is built, started, paused, measured and ended.
 
-It is done where jobs are done, in the sandbox that they get. What fails here would else be taken
-for the fault of every submission.
+It runs in the same place and sandbox as the jobs. Otherwise a failure of the machine would count as
+a failure of every submission.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["prove", "why_not_graded"]
 
 LEAST_PROCESSES = 48
-"""That a user must be able to start beside those that run: make(1), a compiler, a sandbox."""
+"""The number of processes that a user must be able to start: make(1), a compiler, a sandbox."""
 
 SOURCE = r"""
 #include <sys/mman.h>
@@ -61,16 +61,16 @@ def prove(
     sandbox: Sandbox | None = None,
     limits: Limits = RUNNING,
 ) -> None:
-    """Builds and runs a program of known behaviour as a lab's are.
+    """Builds and runs a program of known behaviour in the way that submissions are.
 
     Args:
-        build: the command that builds submissions to the lab; none: nothing is built.
-        files: what is handed in: C sources need a compiler.
-        sandbox: None: the strongest that stands here.
-        limits: what a submission may use.
+        build: the command that builds submissions to the lab; empty: nothing is built.
+        files: the names of the files that are handed in; C sources need a compiler.
+        sandbox: None: the strongest that works here.
+        limits: the limits of a submission.
 
     Raises:
-        MachineError: something of it can't be done here, and what would help.
+        MachineError: something does not work here; the message says what would help.
     """
     sandbox = sandbox or Sandbox()
     try:
@@ -93,7 +93,7 @@ def prove(
 
 
 def try_one(place: str, build: Sequence[str], files: Sequence[str], sandbox: Sandbox) -> None:
-    """The trial itself."""
+    """Runs the trial program."""
     command, program = trial(place, build, files)
     with Submission(place, build=command, program=program, sandbox=sandbox) as made:
         try:
@@ -124,15 +124,15 @@ def try_one(place: str, build: Sequence[str], files: Sequence[str], sandbox: San
 
 
 def found(tool: str) -> str | None:
-    """Where a program lies that builds see."""
+    """The path of a program in the PATH of builds."""
     return shutil.which(tool, path=PATH)
 
 
 def trial(place: str, build: Sequence[str], files: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Writes what is tried: a program in C where the lab's are, else a copy of cat(1).
+    """Writes the trial program: a C program if the lab's are, otherwise a copy of cat(1).
 
     Raises:
-        MachineError: what builds it is not installed.
+        MachineError: the tool that builds it is not installed.
     """
     tool = build[0] if build else ""
     if tool and "/" not in tool and found(tool) is None:
@@ -155,7 +155,7 @@ def trial(place: str, build: Sequence[str], files: Sequence[str]) -> tuple[list[
 
 
 def check_kernel() -> None:
-    """Whether the kernel shows what a program waits for.
+    """Checks that the kernel shows what a program waits for.
 
     Raises:
         MachineError
@@ -169,7 +169,7 @@ def check_kernel() -> None:
 
 
 def check_processes() -> None:
-    """Whether enough processes can be started.
+    """Checks that enough processes can be started.
 
     Raises:
         MachineError
@@ -189,7 +189,7 @@ def check_processes() -> None:
 
 
 def why_not_graded() -> str:
-    """Why nothing can be graded here, as prove() finds it out; empty: all can."""
+    """Why this machine can't grade, according to prove(); empty: it can."""
     try:
         prove()
     except (MachineError, SandboxError) as error:

@@ -1,9 +1,9 @@
-"""The process that grading is forked from.
+"""The process from which jobs are forked.
 
-It has imported all, runs no thread, and sees to it that nothing of a submission is left.
+It has imported everything, runs no thread, and makes sure that nothing of a submission is left.
 
-One server does one job at a time. A job is a forked child that tells events through a pipe; the
-server hands them on as they are, in JSON. It is the subreaper of whatever the child leaves behind.
+One server does one job at a time. A job is a forked child that writes events as JSON to a pipe; the
+server forwards them. The server is the subreaper of whatever the child leaves behind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def main(descriptor: int) -> None:
-    """Serves jobs until the other side closes.
+    """Serves jobs until the client closes the connection.
 
     Args:
         descriptor: a connected socket.
@@ -70,7 +70,7 @@ USED = (
 
 
 def preload() -> None:
-    """Imports what a job uses, so that its child finds it in memory."""
+    """Imports what jobs use, so that their processes need not."""
     for name in USED:
         import_module(name)
     # What works here is tried out once, and remembered.
@@ -138,7 +138,7 @@ def send(client: Connection, event: dict[str, Any]) -> None:
 
 
 def work(job: dict[str, Any], writing: int, place: str, client: int) -> None:
-    """The child's life."""
+    """Does a job, in the child; never returns."""
     status = 1
     try:
         os.close(client)
@@ -169,7 +169,7 @@ def work(job: dict[str, Any], writing: int, place: str, client: int) -> None:
 
 
 def end_orphans() -> None:
-    """Ends whatever a job's child left behind: as its subreaper this process is their parent."""
+    """Kills the processes that a job left behind: this process is their subreaper."""
     deadline = time.monotonic() + STUBBORN
     while (left := waiting.descendants(os.getpid())) and time.monotonic() < deadline:
         for pid in left:
@@ -182,5 +182,5 @@ def end_orphans() -> None:
 
 
 STUBBORN = 10.0
-"""Seconds after which a process that can't be killed is left alone: another user's, or one that
-sleeps in a broken driver."""
+"""Seconds after which a process that can't be killed is left running: one of another user, or one
+that sleeps in a broken driver."""

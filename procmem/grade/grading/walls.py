@@ -1,4 +1,4 @@
-"""Which walls of the sandbox stand on this machine, and what each missing one costs."""
+"""Which parts of the sandbox work on this machine, and what each missing one costs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Wall", "walls"]
 
 
 class Wall(NamedTuple):
-    """Something that keeps a program in, or that grading needs to see it.
+    """A part of the sandbox, or something else that grading needs.
 
     Attributes:
         name: what it is.
-        stands: whether it is there for this user.
+        stands: whether it works for this user.
         serves: what it is for.
-        cost: what is lost without it; empty if it stands.
-        detail: what was seen.
+        cost: what is lost without it; empty if it works.
+        detail: what was found.
     """
 
     name: str
@@ -53,7 +53,7 @@ KINDS_SERVE = {
 
 
 def walls() -> list[Wall]:
-    """Each wall, whether it stands or not. Those of sandboxes are found out by setting one up.
+    """Each part, whether it works or not. Sandboxes are tried by starting one.
 
     >>> all(wall.cost for wall in walls() if not wall.stands)
     True

@@ -1,1 +1,1 @@
-"""The sandbox that programs run in: limits, control groups, namespaces, waiting for ends."""
+"""The sandbox that programs run in: limits, control groups, jobs, and what a program waits for."""

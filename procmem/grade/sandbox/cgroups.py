@@ -1,4 +1,4 @@
-"""Control groups of a job: memory and processes, bounded together (cgroups(7), v1 and v2)."""
+"""Control groups, which limit the memory and processes of a job (cgroups(7), v1 and v2)."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def own() -> dict[str, str]:
 
 
 def below(point: str, root: str, path: str) -> str:
-    """Where a group lies in a mounted tree that shows the hierarchy from `root` on."""
+    """The path of a group in a mounted tree that begins at `root` of the hierarchy."""
     inner = os.path.relpath(path, root) if path.startswith(root) else "."
     return os.path.normpath(os.path.join(point, inner))
 
 
 def parents() -> dict[str, str]:
-    """A directory for each controller in which this user may make groups; {} if none."""
+    """For each controller, a directory in which this user may create groups."""
     found: dict[str, str] = {}
     try:
         mounted, mine = mounts(), own()
@@ -110,7 +110,7 @@ def write(path: str, text: str) -> None:
 
 
 def make(path: str) -> int:
-    """Makes a group. Its lock, the descriptor, tells others that it is no leftover."""
+    """Creates a group. The descriptor locks it, so that others know that it is in use."""
     while True:
         os.mkdir(path, 0o755)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -125,10 +125,10 @@ def make(path: str) -> int:
 
 
 class Cgroup:
-    """A group of one's own in each hierarchy that can be had.
+    """A group of its own in each hierarchy where one can be created.
 
     Attributes:
-        directories: by controller; may be empty.
+        directories: the directory of each controller; may be empty.
     """
 
     def __init__(self, name: str, where: dict[str, str]) -> None:
@@ -144,7 +144,7 @@ class Cgroup:
             self.directories[controller] = path
 
     def limit(self, limits: Limits) -> None:
-        """Sets what is allowed from now on."""
+        """Sets the limits."""
         for controller, value in (("memory", limits.memory), ("pids", limits.processes)):
             path = self.directories.get(controller)
             if path is None:
@@ -169,14 +169,14 @@ class Cgroup:
                 write(os.path.join(path, "cgroup.procs"), f"{pid}")
 
     def stop(self) -> None:
-        """No more processes: what is in it can't multiply while it is killed."""
+        """Allows no more processes, so that they can't multiply while they are killed."""
         path = self.directories.get("pids")
         if path is not None:
             with contextlib.suppress(OSError):
                 write(os.path.join(path, "pids.max"), "0")
 
     def killed(self) -> int:
-        """How many processes the kernel has killed for want of memory."""
+        """How many processes the kernel killed because memory was exhausted."""
         path = self.directories.get("memory")
         if path is None:
             return 0

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, and why a file can't be run."""
+"""The type of a file by its first bytes, and why a file can't be run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ RELATED = {"x86_64": (3,), "aarch64": (40,)}
 
 
 def built(head: bytes) -> str:
-    r"""What kind of compiled thing a file is by its first 64 bytes; empty: none.
+    r"""The kind of compiled file, by its first 64 bytes; empty: it is none.
 
     >>> built(b"int main(void)")
     ''
@@ -81,7 +81,7 @@ def built(head: bytes) -> str:
 
 
 def foreign(head: bytes) -> bool:
-    """Whether it is a program that no kernel like this one runs, and so of no use here."""
+    """Whether it is a program for another machine or system, which can't be run here."""
     elf = elf_header(head) if head.startswith(b"\x7fELF") else None
     if elf is not None:
         return elf[1] not in (own_machine(), *RELATED.get(platform.machine(), ()))
@@ -89,7 +89,7 @@ def foreign(head: bytes) -> bool:
 
 
 def packed(head: bytes) -> str:
-    r"""The kind of archive or compressed file, by its first 265 bytes; empty: none.
+    r"""The kind of archive or compressed file, by its first 265 bytes; empty: it is none.
 
     >>> packed(b"PK\x03\x04..."), packed(b"#include")
     ('zip', '')
@@ -100,7 +100,7 @@ def packed(head: bytes) -> str:
 
 
 def elf_header(head: bytes) -> tuple[int, int, int] | None:
-    """e_type, e_machine and the class in bits; None: it is cut."""
+    """e_type, e_machine and the class in bits; None: the header is incomplete."""
     if len(head) < 20 or head[4] not in (1, 2) or head[5] not in (1, 2):
         return None
     kind, machine = struct.unpack_from("<HH" if head[5] == 1 else ">HH", head, 16)
@@ -118,9 +118,9 @@ def own_machine() -> int | None:
 
 
 def main_is_data(path: str) -> str:
-    """Says so of a program whose main is an array: machine code that was written as numbers.
+    """A phrase about a program whose main is an array, that is machine code written as numbers.
 
-    Empty: it is none, it has no symbols, or main is a function.
+    Empty: main is a function, or there are no symbols.
     """
     from procmem.elf.headers import open_elf
     from procmem.elf.symbols import OBJECT, types_of
@@ -139,13 +139,13 @@ LONGEST_LINE = 256
 
 
 def why_not_run(number: int, data: bytes, mode: int, *, is_directory: bool = False) -> str:
-    """Why execve(2) refused a file, in words that follow its name and "can't be run:".
+    """Why execve(2) refused a file, to be appended to its name and "can't be run:".
 
     Args:
         number: errno.
         data: its first 64 KiB.
         mode: its permissions.
-        is_directory: it is none at all.
+        is_directory: it is a directory.
     """
     if is_directory:
         return "it is a directory"
@@ -166,7 +166,7 @@ def why_not_run(number: int, data: bytes, mode: int, *, is_directory: bool = Fal
 
 
 def missing(data: bytes) -> str:
-    """The interpreter that a file names, and that is not there."""
+    """A sentence about the interpreter or loader of a file, which does not exist."""
     if data.startswith(b"#!"):
         line = data[2 : data.find(b"\n") if b"\n" in data else LONGEST_LINE].lstrip(b" \t")
         name = line.split()[0].decode(errors="replace") if line.split() else ""
@@ -183,7 +183,7 @@ def missing(data: bytes) -> str:
 
 
 def interpreter(data: bytes) -> str:
-    """The loader that an ELF file's PT_INTERP names; empty: none, or not in these bytes."""
+    """The loader in the PT_INTERP of an ELF file; empty: there is none in these bytes."""
     found = elf_header(data)
     if not data.startswith(b"\x7fELF") or found is None or len(data) < 64:
         return ""
@@ -208,7 +208,7 @@ def interpreter(data: bytes) -> str:
 
 
 def what_instead(data: bytes) -> str:
-    """What a file is that is no program for this machine."""
+    """What a file is that can't be run on this machine."""
     if not data:
         return "it is an empty file"
     elf = elf_header(data) if data.startswith(b"\x7fELF") else None

@@ -1,7 +1,7 @@
-"""What a process gets from whoever started it: signals, limits, environment, descriptors, umask.
+"""What a process inherits: signal dispositions, limits, environment, descriptors, umask.
 
-All of it is kept over fork(2) and execve(2), and may change what grading does or measures. So the
-commands and each process that grades set it right before anything else.
+All of it survives fork(2) and execve(2), and may change what grading does or measures. So the
+commands, and each process that grades, reset it first of all.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ LIFTED = (
     resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE,
     resource.RLIMIT_NPROC, resource.RLIMIT_CPU, resource.RLIMIT_MEMLOCK,
 )  # fmt: skip
-"""Soft limits that are raised to the hard one; a job's own are set in the sandbox."""
+"""Soft limits that are raised to the hard ones; the limits of a job are set in the sandbox."""
 
 CHANGING = ("PYTEST_", "MALLOC_", "COV_", "GLIBC_", "GCC_", "LD_", "MAKE", "VALGRIND_")
-"""Beginnings of names of variables that change pytest, the figures, or what a compiler does."""
+"""Prefixes of variables that change pytest, the measurements, or what a compiler does."""
 CHANGING_NAMES = frozenset((
     "CC", "CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "LDLIBS", "LOADLIBES", "TARGET_ARCH",
     "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH",
@@ -42,15 +42,15 @@ CHANGING_NAMES = frozenset((
     "POSIXLY_CORRECT", "GREP_OPTIONS", "TERM",
 ))  # fmt: skip
 KEPT = frozenset(("LD_LIBRARY_PATH",))
-"""The interpreter itself may need it to be started."""
+"""The interpreter may need it to start."""
 
 
 def set_right(*, quiet: bool = False) -> None:
-    """Sets this process right; its children inherit that.
+    """Resets what this process inherited; its children inherit the result.
 
     Args:
-        quiet: it is one of ours, which keeps no handlers of signals; else those that its user's
-            shell sets for it (nohup's SIGHUP) stay.
+        quiet: whether it is an internal process, which keeps no dispositions of signals; in
+            others, those that the shell sets (nohup's SIGHUP) are kept.
     """
     open_standard()
     for number in signal.valid_signals() if quiet else (signal.SIGCHLD,):
@@ -80,7 +80,7 @@ def set_right(*, quiet: bool = False) -> None:
 def open_standard() -> None:
     """Opens /dev/null for each of the descriptors 0, 1 and 2 that is closed.
 
-    Else the next file that is opened would be somebody's standard output.
+    Otherwise the next file that is opened would become standard output.
     """
     for standard in (0, 1, 2):
         try:
@@ -98,7 +98,7 @@ def open_standard() -> None:
 
 
 def above_standard(descriptor: int) -> int:
-    """The same file under a number above 2, whatever the caller has closed; closes the given."""
+    """Moves a descriptor to a number above 2, if it is not."""
     if descriptor > 2:
         return descriptor
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -107,7 +107,7 @@ def above_standard(descriptor: int) -> int:
 
 
 def without_traces(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what would change pytest, the compiler or the figures."""
+    """An environment without variables that change pytest, the compiler or the measurements."""
     return {
         name: value
         for name, value in environment.items()
@@ -123,14 +123,14 @@ WORDS = {
     resource.RLIMIT_DATA: ("-d", "data", 1024),
     resource.RLIMIT_STACK: ("-s", "the stack", 1024),
 }
-"""The option of a shell's ulimit, what it bounds, and its unit in bytes (bash(1))."""
+"""The option of the shell's ulimit, what it limits, and its unit in bytes (bash(1))."""
 
 
 def check_limits(limits: Limits, building: Limits) -> None:
-    """Whether this process's hard limits leave jobs what they are promised.
+    """Checks that this process's hard limits allow the limits of jobs.
 
     Raises:
-        MachineError: one does not; it says which.
+        MachineError: one is too low; the message says which.
     """
     wanted = {
         resource.RLIMIT_FSIZE: max(limits.file_size, building.file_size),

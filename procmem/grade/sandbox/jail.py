@@ -37,14 +37,14 @@ class Ended(NamedTuple):
 
     Attributes:
         status: its exit status; None if a signal killed it.
-        signal: that signal, else None.
+        signal: the number of that signal, else None.
         seconds: from its start to its end.
-        cpu: seconds of CPU time, with those of children it waited for.
-        minor: faults of the program alone.
-        major: faults that waited for a disk.
-        peak: most resident bytes at a time.
+        cpu: seconds of CPU time, including children that it waited for.
+        minor: minor page faults, without children.
+        major: major page faults, without children.
+        peak: the highest RSS, in bytes.
         code: si_code of that signal, such as 1 (SEGV_MAPERR); None: not known.
-        address: what was accessed; None: not known.
+        address: the address that was accessed; None: not known.
     """
 
     status: int | None
@@ -71,22 +71,22 @@ def jail_program() -> str:
 
 
 class Jailed:
-    """A program in its sandbox; nothing of both is left after close().
+    """A program in its sandbox; nothing of either is left after close().
 
     Args:
-        command: the words that start a sandbox, given descriptors of the jail program and of the
-            socket to talk by.
+        command: returns the command line that starts the sandbox, from the descriptors of the jail
+            program and of the socket between the two.
         argv: the program and its arguments.
         limits: what it may use.
         environment: all of its environment.
-        keep: descriptors that it gets.
+        keep: descriptors that it inherits.
         jail: path of the jail program.
-        directory: whose size is watched.
-        cgroup: that it runs in; None: none.
+        directory: the size of its contents is limited.
+        cgroup: the control group that it runs in; None: none.
 
     Attributes:
-        pid: of the program, as seen from outside.
-        first: of the process above it, whose descendants are all that runs in the sandbox.
+        pid: the PID of the program, outside of the sandbox.
+        first: the PID of its parent, whose descendants are all processes of the sandbox.
         ended: how the program ended; None: it has not.
     """
 
@@ -178,14 +178,14 @@ class Jailed:
         """Lets the program begin.
 
         Args:
-            watched: find out which address a fatal signal is about. It is traced then (ptrace(2)),
-                and so nobody else can trace it.
-            traced: the caller traces it with PTRACE_O_TRACESECCOMP: it stops at each call that
-                opens a file.
+            watched: whether to record the address of a fatal signal. The program is traced for that
+                (ptrace(2)), so nobody else can trace it.
+            traced: whether the caller traces it with PTRACE_O_TRACESECCOMP. It then stops at each
+                call that opens a file.
 
         Raises:
             OSError: it can't be run (errno says why).
-            SandboxError: its sandbox has gone.
+            SandboxError: its sandbox has ended.
         """
         self._began = time.monotonic()
         self.socket.send(b"w" if watched else b"t" if traced else b"g")
@@ -195,7 +195,7 @@ class Jailed:
             raise OSError(number, os.strerror(number))
 
     def look(self) -> Ended | None:
-        """How the program ended; None: it has not."""
+        """How the program ended; None: it is still running."""
         while self.ended is None:
             try:
                 kind, number, _, rest = self._receive()
@@ -223,9 +223,9 @@ class Jailed:
         return self.ended
 
     def cpu_seconds(self) -> tuple[float, float]:
-        """CPU time of what runs in it now, and for how long others kept it from a CPU.
+        """The CPU time of the processes in it, and how long they had to wait for a CPU.
 
-        The latter is told of single processes alone: many may keep each other from it.
+        The latter is known only for a single process: several may have waited for each other.
         """
         ticks, longest = 0, 0
         pids = waiting.descendants(self.first)
@@ -237,9 +237,9 @@ class Jailed:
         return ticks / os.sysconf("SC_CLK_TCK"), longest / 1e9 if len(pids) == 1 else 0.0
 
     def over(self, *, at_its_end: bool = False) -> tuple[str, str] | None:
-        """Which of its limits it has passed, as a field of Limits and in words.
+        """The limit that it exceeded, as a field of Limits and as a sentence; None: none.
 
-        What the kernel itself stops shows at the program's end alone.
+        A limit that the kernel enforces is known only at the end of the program.
         """
         limits, cgroup, ended = self._limits, self._cgroup, self.ended
         memory = "memory", f"it uses more than {limits.memory:,} bytes of memory"
@@ -278,7 +278,7 @@ class Jailed:
         return None
 
     def close(self) -> None:
-        """Ends all of it; what it is waits for is the kernel alone."""
+        """Kills all processes of the sandbox, and waits until they have ended."""
         if self._cgroup is not None:
             self._cgroup.stop()
         self.socket.close()

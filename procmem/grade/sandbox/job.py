@@ -38,9 +38,9 @@ __all__ = ["Job"]
 
 
 def claim_uid() -> tuple[int, socket.socket | None]:
-    """A user ID that no other job has: as root one of its own, else this user's.
+    """A user ID for a job: as root, one that no other job has; otherwise this user's.
 
-    An abstract socket says that it is taken: it goes away with its process.
+    An abstract socket marks it as taken, and disappears with its process.
     """
     if os.geteuid() != 0:
         return os.geteuid(), None
@@ -64,7 +64,7 @@ def claim_uid() -> tuple[int, socket.socket | None]:
 
 
 def tasks_of(uid: int) -> int:
-    """How many threads a user has now."""
+    """The number of threads of a user."""
     count = 0
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ def temporary_directory() -> str:
 
 
 def words_for(error: OSError) -> str:
-    """An error of the machine's with what helps."""
+    """An error of this machine as a sentence that says what to do."""
     there = temporary_directory()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{there} is full: free some space there, or set TMPDIR to another directory"
@@ -105,7 +105,7 @@ def base() -> str:
 
 
 def claim_place() -> tuple[str, int]:
-    """A new directory, and a descriptor that locks it; what killed graders left is removed."""
+    """Creates a directory for a job. Returns it and a descriptor that locks it."""
     try:
         return new_place(base())
     except OSError as error:
@@ -127,20 +127,20 @@ def new_place(parent: str) -> tuple[str, int]:
 
 
 class Job:
-    """A submission's place: nothing of it is left after close().
+    """The directory, user and processes of one submission; nothing is left after close().
 
     Args:
-        kind: of the sandbox: one of KINDS.
-        limits: of a program.
-        building: of a build.
-        readable: directories that programs may read beside the system's own.
-        hidden: directories that they may not, though they lie in one of those.
+        kind: the kind of sandbox, one of KINDS.
+        limits: the limits of a program.
+        building: the limits of a build.
+        readable: directories that programs may read, beside the system's own.
+        hidden: directories in these that they may not read.
 
     Attributes:
         kind, limits, building: as given.
-        directory: its files, as seen from outside.
-        inside: the same, as its programs see it.
-        room: another directory, for temporary files where there are no namespaces.
+        directory: the directory of its files, outside of the sandbox.
+        inside: the same directory in the sandbox.
+        room: a directory for temporary files, where there are no namespaces.
         uid: the user that its programs run as.
     """
 
@@ -174,7 +174,7 @@ class Job:
         self._cgroup = cgroups.Cgroup(os.path.basename(self._place), where)
 
     def full(self) -> str:
-        """What to say where its place is full, so that nothing can be written; empty: it isn't."""
+        """A sentence if the file system of its directory is full; empty: it isn't."""
         found = os.statvfs(self._place)
         there = temporary_directory()
         if found.f_bavail * found.f_frsize < LEAST_FREE:
@@ -187,7 +187,7 @@ class Job:
         return ""
 
     def noexec(self) -> str:
-        """What to say where programs can't be run in its place."""
+        """A sentence for when programs can't be executed in its directory."""
         return (
             f"programs can't be run in {temporary_directory()} (mounted noexec): set TMPDIR to a "
             "directory where they can"
@@ -195,7 +195,7 @@ class Job:
 
     @contextlib.contextmanager
     def staging(self) -> Iterator[str]:
-        """A directory beside its own, on the same file system, that no program of it sees."""
+        """A temporary directory on the same file system that its programs can't access."""
         path = tempfile.mkdtemp(prefix="incoming-", dir=self._place)
         try:
             yield path
@@ -217,18 +217,18 @@ class Job:
         environment: Mapping[str, str] | None = None,
         keep: int = -1,
     ) -> Jailed:
-        """Sets up a sandbox and a program in it, which waits for begin().
+        """Starts a sandbox and in it a process for the program, which waits for begin().
 
         Args:
-            argv: the program and its arguments; it is looked for in the sandbox's PATH.
+            argv: the program and its arguments; it is searched in the sandbox's PATH.
             limits: what it may use.
             stdin: a descriptor.
-            stdout: a descriptor, for what it prints as errors too.
-            environment: beside PATH, HOME, TMPDIR and LANG.
-            keep: one more descriptor that the program gets, under the same number.
+            stdout: a descriptor, also for its standard error.
+            environment: variables beside PATH, HOME, TMPDIR and LANG.
+            keep: a descriptor that the program inherits; -1: none.
 
         Raises:
-            SandboxError: it can't be set up.
+            SandboxError: it can't be started.
         """
         if self._cgroup is not None:
             self._cgroup.limit(limits)
@@ -250,14 +250,14 @@ class Job:
         )
 
     def readable(self) -> list[str]:
-        """What programs may read beside their own directory."""
+        """The paths that programs may read, beside their own directory."""
         hidden = [os.path.realpath(path) for path in self._hidden]
         roots = (path for path in (*ROOTS, *SYSTEM, *self._readable) if os.path.lexists(path))
         return [part for path in roots for part in around(path, hidden)]
 
     def command(self, jail: int, theirs: int, limits: Limits, stdin: int, stdout: int, keep: int
                 ) -> list[str]:  # fmt: skip
-        """The words that start a sandbox, up to the environment."""
+        """The command line that starts a sandbox, up to the environment."""
         processes = limits.processes
         if os.geteuid() != 0 or self.uid == 0:
             # RLIMIT_NPROC counts all of a user's (up to Linux 5.13 across user namespaces).
@@ -304,7 +304,7 @@ class Job:
         return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
     def close(self) -> None:
-        """Removes all of it."""
+        """Ends all its processes and removes its directory."""
         if self._cgroup is not None:
             self._cgroup.close()
         if self._place and not FLAGS[self.kind] & FIRST:
@@ -320,7 +320,7 @@ class Job:
             self._claim = None
 
     def _end_stragglers(self) -> None:
-        """Where there is no PID namespace a program may have killed the one above it."""
+        """Kills what is left if a program killed its parent, where there is no PID namespace."""
         mark = os.fsencode(self._place)
         for name in os.listdir("/proc"):
             with contextlib.suppress(OSError):
@@ -337,7 +337,7 @@ class Job:
 
 
 def around(path: str, hidden: Sequence[str]) -> list[str]:
-    """A directory, or what is in it where one of the hidden ones is."""
+    """A directory, or, if a hidden one is in it, what else is in it."""
     if path in hidden or os.path.islink(path):
         return [] if path in hidden else [path]
     if not any(one.startswith(f"{path}/") for one in hidden):
@@ -346,7 +346,7 @@ def around(path: str, hidden: Sequence[str]) -> list[str]:
 
 
 def remove_forgotten(parent: str) -> None:
-    """Removes what graders that were killed have left."""
+    """Removes directories left by graders that were killed."""
     for name in os.listdir(parent):
         path = os.path.join(parent, name)
         if not name.startswith("job-"):

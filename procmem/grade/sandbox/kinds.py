@@ -10,7 +10,7 @@ KINDS = ("bubblewrap", "namespaces", "landlock", "rlimits")
 """From the strongest to the weakest."""
 
 INSIDE = "/submission"
-"""Where a job's directory is seen inside: always the same, as figures are."""
+"""The path of a job's directory in the sandbox: always the same, so that measurements are, too."""
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -22,21 +22,21 @@ FLAGS = {
     "rlimits": LASTING,
 }
 PATIENCE = 30.0
-"""Seconds in which a sandbox must be up."""
+"""Seconds within which a sandbox must have started."""
 
 UIDS = 0x70000000
-"""No distribution gives these to anybody (systemd's UIDS-GIDS.md)."""
+"""The first of the user IDs for jobs; no distribution assigns these (systemd's UIDS-GIDS.md)."""
 
 LEAST_FREE = 1 << 20
-"""Bytes below which a disk counts as full."""
+"""A disk with less free space than this counts as full."""
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(native.__file__)))
 LABS = os.path.join(PACKAGE, "labs")
-"""Whose solutions no submission may read."""
+"""Submissions may not read the labs: they contain the solutions."""
 
 PAGE = os.sysconf("SC_PAGESIZE")
 TEMPORARY = 64 << 20
-"""Bytes of /tmp and of /dev/shm inside, each."""
+"""The size of /tmp and of /dev/shm in the sandbox, each."""
 
 
 ROOTS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
@@ -44,4 +44,4 @@ SYSTEM = (
     "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
     "/etc/localtime", "/sys/devices/system/cpu", "/sys/kernel/mm",
 )  # fmt: skip
-"""What the dynamic loader, the compiler's names and malloc look at."""
+"""What the dynamic loader, the names of compilers and malloc need."""

@@ -15,16 +15,17 @@ class Limits:
 
     Attributes:
         cpu: CPU time of each process; whole seconds, rounded up (RLIMIT_CPU).
-        wall: seconds from its start, those left out in which it waited for the grader, or
-            (a single process, up to nine times as many) for a CPU.
-        processes: processes and threads at a time.
-        descriptors: open files of each process (RLIMIT_NOFILE).
-        file_size: of each file that it writes (RLIMIT_FSIZE).
-        disk: what lies in its directory, all together.
-        files: how many files lie there.
-        output: what it prints.
-        memory: of all its processes: by a cgroup where there can be one, else by looking. The
-            address space is never limited, since that would change what is measured.
+        wall: seconds from its start, without those in which it waited for the grader, or
+            (for a single process, up to nine times the limit) for a CPU.
+        processes: the number of processes and threads at a time.
+        descriptors: the number of open files of each process (RLIMIT_NOFILE).
+        file_size: the size of each file that it writes (RLIMIT_FSIZE).
+        disk: the size of all files in its directory together.
+        files: the number of files there.
+        output: the length of what it prints.
+        memory: the memory of all its processes together, limited by a cgroup if possible,
+            otherwise measured. The address space is never limited, because that would
+            change what is measured.
     """
 
     cpu: float = 10
@@ -39,7 +40,7 @@ class Limits:
 
 
 RUNNING = Limits()
-"""For a program, if not told otherwise."""
+"""The default for a program."""
 
 BUILDING = Limits(cpu=60, wall=120, processes=256)
-"""For building, if not told otherwise."""
+"""The default for a build."""

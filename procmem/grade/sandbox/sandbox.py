@@ -1,4 +1,4 @@
-"""Sandbox: what programs that nobody trusts are run in."""
+"""The sandbox that untrusted programs are run in."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Sandbox", "why_not"]
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What programs are run in.
+    """The sandbox that untrusted programs are run in.
 
     Args:
         kind: one of KINDS; None: the strongest that works here.
-        limits: of a program.
-        building: of a build.
-        readable: directories that programs may read beside the system's own.
-        hidden: directories that they may not, though they lie in one of those: procmem and its
-            labs, with their solutions, may be installed below /usr.
+        limits: the limits of a program.
+        building: the limits of a build.
+        readable: directories that programs may read, beside the system's own.
+        hidden: directories in these that they may not read: procmem's labs, with their
+            solutions, may be installed below /usr.
     """
 
     kind: str | None = None
@@ -38,7 +38,7 @@ class Sandbox:
         """The kind that is used.
 
         Raises:
-            SandboxError: the one that was asked for does not work here.
+            SandboxError: the requested one does not work here.
         """
         if self.kind is None:
             for kind in KINDS:
@@ -50,7 +50,7 @@ class Sandbox:
         return self.kind
 
     def warning(self) -> str:
-        """What its user must know before anything is run; empty where real walls stand."""
+        """A warning if no real sandbox works here; otherwise empty."""
         if self.chosen() != "rlimits":
             return ""
         said = (
@@ -64,7 +64,7 @@ class Sandbox:
         )
 
     def job(self) -> Job:
-        """A place of its own for one submission: directory, user and control group."""
+        """A job for one submission: a directory, a user and a control group of its own."""
         return Job(
             self.chosen(),
             limits=self.limits,
@@ -76,7 +76,7 @@ class Sandbox:
 
 @functools.cache
 def why_not(kind: str) -> str:
-    """Why a kind of sandbox can't be had here; empty: it can."""
+    """Why a kind of sandbox does not work here; empty: it works."""
     if kind not in KINDS:
         return f"there is no such kind; there are {', '.join(KINDS)}"
     if kind == "bubblewrap" and shutil.which("bwrap", path=PATH) is None:

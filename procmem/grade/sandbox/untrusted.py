@@ -1,4 +1,4 @@
-"""Files that nobody trusts: copied, opened and removed without following them anywhere."""
+"""Untrusted files: copied, opened and removed without following links."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 DEEPEST = 40
-"""Directories that are held open at a time: trees may be deeper than any limit on those."""
+"""The number of directories that are open at a time: trees may be deeper than the limit allows."""
 
 MACHINES = frozenset((
     errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
 ))  # fmt: skip
-"""Errors that are no fault of a submission."""
+"""Errors of this machine, not of a submission."""
 
 KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -41,7 +41,7 @@ KINDS = {
 
 
 def shown(path: str) -> str:
-    """A path on one line, whatever its bytes."""
+    """A path in one line, whatever bytes it contains."""
     return path.encode("utf-8", "backslashreplace").decode().encode("unicode_escape").decode(
         "ascii"
     ) if not path.isprintable() else path  # fmt: skip
@@ -51,9 +51,9 @@ class Copied:
     """What copy_tree() did.
 
     Attributes:
-        notes: a sentence for each thing that was left out.
-        files: how many were copied.
-        bytes: in them.
+        notes: a sentence for each file that was left out.
+        files: the number of files copied.
+        bytes: the size of these files together.
     """
 
     def __init__(self) -> None:
@@ -70,19 +70,19 @@ def copy_tree(
     most_bytes: int,
     most_files: int,
 ) -> Copied:
-    """Copies regular files, directories, and symbolic links that stay inside.
+    """Copies regular files, directories, and symbolic links that lead to files of the same tree.
 
-    Devices, FIFOs and sockets, links that lead out, and what is too much are left out, and told.
+    Devices, FIFOs, sockets, other links, and what exceeds the limits are left out, with a note.
 
     Args:
-        source: an existing directory; a link to one will do.
-        target: another, empty.
-        own: gives a copy to its user.
-        most_bytes: of all files together.
-        most_files: directories among them.
+        source: an existing directory, or a link to one.
+        target: an empty directory.
+        own: called with each copy, to change its owner.
+        most_bytes: the limit of all files together.
+        most_files: the limit of files and directories.
 
     Raises:
-        OSError: source is no directory that can be read; or the disk is full, say (MACHINES).
+        OSError: source is not a readable directory; or the disk is full, or the like (MACHINES).
     """
     copied = Copied()
     root = os.path.realpath(source)
@@ -139,10 +139,10 @@ def copy_tree(
 
 
 def copy_file(source: str, target: str, most: int) -> int:
-    """Copies a regular file, no more than `most` bytes and one; returns how many.
+    """Copies a regular file, at most `most` + 1 bytes; returns the number of bytes.
 
     Raises:
-        OSError: it is none, or can't be read or written.
+        OSError: it is not a regular file, or can't be read or written.
     """
     came = os.open(source, FILE)
     size = 0
@@ -168,7 +168,7 @@ def open_below(directory: str, name: str) -> int:
     """A descriptor of a regular file below a directory; no link on the way is followed.
 
     Raises:
-        OSError: it isn't there; ELOOP: a link; EINVAL: no regular file, or a name that leads out.
+        OSError: it doesn't exist; ELOOP: a link; EINVAL: not a regular file, or a name with "..".
     """
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if not parts or ".." in parts or name.startswith("/"):
@@ -189,7 +189,7 @@ def open_below(directory: str, name: str) -> int:
 
 
 def used(directory: str, most_bytes: int, most_files: int) -> tuple[int, int]:
-    """Bytes on disk and files below a directory; counting ends where either is too much."""
+    """The bytes on disk and the files below a directory, counted up to a limit of each."""
     size = files = 0
     waiting = [directory]
     while waiting:
@@ -211,7 +211,7 @@ def used(directory: str, most_bytes: int, most_files: int) -> tuple[int, int]:
 
 
 def remove_tree(path: str) -> None:
-    """Removes a directory and all below it, however deep, whatever the modes.
+    """Removes a directory and everything below it, whatever its depth and modes.
 
     Raises:
         OSError: something can't be removed.
@@ -224,7 +224,7 @@ def remove_tree(path: str) -> None:
 
 
 def remove_below(path: str) -> None:
-    """Removes all below a directory.
+    """Removes everything below a directory.
 
     Raises:
         OSError: something can't be removed.
@@ -242,7 +242,7 @@ def remove_below(path: str) -> None:
 
 
 def empty(fd: int, top: int, depth: int, moved: int) -> int:
-    """Empties a directory; what lies too deep is moved to the top. Returns how many were moved."""
+    """Empties a directory; what is too deep is moved to the top. Returns how many were moved."""
     os.fchmod(fd, 0o700)
     for name in os.listdir(fd):
         found = os.stat(name, dir_fd=fd, follow_symlinks=False)

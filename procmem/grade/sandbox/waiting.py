@@ -1,4 +1,4 @@
-"""What a program waits for, seen from outside (/proc/PID/task/TID/syscall, proc(5))."""
+"""What a program waits for, as /proc shows it (/proc/PID/task/TID/syscall, proc(5))."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ FUTEX_WAITS = (0, 6, 9, 11, 13)
 
 
 class ThreadState(NamedTuple):
-    """What one thread does.
+    """The state of one thread.
 
     Attributes:
-        pid, tid: whose.
+        pid, tid: its IDs.
         state: the letter of proc_pid_stat(5).
         call: the system call that it is blocked in; "" if it runs, or is blocked in none.
         arguments: of the call.
-        turns: how often it has given up the CPU: if that is the same, it has not run meanwhile.
+        turns: how often it gave up the CPU; if that is unchanged, it did not run in between.
     """
 
     pid: int
@@ -74,13 +74,13 @@ class ThreadState(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What all threads of a sandbox do at one moment.
+    """The state of all threads of a sandbox at one time.
 
     Attributes:
-        waits: one waits for input from the terminal, and none runs.
-        sleeps: none runs, and none waits for input; the call that the first of them sleeps in.
-        forever: sleeps, and nothing can wake them: a deadlock.
-        threads: each of them.
+        waits: whether one waits for input from the terminal, and none runs.
+        sleeps: the call that the first of them sleeps in, if none runs and none waits for input.
+        forever: whether they sleep and nothing can wake them: a deadlock.
+        threads: each thread.
     """
 
     waits: bool
@@ -101,14 +101,14 @@ def check_machine() -> None:
 
 
 def can_be_watched(pid: int) -> bool:
-    """Whether this machine lets us see what a child waits for."""
+    """Whether this machine shows what a child process waits for."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/syscall", "rb") as file:
         return bool(file.read())
     return False
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes below one, by /proc/PID/task/TID/children."""
+    """The descendants of a process, from /proc/PID/task/TID/children."""
     found: list[int] = []
     asked = [pid]
     while asked:
@@ -126,7 +126,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def threads(pids: Iterable[int]) -> list[ThreadState] | None:
-    """What their threads do; None if one can't be told, since it runs or ends."""
+    """The states of their threads; None if one is not known, because it runs or ends."""
     found = []
     for pid in pids:
         try:
@@ -163,9 +163,9 @@ def look_at(pid: int, tid: int) -> ThreadState | None:
 
 
 def state_and_turns(status: bytes) -> tuple[str, int]:
-    r"""The letter of `State:`, and how often the thread has given up the CPU.
+    r"""The letter of `State:`, and how often the thread gave up the CPU.
 
-    Lines are found by name: their order is the kernel's affair, and newer kernels print more
+    Lines are found by name: their order may change, and newer kernels print more
     (x86_Thread_features is the last one since Linux 6.6).
 
     >>> state_and_turns(b"Name:\tcat\nState:\tS (sleeping)\nvoluntary_ctxt_switches:\t3\n"
@@ -184,7 +184,7 @@ def state_and_turns(status: bytes) -> tuple[str, int]:
 
 
 def look(first: int, terminal: os.stat_result) -> Seen | None:
-    """What all that runs below a process does; None if any of it runs.
+    """The state of all descendants of a process; None if any of them runs.
 
     Two looks that agree prove that there was a moment, between them, at which none ran.
 

@@ -1,4 +1,4 @@
-"""What was handed in: directories, single files, archives; found, and told apart by content."""
+"""What was handed in: directories, single files, archives; how they are found and compared."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ LEFT_OUT = ("__pycache__", "__MACOSX", ".DS_Store")
 
 
 class NoSubmissions(ProcmemError):
-    """There is no directory of submissions, or nothing in it."""
+    """There is no directory of submissions, or it is empty."""
 
 
 @dataclass(frozen=True)
 class Handin:
-    """One submission as it lies there.
+    """One submission in the directory of submissions.
 
     Attributes:
-        name: of its directory or file; unique.
-        path: absolute.
-        more: further files of it: Canvas puts each file of a student beside the others.
+        name: the name of its directory or file; unique.
+        path: its absolute path.
+        more: its further files: Canvas exports each file of a student separately.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Handin:
 
 
 def find(directory: str | os.PathLike[str], *, but: str = "") -> list[Handin]:
-    """The submissions in a directory, by name; hidden files and leftovers of systems left out.
+    """The submissions in a directory, by name, without hidden files and files of operating systems.
 
     Args:
-        directory: of submissions.
-        but: a path that is none of them: that of the results.
+        directory: the directory of submissions.
+        but: a path that is not a submission: that of the results.
 
     Raises:
         NoSubmissions: there are none.
@@ -73,9 +73,9 @@ def find(directory: str | os.PathLike[str], *, but: str = "") -> list[Handin]:
 
 
 def joined(found: list[Handin]) -> list[Handin]:
-    """Hand-ins, those of one student of which Canvas made several made one.
+    """Hand-ins, with the separate files that Canvas made of one student's joined.
 
-    Only where all are files of different names: else one was perhaps handed in again.
+    They are joined only if their names differ; otherwise one was perhaps handed in again.
     """
     groups: dict[str, list[Handin]] = {}
     for one in found:
@@ -92,7 +92,7 @@ def joined(found: list[Handin]) -> list[Handin]:
 
 
 def again_as(match: re.Match[str] | None) -> str:
-    """The name that a file had before Canvas marked it as one that was handed in again."""
+    """The name of a file without the number that Canvas adds when it is handed in again."""
     name = match["file"] if match else ""
     return re.sub(r"-\d+(?=\.[^.]*$|$)", "", name).casefold()
 
@@ -106,7 +106,7 @@ SUFFIXES = re.compile(r"\.(tar\.\w+|\w{1,4})$")
 
 
 def doubles(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Names that are perhaps those of one student: a guess, made of names alone.
+    """Names that may be of one student: a guess, from names alone.
 
     >>> doubles(["alice", "alice.zip", "bob", "Bob.tar.gz", "carol (1).zip", "carol.zip", "dave"])
     [('alice', 'alice.zip'), ('bob', 'Bob.tar.gz'), ('carol (1).zip', 'carol.zip')]
@@ -133,9 +133,9 @@ def doubles(names: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def key(*paths: str | os.PathLike[str]) -> str:
-    """A digest of files and all that lies below directories: names, kinds, modes and content.
+    """A digest of files and directory trees: names, types, modes and contents.
 
-    Nothing is followed or waited for. A file larger than MOST_BYTES is told by its size and time.
+    No link is followed. Of a file larger than MOST_BYTES, size and time are used.
     """
     digest = hashlib.sha256()
 

@@ -1,4 +1,4 @@
-"""Lab: an exercise with its checks, as its directory describes it."""
+"""An exercise with its checks, as its directory describes it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Lab:
 
     Attributes:
         FILE, QUIZ: the names of the files that describe a lab and its quiz.
-        name: that of its directory.
-        directory: where its files lie.
-        title, summary: in words.
+        name: the name of its directory.
+        directory: the directory of its files.
+        title, summary: what it is about, in words.
         build: the command that builds a submission; empty: nothing is built.
         program: the command that runs it.
-        files: what a student hands in.
-        tools: names of programs whose output may become part of a program, beside the compilers
-            and linkers that are known.
-        settings: what it says of limits: fields of Limits.
+        files: the names of the files that a student hands in.
+        tools: names of programs whose output may become part of a program, beside compilers and
+            linkers.
+        settings: its limits: fields of Limits.
         quiz: its questions.
     """
 
@@ -68,12 +68,12 @@ class Lab:
 
     @property
     def handout(self) -> Path:
-        """What the student reads, in Markdown."""
+        """The hand-out for students, in Markdown."""
         return self.directory / "handout.md"
 
     @property
     def starter(self) -> Path:
-        """What the student begins with."""
+        """The files that a student begins with."""
         return self.directory / "starter"
 
     @property
@@ -83,7 +83,7 @@ class Lab:
 
     @property
     def limits(self) -> Limits:
-        """What a submission may use."""
+        """The limits of a submission."""
         from procmem.grade.sandbox.limits import Limits
 
         return Limits(**self.settings)
@@ -98,7 +98,7 @@ class Lab:
         """A submission to this lab, in a private copy: a context manager.
 
         Raises:
-            SubmissionError: it isn't there, or can't be read.
+            SubmissionError: it does not exist, or can't be read.
         """
         from procmem.grade.sandbox.sandbox import Sandbox
         from procmem.grade.submissions.submission import Submission
@@ -122,7 +122,7 @@ class Lab:
         """The lab in a directory.
 
         Raises:
-            LabError: a file of it is missing or odd; the error says what to write.
+            LabError: one of its files is missing or wrong; the message says what to write.
         """
         place = Path(directory).resolve()
         path = place / LAB
@@ -191,7 +191,7 @@ def string(path: Path, known: Mapping[str, Any], key: str, default: str | None) 
 
 
 def words(path: Path, known: Mapping[str, Any], key: str, example: list[str]) -> tuple[str, ...]:
-    """A command: a list of words; a text is taken apart as a shell would."""
+    """A command as a list of words; a string is split as a shell would."""
     value = known.get(key, [])
     if isinstance(value, str):
         try:
@@ -228,7 +228,7 @@ def check_limits(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def quiz(path: Path) -> tuple[Question, ...]:
-    """The questions of a quiz; none if there is no such file.
+    """The questions of a quiz; empty if there is no such file.
 
     Raises:
         LabError

@@ -1,6 +1,6 @@
-"""What a student predicted or answered: predictions.toml and answers.toml, read with care.
+"""A student's predictions.toml and answers.toml.
 
-Whatever is wrong with such a file is a SubmissionError that says what to write.
+Any error in such a file is a SubmissionError that says what to write.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = ["Predictions", "parse_size"]
 UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 SIZE = re.compile(r"([+−-]?)\s*([0-9][0-9_,]{,24})(\.[0-9]{1,24})?\s*([A-Za-z]*)")
 LONGEST = 16 << 10
-"""Bytes of a file. The time to read TOML grows with the square of the dots in a name."""
+"""The largest file that is read, since parsing takes time by the square of the dots in a name."""
 
 LARGEST = 1 << 63
 """TOML's integers are below; Python refuses to print much larger ones."""
 
 AN_EXAMPLE = '12345 or "12 KiB"'
-"""Of a size: nothing that a page or a buffer has, since students take it for the answer."""
+"""Not the size of a page or a buffer, which students would take for the answer."""
 
 MISSING = object()
 
 
 def parse_size(text: str) -> int:
-    """The bytes that a text tells; K, KB and KiB are all 1,024 bytes.
+    """The size that a text states, in bytes; K, KB and KiB are all 1,024 bytes.
 
     Raises:
-        ValueError: it is no size, or no whole number of bytes.
+        ValueError: it is not a size, or not a whole number of bytes.
 
     >>> parse_size("4 KiB"), parse_size("4K"), parse_size("4096"), parse_size("1.5 MiB")
     (4096, 4096, 4096, 1572864)
@@ -64,15 +64,15 @@ def parse_size(text: str) -> int:
 
 
 class Predictions:
-    """The entries of a TOML file that the student wrote. Read when first used.
+    """The entries of a TOML file that the student wrote. The file is read at the first use.
 
     Args:
         path: the file.
-        quiz: the questions whose answers it holds.
+        quiz: the questions that it answers.
 
-    `name` may be that of an entry in a table: "table.name".
+    `name` may name an entry in a table: "table.name".
 
-    Each getter raises SubmissionError where the file or the entry is missing or odd.
+    Each method raises SubmissionError if the file or the entry is missing or wrong.
     """
 
     def __init__(self, path: str | os.PathLike[str], quiz: Sequence[Question] = ()) -> None:
@@ -87,13 +87,13 @@ class Predictions:
 
     @property
     def entries(self) -> Mapping[str, Any]:
-        """All that the file holds."""
+        """All entries of the file."""
         if self._entries is None:
             self._entries = read_toml(self.path)
         return self._entries
 
     def size(self, name: str) -> int:
-        """Bytes: written as 4096, "4 KiB" or "4K"."""
+        """A size in bytes, written as 4096, "4 KiB" or "4K"."""
         value = self._entry(name, AN_EXAMPLE)
         if isinstance(value, str):
             try:
@@ -128,7 +128,7 @@ class Predictions:
         return value
 
     def boolean(self, name: str) -> bool:
-        """A truth: true or false, also "yes" or "no"."""
+        """A truth value: true or false, also written as "yes" or "no"."""
         value = self._entry(name, "true or false")
         if isinstance(value, str):
             value = {"yes": True, "true": True, "no": False, "false": False}.get(
@@ -139,7 +139,7 @@ class Predictions:
         return value
 
     def choice(self, name: str, choices: Sequence[str] | None = None) -> str:
-        """One of some names; without `choices`, those of the quiz's question of this name."""
+        """One of `choices`; None: the choices of the quiz's question of this name."""
         if choices is None:
             question = self.quiz.get(name)
             if question is None:
@@ -184,7 +184,7 @@ def read_toml(path: str) -> Mapping[str, Any]:
     """A student's TOML file.
 
     Raises:
-        SubmissionError: it is missing, no plain file, too long, or no TOML.
+        SubmissionError: it is missing, not a regular file, too long, or not TOML.
     """
     place, name = os.path.split(path)
     try:

@@ -13,13 +13,13 @@ __all__ = ["Question"]
 
 @dataclass(frozen=True)
 class Question:
-    """A question of a lab's quiz. Its right answer is computed by a check, on the machine.
+    """A question of a lab's quiz. A check determines the right answer on each machine.
 
     Attributes:
-        name: of its entry in answers.toml.
+        name: the name of its entry in answers.toml.
         text: the question.
-        choices: the answers to choose from, by the letter or word to write; empty: the answer is
-            a number or a size.
+        choices: the possible answers, by the letter or word to write; empty: the answer is a
+            number or a size.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A student's submission: a private copy, built once, its programs, and what it predicts."""
+"""A student's submission: a private copy that is built once, its programs and predictions."""
 
 from __future__ import annotations
 
@@ -49,36 +49,37 @@ ONLY_COMPILED = "a program has to be compiled and linked from the sources that w
 class Submission:
     """A submission, in a private copy; a context manager that leaves nothing behind.
 
-    What is graded is built of what was handed in: what a build makes and hidden files are left out
-    where there is a build, or `files` are named; and files are found wherever they lie.
+    What is graded is built from what was handed in: if there is a build, or `files` are named,
+    hidden files and everything that a build creates are left out. `files` are found in any
+    directory.
 
     Args:
         source: the student's directory, archive or single file; it is only read.
-        build: the command that builds it; none: there is nothing to be built.
-        program: the program of program(), with its first arguments.
-        files: what should be there.
-        starter: a directory; files of it take the place of those of `files` that were not handed
-            in, if any was. None: there is none.
-        quiz: the questions that answers.toml answers.
-        tools: names of programs whose output may become part of a program, beside the compilers
-            and linkers that are known.
-        sandbox: None: the strongest there is here.
-        limits: of its programs; None: the sandbox's.
+        build: the command that builds it; empty: there is nothing to build.
+        program: the program that program() returns, with its first arguments.
+        files: the names of the files that are to be handed in.
+        starter: a directory whose files replace those of `files` that were not handed in, if at
+            least one was. None: there is none.
+        quiz: the questions of answers.toml.
+        tools: names of programs whose output may become part of a program, beside compilers and
+            linkers.
+        sandbox: None: the strongest that works here.
+        limits: the limits of its programs; None: those of the sandbox.
 
     Raises:
-        SubmissionError: source isn't there, or can't be read.
+        SubmissionError: source does not exist, or can't be read.
 
     Attributes:
         source: what was handed in.
         directory: the copy.
-        built: what came of building it; None: nobody has asked for that yet.
-        notes: a sentence for each thing that was left out or found elsewhere, for its author.
+        built: the result of the build; None: it was not built yet.
+        notes: a sentence for its author about each file that was left out or found elsewhere.
         missing: names of `files` that were not handed in.
-        refused: why it could not be opened, as for a broken archive: then nothing is in the copy.
+        refused: why it could not be opened, for example a broken archive; the copy is empty then.
             Empty: it could.
         runs: each Run of its programs.
-        faults: of compiled files that were removed after the build: why, in words that follow the
-            name.
+        faults: compiled files that were removed after the build, and why: a phrase to be appended
+            to the name.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Submission:
             raise
 
     def _take_in(self, asked: Asked) -> Placed:
-        """Copies what was handed in, and puts it where the lab wants it."""
+        """Copies what was handed in to where the lab wants it."""
         limits = self.sandbox.limits
         with self.job.staging() as staging:
             unwrap = False
@@ -168,7 +169,7 @@ class Submission:
             return placed
 
     def _settle(self) -> None:
-        """Gives all to the job's user. All files are of one time: make(1) compares times."""
+        """Gives all files to the job's user, and the same time, because make(1) compares times."""
         for path, about in walk(self.directory):
             whole = os.path.join(self.directory, path)
             self.job.own(whole)
@@ -180,7 +181,7 @@ class Submission:
 
     @property
     def build(self) -> Build:
-        """What came of building it, which is done when this is first asked for.
+        """The result of the build, which is done at the first use of this.
 
         Raises:
             MachineError: the disk is full.
@@ -201,7 +202,7 @@ class Submission:
         return self.built
 
     def _remove_faults(self, provenance: Provenance) -> None:
-        """Removes compiled files that no compiler made of what was handed in."""
+        """Removes compiled files that no compiler made from what was handed in."""
         if provenance.why_not:
             self.notes.append(f"the build could not be traced: {provenance.why_not}")
             return
@@ -226,11 +227,11 @@ class Submission:
             return True
 
     def program(self, name: str | Sequence[str] | None = None) -> Program:
-        """A program of it, built.
+        """A program of the submission, after the build.
 
         Args:
-            name: its file, or that with first arguments; None: the lab's program. A name without
-                a slash is looked for in PATH, as for ["python3", "grow.py"].
+            name: its file name, or a list with first arguments; None: the lab's program. A name
+                without a slash is searched in PATH, as in ["python3", "grow.py"].
 
         Raises:
             BuildFailed: it can't be built.
@@ -252,7 +253,7 @@ class Submission:
         """A descriptor of one of its files, as it is now; links are not followed.
 
         Raises:
-            SubmissionError: it isn't there, or is no regular file.
+            SubmissionError: it does not exist, or is not a regular file.
         """
         try:
             return open_below(self.directory, name)
@@ -270,7 +271,7 @@ class Submission:
             raise SubmissionError(f"{name}: {why}") from error
 
     def path(self, name: str) -> str:
-        """The path of one of its files, which is there, regular, and behind no link.
+        """The path of one of its files, which is a regular file and not reached through a link.
 
         Raises:
             SubmissionError: it is not.
@@ -279,10 +280,10 @@ class Submission:
         return os.path.normpath(os.path.join(self.directory, name))
 
     def read(self, name: str) -> str:
-        """The text of one of its files; bytes that are no UTF-8 as U+FFFD.
+        """The text of one of its files; bytes that are not UTF-8 become U+FFFD.
 
         Raises:
-            SubmissionError: it isn't there, or is larger than 4 MiB.
+            SubmissionError: it does not exist, or is larger than 4 MiB.
         """
         with open(self.open(name), "rb") as file:
             data = file.read(LONGEST_TEXT + 1)
@@ -292,16 +293,16 @@ class Submission:
 
     @property
     def predictions(self) -> Predictions:
-        """What the student wrote into predictions.toml."""
+        """The student's predictions.toml."""
         return Predictions(os.path.join(self.directory, "predictions.toml"))
 
     @property
     def answers(self) -> Predictions:
-        """What the student wrote into answers.toml: choices of the quiz."""
+        """The student's answers.toml: choices in the quiz."""
         return Predictions(os.path.join(self.directory, "answers.toml"), self.quiz)
 
     def close(self) -> None:
-        """Ends all its programs and removes the copy."""
+        """Ends all its programs, and removes the copy."""
         self.job.close()
 
     def __enter__(self) -> Submission:

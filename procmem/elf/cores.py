@@ -95,7 +95,7 @@ class CoreSections:
     """The sections that GNU's library makes of a core file.
 
     Attributes:
-        command: the command line that dumped, where a note tells it.
+        command: the command line of the process, if a note has it.
 
     Raises:
         ElfError: GNU does not recognise the file.

@@ -46,7 +46,7 @@ def section_called(elf: ElfFile, *names: str) -> Shdr | None:
 
 
 def has_lines(elf: ElfFile) -> bool:
-    """Whether a file tells source lines."""
+    """Whether a file has source lines."""
     return section_called(elf, ".debug_line", ".zdebug_line") is not None
 
 
@@ -57,7 +57,7 @@ def open_debug_file(
 
     By the build-id below debug_root/.build-id, then by .gnu_debuglink: beside the file, in
     .debug beside it, and below debug_root. A file found by build-id must have that build-id,
-    one found by name the checksum that the link tells.
+    one found by name the checksum that the link has.
 
     Args:
         elf: the stripped file.

@@ -243,7 +243,7 @@ class Form:
 
 
 class Unit:
-    """A unit of .debug_info, as far as its head and its first entry tell.
+    """A unit of .debug_info: its header and its first entry.
 
     Attributes:
         offset, end: where it lies in .debug_info.
@@ -402,11 +402,13 @@ class Debug:
                 f" {WAY_OUT}, if it knows that",
             )
         if len(held) != whole:
-            raise Damaged(f"{name} unpacks to another size than the {whole} bytes that it tells")
+            raise Damaged(
+                f"{name} unpacks to another size than the {whole} bytes that it should have"
+            )
         return held
 
     def text(self, form: int, value: int | bytes, unit: Unit) -> bytes | None:
-        """A text that an attribute tells; None if it lies in another file that isn't there."""
+        """The text of an attribute; None if it is in another file that is missing."""
         if isinstance(value, bytes):
             return value
         if form == Form.STRP:
@@ -482,7 +484,7 @@ class Debug:
         return find_abbreviation(cursor, code)
 
     def address(self, form: int, value: int | bytes, unit: Unit) -> int:
-        """An address that an attribute tells, or the index of one."""
+        """The address that an attribute holds, or the index of one."""
         if form in Form.ADDRX:
             base = unit.attributes.get(ADDR_BASE) or unit.attributes.get(GNU_ADDR_BASE)
             return self._indexed(int(value), int(base[1]) if base else 0, unit)
@@ -493,7 +495,7 @@ class Debug:
         return Cursor(table.read(base + index * size, size), self.order).uint(size)
 
     def ranges(self, unit: Unit, deadline: Deadline) -> Iterator[tuple[int, int]] | None:
-        """The addresses that a unit has code at, dead ones too; None if it doesn't tell."""
+        """The address ranges of a unit's code, removed code included; None: not given."""
         low = unit.attributes.get(LOW_PC)
         high = unit.attributes.get(HIGH_PC)
         ranges = unit.attributes.get(RANGES)

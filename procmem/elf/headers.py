@@ -62,7 +62,7 @@ _layouts: dict[tuple[int, int], Layout] = {}
 
 
 def layout_of(head: bytes) -> Layout | None:
-    """The layout that e_ident tells; None: it tells none."""
+    """The layout that e_ident names; None: it names none."""
     key = head[EI_CLASS], head[EI_DATA]
     if key not in _layouts:
         if not (key[0] in (1, 2) and key[1] in (1, 2)):

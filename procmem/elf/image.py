@@ -1,6 +1,6 @@
 """What the headers of a mapped ELF file say about memory, and where it was put.
 
-An Image is kept by the file's device, inode, size and mtime, so that a second look at
+An Image is kept by the file's device, inode, size and mtime, so that a second reading of
 a process opens nothing.
 """
 
@@ -242,7 +242,7 @@ def reason_of(error: Exception) -> str:
 def place(image: Image, regions: Sequence[Region], page: int) -> list[int]:
     """The load bias of each time that a file was loaded, by its regions.
 
-    A file page that two segments share is mapped twice, so a region alone does not tell
+    A file page that two segments share is mapped twice, so a region alone does not show
     which segment it is. Every segment proposes a bias for every region; the bias that
     puts all segments where regions of the right offset are is the true one.
 

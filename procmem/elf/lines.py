@@ -52,7 +52,7 @@ NAMES = 1 << 18
 """Directories, or files, of one line table."""
 
 CHECKED = 4096
-"""Steps of a line table between two looks at the clock."""
+"""Steps of a line table between two readings of the clock."""
 
 
 class Sequence(NamedTuple):
@@ -99,7 +99,7 @@ class Lines:
         fail(self.path, f"its debug information can't be read: {error}")
 
     def at(self, value: int) -> str | None:
-        """The source line of an address of the file, as "path:line"; None if not told.
+        """The source line of an address of the file, as "path:line"; None if not known.
 
         Raises:
             ElfError: the debug information is damaged, or takes more than elf.limits allows.

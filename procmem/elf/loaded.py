@@ -24,7 +24,7 @@ class LiveSection(NamedTuple):
     """A section of an ELF file in a process's memory.
 
     Pages are shared by neighbours, so the figures are bytes of the section that lie on
-    such pages: those of all sections, and of what lies between, add up to the pages.
+    such pages: those of all sections, and of the bytes between them, add up to the pages.
 
     Attributes:
         name: such as ".text".
@@ -32,7 +32,7 @@ class LiveSection(NamedTuple):
         address: where it starts in the process.
         size: sh_size, in bytes.
         resident: bytes that lie on pages in memory; the zero page does not count.
-        private: bytes of these on pages that the process has written to, or a relative of
+        private: bytes of those on pages that the process has written to, or a relative of
             it before fork(2): they are no longer the file's (anonymous in smaps).
         swapped: bytes on pages in swap.
         region: where it starts; None if it is not mapped, as .tbss, whose memory is each
@@ -69,7 +69,7 @@ class LiveSection(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """What lies on an object's pages besides its sections: headers and padding, in bytes."""
+    """The bytes on an object's pages that are in no section: headers and padding."""
 
     size: int
     resident: int
@@ -97,14 +97,14 @@ class LiveObject:
         owner: executable, library or loader; None for the vdso.
         bias: what was added to the addresses of the file (0 for one that isn't PIE).
         start: the lowest address of its pages.
-        build_id: of what is mapped, in hexadecimal; None: it has none, or can't be told.
+        build_id: of what is mapped, in hexadecimal; None: it has none, or it is not known.
         file_build_id: of the file that lies under the path now.
         state: "same" (that file is the mapped one), "replaced" (another one), "deleted"
             (there is none), "unreadable" (`reason` says why), "kernel" (the vdso).
         reason: why there are no sections, or the state is not known; else "".
         size: bytes of VSZ that it occupies: the regions of its file, and of anonymous
             memory what its headers ask for (bss).
-        resident, private, swapped: of these, as in LiveSection.
+        resident, private, swapped: bytes of all its pages, as in LiveSection.
         regions: the regions it lies in.
         image: its headers; None if they can't be read.
     """
@@ -177,7 +177,7 @@ class LiveObject:
     def copied(self) -> dict[str, int]:
         """Bytes of each writable section that were mapped from the file and privately copied.
 
-        What lies in .data.rel.ro, .got and the like is written by relocation; .data may
+        .data.rel.ro, .got and the like are written by relocation; .data may
         be relocated and written to by the program.
         """
         found: dict[str, int] = {}

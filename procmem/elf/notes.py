@@ -18,7 +18,7 @@ HELD = 1 << 16
 """Bytes of one segment or section of notes that are read."""
 
 TRIED = 64
-"""Segments or sections of notes that are looked through."""
+"""Segments or sections of notes that are searched."""
 
 LONGEST = 64
 """Bytes of a build-id: ld's longest style has 20."""

@@ -88,7 +88,7 @@ class Bridge:
 
 
 class Program:
-    """What an ELF file is, as far as its headers tell.
+    """What an ELF file is, judging by its headers.
 
     Attributes:
         kind: "object", "static executable", "static PIE", "dynamic executable",

@@ -2,8 +2,8 @@
 
 GNU's tools don't see sections as the file has them: their library (BFD) makes
 sections of its own of them, and refuses a file as a whole where one header
-contradicts another. The rules were found by observation; tests hold each
-against the installed size. Names don't count, but for NAMED below.
+contradicts another. The rules were found by observation; tests compare each
+with the installed size. Names don't count, but for NAMED below.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ class ObjectSections:
             self._add(index, fields)
             return
         if not self._symtab or not self._dynsym:
-            # Which table's strings these are is told by who links to them.
+            # Which table these strings belong to depends on the headers that link to them.
             for other in self._links_to(index):
                 if other == index:
                     self._refuse()
@@ -421,7 +421,7 @@ class ObjectSections:
     }
 
     def _check_made(self) -> None:
-        """What can be told only when all sections are made: links to them, and groups."""
+        """Checks that need all sections: links to them, and groups."""
         for index in self._made:
             fields = self._fields(index)
             if fields[2] & SHF_LINK_ORDER and fields[6] and not self._is_made_at(fields[6]):

@@ -52,7 +52,7 @@ PLTS = 64
 
 
 STEPS_BACK = 1000
-"""Symbols that are looked at for one address: those that nest are few in a sound table."""
+"""Symbols that are tried for one address: in a sound table few enclose each other."""
 
 LONGEST_NAME = 1 << 16
 
@@ -248,7 +248,7 @@ class SymbolTable:
             if number < 0:
                 number = self._names(elf, names, room, numbers)
                 strings = self._strings[number]
-            # "$a" and the like tell code from data on ARM.
+            # "$a" and the like mark code and data on ARM.
             if not name < len(strings) or strings[name : name + 1] in (b"\0", b"$"):
                 continue
             if is_arm and kind == FUNC:
@@ -262,7 +262,7 @@ class SymbolTable:
         room: Room,
         numbers: dict[tuple[int, int], int],
     ) -> Iterator[Entry]:
-        """The entries of PLTs: no symbols tell them, but relocations of where they lead to."""
+        """The entries of PLTs. They have no symbols, but their slots have relocations."""
         plts = [
             section
             for section in sections
@@ -341,7 +341,7 @@ class SymbolTable:
 
 
 class Starts:
-    """Where functions begin, as .eh_frame_hdr tells: a table that unwinders search.
+    """Where functions begin, from .eh_frame_hdr: a table that unwinders search.
 
     Args:
         base: its address, from which it counts.
@@ -378,7 +378,7 @@ class Starts:
 
 
 def function_starts(elf: ElfFile, sections: list[Shdr], room: Room) -> Starts:
-    """What .eh_frame_hdr tells; nothing where it is not the table that linkers make."""
+    """The entries of .eh_frame_hdr; none where it is not the table that linkers make."""
     for section in sections:
         if section.sh_flags & SHF_ALLOC and section.name == ".eh_frame_hdr":
             head = section.data(12)

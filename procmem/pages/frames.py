@@ -1,4 +1,4 @@
-"""Page frames: how often each is mapped, and what the kernel uses it for. Root alone may look."""
+"""Page frames: how often each is mapped, and what the kernel uses it for. Only root may read it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Frame(NamedTuple):
         mapped: how often it is mapped, over all processes (/proc/kpagecount).
         flags: what it is (/proc/kpageflags).
         cgroup: inode number of the memory cgroup that is charged for it, 0: none.
-            None: this kernel does not tell (/proc/kpagecgroup).
+            None: this kernel has no /proc/kpagecgroup.
     """
 
     address: int
@@ -124,7 +124,7 @@ class FrameReader:
             os.close(self._fds.pop())
 
     def read(self, pages: Iterable[tuple[int, int]]) -> list[Frame]:
-        """What is told of the frames of some pages.
+        """What the kernel reports about the frames of some pages.
 
         Args:
             pages: address and frame of each.

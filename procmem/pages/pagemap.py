@@ -77,10 +77,10 @@ class Page(NamedTuple):
         file: it is a file's or shared memory's; False: anonymous, or not there.
         exclusive: it is mapped once in the whole system.
         zero: it is the page of zeros, which reading of untouched memory gives, and which Rss
-            does not count. None: can't be told.
+            does not count. None: not known.
         soft_dirty: it was written since the bits were cleared (clear_refs, proc(5)).
             None: this kernel keeps no such bits.
-        guard: touching it is an error (madvise(2), MADV_GUARD_INSTALL). None: can't be told.
+        guard: touching it is an error (madvise(2), MADV_GUARD_INSTALL). None: not known.
         uffd_wp: userfaultfd(2) protects it from writing.
         pfn: number of the page frame. None: not in memory, or hidden from this reader.
     """
@@ -119,12 +119,12 @@ class Run(NamedTuple):
 
 
 class PageCounts(NamedTuple):
-    """How many pages of a range are what. None: can't be told.
+    """How many pages of a range are what. None: not known.
 
     Attributes:
-        pages: all; the sum of the next eight, where none of these is None.
+        pages: all; the sum of the next eight, where none of those is None.
         absent, anonymous, anonymous_shared, file, file_shared, zero, swapped, guard: in
-            that state (PageState). Where the page of zeros can't be told, it is among
+            that state (PageState). Where the zero page can't be recognised, it is among
             anonymous_shared; where guard pages can't, they are among swapped.
         present, exclusive, soft_dirty, uffd_wp: as of Page.
     """
@@ -145,7 +145,7 @@ class PageCounts(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the kernel told of pages besides the plain bits."""
+    """What the kernel reports about pages besides the plain bits."""
 
     zero: bool
     soft_dirty: bool
@@ -271,7 +271,7 @@ class PageMap(Sequence[Page]):
 
     @classmethod
     def from_bytes(cls, data: bytes, start: int = 0, page_size: int = 4096) -> PageMap:
-        """The map that some bytes of a pagemap file tell.
+        """The map that some bytes of a pagemap file stand for.
 
         Args:
             data: entries of eight bytes, in this machine's byte order.
@@ -326,7 +326,7 @@ class PageMap(Sequence[Page]):
         return f"<PageMap of {len(self)} pages, {self.start:x}-{self.end:x}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a page map can't be pickled: to_dict() tells what it shows")
+        raise TypeError("a page map can't be pickled: to_dict() has what it shows")
 
     def within(self, start: int, end: int) -> PageMap:
         """The part of it between two addresses, in whole pages.
@@ -418,7 +418,7 @@ class PageMap(Sequence[Page]):
 
     @property
     def zero(self) -> PageView | None:
-        """Which pages are the page of zeros; None: can't be told (before Linux 6.7, as a user)."""
+        """Which pages are the page of zeros; None: not known (before Linux 6.7, as a user)."""
         return PageView(self, ZERO, ZERO) if self._known.zero else None
 
     @property
@@ -428,7 +428,7 @@ class PageMap(Sequence[Page]):
 
     @property
     def guard(self) -> PageView | None:
-        """Which are guard pages; None: can't be told (before Linux 6.15)."""
+        """Which are guard pages; None: not known (before Linux 6.15)."""
         return PageView(self, GUARD, GUARD) if self._known.guard else None
 
     @property
@@ -462,7 +462,7 @@ class PageMap(Sequence[Page]):
 
     @property
     def resident(self) -> int | None:
-        """Bytes that Rss counts: present, and not the page of zeros. None: can't be told.
+        """Bytes that Rss counts: present, and not the page of zeros. None: not known.
 
         Pages of hugetlbfs are present, but in no Rss.
         """

@@ -42,14 +42,14 @@ def measure_residency(
 
     Kernels from 6.7 on answer PAGEMAP_SCAN; elsewhere eight bytes are read for
     each page of the address space, where neither the zero page nor hugetlbfs,
-    which Rss leaves out, can be told from other pages.
+    which Rss leaves out, can be distinguished from other pages.
 
     Args:
         pagemap_fd: an open /proc/PID/pagemap.
         scan: the finished scan, its regions in order.
         page_size: in bytes.
         is_hugetlb: asked about a record of a file that maps huge pages: whether they
-            are of hugetlbfs, which Rss leaves out. None: can't be told.
+            are of hugetlbfs, which Rss leaves out. None: not known.
         is_shmem: asked, with a device as maps has it (major << 32 | minor), whether its
             files live in memory, and so in swap.
 

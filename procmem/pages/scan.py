@@ -44,7 +44,7 @@ _knows_guards = True
 
 @cache
 def user_limit() -> int:
-    """Where the user's half of the address space ends: PAGEMAP_SCAN refuses to look above it.
+    """Where the user's half of the address space ends: PAGEMAP_SCAN refuses addresses above it.
 
     1 << 63 where there is no PAGEMAP_SCAN: pagemap itself just ends there.
     """
@@ -80,11 +80,11 @@ def scan_ranges(
         fd: an open /proc/PID/pagemap.
         start: address of the first byte, a multiple of the page size.
         end: address behind the last, likewise.
-        wanted: categories to be told of each range; neighbours that are alike are joined.
+        wanted: the categories to report for each range; neighbours that are alike are joined.
         without: categories whose pages are left out.
 
     Returns:
-        Ranges in ascending order; None: this kernel can't tell.
+        Ranges in ascending order; None: this kernel can't answer.
 
     Raises:
         OSError

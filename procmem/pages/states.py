@@ -78,7 +78,7 @@ class PageStates:
         return self._sums[-1]
 
     def clip(self, spans: Iterable[tuple[int, int]]) -> PageStates:
-        """What lies within some ranges, which are in ascending order."""
+        """The part within some ranges, which are in ascending order."""
         return PageStates(part for start, end in spans for part in self._cut(start, end))
 
     def _cut(self, start: int, end: int) -> Iterator[Run]:
@@ -94,7 +94,7 @@ def read_states(pagemap_fd: int, spans: Iterable[tuple[int, int]], page_size: in
     """The states of all pages of some ranges.
 
     By PAGEMAP_SCAN (Linux 6.7); elsewhere from eight bytes for each page, where the zero
-    page can't be told from one of the process's own and counts as resident and private.
+    page looks like one of the process's own and counts as resident and private.
 
     Args:
         pagemap_fd: an open /proc/PID/pagemap.

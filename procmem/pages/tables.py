@@ -40,7 +40,7 @@ class Split(NamedTuple):
 
 
 class WalkStep(NamedTuple):
-    """What the memory management unit looks up at one level.
+    """One step of a page-table walk: the entry that the memory management unit reads at one level.
 
     Attributes:
         level: counted from the top, 0.

@@ -1,4 +1,4 @@
-"""Opening and reading the files of one process, and knowing whose they are.
+"""Opens and reads the files of one process, and makes sure that they stay that process's.
 
 A process is held by a descriptor of its directory: the kernel ties that to the
 process, so that nothing read through it can come from another one that got the
@@ -42,7 +42,7 @@ KEPT_OPEN = 64
 that their start time could be another process's too."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
-"""Start times are told in ticks, of which a second has so many (proc_pid_stat(5))."""
+"""Clock ticks per second, the unit of start times (proc_pid_stat(5))."""
 
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: in a saved tree anything may lie, a FIFO too."""
@@ -71,12 +71,12 @@ def bounded(fd: int, path: str) -> int:
 
 
 class Directory:
-    """An open /proc/PID, closed when nobody uses it any more.
+    """An open /proc/PID, closed when nothing refers to it any more.
 
     Attributes:
         fd: its descriptor.
-        start_time: of its process, in clock ticks; None: not told.
-        owner: whose it is.
+        start_time: of its process, in clock ticks; None: not known.
+        owner: the ProcessFiles that opened it.
         identified: whether the start time alone identifies the process from now on.
     """
 
@@ -93,7 +93,7 @@ class Directory:
             close(self.fd)
 
     def seen_alive(self, now: int, start_time: int | None) -> None:
-        """Takes note of a start time that was read at `now` or later (CLOCK_BOOTTIME).
+        """Records a start time that was read at `now` or later (CLOCK_BOOTTIME).
 
         A process that gets the same PID later starts after that. So if the tick in which this
         one started is over by then, no later one can have its start time. One tick more, since
@@ -148,7 +148,7 @@ def pids(root: str | os.PathLike[str] = "/proc") -> list[int]:
 
 
 def system_file(name: str, root: str | os.PathLike[str] = "/proc") -> bytes | None:
-    """A file of a /proc tree that tells of the whole system, such as "meminfo".
+    """A file of a /proc tree about the whole system, such as "meminfo".
 
     Returns:
         Its bytes; None if the tree lacks it or it may not be read.
@@ -189,11 +189,13 @@ def _no_proc(path: str, reason: str) -> Exception:
 class MemoryFile:
     """An open file that shows an address space (maps, smaps, ...).
 
-    Closed at the end of a `with` block, or when nobody uses it any more.
+    Closed at the end of a `with` block, or when nothing refers to it any more.
 
     Args:
-        files, fd, path: whose it is, its descriptor, what to call it in errors.
-        space: maps of the same address space, to be asked whether that lives.
+        files: the process.
+        fd: the open descriptor.
+        path: named in errors.
+        space: an open maps file of the same address space, which shows whether that still exists.
     """
 
     __slots__ = ("fd", "files", "path", "space")
@@ -237,7 +239,7 @@ class MemoryFile:
         return b"".join(chunks)
 
     def head(self) -> bytes:
-        """What one read at its start gives: at least one whole record."""
+        """The first read(2) from its start: at least one whole record."""
         try:
             return os.read(self.fd, CHUNK)
         except OSError as error:
@@ -246,8 +248,8 @@ class MemoryFile:
     def alive(self) -> bool:
         """Whether the address space still exists.
 
-        PROCMAP_QUERY on maps says so for little; elsewhere the file is read again
-        from its start, where a dead address space shows nothing.
+        PROCMAP_QUERY on maps answers this cheaply. Elsewhere the file is read again
+        from its start, where an address space that is gone shows nothing.
         """
         if self.space is not None:
             return self.space.alive()
@@ -263,7 +265,7 @@ class MemoryFile:
             return False
 
     def check(self) -> None:
-        """Raises unless the address space lived through the reading.
+        """Raises an error if the address space went away while it was read.
 
         Raises:
             NoSuchProcess, ZombieProcess: the process has ended.
@@ -274,7 +276,7 @@ class MemoryFile:
 
 
 _vma = ffi.new("pm_vma *")
-"""Room for an answer that nobody reads."""
+"""Space for an answer that is ignored."""
 
 
 class ProcessFiles:
@@ -282,7 +284,7 @@ class ProcessFiles:
 
     Args:
         pid: its ID; a thread's ID shows the thread's process.
-        root: a /proc: of this system, of a container, or a saved tree.
+        root: where /proc is: this system's, a container's, or a saved copy.
 
     Raises:
         NoSuchProcess, AccessDenied, Unsupported (root is no /proc)
@@ -322,10 +324,10 @@ class ProcessFiles:
         self._let_go()
 
     def close(self) -> None:
-        """Lets go of the directory. The next read opens it again.
+        """Closes the directory. The next read opens it again.
 
         That of a process which began less than two clock ticks ago stays open for as long as
-        this object lives: nothing else could tell it from one that gets its PID at once.
+        this object exists: nothing else distinguishes it from a process that gets its PID at once.
         """
         directory = self._directory()
         if directory is not None and not directory.may_close():
@@ -380,7 +382,7 @@ class ProcessFiles:
             from procmem.errors import ProcessChanged
 
             raise ProcessChanged(self.pid, "pid reused")
-        # Other threads open and let go at the same time; list() sees one moment.
+        # Other threads open and close directories meanwhile: list() copies in one step.
         for oldest in list(_kept.values())[: max(0, len(_kept) - KEPT_OPEN + 1)]:
             if oldest.may_close():
                 _kept.pop(id(oldest), None)
@@ -391,7 +393,7 @@ class ProcessFiles:
     def _raise_ended(self, cause: OSError | None = None) -> NoReturn:
         from procmem import errors
 
-        # The number is looked up for the words alone.
+        # This only decides which error is raised.
         if os.path.exists(f"{self.path}/stat"):
             raise errors.ProcessChanged(self.pid, "pid reused") from cause
         raise errors.NoSuchProcess(self.pid, "it has ended") from cause
@@ -490,7 +492,7 @@ class ProcessFiles:
     # ---- the address space ----------------------------------------------
 
     def memory_name(self, name: str) -> str:
-        """Where a file of the address space is read: in the directory of a thread that lives."""
+        """The name of a file of the address space, in the directory of a thread that is alive."""
         return name if self._thread is None else f"task/{self._thread}/{name}"
 
     def memory(self, name: str, *, beside_maps: bool = False) -> MemoryFile:
@@ -501,8 +503,8 @@ class ProcessFiles:
 
         Args:
             name: the file's.
-            beside_maps: opens maps too, which tells whether the address space still lives:
-                pagemap can't, it shows nothing then. smaps always has it.
+            beside_maps: opens maps too, to find out later whether the address space still
+                exists: pagemap shows nothing then, and no error. Always done for smaps.
 
         Raises:
             KernelThread, ZombieProcess, NoSuchProcess, AccessDenied, Unsupported
@@ -529,7 +531,7 @@ class ProcessFiles:
         )
 
     def use_living_thread(self) -> bool:
-        """Turns to another thread if the one that was read has exited. False if there is none."""
+        """Switches to another thread if this one has exited. False if there is none."""
         from procmem.errors import ProcmemError
 
         tried = self._thread or self.pid
@@ -639,7 +641,7 @@ class ProcessFiles:
         return True
 
     def explain_death(self) -> NoReturn:
-        """Raises what became of an address space that is gone."""
+        """Raises the error that says why the address space is gone."""
         from procmem import errors
 
         stat = self.stat()
@@ -648,14 +650,14 @@ class ProcessFiles:
         raise errors.ProcessChanged(self.pid, "exec")
 
     def check_running(self) -> None:
-        """Raises if the process has ended, to the last of its threads."""
+        """Raises an error if the process has ended, with all of its threads."""
         from procmem.errors import ZombieProcess
 
         if self.stat().is_zombie and not self.use_living_thread():
             raise ZombieProcess(self.pid)
 
     def explain_empty(self) -> None:
-        """Raises why a file of the address space shows nothing, unless another thread's may."""
+        """Raises the error that says why the file is empty, unless another thread's may not be."""
         from procmem import errors
 
         stat = self.stat()

@@ -25,7 +25,7 @@ QUERY_VMA = 3 << 30 | 104 << 16 | ord("f") << 8 | 17
 QUERY = Struct("=9Q4I2Q")
 
 LONGEST_BUILD_ID = 20
-"""BUILD_ID_SIZE_MAX of the kernel (lib/buildid.c): longer ones are not told."""
+"""BUILD_ID_SIZE_MAX of the kernel (lib/buildid.c): longer ones are not reported."""
 
 NOT_HERE = (errno.ENOTTY, errno.EINVAL)
 
@@ -45,7 +45,7 @@ def mapped_build_id(maps: MemoryFile, address: int) -> bytes | None:
         address: where a region of the file starts.
 
     Returns:
-        The build-id; b"" where the file has none; None: can't be told (before Linux 6.11).
+        The build-id; b"" where the file has none; None: not known (before Linux 6.11).
     """
     global _query_refused  # noqa: PLW0603 - the kernel's answer holds as long as we run
     if _query_refused:
@@ -101,7 +101,7 @@ def stat_link(files: ProcessFiles, name: str | bytes, *, follow: bool) -> os.sta
 
 
 def open_link(files: ProcessFiles, name: str | bytes, told: os.stat_result) -> int | None:
-    """A descriptor of the regular file that stat_link() told of; None if it can't be opened.
+    """A descriptor of the regular file that stat_link() found; None if it can't be opened.
 
     Nothing else is opened: a device may do something, a FIFO may wait. The name may lead to one
     by now, so what it leads to is taken hold of first, which opens nothing (O_PATH).

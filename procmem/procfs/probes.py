@@ -1,4 +1,4 @@
-"""What this kernel can do, found out by trying. Answers are remembered."""
+"""What this kernel supports, found out by trying it. Answers are cached."""
 
 from __future__ import annotations
 
@@ -119,13 +119,13 @@ def has_pagemap_scan() -> bool:
 
 @cache
 def shows_page_frames() -> bool:
-    """Whether pagemap tells page frame numbers (CAP_SYS_ADMIN)."""
+    """Whether pagemap shows page frame numbers (CAP_SYS_ADMIN)."""
     return bool(entry_of_a_page(written) & FRAME)
 
 
 @cache
 def zero_frame() -> int:
-    """The frame of the page of zeros, which reading of untouched memory gives; 0: not told."""
+    """The frame of the zero page, which is mapped when untouched memory is read; 0 if not shown."""
     return entry_of_a_page(looked_at) & FRAME
 
 
@@ -137,7 +137,7 @@ def has_soft_dirty() -> bool:
 
 @cache
 def shows_guard_pages() -> bool:
-    """Whether pagemap tells guard pages (Linux 6.15) of madvise(2)'s MADV_GUARD_INSTALL."""
+    """Whether pagemap shows guard pages (Linux 6.15), those of MADV_GUARD_INSTALL."""
     return bool(entry_of_a_page(guarded) & 1 << 58)
 
 
@@ -159,7 +159,7 @@ def guarded(memory: mmap.mmap) -> None:
 
 
 def entry_of_a_page(prepare: Callable[[mmap.mmap], None]) -> int:
-    """What pagemap has for a fresh page of our own; 0 if that can't be found out."""
+    """The pagemap entry of a new page of this process; 0 if it can't be read."""
     page_size = os.sysconf("SC_PAGESIZE")
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     try:
@@ -178,7 +178,7 @@ def entry_of_a_page(prepare: Callable[[mmap.mmap], None]) -> int:
 
 
 def can_read(path: str) -> str:
-    """Empty if the file opens for reading, else why not."""
+    """An empty string if the file can be opened for reading, else the reason why not."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:

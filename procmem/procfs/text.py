@@ -118,17 +118,17 @@ class Stat:
 
     @property
     def exit_code(self) -> int:
-        """How a zombie ended, as wait(2) tells it; 0 where the reader may not see it, too."""
+        """The exit status of a zombie, as of wait(2); also 0 where the reader may not see it."""
         return self._field(52) if len(self._fields) > 48 else 0
 
     @property
     def is_kernel_thread(self) -> bool:
-        """Whether it runs in the kernel alone."""
+        """Whether it is a thread of the kernel, without an address space."""
         return bool(self.flags & PF_KTHREAD)
 
     @property
     def is_zombie(self) -> bool:
-        """Whether this thread has ended, or has given back its memory on the way there."""
+        """Whether this thread has ended, or is ending and has already released its memory."""
         return self.state in "ZXx" or bool(self.flags & PF_EXITING)
 
 
@@ -156,7 +156,7 @@ def fail(source: str, data: bytes, wanted: str) -> NoReturn:
 
 
 def first_line(data: bytes) -> tuple[int, bytes]:
-    """The number, from 1, and the bytes of the first line that is not blank; (0, b"")."""
+    """The number, from 1, and the bytes of the first non-blank line; (0, b"")."""
     for lineno, line in enumerate(data.split(b"\n"), 1):
         if line.strip(BLANKS):
             return lineno, line.rstrip(b"\r")
@@ -166,15 +166,15 @@ def first_line(data: bytes) -> tuple[int, bytes]:
 BOM = b"\xef\xbb\xbf"
 
 BLANKS = b" \t\n\r\v\f"
-"""A line of nothing else is blank: every parser passes it over, wherever it stands."""
+"""A line of nothing but these is blank. Every parser ignores blank lines, wherever they are."""
 
 
 def saved_text(data: bytes) -> bytes:
-    r"""The text as the kernel printed it, of one that an editor or a terminal's log has saved.
+    r"""Undoes what editors and terminal logs change in a text when they save it.
 
     A byte order mark is removed, and so are the CRs of a text in which every line that is not
     blank ends in CR LF. A path may end in CR: where any line has none, all stay, and so they do
-    where every line has a path. Blank lines stay: parsers pass them over.
+    where every line has a path. Blank lines stay: parsers ignore them.
 
     >>> saved_text(b"a\r\nb\r\n"), saved_text(b"a\r\nb\n")
     (b'a\nb\n', b'a\r\nb\n')
@@ -191,7 +191,7 @@ def saved_text(data: bytes) -> bytes:
 
 
 def kernel_bytes(path: str | bytes) -> bytes:
-    """A name that the kernel printed, as bytes: it was decoded as UTF-8, whatever the locale."""
+    """A name that the kernel printed, as bytes. It was decoded as UTF-8 whatever the locale."""
     return path if isinstance(path, bytes) else path.encode("utf-8", "surrogateescape")
 
 
@@ -203,7 +203,7 @@ READERS = {
 
 
 def kind_of_text(data: bytes) -> str | None:
-    """Which file of /proc/PID a text was read from, going by its first lines; None: none known.
+    """Which file of /proc/PID a text was read from, judging by its first lines; None: unknown.
 
     "maps", "smaps", "smaps_rollup", "status", "stat", "statm"; "UTF-16" for one that was saved
     in that encoding.
@@ -227,7 +227,7 @@ def kind_of_text(data: bytes) -> str | None:
 
 
 def known_as(data: bytes) -> str:
-    """What a text is instead of the one that was wanted, as far as it can be seen."""
+    """The end of an error message: which text this is instead of the one that was wanted; or ""."""
     kind = kind_of_text(data)
     if kind is None:
         return ""
@@ -241,7 +241,7 @@ def parse_stat(data: bytes, source: str = "<stat>") -> Stat:
     """A text of /proc/PID/stat.
 
     The command name may hold any byte, brackets and newlines too: it ends at
-    the last closing bracket. What follows on further lines is passed over.
+    the last closing bracket. Further lines are ignored.
 
     Raises:
         ParseError
@@ -261,7 +261,7 @@ def parse_stat(data: bytes, source: str = "<stat>") -> Stat:
 
 
 def parse_statm(data: bytes, source: str = "<statm>") -> Statm:
-    """A text of /proc/PID/statm. What follows on further lines is passed over.
+    """A text of /proc/PID/statm. Further lines are ignored.
 
     Raises:
         ParseError
@@ -280,7 +280,7 @@ STATUS = frozenset({"Name", "State", "Tgid", "Pid", "PPid", "Uid", "Threads"})
 def parse_status(data: bytes, source: str = "<status>") -> dict[str, str]:
     """A text of /proc/PID/status: each line's name with its value, white space stripped.
 
-    Lines without a colon, which some vendors' kernels print, are passed over.
+    Lines without a colon, which some vendors' kernels print, are ignored.
 
     Raises:
         ParseError: no line is one of status.

@@ -1,4 +1,4 @@
-"""The sums that the kernel keeps for a process: status, stat."""
+"""The totals that the kernel keeps for a process, from status and stat."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Faults", "MemoryUsage", "read_status", "usage_from_status"]
 class MemoryUsage(NamedTuple):
     """A process's memory in bytes, from /proc/PID/status (proc_pid_status(5)).
 
-    None where the kernel does not tell.
+    None where the kernel does not report it.
 
     Attributes:
         vsz: VmSize, the size of the address space.
-        rss: VmRSS, what of it is in memory: rss_anon + rss_file + rss_shmem.
+        rss: VmRSS, the part of it that is in memory: rss_anon + rss_file + rss_shmem.
         rss_anon, rss_file, rss_shmem: RssAnon, RssFile, RssShmem.
         swap: VmSwap, private memory in swap; swapped shared memory is not in it.
-        page_tables: VmPTE, what the page tables take; in no other figure.
+        page_tables: VmPTE, the size of the page tables; in no other figure.
         locked: VmLck, locked in memory (mlock(2)).
-        pinned: VmPin, pinned for devices.
+        pinned: VmPin, pinned, so that devices can access it.
         peak_vsz: VmPeak, the largest vsz so far.
         peak_rss: VmHWM, the largest rss so far; after munmap(2) it may be up
             to about 128 KiB below the true peak.

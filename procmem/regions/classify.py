@@ -1,4 +1,4 @@
-"""Telling what each region of a process is for.
+"""Finds what each region of a process is for.
 
 From maps or smaps alone this goes by the kernel's names, by VmFlags, and by
 the place of a region among its neighbours. The last is a guess, and
@@ -256,7 +256,7 @@ def objects(regions: Sequence[Unclassified]) -> list[list[int]]:
 
 
 def owner_of(region: Unclassified, exe: bytes | None, *, first: bool) -> tuple[Owner, str]:
-    """Whose segments these are, and what tells."""
+    """The owner of these segments, and what shows it."""
     raw = raw_name(region)
     stripped = raw[:-10] if raw.endswith(b" (deleted)") else raw
     if exe is not None and raw == escaped(exe):

@@ -60,7 +60,7 @@ def table_to_dict(
     }
 
 
-TOLD = frozenset(
+OWN_FIELDS = frozenset(
     "start end size perms offset dev inode pathname deleted kind owner kind_evidence kind_guess "
     "use use_evidence use_guess name uss vm_flags line unknown".split()
 )
@@ -115,7 +115,7 @@ def table_from_dict(data: dict[str, Any]) -> tuple[MapsReading, bool]:
             counters = {
                 KERNEL_NAMES.get(field, field): value
                 for field, value in row.items()
-                if field not in TOLD
+                if field not in OWN_FIELDS
             }
             lines += counter_lines(counters)
             lines += counter_lines(row.get("unknown", {}))

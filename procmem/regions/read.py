@@ -1,4 +1,4 @@
-"""Tables of live processes: reading to the end, making sure of what was read, naming it."""
+"""Reads tables of live processes: whole, of one address space, with the true names of files."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def resolve_names(files: ProcessFiles, table: RegionTable[Any]) -> None:
     r"""Finds the true names of regions whose printed name can be read in two ways.
 
     A \012 may be a newline or those four characters, and a file may be called
-    "x (deleted)". The kernel tells the first by PROCMAP_QUERY and in map_files;
-    the second shows in whether the path leads to the file.
+    "x (deleted)". PROCMAP_QUERY and map_files settle the first;
+    the second is settled by whether the path leads to the file.
     """
     reading = table.reading
     unsure = [
@@ -134,8 +134,8 @@ def true_name(files: ProcessFiles, queries: Queries, region: Region) -> tuple[st
     """The path of a region's file and whether that path is gone."""
     raw = region.raw_pathname or b""
     if b"\\012" in raw:
-        told = queries.name(region) or files.readlink(f"map_files/{region.start:x}-{region.end:x}")
-        name = raw.replace(b"\\012", b"\n") if told is None else told
+        known = queries.name(region) or files.readlink(f"map_files/{region.start:x}-{region.end:x}")
+        name = raw.replace(b"\\012", b"\n") if known is None else known
     else:
         name = raw
     deleted = name.endswith(DELETED) and not leads_to(files, name, region.inode)
@@ -149,7 +149,7 @@ def leads_to(files: ProcessFiles, path: bytes, inode: int) -> bool:
     from procmem.procfs.mapped import names_on_disk, stat_link
 
     found = (stat_link(files, name, follow=False) for name in names_on_disk(files, path))
-    return any(told is not None and told.st_ino == inode for told in found)
+    return any(known is not None and known.st_ino == inode for known in found)
 
 
 # ---- single regions ------------------------------------------------------------
@@ -188,17 +188,17 @@ class SingleReading:
         return self.name.replace(b"\n", b"\\012") if string else b""
 
     def path(self, name: int, _: int) -> tuple[str | None, bool]:
-        """The name, which the kernel told unescaped, and whether its file is deleted."""
+        """The name, which PROCMAP_QUERY returns unescaped, and whether its file is deleted."""
         if not name:
             return None, False
-        told = self.name
-        marked = told.endswith(DELETED) and told[:1] == b"/"
-        if marked and not leads_to(self.files, told, self.words[native.INODE]):
-            return told[: -len(DELETED)].decode("utf-8", "surrogateescape"), True
-        return told.decode("utf-8", "surrogateescape"), False
+        known = self.name
+        marked = known.endswith(DELETED) and known[:1] == b"/"
+        if marked and not leads_to(self.files, known, self.words[native.INODE]):
+            return known[: -len(DELETED)].decode("utf-8", "surrogateescape"), True
+        return known.decode("utf-8", "surrogateescape"), False
 
     def kind(self, _: int) -> Kind:
-        """What the region is. Its neighbours tell, so all of maps is read for this."""
+        """What the region is. That depends on its neighbours, so all of maps is read."""
         from procmem.errors import ProcmemError
         from procmem.regions.classify import classify
 
@@ -232,7 +232,7 @@ class Queries:
         self._spare: list[Any] = []
 
     def close(self) -> None:
-        """Lets go of the maps file; the next question opens it again."""
+        """Closes the maps file; the next question opens it again."""
         self._file = None
 
     def ask(self, address: int, words: Any, vma: Any) -> bool:
@@ -265,7 +265,7 @@ class Queries:
         """The region that covers an address, or None.
 
         Raises:
-            LookupError: this kernel can't tell (before 6.11, or a saved tree).
+            LookupError: this kernel can't answer (before 6.11, or a saved tree).
             The errors of ProcessFiles.memory().
         """
         # Room for an answer belongs to one call, since threads may ask at once.
@@ -274,14 +274,14 @@ class Queries:
         words = ffi.new(RECORD)
         found = None
         if self.ask(address, words, vma):
-            name = told_name(vma) if vma.name_size else b""
+            name = answered_name(vma) if vma.name_size else b""
             reading = SingleReading(words, name, self.files, self.find_facts)
             found = native.make(Region, reading, vma.record, native.HEADER_WORDS, 1)[0]
         spare.append(vma)
         return found
 
     def name(self, region: Region) -> bytes | None:
-        """The unescaped name of a region, with the kernel's " (deleted)"; None: can't be told."""
+        """The unescaped name of a region, with the kernel's " (deleted)"; None: not known."""
         if not self.supported:
             return None
         words, vma = ffi.new(RECORD), ffi.new("pm_vma *")
@@ -291,10 +291,10 @@ class Queries:
             return None
         if not found or (words[0], words[native.INODE]) != (region.start, region.inode):
             return None
-        return told_name(vma)
+        return answered_name(vma)
 
     def page_size(self, address: int) -> int | None:
-        """The page size of the region at an address, in bytes; None: can't be told."""
+        """The page size of the region at an address, in bytes; None: not known."""
         if not self.supported:
             return None
         vma = ffi.new("pm_vma *")
@@ -304,7 +304,7 @@ class Queries:
             return None
 
 
-def told_name(vma: Any) -> bytes:
+def answered_name(vma: Any) -> bytes:
     """The name in an answer, empty if there is none."""
     name: bytes = ffi.buffer(vma.name, vma.name_size)[:]
     return name

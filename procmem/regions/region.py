@@ -33,7 +33,7 @@ __all__ = ["MODES", "MeasuredRegion", "Region", "ResidentRegion"]
 class Region(Record):
     """One mapping of a process: a line of /proc/PID/maps.
 
-    Immutable, hashable, ordered by start. `address in region` tells whether it
+    Immutable, hashable, ordered by start. `address in region` is whether it
     covers the address.
 
     Args:
@@ -65,7 +65,7 @@ class Region(Record):
         @property
         def _reading(self) -> AnyReading: ...
 
-    def __new__(  # noqa: D102 - the class tells the arguments
+    def __new__(  # noqa: D102 - the class lists the arguments
         cls,
         start: int,
         end: int,
@@ -402,8 +402,8 @@ class ResidentRegion(Region):
         rss: bytes of its pages in memory, as Rss of smaps has it: neither the
             zero page nor huge pages of hugetlbfs count. None: not to be had.
         swap: bytes of its private pages in swap. None for shared memory while
-            the machine has swap: the page table doesn't tell where such pages
-            went, only smaps does.
+            the machine has swap: only smaps shows how many of such pages are there,
+            not the page table.
 
     Source: Documentation/admin-guide/mm/pagemap.rst, PAGEMAP_SCAN.
     """

@@ -112,7 +112,7 @@ class RegionTable(Sequence["R_co"]):
 
     @property
     def exe(self) -> str | None:
-        """The executable's path as /proc/PID/exe tells it; None if not known."""
+        """The executable's path, from /proc/PID/exe; None if not known."""
         exe = self.reading.exe
         return None if exe is None else exe.decode("utf-8", "surrogateescape")
 
@@ -353,7 +353,7 @@ def raw_records(table: RegionTable[Any]) -> bytes:
 
 
 TYPED_BY = 100
-"""Rows by which polars tells the types of columns (its infer_schema_length)."""
+"""Rows from which polars infers the types of columns (its infer_schema_length)."""
 
 
 def field_of(region: Region, attribute: str, name: str) -> int | None:

@@ -33,13 +33,13 @@ def parse_maps(
         data: the text, of any kernel and architecture.
         source: named in errors and kept in the table.
         page_size: of the machine that it came from, in bytes; this machine's if not given.
-        exe: the executable's path, if known: it tells whose segments are whose.
+        exe: the executable's path, if known: its segments are then known by name.
 
     Raises:
         ParseError: with the number and the bytes of the line that is no region.
 
     Blank lines, a byte order mark, and the CRs of a text in which every line ends in CR LF are
-    passed over. Source: proc_pid_maps(5). format_maps() gives the other bytes back.
+    ignored. format_maps() gives all other bytes back. Source: proc_pid_maps(5).
 
     >>> parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n")[0]
     <Region 00400000-0040b000 r-xp '/bin/cat'>

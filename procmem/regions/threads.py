@@ -1,4 +1,4 @@
-"""Threads and where their stacks lie."""
+"""The threads of a process, and their stacks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Thread", "stack_pointer", "threads_of"]
 
-LOOKS = 3
-"""A thread shows its stack pointer only when it waits: one that runs is looked at again."""
+TRIES = 3
+"""A thread shows its stack pointer only while it is blocked: one that runs is tried again."""
 
 
 class Thread(NamedTuple):
@@ -23,8 +23,8 @@ class Thread(NamedTuple):
     Attributes:
         tid: its ID; the leading thread's is the PID.
         name: its command name, of at most 15 bytes.
-        stack: the region that its stack pointer lies in; None if it is running
-            or may not be looked at.
+        stack: the region that its stack pointer points into; None if it is running
+            or may not be read.
         stack_pointer: the address; None likewise.
         arena: where the first heap of the malloc arena starts that it allocates from; None: it
             has none of its own, or that is not known. Snapshots have it, of programs with glibc.
@@ -62,7 +62,7 @@ def stack_pointer(files: ProcessFiles, tid: int) -> int | None:
     """The stack pointer of a thread that waits; None: it runs, or it may not be seen."""
     from procmem.errors import AccessDenied
 
-    for _ in range(LOOKS):
+    for _ in range(TRIES):
         try:
             fields = files.read(f"task/{tid}/syscall").split()
         except (AccessDenied, ProcessLookupError):

@@ -795,7 +795,7 @@ POOL_HEADER = struct.Struct("=I4x3QIIII")
 def cpython_pools(
     regions: Sequence[Unclassified], _: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
-    """Regions that hold pools of obmalloc, by the headers of these (Objects/obmalloc.c)."""
+    """Regions that hold pools of obmalloc, by the pools' headers (Objects/obmalloc.c)."""
     found: dict[int, tuple[str, str]] = {}
     for size in POOL_SIZES:
         left = MOST_READ
@@ -814,7 +814,7 @@ def cpython_pools(
                     if pools == ENOUGH:
                         break
             if pools == ENOUGH or (pools and 2 * pools > seen):
-                said = f"{pools} of {seen} pools that were looked at have headers of obmalloc"
+                said = f"{pools} of {seen} pools that were read have headers of obmalloc"
                 found[region.start] = "CPython objects", said
         if found:
             break  # all pools of an interpreter have one size

@@ -403,28 +403,29 @@ def learn() -> tuple[Learned, str | None]:
         ranges = new_ranges(one, space)
         second = one.quiet(lib.PM_OP_MALLOC, 24)
         other = one.quiet(lib.PM_OP_MALLOC, 24, 0, 0, 0, 0, number + 1)
-        length = default_stack(one.pid, size) + size
-        stack = next((begun for begun, end in ranges if end - begun == length), None)
-        if stack is None:
-            return Learned(), "threads here have no stack as glibc makes them"
         one.quiet(lib.PM_OP_FREE, second)
         cleared = one.quiet(lib.PM_OP_CALLOC, 1, 24)
         regions = Process(one.pid).smaps()
-        flags, arena = regions.find(stack + length - size), regions.find(other)
+        arena = regions.find(other)
+        tcache = first - brk - 16
+        learned = Learned(
+            tcache=tcache,
+            arena=other % HEAP_MAX - 16 - tcache,
+            dtv=second - first - 32,
+            by_affinity=counts_by_affinity(),
+            calloc_cached=cleared == second,
+            arena_noreserve=arena is None or "nr" in (arena.vm_flags or ()),
+        )
+        length = default_stack(one.pid, size) + size
+        stack = next((begun for begun, end in ranges if end - begun == length), None)
+        if stack is None:  # before Linux 6.7 stacks are joined with memory beside them
+            return learned, "threads here have no stack as glibc makes them"
+        flags = regions.find(stack + length - size)
         end = (stack + length) // size
         pages = tuple(n for n in range(1, length // size + 1) if is_own(after, end - n))
-    tcache = first - brk - 16
     no_huge = flags is not None and "nh" in (flags.vm_flags or ())
-    return Learned(
-        tcache=tcache,
-        arena=other % HEAP_MAX - 16 - tcache,
-        dtv=second - first - 32,
-        stack_flags=frozenset({"nohugepage"} if no_huge else ()),
-        stack_pages=pages,
-        by_affinity=counts_by_affinity(),
-        calloc_cached=cleared == second,
-        arena_noreserve=arena is None or "nr" in (arena.vm_flags or ()),
-    ), None
+    flags_seen = frozenset({"nohugepage"} if no_huge else ())
+    return learned._replace(stack_flags=flags_seen, stack_pages=pages), None
 
 
 def counts_by_affinity() -> bool:

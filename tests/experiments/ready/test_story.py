@@ -13,6 +13,7 @@ import pytest
 from procmem import experiments
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.ready.story import EXPERIMENTS, Story, Teller, experiment, find
+from procmem.experiments.specimen.libc import verdict
 from procmem.experiments.specimen.step import Delta
 from procmem.view.experiment import story_text
 from tests.support.stories import made_step, sample, story
@@ -27,6 +28,8 @@ def test_every_experiment_agrees_with_theory(name: str) -> None:
     told = story(name)
     if told.skipped:
         pytest.skip(told.skipped)
+    if name in ("malloc", "threads") and (doubt := getattr(verdict(), name)):
+        pytest.skip(doubt)
     assert [(one.label, one.step, one.claim) for one in told.told if one.agrees is False] == []
     assert told.agrees
     assert told.total >= 6

@@ -16,6 +16,7 @@ from procmem import Process
 from procmem.errors import BadArgument, NoSuchProcess, SyscallError
 from procmem.experiments import Specimen
 from procmem.experiments.model.chunks import Learned
+from procmem.experiments.specimen import libc as module
 from procmem.experiments.specimen.libc import Libc, Verdict
 from tests.support.mallocs import PAGE, at, good
 
@@ -196,3 +197,17 @@ def test_it_dies_with_its_parent() -> None:
             return
         time.sleep(0.01)
     pytest.fail(f"process {pid} lives on")
+
+
+def test_a_stack_that_is_not_found_leaves_the_rest(
+    glibc: Specimen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Linux 6.7 it is joined with memory beside it: then malloc is known all the same."""
+    whole = module.learn()[0]
+    monkeypatch.setattr(module, "new_ranges", lambda *_: [])
+    learned, threads = module.learn()
+    assert threads is not None
+    nothing = Learned()
+    assert learned == whole._replace(
+        stack_flags=nothing.stack_flags, stack_pages=nothing.stack_pages
+    )

@@ -12,7 +12,6 @@ import pytest
 
 from procmem import KiB
 from procmem.grade import (
-    BuildFailed,
     Limits,
     NeverAsked,
     NotPossibleHere,
@@ -26,7 +25,6 @@ from procmem.grade import (
     Submission,
     SubmissionError,
 )
-from procmem.grade.runs.leaks import parse_leaks
 from tests.support.paths import TARGETS
 
 if TYPE_CHECKING:
@@ -287,52 +285,6 @@ def test_programs_that_cannot_be_run(tmp_path: Path) -> None:
             _ = submission.program("./text").size
 
 
-# ---- building -------------------------------------------------------------------------------
-
-
-def test_a_build_and_its_output(write: Callable[..., Path]) -> None:
-    source = write(a_c="int main(void) { return 7; }", Makefile="a: a.c\n\tgcc -o a a.c\n")
-    with Submission(source, build=["make"], program=["./a"], files=["a.c", "b.c"]) as submission:
-        assert submission.build.ok
-        assert "gcc -o a a.c" in submission.build.output
-        assert submission.build.seconds > 0
-        assert submission.missing == ["b.c"]
-        with submission.program().run() as run:
-            assert run.finish().status == 7
-    assert sorted(os.listdir(source)) == ["Makefile", "a.c"]
-    assert not os.path.exists(submission.directory)
-
-
-def test_a_failed_build(write: Callable[..., Path]) -> None:
-    source = write(a_c="int main(void) { return x; }", Makefile="a: a.c\n\tgcc -o a a.c\n")
-    with Submission(source, build=["make"], program=["./a"]) as submission:
-        assert submission.build.status == 2
-        assert "undeclared" in submission.build.output
-        with pytest.raises(BuildFailed, match="make ended with status 2") as caught:
-            submission.program()
-        assert caught.value.build is submission.build
-    with Submission(source, build=["no-such-tool"]) as submission:
-        assert submission.build.status == 127
-
-
-@pytest.mark.parametrize(
-    "recipe, why",
-    [
-        ("while :; do :; done", "did not finish within"),
-        ("sleep 1000", "did not finish within"),
-        ("yes", "printed more"),
-        ("kill -9 $$$$PPID", ""),
-    ],
-)
-def test_builds_that_do_not_end(write: Callable[..., Path], recipe: str, why: str) -> None:
-    source = write(Makefile=f"all:\n\t{recipe}\n")
-    sandbox = Sandbox(building=Limits(cpu=20, wall=1))
-    with Submission(source, build=["make"], sandbox=sandbox) as submission:
-        assert not submission.build.ok
-        assert why in submission.build.why
-        assert len(submission.build.output) <= Limits().output
-
-
 # ---- tracing and leaks ----------------------------------------------------------------------
 
 
@@ -366,32 +318,6 @@ def test_leaks(program: Program) -> None:
     assert found.definitely == (294_912, 9)
     assert found.indirectly == found.possibly == (0, 0)
     assert found.places[0].place.startswith(("alloc (asking.c:", "main (asking.c:"))
-
-
-def test_reports_that_are_not_whole() -> None:
-    whole = b"<valgrindoutput></valgrindoutput>\n"
-    assert parse_leaks(whole) is not None
-    assert parse_leaks(whole[:-5]) is None
-    assert parse_leaks(whole * 2) is None
-    assert parse_leaks(b"") is None
-
-
-def test_what_is_lost_through_a_lost_block_is_counted_once() -> None:
-    what = b"""<error><kind>%s</kind><xwhat><text>%s lost in loss record 1 of 2</text>
-    <leakedbytes>%d</leakedbytes> <leakedblocks>%d</leakedblocks></xwhat></error>"""
-    found = parse_leaks(
-        what % (b"Leak_IndirectlyLost", b"1,624 bytes in 39 blocks are indirectly", 1624, 39)
-        + what
-        % (
-            b"Leak_DefinitelyLost",
-            b"1,640 (16 direct, 1,624 indirect) bytes in 1 blocks are definitely",
-            1640,
-            1,
-        )
-        + b"</valgrindoutput>"
-    )
-    assert found is not None
-    assert (found.definitely, found.indirectly) == ((16, 1), (1624, 39))
 
 
 MOVES = r"""

@@ -1,0 +1,105 @@
+"""What a check may ask of a snapshot and of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+import procmem
+from procmem.experiments import Specimen
+from procmem.grade import (
+    PAGE,
+    KiB,
+    SubmissionError,
+    anonymous,
+    bss,
+    data,
+    heap,
+    libraries,
+    mmap_threshold,
+    regions,
+    same_bytes,
+    stack,
+    stack_limit,
+    text,
+    thread_stack,
+    threads,
+    top_pad,
+)
+from procmem.grade.errors import NotPossibleHere
+from procmem.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.targets import Target
+
+
+def test_parts_of_a_process(target: Target) -> None:
+    shot = procmem.Process(target.pid).snapshot()
+    table = shot.regions
+    heaps = [region for region in table if region.pathname == "[heap]"]
+    assert heap(shot).size == sum(region.size for region in heaps)
+    assert heap(shot).regions == len(heaps)
+    first = next(region for region in table if region.pathname == "[stack]")
+    assert stack(shot) == (first.size, first.rss, 1)
+    exe = os.readlink(f"/proc/{target.pid}/exe")
+    code = [r for r in table if r.pathname == exe and r.perms.execute]
+    assert text(shot).size == sum(region.size for region in code)
+    written = [r for r in table if r.pathname == exe and r.perms.write]
+    assert data(shot).size >= sum(region.size for region in written)
+    assert bss(shot).size % PAGE == 0
+    assert anonymous(shot).size < shot.vsz
+    assert len(threads(shot)) == len(os.listdir(f"/proc/{target.pid}/task"))
+    mapped = {r.pathname for r in table if r.inode and r.perms.execute and r.pathname != exe}
+    assert set(libraries(shot)) == mapped
+    assert len(regions(shot, kind="stack")) == 1
+    bare = procmem.Process(target.pid).snapshot("maps")
+    assert stack(bare).rss is None
+    assert not heap(Snapshot(procmem.parse_maps(b"")))
+
+
+def test_figures_of_this_machine() -> None:
+    assert os.sysconf("SC_PAGESIZE") == PAGE
+    limit = subprocess.run(["sh", "-c", "ulimit -s"], capture_output=True, text=True, check=True)
+    told = limit.stdout.strip()
+    assert stack_limit() == (None if told == "unlimited" else int(told) * KiB)
+    assert thread_stack() % PAGE == 0
+
+
+def test_malloc_is_measured() -> None:
+    try:
+        threshold, pad = mmap_threshold(), top_pad()
+    except NotPossibleHere as error:
+        pytest.skip(str(error))
+    with Specimen(libc=True) as one:
+        one.malloc(1)
+        one.malloc(pad - 16 * KiB)  # what is left is less than the requests below
+        below = one.malloc(threshold - 24)
+        region = one.process.region_at(below.address or 0)
+        assert region is not None
+        assert region.pathname == "[heap]"
+        one.malloc(pad - 16 * KiB)
+        above = one.malloc(threshold - 23)
+        region = one.process.region_at(above.address or 0)
+        assert region is not None
+        assert region.pathname is None
+
+
+def test_files_are_compared_by_their_bytes(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"x" * (3 << 20))
+    other.write_bytes(b"x" * (3 << 20))
+    assert same_bytes(one, other)
+    other.write_bytes(b"x" * ((3 << 20) - 1) + b"y")
+    assert not same_bytes(one, other)
+    other.write_bytes(b"")
+    assert not same_bytes(one, other)
+    with pytest.raises(SubmissionError, match="nothing"):
+        same_bytes(one, tmp_path / "nothing")
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(SubmissionError, match="regular"):
+        same_bytes(tmp_path / "fifo", one)

@@ -162,7 +162,7 @@ def test_no_terminal_left(odd: Machine, mounts: None) -> None:
     script = (
         "mount -t devpts -o newinstance,ptmxmode=0666,max=1 devpts /dev/pts\nexec 9<>/dev/pts/ptmx"
     )
-    refused(odd, script, "no terminal can be had (pty(7))")
+    refused(odd, script, "no terminal could be opened (pty(7))")
 
 
 def test_no_compiler(odd: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ int main(void) { char b; read(0, &b, 1); read(0, &b, 1); return STATUS; }
         (READS.replace("STATUS", "7"),
          "a measurement is wrong: a program that mapped and wrote .* shows VSZ .0 and RSS .0"),
         (READS.replace("STATUS", "1"),
-         "a program ended with status 1, not with its own 7"),
+         "a program ended with status 1 instead of 7"),
         ("int main(void) {", "a program can't be built here: make ended with status 2: .*Error 1"),
     ],
 )  # fmt: skip
@@ -232,7 +232,9 @@ def test_too_few_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     monkeypatch.setattr(proving, "tasks_of", lambda _: 30)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (40, 40))
-    with pytest.raises(MachineError, match="`ulimit -H -u` is 40, and 30 of this user run"):
+    with pytest.raises(
+        MachineError, match="`ulimit -H -u` is 40, and 30 of this user's are running"
+    ):
         proving.check_processes()
     monkeypatch.setattr(resource, "getrlimit", lambda _: (400, 400))
     proving.check_processes()

@@ -38,7 +38,7 @@ static const long numbers[PM_SYSTEM_CALLS] = {
 /* ---- faults ----
  *
  * While touches and copies run, SIGSEGV and SIGBUS come to on_fault(). Handlers
- * belong to the whole process, so a slot tells which thread's fault in which
+ * belong to the whole process, so a slot holds which thread's fault in which
  * range is awaited; any other goes to whoever had it before. No thread-local
  * variables: their first use in a thread may call malloc. */
 

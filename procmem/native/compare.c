@@ -13,7 +13,7 @@
 
 #include "scanner.h"
 
-#define KERNEL_HALF (UINT64_C(1) << 63) /* VmSize leaves out what lies above: [vsyscall] */
+#define KERNEL_HALF (UINT64_C(1) << 63) /* VmSize leaves out what is mapped above: [vsyscall] */
 #define RUN 64                          /* records that are compared at once */
 #define NOWHERE UINT32_MAX
 
@@ -224,7 +224,7 @@ static void link_groups(work *w)
     }
 }
 
-/* ---- what lies elsewhere now ---- */
+/* ---- what has moved ---- */
 
 #define KEY_WORDS 5
 
@@ -248,7 +248,7 @@ static int by_key(const void *one, const void *other)
 
 enum { BY_FILE = 1, BY_NAME, BY_NAME_AND_PLACE, BY_RESIDENCE };
 
-/* 0: it has nothing that tells it from others. Untouched memory has not. */
+/* 0: nothing distinguishes it from others, as with untouched memory. */
 static int key_of(const half *it, const pm_terms *terms, const uint64_t *record, uint64_t *key)
 {
     uint32_t name = name_of(it, record);

@@ -24,8 +24,8 @@ enum {
     PM_COMPARED
 };
 
-/* What kind of name a string is. A name can be given to anonymous memory, and taken: those
- * say nothing of what lies behind a region. */
+/* What kind of name a string is. Anonymous memory can be given a name, and lose it: such names
+ * say nothing about which memory a region maps. */
 enum {
     PM_NAME_NONE,  /* none, or [anon:...] */
     PM_NAME_BREAK,  /* [heap], [stack] */
@@ -49,7 +49,7 @@ typedef struct {
     uint64_t page_size;
     int64_t minor, major; /* page faults in between */
     int faults_known;
-    int measured; /* both sides tell what is resident */
+    int measured; /* both sides have what is resident */
 } pm_terms;
 
 /* Bits of pm_change.kinds, the weightiest first. */

@@ -79,7 +79,7 @@ static int is_plain_relocation(const Elf64_Ehdr *head, const Elf64_Shdr *all,
     return is_plain_type(all[one->sh_info].sh_type);
 }
 
-/* Whether a section is one of the plain kind, as far as its own header tells. */
+/* Whether a section is plain, judging by its own header. */
 static int is_plain(const Elf64_Ehdr *head, const Elf64_Shdr *all, uint32_t index, uint64_t size)
 {
     const Elf64_Shdr *one = &all[index];

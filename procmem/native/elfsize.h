@@ -14,7 +14,7 @@ enum {
 
 /* Adds up the sections of a plain file: of this machine's byte order, no
  * core, every header as linkers and compilers write it. Returns 0; or 1 for
- * any other file, to be looked at by the full rules, which are Python's. */
+ * any other file, which the full rules, in Python, then read. */
 int pm_elf_size(const char *path, uint64_t *out);
 
 /* The same over anything that can be read: what `read` returns is how many

@@ -1,4 +1,4 @@
-/* The innermost part of a sandbox: starts one program under its limits, and tells the grader of it.
+/* The innermost part of a sandbox: starts one program under its limits, and reports it to the grader.
  *
  *   jail SOCKET FLAGS UID GID CPU PROCESSES DESCRIPTORS FILE_SIZE TEMPORARY STDIN STDOUT KEPT DIRECTORY
  *        INSIDE ROOM [PATH...] -- [NAME=VALUE...] -- PROGRAM [ARGUMENT...]
@@ -268,7 +268,7 @@ static int refuse_calls(void)
     refuse();
     for (size_t at = 0; job.flags & JAIL_LASTING && at < sizeof lasting / sizeof *lasting; at++)
         refuse_call(lasting[at]);
-    /* PR_SET_MM moves what the kernel calls heap and stack: the grader would look at other memory. */
+    /* PR_SET_MM moves what the kernel calls heap and stack: the grader would then read other memory. */
     emit(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 4);
     emit(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args), 0, 0);
     emit(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_MM, 0, 1);

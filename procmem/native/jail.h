@@ -16,11 +16,11 @@
 #define JAIL_PROGRAM 'C' /* from the child that will be the program */
 #define JAIL_STARTED 'S' /* the program runs */
 #define JAIL_REFUSED 'X' /* it can't: status is errno */
-#define JAIL_ENDED 'E'   /* it ended: status as wait(2) tells it */
+#define JAIL_ENDED 'E'   /* it ended: status as wait(2) returns it */
 
 /* What the grader sends, once. */
 #define JAIL_GO 'g'
-#define JAIL_GO_WATCHED 'w' /* and its fatal signals are looked at (ptrace(2)) */
+#define JAIL_GO_WATCHED 'w' /* and its fatal signals are read (ptrace(2)) */
 #define JAIL_GO_TRACED 't'  /* and it stops at each open(2), for the grader that traces it */
 
 struct jail_message {

@@ -114,7 +114,7 @@ uint64_t pm_robust_list(int tid)
 }
 
 /* Adds [start, end) to word `to` of the records it meets, from record *from
- * on, and what lies in no record to *stray. Ranges come in ascending order. */
+ * on, and what is in no record to *stray. Ranges come in ascending order. */
 static void add(uint64_t *words, size_t count, size_t stride, size_t to, size_t *from,
                 uint64_t start, uint64_t end, uint64_t *stray)
 {

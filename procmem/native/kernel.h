@@ -20,7 +20,7 @@ typedef struct {
 /* The region that covers `address` (or, with `or_next`, the next one), as the
  * header words of a record (NULL: not wanted) whose name has the id 1.
  * -ENOENT: none. -ESRCH: the address space is gone. -ENOTTY: this kernel or
- * this file can't tell. */
+ * this file can't answer. */
 int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, pm_vma *out);
 
 /* Reads an open maps or smaps on from where it stands into a scan, for `limit`

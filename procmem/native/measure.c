@@ -62,7 +62,7 @@ static int64_t count_lines(int fd)
 
 static int read_figures(pm_specimen *specimen)
 {
-    /* memcmp() above may look at as many bytes as a name is long. */
+    /* memcmp() above may read as many bytes as a name is long. */
     char text[TEXT_ROOM + 64];
     pm_figures *out = &specimen->figures;
     int64_t got = read_whole(specimen->status, text, TEXT_ROOM);
@@ -153,7 +153,7 @@ int pm_specimen_step(pm_specimen *specimen)
     status = pm_specimen_ask(specimen);
     if (status)
         return status;
-    /* statm may look the same after a change that only regions or page tables show. */
+    /* statm may be the same after a change that only regions or page tables show. */
     specimen->known = 0;
     return pm_specimen_read(specimen);
 }

@@ -9,7 +9,7 @@
 
 #define PM_UNKNOWN UINT64_MAX
 
-/* Bytes; regions: lines of maps. PM_UNKNOWN: the kernel doesn't tell. */
+/* Bytes; regions: lines of maps. PM_UNKNOWN: the kernel doesn't show it. */
 typedef struct {
     uint64_t vsz, rss, rss_anon, rss_file, rss_shmem, swap, hugetlb, locked, page_tables, regions;
 } pm_figures;

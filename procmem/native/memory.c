@@ -1,8 +1,8 @@
 /* Memory: the base of procmem.Mapping, an object that lends its memory.
  *
  * The buffer protocol takes a C type, until Python 3.12. This one only counts:
- * who uses the memory at the moment, so that nobody unmaps it meanwhile. What
- * may be lent, Python says (Mapping._lend). */
+ * who uses the memory now, so that nobody unmaps it meanwhile. Python decides
+ * what may be lent (Mapping._lend). */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 

@@ -127,7 +127,7 @@ int pm_pages_add(pm_pages *pages, uint64_t page, const uint64_t *entries, size_t
 /* ---- reading ---- */
 
 #define RANGES 256
-/* Populated pages that one look takes in: a page table's. */
+/* Populated pages that one search covers: a page table's. */
 #define LOOK 512
 /* Entries of one read, at most: a larger one is no faster. */
 #define PIECE 65536
@@ -180,8 +180,8 @@ static int mark_zero(int fd, uint64_t page_size, uint64_t page, uint64_t *entrie
     }
 }
 
-/* Finds the page of zeros. Its entry is that of an anonymous page which another process
- * maps too: the frame tells them apart where frames are shown, else PAGEMAP_SCAN. That of
+/* Finds the zero page. Its entry is that of an anonymous page which another process
+ * maps too: the frame distinguishes them where frames are shown, else PAGEMAP_SCAN. That of
  * the huge one is a shared file page's, for all pages that one entry of the next level
  * covers: it is enough to ask about the first. */
 static int find_zero(int fd, uint64_t page_size, uint64_t page, uint64_t *entries, size_t count,

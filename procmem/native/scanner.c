@@ -406,7 +406,7 @@ static int counter_line(pm_scan *scan, const char *line, size_t size, const char
     return PM_OK;
 }
 
-/* Takes lines that look as the kernel prints them, up to the first that does
+/* Takes lines in the columns that the kernel prints, up to the first that is
  * not: the general reader takes that one. */
 static const char *usual_counters(pm_scan *scan, const char *at, const char *end)
 {

@@ -1,6 +1,6 @@
 /* The quiet helper: a process that does one memory operation per request and
- * otherwise sleeps in read(2), so that whoever looks at it from outside sees
- * nothing but that operation.
+ * otherwise sleeps in read(2), so that nothing but that operation
+ * shows from outside.
  *
  * Three builds:  (none)        a static program without libc: no malloc, a stack page, nine regions
  *                PM_WITH_LIBC  a program with the system's libc, for malloc and threads
@@ -142,7 +142,7 @@ static void leave(int status)
         call(SYS_exit_group, status, 0, 0, 0, 0, 0);
 }
 
-/* PR_SET_PDEATHSIG tells of the end of the thread that started us, too. */
+/* PR_SET_PDEATHSIG also signals the end of the thread that started us. */
 static void on_parents_end(int signal)
 {
     (void)signal;
@@ -296,7 +296,7 @@ static int64_t touch(const uint64_t *argument, int (*access)(uint64_t, int))
 }
 
 #ifdef PM_WITH_LIBC
-/* A thread does what it is told, on its turn; the main thread does nothing meanwhile. */
+/* A thread serves its request on its turn; the main thread does nothing meanwhile. */
 static struct thread {
     pthread_t thread;
     int alive;

@@ -24,7 +24,7 @@ enum {
 };
 
 /* The n-th touch is of the page (n * factor + shift) % count, so that one
- * request tells any order; read and write touch one byte. */
+ * request stands for any order; read and write touch one byte. */
 typedef struct {
     uint64_t op;
     uint64_t argument[6];

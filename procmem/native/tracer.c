@@ -108,8 +108,8 @@ static int is_ours(uint32_t arch)
 
 /* What a call's region is found by. */
 enum { NONE, MADE, BEFORE, AFTER, BREAK };
-/* When it is told. CHANGED: if it changed VSZ or RSS. Those of one argument (`which`) are told, and
- * stopped at, where that has one of the values of `chosen`. HIDDEN: never; it is only watched. */
+/* When it is reported. CHANGED: if it changed VSZ or RSS. Those of one argument (`which`) are reported,
+ * and stopped at, where that has one of the values of `chosen`. HIDDEN: never; it is only watched. */
 enum { ALWAYS, CHANGED, HIDDEN };
 enum { ANY, CHOSEN_PRCTL, CHOSEN_ARCH, CHOSEN_IOCTL, CHOSEN_PTRACE };
 static const struct {
@@ -228,8 +228,8 @@ typedef struct process {
     int recorded, borrows, leader_gone, foreign, quiet;
     int no_query; /* PROCMAP_QUERY is not to be had */
     int untraced; /* made with CLONE_UNTRACED */
-    int unread;   /* breakpoints were not looked for yet */
-    int fresh;    /* forked: the breakpoints it has inherited were not looked at yet */
+    int unread;   /* breakpoints were not searched for yet */
+    int fresh;    /* forked: the breakpoints it has inherited were not checked yet */
     pid_t from;   /* whose memory it began with */
     pm_breaks *breaks;
 } process;
@@ -265,7 +265,7 @@ typedef struct traced {
     pending *pending;
 } traced;
 
-/* A task that came and went before its parent told of it: what is told is no news then. */
+/* A task that came and went before its parent reported it: that report is no news then. */
 typedef struct ghost {
     struct ghost *next;
     pid_t tid;
@@ -287,7 +287,7 @@ typedef struct {
     pid_t ringer;
     int exec_pipe;
     size_t tasks;
-    int64_t left; /* calls of functions to tell; -1: all */
+    int64_t left; /* calls of functions to report; -1: all */
     int kept, most_kept;
     uint64_t page;
     traced *by_tid[BUCKETS];
@@ -920,7 +920,7 @@ static void entered(tracer *t, traced *task, const struct syscall_info *info)
     if (task->shares & CLONE_UNTRACED && (t->face.filtered || of->breaks))
         strip(task, info);
     if (!of->recorded || calls[i].told == HIDDEN) {
-        /* Its new children must be told from threads all the same. */
+        /* Its new children must be distinguished from threads all the same. */
         task->in_call = task->shares != 0 || calls[i].told == HIDDEN;
         return;
     }
@@ -1188,7 +1188,7 @@ static pending *take_pending(traced *task, uint64_t sp)
     return one;
 }
 
-/* The dynamic loader was told which function to call from now on. */
+/* The dynamic loader now knows which function to call from now on. */
 static void has_chosen(tracer *t, traced *task, const pending *one, uint64_t address)
 {
     pm_symbols found;
@@ -1301,7 +1301,7 @@ static int trapped(tracer *t, traced *task)
     return 1;
 }
 
-/* Whether a stopped thread has met a breakpoint, and its signal has not been told yet. */
+/* Whether a stopped thread has met a breakpoint, and its signal has not been reported yet. */
 static int will_trap(traced *task)
 {
     struct { uint64_t from; uint32_t flags; int32_t count; } ask = {0, 0, 8};
@@ -1354,7 +1354,7 @@ static int restore(traced *task) { (void)task; return 1; }
 
 #endif
 
-/* A forked child at its first stop. One that is not told has no use for breakpoints; and no function
+/* A forked child at its first stop. One that is not reported has no use for breakpoints; and no function
  * that its parent was in returns to a breakpoint in it. */
 static void settle(tracer *t, traced *task)
 {

@@ -27,7 +27,7 @@ typedef struct {
     uint32_t flags;
     uint32_t name_size, text_size; /* texts behind the record: the region's name; see tracer.c */
     uint16_t within; /* of a system call: 1 + the number of the function that made it; 0: none */
-    uint16_t made;   /* of a function: the system calls told that it made */
+    uint16_t made;   /* of a function: the reported system calls that it made */
     uint64_t argument[6];
     int64_t result; /* of PM_EVENT_END the status of wait(2) */
     uint64_t began, ns;
@@ -78,9 +78,9 @@ typedef struct {
     int follow;   /* record children, too */
     int filtered; /* seccomp: stop at memory calls alone */
     int fds[3];   /* the program's standard files; -1: as here */
-    pm_find find; /* NULL: functions are not told */
+    pm_find find; /* NULL: functions are not reported */
     void *who;
-    int64_t most; /* calls of functions that are told before breakpoints are lifted; -1: all */
+    int64_t most; /* calls of functions that are reported before breakpoints are lifted; -1: all */
     /* answered */
     int pid;
     int exec_error; /* errno of the program's execve(2), once it is over */

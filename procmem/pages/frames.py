@@ -69,7 +69,7 @@ NAMES = {int(flag): str(flag.name) for flag in FrameFlags}
 
 
 class Frame(NamedTuple):
-    """A page frame that a page of a process lies in.
+    """The page frame of a page of a process.
 
     Attributes:
         address: of the page.
@@ -130,7 +130,7 @@ class FrameReader:
             pages: address and frame of each.
 
         Returns:
-            In the same order. Frames that are no memory (of devices) are left out.
+            In the same order. Frames of devices, which are no memory, are left out.
         """
         listed = list(pages)
         told = [words_of(fd, {pfn for _, pfn in listed}) for fd in self._fds]

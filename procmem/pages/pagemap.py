@@ -46,7 +46,7 @@ class PageState(Enum):
 
     @property
     def meaning(self) -> str:
-        """In words."""
+        """The state in words."""
         return MEANINGS[self]
 
 
@@ -76,8 +76,8 @@ class Page(NamedTuple):
         swapped: it is in swap.
         file: it is a file's or shared memory's; False: anonymous, or not there.
         exclusive: it is mapped once in the whole system.
-        zero: it is the page of zeros, which reading of untouched memory gives, and which Rss
-            does not count. None: not known.
+        zero: it is the zero page, which is mapped when untouched memory is read, and which
+            Rss does not count. None: not known.
         soft_dirty: it was written since the bits were cleared (clear_refs, proc(5)).
             None: this kernel keeps no such bits.
         guard: touching it is an error (madvise(2), MADV_GUARD_INSTALL). None: not known.
@@ -119,7 +119,7 @@ class Run(NamedTuple):
 
 
 class PageCounts(NamedTuple):
-    """How many pages of a range are what. None: not known.
+    """Counts of the pages of a range, by state. None: not known.
 
     Attributes:
         pages: all; the sum of the next eight, where none of those is None.
@@ -243,7 +243,7 @@ class PageMap(Sequence[Page]):
     an entry take no memory, so the map of a whole address space is as large as what is in it.
 
     Not there (PageState.ABSENT) are pages that were never touched or were given back; pages of
-    files that lie in the page cache alone; shared memory in swap; and what the kernel does not
+    files that are in the page cache alone; shared memory in swap; and what the kernel does not
     show: [vvar], memory of devices.
 
     Attributes:
@@ -329,10 +329,10 @@ class PageMap(Sequence[Page]):
         raise TypeError("a page map can't be pickled: to_dict() has what it shows")
 
     def within(self, start: int, end: int) -> PageMap:
-        """The part of it between two addresses, in whole pages.
+        """The part between two addresses, in whole pages.
 
         Raises:
-            ValueError: they don't lie in it.
+            ValueError: they are outside of it.
         """
         start, end = whole_pages(start, end, self.page_size)
         if not self.start <= start <= end <= self.end:
@@ -343,7 +343,7 @@ class PageMap(Sequence[Page]):
         """The page that holds an address.
 
         Raises:
-            IndexError: it lies outside.
+            IndexError: it is outside.
         """
         if not self.start <= address < self.end:
             raise IndexError(f"{address:#x} is not within {self.start:#x}-{self.end:#x}")
@@ -418,7 +418,7 @@ class PageMap(Sequence[Page]):
 
     @property
     def zero(self) -> PageView | None:
-        """Which pages are the page of zeros; None: not known (before Linux 6.7, as a user)."""
+        """Which pages are the zero page; None: not known (before Linux 6.7, as a user)."""
         return PageView(self, ZERO, ZERO) if self._known.zero else None
 
     @property
@@ -439,7 +439,7 @@ class PageMap(Sequence[Page]):
     # ---- sums and pictures ------------------------------------------------
 
     def counts(self) -> PageCounts:
-        """How many pages are what."""
+        """How many pages are in which state."""
         known = self._known
         states = ffi.new("uint64_t[]", lib.PM_STATES)
         lib.pm_pages_states(self._pages, *self._bounds, states)
@@ -462,7 +462,7 @@ class PageMap(Sequence[Page]):
 
     @property
     def resident(self) -> int | None:
-        """Bytes that Rss counts: present, and not the page of zeros. None: not known.
+        """Bytes that Rss counts: present, and not the zero page. None: not known.
 
         Pages of hugetlbfs are present, but in no Rss.
         """
@@ -512,7 +512,7 @@ class PageMap(Sequence[Page]):
         }
 
     def frames(self, among: Sequence[int] | None = None) -> Iterator[tuple[int, int]]:
-        """Address and frame of each page in memory, but for the page of zeros.
+        """Address and frame of each page in memory, except the zero page.
 
         Args:
             among: these frames alone, ascending; None: all.

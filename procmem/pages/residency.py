@@ -16,7 +16,7 @@ __all__ = ["Residency", "measure_residency"]
 
 
 class Residency:
-    """What a walk of the page table said beside the regions' own figures.
+    """What reading the page table showed besides the figures of the regions.
 
     Attributes:
         source: "PAGEMAP_SCAN" or "pagemap".

@@ -124,7 +124,7 @@ def scan_ranges(
 
 
 def take_written(fd: int, start: int, end: int) -> list[tuple[int, int]]:
-    """The ranges that were written since this was last asked; from now on they count anew.
+    """The ranges that were written since the last call.
 
     Only memory that its process has registered with userfaultfd(2) in mode WP_ASYNC can be asked.
 

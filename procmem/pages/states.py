@@ -28,7 +28,7 @@ WANTED = IS_FILE | IS_PRESENT | IS_SWAPPED | IS_GUARD
 
 
 class PageStates:
-    """The states of some pages, to be asked about any bytes among them.
+    """The states of some pages, which answers for any range of bytes in them.
 
     Args:
         runs: in ascending order, without overlap.

@@ -1,4 +1,4 @@
-"""Page tables in arithmetic: how an address is split, and what tables cost."""
+"""The arithmetic of page tables: how an address is split, and what tables cost."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ class PagingScheme:
 
     @property
     def accesses(self) -> int:
-        """Accesses to memory that one of the program's takes without a TLB: a table a level too."""
+        """Memory accesses for one access of the program without a TLB: a table a level."""
         return len(self.levels) + 1
 
     def effective_access_time(

@@ -118,7 +118,7 @@ def classify(
 
 
 def named(regions: Sequence[Unclassified], *, renamed: bool) -> list[Kind | None]:
-    """What the kernel's own names say; regions of one name and one set of flags are alike."""
+    """The kinds that the kernel's names prove; worked out once for each name and set of flags."""
     alike: dict[tuple[int, int, int], Kind | None] = {}
     found: list[Kind | None] = []
     for region in regions:
@@ -152,7 +152,7 @@ def basename(region: Unclassified) -> str:
 
 
 def by_name(region: Unclassified) -> Kind | None:
-    """What the kernel's own name says, or nothing."""
+    """The kind that the kernel's name proves; None if the name proves none."""
     raw = raw_name(region)
     flags = flags_of(region)
     if "ht" in flags:
@@ -216,7 +216,7 @@ def bracketed(region: Unclassified, raw: bytes) -> Kind:
 
 
 def label_of(pathname: str) -> str:
-    """What [anon:NAME] says; some programs put a blank before it."""
+    """The label in [anon:NAME]; some programs put a blank before it."""
     return pathname[6:-1].strip() or "anonymous"
 
 
@@ -322,7 +322,7 @@ def segments(
 
 
 def segment(region: Unclassified, following: Unclassified | None) -> tuple[RegionKind, str]:
-    """One segment of an object, from its permissions and the one behind it."""
+    """The kind of one segment, from its permissions and the segment after it."""
     perms = region.perms
     if perms.shared:
         return K.FILE, "perms"
@@ -355,7 +355,7 @@ def segment(region: Unclassified, following: Unclassified | None) -> tuple[Regio
 
 
 def by_headers(layout: Layout, facts: Facts) -> None:
-    """The kinds that ELF headers say, in the place of those by permissions and position."""
+    """Replaces kinds that rest on permissions and position by those from ELF headers."""
     found = layout.found
     for start, (kind, name, first) in facts.headers.items():
         index = layout.find(start)
@@ -378,7 +378,7 @@ def by_headers(layout: Layout, facts: Facts) -> None:
 
 
 def stacks_by_descriptors(layout: Layout, facts: Facts) -> None:
-    """Stacks of threads, and of ended ones, as the descriptors of the C library have them."""
+    """Stacks of threads, ended ones too, from the thread descriptors of the C library."""
     inside: dict[int, list[Stack]] = {}
     for stack in facts.stacks:
         # The descriptor of the first thread is apart from its stack.
@@ -445,7 +445,7 @@ def live_stack(layout: Layout, index: int, stacks: list[Stack], evidence: str) -
 
 
 def stacks_by_pointers(layout: Layout, facts: Facts) -> None:
-    """Regions that the stack pointers of threads are in."""
+    """Stacks from stack pointers: the regions that these point into."""
     inside: dict[int, list[Stack]] = {}
     for stack in facts.stacks:
         index = layout.find(stack.pointer)
@@ -466,7 +466,7 @@ def stacks_by_pointers(layout: Layout, facts: Facts) -> None:
 
 
 def arenas_by_headers(layout: Layout, facts: Facts) -> None:
-    """Arenas of glibc's malloc, whose heaps say so in their first words."""
+    """Arenas of glibc's malloc, recognised by the first words of their heaps."""
     if not facts.heaps:
         return
     regions, found = layout.regions, layout.found
@@ -501,7 +501,7 @@ LIBRARIES_WITH_THREADS = ("glibc", "musl", "libc")
 
 
 def has_code(layout: Layout) -> bool:
-    """Whether the text has a program's code, so that a C library that is missing is no part."""
+    """Whether the text has the program's code: then a C library it lacks is not used."""
     return any(kind is not None and kind.kind is K.TEXT for kind in layout.found)
 
 
@@ -538,13 +538,13 @@ def named_arenas(layout: Layout) -> list[int]:
 
 
 def reserve_of(region: Unclassified, behind: Unclassified) -> bool:
-    """Whether a region is what is left of the arena before it."""
+    """Whether a region is the unused rest of the arena before it."""
     size = arena_size(region)
     return behind.perms == "---p" and behind.size < size + GUARD_LIMIT
 
 
 def guess_stacks(layout: Layout) -> None:
-    """Stacks by the guard before them, unless something contradicts it."""
+    """Guesses stacks from the guard before them, unless something contradicts that."""
     regions, found, facts = layout.regions, layout.found, layout.facts
     if facts is not None and facts.all_located:
         return
@@ -611,7 +611,7 @@ def guess_stacks(layout: Layout) -> None:
 
 
 def anonymous(layout: Layout) -> None:
-    """What nothing has claimed."""
+    """The regions that no rule has claimed."""
     regions, found = layout.regions, layout.found
     for run in layout.runs():
         carved = run.largest > GUARD_LIMIT or run.pieces > MOST_GUARDS

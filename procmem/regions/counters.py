@@ -132,7 +132,7 @@ class Counters(Mapping[str, "int | str"]):
 
     @property
     def uss(self) -> int | None:
-        """Bytes that no other process maps: what ending the process would free.
+        """Bytes that no other process maps, which are freed when the process ends.
 
         Private_Clean + Private_Dirty. Huge pages of hugetlbfs are in none of rss, pss and uss
         (fs/proc/task_mmu.c, smaps_hugetlb_range()): `hugetlb` has them. psutil counts
@@ -147,5 +147,5 @@ class Counters(Mapping[str, "int | str"]):
 
 
 def added(one: int | None, other: int | None) -> int | None:
-    """The sum of two counters; None where the kernel does not print both."""
+    """The sum of two counters; None unless the kernel prints both."""
     return None if one is None or other is None else one + other

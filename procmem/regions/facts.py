@@ -1,4 +1,4 @@
-"""What was found out about a process beside its regions: facts that kinds and uses rest on."""
+"""Facts about a process beside its regions, on which kinds and uses rest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Stack:
 
 @dataclass
 class Facts:
-    """What threads, memory and ELF files say.
+    """Facts from threads, memory and ELF files.
 
     Attributes:
         main: the ID of the first thread, whose stack is [stack].

@@ -1,4 +1,4 @@
-"""What a region can be: the words for it, whose they are, and what they rest on."""
+"""The vocabulary: kinds of regions, owners, uses, and which evidence is a guess."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ __all__ = [
 
 
 class RegionKind(enum.Enum):
-    """What a region is for. `str(kind)` is its value."""
+    """The kind of a region: what it is for. `str(kind)` is its value."""
 
     TEXT = "text"
     RODATA = "rodata"
@@ -95,7 +95,7 @@ class RegionKind(enum.Enum):
 
 
 class Owner(enum.Enum):
-    """Whose segment a region is. `str(owner)` is its value."""
+    """The owner of a segment. `str(owner)` is its value."""
 
     EXECUTABLE = "executable"
     LIBRARY = "library"
@@ -133,7 +133,7 @@ class Use(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What was found out about a region."""
+    """The kind of a region, with its owner, evidence, name and use."""
 
     kind: RegionKind
     owner: Owner | None
@@ -162,7 +162,7 @@ def kind_word(region: Classified) -> str:
 def name_word(region: Classified) -> str:
     """The region's name as a table shows it: with a "?" behind it where it rests on a guess.
 
-    A name that the kernel printed is none, whatever the kind is.
+    A name that the kernel printed is no guess, whatever the kind is.
 
     >>> from procmem import Region
     >>> name_word(Region(0x1000, 0x2000, "---p")), name_word(Region(0x1000, 0x2000, "rw-p"))

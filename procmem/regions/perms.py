@@ -41,7 +41,7 @@ class Perms(str):
 
     @property
     def execute(self) -> bool:
-        """Whether code in it may run."""
+        """Whether code in it may be executed."""
         return self[2:3] == "x"
 
     @property
@@ -184,5 +184,5 @@ class VmFlags(Set[str]):
         return tuple(code for code in self._codes if code not in VM_FLAG_MEANINGS)
 
     def meanings(self) -> dict[str, str | None]:
-        """Each code with what it says, None where that isn't known."""
+        """The meaning of each code; None where it is not known."""
         return {code: VM_FLAG_MEANINGS.get(code) for code in self._codes}

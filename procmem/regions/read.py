@@ -41,7 +41,7 @@ def read_scan(
         files: the process.
         mode: native.MAPS, SMAPS or RESIDENT.
         beside: called while the file is open; what it reads belongs to the same
-            address space. False: the process has moved on, so both are read again.
+            address space. False: the process has changed meanwhile, so both are read again.
 
     Raises:
         NoSuchProcess, ZombieProcess, KernelThread, AccessDenied, ProcessChanged
@@ -156,7 +156,7 @@ def leads_to(files: ProcessFiles, path: bytes, inode: int) -> bool:
 
 
 class SingleReading:
-    """What stands in a MapsReading's place behind a region that was asked for alone."""
+    """Takes the place of a MapsReading for a region that was read alone."""
 
     __slots__ = ("files", "find_facts", "name", "words")
 
@@ -220,7 +220,7 @@ class SingleReading:
 
 
 class Queries:
-    """Answers about single regions, by PROCMAP_QUERY on a kept maps file."""
+    """Queries of single regions, by PROCMAP_QUERY on a maps file that is kept open."""
 
     __slots__ = ("_file", "_spare", "files", "find_facts", "supported")
 

@@ -1,4 +1,4 @@
-"""Region and its two richer forms, over the packed records of one reading."""
+"""Region, and its forms with counters (smaps) and with residency, over packed records."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Region(Record):
     covers the address.
 
     Args:
-        start, end: addresses; end is the first byte behind the region.
+        start, end: addresses; end is the first byte after the region.
         perms: four letters, such as "rw-p".
         offset: where in the file the region starts, in bytes.
         dev: device number of the file, (major, minor).
         inode: number of the file, 0 if there is none.
         pathname: the file, or the kernel's name in brackets; None if anonymous.
-        deleted: whether the file has no name any more.
+        deleted: whether the file has been unlinked.
 
     Attributes:
         start, end, offset, inode, size: int, bytes where they are sizes.
@@ -107,8 +107,8 @@ class Region(Record):
         r"""The file's path, or the kernel's name in brackets; None if anonymous.
 
         Bytes that are no UTF-8 are kept (PEP 383, surrogateescape). A newline,
-        which the kernel prints as \012, is one again, and the " (deleted)" that
-        it puts behind a path is in `deleted` instead.
+        which the kernel prints as \012, is a newline again, and the " (deleted)" that
+        it prints after a path is in `deleted` instead.
         """
         return self._reading.path(self._name, self._index)[0]
 
@@ -151,7 +151,7 @@ class Region(Record):
     def use(self) -> Use | None:
         """What the memory is used for, such as "Go heap"; None: not known.
 
-        A second word beside `kind`. `str(use)` has a "?" behind a guess, and `use.evidence`
+        More specific than `kind`. `str(use)` has a "?" after a guess, and `use.evidence`
         what it rests on. docs/uses.md lists them.
         """
         return self._reading.kind(self._index).use
@@ -163,7 +163,7 @@ class Region(Record):
 
     @property
     def name_guess(self) -> bool:
-        """Whether `name` rests on a guess: no name that the kernel printed does."""
+        """Whether `name` is a guess. A name that the kernel printed is none."""
         if self._name:
             return False
         kind = self._reading.kind(self._index)
@@ -174,7 +174,7 @@ class Region(Record):
     def line(self) -> bytes:
         """The line of /proc/PID/maps that it stands for, without the newline.
 
-        The very bytes that were parsed, if it was parsed.
+        If it was parsed, exactly the bytes that were parsed.
         """
         raw = self._raw
         if raw:
@@ -396,11 +396,11 @@ class MeasuredRegion(Region):
 
 
 class ResidentRegion(Region):
-    """A region with what its page table holds: resident and swapped bytes.
+    """A region with its resident and swapped bytes, from the page table.
 
     Attributes:
         rss: bytes of its pages in memory, as Rss of smaps has it: neither the
-            zero page nor huge pages of hugetlbfs count. None: not to be had.
+            zero page nor huge pages of hugetlbfs count. None: not known.
         swap: bytes of its private pages in swap. None for shared memory while
             the machine has swap: only smaps shows how many of such pages are there,
             not the page table.

@@ -26,8 +26,7 @@ class RegionTable(Sequence["R_co"]):
     r"""An immutable sequence of regions, as one reading gave them.
 
     Indexing, slicing, iteration, `in` and comparison work as for a tuple. The
-    regions stand in the text's order, which is by start, unless `ordered` says
-    otherwise.
+    regions are in the text's order, which is by start unless `ordered` is False.
 
     Attributes:
         source: where the text came from.
@@ -118,7 +117,7 @@ class RegionTable(Sequence["R_co"]):
 
     @property
     def ordered(self) -> bool:
-        """Whether each region starts at or behind the end of the one before it."""
+        """Whether each region starts at or after the end of the one before it."""
         ends = [region.end for region in self._regions]
         return all(map(le, ends, [region.start for region in self._regions][1:]))
 

@@ -1,4 +1,4 @@
-"""What memory is used for: the recognisers, in one table.
+"""Uses of memory, such as "Go heap": the recognisers, in one table.
 
 A recogniser finds regions of one use and says what that rests on. What the kernel's names,
 ELF headers or checks in memory prove is a fact; an address, a size or a shape that merely
@@ -169,7 +169,7 @@ def programs_of(
 
 
 class Run(NamedTuple):
-    """Private anonymous regions without a gap between them that no rule has claimed yet."""
+    """Adjacent private anonymous regions that no rule has claimed yet."""
 
     first: int
     last: int
@@ -184,7 +184,7 @@ class Run(NamedTuple):
 
 
 class Layout:
-    """The regions of a process while they are being explained.
+    """The regions of a process, while their kinds and uses are worked out.
 
     Attributes:
         regions: all of a reading.
@@ -224,13 +224,13 @@ class Layout:
         return range(first, bisect_left(self.starts, end))
 
     def claim(self, index: int, use: Use) -> None:
-        """Says what an anonymous region is used for."""
+        """Sets the use of an anonymous region."""
         inaccessible = self.regions[index].perms.startswith("---")
         name = f"{use.name}, reserved" if inaccessible else use.name
         self.found[index] = Kind(K.ANON, None, "perms", name, use)
 
     def runs(self) -> list[Run]:
-        """The runs of regions that nothing has claimed; asked again, without what was since."""
+        """The runs of regions that nothing has claimed so far."""
         runs: list[Run] = []
         regions, found = self.regions, self.found
         first, end = -1, None
@@ -364,7 +364,7 @@ def first_match(patterns: Sequence[tuple[str, str]], text: str) -> str | None:
 
 
 def named(region: Unclassified, raw: bytes) -> Use | None:
-    """The use that a region's own name says."""
+    """The use that a region's name proves."""
     if raw[:1] == b"[":
         if raw.startswith((b"[anon:", b"[anon_shmem:")):
             name = (region.pathname or "").partition(":")[2][:-1]
@@ -553,7 +553,7 @@ CODE_GUARD = 64 << 10
 
 
 def code(layout: Layout, name: str, evidence: str) -> None:
-    """Executable pieces of a reservation, and what is reserved between and behind them."""
+    """Executable pieces of a reservation, and the reserved gaps between and after them."""
     for run in layout.runs():
         inside = False
         for index in range(run.first, run.last + 1):

@@ -269,10 +269,10 @@ def evenly(points: Sequence[tuple[float, int]], count: int) -> list[tuple[float,
 
 def grown(times: Sequence[float | None], values: Sequence[int | None]) -> Growth | None:
     """Slope and trend of values over time; None: there are fewer than two."""
-    told = points_of(times, values)
-    if len(told) < 2 or told[0][0] == told[-1][0]:
+    known = points_of(times, values)
+    if len(known) < 2 or known[0][0] == known[-1][0]:
         return None
-    points = evenly(told, min(len(told), MOST_COMPARED))
+    points = evenly(known, min(len(known), MOST_COMPARED))
     mean_time = sum(when for when, _ in points) / len(points)
     mean = sum(value for _, value in points) / len(points)
     spread = sum((when - mean_time) ** 2 for when, _ in points)
@@ -281,4 +281,4 @@ def grown(times: Sequence[float | None], values: Sequence[int | None]) -> Growth
         (later > earlier) - (later < earlier)
         for (_, earlier), (_, later) in combinations(points, 2)
     ]
-    return Growth(slope, sum(signs) / len(signs), told[0][1], told[-1][1])
+    return Growth(slope, sum(signs) / len(signs), known[0][1], known[-1][1])

@@ -393,8 +393,8 @@ class Search:
 
     def key_of(self, region: Any) -> Key:
         """The key under which a region is counted."""
-        told = self.with_kind(region)
-        return kind_word(told), NUMBERED.get(told.kind) or told.name, str(region.perms)
+        known = self.with_kind(region)
+        return kind_word(known), NUMBERED.get(known.kind) or known.name, str(region.perms)
 
     def held(self, region: Any) -> int:
         """Memory and swap of a region; 0 for mapped files, whose pages do not leak."""
@@ -405,11 +405,11 @@ class Search:
     def areas(self, snapshot: Snapshot, key: Key, figure: str) -> dict[tuple[int, int], int]:
         """Memory of the regions of a key, by address; each heap of an arena counts as one."""
         found: dict[tuple[int, int], int] = {}
-        told = snapshot.detail != "maps"
+        measured = snapshot.detail != "maps"
         for region in snapshot.regions:
             if not self.belongs(region, key):
                 continue
-            value = region.size if figure == "size" else self.held(region) if told else 0
+            value = region.size if figure == "size" else self.held(region) if measured else 0
             start, end = region.start, region.end
             if self.with_kind(region).kind is RegionKind.ARENA:
                 start -= start % ARENA

@@ -1,7 +1,7 @@
 """Which thread allocates from which arena of glibc's malloc.
 
-A thread keeps the address of its arena in its local storage (thread_arena, malloc/arena.c),
-which lies beside its descriptor. A heap of an arena starts with that address, too.
+A thread keeps the address of its arena in its thread-local storage (thread_arena, malloc/arena.c),
+which is next to its descriptor. Each heap of an arena starts with that address, too.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["arenas_of"]
 
 REACH = PAGE_SIZE
-"""Bytes before and behind a thread's descriptor in which the address of its arena is looked for:
-its local storage lies there, that of the C library first or nearly so."""
+"""Bytes before and after a thread's descriptor that are searched for the address of its arena:
+thread-local storage is there, with that of the C library first or nearly so."""
 
 
 def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int]) -> dict[int, int]:
-    """Of each thread the address of its arena's first heap; threads without one are left out.
+    """The address of the first heap of each thread's arena; threads without one are left out.
 
     Args:
         files: the process.
-        table: its regions, whose kinds are told.
+        table: its regions.
         tids: its threads.
     """
     regions = [region for region in table if region.kind is RegionKind.ARENA]
@@ -49,11 +49,11 @@ def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int])
         for region in regions:
             for start in range(-(-region.start // length) * length, region.end, length):
                 arena = int.from_bytes(memory.read(start, word), "little")
-                # Its first heap holds the arena itself.
+                # The arena itself is in its first heap.
                 if start < arena < start + PAGE_SIZE:
                     arenas[pack(arena)] = start
         heads = {tid: lib.pm_robust_list(tid) for tid in tids} if arenas else {}
-        # The number of a thread that ended meanwhile may be another process's thread.
+        # The ID of a thread that ended meanwhile may now be of another process's thread.
         living = set(files.thread_ids()) if heads else set()
         found = {}
         for tid, head in heads.items():
@@ -69,14 +69,14 @@ def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int])
 def nearest(
     memory: ResidentMemory, table: RegionTable[Any], head: int, arenas: dict[bytes, int]
 ) -> int | None:
-    """The arena whose address lies nearest to a thread's descriptor, in the same region."""
+    """The arena whose address is nearest to a thread's descriptor, in the same region."""
     region = table.find(head)
     if region is None:
         return None
     first = max(region.start, head - REACH)
     best, least = None, REACH
     for start in (first, first // PAGE_SIZE * PAGE_SIZE + PAGE_SIZE, head // PAGE_SIZE * PAGE_SIZE):
-        # Page by page, since those before may not be resident.
+        # Page by page, because pages before it may not be resident.
         size = min(region.end, head + REACH) - start
         data = memory.read(start, size) if size > 0 else b""
         for address, heap in arenas.items():

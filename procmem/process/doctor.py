@@ -1,4 +1,4 @@
-"""What of this machine procmem can use, and what each missing part costs."""
+"""Which features of this kernel and machine procmem can use, and what each missing one costs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Feature", "doctor"]
 
 
 class Feature(NamedTuple):
-    """Something of the kernel or the machine that procmem uses if it's there.
+    """A feature of the kernel or the machine that procmem uses if it is there.
 
     Attributes:
-        name: by the name of its manual page or kernel document.
+        name: as in its manual page or in the kernel's documentation.
         found: whether it is there for this user.
         serves: what it is used for.
         cost: what is lost without it; empty if it was found.
-        detail: what was seen.
+        detail: what was found.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Feature(NamedTuple):
 
 
 def doctor() -> list[Feature]:
-    """Every feature that procmem looks for, found or not. Nothing is changed by looking.
+    """Every feature that procmem probes for, found or not. Probing changes nothing.
 
     >>> all(feature.cost for feature in doctor() if not feature.found)
     True
@@ -55,12 +55,12 @@ def doctor() -> list[Feature]:
         try:
             feature(name, ask(), serves, cost)
         except OSError as error:
-            # Nothing is wrong with the kernel: the question could not be asked.
+            # The probe could not run, which says nothing about the kernel.
             seen = f"not known: {error.filename or name}: {error.strerror}"
             feature(name, False, serves, cost, seen)
 
     def listed(name: str, path: str, here: bool, serves: str, cost: str) -> None:
-        """What a file of the whole system tells, which subset=pid hides (proc(5))."""
+        """A feature found in a file of the whole system, which subset=pid hides (proc(5))."""
         hidden = not os.path.exists(path)
         why = f"not known: {path} is hidden, as by subset=pid in the mount of /proc (proc(5))"
         feature(name, here, serves, why if hidden else cost)
@@ -76,7 +76,7 @@ def doctor() -> list[Feature]:
     file(
         "/proc/self/smaps_rollup",
         "rollup(): PSS and USS of a process in one short read",
-        "rollup() is unsupported; smaps() has the same sums, ten times dearer",
+        "rollup() is unsupported; smaps() has the same sums, and takes ten times as long",
     )
     probed(
         "PROCMAP_QUERY",
@@ -155,7 +155,7 @@ def doctor() -> list[Feature]:
         "ptrace_scope 0",
         scope in (None, "0"),
         "threads(): stack pointers of processes that are no child of this one",
-        "Yama restricts it: threads() of others tell no stacks",
+        "Yama restricts it: threads() of other processes have no stacks",
         "no Yama here, or /proc/sys is hidden" if scope is None else f"ptrace_scope is {scope}",
     )
     feature(

@@ -1,8 +1,8 @@
-"""What threads, memory and ELF files say about the regions of a process.
+"""Facts about the regions of a process, from its threads, its memory and its ELF files.
 
-Nothing is stopped, and no page is brought into memory: pagemap is asked first, and only
-pages that are present are read. What may not be read is left out, and the kinds and uses
-that would rest on it are guesses then.
+The process is not stopped, and no page is brought into memory: pagemap is read first, and then
+only pages that are present. What this user may not read is left out; kinds and uses that depend
+on it are guesses then.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ if TYPE_CHECKING:
 __all__ = ["facts_of"]
 
 MOST = 4096
-"""Places of each kind that are looked at in memory, so that no process makes this endless."""
+"""Places of each kind that are read in memory at most, so that no process makes this endless."""
 
 AROUND = 2048
-"""Bytes before and behind the list of robust futexes that hold the rest of the descriptor:
-struct pthread has 2,304 with glibc 2.36 on x86-64, and 200 with musl."""
+"""Bytes before and after the list of robust futexes that hold the rest of the thread's descriptor:
+struct pthread has 2,304 bytes with glibc 2.36 on x86-64, and 200 with musl."""
 
 LARGEST_STACK = 1 << 40
 LARGEST_STATE = 1 << 20
 KEPT = 256
 LARGEST_STRINGS = 16 << 20
-"""Bytes of symbol names that are searched in a program."""
+"""Bytes of symbol names that are searched in a program at most."""
 
 PRIVATE, WRITABLE = (
     frozenset(int.from_bytes(perms.encode(), sys.byteorder) for perms in texts)
@@ -66,10 +66,10 @@ PRIVATE, WRITABLE = (
         ["rw-p", "rwxp"],
     )
 )
-"""Permissions as a record has them: of all private memory, and of what may be a stack."""
+"""Permissions as in a record: of all private memory, and of what may be a stack."""
 
 GUARDED = 1 << 58
-"""A bit of an entry of pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
+"""A bit of an entry in pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
 
 
 class Spaces:
@@ -88,9 +88,9 @@ class Spaces:
 
 
 def facts_of(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading) -> Facts | None:
-    """The facts about a reading of a process; None: it has gone, or is another program now.
+    """Facts about the regions of a process; None: it has ended, or runs another program now.
 
-    Facts about regions that are no longer there as they were read are left out.
+    Regions that were unmapped or changed since they were read are left out.
     """
     try:
         return gather(files, regions, reading)
@@ -117,7 +117,7 @@ def gather(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading)
             find_stacks(files, facts, same, anonymous, memory)
             if memory:
                 facts.memory_read = True
-                # One that grows meanwhile still starts where it did, with the same words.
+                # A heap that grows meanwhile keeps its start, and the first words there.
                 begun = set(scan.column(0))
                 find_heaps(facts, [one for one in regions if one.start in begun], memory)
             read_programs(files, maps, facts, same, reading)
@@ -134,7 +134,7 @@ def gather(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading)
 def still_mapped(
     regions: Sequence[Region], starts: Sequence[int], ends: Sequence[int]
 ) -> list[Region]:
-    """The regions that are still there, though one may have grown or merged with others."""
+    """The regions that are still mapped; they may have grown, or merged with others."""
     if [region.start for region in regions] == list(starts) and [
         region.end for region in regions
     ] == list(ends):
@@ -152,7 +152,7 @@ def still_mapped(
 
 
 def same_numbers(files: ProcessFiles) -> bool:
-    """Whether thread IDs there are those of this process's own system calls."""
+    """Whether that /proc has the thread IDs that this process's system calls take."""
     try:
         return files.root == "/proc" and os.readlink("/proc/self") == str(os.getpid())
     except OSError:
@@ -178,7 +178,7 @@ def find_stacks(
         except (NoSuchProcess, Unsupported):
             continue
         pointers[tid] = pointer, lib.pm_robust_list(tid) if numbers else 0
-    # The number of a thread that ended meanwhile may be another process's thread.
+    # The ID of a thread that ended meanwhile may now be of another process's thread.
     living = set(files.thread_ids())
     for tid, (pointer, head) in pointers.items():
         if tid in living:
@@ -193,7 +193,7 @@ def find_stacks(
 
 
 def word_size(regions: Sequence[Region]) -> int:
-    """Bytes of an address of the program: its stack lies above 4 GiB, or it can't."""
+    """The size of an address of the program in bytes: only a 64-bit one has memory above 4 GiB."""
     return 8 if any(1 << 32 < region.end < 1 << 63 for region in regions) else 4
 
 
@@ -236,10 +236,10 @@ def block_in(data: bytes, head: int, region: Region, word: int) -> tuple[int, in
 def find_descriptors(
     facts: Facts, regions: Sequence[Region], anonymous: Sequence[Region], memory: ResidentMemory
 ) -> None:
-    """Stacks by the descriptors at their tops: those of threads that have ended, too.
+    """Stacks with a thread's descriptor at their top, also of threads that have ended.
 
-    glibc keeps stacks of ended threads for the next ones (allocate_stack()), and a child of
-    fork(2) has those of all of its parent's threads.
+    glibc keeps the stacks of ended threads for new ones (allocate_stack()), and a child of fork(2)
+    has the stacks of all of its parent's threads.
     """
     spaces = Spaces(regions)
     tops = {stack.end: stack.start for stack in facts.stacks if stack.start is not None}
@@ -254,7 +254,7 @@ def find_descriptors(
             below = spaces.find(region.start - 1)
             if below is None or below.perms != "---p":
                 continue
-        # Where no guards lie between them, stacks may have become one region.
+        # Without guards in between, adjacent stacks may be one region.
         top: int | None = region.end
         while top is not None and region.start < top and looked < MOST:
             if top in tops:
@@ -275,7 +275,7 @@ def find_descriptors(
 
 
 def upper_bytes(address: int) -> bytes:
-    """The bytes that all addresses of a page have in common, as they lie in memory."""
+    """The bytes that all addresses of a page have in common, in the order in memory."""
     whole = address.to_bytes(8, sys.byteorder)
     return whole[2:] if sys.byteorder == "little" else whole[:6]
 
@@ -283,14 +283,14 @@ def upper_bytes(address: int) -> bytes:
 def descriptor_below(top: int, region: Region, memory: ResidentMemory) -> tuple[int, Stack] | None:
     """The descriptor at the top of a stack of glibc, and the thread ID in it.
 
-    On x86-64 struct pthread starts with its own address, and has it again two words behind
+    On x86-64 struct pthread starts with its own address, and has it again two words later
     (tcbhead_t: tcb, self). It is aligned to 64 bytes.
     """
     first = top - PAGE_SIZE
     if first < region.start:
         return None
     data = memory.read(first, PAGE_SIZE)
-    # Its own address is in it: few pages have even the upper bytes of that.
+    # It contains its own address; few other pages contain even the upper bytes of that.
     if len(data) < PAGE_SIZE or upper_bytes(first) not in data:
         return None
     words = struct.unpack(f"={PAGE_SIZE // 8}Q", data)
@@ -304,7 +304,7 @@ def descriptor_below(top: int, region: Region, memory: ResidentMemory) -> tuple[
         start, end, guard = block
         tid = 0
         for at in range(place + 64, min(len(words), place + 128)):
-            # robust_head.list of a thread that holds no robust mutex leads to itself.
+            # robust_head.list of a thread that holds no robust mutex points to itself.
             if words[at] == first + 8 * at:
                 tid = int.from_bytes(data[8 * at - 16 : 8 * at - 12], sys.byteorder)
                 break
@@ -320,7 +320,7 @@ NAMES = None, b"[anon: glibc: malloc arena]"
 
 
 def find_heaps(facts: Facts, regions: Sequence[Region], memory: ResidentMemory) -> None:
-    """Heaps of malloc's arenas, by their own first words.
+    """Heaps of malloc's arenas, found by their first words.
 
     heap_info of glibc (malloc/arena.c): the arena, the heap before it, bytes in use, bytes
     that were made writable.
@@ -352,7 +352,7 @@ def is_heap(
     whole = not (size % PAGE_SIZE or opened % PAGE_SIZE)
     if not (whole and 0 < size <= opened <= length) or before % length or before == start:
         return False
-    # The first heap of an arena holds the arena right behind its own words.
+    # In the first heap of an arena the arena follows these words.
     home = before or start
     return 4 * word <= arena - home < 4096 if not before else 4 * word <= arena % length < 4096
 
@@ -367,9 +367,9 @@ def read_programs(
     regions: Sequence[Region],
     reading: MapsReading,
 ) -> None:
-    """What the headers of the mapped ELF files say, and which runtimes are in them.
+    """Facts from the headers of the mapped ELF files, and which runtimes are in them.
 
-    It is kept as long as the same files lie at the same addresses.
+    They are cached as long as the same files are mapped at the same addresses.
     """
     if not regions:
         return
@@ -386,11 +386,11 @@ def read_programs(
 
 
 _programs: dict[Any, tuple[Any, ...]] = {}
-"""What was found in the files of each process, and where they lay."""
+"""What was found in the files of each process, and the addresses of the files."""
 
 
 def file_layout(regions: Sequence[Region]) -> list[tuple[Any, ...]]:
-    """Each region of a file, and the one behind it, where its bss may be."""
+    """Each region of a file, and the region after it, which may hold its bss."""
     found = []
     behind = False
     for region in regions:
@@ -435,10 +435,10 @@ def look_at_programs(
 
 
 Symbols = dict[str, tuple[str, int, int]]
-"""Of a runtime: a symbol that only it has, the symbol's value and size."""
+"""For each runtime a symbol that only it has, the symbol's value and size."""
 
 _symbols: dict[tuple[int, ...], Symbols] = {}
-"""What was found in programs, by device, inode, size and mtime."""
+"""The runtimes found in programs, by device, inode, size and mtime."""
 
 
 def symbols_in(files: ProcessFiles, mapped: Mapped) -> Symbols:

@@ -1,4 +1,4 @@
-"""Processes by name."""
+"""Finds processes by name, and what a word of a command line stands for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTERPRETERS = re.compile(
     r"(python|pypy|perl|ruby|php|lua|node|nodejs|deno|bun|java|mono|bash|dash|sh|zsh|ksh|fish|"
     r"tclsh|wish|guile|Rscript|julia|busybox)[\d.]*t?"
 )
-"""Programs whose first operand is the program that a user means."""
+"""Programs whose first operand is the script that users call the program."""
 
 TAKES_VALUE = {
     "python": ("-W", "-X", "--check-hash-based-pycs"),
@@ -35,22 +35,22 @@ TAKES_VALUE = {
     "bash": ("-o", "-O", "--rcfile", "--init-file"),
     "sh": ("-o",),
 }
-"""Options with a value in the next word, by interpreter."""
+"""Options whose value is the next word, by interpreter."""
 
 RUNS_TEXT = {"perl": "eE", "ruby": "e", "node": "ep", "lua": "e", "php": "rBE", "julia": "eE"}
-"""Letters of options behind which stands a text to run, and no script; else c."""
+"""Letters of options that are followed by code to run instead of a script; else c."""
 
 
 def find(name: str, *, root: str | os.PathLike[str] = "/proc") -> list[Process]:
-    """The processes of a name, by ascending PID; never this one.
+    """The processes with a name, by ascending PID; never this process.
 
-    A process is found by its command name (comm, of which the kernel keeps 15 bytes), by its
-    executable's name or path, by that of its first argument, and, under an interpreter, by that
-    of its script or module: longer names are found by these. Threads of
-    the kernel and zombies, which have no memory, are returned only where nothing else is found.
+    A process is found by its command name (comm, of which the kernel keeps 15 bytes), and by the
+    name or path of its executable, of its first argument, and, if it is an interpreter, of its
+    script or module. Kernel threads and zombies, which have no memory, are returned only if
+    nothing else is found.
 
     Args:
-        name: as it is; case counts, and patterns are not understood.
+        name: the whole name; case matters, and there are no patterns.
         root: as for Process.
 
     Raises:
@@ -86,15 +86,15 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
     """The processes, or the snapshot, that a word of a command line stands for.
 
     Args:
-        what: "self"; a PID, also as /proc/PID; a file that load() takes, and FILE:N for number N
-            of one with several; a directory with the saved files of processes; else a name, as
-            find() takes it. A number is a PID: "./7" is the file. A word that names both a
-            process and such a file is refused.
-        root: of PIDs and names, as for Process.
+        what: "self"; a PID, also as /proc/PID; a file that load() reads, or FILE:N for snapshot N
+            of several; a directory with the saved files of processes; else a name, as for find().
+            A number is a PID: "./7" is the file. A word that is the name of a process and of such
+            a file is refused.
+        root: where PIDs and names are looked up, as for Process.
 
     Raises:
         NoSuchProcess: no process has the PID.
-        BadArgument: nothing is called so, or two things are.
+        BadArgument: no process and no file has that name, or both do.
         ParseError, ElfError, Unsupported, OSError: as from load().
     """
     from procmem.errors import BadArgument, ElfError, NoSuchProcess, ParseError, Unsupported
@@ -143,7 +143,12 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
 
 
 def regular(path: str) -> str:
-    """The path, unless it is something that could be waited for without end."""
+    """The path, if it is no file that reading could wait for without end.
+
+    Raises:
+        Unsupported: it is.
+        OSError
+    """
     from procmem.errors import Unsupported
 
     mode = os.stat(path).st_mode
@@ -153,7 +158,7 @@ def regular(path: str) -> str:
 
 
 def names_of(files: ProcessFiles) -> set[str]:
-    """What a process is called: see find()."""
+    """The names of a process: see find()."""
     from procmem.errors import ProcmemError
 
     def read(file: str) -> bytes:
@@ -171,7 +176,7 @@ def names_of(files: ProcessFiles) -> set[str]:
         exe = ""
     names |= {exe, base(exe)}
     if words[0]:
-        # A login shell has a dash before its name, and who writes a title there a colon behind.
+        # A login shell has a dash before its name, a process that sets its title a colon after it.
         first = words[0].split(" ", 1)[0].rstrip(":").removeprefix("-")
         names |= {words[0], first, base(words[0]), base(first)}
         interpreter = INTERPRETERS.fullmatch(base(exe)) or INTERPRETERS.fullmatch(base(words[0]))
@@ -182,7 +187,7 @@ def names_of(files: ProcessFiles) -> set[str]:
 
 
 def script_of(interpreter: str, words: list[str]) -> Iterator[str]:
-    """The script or module that an interpreter was started with, if it was with one."""
+    """The script or module that an interpreter was started with, if there is one."""
     takes = TAKES_VALUE.get(interpreter, ())
     letters = RUNS_TEXT.get(interpreter, "c")
     rest = iter(words)

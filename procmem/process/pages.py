@@ -1,4 +1,4 @@
-"""The pages of a process: its page map, frames, translations, and who shares them."""
+"""The pages of a process: its page map, frames, translations, and the processes that share them."""
 
 from __future__ import annotations
 
@@ -139,11 +139,11 @@ class Translation(NamedTuple):
 
 
 WHY = {
-    PageState.ABSENT: "not in memory: never touched, given back, or its file's and not yet asked "
-    "for; touching it is a page fault",
+    PageState.ABSENT: "not in memory: never touched, freed, or of a file and not read yet; "
+    "touching it is a page fault",
     PageState.SWAPPED: "in swap: touching it is a major fault that reads it back",
     PageState.GUARD: "a guard page: touching it is an error (SIGSEGV)",
-    PageState.ZERO: "the page of zeros: it was read, never written",
+    PageState.ZERO: "the zero page: it was read, never written",
     PageState.ANONYMOUS: "anonymous memory, mapped here alone",
     PageState.ANONYMOUS_SHARED: "anonymous memory that another process maps too: a write copies it",
     PageState.FILE: "a file's or shared memory, mapped here alone",
@@ -205,11 +205,11 @@ def mapping_size(files: ProcessFiles, file: MemoryFile, start: int) -> int | Non
 
 
 class SharedPages(Generic[P]):
-    """Which pages of a process others map, too.
+    """The pages of a process that other processes map, too.
 
     Attributes:
-        shares: of each stretch of pages the other process, the addresses of its start and end
-            in the process that was asked about, and of its start in the other.
+        shares: for each run of pages the other process, the addresses of the run's start and end
+            in the process that was asked about, and of its start in the other process.
         asked, searched, gone, denied: numbers of pages and processes; see Sharers.
     """
 
@@ -275,7 +275,7 @@ def find_shared(
 
 
 def stretches(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Pairs of pages as ranges: start and end of the one, start of the other."""
+    """Pairs of pages as ranges: start and end in the one process, start in the other."""
     start = end = at = 0
     for here, there in sorted(pairs, key=lambda pair: (pair[1] - pair[0], pair[0])):
         if here != end or there - here != at - start:

@@ -1,4 +1,4 @@
-"""Every total that the kernel gives for a process, held against every other."""
+"""Compares the totals that the kernel gives for a process with each other."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Reconciliation", "reconcile"]
 
 ATTEMPTS = 4
-"""Readings of a process that moves: the last one is reported as it is."""
+"""Readings of a process whose memory changes meanwhile; the last one is reported."""
 
 PARTS = ("Private_Clean", "Private_Dirty", "Shared_Clean", "Shared_Dirty")
-"""Rss by whether others map the same page and whether it was written."""
+"""The parts of Rss: mapped by this process alone or by others, too; written or not."""
 
 CAUSES = {
-    "gate": "[vsyscall] is listed as a region, but lies in the kernel's half: VmSize leaves it out",
-    "truncated pss": "each region's share is cut to whole KiB before it is added up; smaps_rollup "
+    "gate": "[vsyscall] is listed as a region, but is in the kernel's half: VmSize leaves it out",
+    "truncated pss": "each region's share is cut to whole KiB before the sum; smaps_rollup "
     "adds up first",
     "approximate stat": "rss in stat is the kernel's quick counter, which lags by up to a batch of "
     "pages per CPU",
@@ -39,22 +39,22 @@ CAUSES = {
     "shared swap": "VmSwap counts private memory only; smaps counts swapped shared memory too",
     "locked": "Locked in smaps is the process's share (Pss) of what is resident; VmLck is the "
     "size of the locked regions",
-    "hugetlb": "huge pages of hugetlbfs are counted apart, and are in no Rss",
+    "hugetlb": "huge pages of hugetlbfs are counted separately, and are in no Rss",
     "zero page": "without PAGEMAP_SCAN the zero page and hugetlbfs count as resident",
-    "sharing": "another process began or ceased to map the same pages between the two readings",
-    "moved": "the process moved between two readings",
+    "sharing": "another process began or stopped mapping the same pages between the two readings",
+    "moved": "the process changed its memory between two readings",
 }
-"""What each cause says."""
+"""Each cause in words."""
 
 
 class Comparison(NamedTuple):
-    """Two totals that should agree, and why they don't.
+    """Two totals that should be equal, and why they are not.
 
     Attributes:
         left, right: what was compared, in the kernel's names.
         left_value, right_value: bytes.
-        cause: a key of CAUSES; None if they are equal, or if no known cause
-            accounts for the whole difference.
+        cause: a key of CAUSES; None if they are equal, or if no known cause accounts for the
+            whole difference.
     """
 
     left: str
@@ -65,12 +65,12 @@ class Comparison(NamedTuple):
 
     @property
     def difference(self) -> int:
-        """Left - right, in bytes."""
+        """left_value - right_value, in bytes."""
         return self.left_value - self.right_value
 
     @property
     def explained(self) -> bool:
-        """Whether they are equal or the difference has a known cause."""
+        """Whether they are equal, or the difference has a known cause."""
         return not self.difference or self.cause is not None
 
     @property
@@ -82,10 +82,10 @@ class Comparison(NamedTuple):
 
 
 class Reconciliation:
-    """Totals of one process against each other.
+    """The totals of one process, compared with each other.
 
     Attributes:
-        pid: whose they are.
+        pid: the process's ID.
         comparisons: each pair of totals.
         unavailable: what could not be read, with the reason.
         moved: whether the process changed between the readings, in all attempts.
@@ -148,7 +148,7 @@ class Reconciliation:
 
 
 class Readings:
-    """Everything that was read of one process at nearly one moment."""
+    """All totals of one process, read within a short time."""
 
     def __init__(self, files: ProcessFiles, page_size: int) -> None:
         self.unavailable: dict[str, str] = {}
@@ -177,7 +177,7 @@ class Readings:
         self.memory = usage_from_status(self.status)
 
     def state(self) -> tuple[Any, ...]:
-        """What stays as it is in a process that does nothing."""
+        """Figures that stay the same in a process that does nothing."""
         regions = [table for table in (self.maps, self.smaps, self.residency) if table is not None]
         return (
             self.memory,
@@ -219,7 +219,7 @@ def same_places(maps: RegionTable[Any], smaps: RegionTable[Any]) -> bool:
 
 
 def reconcile(files: ProcessFiles) -> Reconciliation:
-    """Reads a process's totals from everywhere and compares them."""
+    """Reads all totals of a process and compares them."""
     page_size = os.sysconf("SC_PAGESIZE")
     states = []
     for _ in range(ATTEMPTS):
@@ -229,7 +229,8 @@ def reconcile(files: ProcessFiles) -> Reconciliation:
             break
         states.append(readings.state())
     else:
-        # One that flaps may look the same before and after a reading, but not every time.
+        # Memory that is mapped and unmapped in turn may be the same before and after a reading, but
+        # not every time.
         if not readings.moved and any(state != states[0] for state in states):
             readings.moved = True
             comparisons = compare(readings)
@@ -248,7 +249,7 @@ GATES = ("[vsyscall]", "[vectors]")
 
 
 def compare(readings: Readings) -> list[Comparison]:
-    """Every comparison that the readings allow."""
+    """All comparisons of totals that could be read."""
     found: list[Comparison] = []
     moved = "moved" if readings.moved else None
     memory, maps, smaps = readings.memory, readings.maps, readings.smaps
@@ -364,8 +365,8 @@ def compare(readings: Readings) -> list[Comparison]:
     if rollup is not None:
         add("Σ smaps Rss", rss, "Rss (smaps_rollup)", rollup.rss)
         regions = len(smaps) if smaps is not None else 0
-        # Which pages are shared, and with how many, is others' doing: that moves by itself,
-        # but never by more than what is mapped, and never what all four add up to.
+        # Other processes decide which pages are shared, and with how many: that changes without
+        # this process, but by no more than is mapped, and the sum of all four stays the same.
         split = [(total(smaps, field), rollup.get(field)) for field in PARTS]
         ours = [left for left, _ in split if left is not None]
         theirs = [right for _, right in split if isinstance(right, int)]

@@ -1,4 +1,4 @@
-"""The ELF files of a process: found by its regions, laid over its page table."""
+"""The ELF files of a process: found by its regions, and their bytes counted in its page table."""
 
 from __future__ import annotations
 
@@ -38,17 +38,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Mapped", "header_kinds", "locate", "look_at_files", "objects_of"]
 
-ROOT_ONLY = (
-    "the mapped file is not under its path any more; only root can open it (/proc/PID/map_files)"
-)
+ROOT_ONLY = "the mapped file no longer has its path; only root can open it (/proc/PID/map_files)"
 
 
 class Mapped:
-    """A file that a process has mapped, and what could be learnt of it.
+    """A file that a process has mapped, and what could be read of it.
 
     Attributes:
-        regions: all of this file, ascending.
-        image: None if the mapped file can't be opened, or is no ELF file.
+        regions: all regions of this file, ascending.
+        image: its headers; None if the mapped file can't be opened, or is no ELF file.
         link: a name in the process's directory that leads to the mapped file, or None.
         identity: device, inode, size and mtime of that file.
         build_id, file_build_id, state, reason: as in LiveObject; here as bytes, b"" for none.
@@ -87,8 +85,8 @@ class Mapped:
 def candidates(table: RegionTable[Any]) -> list[list[Region]]:
     """The regions of each file that may be a loaded ELF file.
 
-    Those with an executable region, and those in several private regions: a library of
-    data alone has no code.
+    Files with an executable region, and files with several private regions: a library that holds
+    only data has no code.
     """
     groups: dict[tuple[Any, ...], list[Region]] = {}
     for region in table:
@@ -109,7 +107,7 @@ def candidates(table: RegionTable[Any]) -> list[list[Region]]:
 def look_at_files(
     files: ProcessFiles, maps: MemoryFile, table: RegionTable[Any]
 ) -> tuple[list[Mapped], dict[int, list[int]]]:
-    """The ELF files of a process, and the load biases of each by its place in the list."""
+    """The ELF files of a process, and the load biases of each, by its place in the list."""
     found: list[Mapped] = []
     places: dict[int, list[int]] = {}
     room = limits.PROCESS_SECTIONS
@@ -136,7 +134,7 @@ def look_at_files(
 
 
 def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) -> Mapped:
-    """What a file is, by the mapped inode; never by another that lies under its path."""
+    """Reads a mapped file, found by its inode: never another file that now has its path."""
     mapped = Mapped(regions)
     first = regions[0]
     mapped.build_id = mapped_build_id(maps, first.start)
@@ -166,15 +164,15 @@ def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) ->
             continue
         told_id = mapped.build_id
         if link == beneath and not same:
-            # On btrfs and older overlay file systems maps shows another device: the
-            # build-id, read by the kernel from the mapped inode, may vouch for the file.
+            # On btrfs and older overlay file systems maps shows another device. The
+            # build-id, which the kernel reads from the mapped inode, can show that it is the file.
             same = bool(told_id) and told_id == mapped.image.build_id
             if not same:
                 mapped.image, mapped.link = None, None
                 mapped.reason = ROOT_ONLY
         elif told_id and told_id != mapped.image.build_id:
             mapped.image, mapped.link = None, None
-            mapped.reason = "its build-id is not that of what is mapped"
+            mapped.reason = "its build-id differs from that of the mapped file"
         break
     if mapped.image is not None and not mapped.build_id:
         mapped.build_id = mapped.image.build_id
@@ -183,7 +181,7 @@ def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) ->
 
 
 def look_on_disk(files: ProcessFiles, region: Region) -> tuple[bytes, os.stat_result | None]:
-    """What lies under the path of a region now, and the name that leads there."""
+    """The file that now has the path of a region, and the name to open it by."""
     path = kernel_bytes(region.pathname or "")
     found = [
         (name, told)
@@ -195,9 +193,9 @@ def look_on_disk(files: ProcessFiles, region: Region) -> tuple[bytes, os.stat_re
 
 
 def build_id_in_memory(files: ProcessFiles, regions: Sequence[Region]) -> bytes | None:
-    """The build-id as it lies in memory, for kernels that don't tell it; None: can't be told.
+    """The build-id in the process's memory, for kernels that don't return it; None: not known.
 
-    Only a page that is resident is read, so that the process is left as it is.
+    Only a resident page is read, so that the process stays as it is.
     """
     first = next((region for region in regions if not region.offset), None)
     if first is None or not first.perms.read:
@@ -219,7 +217,7 @@ def build_id_in_memory(files: ProcessFiles, regions: Sequence[Region]) -> bytes 
 
 
 def agrees(told: os.stat_result, region: Region) -> bool:
-    """Whether that is the file of a region, by the device and inode that maps shows."""
+    """Whether it is the file of a region, going by the device and inode in maps."""
     device = os.major(told.st_dev), os.minor(told.st_dev)
     return (device, told.st_ino) == (tuple(region.dev), region.inode)
 
@@ -229,7 +227,7 @@ def identity_of(told: os.stat_result) -> tuple[int, ...]:
 
 
 def read_headers(files: ProcessFiles, mapped: Mapped, link: bytes, told: os.stat_result) -> None:
-    """Reads the headers of a file, or takes those that are kept of it."""
+    """Reads the headers of a file, or takes them from the cache."""
     mapped.link, mapped.identity = link, identity_of(told)
     kept = kept_image(mapped.identity)
     if kept is None:
@@ -266,7 +264,7 @@ def set_state(
     *,
     same: bool,
 ) -> None:
-    """How what is mapped compares to what lies under its path now."""
+    """Sets the state: how the mapped file compares with the file that has its path now."""
     first = mapped.regions[0]
     if same:
         mapped.file_build_id = mapped.image.build_id if mapped.image is not None else None
@@ -280,7 +278,7 @@ def set_state(
     elif first.deleted:
         mapped.state = "deleted"
     else:
-        mapped.reason = mapped.reason or "its path leads nowhere for this process"
+        mapped.reason = mapped.reason or "no file has its path for this process"
     if mapped.image is None and mapped.state != "unreadable":
         mapped.reason = mapped.reason or ROOT_ONLY
 
@@ -291,7 +289,7 @@ _vdsos: dict[bytes, Image] = {}
 
 
 def look_at_vdso(files: ProcessFiles, region: Region) -> Mapped:
-    """The image that the kernel maps; its headers are read from memory."""
+    """The vdso, which the kernel maps; its headers are read from memory."""
     mapped = Mapped([region])
     mapped.state = "kernel"
 
@@ -300,8 +298,8 @@ def look_at_vdso(files: ProcessFiles, region: Region) -> Mapped:
 
     source = MemorySource(read, region.start, region.size, "[vdso]")
     try:
-        # The first page is resident as soon as a C library has started. The section
-        # headers are in the last, which need not be: they are kept.
+        # The first page is resident once a C library has started. The last page, with the
+        # section headers, need not be: they are cached.
         name = build_id(ElfFile(source), in_memory=True)
         if name not in _vdsos:
             _vdsos[name] = image_of(source, in_memory=True)
@@ -338,7 +336,7 @@ def vdso_place(image: Image, region: Region) -> list[int]:
 
 
 def objects_of(files: ProcessFiles) -> tuple[RegionTable[Any], list[LiveObject]]:
-    """The regions of a process, their kinds told by headers where there are any, and its objects.
+    """The regions of a process, with kinds from ELF headers where there are any, and its objects.
 
     Raises:
         The errors of ProcessFiles.memory().
@@ -369,7 +367,7 @@ def read_pages(files: ProcessFiles, objects: Iterable[LiveObject]) -> PageStates
         try:
             return read_states(pagemap.fd, spans, PAGE_SIZE)
         except ProcessLookupError:
-            # The address space is gone, as maps.check() will find.
+            # The address space is gone; maps.check() finds that out.
             return PageStates(())
         except OSError as error:
             files.fail(error, pagemap.path)
@@ -394,7 +392,7 @@ def inside(table: RegionTable[Any], start: int, end: int) -> list[Region]:
 
 
 def lay_out(table: RegionTable[Any], mapped: Mapped, bias: int) -> LiveObject:
-    """Which parts of which regions belong to an object."""
+    """An object, with the parts of regions that belong to it."""
     first = mapped.regions[0]
     live = LiveObject()
     live.path = first.pathname or ""
@@ -423,7 +421,7 @@ def lay_out(table: RegionTable[Any], mapped: Mapped, bias: int) -> LiveObject:
             if start < region.end and region.start < end
         ]
         if region.inode == first.inode and region.dev == first.dev:
-            # Between its segments a loader may leave regions of the file, too.
+            # A loader may leave regions of the file between its segments.
             live.size += region.size
             live.gaps += region.size - length(within)
         elif within and (region.pathname is None or region.pathname.startswith(ANONYMOUS)):
@@ -437,11 +435,12 @@ def lay_out(table: RegionTable[Any], mapped: Mapped, bias: int) -> LiveObject:
 
 
 ANONYMOUS = ("[anon:", "[heap]")
-"""Where bss may lie: the kernel names the region of the program break, and others may be named."""
+"""Names of anonymous regions that bss may be in: programs can name theirs, and the kernel names
+the region of the program break."""
 
 
 def count_pages(table: RegionTable[Any], live: LiveObject, states: PageStates) -> None:
-    """Fills in the bytes of an object and of its sections."""
+    """Counts the bytes of an object and of its sections."""
     pages = states.clip(live.pieces)
     live.resident, live.private, live.swapped = pages.total
     rows: list[Row] = []
@@ -467,7 +466,7 @@ def count_pages(table: RegionTable[Any], live: LiveObject, states: PageStates) -
 
 
 def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:
-    """Corrects what position and permissions said of the regions of ELF files."""
+    """Corrects kinds of regions of ELF files that were guessed by position and permissions."""
     reading = table.reading
     read = {live.name for live in objects if live.image is not None}
     for live in objects:
@@ -481,14 +480,14 @@ def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:
     for index in range(reading.count):
         told = reading.kind(index)
         if told.kind is RegionKind.BSS and told.evidence == "position" and told.name in read:
-            # By the headers, the object before it ends there.
+            # According to the headers the object before it ends there.
             reading.retell(index, Kind(RegionKind.ANON, None, "elf", "anonymous"))
 
 
 def header_kinds(
     table: RegionTable[Any], mapped: Mapped, bias: int
 ) -> Iterator[tuple[Region, RegionKind]]:
-    """What the headers of a file say about the regions that its segments are mapped in."""
+    """The kinds, by a file's headers, of the regions that its segments are mapped in."""
     image, first = mapped.image, mapped.regions[0]
     if image is None:
         return
@@ -513,7 +512,7 @@ def header_kinds(
 
 KEPT = 2048
 _header_kinds: dict[Any, list[tuple[int, RegionKind]]] = {}
-"""What was found, by the file's identity, its bias and its regions."""
+"""Kinds that were found, by the file's identity, its bias and its regions."""
 
 
 def kinds_by_headers(
@@ -532,7 +531,7 @@ def kinds_by_headers(
 
 
 def kind_of(region: Region, bias: int, image: Image) -> RegionKind | None:
-    """What most of a region is, by the segments over it; None: the headers don't say."""
+    """The kind of most of a region, by the segments mapped there; None: not in the headers."""
     weights: dict[RegionKind, int] = {}
 
     def add(kind: RegionKind, start: int, end: int) -> None:
@@ -549,12 +548,12 @@ def kind_of(region: Region, bias: int, image: Image) -> RegionKind | None:
         elif not load.flags & PF_W:
             add(RegionKind.RODATA, start, middle)
         elif image.relro is not None and not region.perms.write:
-            # The loader takes the right to write only from whole pages of PT_GNU_RELRO.
+            # The loader makes only whole pages of PT_GNU_RELRO read-only.
             add(RegionKind.RELRO, start, middle)
         else:
             add(RegionKind.DATA, start, middle)
     if not weights:
         return None
     kind = max(weights, key=lambda kind: weights[kind])
-    # Anonymous memory that bss has merged with is not bss.
+    # Anonymous memory that merged with bss is not bss.
     return kind if 2 * weights[kind] >= region.size else None

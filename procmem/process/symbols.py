@@ -1,4 +1,4 @@
-"""Which function or variable lies at an address of a process."""
+"""Which function or variable is at an address of a process."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 __all__ = ["ElfAddress", "Loaded", "Symbol", "SymbolFinder"]
 
 KEPT = 64
-"""Objects whose symbols are kept, over all processes."""
+"""Objects whose symbols are cached, over all processes."""
 
 
 class Symbol:
     """A function or variable at an address.
 
     Attributes:
-        name: as in the symbol table; `demangled` is that of C++ and Rust.
+        name: as in the symbol table; `demangled` is the name in C++ or Rust.
         offset: bytes from its start to the address.
         address: where it starts in the process.
-        size: in bytes; 0 where the table doesn't tell.
-        guess: the address follows a symbol without a size: whether it still belongs to that
-            is not known. str() ends in "?" then.
-        object: the path of its ELF file, as maps has it; "[vdso]".
+        size: in bytes; 0: not in the table.
+        guess: whether the symbol has no size and starts before the address: it is not known
+            whether the address belongs to it. str() ends in "?" then.
+        object: the path of its ELF file, as in maps; or "[vdso]".
     """
 
     __slots__ = ("_place", "address", "name", "object", "offset", "size")
@@ -59,12 +59,12 @@ class Symbol:
 
     @property
     def guess(self) -> bool:
-        """Whether that the symbol covers the address is a guess."""
+        """Whether it is a guess that the symbol covers the address."""
         return not self.size and self.offset > 0
 
     @property
     def demangled(self) -> str | None:
-        """The name as C++ or Rust code has it; None if it is neither's. See elf.demangle()."""
+        """The name in C++ or Rust code; None if it is of another language. See elf.demangle()."""
         return demangle(self.name)
 
     @property
@@ -104,9 +104,9 @@ class ElfAddress:
     """An address within an ELF file.
 
     Attributes:
-        path: the file's, as maps has it.
-        bias: what is added to addresses of the file.
-        value: the address as the file has it.
+        path: the file's path, as in maps.
+        bias: what is added to addresses of the file when it is loaded.
+        value: the address in the file.
     """
 
     __slots__ = ("_finder", "_loaded", "_mapped", "bias", "path", "value")
@@ -123,7 +123,7 @@ class ElfAddress:
 
     @property
     def section(self) -> str | None:
-        """The section that holds it; None if none does."""
+        """The name of the section that holds it; None if none does."""
         told = self._loaded.table.section_at(self.value)
         return None if told is None else told[2]
 
@@ -135,41 +135,41 @@ class ElfAddress:
 
     @property
     def left_out(self) -> list[str]:
-        """What was not read of the file, or of its debug file, since it is too large."""
+        """What was not read of the file or of its debug file because it is too large."""
         return self._loaded.left_out
 
     @property
     def symbol(self) -> Symbol | None:
-        """The symbol that covers it; None if none does, of what was read."""
+        """The symbol that covers it; None if none of those that were read does."""
         told = self._loaded.table.find(self.value)
         return None if told is None else Symbol(self, *told)
 
     @property
     def source_line(self) -> str | None:
-        """As of Symbol."""
+        """See Symbol."""
         loaded = self._loaded
         lines = loaded.lines(lambda: self._finder.open_file(self._mapped))
         if lines is None and loaded.debug is not None:
-            # The process that led to the file has ended: another may lead there again.
+            # The process that the file was opened through has ended; another one may map it.
             for key in [key for key, kept in _kept.items() if kept is loaded]:
                 _kept.pop(key, None)
         return None if lines is None else lines.at(self.value)
 
 
 class Loaded:
-    """The symbols of one object, and where its source lines are told.
+    """The symbols of one object, and the file with its source lines.
 
-    It is kept when the process that it was read for has ended.
+    It stays cached when the process that it was read for has ended.
 
     Args:
         table: the symbols.
-        debug: the debug file that has the lines; "": the file itself; None: there are none.
-        places: where debug files are, and what is put before their paths.
+        debug: the debug file with the lines; "": the file itself; None: there are none.
+        places: the directory of debug files, and a prefix for their paths.
         left_out: debug files that were too large, a sentence each.
 
     Attributes:
         table, debug: as given.
-        left_out: with what the table left out.
+        left_out: also what the table left out.
     """
 
     __slots__ = ("_lines", "_places", "debug", "left_out", "table")
@@ -188,13 +188,13 @@ class Loaded:
         self._lines: Lines | None = None
 
     def lines(self, open_file: Callable[[], ElfFile | None]) -> Lines | None:
-        """The line tables, loaded when they are first asked for.
+        """The line tables, loaded at the first call.
 
         Args:
             open_file: opens the file itself.
 
         Returns:
-            None without any, or if they can't be opened any more.
+            None if there are none, or they can no longer be opened.
         """
         if self._lines is None and self.debug is not None:
             from procmem.elf.lines import Lines
@@ -218,7 +218,7 @@ Key = tuple[int, ...]
 
 
 class SymbolFinder:
-    """Symbols of one process. What was found out about its regions is kept while they stay."""
+    """Finds the symbols of one process. Results are cached as long as its regions stay."""
 
     __slots__ = ("_found", "_objects", "_queries", "_spare", "files")
 
@@ -226,13 +226,13 @@ class SymbolFinder:
         self.files = files
         self._queries = Queries(files)
         self._spare: list[Any] = []
-        # What lies in each region: parts of objects; nothing is an answer, too.
+        # The parts of objects in each region; an empty list is an answer, too.
         self._found: dict[Key, list[tuple[int, int, int]]] = {}
-        # Each with its load bias, and a region of its file that stays while it is loaded.
+        # Each object with its load bias, and a region of its file that stays while it is loaded.
         self._objects: list[tuple[Mapped, int, Key]] = []
 
     def place(self, address: int, debug_root: str) -> ElfAddress | None:
-        """Where in which ELF file an address lies; None if in none.
+        """The ELF file at an address, and the address in it; None if there is none.
 
         Args:
             address: in the process.
@@ -252,7 +252,7 @@ class SymbolFinder:
             for start, end, number in parts:
                 if start <= address < end:
                     mapped, bias, anchor = self._objects[number]
-                    # Anonymous memory may have become another's since.
+                    # The anonymous memory may belong to another object by now.
                     if not key[INODE] and anchor[INODE] and self._key_at(anchor[0]) != anchor:
                         break
                     loaded = self._load(mapped, debug_root)
@@ -265,13 +265,13 @@ class SymbolFinder:
         return None
 
     def _key_at(self, address: int) -> Key | None:
-        """What tells the region at an address from others; None: there is none."""
+        """A key that identifies the region at an address; None: nothing is mapped there."""
         queries = self._queries
         if not queries.supported:
             return self._key_in_maps(address)
-        if not 0 <= address < 1 << 63:  # above it lies only the kernel's [vsyscall]
+        if not 0 <= address < 1 << 63:  # above it there is only the kernel's [vsyscall]
             return None
-        # Room for an answer belongs to one call, since threads may ask at once.
+        # Each call has its own buffer, because threads may call this at the same time.
         words, vma = self._spare.pop() if self._spare else (ffi.new(RECORD), ffi.new("pm_vma *"))
         try:
             found = queries.ask(address, words, vma)
@@ -310,7 +310,7 @@ class SymbolFinder:
                         self._found[key_of(region)].append((low, high, number))
 
     def _load(self, mapped: Mapped, debug_root: str) -> Loaded | None:
-        """The symbols of an object; None if its file can't be opened any more."""
+        """The symbols of an object; None if its file can no longer be opened."""
         if mapped.identity is None:
             key: tuple[Any, ...] = ("[vdso]", mapped.build_id)
         else:
@@ -357,7 +357,7 @@ class SymbolFinder:
             places = debug_root, self._root()
             debug = open_debug_file(elf, mapped.path, *places, left_out)
             if debug is not None:
-                # A damaged debug file (ElfError) takes nothing from what there is.
+                # If the debug file is damaged (ElfError), the symbols of the file itself are used.
                 with debug, suppress(ValueError):
                     table = SymbolTable([elf, debug])
                     lines = os.fsdecode(debug.source.path) if has_lines(debug) else own
@@ -365,14 +365,14 @@ class SymbolFinder:
             return Loaded(SymbolTable([elf]), own, places, left_out)
 
     def _root(self) -> str:
-        """What leads to the process's files; "" where they are this process's own, too."""
+        """A prefix for paths in the process's root; "" if its root is this process's root, too."""
         ours, theirs = os.stat("/"), stat_link(self.files, "root", follow=True)
         if theirs is None or (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
             return ""
         return f"{self.files.path}/root"
 
     def open_file(self, mapped: Mapped) -> ElfFile | None:
-        """The mapped file; None if it can't be opened any more."""
+        """The mapped file; None if it can no longer be opened."""
         fd = self._open(mapped)
         if fd is None:
             return None
@@ -385,7 +385,7 @@ class SymbolFinder:
 
 
 def key_of(region: Region) -> Key:
-    """The first words of its record, as the kernel tells them of a region that is asked for."""
+    """The first words of the region's record, as PROCMAP_QUERY returns them."""
     device = region._dev_major << 32 | region._dev_minor
     return region.start, region.end, region.offset, region.inode, device
 

@@ -1,4 +1,4 @@
-"""The page tables of a live process: the ones it must have, against what it is charged for."""
+"""The page tables of a live process: those that it must have, compared with VmPTE."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TableLevel(NamedTuple):
 
     Attributes:
         name: such as "PMD".
-        covers: bytes of address space that one such table stands for.
+        covers: bytes of address space that one such table maps.
         tables: how many.
         counted: whether VmPTE counts them. It does not count the top level.
     """
@@ -52,12 +52,12 @@ class PageTables(NamedTuple):
     Attributes:
         scheme: how the machine translates addresses.
         levels: the top level first.
-        predicted: bytes of the counted tables that its pages of this moment need.
-        vm_pte: what the kernel charges it for (VmPTE of proc_pid_status(5)), in bytes.
-        bound: "exact": both agree. "lower bound": it has more than its pages need now.
+        predicted: bytes of the counted tables that its present pages need.
+        vm_pte: bytes of page tables that the kernel counts (VmPTE of proc_pid_status(5)).
+        bound: "exact": both are equal. "lower bound": it has more than its pages need now.
             "moved": it changed while it was read.
-            "unexplained": it has fewer; no case is known but shared tables of hugetlbfs.
-        why: the difference in words.
+            "unexplained": it has fewer; the only known cause are shared tables of hugetlbfs.
+        why: the reason in words.
     """
 
     scheme: PagingScheme
@@ -69,20 +69,20 @@ class PageTables(NamedTuple):
 
     @property
     def difference(self) -> int:
-        """Bytes that VmPTE has more."""
+        """Bytes by which VmPTE is larger than predicted."""
         return self.vm_pte - self.predicted
 
     @property
     def exact(self) -> bool:
-        """Whether the pages of this moment account for every table."""
+        """Whether its present pages account for every table."""
         return self.bound == "exact"
 
 
 WHY = {
-    "exact": "every table holds a page, a swapped page or a guard page of this moment",
+    "exact": "every table holds a page that is present, in swap, or a guard page",
     "lower bound": "tables that once held pages are kept until the range around them is unmapped; "
     "tables of devices' memory and [vvar] don't show in pagemap",
-    "moved": "the process mapped, touched or gave back memory while it was read",
+    "moved": "the process mapped, touched or freed memory while it was read",
     "unexplained": "tables of hugetlbfs can be shared between processes and are charged to one",
 }
 
@@ -91,12 +91,12 @@ def machine_scheme(machine: str, page_size: int, cpu_flags: str = "") -> PagingS
     """How this machine translates the addresses of processes.
 
     Args:
-        machine: as uname(2) tells it.
+        machine: as in uname(2).
         page_size: in bytes.
-        cpu_flags: of /proc/cpuinfo: la57 says that x86-64 walks five levels.
+        cpu_flags: of /proc/cpuinfo: with la57 x86-64 has five levels.
 
     Raises:
-        Unsupported: its page tables are not known here.
+        Unsupported: procmem does not know its page tables.
     """
     if machine == "x86_64":
         return X86_64_5 if "la57" in cpu_flags.split() else X86_64
@@ -106,7 +106,7 @@ def machine_scheme(machine: str, page_size: int, cpu_flags: str = "") -> PagingS
                 return scheme
     from procmem.errors import Unsupported
 
-    raise Unsupported("page tables", f"how {machine} lays them out is not known here")
+    raise Unsupported("page tables", f"how {machine} lays them out is not known to procmem")
 
 
 def cpu_flags() -> str:
@@ -122,7 +122,7 @@ def this_machine() -> PagingScheme:
     """How this machine translates addresses.
 
     Raises:
-        Unsupported: its page tables are not known here.
+        Unsupported: procmem does not know its page tables.
     """
     return machine_scheme(os.uname().machine, PAGE_SIZE, cpu_flags())
 
@@ -136,7 +136,7 @@ def page_tables_of(files: ProcessFiles) -> PageTables:
         moved = charged(files) != before
         if not moved:
             break
-    # Linux counts neither the top level nor, of five, the second.
+    # Linux does not count the top level, nor the second one of five.
     first = len(scheme.levels) - 3 if len(scheme.levels) > 3 else 1
     levels = tuple(
         TableLevel(name, covers << bits, count, i >= first)
@@ -172,7 +172,7 @@ def charged(files: ProcessFiles) -> int:
 
 
 def mapped(files: ProcessFiles) -> list[Range]:
-    """All that is present or swapped: start, end, and whether by huge pages, and of a file."""
+    """All ranges that are present or in swap: start, end, and the categories of PAGEMAP_SCAN."""
     with files.memory("pagemap", beside_maps=True) as file:
         try:
             found = scan_ranges(file.fd, 0, LIMIT, IS_HUGE | IS_FILE)
@@ -191,7 +191,7 @@ def mapped(files: ProcessFiles) -> list[Range]:
 def tables_of(scheme: PagingScheme, ranges: list[Range], files: ProcessFiles) -> list[int]:
     """How many tables of each level some ranges need."""
     sizes = scheme.covers
-    # What is mapped by the entries of one level needs the tables down to that level.
+    # Pages mapped by entries of one level need the tables down to that level.
     by_level: dict[int, list[tuple[int, int]]] = {len(sizes) - 1: []}
     queries = Queries(files)
     for start, end, categories in ranges:
@@ -202,7 +202,7 @@ def tables_of(scheme: PagingScheme, ranges: list[Range], files: ProcessFiles) ->
                 level = max(i for i, size in enumerate(sizes) if size >= told)
             elif categories & IS_FILE:
                 level -= 1
-            # Behind an anonymous huge page the kernel keeps a table for the day it is split.
+            # The kernel keeps a table for each anonymous huge page, to split it later.
         by_level.setdefault(level, []).append((start, end))
     counts = [1]
     for level in range(1, len(sizes)):

@@ -47,7 +47,7 @@ def explain(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanatio
 
 def causes(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
     if found.same_process is False:
-        words = "the snapshots are of two processes: this is how they differ, not what happened"
+        words = "the snapshots are of two processes: these are differences, not changes over time"
         if changes:
             yield Explanation(
                 C.OTHER_PROCESS, words, ("PID and start time differ",), tuple(changes)
@@ -57,7 +57,9 @@ def causes(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation
     spatial = [change for change in changes if not SPATIAL.isdisjoint(change.kinds)]
     if replaced(spatial):
         words = "the process started another program (execve): all of its memory is new"
-        yield Explanation(C.PROGRAM_REPLACED, words, ("its stack lies elsewhere",), tuple(changes))
+        yield Explanation(
+            C.PROGRAM_REPLACED, words, ("its stack is at another address",), tuple(changes)
+        )
         return
     left = {id(change): change for change in changes}
     several = (
@@ -126,20 +128,20 @@ def threads(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanatio
         stack = "one thread's stack and its guard"
         if count > 1:
             stack = f"stacks of {count} threads and their guards"
-        evidence = ["a guard without permissions lies below each"]
+        evidence = ["a guard without permissions is below each"]
         sides = [r for change in whole for r in (change.after if came else change.before)]
         guess = MARK if any(r.kind is R.THREAD_STACK and r.kind_guess for r in sides) else ""
         if known:
             evidence = [f"threads: {len(old)} before, {len(new)} after"]
             if pointers:
-                evidence.append("stack pointers of these threads lie in it")
+                evidence.append("the stack pointers of these threads point into it")
         if came:
             words = (
                 f"VSZ {size}: {stack}{guess}; only the pages that a thread uses come into memory"
             )
             yield Explanation(C.THREAD_STARTED, words, tuple(evidence), whole)
         else:
-            words = f"VSZ {size}: {stack}{guess}, given back after its end"
+            words = f"VSZ {size}: {stack}{guess}, unmapped after the thread ended"
             yield Explanation(C.THREAD_ENDED, words, tuple(evidence), whole)
 
 
@@ -183,7 +185,7 @@ def arena_evidence(changes: Sequence[Change], *, after: bool) -> tuple[str, tupl
     evidence = {region.kind_evidence for region in regions if region.kind is R.ARENA}
     if evidence <= {"heap header", "name"}:
         return "", ("the first words of the heaps" if "heap header" in evidence else "its name",)
-    return MARK, ("aligned to its length; writable at its start, without permissions behind",)
+    return MARK, ("aligned to its length; writable at its start, the rest without permissions",)
 
 
 def libraries(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
@@ -245,11 +247,14 @@ def remapped(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanati
     if source.region.perms != target.region.perms:
         return
     if source.vsz == -target.vsz or resident >= pages:
-        words = f"{kib(-source.vsz)} lie elsewhere now"
+        words = f"{kib(-source.vsz)} are at another address now"
         if source.vsz != -target.vsz:
             words += f", as {kib(target.vsz)}"
         words += ": mremap(2), as realloc calls it; or unmapped here and mapped there"
-        evidence = (f"{kib(resident)} in memory went here and came there", "no other memory did")
+        evidence = (
+            f"{kib(resident)} in memory disappeared here and appeared there",
+            "no other memory did",
+        )
         yield Explanation(C.REMAPPED, words, evidence, tuple(parts))
 
 
@@ -294,7 +299,7 @@ def heaps(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]
                 f"{kib(SMALLEST_STEP)} at least"
             )
         if all(not change.before for change in parts):
-            evidence.append("a region beside the old [heap]: the process came from fork(2)")
+            evidence.append("a second region named [heap]: the process was made by fork(2)")
     else:
         cause = C.HEAP_STARTED
         words = f"heap grew by {size}: "
@@ -303,7 +308,7 @@ def heaps(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]
             evidence.append(f"less than malloc's top pad of {kib(TOP_PAD)}")
         elif value < 2 * SMALLEST_STEP:
             words += "the first malloc extends brk by its request plus the top pad"
-            evidence += [padded(value), "stdio allocates its buffers by malloc, too"]
+            evidence += [padded(value), "stdio allocates its buffers with malloc, too"]
         else:
             words += "either one malloc extended brk by its request plus the top pad, or several "
             words += f"did, up to {value // SMALLEST_STEP:,}"
@@ -402,11 +407,11 @@ def unsaid(found: TotalsDiff, change: Change) -> tuple[Cause, str, tuple[str, ..
         return None
     if K.PROTECTED not in change.kinds:
         words = "another name"
-        evidence: tuple[str, ...] = ("names of the kernel, such as [heap], are in no core",)
+        evidence: tuple[str, ...] = ("a core has no names of the kernel, such as [heap]",)
     else:
         words = "other permissions" + (" and another name" if K.RENAMED in change.kinds else "")
         evidence = tuple(dict.fromkeys(one for side in told for one in side if one))
-    words += ", which a core tells only in part: it need be no change of the process"
+    words += ", which a core has only in part: perhaps nothing changed in the process"
     return C.UNKNOWN, words, evidence
 
 
@@ -419,17 +424,17 @@ def address_space(change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
     kind = region.kind
     mapped, unmapped = K.MAPPED in change.kinds, K.UNMAPPED in change.kinds
     if K.MOVED in change.kinds:
-        said = f"it lies elsewhere now ({signed(change.vsz)}): mremap(2), or mapped anew"
+        said = f"it is at another address now ({signed(change.vsz)}): mremap(2), or mapped anew"
         if region.inode or getattr(region, "rss", None):
             return C.REMAPPED, said, ("size, contents and permissions as before",)
-        evidence = ("size and permissions as before", "no other such memory came or went")
-        return C.REMAPPED, said, evidence
+        rests_on = "size and permissions as before", "no other such memory appeared or disappeared"
+        return C.REMAPPED, said, rests_on
     if kind is R.STACK and change.vsz and region.raw_pathname == b"[stack]":
         said = f"stack {size}: the kernel extends it when a page below it is touched"
         return C.STACK_GREW, said, ("the kernel's name [stack]",)
     if kind is R.ARENA and change.vsz == 0 and K.PROTECTED in change.kinds:
         mark, _ = arena_evidence([change], after=True)
-        said = f"a malloc arena{mark} was opened further (mprotect): a thread allocates"
+        said = f"a malloc arena{mark} grew (mprotect): a thread allocates"
         return C.ARENA_GREW, said, ("the boundary between its writable part and its reserve moved",)
     if kind in SHARED and change.vsz:
         came = change.vsz > 0
@@ -478,9 +483,9 @@ def anonymous(change: Change) -> tuple[Cause, str, tuple[str, ...]]:
     grown = change.vsz > 0
     merged = ""
     if K.GROWN in change.kinds and grown:
-        merged = "; it lies against memory with the same permissions, so both are one region"
+        merged = "; it is adjacent to memory with the same permissions, so both are one region"
     elif K.SHRUNK in change.kinds and K.SPLIT in change.kinds:
-        merged = "; what lay in the middle went, so two regions are left"
+        merged = "; it was in the middle of a region, so two regions are left"
     evidence = ("anonymous: no file behind it",)
     if not grown:
         said = f"VSZ {size}: anonymous memory was unmapped (munmap, or free of a large block)"
@@ -504,7 +509,7 @@ def use(change: Change) -> list[Part]:
     if K.ADVISED in change.kinds:
         parts.append(advised(change))
     if not parts and change.kinds == (K.SPLIT,):
-        said = "other memory took the place of a part, alike but kept apart by the kernel: "
+        said = "a part was replaced by memory with the same properties, as a region of its own: "
         said += "mremap(2), or mmap(2) with MAP_FIXED; or a part got a policy of its own (mbind(2))"
         evidence = ("all parts have the same permissions, flags and backing",)
         parts.append(Part(C.REMAPPED, said, evidence))
@@ -568,7 +573,7 @@ def pages(found: TotalsDiff, change: Change) -> list[Part]:
     size = found.before.regions.page_size
     if lazy > 0 and change.before:
         told = (
-            "{lazy}{where} may be taken back by the kernel when it needs memory, and count in RSS "
+            "{lazy}{where} may be reclaimed by the kernel when it needs memory, and count in RSS "
         )
         told += "until then: madvise(MADV_FREE)"
         parts.append(
@@ -580,8 +585,8 @@ def pages(found: TotalsDiff, change: Change) -> list[Part]:
             told = (
                 "{lazy} that madvise(MADV_FREE) had marked were written again{where}: the kernel "
             )
-            told += "may no longer take them back"
-            evidence = ("LazyFree {lazy:-}, RSS keeps them",)
+            told += "may no longer reclaim them"
+            evidence = ("LazyFree {lazy:-}, RSS unchanged",)
             parts.append(part(C.WRITTEN_AGAIN, told, evidence, lazy=again))
     parts += of_huge_pages(found, change, rest)
     parts += of_ksm(change, rest)
@@ -629,20 +634,20 @@ def of_swap(change: Change) -> Iterator[Part]:
     elif swap < 0 and change.before and change.after:
         back = min(-swap, max(rss, 0))
         if back:
-            told = "{swap} came back from swap{where}: touched again"
+            told = "{swap} came back from swap{where}: they were touched"
             evidence = ["Swap {swap:-}"]
             if change.major:
                 evidence.append("{major:major fault}")
             elif change.major == 0:
-                evidence.append("no major fault: read ahead, or still in memory for swap")
+                evidence.append("no major fault: read ahead, or still in the swap cache")
             yield part(C.SWAPPED_IN, told, evidence, swap=back, major=change.major or 0,
                        in_memory=back)  # fmt: skip
         if -swap - back:
             told = (
-                "{swap} in swap went{where}: either given back (munmap, madvise(MADV_DONTNEED)), "
+                "{swap} in swap disappeared{where}: either freed (munmap, madvise(MADV_DONTNEED)), "
             )
-            told += "or brought back while as many other pages were given back"
-            yield part(C.SWAP_FREED, told, ("Swap {swap:-}, RSS does not have them",),
+            told += "or brought back while as many other pages were freed"
+            yield part(C.SWAP_FREED, told, ("Swap {swap:-}, RSS did not grow by them",),
                        swap=-swap - back)  # fmt: skip
 
 
@@ -658,7 +663,7 @@ def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
     count = rest // size
     if of_file and not change.copied and not written(change):
         told = "RSS {rss:+}: {pages:page} of the file read for the first time; one fault "
-        told += "maps up to 16 that lie in the page cache"
+        told += "maps up to 16 that are in the page cache"
         many = "{rss:about} of files read for the first time{where}; one fault maps up to 16 pages "
         many += "that lie in the page cache"
         rests_on = ("pages of a file, not written here",)
@@ -672,7 +677,7 @@ def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
         many = f"{{rss:about}} touched for the first time{{where}}: {what}; "
         how = "the kernel allocates a huge page whole, at one fault"
         if found.minor is None or abs(found.minor) >= count:
-            how += ", unless khugepaged made it of small ones"
+            how += ", unless khugepaged made it of small pages"
         evidence = ["AnonHugePages {bytes:+}"]
         if change.minor:
             evidence.append("{minor:minor fault}")
@@ -687,9 +692,9 @@ def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
     faults = max(abs(change.minor or 0) - abs(change.copied or 0) // size, 0)
     brought = faults + abs(change.major or 0)
     if change.minor is None or of_file or brought >= count:
-        how = "the kernel allocates each at that moment"
+        how = "the kernel allocates each page then"
     else:
-        how = "fewer faults than pages: either the kernel allocated several at a fault (large "
+        how = "fewer faults than pages: either the kernel allocated several at one fault (large "
         how += "folios), or another process wrote to them"
     return part(
         C.FIRST_TOUCH,
@@ -707,8 +712,10 @@ def dropped(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
     """Pages that left memory and are not in swap, while their addresses stayed mapped."""
     lazy = min(max(-(change.lazy_free or 0), 0), rest)
     if lazy:
-        told = "RSS {rss:-}: pages that madvise(MADV_FREE) had marked went: either the kernel took "
-        told += "them back, or madvise(MADV_DONTNEED) gave them back"
+        told = (
+            "RSS {rss:-}: pages that madvise(MADV_FREE) had marked were freed: either the kernel "
+        )
+        told += "reclaimed them, or madvise(MADV_DONTNEED) freed them"
         many = told.replace("RSS {rss:-}: pages", "{rss:about}{where}")
         rests_on = ("LazyFree {rss:-}, RSS {rss:-}, none in swap",)
         yield part(C.RECLAIMED, told, rests_on, many=many, rss=lazy, in_memory=-lazy)
@@ -720,8 +727,8 @@ def dropped(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
         return
     whole = huge_page(found)
     huge = min(max(-(change.anon_huge_pages or 0), 0), rest) // whole
-    told = "RSS {rss:-}: pages were given back, their addresses kept: madvise(MADV_DONTNEED)"
-    many = "{rss:about} given back{where}, their addresses kept: madvise(MADV_DONTNEED)"
+    told = "RSS {rss:-}: pages were freed, their addresses kept: madvise(MADV_DONTNEED)"
+    many = "{rss:about} freed{where}, their addresses kept: madvise(MADV_DONTNEED)"
     evidence = ["fewer pages in memory, none more in swap"]
     if change.swap is None:
         told += ", or they went to swap, which was not read"
@@ -753,18 +760,20 @@ def of_dropped_file(change: Change, rest: int) -> Part:
         told = "RSS {rss:-}: pages of the file are gone: it was truncated, or a hole was punched"
         many = "{rss:about} of files gone{where}: truncated, or a hole was punched"
         evidence.append(
-            "locked (VmFlags lo): the kernel takes no such page, nor does MADV_DONTNEED"
+            "locked (VmFlags lo): neither the kernel's reclaim nor MADV_DONTNEED takes such pages"
         )
         return part(C.FILE_TRUNCATED, told, evidence, many=many, rss=rest, in_memory=-rest)
-    reasons = ["madvise(MADV_DONTNEED) gave them back", "the file was truncated or a hole punched"]
+    reasons = ["madvise(MADV_DONTNEED) freed them", "the file was truncated or a hole punched"]
     own = sum_of(change.before, "anonymous") - sum_of(change.after, "anonymous")
     in_memory = any(r.perms.shared and r.kind is R.SHARED_MEMORY for r in change.before)
     if own >= rest > 0:
-        evidence.append("they were the process's own copies, which the kernel takes only to swap")
+        evidence.append(
+            "they were the process's own copies, which the kernel reclaims only to swap"
+        )
     elif in_memory:
-        evidence.append("shared memory, which the kernel takes only to swap")
+        evidence.append("shared memory, which the kernel reclaims only to swap")
     else:
-        reasons.insert(0, "the kernel took them back (they can be read again)")
+        reasons.insert(0, "the kernel reclaimed them (they can be read again)")
     told = "RSS {rss:-}: pages of the file are no longer mapped: either " + ", or ".join(reasons)
     many = "{rss:about} of files no longer mapped{where}: either " + ", or ".join(reasons)
     return part(C.FILE_PAGES_DROPPED, told, evidence, many=many, rss=rest, in_memory=-rest)
@@ -790,10 +799,10 @@ def of_sharing(found: TotalsDiff, change: Change) -> Iterator[Part]:
         )  # fmt: skip
     elif copied < 0 and of_file:
         told = "{copied} that were copied on write are pages of the file again{where}: the copies "
-        told += "were given back (madvise(MADV_DONTNEED)) and the file was read"
+        told += "were freed (madvise(MADV_DONTNEED)) and the file was read"
         yield part(C.GIVEN_BACK, told, ("Anonymous {copied:-}",), copied=-copied)
     elif copied < 0:
-        told = "{copied} are shared again{where}, which copying on write does not undo: the second "
+        told = "{copied} are shared again{where}, which copy on write never does: the second "
         told += "snapshot is the older one"
         yield part(C.UNKNOWN, told, ("Private became Shared",), copied=-copied)
     if unshared and not (copied and unshared == copied):
@@ -816,17 +825,19 @@ def sharing(found: TotalsDiff, unshared: int) -> Part:
     total = judged.unshared // size
     evidence = ["{shared} that were Shared are Private"]
     if found.minor is None:
-        bound = "how many had been written, and so copied, before can't be said"
+        bound = "it is not known how many had been written to, and so copied, before"
         evidence.append("page faults are not known")
     elif not most:
         bound = "none was copied"
         evidence.append("no page fault is left for a copy")
     else:
-        bound = f"at most {most:,} of {total:,} pages had been written, and so copied, before"
+        bound = f"at most {most:,} of {total:,} pages had been written to, and so copied, before"
         evidence.append(f"{most:,} of {found.minor:,} minor faults can have been copies")
     tail = "are the process's own again: "
     if judged.verdict == SHARER_ENDED:
-        evidence.append("no page that can't be written, so is never copied, is still shared")
+        evidence.append(
+            "none of the pages that can't be written, and so are never copied, is still shared"
+        )
         cause = C.SHARING_ENDED
         told = "the other process that shared them has ended, or started another program; "
         told += bound
@@ -834,10 +845,14 @@ def sharing(found: TotalsDiff, unshared: int) -> Part:
         cause = C.SHARING_CHANGED
         if judged.sharer_left:
             others = ["one of the other processes has ended", "one of them wrote to them"]
-            evidence.append("pages that can't be written, so are never copied, have fewer sharers")
+            evidence.append(
+                "pages that can't be written, and so are never copied, have fewer sharers"
+            )
         elif judged.fixed_shared:
             others = ["the other process wrote to them", "it unmapped them"]
-            evidence.append("pages that can't be written, so are never copied, are still shared")
+            evidence.append(
+                "pages that can't be written, and so are never copied, are still shared"
+            )
         else:
             others = ["the other process has ended", "it wrote to them"]
         if judged.verdict == OTHERS_CHANGED:
@@ -860,14 +875,12 @@ def of_huge_pages(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part
         return
     if huge > 0:
         made = (huge - min(max(rest, 0), huge)) // whole or huge // whole
-        told = "{huge:huge page} made of small ones{where}: khugepaged, or madvise(MADV_COLLAPSE)"
+        told = "{huge:huge page} made of small pages{where}: khugepaged, or madvise(MADV_COLLAPSE)"
         cause, sign = C.HUGE_PAGES_MADE, "+"
     else:
         made = (-huge - min(max(-rest, 0), -huge)) // whole or -huge // whole
-        told = (
-            "{huge:huge page} split into small ones{where}: a part of it was unmapped, given other "
-        )
-        told += "permissions or given back, or written to after fork(2)"
+        told = "{huge:huge page} split into small pages{where}: a part of it was unmapped, given "
+        told += "other permissions or freed, or written to after fork(2)"
         cause, sign = C.HUGE_PAGES_SPLIT, "-"
     if made:
         evidence = (f"AnonHugePages {{bytes:{sign}}}",)
@@ -880,12 +893,13 @@ def of_ksm(change: Change, rest: int) -> Iterator[Part]:
     if not (change.before and change.after):
         return
     if ksm > 0:
-        told = "{ksm} merged with equal pages by KSM: each is one page that all share, and counts "
-        told += "in the RSS of each"
-        many = "{ksm:about} merged with equal pages{where} by KSM: each is one page that all share"
+        told = "{ksm} merged with equal pages by KSM: equal pages are one page in memory, which "
+        told += "counts in the RSS of each process"
+        many = "{ksm:about} merged with equal pages{where} by KSM: equal pages are one page in "
+        many += "memory"
         yield part(C.MERGED_BY_KSM, told, ("KSM {ksm:+}",), many=many, ksm=ksm)
     elif ksm < 0 and -ksm > max(-rest, 0):
-        told = "{ksm} no longer merged by KSM{where}: either written to, each write a copy, or "
+        told = "{ksm} no longer merged by KSM{where}: either they were written to, and copied, or "
         told += "madvise(MADV_UNMERGEABLE) or KSM itself undid it"
         yield part(C.UNMERGED, told, ("KSM {ksm:-}",), ksm=-ksm - max(-rest, 0))
 
@@ -900,7 +914,7 @@ def of_hugetlb(change: Change, value: int) -> Part:
         told += "RSS does not count"
         cause, sign = C.HUGETLB_TOUCHED, "+"
     else:
-        told = "{hugetlb:page} of hugetlbfs of {size} given back{where}: {bytes} that RSS did not "
+        told = "{hugetlb:page} of hugetlbfs of {size} freed{where}: {bytes} that RSS did not "
         told += "count"
         cause, sign = C.HUGETLB_GIVEN_BACK, "-"
     evidence = (f"Shared_Hugetlb and Private_Hugetlb {{bytes:{sign}}}",)
@@ -932,11 +946,13 @@ def notes(found: TotalsDiff) -> list[str]:
     elif found.vsz > 0 and found.rss == 0:
         said.append("RSS unchanged: pages are allocated when first touched.")
     elif found.vsz == 0 and (found.rss or 0) > 0:
-        said.append("VSZ unchanged: the pages lie at addresses that were mapped before.")
+        said.append("VSZ unchanged: the pages are at addresses that were mapped before.")
     if (found.elapsed or 0) < 0 or (found.minor or 0) < 0:
-        said.append("The second snapshot is older than the first: all figures run backwards.")
+        said.append(
+            "The second snapshot is older than the first: all differences have the opposite sign."
+        )
     if found.page_tables:
-        said.append(f"Page tables {signed(found.page_tables)}: they are in neither VSZ nor RSS.")
+        said.append(f"Page tables {signed(found.page_tables)}: they count in neither VSZ nor RSS.")
     if found.before.moved or found.after.moved:
-        said.append("The process moved while it was read: figures may differ by what it did then.")
+        said.append("The process changed its memory while it was read: figures may be off by that.")
     return said

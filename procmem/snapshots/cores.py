@@ -28,8 +28,8 @@ HELD = 1 << 26
 """Bytes of notes that are read at most: NT_FILE of 65,536 mapped files takes about 6 MB."""
 
 MISSING = {
-    "perms": "a core does not tell shared from private memory: all regions say p",
-    "dev, inode": "a core names files by their paths alone",
+    "perms": "a core does not show which memory is shared: all regions have p",
+    "dev, inode": "a core has only the paths of files",
     "memory": "a core has no totals of the kernel",
     "faults": "a core does not tell them",
     "threads": "not read from cores",
@@ -69,7 +69,7 @@ def load_core(path: str | os.PathLike[str]) -> Moment:
                 arguments = text(data[words : words + 80].split(b"\0")[0])
         table, bare = core_table(elf, files, os.fspath(path))
     if not len(table):
-        raise ElfError(path, "a core without a PT_LOAD segment: it tells no regions")
+        raise ElfError(path, "a core without a PT_LOAD segment: it has no regions")
     missing = dict(MISSING)
     if bare:
         missing["perms of files"] = (

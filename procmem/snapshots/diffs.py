@@ -112,7 +112,9 @@ class MomentDiff(TotalsDiff):
 
 # ---- attributing -------------------------------------------------------------------
 
-MOVED_ON = "the process moved while it was read: regions and totals are of different moments"
+MOVED_ON = (
+    "the process changed its memory while it was read: regions and totals are of different times"
+)
 
 
 LAGGING = "VmRSS of this kernel lags by up to a batch of pages per CPU or thread"
@@ -134,7 +136,7 @@ def remainder_of(found: MomentDiff) -> Remainder:
 
     measured = is_measured(before, after)
     exact = found.rss_error == 0
-    unmeasured = "the regions were read without their resident bytes (detail maps)"
+    unmeasured = "resident bytes of regions were not read (detail maps)"
     vsz = left("vsz", found.vsz, told.vsz, "no known cause")
     rss = left(
         "rss",
@@ -150,13 +152,13 @@ def remainder_of(found: MomentDiff) -> Remainder:
         told.minor,
         "not measured by region (detail maps)"
         if not measured
-        else "faults that left no page more: reads of the zero page, first writes after them or "
-        "after fork(2), pages given back in between, page tables",
+        else "faults that added no page: reads of the zero page, first writes to it or "
+        "after fork(2), pages freed in between, page tables",
     )
     major = left(
         "major",
         found.major,
         told.major,
-        "the kernel does not tell which file's pages were read",
+        "the kernel does not show which file's pages were read",
     )
     return Remainder(vsz, rss, minor, major, why)

@@ -84,9 +84,7 @@ def each(path: str | os.PathLike[str]) -> Iterator[Moment]:
         yield from_json(data, name)
         return
     table = table_of(data, name)
-    missing = dict.fromkeys(
-        ("memory", "faults", "threads", "cmdline"), "the file has regions alone"
-    )
+    missing = dict.fromkeys(("memory", "faults", "threads", "cmdline"), "the file has only regions")
     yield Moment(table, unavailable=missing, source=name)
 
 

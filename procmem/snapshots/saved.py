@@ -152,7 +152,7 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Moment:
     for name, reason in data["unavailable"].items():
         checked_text(name, reason)
     if table.region_type.__name__ != DETAILS[data["detail"]]:
-        raise ValueError("its regions are of another detail than it says")
+        raise ValueError("its regions have another detail than its header says")
     return Moment(
         table,
         made(MemoryUsage, "memory"),
@@ -323,7 +323,7 @@ def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[An
     strings = [s.encode("utf-8", "surrogateescape") for s in about["strings"]]
     scan = scan_chunks((text_of(about, columns, strings),), mode, about["source"])
     if scan.count != count or scan.stride != stride:
-        raise ValueError("its records are not those of this version")
+        raise ValueError("its records are of another version")
     if count:
         words = memoryview(ffi.buffer(scan.words, count * stride * 8)).cast("Q")
         for number in range(native.HEADER_WORDS, stride):
@@ -340,7 +340,7 @@ def unpacked_table(told: dict[str, Any], data: bytes, at: int) -> RegionTable[An
         if path is not None:
             checked_text("pathname", path)
         if not 0 <= place < count:
-            raise IndexError("it names a region that it lacks")
+            raise IndexError("it has a name for a region that it lacks")
         table.reading.overrides[place] = (path, bool(deleted))
     if about["kinds"] is not None:
         from procmem.regions.kinds import Kind, Owner, RegionKind, Use
@@ -469,7 +469,7 @@ def open_saved(path: str | os.PathLike[str]) -> BinaryIO:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             from procmem.errors import ParseError
 
-            raise ParseError(name, 0, b"", "no ordinary file: it would have to be waited for")
+            raise ParseError(name, 0, b"", "no regular file: reading it could wait forever")
         try:
             fd = os.open(f"/proc/self/fd/{handle}", READ)
         except FileNotFoundError:

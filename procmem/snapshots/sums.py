@@ -68,10 +68,10 @@ SENTENCES = {
     C.FILE_UNMAPPED: "VSZ {vsz}: {files} unmapped (munmap){where}: {names}",
     C.SHARED_MEMORY_ATTACHED: "VSZ {vsz}: shared memory was attached{where}: {names}",
     C.SHARED_MEMORY_DETACHED: "VSZ {vsz}: shared memory was detached{where}: {names}",
-    C.REMAPPED: "VSZ {vsz}: memory lies elsewhere now{where}: mremap(2), or unmapped and mapped "
-    "anew",
+    C.REMAPPED: "VSZ {vsz}: memory is at other addresses now{where}: mremap(2), or unmapped and "
+    "mapped again",
     C.PROTECTION_CHANGED: "permissions changed{where} (mprotect)",
-    C.ARENA_GREW: "malloc arenas were opened further{where} (mprotect): threads allocate",
+    C.ARENA_GREW: "malloc arenas grew{where} (mprotect): threads allocate",
     C.RENAMED: "names changed{where}: given by the process, or files were deleted or renamed",
 }
 """Sentences about several regions whose addresses were mapped, unmapped or changed."""

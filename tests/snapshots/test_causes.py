@@ -386,7 +386,7 @@ def test_copies_of_files(target: Target, tmp_path: Path) -> None:
 
     found = of(target, drop)
     assert at(found, area).cause is C.GIVEN_BACK
-    assert "copies were given back" in at(found, area).why
+    assert "copies were freed" in at(found, area).why
 
 
 # ---- given back ----
@@ -543,7 +543,7 @@ def test_huge_pages_made_of_small_ones(huge: tuple[Target, Mapping]) -> None:
     change = at(found, area)
     assert change.cause is C.HUGE_PAGES_MADE
     assert change.anon_huge_pages == 4 * HUGE
-    assert "4 huge pages made of small ones" in change.why
+    assert "4 huge pages made of small pages" in change.why
 
 
 def test_a_copy_splits_a_huge_page(huge: tuple[Target, Mapping]) -> None:
@@ -816,7 +816,7 @@ def test_two_processes() -> None:
 
 
 def test_exec() -> None:
-    """A process that became another program: its stack lies elsewhere."""
+    """A process that became another program: its stack is at another address."""
     import subprocess
 
     with subprocess.Popen(

@@ -82,7 +82,7 @@ def test_ten_mappings_that_become_one_region() -> None:
 
 
 def test_thousands_of_regions_that_hang_together() -> None:
-    """Every boundary lies elsewhere, so that all are one group: no work for each pair."""
+    """Every boundary is at another address, so that all are one group: no work for each pair."""
     both = ["rw-p", "r--p"]
     one = table(*(anon(2 * i, 2, both[i % 2], rss=1) for i in range(8000)))
     other = table(*(anon(2 * i + 1, 2, both[i % 2], rss=1) for i in range(8000)))

@@ -128,7 +128,7 @@ def test_what_a_core_does_not_tell_is_no_change_of_the_process(tmp_path: Path) -
         assert shared in causes
         assert set(causes.values()) == {procmem.Cause.UNKNOWN}
         why = {change.start: change.why for change in found.changes}
-        assert "which a core tells only in part" in why[shared]
+        assert "which a core has only in part" in why[shared]
     assert (after - before).same_process
 
 

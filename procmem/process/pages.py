@@ -139,7 +139,7 @@ class Translation(NamedTuple):
 
 
 WHY = {
-    PageState.ABSENT: "not in memory: never touched, freed, or of a file and not read yet; "
+    PageState.ABSENT: "not in memory: never touched, given back, or of a file and not read yet; "
     "touching it is a page fault",
     PageState.SWAPPED: "in swap: touching it is a major fault that reads it back",
     PageState.GUARD: "a guard page: touching it is an error (SIGSEGV)",

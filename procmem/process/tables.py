@@ -82,7 +82,7 @@ WHY = {
     "exact": "every table holds a page that is present, in swap, or a guard page",
     "lower bound": "tables that once held pages are kept until the range around them is unmapped; "
     "tables of devices' memory and [vvar] don't show in pagemap",
-    "moved": "the process mapped, touched or freed memory while it was read",
+    "moved": "the process mapped, touched or gave back memory while it was read",
     "unexplained": "tables of hugetlbfs can be shared between processes and are charged to one",
 }
 

@@ -644,9 +644,10 @@ def of_swap(change: Change) -> Iterator[Part]:
                        in_memory=back)  # fmt: skip
         if -swap - back:
             told = (
-                "{swap} in swap disappeared{where}: either freed (munmap, madvise(MADV_DONTNEED)), "
+                "{swap} in swap disappeared{where}: either given back "
+                "(munmap, madvise(MADV_DONTNEED)), "
             )
-            told += "or brought back while as many other pages were freed"
+            told += "or brought back while as many other pages were given back"
             yield part(C.SWAP_FREED, told, ("Swap {swap:-}, RSS did not grow by them",),
                        swap=-swap - back)  # fmt: skip
 
@@ -712,10 +713,8 @@ def dropped(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
     """Pages that left memory and are not in swap, while their addresses stayed mapped."""
     lazy = min(max(-(change.lazy_free or 0), 0), rest)
     if lazy:
-        told = (
-            "RSS {rss:-}: pages that madvise(MADV_FREE) had marked were freed: either the kernel "
-        )
-        told += "reclaimed them, or madvise(MADV_DONTNEED) freed them"
+        told = "RSS {rss:-}: pages that madvise(MADV_FREE) had marked are gone: either the kernel "
+        told += "reclaimed them, or madvise(MADV_DONTNEED) gave them back"
         many = told.replace("RSS {rss:-}: pages", "{rss:about}{where}")
         rests_on = ("LazyFree {rss:-}, RSS {rss:-}, none in swap",)
         yield part(C.RECLAIMED, told, rests_on, many=many, rss=lazy, in_memory=-lazy)
@@ -727,8 +726,8 @@ def dropped(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
         return
     whole = huge_page(found)
     huge = min(max(-(change.anon_huge_pages or 0), 0), rest) // whole
-    told = "RSS {rss:-}: pages were freed, their addresses kept: madvise(MADV_DONTNEED)"
-    many = "{rss:about} freed{where}, their addresses kept: madvise(MADV_DONTNEED)"
+    told = "RSS {rss:-}: pages were given back, their addresses kept: madvise(MADV_DONTNEED)"
+    many = "{rss:about} given back{where}, their addresses kept: madvise(MADV_DONTNEED)"
     evidence = ["fewer pages in memory, none more in swap"]
     if change.swap is None:
         told += ", or they went to swap, which was not read"
@@ -763,7 +762,7 @@ def of_dropped_file(change: Change, rest: int) -> Part:
             "locked (VmFlags lo): neither the kernel's reclaim nor MADV_DONTNEED takes such pages"
         )
         return part(C.FILE_TRUNCATED, told, evidence, many=many, rss=rest, in_memory=-rest)
-    reasons = ["madvise(MADV_DONTNEED) freed them", "the file was truncated or a hole punched"]
+    reasons = ["madvise(MADV_DONTNEED) gave them back", "the file was truncated or a hole punched"]
     own = sum_of(change.before, "anonymous") - sum_of(change.after, "anonymous")
     in_memory = any(r.perms.shared and r.kind is R.SHARED_MEMORY for r in change.before)
     if own >= rest > 0:
@@ -799,7 +798,7 @@ def of_sharing(found: TotalsDiff, change: Change) -> Iterator[Part]:
         )  # fmt: skip
     elif copied < 0 and of_file:
         told = "{copied} that were copied on write are pages of the file again{where}: the copies "
-        told += "were freed (madvise(MADV_DONTNEED)) and the file was read"
+        told += "were given back (madvise(MADV_DONTNEED)) and the file was read"
         yield part(C.GIVEN_BACK, told, ("Anonymous {copied:-}",), copied=-copied)
     elif copied < 0:
         told = "{copied} are shared again{where}, which copy on write never does: the second "
@@ -880,7 +879,7 @@ def of_huge_pages(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part
     else:
         made = (-huge - min(max(-rest, 0), -huge)) // whole or -huge // whole
         told = "{huge:huge page} split into small pages{where}: a part of it was unmapped, given "
-        told += "other permissions or freed, or written to after fork(2)"
+        told += "other permissions or given back, or written to after fork(2)"
         cause, sign = C.HUGE_PAGES_SPLIT, "-"
     if made:
         evidence = (f"AnonHugePages {{bytes:{sign}}}",)
@@ -914,7 +913,7 @@ def of_hugetlb(change: Change, value: int) -> Part:
         told += "RSS does not count"
         cause, sign = C.HUGETLB_TOUCHED, "+"
     else:
-        told = "{hugetlb:page} of hugetlbfs of {size} freed{where}: {bytes} that RSS did not "
+        told = "{hugetlb:page} of hugetlbfs of {size} given back{where}: {bytes} that RSS did not "
         told += "count"
         cause, sign = C.HUGETLB_GIVEN_BACK, "-"
     evidence = (f"Shared_Hugetlb and Private_Hugetlb {{bytes:{sign}}}",)

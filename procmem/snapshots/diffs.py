@@ -153,7 +153,7 @@ def remainder_of(found: MomentDiff) -> Remainder:
         "not measured by region (detail maps)"
         if not measured
         else "faults that added no page: reads of the zero page, first writes to it or "
-        "after fork(2), pages freed in between, page tables",
+        "after fork(2), pages given back in between, page tables",
     )
     major = left(
         "major",

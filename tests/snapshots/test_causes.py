@@ -386,7 +386,7 @@ def test_copies_of_files(target: Target, tmp_path: Path) -> None:
 
     found = of(target, drop)
     assert at(found, area).cause is C.GIVEN_BACK
-    assert "copies were freed" in at(found, area).why
+    assert "copies were given back" in at(found, area).why
 
 
 # ---- given back ----

@@ -136,9 +136,8 @@ def threads(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanatio
             if pointers:
                 evidence.append("the stack pointers of these threads point into it")
         if came:
-            words = (
-                f"VSZ {size}: {stack}{guess}; only the pages that a thread uses come into memory"
-            )
+            words = f"VSZ {size}: {stack}{guess}; pages come into memory when the thread first "
+            words += "uses them"
             yield Explanation(C.THREAD_STARTED, words, tuple(evidence), whole)
         else:
             words = f"VSZ {size}: {stack}{guess}, unmapped after the thread ended"
@@ -170,8 +169,8 @@ def arenas(changes: Sequence[Change]) -> Iterator[Explanation]:
             size = sum(change.vsz for change in parts)
             mark, evidence = arena_evidence(parts, after=came)
             words = (
-                f"VSZ {signed(size)}: a malloc arena{mark}, {kib(ARENA_SIZES[0])} of addresses for "
-                "the mallocs of one thread, opened from its start as they need it"
+                f"VSZ {signed(size)}: a malloc arena{mark}, {kib(ARENA_SIZES[0])} of addresses "
+                "reserved for malloc in one thread, made accessible from the start as needed"
                 if came
                 else f"VSZ {signed(size)}: a malloc arena{mark} was given back"
             )
@@ -693,7 +692,7 @@ def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
     faults = max(abs(change.minor or 0) - abs(change.copied or 0) // size, 0)
     brought = faults + abs(change.major or 0)
     if change.minor is None or of_file or brought >= count:
-        how = "the kernel allocates each page then"
+        how = "the kernel allocates each at that moment"
     else:
         how = "fewer faults than pages: either the kernel allocated several at one fault (large "
         how += "folios), or another process wrote to them"

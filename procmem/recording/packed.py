@@ -231,7 +231,7 @@ def read_index(path: str | os.PathLike[str]) -> tuple[PackedSnapshots, ParseErro
                 fault = bad("the file was cut off here" if size <= MOST else TOO_LARGE)
                 break
             if zlib.crc32(content) != checksum:
-                fault = bad("damaged: the checksum is another")
+                fault = bad("damaged: wrong checksum")
                 break
             places.append(at)
             sizes.append(size)

@@ -508,7 +508,7 @@ def read_frames(file: BinaryIO, source: str) -> Iterator[Moment]:
         if len(content) < size:
             raise bad("the file was cut off here" if size <= MOST else TOO_LARGE)
         if zlib.crc32(content) != checksum:
-            raise bad("damaged: the checksum is another")
+            raise bad("damaged: wrong checksum")
         try:
             yield unpacked(unpacker(content)(content, MOST))
         except BAD as error:

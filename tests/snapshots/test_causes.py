@@ -400,7 +400,7 @@ def test_freed_lazily_and_written_again_and_reclaimed(target: Target) -> None:
     assert change.cause is C.LAZILY_FREED
     assert (PAGES - LAGGING) * PAGE <= (change.lazy_free or 0) <= PAGES * PAGE
     assert change.rss == 0
-    assert "may be taken back" in change.why
+    assert "may be reclaimed" in change.why
     assert found
     found = of(target, lambda: target.touch(area, 60))
     change = at(found, area)
@@ -411,7 +411,7 @@ def test_freed_lazily_and_written_again_and_reclaimed(target: Target) -> None:
     if not change.rss:
         pytest.skip("this kernel did not reclaim pages that MADV_FREE had marked")
     assert C.RECLAIMED in causes(found)
-    assert "either the kernel took them back, or madvise(MADV_DONTNEED)" in change.why
+    assert "either the kernel reclaimed them, or madvise(MADV_DONTNEED)" in change.why
 
 
 def test_touched_and_freed_lazily_at_once(target: Target) -> None:
@@ -463,7 +463,7 @@ def test_a_file_that_loses_pages(target: Target, tmp_path: Path, how: str, locke
         assert "either" not in change.why
     else:
         assert change.cause is C.FILE_PAGES_DROPPED
-        for candidate in ("either", "took them back", "MADV_DONTNEED", "truncated", "hole"):
+        for candidate in ("either", "reclaimed them", "MADV_DONTNEED", "truncated", "hole"):
             assert candidate in change.why
 
 
@@ -485,7 +485,7 @@ def test_own_copies_of_a_file_are_not_reclaimed(target: Target, tmp_path: Path) 
     target.touch(area)
     change = at(of(target, lambda: os.truncate(path, 16 * PAGE)), area)
     assert change.cause is C.FILE_PAGES_DROPPED
-    assert "took them back" not in change.why
+    assert "reclaimed them" not in change.why
     assert "truncated" in change.why
 
 

@@ -166,7 +166,7 @@ def test_region_at_without_the_ioctl_is_the_same(
     target: Target, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mapping = target.map(3)
-    monkeypatch.setattr(live.Queries, "_ask", refuse)
+    monkeypatch.setattr(live.Queries, "ask", refuse)
     table = process.maps()
     outcomes(table, process)
     assert process.region_at(mapping.start) == at(table, mapping)

@@ -218,7 +218,7 @@ def test_without_procmap_query(target: Target, monkeypatch: pytest.MonkeyPatch) 
     def refused(*_: object) -> bool:
         raise LookupError
 
-    monkeypatch.setattr(Queries, "_ask", refused)
+    monkeypatch.setattr(Queries, "ask", refused)
     assert procmem.Process(target.pid).symbol_at(target.truths.main) == wanted
 
 

@@ -94,7 +94,7 @@ class Archive:
         self._first = self._read_tables()
 
     def _read_tables(self) -> int:
-        """Reads what stands before the members; returns where they begin."""
+        """Reads the tables before the members; returns where the members begin."""
         at = 8
         if 8 < self.source.size < 24:
             fail(self.source.path, NOT_RECOGNIZED)
@@ -151,7 +151,7 @@ class Archive:
                 other.source.close()
 
     def _member(self, at: int) -> tuple[Member | None, int]:
-        """The member whose header lies here, and where the next one's does."""
+        """The member whose header is at this offset, and the offset of the next header."""
         source = self.source
         # Behind a size that no file has, there is no header.
         if at < 0 or at >> 63:

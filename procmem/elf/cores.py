@@ -1,4 +1,4 @@
-"""What GNU size counts of a core file: its segments and the notes of the kernel.
+"""The sections that GNU size counts of a core file, from its segments and notes.
 
 Sections are made of program headers: only PT_LOAD counts. The notes add
 sections that only the SysV view shows, such as the registers of each thread.

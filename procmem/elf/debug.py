@@ -104,7 +104,7 @@ def of_build_id(name: bytes, place: str, debug_root: str) -> ElfFile | None:
 
 
 def open_alternate(elf: ElfFile, debug_root: str, prefix: str) -> ElfFile | None:
-    """The file that dwz(1) has moved strings to, open; None if it isn't there.
+    """The file that dwz(1) has moved strings to, open; None if it is missing.
 
     It is named by .gnu_debugaltlink or by .debug_sup (DWARF 5), and must have the build-id
     that these tell. It is searched for under that name, which counts from the directory of
@@ -154,7 +154,7 @@ def links_from(path: bytes, prefix: bytes) -> Iterator[bytes]:
 
 
 def alternate_of(elf: ElfFile) -> tuple[bytes, bytes] | None:
-    """Name and build-id of the file that a file's debug information refers to."""
+    """Name and build-id of the file that the debug information refers to."""
     section = section_called(elf, ".gnu_debugaltlink")
     if section is not None:
         name, zero, identity = section.data(8192).partition(b"\0")

@@ -1,4 +1,4 @@
-"""Names of C++ and Rust functions, as their sources have them.
+"""Demangles names of C++ and Rust functions.
 
 Names come from files that anybody may have written: a short one can stand for gigabytes of text,
 or for a recursion without end. Rust's are read here, within a number of steps and of letters.
@@ -134,7 +134,7 @@ BASIC = {
 
 
 class Bad(Exception):
-    """The name is no name of this mangling, or more than can be shown."""
+    """The name is not of this mangling, or is too long to show."""
 
 
 def rust_v0(text: str) -> str | None:
@@ -228,7 +228,7 @@ class V0:
         return f"{plain}{'-' if line else ''}{rest}".encode("ascii").decode("punycode")
 
     def again(self, read: str, *arguments: bool) -> None:
-        """A back reference: what stands earlier in the name, once more."""
+        """A back reference: repeats an earlier part of the name."""
         start = self.at - 1
         target = self.base62()
         if target >= start:

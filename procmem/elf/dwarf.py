@@ -62,11 +62,11 @@ KEPT = frozenset((STMT_LIST, LOW_PC, HIGH_PC, COMP_DIR, RANGES)) | {
 
 
 class Damaged(Exception):
-    """What is wrong with the debug information, in words; users get it as an ElfError."""
+    """The debug information is damaged; users get an ElfError with these words."""
 
 
 class Cursor:
-    """Numbers from bytes, one behind the other.
+    """Reads numbers from bytes, one after the other.
 
     Raises:
         Damaged: the bytes end.
@@ -126,7 +126,7 @@ class Cursor:
         return found
 
     def skip(self, size: int) -> None:
-        """Passes bytes over."""
+        """Skips bytes."""
         if size > self.end - self.at:
             raise Damaged("it ends in the middle of an entry")
         self.at += size
@@ -211,7 +211,7 @@ class Form:
 
     @classmethod
     def read(cls, form: int, cursor: Cursor, unit: Unit) -> int | bytes:
-        """The value of an attribute as it stands there: a number, or a text's bytes."""
+        """The value of an attribute as it is stored: a number, or a text's bytes."""
         size = cls.FIXED.get(form)
         if size is not None:
             return cursor.uint(size)

@@ -1,7 +1,7 @@
 """ELF headers as typed objects, by the specification's names.
 
 Both classes and both byte orders. Counts are bounded by the file's size, and
-by MOST; what they say beyond is an ElfError.
+by MOST; a header that claims more raises ElfError.
 """
 
 from __future__ import annotations

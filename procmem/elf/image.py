@@ -57,7 +57,7 @@ LOADS_TRIED = 32
 
 
 class Section(NamedTuple):
-    """A section that lies in memory when the file runs (SHF_ALLOC)."""
+    """A section that is in memory when the file runs (SHF_ALLOC)."""
 
     name: str
     address: int  # sh_addr
@@ -85,7 +85,7 @@ class Load(NamedTuple):
         return self.vaddr // page * page, -(-(self.vaddr + self.filesz) // page) * page
 
     def pages(self, page: int) -> tuple[int, int]:
-        """The same, with the anonymous pages behind (p_memsz > p_filesz)."""
+        """The same, with the anonymous pages after them (p_memsz > p_filesz)."""
         start, end = self.file_pages(page)
         return start, max(end, -(-(self.vaddr + self.memsz) // page) * page)
 
@@ -196,7 +196,7 @@ _kept: dict[Identity, Image | str] = {}
 
 
 def kept_image(identity: Identity) -> Image | str | None:
-    """What is known of a file: its headers, why they can't be read, or nothing yet.
+    """What is cached of a file: its headers, or why they can't be read, or nothing yet.
 
     Args:
         identity: device, inode, size and mtime in ns.
@@ -232,7 +232,7 @@ def image_of(source: Source, identity: Identity | None = None, *, in_memory: boo
 
 
 def reason_of(error: Exception) -> str:
-    """What is wrong, without the path."""
+    """The reason of an error, without the path."""
     return str(getattr(error, "reason", None) or error)
 
 
@@ -295,7 +295,7 @@ def place(image: Image, regions: Sequence[Region], page: int) -> list[int]:
 def is_loaded(
     at: Sequence[tuple[Load, Region | None]], regions: Sequence[Region], bias: int, page: int
 ) -> bool:
-    """Whether the segments were mapped to run, and not the file to be read as data."""
+    """Whether the segments were mapped to be run, rather than the file to be read as data."""
     for load, region in at:
         if region is None:
             continue

@@ -1,4 +1,4 @@
-"""What is read of one ELF file at most: files say what they like about their own size.
+"""Bounds on what is read of one ELF file, whatever it claims about its own size.
 
 Each bound is far above what compilers and linkers make, and is named in the error, or in
 `left_out`, where it binds. docs/sections.md has them as a table.
@@ -63,7 +63,7 @@ PROCESS_SECTIONS = 1 << 20
 
 
 class Deadline:
-    """An end of patience, in seconds of CPU time of this thread.
+    """A time limit, in seconds of CPU time of this thread.
 
     Args:
         path: of the file, for the error.
@@ -80,6 +80,6 @@ class Deadline:
         self._end = thread_time() + seconds
 
     def check(self) -> None:
-        """Raises ElfError when the time is over."""
+        """Raises ElfError once the time is up."""
         if thread_time() > self._end:
             fail(self._path, f"{self._what} takes more than {self._seconds:g} s: left out")

@@ -144,7 +144,7 @@ class Lines:
         return None
 
     def _row(self, sequence: Sequence, value: int, table: Table, unit: Unit) -> str | None:
-        """What a sequence says of an address: of several rows at one the last counts."""
+        """The row of an address in a sequence; of several at one address the last counts."""
         place = bisect_right(sequence.addresses, value) - 1
         line = sequence.lines[place]
         name = self._name(table, sequence.files[place], unit) if line else None
@@ -188,7 +188,7 @@ class Index:
     """Which units may have an address.
 
     A unit with a set in .debug_aranges has its code there, and need not be read. Some
-    compilers make none: then the units themselves tell.
+    compilers make none: then the units themselves are read.
     """
 
     __slots__ = ("_ends", "_reach", "_starts", "_units", "unranged")
@@ -240,7 +240,7 @@ class Index:
         return self._starts[index] if index < len(self._starts) else 1 << 64
 
     def units_at(self, value: int) -> list[int]:
-        """Offsets of the units, those that begin nearest first; last those that don't tell."""
+        """Offsets of the units: those that begin nearest first, those without addresses last."""
         found: dict[int, None] = {}
         index = bisect_right(self._starts, value) - 1
         lowest = max(-1, index - STEPS_BACK)
@@ -308,7 +308,7 @@ def read_table(debug: Debug, offset: int, unit: Unit, deadline: Deadline) -> Tab
 
 
 class Steps:
-    """What the head of a line table says of its opcodes."""
+    """The parameters of the opcodes, from the header of a line table."""
 
     __slots__ = ("base", "lengths", "line_base", "line_range", "smallest", "together")
 
@@ -371,7 +371,7 @@ def run(
     deadline: Deadline,
     files: list[tuple[bytes | None, int]],
 ) -> list[Sequence]:
-    """Runs the program of a line table (DWARF 5, 6.2.5); the sequences that begin in code."""
+    """Runs the program of a line table (DWARF 5, 6.2.5); returns its sequences in code."""
     data, end, most = cursor.data, cursor.end, (1 << 8 * width) - 1
     base, line_base, line_range = steps.base, steps.line_base, steps.line_range
     smallest, together = steps.smallest, steps.together or 1

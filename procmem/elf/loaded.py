@@ -1,4 +1,4 @@
-"""ELF files where they lie in a process: objects and their sections, page by page."""
+"""ELF files loaded in a process: objects and their sections, page by page."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class LiveObject:
 
     @property
     def sections(self) -> list[LiveSection]:
-        """Its sections that lie in memory, by address; empty if `image` is None."""
+        """Its sections that are in memory, by address; empty if `image` is None."""
         if self.image is None:
             return []
         return [
@@ -384,7 +384,7 @@ def length(spans: Sequence[tuple[int, int]]) -> int:
 def without(
     spans: Sequence[tuple[int, int]], holes: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """What is left of ranges, both as union() gives them."""
+    """The first ranges without the second, both as union() returns them."""
     found = []
     at = 0
     for start, end in spans:

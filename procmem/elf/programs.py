@@ -163,7 +163,7 @@ class Program:
 
 
 def program(path: str | os.PathLike[str], *, page_size: int | None = None) -> Program:
-    """What an ELF file is.
+    """The kind of an ELF file, and the way from its sizes to address space.
 
     Args:
         path: an object, shared object, executable, debug or core file.

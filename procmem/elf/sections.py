@@ -1,4 +1,4 @@
-"""What GNU size counts of a file's headers.
+"""The sections that GNU size counts, from a file's headers.
 
 GNU's tools don't see sections as the file has them: their library (BFD) makes
 sections of its own of them, and refuses a file as a whole where one header
@@ -217,7 +217,7 @@ class ObjectSections:
         return size if self.elf.source.read(offset + size - 1, 1) == b"\0" else 0
 
     def _make(self, index: int, depth: int) -> None:
-        """Takes a header in, and before it those that it leads to."""
+        """Makes the section of a header, after those that the header refers to."""
         state = self._done[index]
         if state == 2:
             return

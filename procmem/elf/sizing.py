@@ -89,12 +89,12 @@ class SectionSize:
 
     @property
     def counts_as(self) -> str | None:
-        """What it is in the Berkeley view."""
+        """What it counts as in the Berkeley view."""
         return KINDS[berkeley(self._flags)]
 
     @property
     def counts_as_gnu(self) -> str | None:
-        """What it is in the GNU view."""
+        """What it counts as in the GNU view."""
         return KINDS[gnu(self._flags)]
 
     @property
@@ -109,7 +109,7 @@ class SectionSize:
 
     @property
     def facts(self) -> str:
-        """What of its header decides, in few words."""
+        """The properties of its header that decide, in few words."""
         flags = self._flags
         if not flags & ALLOC:
             return "not allocated"
@@ -167,7 +167,7 @@ class ObjectSize:
         """The sections in the order of `size -A`, read when this is first asked for.
 
         Raises:
-            ElfError: the file is another one since its size was taken.
+            ElfError: the file has changed since its size was taken.
             OSError
         """
         if self._sections is None:
@@ -258,7 +258,7 @@ WORDS = 10
 def sizes(path: str | os.PathLike[str]) -> list[ObjectSize]:
     """The size of an ELF file, or of each member of an archive, as GNU size counts them.
 
-    Archives within archives are passed over, as GNU does.
+    Archives within archives are skipped, as GNU size does.
 
     Raises:
         ElfError: it is neither, or damaged, or a member is no ELF file.

@@ -1,4 +1,4 @@
-"""The bytes of a file, or of a part of it, read where they are asked for.
+"""Reads bytes of a file, or of a part of it, on demand.
 
 Nothing is mapped: a file that is cut short while it is mapped ends the process
 with SIGBUS; a read just ends early.
@@ -105,7 +105,7 @@ class Source:
 
 
 def open_source(path: str | bytes | os.PathLike[str]) -> Source:
-    """Opens a regular file; anything else is refused, and never waited for.
+    """Opens a regular file; anything else is refused, without waiting for it.
 
     Raises:
         OSError: there is no such file, or it may not be read.
@@ -123,7 +123,7 @@ def open_source(path: str | bytes | os.PathLike[str]) -> Source:
 
 
 def reopen(handle: int, path: str | bytes | os.PathLike[str], dir_fd: int | None = None) -> int:
-    """A descriptor to read from, of what an O_PATH one stands for.
+    """Opens for reading what an O_PATH descriptor refers to.
 
     Args:
         handle: it stays open.

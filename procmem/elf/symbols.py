@@ -68,7 +68,7 @@ inverted (~)."""
 
 
 class Room:
-    """What may still be read of one object's tables.
+    """How much may still be read of one object's tables.
 
     Attributes:
         left_out: a sentence for each table that did not fit.
@@ -124,7 +124,7 @@ class Room:
         return table.data(fitting)
 
     def contents(self, elf: ElfFile, section: Shdr) -> bytes:
-        """The bytes of another section that symbols are found by; b"" if they don't fit."""
+        """The bytes of another section that is needed to find symbols; b"" if they don't fit."""
         size = min(section.sh_size, elf.source.size)
         if size > self._strings:
             self._say(elf.source.path, f"{section.name[:64]} has {about(size)}: it was not read")
@@ -455,7 +455,7 @@ def types_of(elf: ElfFile, name: str) -> set[int]:
 
 
 def rank(kind: int, binding: int, size: int, strings: bytes, name: int) -> int:
-    """Which of several symbols at one address a person would name: the highest."""
+    """The rank of a symbol: of several at one address, the highest is the best name."""
     best = (8 if size else 0) + (4 if kind != NOTYPE else 0) + BINDINGS.get(binding, 0)
     # Aliases for a library's own use begin with underscores.
     head = strings[name : name + 3]

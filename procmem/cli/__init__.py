@@ -18,6 +18,7 @@ COMMANDS = {
     "size": "text, data and bss of ELF files in the format of size(1)",
     "sections": "the ELF sections of a process: resident, private and swapped bytes",
     "pages": "the state of every page; page tables and page frames",
+    "heap": "what malloc and Python hold inside a process, in use and free",
     "query": "what is mapped at an address",
     "record": "the memory of a process over time, recorded to a file",
     "watch": "changes of a process's memory as they happen",

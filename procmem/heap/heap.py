@@ -11,6 +11,7 @@ from procmem.native import ffi, lib
 from procmem.pages.pagemap import new_pages
 from procmem.procfs import probes
 from procmem.procfs.resident import ResidentMemory
+from procmem.procfs.totals import read_status, usage_from_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class Heap:
         python: what CPython's allocator for small objects holds; None: it is not there.
         certain: whether everything fits together, and nothing changed during the reading.
         doubts: what does not.
+        pid: the process's.
+        rss: its VmRSS in bytes when the heap was read; None: not known.
     """
 
     def __init__(
@@ -126,7 +129,11 @@ class Heap:
         doubts: Sequence[str],
         trim: Trim,
         sizes: Mapping[int, tuple[int, int]],
+        pid: int,
+        rss: int | None,
     ) -> None:
+        self.pid = pid
+        self.rss = rss
         self.arenas = tuple(arenas)
         self.allocator = "glibc malloc" if arenas else None
         self.mmapped = mmapped
@@ -182,6 +189,40 @@ class Heap:
     def by_size(self) -> list[HeapSize]:
         """How many chunks there are of each size, in use and free, by size."""
         return [HeapSize(size, *self._sizes[size]) for size in sorted(self._sizes)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values; sizes in bytes, addresses as integers."""
+        python = self.python
+        return {
+            "pid": self.pid,
+            "allocator": self.allocator,
+            "rss": self.rss,
+            "system": self.system,
+            "in_use": self.in_use,
+            "tcache": self.tcache,
+            "free": self.free,
+            "resident_free": self.resident_free,
+            "trimmable": self.trimmable,
+            "mmaps": self.mmaps,
+            "mmapped": self.mmapped,
+            "certain": self.certain,
+            "doubts": list(self.doubts),
+            "arenas": [arena._asdict() for arena in self.arenas],
+            "trim": [one._asdict() for one in self._trim.ranges],
+            "sizes": [one._asdict() for one in self.by_size()],
+            "python": None
+            if python is None
+            else {
+                "arenas": [arena._asdict() for arena in python.arenas],
+                "pools": python.pools,
+                "pool_size": python.pool_size,
+                "in_use": python.in_use,
+                "free": python.free,
+                "classes": [
+                    {"size": block, **one._asdict()} for block, one in python.classes.items()
+                ],
+            },
+        }
 
 
 def read_heap(files: ProcessFiles, regions: Sequence[Region], word: int = 8) -> Heap:
@@ -243,6 +284,8 @@ def read_heap(files: ProcessFiles, regions: Sequence[Region], word: int = 8) -> 
         doubts=doubts,
         trim=Trim(sum(one.resident for one in ranges), tuple(ranges)),
         sizes=sizes,
+        pid=files.pid,
+        rss=usage_from_status(read_status(files)).rss,
     )
 
 

@@ -1,0 +1,68 @@
+"""procmem heap: what malloc and Python hold inside a process."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from procmem.cli.arguments import (
+    ALL_FIELDS,
+    IN_BYTES,
+    for_each_process,
+    parser,
+    refuse_with_json,
+    table_options,
+)
+from procmem.cli.terminal import table_columns
+from procmem.errors import BadArgument
+from procmem.view.heap import heap_text
+from procmem.view.json import json_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from procmem.process import Process
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem heap --help`."""
+    made = parser(
+        "heap",
+        "Shows what glibc's malloc and Python hold inside a process: in use, free, and what "
+        "malloc_trim(3) would return. The process is not stopped or changed.",
+    )
+    table_options(made)
+    made.add_argument("--sizes", action="store_true", help="list the sizes of chunks and blocks")
+    options = made.parse_args(argv)
+    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
+    found: list[dict[str, Any]] = []
+
+    def show(process: Process) -> None:
+        heap = process.heap()
+        if options.json:
+            found.append(heap.to_dict())
+            return
+        sys.stdout.write(
+            heap_text(
+                heap,
+                width=table_columns(),
+                unit=options.units,
+                sizes=options.sizes,
+                chosen=options.columns,
+            )
+        )
+
+    try:
+        status = for_each_process(
+            "heap",
+            options.pids,
+            options.root,
+            show,
+            heading=None if options.json else sys.stdout.write,
+        )
+    except BadArgument as error:
+        made.error(str(error))
+    if options.json:
+        sys.stdout.write(json_text(found, "arenas"))
+    return status

@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
         "--malloc",
         action=argparse.BooleanOptionalAction,
         help="report every call of malloc, free and related functions, or none. Default: the table "
-        "summarises the first {MALLOCS:,} calls of a program that it starts",
+        f"summarises the first {MALLOCS:,} calls of a program that it starts",
     )
     table_options(made)
     made.add_argument(

@@ -1,1 +1,1 @@
-"""All presentation: text from objects. Nothing here opens, reads or prints."""
+"""Presentation: turns objects into text. Nothing here opens, reads or prints."""

@@ -28,11 +28,11 @@ class Column(NamedTuple):
         key: its name for --columns.
         title: its heading.
         align: "<" or ">".
-        rank: the order in which columns give way where a line is too narrow: the highest is
-            left out first, one of rank 0 never.
-        floor: cells to which its texts are cut before a column is left out; 0: they are not cut.
-        keep_end: texts are cut at the start, as paths are.
-        wrapped: texts go on in further lines instead; of the last column alone.
+        rank: the order in which columns are left out if a line is too narrow: the highest rank
+            first, rank 0 never.
+        floor: the width to which its texts are cut before columns are left out; 0: never cut.
+        keep_end: texts are cut at the start, as for paths.
+        wrapped: texts continue in further lines instead of being cut; only for the last column.
     """
 
     key: str
@@ -51,7 +51,7 @@ def columns(
     *,
     footer: Sequence[str] | None = None,
 ) -> str:
-    """A table with a heading, its columns as wide as they need to be.
+    """A table whose columns are as wide as their texts.
 
     Args:
         heading: a title for each column.
@@ -71,17 +71,19 @@ def fitted(
     width: int | None = None,
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """A table that fits the screen: columns give way in a fixed order, and it says which.
+    """A table that fits the terminal.
+
+    Columns are left out in a fixed order, and a last line names them.
 
     Args:
         made: the columns.
         rows: texts, one for each column.
         footer: a last row, set off by a rule.
-        width: cells of a line; None: as many as are needed.
+        width: cells per line; None: as many as needed.
         chosen: keys of the columns to show, in their order; None: all.
 
     Raises:
-        BadArgument: there is no column of that key.
+        BadArgument: there is no such column.
     """
     body = [list(map(str, row)) for row in rows]
     places = list(range(len(made)))
@@ -109,7 +111,7 @@ def fitted(
 def places_that_fit(
     made: Sequence[Column], places: list[int], natural: dict[int, int], width: int | None
 ) -> tuple[list[int], dict[int, int]]:
-    """The columns that a line has room for, and the cells of each."""
+    """The columns that fit into a line, and their widths."""
     shown = list(places)
     while True:
         widths = {place: natural[place] for place in shown}
@@ -144,7 +146,7 @@ def row_lines(
     *,
     wraps: bool,
 ) -> list[str]:
-    """A row as lines: more than one where its last column goes on."""
+    """A row as lines; more than one if its last column is wrapped."""
     parts, rest = [], []
     for place in shown:
         column, room = made[place], widths[place]
@@ -162,33 +164,33 @@ MOST_NAMED = 6
 
 
 def left_out(titles: Sequence[str], width: int | None) -> str:
-    """A line on the columns that gave way."""
+    """A line that names the columns that were left out."""
     if not titles or width is None:
         return ""
     named = ", ".join(titles[:MOST_NAMED])
     if len(titles) > MOST_NAMED:
         named += f" and {len(titles) - MOST_NAMED} more"
-    return prose(f"Not in {width} columns: {named} (--columns chooses).", width)
+    return prose(f"Not in {width} columns: {named} (--columns selects).", width)
 
 
 def known(word: str, names: Sequence[str], what: str) -> str:
     """The word, if it is one of the names.
 
     Raises:
-        BadArgument: it isn't; the message has what was likely meant, and all there is.
+        BadArgument: it is none of them; the message suggests a name and lists all.
     """
     if word in names:
         return word
     from procmem.view.names import printable
 
     raise BadArgument(
-        f"there is no {what} {printable(word)!r}{did_you_mean(word, names)}; "
-        f"one of {', '.join(names)} is expected"
+        f"unknown {what} {printable(word)!r}{did_you_mean(word, names)}; "
+        f"expected one of {', '.join(names)}"
     )
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """The name that was likely meant, as a question; nothing where none is like the word."""
+    """A suggestion of the name that was probably meant; empty if no name is similar."""
     from difflib import get_close_matches
 
     near = get_close_matches(word.lower(), {name.lower(): name for name in names}, 1, 0.6)
@@ -197,7 +199,7 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
 
 def prose(text: str, width: int | None, indent: str = "") -> str:
-    """Words in lines that fit; one line where no width is known."""
+    """A text in lines that fit; in one line if there is no width."""
     if width is None:
         return text + "\n"
     first, *rest = wrapped(text, width, len(indent))
@@ -205,11 +207,11 @@ def prose(text: str, width: int | None, indent: str = "") -> str:
 
 
 def narrowed(text: str, width: int | None) -> str:
-    """A text made for 80 cells on a narrower screen: sentences go on below, rows are cut.
+    """A text made for 80 cells, for a narrower terminal: sentences are wrapped, rows are cut.
 
     Args:
         text: lines of printable characters.
-        width: cells of a line; None: they stay as they are.
+        width: cells per line; None: the text stays as it is.
     """
     if width is None:
         return text
@@ -226,12 +228,12 @@ def narrowed(text: str, width: int | None) -> str:
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
-    """A text as lines of so many cells, broken between words, and in words that are longer.
+    """A text wrapped to a width; words that are longer than a line are broken.
 
     Args:
         text: printable characters.
-        width: cells of a line.
-        indent: by how many fewer cells lines behind the first have.
+        width: cells per line.
+        indent: by how much the lines after the first are narrower.
     """
     lines: list[str] = []
     first, *words = text.lstrip(" ").split(" ")
@@ -255,11 +257,11 @@ def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
 
 
 def pairs(rows: Iterable[tuple[str, str]], screen: int | None = None) -> str:
-    """Lines of a name and what it is.
+    """Lines with a name and a value each.
 
     Args:
-        rows: them.
-        screen: cells of a line; what is longer goes on below. None: it does not.
+        rows: pairs of a name and a value.
+        screen: cells per line; longer values are wrapped. None: they are not.
     """
     listed = list(rows)
     width = max(cells(name) for name, _ in listed)
@@ -280,4 +282,4 @@ def pairs(rows: Iterable[tuple[str, str]], screen: int | None = None) -> str:
 
 
 NARROW = 16
-"""Cells for values, below which they stand under their names."""
+"""If values have fewer cells than this, they stand below their names."""

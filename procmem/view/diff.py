@@ -1,4 +1,4 @@
-"""Snapshots and diffs, for people."""
+"""Snapshots and diffs as text."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["diff_table", "snapshot_summary"]
 
 PROSE = 78
-"""Columns of sentences where the screen is wider, or none is known."""
+"""The width of sentences if the terminal is wider, or there is none."""
 
 NARROWEST = 16
-"""Cells of a sentence's line, however narrow the screen is."""
+"""The least width of sentences, however narrow the terminal is."""
 
 MOST_ROWS = 10
-"""Regions that are shown one by one; of more the largest are, and one row sums up the rest."""
+"""The number of regions shown one by one: the largest; one row sums up the others."""
 
 
 def number(value: int | None) -> str:
@@ -41,14 +41,14 @@ def diff_table(
     unit: str = "KiB",
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """What changed: the totals, a sentence for each cause, then region by region.
+    """A diff as text: the totals, a sentence for each cause, and a table of regions.
 
     Args:
         found: the diff.
-        width: cells of a line; None: lines may be as long as names are.
-        every: all regions one by one, not the largest alone.
+        width: cells per line; None: as many as needed.
+        every: show all regions, not just the largest.
         unit: of sizes in the table, one of units.UNITS.
-        chosen: the table's columns, by their headings in small letters; None: all.
+        chosen: the table's columns, by their headings in lower case; None: all.
 
     Raises:
         BadArgument: there is no such column.
@@ -75,7 +75,7 @@ def diff_table(
 
 
 def totals(found: Diff) -> str:
-    """The totals, in a sentence."""
+    """The totals as a sentence."""
     parts = [f"VSZ {signed_kib(found.vsz)}"]
     rss = "not known"
     if found.rss is not None:
@@ -104,7 +104,7 @@ COLUMNS = (
 
 
 def table_rows(found: Diff, *, every: bool, unit: str) -> tuple[list[list[str]], list[str]]:
-    """Region by region; of many the largest, by address, and the sum of the others."""
+    """The rows of the table: the largest regions by address, and the sum of the others."""
     signed = signed_in_unit(unit)
     changes = found.changes
     shown, others = list(changes), []
@@ -142,14 +142,14 @@ def table_rows(found: Diff, *, every: bool, unit: str) -> tuple[list[list[str]],
 
 
 def weight(change: Change) -> int:
-    """The largest of its figures, by which regions are shown or summed up."""
+    """The largest figure of a change, which decides whether its region is shown."""
     figures = (change.vsz, change.rss, change.unshared, change.copied, change.swap,
                change.lazy_free, change.hugetlb, change.ksm)  # fmt: skip
     return max(abs(value or 0) for value in figures)
 
 
 def added(values: Iterable[int | None]) -> int | None:
-    """A sum; None if nothing of it is known."""
+    """The sum of the known values; None if there is none."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
@@ -185,11 +185,11 @@ def wrapped(text: str, width: int, indent: str, first: str = "") -> str:
 
 
 def snapshot_summary(one: Snapshot, *, width: int | None = None, unit: str = "KiB") -> str:
-    """What a snapshot holds, line by line.
+    """The contents of a snapshot, one line each.
 
     Args:
-        one: it.
-        width: cells of a line; None: as many as are needed.
+        one: the snapshot.
+        width: cells per line; None: as many as needed.
         unit: of sizes, one of units.UNITS.
     """
     figure, name = in_unit(unit), unit_name(unit)

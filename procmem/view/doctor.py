@@ -14,7 +14,7 @@ __all__ = ["doctor_table"]
 
 
 def doctor_table(features: Sequence[Feature], width: int = 80) -> str:
-    """What was found, and below each missing part what it costs."""
+    """A line per feature, and below each missing one what it costs."""
     name_width = max(len(feature.name) for feature in features)
     indent = " " * (name_width + 7)
     lines = []

@@ -1,4 +1,4 @@
-"""The stories of experiments, for people."""
+"""Experiments as text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FIGURES = {
 COUNTS = ("minor", "major", "regions")
 JUDGED = {True: "yes", False: "NO", None: "not judged"}
 NARROWEST = 18
-"""What a label gets at least."""
+"""The least width of a label."""
 
 SIGNALS = {4: "SIGILL", 5: "SIGTRAP", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
 CODES = {
@@ -44,11 +44,11 @@ CODES = {
 
 
 def story_text(story: Story, width: int = 80) -> str:
-    """What was done, what moved and why, step by step.
+    """The steps of an experiment: what was done, what changed, and why.
 
     Args:
-        story: it.
-        width: of the text, in columns.
+        story: the experiment's story.
+        width: cells per line.
     """
     width = max(50, min(width, 120))
     text = "\n".join(wrap(f"{story.name}: {story.question}", width)) + "\n"
@@ -62,9 +62,8 @@ def story_text(story: Story, width: int = 80) -> str:
     text += "\n" + verdict_text([story])
     if story.disturbed:
         text += folded(
-            "Told anew, since something else was in the way at first:"
-            f" {'; '.join(story.disturbed)}.", width, 0,
-        )  # fmt: skip
+            f"Repeated, because of a disturbance at first: {'; '.join(story.disturbed)}.", width, 0
+        )
     return text
 
 
@@ -124,7 +123,7 @@ def with_notes(
     align: str,
     width: int,
 ) -> str:
-    """A table, and below each row what explains it; long labels are wrapped."""
+    """A table with an explanation below each row; long labels are wrapped."""
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
     others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
     room = max(NARROWEST, width - others)
@@ -142,7 +141,7 @@ def with_notes(
 
 
 def notes(told: Told) -> Iterable[str]:
-    """What is said below a line."""
+    """The notes below a line."""
     step = told.step
     if step is None:
         if told.claim is not None and told.claim.reason:
@@ -220,11 +219,11 @@ def folded(text: str, width: int, indent: int) -> str:
 
 
 def verdict_text(stories: Sequence[Story]) -> str:
-    """How much agreed, in a line or two."""
+    """How many figures agreed, in a line or two."""
     agreed, total = sum(s.agreed for s in stories), sum(s.total for s in stories)
     text = f"{agreed} of {total} as predicted.\n"
     if not_judged := sum(s.not_judged for s in stories):
-        text += f"Not judged, since it can't be exact here: {not_judged} (see above).\n"
+        text += f"Not judged, because it cannot be exact here: {not_judged} (see above).\n"
     left_out = sum(bool(one.impossible) for s in stories for one in s.told)
     skipped = [s.name for s in stories if s.skipped]
     if left_out:
@@ -235,10 +234,10 @@ def verdict_text(stories: Sequence[Story]) -> str:
 
 
 def experiment_list(experiments: Mapping[str, str], screen: int | None = None) -> str:
-    """The names, and what each shows.
+    """The names of the experiments, with a description of each.
 
     Args:
-        experiments: both, by name.
-        screen: cells of a line; None: as many as are needed.
+        experiments: descriptions by name.
+        screen: cells per line; None: as many as needed.
     """
     return pairs(((f"  {name}", line) for name, line in experiments.items()), screen)

@@ -1,4 +1,4 @@
-"""JSON for the commands: rows on a line each, so that it can be read and searched."""
+"""JSON for the commands, with one row per line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["json_text"]
 
 
 def json_text(value: Any, rows: str = "") -> str:
-    """A value as JSON text with a newline at its end.
+    """A value as JSON, with a newline at the end.
 
-    Lists are written an item a line. The standard library's own indentation
-    takes a line for each field, and thirty times as long.
+    Lists have one item per line. The indentation of the standard library would use one line per
+    field and take thirty times as long.
 
     Args:
         value: a plain value, or a list of dicts.
-        rows: a key of these dicts whose list is written an item a line as well.
+        rows: a key of these dicts whose list has one item per line, too.
 
     >>> print(json_text([{"pid": 1, "regions": [{"start": 0}, {"start": 4096}]}], "regions"))
     [

@@ -1,4 +1,4 @@
-"""Calls of malloc and its kin in words: which of them needed the kernel, for what, and why."""
+"""Calls of malloc functions in words: which of them made system calls, and why."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ THRESHOLD = 128 * 1024
 """glibc's M_MMAP_THRESHOLD as a program starts (malloc/malloc.c, DEFAULT_MMAP_THRESHOLD)."""
 
 ENTRY = 16
-"""Bytes of a chunk's header, which stands before what malloc returns."""
+"""Bytes of the chunk header before the memory that malloc returns."""
 
 Key = tuple[int, int]
 
 MOST_NAMES = 3
-"""Of functions that are not seen, by their names in one sentence."""
+"""How many functions that were not seen are named in one sentence."""
 
 NEW = {Role.GIVES, Role.STORES}
 RESIZED = {Role.RESIZES, Role.RESIZES_OR_FREES, Role.EXPANDS}
 
 
 class Allocation(NamedTuple):
-    """A piece that is in use.
+    """An allocation that is in use.
 
     Attributes:
-        size: what was asked for; None: not known.
-        given: when the call that gave it returned, CLOCK_MONOTONIC in nanoseconds.
+        size: the requested bytes; None: unknown.
+        given: when the call that returned it ended, CLOCK_MONOTONIC in nanoseconds.
     """
 
     size: int | None
@@ -48,12 +48,12 @@ class Allocation(NamedTuple):
 
 
 def role_of(call: MemoryCall) -> Role:
-    """What a function does with memory."""
+    """The role of the function that was called."""
     return call.function.role if call.function is not None else Role.OTHER
 
 
 def size_of(call: MemoryCall) -> int:
-    """The bytes that a function was asked for; 0 for those that give none."""
+    """The requested bytes; 0 for functions that allocate nothing."""
     if role_of(call) not in NEW | RESIZED:
         return 0
     args = call.args
@@ -61,7 +61,7 @@ def size_of(call: MemoryCall) -> int:
 
 
 def is_refused(call: MemoryCall) -> bool:
-    """Whether a function that gives a piece, or resizes one, did not."""
+    """Whether an allocation or reallocation failed."""
     if role_of(call) is Role.EXPANDS and call.address is None:
         # xallocx: how large the piece is now.
         return not call.result or call.result < size_of(call)
@@ -69,7 +69,7 @@ def is_refused(call: MemoryCall) -> bool:
 
 
 def mapping_of(call: MemoryCall, inner: Sequence[MemoryCall]) -> MemoryCall | None:
-    """The mmap that made room for this piece alone; None: it lies among others."""
+    """The mmap that was made for this allocation alone; None: it shares its mapping."""
     address = call.address
     if address is None:
         return None
@@ -85,12 +85,12 @@ def mapping_of(call: MemoryCall, inner: Sequence[MemoryCall]) -> MemoryCall | No
 
 
 def function_words(call: MemoryCall, inner: Sequence[MemoryCall], size: int | None) -> str:
-    """What one call was and whether it needed the kernel.
+    """Describes a call and whether it made system calls.
 
     Args:
-        call: of a function.
-        inner: the system calls it made.
-        size: of what free and realloc are handed; None: not known.
+        call: the call of a function.
+        inner: the system calls that it made.
+        size: of the memory passed to free or realloc; None: unknown.
     """
     if not call.returned:
         return "it did not return"
@@ -100,8 +100,8 @@ def function_words(call: MemoryCall, inner: Sequence[MemoryCall], size: int | No
     if role is Role.TRIMS:
         return "gave memory back" if call.result else "there was nothing to give back"
     if role is Role.OTHER:
-        return "which pieces it changes is not followed"
-    asked = comparable(size_of(call)) if "size" in call.args else "a size that is not known"
+        return "its effect on allocations is not tracked"
+    asked = comparable(size_of(call)) if "size" in call.args else "an unknown size"
     if role in RESIZED and call.args["ptr"]:
         asked = f"{comparable(size)} to {asked}" if size is not None else f"to {asked}"
     if not is_refused(call):
@@ -137,7 +137,10 @@ def how(call: MemoryCall, inner: Sequence[MemoryCall]) -> str:
 
 
 def opens_arena(inner: Sequence[MemoryCall]) -> bool:
-    """How glibc does it: it reserves addresses, and opens a part (malloc/arena.c, new_heap)."""
+    """Whether the calls create an arena of glibc.
+
+    Addresses are reserved, and a part of them is made writable (malloc/arena.c, new_heap).
+    """
     return any(
         each.name == "mmap" and not each.errno and not each.args["prot"] for each in inner
     ) and any(each.name == "mprotect" and not each.errno for each in inner)
@@ -163,7 +166,7 @@ def free_words(call: MemoryCall, inner: Sequence[MemoryCall], size: int | None) 
 
 
 class SharedLine:
-    """Calls of functions one after the other that needed no system call."""
+    """Consecutive calls of functions that made no system call, which share a line."""
 
     def __init__(self, first: MemoryCall) -> None:
         self.tid = first.tid
@@ -176,13 +179,13 @@ class SharedLine:
         self.frees = False
 
     def takes(self, call: MemoryCall) -> bool:
-        """Whether a call belongs to it: three of one name make a run that stays with it."""
+        """Whether a call can be added: after three calls of one name only that name."""
         return call.tid == self.tid and (
             len(self.names) != 1 or call.name in self.names or self.count < 3
         )
 
     def add(self, call: MemoryCall, size: int | None) -> None:
-        """Takes one."""
+        """Adds a call."""
         self.names[call.name] = self.names.get(call.name, 0) + 1
         self.count += 1
         self.frees = self.frees or role_of(call) is Role.FREES
@@ -197,13 +200,13 @@ class SharedLine:
 
     @property
     def title(self) -> str:
-        """Whose calls they are."""
+        """The names of the functions."""
         name = next(iter(self.names))
         return f"{name} x{self.count}" if len(self.names) == 1 else f"{self.count} calls"
 
     @property
     def words(self) -> str:
-        """What they did."""
+        """What they did, in words."""
         if len(self.names) > 1:
             told = ", ".join(f"{count} {name}" for name, count in self.names.items())
             return f"{told}: no system call"
@@ -215,7 +218,7 @@ class SharedLine:
 
 
 class Mallocs:
-    """The calls of malloc and its kin in a trace, added up and explained."""
+    """Adds up and explains the calls of malloc functions in a trace."""
 
     def __init__(self) -> None:
         self.rows: dict[str, list[int]] = {}
@@ -236,7 +239,7 @@ class Mallocs:
         self.heap_grew = self.arena_opened = self.mapped_more = 0
 
     def size_at(self, call: MemoryCall) -> int | None:
-        """The size of what a call is handed, as far as it is known."""
+        """The size of the memory passed to a call, if it is known."""
         args = call.args
         piece = self.live.get((call.pid, args.get("ptr", 0)))
         if piece is not None:
@@ -244,7 +247,7 @@ class Mallocs:
         return args.get("size") if role_of(call) is Role.FREES and args["ptr"] else None
 
     def add(self, call: MemoryCall, inner: Sequence[MemoryCall]) -> None:
-        """Takes a function's call and the system calls it made."""
+        """Adds a function call and the system calls that it made."""
         row = self.rows.setdefault(call.name, [0, 0])
         row[0] += 1
         row[1] += not inner
@@ -274,14 +277,14 @@ class Mallocs:
             self._given(call, inner, size_of(call))
 
     def watch(self, call: MemoryCall) -> None:
-        """Takes any call, without the system calls within."""
+        """Adds any call, without the system calls that it made."""
         if call.is_function:
             self.add(call, ())
         else:
             self.system_call(call)
 
     def system_call(self, call: MemoryCall) -> None:
-        """Takes a system call that no function made."""
+        """Adds a system call that was not made by a function."""
         if call.name == "exit":
             # A thread that ends frees what glibc has kept for it, which the program freed before
             # (malloc/malloc.c, tcache_thread_shutdown).
@@ -302,7 +305,7 @@ class Mallocs:
         self.live[key] = Allocation(size, call.began + (call.ns or 0))
 
     def _take(self, call: MemoryCall) -> Allocation | None:
-        """The piece that a call is handed, which is in use no more."""
+        """Removes the allocation passed to a call, and returns it."""
         key = call.pid, int(call.args["ptr"])
         now = self.live.get(key)
         older = self.older.get(key)
@@ -362,7 +365,7 @@ class Mallocs:
         self.whole.add(pid)
 
     def place(self, found: Breakpoints) -> None:
-        """That a file's malloc is seen."""
+        """Notes that the malloc functions of a file are traced."""
         if found.limited:
             self.limited = True
         else:
@@ -370,17 +373,17 @@ class Mallocs:
 
     @property
     def is_glibc(self) -> bool:
-        """Whether it is glibc's malloc, by the name of the file: others have other rules."""
+        """Whether it is glibc's malloc, judged by the file's name; the rules of others differ."""
         paths = {one.path for one in self.found if one.names}
         return bool(paths) and all(GLIBC.search(path) for path in paths) and not any(
             name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ
         )  # fmt: skip
 
     def text(self, *, foreign: bool = False) -> str:
-        """A table of functions and system calls, and sentences.
+        """A table of functions and system calls, with explanations.
 
         Args:
-            foreign: a traced program is of another architecture, which is said elsewhere.
+            foreign: a traced program is of another architecture, which is reported elsewhere.
         """
         notes = "".join(f"{note}\n" for note in self.notes(foreign=foreign))
         if not self.rows:
@@ -399,11 +402,11 @@ class Mallocs:
         return table + "".join(f"- {line}\n" for line in self.sentences()) + notes
 
     def sentences(self) -> list[str]:
-        """Why the figures are what they are."""
+        """Sentences that explain the figures."""
         told = []
         glibc = self.is_glibc
         partly = bool(self.unseen())
-        frees = next(iter(self.freeing)) if len(self.freeing) == 1 else "free and its kin"
+        frees = next(iter(self.freeing)) if len(self.freeing) == 1 else "free functions"
         if self.small and not partly:
             told.append(self._small(glibc))
         if self.large and self.smallest_large is not None:
@@ -422,7 +425,7 @@ class Mallocs:
                 f"VSZ fell by {comparable(self.given_bytes)}."
                 + (
                     f" From then on malloc takes pieces below {comparable(self.highest)} from the "
-                    "heap: free of a mapping raises the border."
+                    "heap: freeing a mapping raises this threshold."
                     if glibc and THRESHOLD < self.highest <= 32 << 20
                     else ""
                 )
@@ -431,7 +434,7 @@ class Mallocs:
             told.append(
                 f"{frees} kept {count(self.kept, 'piece')}"
                 + (f" ({comparable(self.kept_bytes)})" if self.kept_bytes else "")
-                + " for later mallocs: the kernel heard nothing of it, VSZ and RSS stay."
+                + " for later calls of malloc; no system call was made, VSZ and RSS stay."
             )
         if self.live and not self.limited and not partly:
             size = comparable(sum(piece.size or 0 for piece in self.live.values()))
@@ -473,7 +476,7 @@ class Mallocs:
         )
 
     def unseen(self) -> list[str]:
-        """Why part of an allocator's calls is missing, as far as that is known."""
+        """Why some calls of an allocator are missing, as far as that is known."""
         told = []
         for one in self.found:
             if one.missing:
@@ -497,16 +500,16 @@ class Mallocs:
                 f"{count(lost, 'piece')} given anew at an address that no call seen had freed"
             )
         told += [
-            f"{name} was called, and which pieces it changes is not followed"
+            f"{name} was called, and its effect on allocations is not tracked"
             for name in sorted(self.not_followed)
         ]
         return list(dict.fromkeys(told))
 
     def notes(self, *, foreign: bool = False) -> list[str]:
-        """What was not seen, and why, a sentence each.
+        """Sentences about calls that were not traced, with the reasons.
 
         Args:
-            foreign: a traced program is of another architecture, which is said elsewhere.
+            foreign: a traced program is of another architecture, which is reported elsewhere.
         """
         told = [
             f"Not seen: {text} ({printable(os.path.basename(one.path))})."
@@ -516,8 +519,8 @@ class Mallocs:
         ]
         if self.limited:
             told.append(
-                "malloc was called so often that only system calls are told after the first calls; "
-                "--malloc tells them all."
+                "malloc was called so often that after the first calls only system calls are "
+                "shown; --malloc shows all."
             )
         if not any(one.names for one in self.found):
             reason = next((one.reason for one in self.found if one.reason), "")
@@ -527,13 +530,13 @@ class Mallocs:
                 "no file that the program maps has that function among its symbols (a static "
                 "program without symbols, or one with an allocator of its own)"
             )
-            told.append(f"Calls of malloc are not told: {reason}.")
+            told.append(f"Calls of malloc are not traced: {reason}.")
         else:
-            told += [f"Part of malloc's kin is not told: {each}." for each in self.unseen()]
+            told += [f"Some malloc functions are not traced: {each}." for each in self.unseen()]
             if self.unseen() and self.rows:
                 told.append(
-                    "So nothing is said of what was kept for later, or never freed: it would leave "
-                    "that out."
+                    "Therefore kept and unfreed memory is not reported: the figures would be "
+                    "incomplete."
                 )
         return list(dict.fromkeys(told))
 

@@ -1,4 +1,4 @@
-"""Tables of regions, for people."""
+"""Tables of regions as text."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ SIZES = {
     "hugetlb": Column("hugetlb", "Hugetlb", ">", 3),
     "swap": Column("swap", "Swap", ">", 7),
 }
-"""In the order of the columns; their ranks are the order in which they give way."""
+"""In the order of the columns; the ranks are the order in which columns are left out."""
 
 
 def region_name(region: Region) -> str:
-    """What the region is called, safe for a terminal."""
+    """The region's name, with control characters escaped."""
     name = printable(name_word(region))
     return f"{name} (deleted)" if region.deleted and region.inode else name
 
 
 def sizes_of(table: RegionTable[Any]) -> list[str]:
-    """The sizes that the regions have; huge pages of hugetlbfs where there are some."""
+    """The sizes that the regions have; hugetlb only if it is not zero."""
     kind = table.region_type
     found = [field for field in SIZES if hasattr(kind, field)]
     if "hugetlb" in found and not any(region.hugetlb for region in table):
@@ -56,9 +56,9 @@ def region_table(
     """A row for each region and a row of totals.
 
     Args:
-        table: of maps, residency or smaps: shows what there is.
-        full_paths: the name column shows the whole pathname.
-        width: cells of a line; None: as many as are needed.
+        table: of maps, residency or smaps; the columns depend on it.
+        full_paths: show whole pathnames.
+        width: cells per line; None: as many as needed.
         chosen: keys of the columns, in their order: start, end, perm, size, rss, pss, uss,
             hugetlb, swap, kind, owner, name, path, use.
         unit: of sizes, one of units.UNITS.
@@ -115,7 +115,7 @@ def counter_table(
     chosen: Sequence[str] | None = None,
     unit: str = "KiB",
 ) -> str:
-    """Every counter that the kernel printed, a column each. See region_table()."""
+    """A table with a column for every counter of smaps. See region_table()."""
     names: dict[str, None] = {}
     for region in table:
         names.update(dict.fromkeys(region.counters))
@@ -157,7 +157,7 @@ def counter_table(
 
 
 FIRST = ("Rss", "Pss", "Private_Clean", "Private_Dirty", "Swap")
-"""Counters that give way last."""
+"""Counters that are left out last."""
 
 
 def grouped_table(
@@ -170,12 +170,12 @@ def grouped_table(
 ) -> str:
     """Totals for each kind, path or use, the largest first.
 
-    A kind or use of which some regions are guesses has the mark of a guess.
+    A kind or use is marked as a guess if it is a guess for some of its regions.
 
     Args:
         table: of maps, residency or smaps.
         by: "kind", "path" or "use".
-        width: cells of a line; None: as many as are needed.
+        width: cells per line; None: as many as needed.
         unit: of sizes, one of units.UNITS.
         chosen: keys of the columns: regions, the sizes, and `by`.
     """
@@ -210,7 +210,7 @@ def grouped_table(
 
 
 def groups(table: RegionTable[Any], by: str) -> list[tuple[Any, RegionTable[Any]]]:
-    """The regions of each kind, path or use, the largest group first."""
+    """The regions grouped by kind, path or use, the largest group first."""
     field = "rss" if hasattr(table.region_type, "rss") else "size"
     makers: dict[str, Callable[[], Any]] = {
         "kind": table.by_kind,
@@ -222,7 +222,7 @@ def groups(table: RegionTable[Any], by: str) -> list[tuple[Any, RegionTable[Any]
 
 
 def groups_json(table: RegionTable[Any], by: str) -> list[dict[str, Any]]:
-    """What grouped_table() shows, as plain values: the group, and totals in bytes."""
+    """The contents of grouped_table() as plain values: the group, and totals in bytes."""
     return [
         {by: None if name is None else str(name), **group.totals()}
         for name, group in groups(table, by)

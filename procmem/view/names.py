@@ -1,4 +1,4 @@
-"""Names as a terminal may show them."""
+"""Names made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _only_ascii = False
 
 
 def show_only_ascii(only: bool) -> None:
-    """Whether names are shown in ASCII alone, for an output that has no other characters.
+    """Sets whether names are shown in ASCII only, for an output that cannot show other characters.
 
-    The output would escape them itself, but only after tables were aligned.
+    The output stream would escape them, but only after tables have been aligned.
     """
     global _only_ascii  # noqa: PLW0603 - of the whole process, as its output is
     _only_ascii = only
 
 
 def printable(text: str) -> str:
-    r"""The text with everything escaped that is no plain printable character.
+    r"""The text with everything escaped that is not a plain printable character.
 
-    A file's name may hold escape sequences that clear a screen or forge a line,
-    marks that turn the direction of writing, and bytes that are no text at all.
-    A backslash is doubled and spaces at the ends are escaped, so that two names
-    never look the same.
+    A file's name may contain escape sequences that clear the screen or forge a line, characters
+    that change the direction of writing, and bytes that are not valid text.
+    A backslash is doubled and spaces at the ends are escaped, so that different
+    names always look different.
 
     >>> printable("a\x1b[2Jb\nc"), printable("back\\slash"), printable("\udcff é")
     ('a\\x1b[2Jb\\nc', 'back\\\\slash', '\\xff é')
@@ -42,18 +42,18 @@ def printable(text: str) -> str:
 
 
 def clipped(text: str, most: int = 40) -> str:
-    """The text, cut so that a name in front of figures can't push them off the screen."""
+    """The text, cut to a length."""
     return shorter(text, most)
 
 
 def shorter(text: str, most: int, *, keep_end: bool = False, dots: str = "...") -> str:
-    """The text in at most so many cells of a screen, with dots for what was cut.
+    """The text cut to a number of cells, with dots for the missing part.
 
     Args:
         text: printable characters.
         most: cells.
-        keep_end: cut at the start, as of a path.
-        dots: what stands for what was cut.
+        keep_end: cut at the start, as for a path.
+        dots: what marks the cut.
 
     >>> shorter("a long name", 8), shorter("/usr/lib/x", 8, keep_end=True), shorter("日本語", 5)
     ('a lon...', '...lib/x', '日...')
@@ -73,18 +73,18 @@ def shorter(text: str, most: int, *, keep_end: bool = False, dots: str = "...") 
 
 
 def cells(text: str) -> int:
-    """How many cells of a screen a text of printable characters takes."""
+    """The number of terminal cells that a printable text takes."""
     return len(text) if text.isascii() else sum(max(cell(character), 0) for character in text)
 
 
 def padded(text: str, width: int, align: str = "<") -> str:
-    """The text with blanks up to a number of cells, behind it or (">") in front."""
+    """The text padded with blanks to a number of cells, on the right or (">") on the left."""
     blanks = " " * (width - cells(text))
     return blanks + text if align == ">" else text + blanks
 
 
 def cell(character: str) -> int:
-    """How many cells a character takes, as wcwidth(3) of the GNU C library has it; -1: none."""
+    """The number of cells of a character, as in wcwidth(3) of glibc; -1: not printable."""
     if " " <= character <= "~":
         return 1
     from unicodedata import category, east_asian_width

@@ -1,4 +1,4 @@
-"""Pictures of pages: rows of letters, counts, frames, sharers, translations, page tables."""
+"""Pages as text: rows of letters, counts, page frames, sharers, translations, page tables."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ __all__ = [
 ]
 
 Part = tuple["Region | None", "PageMap | None"]
-"""A region, or a range that none covers, and its pages; None: the kernel does not show them."""
+"""A region (None: the range is unmapped) and its pages (None: pagemap does not show them)."""
 
 LINES = 16
-"""Of one picture, at most."""
+"""The most lines of one picture."""
 
 COLOURS = {
     PageState.ANONYMOUS: 32,
@@ -55,13 +55,13 @@ COLOURS = {
     PageState.SWAPPED: 35,
     PageState.GUARD: 31,
 }
-"""Of the terminal (ECMA-48, SGR)."""
+"""Colours of the terminal (ECMA-48, SGR)."""
 
 CODES = {state.value: code for state, code in COLOURS.items()}
 
 
 def coloured(row: str) -> str:
-    """A row of letters with the colours of a terminal."""
+    """A row of letters with terminal colours."""
     parts = []
     for letter, run in groupby(row):
         text = "".join(run)
@@ -74,7 +74,7 @@ def dressed(row: str, colour: bool) -> str:
 
 
 def legend(parts: Sequence[Part], *, colour: bool = False, screen: int | None = None) -> str:
-    """What the letters mean that some pages are shown by."""
+    """The meanings of the letters that occur."""
     seen = [pages.counts() for _, pages in parts if pages]
     # The colours' own characters have no width.
     return "".join(
@@ -93,18 +93,18 @@ def overview(
     unit: str = "",
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """A line for each region: its pages, those in memory and in swap, and a row of letters.
+    """A table with a line for each region: pages, those in memory and in swap, a row of letters.
 
     Args:
         parts: the regions.
-        width: letters in a row.
-        colour: whether letters have the colours of a terminal.
-        screen: cells of a line; None: as many as are needed.
+        width: letters per row.
+        colour: whether to use terminal colours.
+        screen: cells per line; None: as many as needed.
         unit: of sizes, one of units.UNITS; "": pages are counted.
         chosen: keys of the columns to show, in their order; None: all.
 
     Raises:
-        BadArgument: there is no column of that key.
+        BadArgument: there is no such column.
     """
     sized = in_pages(unit)
     rows = []
@@ -126,7 +126,7 @@ def overview(
                 *(map(sized, figures) if figures else "---"),
                 # Padded here: the colours' own characters have no width.
                 f"{row:<{width}}",
-                region_name(region) + ("" if pages else "  (the kernel's: not shown)"),
+                region_name(region) + ("" if pages else "  (not shown by pagemap)"),
             ]
         )
     made = [
@@ -153,7 +153,7 @@ def overview(
 
 
 def picture(part: Part, *, width: int = 64, colour: bool = False, screen: int | None = None) -> str:
-    """The pages of a range: lines of letters with the address of each, and the counts."""
+    """The pages of a range: lines of letters with addresses, and the counts."""
     region, pages = part
     if region is None:
         title = "no region"
@@ -162,16 +162,14 @@ def picture(part: Part, *, width: int = 64, colour: bool = False, screen: int | 
     title = prose(title, screen, "  ").rstrip("\n")
     if pages is None:
         return (
-            title
-            + "\n"
-            + prose("  the kernel's own memory: pagemap does not show it", screen, "  ")
+            title + "\n" + prose("  memory of the kernel: pagemap does not show it", screen, "  ")
         )
     each = max(1, -(-len(pages) // (width * LINES)))
     text = f"{title}\n"
     if region is None or (pages.start, pages.end) != (region.start, region.end):
         text += f"  pages {pages.start:x}-{pages.end:x}\n"
     if each > 1:
-        text += f"  a letter for {each} pages\n"
+        text += f"  one letter per {each} pages\n"
     step = width * each
     for first in range(0, len(pages), step):
         line = pages[first : first + step]
@@ -181,7 +179,7 @@ def picture(part: Part, *, width: int = 64, colour: bool = False, screen: int | 
 
 
 def counts_line(pages: PageMap) -> str:
-    """The counts in words: what there is, and what could not be told."""
+    """The counts in words, and which ones are unknown."""
     counts = pages.counts()
     told = [f"{counts.pages} pages"]
     for state in PageState:
@@ -191,7 +189,7 @@ def counts_line(pages: PageMap) -> str:
     unknown = [
         name
         for name, number in (
-            ("the page of zeros", counts.zero),
+            ("the zero page", counts.zero),
             ("guard pages", counts.guard),
         )
         if number is None
@@ -200,7 +198,7 @@ def counts_line(pages: PageMap) -> str:
         told.append(f"{counts.soft_dirty} soft-dirty")
     if counts.uffd_wp:
         told.append(f"{counts.uffd_wp} write-protected by userfaultfd")
-    return ", ".join(told) + (f"; not told here: {', '.join(unknown)}" if unknown else "")
+    return ", ".join(told) + (f"; not known here: {', '.join(unknown)}" if unknown else "")
 
 
 def frames_table(
@@ -209,7 +207,7 @@ def frames_table(
     unit: str = "",
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """How many frames have which flags and are mapped how often, the most first."""
+    """Page frames grouped by flags and map count, the largest group first."""
     figure = in_pages(unit)
     kinds = Counter((frame.flags, frame.mapped) for frame in frames)
     made = [
@@ -230,7 +228,7 @@ def frames_table(
 
 
 def in_pages(unit: str) -> Callable[[int], str]:
-    """A function that gives a number of pages as a figure of a table.
+    """A function that formats a number of pages for a table.
 
     Args:
         unit: of sizes, one of units.UNITS; "": pages are counted.
@@ -245,7 +243,7 @@ def sharers_table(
     unit: str = "",
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """A line for each process and stretch of pages that lie in the same frames."""
+    """A line for each process and range of pages that share the same frames."""
     figure = in_pages(unit)
     rows = [
         [
@@ -265,7 +263,7 @@ def sharers_table(
     text = fitted(made, rows, width=screen, chosen=chosen)
     told = (
         f"{sharers.asked} pages are mapped more than once; {sharers.processes} processes were "
-        "looked at"
+        f"checked"
     )
     for number, why in ((sharers.gone, "ended meanwhile"), (sharers.denied, "could not be read")):
         if number:
@@ -276,7 +274,7 @@ def sharers_table(
 def translation_text(
     found: Translation, scheme: PagingScheme | None = None, screen: int | None = None
 ) -> str:
-    """An address, what it splits into, and the frame it leads to."""
+    """An address, its page-table indices, and its page frame."""
     rows = [("address", f"{found.virtual:#x}")]
     if scheme is not None:
         rows += [
@@ -301,7 +299,7 @@ def page_tables_table(
     unit: str = "",
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """The tables of each level, and the sum against VmPTE; sizes in KiB if no unit is given."""
+    """The page tables of each level, and their sum compared with VmPTE; sizes in KiB by default."""
     sizes = tables.scheme.table_bytes
     figure = in_unit(unit or "KiB")
     ending = f" {unit_name(unit or 'KiB')}".rstrip()
@@ -353,7 +351,7 @@ def plain_part(part: Part) -> dict[str, Any]:
 
 
 def plain_sharers(sharers: Sharers) -> dict[str, Any]:
-    """Who shares pages, for JSON: processes are told by their ID."""
+    """Sharers of pages, for JSON; processes are PIDs."""
     return {
         **sharers._asdict(),
         "shares": [{**share._asdict(), "process": share.process.pid} for share in sharers.shares],

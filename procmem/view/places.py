@@ -1,9 +1,9 @@
-"""Names for memory that has none, from the earlier calls of a trace, as `procmem maps` has them.
+"""Names for unnamed memory in a trace, the same as `procmem maps` gives it.
 
-A trace has no ELF headers and no thread descriptors to go by. But it has seen the calls: the
-dynamic loader's, which map a file and its zeroed end, the one that made a thread, with the stack
-that it was given, and those by which malloc opens an arena. What rests on less is a guess, and has
-a "?". What a call will be followed by is not known: memory is "anonymous" until then.
+A trace reads neither ELF headers nor thread descriptors, but it has seen the system calls: the
+dynamic loader maps a file and its zero-filled end, clone(2) creates a thread with its stack, malloc
+makes an arena writable. With less evidence a name is a guess and marked with a "?". Memory whose
+use is not known yet is "anonymous".
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ ARENA = ARENA_SIZES[0]
 PAGE = os.sysconf("SC_PAGESIZE")
 
 NAMELESS = {"anonymous", "reserved address space", f"guard{MARK}"}
-"""What memory without a name is called, as long as nothing else is known of it."""
+"""Names of unnamed memory about which nothing else is known."""
 
 MOST_TLS = 1 << 20
-"""What a C library has above a stack, in the same mapping: thread-local variables."""
+"""Room for the thread-local variables that a C library keeps above a stack in the same mapping."""
 
 MOST = 100_000
-"""Mappings of one process that are remembered."""
+"""The most mappings that are remembered per process."""
 
 
 class KnownRegion(NamedTuple):
-    """What is known about a region, in the words of `procmem maps`."""
+    """What is known about a region, in the terms of `procmem maps`."""
 
     name: str
     kind: RegionKind
@@ -50,12 +50,12 @@ class KnownRegion(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The name as a table shows it."""
+        """The name for a table, with a "?" if it is a guess."""
         return self.name + MARK if self.guess else self.name
 
 
 class GivenStack(NamedTuple):
-    """The memory that a thread was given for its stack; the guard is not part of it."""
+    """The stack of a thread, without its guard."""
 
     tid: int
     start: int
@@ -64,22 +64,22 @@ class GivenStack(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What is left of one private anonymous mapping, and how it was asked for."""
+    """The remaining part of a private anonymous mapping, and how it was requested."""
 
     start: int
     end: int
     asked: bool
-    """By MAP_STACK."""
+    """Whether with MAP_STACK."""
     reserve: bool
-    """Without access and MAP_NORESERVE, as long as glibc's arenas (malloc/arena.c, new_heap)."""
+    """Whether as glibc's new_heap() does it: PROT_NONE, MAP_NORESERVE, the size of arenas."""
     writable: int
-    """Where it was made writable last: behind the guard, if it is a stack."""
+    """The start of the part that was made writable last; for a stack, after the guard."""
     perms: str
-    """From there on; empty: not known."""
+    """The permissions of that part; empty: unknown."""
 
 
 class KnownMemory:
-    """Of one process: its anonymous mappings, the stacks in them, and where files end."""
+    """The anonymous mappings, stacks and mapped files of a process."""
 
     def __init__(self, *, whole: bool = False) -> None:
         self.starts: list[int] = []
@@ -87,16 +87,16 @@ class KnownMemory:
         self.stacks: dict[int, GivenStack] = {}
         self.ended: dict[int, GivenStack] = {}
         self.arenas: dict[int, bool] = {}
-        """Start, and whether malloc is known to have opened it."""
+        """Starts of arenas, and whether malloc is known to have created them."""
         self.data: dict[int, tuple[int, str]] = {}
-        """By their ends: where writable parts of files start, and the names of those."""
+        """Writable private file mappings: the start and the file's name, by the end."""
         self.files: dict[tuple[Any, int], bool] = {}
-        """By device and inode: the files that were mapped, and whether as code."""
+        """Whether a file is mapped as code, by device and inode."""
         self.whole = whole
-        """Seen since execve(2): what is mapped of another file is the program, or the loader."""
+        """Traced since execve(2): any other mapped file is the program or its loader."""
 
     def copy(self) -> KnownMemory:
-        """For a child, whose memory is a copy."""
+        """A copy for a child process."""
         made = KnownMemory(whole=self.whole)
         made.starts = self.starts.copy()
         made.spans, made.arenas = self.spans.copy(), self.arenas.copy()
@@ -118,7 +118,7 @@ class KnownMemory:
             self.spans[span.start] = span
 
     def forget(self, start: int, end: int) -> None:
-        """What was there is gone."""
+        """Forgets everything in a range that was unmapped or replaced."""
         for span in self.overlapping(start, end):
             del self.starts[bisect_left(self.starts, span.start)]
             del self.spans[span.start]
@@ -139,16 +139,16 @@ class KnownMemory:
 
 
 class Places:
-    """What is known of the regions of traced processes."""
+    """Remembers what calls reveal about the regions of traced processes."""
 
     def __init__(self) -> None:
         self._memory: dict[int, KnownMemory] = {}
         self._before: dict[MemoryCall, KnownRegion | None] = {}
         self.stacks: list[dict[str, int]] = []
-        """The stacks that threads were made with: pid, tid, start and end of each."""
+        """The stacks of new threads: pid, tid, start and end of each."""
 
     def watch(self, call: MemoryCall) -> None:
-        """Takes a system call; they come in the order of their ends."""
+        """Takes note of a system call; to be called in the order of their ends."""
         name, pid = call.name, call.pid
         if name == "exit":
             memory = self._memory.get(pid)
@@ -229,12 +229,12 @@ class Places:
         self.stacks.append({"pid": call.pid, "tid": call.result, "start": start, "end": end})
 
     def stack_made(self, call: MemoryCall) -> GivenStack | None:
-        """The stack of the thread that a clone(2) has made."""
+        """The stack of the thread that a call of clone(2) created."""
         memory = self._memory.get(call.pid)
         return memory.stacks.get(call.result or 0) if memory else None
 
     def known(self, call: MemoryCall) -> KnownRegion | None:
-        """What the region of a call is; None: no more than the kernel says."""
+        """What is known about the region of a call; None: nothing more than the kernel reports."""
         if call in self._before:
             return self._before.pop(call)
         told = call.region_row
@@ -249,7 +249,7 @@ class Places:
         return inaccessible(memory, start, end) if perms[:3] == "---" else None
 
     def record(self, call: MemoryCall) -> dict[str, Any]:
-        """The call as in MemoryCall.to_dict(), with what is known of its region."""
+        """MemoryCall.to_dict() with what is known about the region."""
         record = call.to_dict()
         region = record["region"]
         known = self.known(call) or self._file_part(call)
@@ -267,7 +267,7 @@ class Places:
         return record
 
     def _file_part(self, call: MemoryCall) -> KnownRegion | None:
-        """Of a file of which code is mapped: its parts are called as those of a program."""
+        """The kind of a region of a file that is mapped as code."""
         memory, region = self._memory.get(call.pid), call.region
         if memory is None or region is None or region.pathname is None or region.perms.shared:
             return None
@@ -300,7 +300,7 @@ def rounded(length: int) -> int:
 
 
 def opened(memory: KnownMemory, call: MemoryCall) -> None:
-    """Memory becomes writable: a stack, but for its guard, or the first part of an arena."""
+    """Notes that memory was made writable: a stack without its guard, or a part of an arena."""
     start, _, prot = call.words[:3]
     told = call.region_row
     inside = memory.overlapping(start, start + 1) if prot & 2 else None
@@ -313,7 +313,7 @@ def opened(memory: KnownMemory, call: MemoryCall) -> None:
 
 
 def moved(memory: KnownMemory, call: MemoryCall) -> None:
-    """mremap(2): what is known goes along."""
+    """Notes that memory was moved by mremap(2)."""
     old, old_length, length, flags = call.words[:4]
     start = call.result or 0
     inside = memory.overlapping(old, old + 1)
@@ -331,7 +331,7 @@ def arena(sure: bool, name: str) -> KnownRegion:
 
 
 def written(memory: KnownMemory, start: int, end: int, perms: str) -> KnownRegion | None:
-    """Of writable memory without a name."""
+    """What is known about writable unnamed memory."""
     if start in memory.data:
         return KnownRegion(memory.data[start][1], RegionKind.BSS, "mmap behind the file's data")
     if start in memory.arenas:
@@ -354,7 +354,7 @@ def written(memory: KnownMemory, start: int, end: int, perms: str) -> KnownRegio
 
 
 def inaccessible(memory: KnownMemory, start: int, end: int) -> KnownRegion | None:
-    """Of memory without access and without a name: what lies below a stack is its guard."""
+    """What is known about inaccessible unnamed memory."""
     block = start // ARENA * ARENA
     if block in memory.arenas and block < start and end <= block + ARENA:
         return arena(memory.arenas[block], "malloc arena, reserved")

@@ -1,7 +1,7 @@
 """The tables of pmap(1), byte for byte as procps-ng 4.0.2 prints them in the C locale.
 
-Views over tables of regions: they open nothing, and give rows out as they are
-made. docs/pmap.md names what pmap does otherwise, and why.
+Functions over tables of regions; they open nothing and yield rows as they are made. docs/pmap.md
+lists the differences from pmap, with reasons.
 """
 
 from __future__ import annotations
@@ -35,23 +35,22 @@ __all__ = [
 TOP = (1 << 64) - 1
 ROWS_AT_ONCE = 4096
 UNKNOWN = "-"
-"""Stands where the kernel printed no number: pmap prints 0 or the number before."""
+"""Shown where the kernel printed no number; pmap prints 0 or the previous number."""
 
 
 class PmapStyle:
-    """What of a table is shown, and what must be known beside it.
+    """How a table is shown, and what must be known in addition.
 
     Args:
-        show_path: whole paths (-p) instead of what follows the last slash.
+        show_path: whole paths (-p) instead of base names.
         quiet: no heading and no totals (-q).
-        low, high: only regions that share a byte with [low, high], both ends
-            included (-A).
+        low, high: only regions that overlap [low, high], both inclusive (-A).
         start_stack: address where the process's stack starts (field 28 of
             /proc/PID/stat, proc_pid_stat(5)); 0 if unknown. The region that
             holds it is "[ stack ]".
         shm_device: minor number of the device of System V shared memory;
-            None if unknown: the name alone tells then.
-        terminal: whether rows go to a terminal: no control byte is in them then.
+            None if unknown: then only the name counts.
+        terminal: whether rows go to a terminal; control bytes are replaced then.
         utf8: whether that terminal shows UTF-8.
     """
 
@@ -88,7 +87,7 @@ class PmapStyle:
         self.utf8 = utf8
 
     def shown(self, table: Iterable[Any]) -> list[Any]:
-        """The regions of a table that lie in the range."""
+        """The regions of a table in the range."""
         low, high = self.low, self.high
         if low == 0 and high == TOP:
             return list(table)
@@ -99,8 +98,8 @@ def first_line(tgid: int, command: bytes) -> bytes:
     """The line above every table.
 
     Args:
-        tgid: the process's ID, also where a thread was asked for.
-        command: as command_line() gives it.
+        tgid: the PID, even if the ID of a thread was given.
+        command: the result of command_line().
     """
     return b"%d:   %b\n" % (tgid, command)
 
@@ -131,7 +130,7 @@ def short(table: Iterable[Region], look: PmapStyle) -> Iterator[bytes]:
 
 
 def extended(table: Iterable[MeasuredRegion], look: PmapStyle) -> Iterator[bytes]:
-    """The table of -x: resident and dirty memory too."""
+    """The table of -x: with resident and dirty memory."""
     if not look.quiet:
         yield b"Address           Kbytes     RSS   Dirty Mode  Mapping\n"
     regions = look.shown(table)
@@ -187,7 +186,7 @@ def device(table: Iterable[Region], look: PmapStyle) -> Iterator[bytes]:
 
 
 def rows(form: str, *columns: Iterable[Any]) -> Iterator[bytes]:
-    """A line for each row of the columns, some thousand at a time; latin-1 stands for bytes."""
+    """The rows as lines, several thousand at a time; latin-1 represents bytes."""
     lines = map(f"{form}\n".__mod__, zip(*columns, strict=True))
     while part := "".join(islice(lines, ROWS_AT_ONCE)):
         yield part.encode("latin-1")
@@ -208,7 +207,7 @@ def kib(value: int | None) -> int | str:
 
 
 def modes(regions: Iterable[Region]) -> Iterator[str]:
-    """The mode column: "p" is a dash there, and one more follows."""
+    """The mode column: "p" becomes a dash, and another dash follows."""
     known: dict[str, str] = {}
     for region in regions:
         perms = region.perms
@@ -238,9 +237,9 @@ def names(regions: Iterable[Region], look: PmapStyle) -> Iterator[str]:
 
 
 def file_name(raw: bytes, look: PmapStyle) -> str:
-    """The name that is shown for a file; "" for what has no slash.
+    """The name shown for a file; "" if it has no slash.
 
-    Names in brackets go by the same rule, so "[anon:a/b]" is "b]".
+    The same rule applies to names in brackets, so "[anon:a/b]" is "b]".
     """
     last = raw.rfind(b"/")
     if last < 0:
@@ -250,7 +249,7 @@ def file_name(raw: bytes, look: PmapStyle) -> str:
 
 
 def is_system_v(region: Region, raw: bytes, look: PmapStyle) -> bool:
-    """Whether the region is a segment of shmget(2): its inode is the segment's ID then.
+    """Whether the region is a segment of shmget(2), whose inode is the segment's ID.
 
     The kernel names the file SYSV and the key in eight digits, at the root of
     its own tmpfs (ipc/shm.c, newseg()).
@@ -276,17 +275,17 @@ HIDDEN = frozenset(
         "VmFlags",
     }
 )
-"""Fields of smaps that -X leaves to -XX."""
+"""Fields of smaps that only -XX shows."""
 
 NAME_CUT = 127
-"""Bytes of a name that these tables keep, before they take what follows the last slash."""
+"""Bytes of a name that are kept before the part after the last slash is taken."""
 
 
 def field_order(head: bytes) -> list[tuple[str, bool]]:
-    r"""The counters of a text's first region: name, and whether the kernel counts it in kB.
+    r"""The counters of the first region of a text: names, and whether they are in kB.
 
-    The columns come in the order that the kernel prints, which a later kernel
-    may change, and the numbers in its units.
+    The order and the units of the columns are those of the kernel, which may change with its
+    version.
 
     Args:
         head: the start of a text of /proc/PID/smaps, at least its first region.
@@ -309,9 +308,9 @@ class WideColumn:
     Attributes:
         heading: its name.
         values: a text or number for each row.
-        total: their sum in words; None: there can be none.
-        width: of the widest of these.
-        form: how % prints a value.
+        total: their sum as text; None: there is no sum.
+        width: the width of the widest.
+        form: the format of a value for the % operator.
     """
 
     __slots__ = ("form", "heading", "total", "values", "width")
@@ -338,7 +337,7 @@ def text_column(heading: str, values: Sequence[str], look: PmapStyle) -> WideCol
 def counter_column(
     heading: str, in_kb: bool, values: Sequence[int | str | None], look: PmapStyle
 ) -> WideColumn:
-    """A column of something that smaps counts; values in bytes where it counts in kB."""
+    """A column with a counter of smaps; its values are in bytes if smaps has kB."""
     if all(type(value) is int for value in values):
         numbers: Any = [value >> 10 for value in values] if in_kb else values  # type: ignore[operator]
         column = WideColumn(heading, numbers, str(sum(numbers)), len(str(max(numbers))), look)
@@ -358,7 +357,7 @@ def counter_column(
 def counter_columns(
     regions: Sequence[MeasuredRegion], order: Sequence[tuple[str, bool]]
 ) -> Iterator[tuple[str, bool, Sequence[int | str | None]]]:
-    """The counters that any of the regions has: name, whether in kB, values."""
+    """The counters that occur in any region: name, whether in kB, values."""
     found: dict[str, Sequence[Any]] = {
         name: column
         for name, column in zip(
@@ -393,11 +392,11 @@ def fields(
     Args:
         table: regions of smaps.
         look: as for the other tables.
-        order: as field_order() gives it; the order and units of Linux 6.18 if empty.
-        everything: the fields too that -X leaves out.
-        chosen: only these fields, besides the address.
+        order: the result of field_order(); empty: the order and units of Linux 6.18.
+        everything: include the fields that -X leaves out.
+        chosen: only these fields, and the address.
 
-    Nothing is given out for a table without regions.
+    A table without regions yields nothing.
     """
     regions: list[MeasuredRegion] = look.shown(table)
     if not regions:
@@ -439,7 +438,7 @@ def fields(
 
 
 def line_columns(regions: Sequence[Region]) -> Iterator[tuple[str, list[str]]]:
-    """The columns of what stands in a region's own line, as the kernel prints it."""
+    """The columns from a region's own line, as the kernel prints it."""
     if any(region._raw for region in regions):
         # Lines that no 64-bit Linux prints, with short addresses, say: shown as they are.
         parts = [region.line().decode("latin-1").split(None, 5) for region in regions]
@@ -462,7 +461,7 @@ def flags_column(regions: Sequence[MeasuredRegion], look: PmapStyle) -> list[str
 
 
 def mapping_column(regions: Sequence[Region], look: PmapStyle) -> list[str]:
-    """The kernel's names, which hold any byte."""
+    """The kernel's names, which may contain any byte."""
     known: dict[bytes | None, str] = {None: ""}
     column = []
     for region in regions:
@@ -478,7 +477,7 @@ def mapping_column(regions: Sequence[Region], look: PmapStyle) -> list[str]:
 
 
 def clean(name: bytes, look: PmapStyle) -> str:
-    """A name as it may go out; latin-1 stands for bytes."""
+    """A name for output; latin-1 represents bytes."""
     if look.terminal:
         name = for_terminal(name, utf8=look.utf8)
     return name.decode("latin-1")
@@ -487,7 +486,7 @@ def clean(name: bytes, look: PmapStyle) -> str:
 # ---- the configuration of -c, -C, -n, -N ----------------------------------------
 
 LINE_CUT = 1023
-"""Bytes of a line of the configuration; a longer one is left out."""
+"""The most bytes of a line of the configuration; longer lines are ignored."""
 
 FIELDS_SECTION = b"Fields Display"
 MAPPING_SECTION = b"Mapping"
@@ -535,16 +534,16 @@ DEFAULT_CONFIG = b"""\
 # Whole paths, as with -p.
 #ShowPath
 """
-"""What -n and -N write."""
+"""The configuration that -n and -N write."""
 
 
 class Config:
-    """What a configuration asks for.
+    """A parsed configuration.
 
     Attributes:
         fields: names of the fields to show.
         show_path: whether whole paths are shown.
-        complaints: what is wrong with it, in pmap's words.
+        complaints: error messages, as pmap words them.
     """
 
     __slots__ = ("complaints", "fields", "show_path")
@@ -556,7 +555,7 @@ class Config:
 
 
 def read_config(data: bytes) -> Config:
-    r"""The configuration in a text; what can't be understood is left out and complained of.
+    r"""Parses a configuration; invalid parts are ignored and reported.
 
     >>> config = read_config(b"[Fields Display]\nRss\n[Mapping]\nShowPath # all of it\n")
     >>> config.fields, config.show_path, config.complaints

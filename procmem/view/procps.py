@@ -1,6 +1,6 @@
-"""What pmap and ps have in common: how a process is called, byte for byte.
+"""What pmap and ps have in common: the name of a process, byte for byte.
 
-The rules were found by running both programs of procps-ng 4.0.2 over every byte.
+The rules were found by running both programs of procps-ng 4.0.2 with every byte.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 __all__ = ["command_line", "escaped", "for_terminal"]
 
 CUT = 131071
-"""Bytes of a command line that procps looks at."""
+"""Bytes of a command line that procps reads."""
 
 # A byte that starts no character counts 0.
 LENGTHS = bytes([1] * 0x80 + [0] * 0x42 + [2] * 0x1E + [3] * 0x10 + [4] * 0x05 + [0] * 0x0B)
 CONTROLS = frozenset([*range(0x20), 0x7F])
 
 PLAIN = bytes(range(0x20, 0x7F))
-"""What needs no escape in any locale."""
+"""Characters that need no escaping in any locale."""
 
 OTHERWISE = bytes(
     ord(".") if byte in CONTROLS else ord("?") if byte >= 0x80 else byte for byte in range(256)
 )
-"""Outside UTF-8: a control byte is a dot, one above ASCII a question mark."""
+"""In other locales: "." for a control byte, "?" for one above ASCII."""
 
 PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 """isprint(3) of the C locale."""
@@ -30,15 +30,14 @@ def escaped(text: bytes, *, utf8: bool) -> bytes:
     r"""A command or its arguments as pmap and ps print them.
 
     Args:
-        text: the bytes that the kernel gave.
+        text: the bytes from the kernel.
         utf8: whether the user's locale is a UTF-8 one.
 
     Returns:
-        In UTF-8 a control byte becomes "?", and what stands behind the first
-        byte that starts no character is treated as outside UTF-8: a control
-        byte becomes ".", a byte above ASCII "?". The bytes behind a first byte
-        are taken without a look, so the answer may hold control bytes:
-        for_terminal() takes those.
+        In a UTF-8 locale a control byte becomes "?". After the first byte that starts no character,
+        the rest is treated as in other locales: a control byte becomes ".", a byte above ASCII "?".
+        Continuation bytes are not checked, so the result may contain control bytes, which
+        for_terminal() removes.
 
     >>> escaped(b"a\tb \xc3\xa9", utf8=False)
     b'a.b ??'
@@ -60,7 +59,7 @@ def escaped(text: bytes, *, utf8: bool) -> bytes:
 
 
 def command_line(cmdline: bytes, comm: bytes, state: str, *, utf8: bool) -> bytes:
-    r"""The first line's command of pmap, and the args column of ps.
+    r"""The command in pmap's first line, and in the args column of ps.
 
     Args:
         cmdline: /proc/PID/cmdline; empty for a kernel thread and a zombie.
@@ -86,11 +85,11 @@ def command_line(cmdline: bytes, comm: bytes, state: str, *, utf8: bool) -> byte
 
 
 def for_terminal(text: bytes, *, utf8: bool) -> bytes:
-    r"""A name without a byte that a terminal would take as an order.
+    r"""A name without bytes that control a terminal.
 
     Args:
         text: any bytes.
-        utf8: whether the terminal shows UTF-8; otherwise only ASCII is left.
+        utf8: whether the terminal shows UTF-8; otherwise only ASCII is kept.
 
     Returns:
         Control characters (C1 too), characters that change the direction of

@@ -1,7 +1,6 @@
-"""The table of ps(1), for the columns that tell of memory and of who is who.
+"""The table of ps(1), with the columns about memory and identity.
 
-Byte for byte as ps of procps-ng 4.0.2 prints it; docs/pmap.md names the
-differences. A view: rows of facts in, lines out.
+Byte for byte as ps of procps-ng 4.0.2 prints it; docs/pmap.md lists the differences.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "FormatError", "PsColumn", "Row", "parse_format", "process_table"]
 
 UNKNOWN = b"-"
-"""Stands for what may not be read: ps prints 0."""
+"""Shown for what may not be read; ps prints 0."""
 
 
 class Row:
-    """What is known of one process.
+    """The data of one process.
 
     Args:
         pid: its ID.
         stat: of the process.
         status: its status by field.
-        memory: stat and status where the address space is seen: those of another
-            thread if the leading one has exited.
+        memory: stat and status with figures of the address space: those of another thread if the
+            leading one has exited.
         cmdline: /proc/PID/cmdline, b"" if no column needs it.
         rollup: smaps_rollup; None if it may not be read.
         user: the user's name, or the number.
@@ -78,11 +77,11 @@ class Row:
         self.utf8 = utf8
 
     def kb(self, field: str) -> int:
-        """A size of status in kB. A kernel thread and a zombie have none: 0 is the truth."""
+        """A size from status in kB; 0 for a kernel thread and a zombie, which have no memory."""
         return int(self.memory[1].get(field, "0").split(" ")[0])
 
     def number(self, field: str) -> int:
-        """The first number of a field of status."""
+        """The first number in a field of status."""
         return int(self.status.get(field, "0").split()[0])
 
     @property
@@ -97,11 +96,11 @@ class PsColumn:
 
     Attributes:
         heading, width: as printed.
-        right: whether values stand at the right.
-        cut: what becomes of a text too long for the column: "" it is printed
-            whole, "short" it is cut, "plus" a plus sign ends what is left.
-        value: gives a row's text.
-        needs: what must be read for it beside stat and status: "cmdline",
+        right: whether values are right-aligned.
+        cut: how a text that is too long is treated: "" it is printed whole, "short" it is cut,
+            "plus" it is cut and ends in a plus sign.
+        value: returns the text for a row.
+        needs: what must be read besides stat and status: "cmdline",
             "rollup", "user", "meminfo" or "".
     """
 
@@ -160,7 +159,7 @@ def state(row: Row) -> bytes:
 
 
 def states(row: Row) -> bytes:
-    """The state with the marks that ps(1) lists under PROCESS STATE CODES."""
+    """The state with the marks listed in ps(1) under PROCESS STATE CODES."""
     stat = row.stat
     marks = (
         (b"<", stat.nice < 0),
@@ -183,7 +182,7 @@ def command_name(row: Row) -> bytes:
 
 
 def checked(text: bytes, *, utf8: bool) -> bytes:
-    """The text with "?" for what is no character, which pmap lets pass."""
+    """The text with "?" for invalid characters, which pmap does not replace."""
     if not utf8 or not text.translate(None, PLAIN):
         return text
     characters = text.decode("utf-8", "surrogateescape")
@@ -191,10 +190,10 @@ def checked(text: bytes, *, utf8: bool) -> bytes:
 
 
 PID_DIGITS = 5
-"""Of a PID, where the kernel's pid_max is 32768 as by default on small machines."""
+"""Digits of a PID if pid_max is 32768, the default on small machines."""
 
 IDS = ("pid", "ppid", "tgid")
-"""Columns as wide as a PID can get."""
+"""Columns that are as wide as the largest PID."""
 
 COLUMNS = {
     "pid": PsColumn("PID", PID_DIGITS, lambda row: row.pid),
@@ -238,23 +237,22 @@ COLUMNS = {
     "command": PsColumn("COMMAND", 27, arguments, right=False, cut="short", needs="cmdline"),
     "cmd": PsColumn("CMD", 27, arguments, right=False, cut="short", needs="cmdline"),
 }
-"""The columns by the names that ps gives them."""
+"""The columns by the names of ps."""
 
 
 class FormatError(ValueError):
-    """A list of columns can't be understood; the message says why, in ps's words."""
+    """A list of columns is invalid; the message is that of ps."""
 
 
 WIDEST = 131072
 
 
 def parse_format(text: str, pid_digits: int = PID_DIGITS) -> list[PsColumn]:
-    """The columns that an argument of -o names.
+    """The columns named by an argument of -o.
 
     Args:
-        text: names with commas or blanks between them, each with ":WIDTH" or
-            "=HEADING" if wished.
-        pid_digits: how wide a PID can get on this system.
+        text: names separated by commas or blanks, each optionally with ":WIDTH" or "=HEADING".
+        pid_digits: the digits of the largest PID on this system.
 
     Raises:
         FormatError
@@ -302,10 +300,10 @@ def process_table(
 
     Args:
         rows: one for each process.
-        columns: as parse_format() gives them.
-        headings: whether the first line may be printed; it is not if all are empty.
-        screen: columns of the screen, where the last column is cut; None: no cut.
-        terminal: whether the lines go to a terminal: no control byte is in them then.
+        columns: from parse_format().
+        headings: whether to print headings; they are left out if all are empty.
+        screen: the width at which the last column is cut; None: not at all.
+        terminal: whether the lines go to a terminal; control bytes are replaced then.
         utf8: whether the locale is a UTF-8 one.
     """
     if headings and any(column.heading for column in columns):
@@ -328,7 +326,7 @@ def line(
     utf8: bool,
     cuts: bool = False,
 ) -> bytes:
-    """One line. A text too long for its column takes the room of blanks behind it."""
+    """One line. A text that is too long for its column uses the blanks after it."""
     parts: list[bytes] = []
     at = start = 0
     for place, (column, whole) in enumerate(zip(columns, texts, strict=True)):
@@ -350,7 +348,7 @@ def line(
 
 
 def room(screen: int, at: int) -> int:
-    """Cells to the end of the screen's line; of a later one where less than three are left."""
+    """Cells to the end of the line, or of the next one if fewer than three are left."""
     left = screen - at % screen
     while left < 3:
         left += screen
@@ -364,14 +362,14 @@ def fitted(column: PsColumn, text: bytes, width: int, utf8: bool) -> bytes:
 
 
 def cells(text: bytes, utf8: bool) -> int:
-    """How many cells of a screen a text takes."""
+    """The number of terminal cells of a text."""
     if not utf8 or text.isascii():
         return len(text)
     return sum(map(cell, text.decode("utf-8", "surrogateescape")))
 
 
 def cut(text: bytes, width: int, utf8: bool) -> bytes:
-    """As much of a text as fits into so many cells."""
+    """The part of a text that fits into a number of cells."""
     if not utf8 or text.isascii():
         return text[: max(width, 0)]
     kept = []

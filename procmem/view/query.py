@@ -1,4 +1,4 @@
-"""What is at an address, as text."""
+"""The answer of `procmem query`, as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVIDENCE = {
     "name": "the kernel's name for it",
     "perms": "its permissions and its file",
     "flags": "its VmFlags",
-    "position": "its place among its neighbours: a guess",
+    "position": "its position among other regions: a guess",
     "elf": "the ELF headers of its file",
     "stack pointer": "a thread's stack pointer",
     "thread descriptor": "the C library's descriptor of the thread",
@@ -40,14 +40,14 @@ def address_answer(
     width: int | None = None,
     unit: str = "KiB",
 ) -> str:
-    """What lies at an address, line by line.
+    """What is mapped at an address, one fact per line.
 
     Args:
-        address: it.
-        region: that covers it.
-        measured: the same with counters, if they were read.
-        code: the object, section, symbol and source line, as far as they are told.
-        width: cells of a line; None: as many as are needed.
+        address: the address.
+        region: the region that contains it.
+        measured: the same region with counters, if they were read.
+        code: the object, section, symbol and source line, as far as they are known.
+        width: cells per line; None: as many as needed.
         unit: of sizes, one of units.UNITS.
     """
     figure, name = in_unit(unit), unit_name(unit)
@@ -89,7 +89,7 @@ def address_answer(
         ]
         if measured.vm_flags:
             meanings = (
-                f"{code}: {meaning or 'not known'}"
+                f"{code}: {meaning or 'unknown'}"
                 for code, meaning in measured.vm_flags.meanings().items()
             )
             rows.append(("flags", "; ".join(map(printable, meanings))))
@@ -97,7 +97,7 @@ def address_answer(
 
 
 def code_rows(code: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What an ELF file says of an address."""
+    """The rows from the ELF file of an address."""
 
     def within(name: str, offset: int | None) -> str:
         return printable(name) + (f"+{offset:#x}" if offset else "")

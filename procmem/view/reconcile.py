@@ -22,16 +22,16 @@ def reconciliation_table(
     unit: str = "KiB",
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """Each pair of totals, the difference and its cause.
+    """A table with each pair of totals, the difference and its cause.
 
     Args:
-        result: it.
-        width: cells of a line; None: as many as are needed.
+        result: the reconciliation.
+        width: cells per line; None: as many as needed.
         unit: of sizes, one of units.UNITS.
         chosen: keys of the columns to show, in their order; None: all.
 
     Raises:
-        BadArgument: there is no column of that key.
+        BadArgument: there is no such column.
     """
     size, signed = in_unit(unit), signed_in_unit(unit)
 
@@ -80,10 +80,12 @@ def reconciliation_table(
     )
     if result.moved:
         text += prose(
-            "The process moved during every attempt: differences may come from that.", width
+            "The memory of the process changed during every attempt, which may be the cause of "
+            "differences.",
+            width,
         )
     return text
 
 
 BESIDE = 112
-"""Cells of a line in which reasons stand beside figures."""
+"""The least width with which reasons are shown beside the figures."""

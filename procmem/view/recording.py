@@ -23,7 +23,7 @@ __all__ = ["change_lines", "chosen_figures", "ended_line", "recording_dict", "re
 
 
 MOST_TOLD = 5
-"""Suspects that are told of in words."""
+"""How many suspected leaks are described in words."""
 
 FIGURES = (("VSZ", "vsz"), ("RSS", "rss"), ("Swap", "swap"), ("Page tables", "page_tables"))
 
@@ -31,12 +31,12 @@ FIGURES = (("VSZ", "vsz"), ("RSS", "rss"), ("Swap", "swap"), ("Page tables", "pa
 def recording_dict(
     recording: Recording, turns: int | None = None, cost: float | None = None
 ) -> dict[str, Any]:
-    """What a recording tells, as plain values; sizes in bytes.
+    """The report on a recording as plain values; sizes in bytes.
 
     Args:
-        recording: it.
-        turns: looks; None: not known.
-        cost: CPU seconds that recording took; None: not known.
+        recording: the recording.
+        turns: how often the process was checked; None: unknown.
+        cost: CPU seconds that recording took; None: unknown.
     """
     figures = {}
     for _, figure in FIGURES:
@@ -83,7 +83,7 @@ def chosen_figures(chosen: Sequence[str] | None) -> None:
     """Checks the keys of columns before a recording begins.
 
     Raises:
-        BadArgument: there is no column of that key.
+        BadArgument: there is no such column.
     """
     for key in chosen or ():
         known(key, [column.key for column in COLUMNS], "column")
@@ -98,18 +98,18 @@ def recording_summary(
     chosen: Sequence[str] | None = None,
     width: int | None = None,
 ) -> str:
-    """The length of a recording, its peaks and growth, and what may be a leak.
+    """The report on a recording as text: its length, peaks, growth, and what may be a leak.
 
     Args:
-        recording: it.
-        turns: how often the process was checked; None: not known.
-        cost: CPU seconds that recording took; None: not known.
+        recording: the recording.
+        turns: how often the process was checked; None: unknown.
+        cost: CPU seconds that recording took; None: unknown.
         unit: of the table's sizes, one of units.UNITS.
         chosen: keys of the table's columns to show, in their order; None: all.
-        width: cells of a line; None: as many as are needed.
+        width: cells per line; None: as many as needed.
 
     Raises:
-        BadArgument: there is no column of that key.
+        BadArgument: there is no such column.
     """
     figure_of = in_unit(unit)
     times = [one for one in recording.times if one is not None]
@@ -158,7 +158,7 @@ def recording_summary(
     for one in suspects[:MOST_TOLD]:
         lines += suspect_lines(one)
     if len(suspects) > MOST_TOLD:
-        lines.append(f"{len(suspects) - MOST_TOLD} more: --json has all.")
+        lines.append(f"{len(suspects) - MOST_TOLD} more; --json lists all.")
     return text + narrowed("".join(f"{line}\n" for line in lines), width)
 
 
@@ -170,32 +170,32 @@ def rate(slope: float, unit: str) -> str:
 
 
 def unmeasured_lines(recording: Recording) -> list[str]:
-    """Which snapshot to compare the first with, where the last one lacks its detail."""
+    """Which snapshot to compare with the first one, if the last one has fewer details."""
     last = recording.last_full
     if last is None or last == len(recording) - 1:
         return []
     when = recording.times[last]
     at = "" if when is None else f" of {when:.1f} s"
     text = (
-        f"The last snapshot with all details is number {last}{at}: the process ended by itself. "
+        f"The process ended by itself, so the last snapshot with all details is number {last}{at}. "
         f"Compare FILE:0 with FILE:{last}."
     )
     return [fill(text, 80, subsequent_indent="  ")]
 
 
 def suspect_lines(one: Suspect) -> list[str]:
-    """What grew, where, since when and how fast; and what that may be."""
+    """What grew, where, since when and how fast, and what it may be."""
     when = "during the whole recording" if one.whole else f"from {one.since:.1f} s to the end"
     if one.figure == "size" and one.kind == "file":
         may = "files that stay mapped"
     elif one.figure == "size":
-        may = "addresses that are reserved, and not used so far"
+        may = "addresses that are reserved but not used yet"
     else:
         may = "a leak, or something that was not full yet"
     text = (
         f"{printable(one.name)} ({one.kind}) grew {when}: {about(one.gained)} in"
         f" {one.gained / one.rate:.1f} s, {about(round(one.rate))} a second"
-        f"{', in size alone' if one.figure == 'size' else ''}. It looks like {may}."
+        f"{', in size only' if one.figure == 'size' else ''}. It looks like {may}."
     )
     lines = [fill(text, 80, subsequent_indent="  ")]
     whole = one.elsewhere + sum(place.gained for place in one.places)
@@ -210,7 +210,7 @@ def suspect_lines(one: Suspect) -> list[str]:
 
 
 def used_by(place: SuspectPlace) -> str:
-    """Which threads allocate there."""
+    """The threads that allocate from this arena."""
     tid, name = place.threads[0]
     first = f"the arena of thread {tid} ({printable(name)})"
     others = len(place.threads) - 1
@@ -218,7 +218,7 @@ def used_by(place: SuspectPlace) -> str:
 
 
 def beginning(last: Snapshot) -> str:
-    """Whose recording it is; a process is known by its last program."""
+    """A line that names the process, by the last program it ran."""
     identity, clock = last.identity, last.clock
     whose = "A process" if identity.pid is None else f"Process {identity.pid}"
     name = "" if identity.comm is None else f" ({printable(identity.comm)})"
@@ -229,12 +229,12 @@ def beginning(last: Snapshot) -> str:
 
 
 def ended_line(ended: str) -> str:
-    """That a process has ended, with the time of now."""
+    """A line that the process has ended, with the current time."""
     return f"{time.strftime('%H:%M:%S')}  {ended}\n"
 
 
 def change_lines(change: Diff) -> str:
-    """What changed between two moments, a line for each cause."""
+    """What changed between two snapshots, a line for each cause."""
     clock = change.after.clock
     when = "" if clock is None else time.strftime("%H:%M:%S", time.localtime(clock.realtime / 1e9))
     rss = ""

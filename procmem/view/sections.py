@@ -35,9 +35,9 @@ COLUMNS = [
 ]
 
 RULES = [
-    "Sections share pages: each counts its own bytes on them.",
-    "Private: of the resident bytes, those on pages that were written to and copied.",
-    "As: what size(1) counts the section as.",
+    "Sections share pages; each counts only its own bytes.",
+    "Private: resident bytes on pages that were written to and therefore copied.",
+    "As: how size(1) counts the section.",
 ]
 
 WIDTH = 80
@@ -45,7 +45,7 @@ NO_BREAK = "\xa0"
 
 
 def heading(live: LiveObject) -> str:
-    """A line on an object: what it is, and whether it still is the file on disk."""
+    """A line on an object, and whether it is still the file on disk."""
     parts = [live.owner.value] if live.owner else []
     if live.build_id:
         parts.append(f"build-id {short(live.build_id)}")
@@ -63,7 +63,7 @@ def heading(live: LiveObject) -> str:
 
 
 def short(build_id: str) -> str:
-    """As much of a build-id as tells two apart."""
+    """A shortened build-id."""
     return build_id[:12]
 
 
@@ -74,11 +74,11 @@ def section_tables(
     chosen: Sequence[str] | None = None,
     unit: str = "B",
 ) -> str:
-    """The sections of each object, with what lies between them and the totals.
+    """The sections of each object, with the gaps between them and the totals.
 
     Args:
         objects: of one process.
-        width: cells of a line; None: as many as are needed.
+        width: cells per line; None: as many as needed.
         chosen: keys of the columns, in their order: section, address, size, resident, private,
             swap, as, region.
         unit: of sizes, one of units.UNITS.
@@ -109,7 +109,7 @@ def section_tables(
 
 
 def totals(objects: Iterable[LiveObject], size: Callable[[int | None], str]) -> str:
-    """The sums of some objects, in words."""
+    """The totals of some objects in words."""
     fields = ("size", "resident", "private", "swapped")
     return ", ".join(
         f"{field} {size(sum(getattr(live, field) for live in objects))}" for field in fields
@@ -137,7 +137,7 @@ def section_rows(live: LiveObject, size: Callable[[int | None], str]) -> list[li
 
 
 def cost_lines(live: LiveObject, width: int | None, size: Callable[[int | None], str]) -> str:
-    """What was copied of the file's writable sections, and by whom."""
+    """How much of the writable sections was copied, and by what."""
     copied = [
         f"{clipped(printable(name))}{NO_BREAK}{size(number)}"
         for name, number in live.copied.items()
@@ -172,8 +172,8 @@ def totals_table(
 
     Args:
         objects: of one process.
-        sort: a key of SORTS: sizes with the largest first, address and name ascending.
-        width: cells of a line; None: as many as are needed.
+        sort: a key of SORTS; sizes are sorted in descending, address and name in ascending order.
+        width: cells per line; None: as many as needed.
         chosen: keys of the columns: size, resident, private, swap, reloc, owner, state,
             build-id, object.
         unit: of sizes, one of units.UNITS.
@@ -217,7 +217,7 @@ TOTALS = [
 
 
 def bridge_tables(objects: Sequence[LiveObject], *, width: int | None = None) -> str:
-    """For each object the way from text, data and bss of size to its bytes of VSZ."""
+    """For each object, the steps from text, data and bss of size(1) to its VSZ."""
     parts = []
     for live in objects:
         if live.image is None:

@@ -1,4 +1,4 @@
-"""The formats of GNU size 2.40: Berkeley's, GNU's and System V's. Bytes, as names are."""
+"""The formats of GNU size 2.40: Berkeley, GNU and System V. Lines are bytes, as names are."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ GNU_HEADING = b"      text       data        bss      total filename\n"
 NUMBER = {8: b"0%o", 10: b"%d", 16: b"0x%x"}
 WRAP = (1 << 64) - 1
 BATCH = 1000
-"""Rows of a table that are handed on at once."""
+"""Rows of a table that are yielded at once."""
 
 
 def berkeley_line(text: int, data: int, bss: int, name: bytes, radix: int) -> bytes:
-    """A line of -B; `name` may have more behind it."""
+    """A line of -B; `name` may have a suffix."""
     total = (text + data + bss) & WRAP
     if radix == 10:
         return b"%7d\t%7d\t%7d\t%7d\t%7x\t%s\n" % (text, data, bss, total, total, name)
@@ -50,7 +50,7 @@ def sysv_table(
     Args:
         heading: the first line, without its newline.
         rows: name, address and size of each section.
-        again: the same once more: it is read twice, so that 200,000 rows need not be held.
+        again: the same rows again; two passes, so that 200,000 rows need not be kept in memory.
         radix: 8, 10 or 16.
     """  # fmt: skip
     form = NUMBER[radix]

@@ -1,4 +1,4 @@
-"""What `procmem size --explain` says, for people."""
+"""The text of `procmem size --explain`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 __all__ = ["explanation"]
 
 RELRO = {
-    "full": "full: all addresses are looked up at the start, then read-only",
-    "partial": "partial: the table of lazily bound functions stays writable",
+    "full": "full: all symbols are bound at startup, then read-only",
+    "partial": "partial: the table of lazily bound functions remains writable",
     "none": "none",
 }
 NX = {
-    True: "yes: the stack can't run code",
-    False: "NO: PT_GNU_STACK asks for a stack that can run code",
-    None: "not told: no PT_GNU_STACK",
+    True: "yes: the stack is not executable",
+    False: "NO: PT_GNU_STACK requests an executable stack",
+    None: "unknown: no PT_GNU_STACK",
 }
 
 RULE = """\
-Code is text in both views, what is read-only in Berkeley's. Of the rest, what
-has contents is data, and what has none is bss. Not allocated counts nowhere.
+Code is text in both formats, read-only sections in Berkeley's, too. Of the
+rest, sections with contents are data, others bss. Sections that are not
+allocated do not count.
 """
 
 
 def explanation(size: ObjectSize, program: Program | None) -> str:
-    """Sections with what they count as, the program's type, and the bridge; sizes in bytes."""
+    """The sections with their classes, the program's type, and the steps to VSZ; in bytes."""
     label = printable(size.path) + (f" ({printable(size.member)})" if size.member else "")
     text = f"{label}\n\n" + columns(
         ["Section", "Address", "Size", "Berkeley", "GNU", "Header says"],

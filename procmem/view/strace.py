@@ -80,13 +80,13 @@ AGAIN = {
     514: "ERESTARTNOHAND (To be restarted if no handler)",
     516: "ERESTART_RESTARTBLOCK (Interrupted by signal)",
 }
-"""What the kernel says to itself where a signal comes in between (include/linux/errno.h)."""
+"""Results inside the kernel when a signal interrupts a call (include/linux/errno.h)."""
 
 POINTERS = {"mmap", "mremap", "brk", "shmat", "map_shadow_stack"}
 
 
 def bits(value: int, names: dict[int, str], none: str = "0") -> str:
-    """Flags by their names, what has none in hexadecimal."""
+    """Flags by name; unknown bits in hexadecimal."""
     found = [name for bit, name in names.items() if value & bit]
     rest = value & ~sum(names)
     return "|".join([*found, *([f"{rest:#x}"] if rest else [])]) or none
@@ -109,7 +109,7 @@ def map_flags(value: int) -> str:
 
 
 def quoted(text: str, most: int | None = 32) -> str:
-    """A string as C has it, cut as strace cuts it."""
+    """A string in C syntax, cut like strace does."""
     raw = os.fsencode(text)
     cut = most is not None and len(raw) > most
     shown = []
@@ -131,7 +131,7 @@ SHORT = {9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r"}
 
 
 PLAIN = {"mmap", "munmap", "mlock", "munlock", "brk"}
-"""Of these the registers are enough."""
+"""Calls for which the registers are enough."""
 
 
 @lru_cache(maxsize=4096)
@@ -144,7 +144,7 @@ POINTED = {"ptr", "memptr", "heap"}
 
 
 def strace_arguments(call: MemoryCall) -> str:
-    """What stands between the parentheses."""
+    """The arguments as strace prints them."""
     name = call.name
     if call.is_function:
         return ", ".join(

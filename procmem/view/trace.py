@@ -28,7 +28,7 @@ __all__ = ["TraceLayout", "TraceSummary", "TraceTable", "call_json"]
 
 
 def signed_in(unit: str) -> Callable[[int | None], str]:
-    """A function that gives a change in a unit of units.UNITS; "-" where it is not known.
+    """A function that formats a change in a unit of units.UNITS; "-" if it is unknown.
 
     >>> signed_in("KiB")(-8192), signed_in("human")(1 << 20), signed_in("B")(0)
     ('-8', '+1M', '0')
@@ -47,11 +47,11 @@ def kib_text(value: int) -> str:
 
 
 ROOM = 24
-"""Cells that are enough for words on what a call does."""
+"""The least width for the words on what a call does."""
 
 
 class TraceColumn(NamedTuple):
-    """A column of the table, whose width is fixed: lines are printed as the calls happen."""
+    """A column of the table. Its width is fixed, since lines are printed as the calls happen."""
 
     key: str
     title: str
@@ -69,7 +69,7 @@ PLACES = (
 )
 FIGURES = (1, 2)
 WORDS = 4
-"""The first of the columns whose texts may be long."""
+"""The first column whose texts may be long."""
 GAP = "  "
 
 
@@ -79,11 +79,10 @@ class TraceLayout:
     Args:
         unit: of changes, one of units.UNITS.
         chosen: keys of the columns to show, in their order; None: all.
-        width: cells of a line. What a call does goes on in further lines, and its region behind
-            it. None: as many as are needed.
+        width: cells per line; what a call does and its region are wrapped. None: as many as needed.
 
     Raises:
-        BadArgument: there is no column of that key.
+        BadArgument: there is no such column.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class TraceLayout:
         return "".join(line[: self.width].rstrip() + "\n" for line in (titles, rule))
 
     def row(self, tid: object, vsz: str, rss: str, name: str, does: str, region: str = "") -> str:
-        """A line; more than one where it does not fit."""
+        """A row as a line; more than one if it does not fit."""
         texts = (tid, vsz, rss, name, does, region)
         line = self._whole.format(*texts).rstrip()
         if self.width is None or cells(line) <= self.width:
@@ -124,11 +123,11 @@ class TraceLayout:
 
 
 class TraceTable:
-    """The table of a trace as it goes by, with malloc's system calls below malloc's line.
+    """The table of a trace, made while it runs, with malloc's system calls below malloc's line.
 
     Args:
-        malloc: whether calls of malloc are traced; if so, it is said where they could not be.
-        every: give each call of malloc a line. If not, those that needed no system call share one.
+        malloc: whether calls of malloc are traced; if so, it is reported where they could not be.
+        every: a line for each call of malloc; otherwise those that made no system call share one.
         layout: how it is printed.
     """
 
@@ -157,7 +156,7 @@ class TraceTable:
         )
 
     def add(self, one: Event) -> str:
-        """Takes what happened, and gives the lines that can be told now."""
+        """Takes an event, and returns the lines that can be printed now."""
         if isinstance(one, MemoryCall):
             self.summary.add(one)
             if not one.is_function:
@@ -226,7 +225,7 @@ class TraceTable:
         )
 
     def end(self, *, foreign: bool = False) -> str:
-        """The rest, and the summary.
+        """The remaining lines, and the summary.
 
         Args:
             foreign: a traced program is of another architecture.
@@ -250,15 +249,16 @@ def end_words(end: ProcessEnd) -> str:
 
 
 def refusal_words(one: Refused) -> str:
-    """Why a program could not trace, and the way out."""
+    """Why the program could not trace, and what to do."""
     what = f"process {one.pid} wanted to trace " + (
         f"thread {one.thread}" if one.thread != one.pid else "itself"
     )
     if one.request == "PTRACE_TRACEME":
         what = f"process {one.pid} wanted to be traced by its parent"
     return (
-        f"{what}, and was refused: procmem traces already, and there can be only one. (A debugger "
-        "can't work then. Of LeakSanitizer: ASAN_OPTIONS=detect_leaks=0 does without it.)"
+        f"{what}, and was refused, because procmem traces it and there can be only one tracer. (A "
+        f"debugger does not work under procmem trace; LeakSanitizer can be turned off with "
+        f"ASAN_OPTIONS=detect_leaks=0.)"
     )
 
 
@@ -281,12 +281,12 @@ def shown_name(name: str) -> str:
 
 
 def what(call: MemoryCall) -> str:
-    """What a call does, in words."""
+    """What a call does."""
     if call.result is None:
         if call.errno:
             return f"failed: {AGAIN.get(call.errno) or os.strerror(call.errno)}"
         if not call.name.startswith("exit"):
-            return "killed in the middle of it"
+            return "killed during the call"
     return words(call)
 
 
@@ -336,7 +336,7 @@ def words(call: MemoryCall) -> str:
             cut = "" if status == args["status"] else f" ({args['status']} & 0377)"
             return f"the process ends with {status}{cut}"
         case "mseal":
-            return f"seal {kib_text(args['length'])}: no unmapping, no change any more"
+            return f"seal {kib_text(args['length'])}: it can no longer be unmapped or changed"
         case "map_shadow_stack":
             return f"map a shadow stack of {kib_text(args['length'])}"
         case "remap_file_pages":
@@ -379,14 +379,14 @@ def prctl_words(words: tuple[int, ...]) -> str:
         case "PR_SET_MEMORY_MERGE":
             return f"merge equal pages (KSM): {'on' if second else 'off'}"
         case "PR_SET_MDWE":
-            return "no memory may become executable from now on"
+            return "memory can no longer become executable"
         case other:
             return str(other or hex(option))
 
 
 def break_words(call: MemoryCall, asked: int) -> str:
     if not asked:
-        return "where is the break?"
+        return "read the program break"
     if call.result != asked:
         return "refused: the break stays"
     delta = call.delta_vsz
@@ -399,7 +399,7 @@ class TraceSummary:
     """Counts and sums of a trace, added up as the calls happen.
 
     Args:
-        signed: gives a change of bytes as text; None: in KiB.
+        signed: formats a change in bytes; None: in KiB.
     """
 
     def __init__(self, signed: Callable[[int | None], str] | None = None) -> None:
@@ -413,7 +413,7 @@ class TraceSummary:
         self.reasons: dict[str, None] = {}
 
     def place(self, found: Breakpoints) -> None:
-        """Breakpoints are our doing: they are told apart."""
+        """Takes the effect of setting breakpoints, which is listed apart."""
         if found.before and found.after:
             last = self.last.get(found.pid)
             if last:
@@ -424,7 +424,7 @@ class TraceSummary:
             self.ours[1] += found.after.rss - found.before.rss
 
     def add(self, call: MemoryCall) -> None:
-        """Takes one system call; what a function does are its system calls, and touching."""
+        """Takes a call; the effects of a function are those of its system calls and of touching."""
         if not call.exact:
             self.known = False
             if call.alone:
@@ -453,7 +453,7 @@ class TraceSummary:
             self.last[pid] = vsz, rss
 
     def text(self) -> str:
-        """The table below the table of calls."""
+        """The summary as text."""
         if not self.rows:
             return "no memory calls\n"
         rows = [
@@ -477,8 +477,8 @@ class TraceSummary:
         if self.late:
             bound = probes.rss_bound(1) >> 10
             told += (
-                f"~: this kernel counts pages late: RSS may be off by up to {bound:,} KiB, sums of "
-                "many calls by no more.\n"
+                f"~: this kernel counts pages late: RSS may be off by up to {bound:,} KiB, and so "
+                f"may sums of many calls.\n"
             )
         return told
 
@@ -487,5 +487,5 @@ class TraceSummary:
 
 
 def call_json(call: MemoryCall, places: Places) -> str:
-    """One call on one line, its region called as `procmem maps` calls it."""
+    """One call on one line, with the region's name as in `procmem maps`."""
     return json.dumps(places.record(call))

@@ -60,7 +60,7 @@ b       -
 A note.
 
 2 of 4 as predicted.
-Not judged, since it can't be exact here: 1 (see above).
+Not judged, because it cannot be exact here: 1 (see above).
 Not possible here: 1 (see above).
 """
 

@@ -99,7 +99,7 @@ def test_many_pages_share_a_letter(run: Run, target: Target) -> None:
     letters = rows_of(ran)
     assert len(letters) <= 1024
     assert letters == "." * (len(letters) - 1) + "A"
-    assert f"a letter for {-(-100_000 // 1024)} pages" in ran.out
+    assert f"one letter per {-(-100_000 // 1024)} pages" in ran.out
 
 
 def test_a_line_for_each_region(run: Run, target: Target) -> None:
@@ -280,17 +280,17 @@ def test_the_picture_of_known_pages() -> None:
         "  pages 4000-a000\n"
         "  000000004000  ..As\n"
         "  000000008000  fa\n"
-        "  6 pages, 2 ., 1 A, 1 a, 1 f, 1 s; not told here: the page of zeros\n"
+        "  6 pages, 2 ., 1 A, 1 a, 1 f, 1 s; not known here: the zero page\n"
     )
     (region,) = procmem.parse_maps(b"00004000-0000a000 rw-p 00000000 00:00 0 \n")
     parts = [(region, pages), (region, None)]
     assert without_colours(overview(parts, width=6, colour=True)) == overview(parts, width=6)
     assert overview(parts, width=6) == (
         "Start  Perm  Pages  Present  Swap  Map     Name\n"
-        "-----  ----  -----  -------  ----  ------  ------------------------------------\n"
+        "-----  ----  -----  -------  ----  ------  ---------------------------------\n"
         "4000   rw-p      6        3     1  ..Asfa  anonymous\n"
-        "4000   rw-p      -        -     -          anonymous  (the kernel's: not shown)\n"
-        "-----  ----  -----  -------  ----  ------  ------------------------------------\n"
+        "4000   rw-p      -        -     -          anonymous  (not shown by pagemap)\n"
+        "-----  ----  -----  -------  ----  ------  ---------------------------------\n"
         "total            6        3     1          2 regions\n"
     )
 

@@ -349,7 +349,7 @@ def test_explain(folder: Path) -> None:
     assert said.status == 0
     text = said.out.decode()
     assert "read-only, with contents" in text
-    assert "Of the rest, what" in text
+    assert "Of the\nrest, sections with contents are data" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "remainder" in text
     assert ours(["--explain", "gone"]).status == 1

@@ -43,7 +43,7 @@ class TestAnswers:
         status, out, _ = command("record", "--report", path)
         assert status == 0
         told = " ".join(out.split())
-        assert "The last snapshot with all details is number 29 of 2.9 s" in told
+        assert "the last snapshot with all details is number 29 of 2.9 s" in told
         assert "Compare FILE:0 with FILE:29." in told
         assert json.loads(command("record", "--report", path, "--json")[1])["last_full"] == 29
         assert procmem.diff(procmem.load(path, 0), procmem.load(path, 29)).rss is not None

@@ -94,7 +94,7 @@ def test_a_stripped_program_with_a_debug_file(place: Path, tmp_path: Path) -> No
     debug = Path(f"{made}.debug")
     subprocess.run(["objcopy", "--only-keep-debug", made, debug], check=True)
     subprocess.run(["strip", made], check=True)
-    assert "Calls of malloc are not told" in command("--", made).stderr
+    assert "Calls of malloc are not traced" in command("--", made).stderr
     subprocess.run(["objcopy", f"--add-gnu-debuglink={debug}", made], check=True)
     traced = trace([made], malloc=True)
     if not traced.breakpoints:
@@ -137,14 +137,14 @@ def test_an_allocator_that_is_half_seen_is_said_to_be(place: Path, what: int) ->
     text = command("--malloc", "--", made).stderr
     assert "Never freed" not in text
     assert "for later mallocs" not in text
-    assert "Part of malloc's kin is not told" in text
+    assert "Some malloc functions are not traced" in text
 
 
 def test_names_of_an_allocator_that_have_no_breakpoint_are_said() -> None:
     table = TraceTable(malloc=True)
     table.add(Breakpoints(1, "/lib/a.so", ("malloc",), "no room", missing=("free", "realloc")))
     text = table.end()
-    assert "Part of malloc's kin is not told: free, realloc of a.so: no room." in text
+    assert "Some malloc functions are not traced: free, realloc of a.so: no room." in text
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_static_program(program: str, tmp_path: Path) -> None:
     subprocess.run(["strip", tmp_path / "static"], check=True)
     ran = shell("--", str(tmp_path / "static"))
     assert ran.returncode == 0
-    assert "Calls of malloc are not told: no file that the program maps has" in ran.stderr
+    assert "Calls of malloc are not traced: no file that the program maps has" in ran.stderr
 
 
 def code_of(pid: int, path: str) -> bytes:

@@ -50,7 +50,7 @@ def test_a_claim_that_rests_on_a_step_that_is_not_exact_is_not_judged() -> None:
     text = story_text(story)
     assert text.count("not judged") == 2
     assert "another libc" in text
-    assert "Not judged, since it can't be exact here: 2 (see above)." in text
+    assert "Not judged, because it cannot be exact here: 2 (see above)." in text
 
 
 def test_a_story_counts_what_it_judges() -> None:
@@ -92,7 +92,7 @@ def test_a_disturbed_story_is_told_anew_and_says_so() -> None:
 
     told = shaky()
     assert (told.agreed, told.total, told.disturbed) == (1, 1, ("one",))
-    assert "Told anew, since something else was in the way at first: one." in story_text(told)
+    assert "Repeated, because of a disturbance at first: one." in story_text(told)
     told = shaky()  # what differs each time is no disturbance
     assert (told.agreed, told.total, told.disturbed) == (0, 1, ())
 

@@ -162,3 +162,35 @@ def test_rooms_of_the_face_need_no_import_of_their_own(name: str) -> None:
     code = f"import procmem; assert callable(procmem.{name})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+# ---- types, dir() --------------------------------------------------------------------
+
+
+def test_dir_names_what_there_is() -> None:
+    assert {"size", "sizes", "demangle", "open_elf"} <= set(dir(procmem.elf))
+    assert {"Specimen", "copy_on_write", "brk", "threads"} <= set(dir(procmem.experiments))
+    assert set(procmem.__all__) <= set(dir(procmem))
+
+
+@pytest.mark.slow
+def test_type_checkers_know_the_names(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    file = tmp_path / "use.py"
+    file.write_text(
+        "import procmem\n"
+        "procmem.nonsense\n"
+        "procmem.elf.nonsense\n"
+        "procmem.experiments.nonsense\n"
+        "procmem.find('x')[0].maps()\n"
+        "procmem.experiments.copy_on_write\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert len(errors) == 3, done.stdout
+    assert all("nonsense" in line for line in errors)

@@ -12,7 +12,7 @@ from tests.support.commands import Ran
 from tests.support.traced import place, program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.commands import Run
 
@@ -38,3 +38,18 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def specimen() -> Iterator[Specimen]:
     with Specimen() as one:
         yield one
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: its status, stdout, stderr."""
+
+    def ran(*words: object) -> tuple[int, str, str]:
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as left:
+            status = left.code if isinstance(left.code, int) else 1
+        shown = capsys.readouterr()
+        return status, shown.out, shown.err
+
+    return ran

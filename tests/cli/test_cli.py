@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import procmem
-from procmem.cli import COMMANDS
+from procmem.cli import COMMANDS, main
 from tests.support.commands import shell
 from tests.support.targets import Target, kernel_thread
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.support.commands import Run
+    from tests.support.targets import Target
 
 
 NOBODY = 2**22 + 1
@@ -121,3 +122,19 @@ def test_a_terminal_without_utf8_gets_escapes() -> None:
     ran = shell("reconcile", "self", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert ran.returncode == 0
     assert b"\\u03a3 maps" in ran.stdout
+
+
+def test_a_fault_of_ours_is_a_line(printed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("oh\x1b[2J")
+
+    monkeypatch.setattr("procmem.cli.maps.region_table", broken)
+    monkeypatch.delenv("PROCMEM_TRACEBACK", raising=False)
+    status, _, err = printed("maps", "self")
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "PROCMEM_TRACEBACK=1" in err
+    assert "\x1b" not in err
+    monkeypatch.setenv("PROCMEM_TRACEBACK", "1")
+    with pytest.raises(KeyError):
+        main(["maps", "self"])

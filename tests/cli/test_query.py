@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
-
     from tests.support.targets import Target
 
     Start = Callable[..., Target]
     Build = Callable[[str], Path]
+    from collections.abc import Callable
+
     from tests.support.commands import Run
 
 
@@ -74,3 +76,33 @@ def test_query_json(run: Run, target: Target) -> None:
     region = answer["region"]
     assert region["start"] + answer["offset_in_region"] == target.truths.main == answer["address"]
     assert region["kind"] == "text"
+
+
+def test_query_shows_the_name_and_json_has_both(
+    printed: Any, tmp_path: Path, start: Callable[..., int]
+) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("cc is missing")
+    source = tmp_path / "x.c"
+    source.write_text(
+        "#include <unistd.h>\n"
+        'int f(void) __asm__("_RNvC7mycrate3foo"); int f(void) { return 7; }\n'
+        "int main(void) { f(); sleep(60); return 0; }\n"
+    )
+    subprocess.run([compiler, "-g", "-o", tmp_path / "x", source], check=True)
+    pid = start(str(tmp_path / "x"))
+    nm = procmem.Process(pid)
+    sections = {s.name: s for s in nm.sections() if s.path == str(tmp_path / "x")}
+    text = sections[".text"]
+    found = next(
+        at
+        for at in range(text.address, text.address + text.size)
+        if (symbol := nm.symbol_at(at)) is not None and symbol.name == "_RNvC7mycrate3foo"
+    )
+    assert "mycrate::foo" in printed("query", pid, f"{found:x}")[1]
+    plain = printed("query", "--no-demangle", pid, f"{found:x}")[1]
+    assert "_RNvC7mycrate3foo" in plain
+    assert "mycrate::foo" not in plain
+    (told,) = json.loads(printed("query", "--json", pid, f"{found:x}")[1])
+    assert (told["symbol"], told["symbol_demangled"]) == ("_RNvC7mycrate3foo", "mycrate::foo")

@@ -1,0 +1,169 @@
+"""Every table and help text fits every screen, in every locale."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import procmem
+from procmem.cli import COMMANDS
+from procmem.view.names import cells
+from tests.support.sleepers import copied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.targets import Target
+
+
+WIDTHS = (40, 60, 80, 120, 200)
+
+
+@pytest.fixture(autouse=True)
+def no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+COMMAND_LINES = [
+    "maps {pid}",
+    "maps -p {pid}",
+    "maps --smaps {pid}",
+    "maps --fast {pid}",
+    "maps --by kind {pid}",
+    "maps --by path {pid}",
+    "sections {pid}",
+    "sections --totals {pid}",
+    "sections --bridge {pid}",
+    "reconcile {pid}",
+    "snapshot {pid}",
+    "query {pid} {code}",
+    "pages {pid}",
+    "pages {pid} [heap] --tables",
+    "pages {pid} --frames",
+    "diff {snap} {pid}",
+    "doctor",
+    "experiment",
+    "experiment brk",
+    "record {pid} -o {snap}.rec --for 50ms --force",
+    "size --explain /proc/{pid}/exe",
+    "lab list",
+    "demo",
+    "--help",
+]
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_every_table_fits_every_screen(
+    printed: Any, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    target.malloc(1000)
+    snap = tmp_path / "x.snap"
+    procmem.Process(target.pid).snapshot().save(snap)
+    target.touch(target.map(40))
+    words = line.format(pid=target.pid, code=f"{target.truths.main:x}", snap=snap).split()
+    for width in WIDTHS[line == "demo" :]:  # lines of Python are 47 cells long
+        monkeypatch.setenv("COLUMNS", str(width))
+        status, out, _ = printed(*words)
+        if "--frames" in words and status:
+            pytest.skip("page frames show to root alone")
+        assert status == 0
+        assert max(map(cells, out.splitlines())) <= width
+    monkeypatch.delenv("COLUMNS")
+    _, out, _ = printed(*words)
+    assert "Not in" not in out
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_trace_fits_the_screen_and_loses_nothing(width: int, tmp_path: Path) -> None:
+    true = shutil.which("true")
+    assert true is not None
+
+    def traced(*words: str, **env: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "procmem", "trace", "--no-malloc", *words, true],
+            stderr=subprocess.PIPE,
+            env={"PATH": os.environ["PATH"]} | env,
+            check=False,
+        )
+        return done.stderr.decode()
+
+    text = traced(COLUMNS=str(width))
+    if "procmem trace:" in text:
+        pytest.skip(text.strip())  # no ptrace here
+    assert max(map(cells, text.splitlines())) <= width
+    assert "Between the calls pages are touched" in " ".join(text.split())
+    file = tmp_path / "trace"
+    traced("-o", str(file), COLUMNS="40")
+    assert max(map(cells, file.read_text().splitlines())) > 80
+
+
+def test_columns_that_readline_left_behind_are_no_wish(target: Target) -> None:
+    def widest(**env: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-m", "procmem", "maps", "--smaps", str(target.pid)],
+            stdout=subprocess.PIPE,
+            env={name: os.environ[name] for name in ("PATH",)} | env,
+            check=True,
+        )
+        return max(map(len, done.stdout.decode().splitlines()))
+
+    assert widest() > 200
+    assert widest(COLUMNS="80", LINES="24") > 200
+    assert widest(COLUMNS="80") <= 80
+
+
+@pytest.mark.parametrize("command", ["maps", "sections", "pages", "reconcile", "query"])
+def test_no_locale_breaks_a_command(
+    command: str, tmp_path: Path, target_binary: Path, start: Callable[..., int]
+) -> None:
+    path = tmp_path / "prögram 日本"
+    shutil.copy(copied(tmp_path, "plain"), path)
+    pid = start(str(path), "60")
+    code = next(region.start for region in procmem.Process(pid).maps())
+    words = [command, str(pid), *([f"{code:x}"] if command == "query" else [])]
+    for env in (
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "procmem", *words],
+            capture_output=True,
+            env={"PATH": os.environ["PATH"]} | env,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == b""
+        assert b"gram" in done.stdout or command == "reconcile"
+
+
+@pytest.mark.parametrize(
+    "command", [*sorted(COMMANDS), "experiment malloc", "lab check", "lab new"]
+)
+def test_help_fits_every_screen(
+    printed: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    words = {}
+    for width in (60, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        status, out, err = printed(*command.split(), "--help")
+        assert (status, err) == (0, "")
+        assert max(map(cells, out.splitlines())) <= width
+        words[width] = out.replace("-", "- ").split()
+    # Nothing is lost but blanks.
+    assert sorted("".join(words[60])) == sorted("".join(words[80])) == sorted("".join(words[200]))
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_is_all_that_shows_usage(printed: Any, command: str) -> None:
+    status, out, err = printed(command, "--no-such-option-there")
+    assert out == ""
+    assert status in (1, 2)
+    assert len(err.splitlines()) <= (2 if command in ("ps", "size") else 1)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +29,18 @@ def test_the_experiments_agree(glibc: Specimen, name: str) -> None:
     told = find(name)()
     assert not told.skipped
     assert told.agreed == told.total >= 15
+
+
+def test_it_agrees_without_a_limit_of_the_stack(glibc: Specimen) -> None:
+    """Mappings then start at the bottom of the address space (mmap_base() of mm/util.c)."""
+    if resource.getrlimit(resource.RLIMIT_STACK)[1] != resource.RLIM_INFINITY:
+        pytest.skip("the stack may not be unlimited here (RLIMIT_STACK)")
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -s unlimited && exec "$@"', "sh",
+         sys.executable, "-m", "procmem", "experiment", "malloc"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
 def test_malloc_and_threads_of_another_libc_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ GROUPS = {
     "recording": "Recordings",
     "tracing": "Traces",
     "pages": "Pages and page tables",
+    "heap": "The heap",
     "elf": "ELF files",
     "calls": "Calls on this process's own memory",
     "errors": "Errors",

@@ -423,10 +423,8 @@ class Mapping(Memory):
         """One byte per page of the system's page size: 1 if the page is in memory (mincore(2)).
 
         For a file this is the content of the page cache, whoever has read it, and not what this
-        process
-        has in its page table: that is residency(). For a file that the caller may not write, the
-            kernel
-        returns 1 for every page.
+        process has in its page table: that is residency(). For a file that the caller may not
+        write, the kernel returns 1 for every page.
         """
         with self._using():
             self._check_mapped(0, self._size)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from procmem.elf.limits import Deadline
     from procmem.elf.source import Source
 
-__all__ = ["Cursor", "Debug", "Form", "Section", "Unit", "code_of"]
+__all__ = ["Cursor", "Debug", "DebugSection", "Form", "Unit", "code_of"]
 
 PIECE = 1 << 16
 """Bytes that a read of a section takes along."""
@@ -141,7 +141,7 @@ class Cursor:
         return self.uint(8), 8
 
 
-class Section:
+class DebugSection:
     """The contents of a debug section, read in pieces.
 
     Args:
@@ -333,12 +333,12 @@ class Debug:
             name = section.name[:32]
             if name.startswith((".debug_", ".zdebug_")):
                 self._headers.setdefault(name.removeprefix(".z").removeprefix("."), (elf, section))
-        self._found: dict[str, Section | None] = {}
+        self._found: dict[str, DebugSection | None] = {}
         self._room = limits.INFLATED
         self._other = other
         self._alternate: Debug | None = None
 
-    def section(self, name: str) -> Section | None:
+    def section(self, name: str) -> DebugSection | None:
         """A section by its name without ".": None if the file has none.
 
         Raises:
@@ -349,14 +349,14 @@ class Debug:
             self._found[name] = None if header is None else self._open(*header)
         return self._found[name]
 
-    def need(self, name: str) -> Section:
+    def need(self, name: str) -> DebugSection:
         """A section that another refers to."""
         found = self.section(name)
         if found is None:
             raise Damaged(f"it refers to .{name}, which the file lacks")
         return found
 
-    def _open(self, elf: ElfFile, header: Shdr) -> Section:
+    def _open(self, elf: ElfFile, header: Shdr) -> DebugSection:
         name, source = header.name[:32], elf.source
         start, size = header.sh_offset, header.sh_size
         if header.sh_flags & SHF_COMPRESSED:
@@ -373,7 +373,7 @@ class Debug:
                 raise Damaged(f"{name} does not begin as GNU's compressed sections do")
             kind, whole, skipped = ELFCOMPRESS_ZLIB, int.from_bytes(head[4:], "big"), 12
         else:
-            return Section(name, source, start, size)
+            return DebugSection(name, source, start, size)
         if whole > self._room or size > limits.INFLATED:
             fail(
                 self.path,
@@ -385,7 +385,7 @@ class Debug:
         if len(packed) < size - skipped:
             raise Damaged(f"{name} reaches beyond the end of the file")
         self._room -= whole
-        return Section(name, None, 0, whole, self._unpack(name, kind, packed, whole))
+        return DebugSection(name, None, 0, whole, self._unpack(name, kind, packed, whole))
 
     def _unpack(self, name: str, kind: int, packed: bytes, whole: int) -> bytes:
         if kind == ELFCOMPRESS_ZLIB:
@@ -593,7 +593,9 @@ class Debug:
             deadline.check()
             offset = end
 
-    def _arange(self, table: Section, at: int, end: int, width: int) -> Iterator[tuple[int, int]]:
+    def _arange(
+        self, table: DebugSection, at: int, end: int, width: int
+    ) -> Iterator[tuple[int, int]]:
         pairs = Struct(("<" if self.order == "<" else ">") + ("QQ" if width == 8 else "II"))
         # A pair of zeros ends a set, but linkers may leave one where code was removed.
         while at < end:

@@ -43,7 +43,7 @@ HELD = 1 << 20
 """Bytes of a string table that is read as a whole."""
 
 
-class Layout:
+class Encoding:
     """The structures of one class and byte order."""
 
     __slots__ = ("dyn", "ehdr", "is64", "order", "phdr", "shdr", "sym")
@@ -58,17 +58,17 @@ class Layout:
         self.dyn = Struct(order + ("qQ" if is64 else "iI"))
 
 
-_layouts: dict[tuple[int, int], Layout] = {}
+_encodings: dict[tuple[int, int], Encoding] = {}
 
 
-def layout_of(head: bytes) -> Layout | None:
-    """The layout that e_ident names; None: it names none."""
+def encoding_of(head: bytes) -> Encoding | None:
+    """The class and byte order that e_ident names; None: it names none."""
     key = head[EI_CLASS], head[EI_DATA]
-    if key not in _layouts:
+    if key not in _encodings:
         if not (key[0] in (1, 2) and key[1] in (1, 2)):
             return None
-        _layouts[key] = Layout(key[0] == 2, "<" if key[1] == 1 else ">")
-    return _layouts[key]
+        _encodings[key] = Encoding(key[0] == 2, "<" if key[1] == 1 else ">")
+    return _encodings[key]
 
 
 class Fields:
@@ -263,7 +263,7 @@ class ElfFile:
         head = source.read(0, 64)
         if head[:4] != ELFMAG:
             fail(source.path, "not an ELF file")
-        layout = layout_of(head) if len(head) >= EI_NIDENT else None
+        layout = encoding_of(head) if len(head) >= EI_NIDENT else None
         if layout is None:
             fail(source.path, "no known class or byte order in e_ident")
         if len(head) < EI_NIDENT + layout.ehdr.size:

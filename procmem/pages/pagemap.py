@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import overload
 
-__all__ = ["Page", "PageCounts", "PageMap", "PageState", "PageView", "Run", "read_pagemap"]
+__all__ = ["Page", "PageCounts", "PageMap", "PageRun", "PageState", "PageView", "read_pagemap"]
 
 PRESENT, SWAPPED, FILE, ZERO = 1 << 63, 1 << 62, 1 << 61, 1 << 60
 GUARD, UFFD_WP, EXCLUSIVE, SOFT_DIRTY = 1 << 58, 1 << 57, 1 << 56, 1 << 55
@@ -110,7 +110,7 @@ class Page(NamedTuple):
         return PageState.ANONYMOUS if self.exclusive else PageState.ANONYMOUS_SHARED
 
 
-class Run(NamedTuple):
+class PageRun(NamedTuple):
     """Consecutive pages in the same state: addresses, the end exclusive."""
 
     start: int
@@ -469,7 +469,7 @@ class PageMap(Sequence[Page]):
         counts = self.counts()
         return None if counts.zero is None else (counts.present - counts.zero) * self.page_size
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[PageRun]:
         """The range from end to end, as runs of pages in the same state."""
         first, last = self._bounds
         size = self.page_size
@@ -479,7 +479,7 @@ class PageMap(Sequence[Page]):
         while at[0] < last:
             got = 3 * lib.pm_pages_runs(self._pages, at, last, words, BATCH)
             for i in range(0, got, 3):
-                yield Run(room[i] * size, room[i + 1] * size, STATES[room[i + 2]])
+                yield PageRun(room[i] * size, room[i + 1] * size, STATES[room[i + 2]])
 
     def row(self, width: int = 64) -> str:
         """A line of letters (PageState), one for each page or, if there are more, bucket.

@@ -29,8 +29,8 @@ __all__ = [
     "RECOGNISERS",
     "SECTIONS",
     "SYMBOLS",
-    "Check",
     "Layout",
+    "MemoryCheck",
     "program_of_library",
     "programs_of",
 ]
@@ -124,7 +124,7 @@ NAMES = (
 REPLACE_MALLOC = ("jemalloc", "tcmalloc", "mimalloc", "asan", "tsan", "msan", "hwasan")
 
 
-class Program(NamedTuple):
+class Runtime(NamedTuple):
     """A runtime that a process has."""
 
     evidence: str
@@ -138,12 +138,12 @@ def program_of_library(base: str) -> str | None:
 
 def programs_of(
     regions: Sequence[Unclassified], found: Sequence[Kind | None], facts: Facts | None
-) -> dict[str, Program]:
+) -> dict[str, Runtime]:
     """The runtimes of a process: by its ELF files, by the files that are mapped, by names."""
-    programs: dict[str, Program] = {}
+    programs: dict[str, Runtime] = {}
     if facts is not None:
         for name, evidence in facts.programs.items():
-            programs[name] = Program(evidence, sure=True)
+            programs[name] = Runtime(evidence, sure=True)
     seen: set[int] = set()
     for region, kind in zip(regions, found, strict=True):
         if not region._name or region._name in seen:
@@ -154,11 +154,11 @@ def programs_of(
         base = (region.pathname or "").rsplit("/", 1)[-1]
         library = program_of_library(base)
         if library is not None:
-            programs.setdefault(library, Program(f"{base} is mapped", sure=True))
+            programs.setdefault(library, Runtime(f"{base} is mapped", sure=True))
         if kind is not None and kind.owner is Owner.EXECUTABLE:
             for pattern, name in NAMES:
                 if re.fullmatch(pattern, base):
-                    program = Program(f"the program is called {base}", sure=False)
+                    program = Runtime(f"the program is called {base}", sure=False)
                     programs.setdefault(name, program)
     if "chromium" in programs:
         programs.setdefault("v8", programs["chromium"])
@@ -168,7 +168,7 @@ def programs_of(
 # ---- the regions that are still to be explained ------------------------------
 
 
-class Run(NamedTuple):
+class Unclaimed(NamedTuple):
     """Adjacent private anonymous regions that no rule has claimed yet."""
 
     first: int
@@ -200,7 +200,7 @@ class Layout:
         regions: Sequence[Unclassified],
         found: list[Kind | None],
         facts: Facts | None,
-        programs: dict[str, Program],
+        programs: dict[str, Runtime],
     ) -> None:
         self.regions = regions
         self.found = found
@@ -229,16 +229,16 @@ class Layout:
         name = f"{use.name}, reserved" if inaccessible else use.name
         self.found[index] = Kind(K.ANON, None, "perms", name, use)
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[Unclaimed]:
         """The runs of regions that nothing has claimed so far."""
-        runs: list[Run] = []
+        runs: list[Unclaimed] = []
         regions, found = self.regions, self.found
         first, end = -1, None
         reserved = largest = pieces = 0
         for index, region in enumerate(regions):
             if first >= 0 and (found[index] is not None or region.start != end):
                 start = regions[first].start
-                runs.append(Run(first, index - 1, start, end or 0, reserved, largest, pieces))
+                runs.append(Unclaimed(first, index - 1, start, end or 0, reserved, largest, pieces))
                 first = -1
             if found[index] is not None:
                 continue
@@ -251,7 +251,9 @@ class Layout:
                 pieces += 1
         if first >= 0:
             start = regions[first].start
-            runs.append(Run(first, len(found) - 1, start, end or 0, reserved, largest, pieces))
+            runs.append(
+                Unclaimed(first, len(found) - 1, start, end or 0, reserved, largest, pieces)
+            )
         return runs
 
 
@@ -621,7 +623,7 @@ def v8(layout: Layout) -> None:
                 layout.claim(index, Use("V8 heap", said, guess=True))
 
 
-def super_pages(layout: Layout, run: Run) -> bool:
+def super_pages(layout: Layout, run: Unclaimed) -> bool:
     """Whether the pieces are super pages of PartitionAlloc.
 
     Each starts with inaccessible pages, then has pages of metadata, then inaccessible ones
@@ -764,7 +766,7 @@ RECOGNISERS = (
 # ---- what can be checked in memory -------------------------------------------
 
 
-class Check(NamedTuple):
+class MemoryCheck(NamedTuple):
     """A use that is checked in the memory of a process.
 
     Attributes:
@@ -888,7 +890,7 @@ def v8_pages(
 
 
 CHECKS = (
-    Check("cpython", cpython_pools),
-    Check("go", go_reservations),
-    Check("v8", v8_pages),
+    MemoryCheck("cpython", cpython_pools),
+    MemoryCheck("go", go_reservations),
+    MemoryCheck("v8", v8_pages),
 )

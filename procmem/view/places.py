@@ -23,7 +23,6 @@ __all__ = ["KnownRegion", "Places"]
 
 MAP_FIXED = 0x10
 MAP_PRIVATE_ANONYMOUS = 0x22
-MAP_NORESERVE = 0x4000
 MAP_STACK = 0x20000
 MREMAP_DONTUNMAP = 4
 
@@ -71,7 +70,7 @@ class Span(NamedTuple):
     asked: bool
     """Whether with MAP_STACK."""
     reserve: bool
-    """Whether as glibc's new_heap() does it: PROT_NONE, MAP_NORESERVE, the size of arenas."""
+    """Whether as glibc's new_heap() does it: PROT_NONE, the size of arenas."""
     writable: int
     """The start of the part that was made writable last; for a stack, after the guard."""
     perms: str
@@ -188,7 +187,8 @@ class Places:
         start, end = call.result or 0, (call.result or 0) + rounded(length)
         data = memory.data.get(start) if flags & MAP_FIXED else None
         if flags & MAP_PRIVATE_ANONYMOUS == MAP_PRIVATE_ANONYMOUS:
-            reserve = bool(not prot and flags & MAP_NORESERVE and length in (ARENA, 2 * ARENA))
+            # Up to glibc 2.40 with MAP_NORESERVE.
+            reserve = bool(not prot and length in (ARENA, 2 * ARENA))
             told = call.region_row
             perms = told[2] if told else ""
             memory.add(Span(start, end, bool(flags & MAP_STACK), reserve, start, perms))

@@ -17,7 +17,6 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.terminal import table_columns
 from procmem.errors import ElfError
-from procmem.process.symbols import SymbolFinder
 from procmem.regions.kinds import name_word
 from procmem.regions.region import MeasuredRegion
 from procmem.view.json import json_text
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from procmem.process import Process
+    from procmem.process.symbols import SymbolFinder
     from procmem.regions import Region, RegionTable
     from procmem.snapshots import Snapshot
 
@@ -71,6 +71,8 @@ def main(argv: list[str]) -> int:
     answers: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
+        from procmem.process.symbols import SymbolFinder
+
         table = process.smaps()
         symbols = SymbolFinder(process.files)
         answer(

@@ -170,7 +170,7 @@ def translate(
         from procmem.errors import Unsupported
 
         raise Unsupported(
-            "pagemap", f"{address:#x} lies in the kernel's half of the address space: not shown"
+            "pagemap", f"{address:#x} is in the kernel's half of the address space: not shown"
         )
     with files.memory("pagemap", beside_maps=True) as file:
         page = read_or_fail(file, start, end)[0]

@@ -462,7 +462,7 @@ def count_pages(table: RegionTable[Any], live: LiveObject, states: PageStates) -
     live.rest = Rest(left + live.gaps, *between.total)
 
 
-# ---- kinds told by headers -------------------------------------------------------
+# ---- kinds by the headers ---------------------------------------------------------
 
 
 def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:

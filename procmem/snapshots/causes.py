@@ -665,7 +665,7 @@ def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
         told = "RSS {rss:+}: {pages:page} of the file read for the first time; one fault "
         told += "maps up to 16 that are in the page cache"
         many = "{rss:about} of files read for the first time{where}; one fault maps up to 16 pages "
-        many += "that lie in the page cache"
+        many += "that are in the page cache"
         rests_on = ("pages of a file, not written here",)
         return part(C.FILE_READ, told, rests_on, many=many, rss=rest, pages=count,
                     in_memory=rest)  # fmt: skip

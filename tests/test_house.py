@@ -65,17 +65,6 @@ ELSEWHERE: dict[str, str] = {
     "grade/errors": "grade/runs/test_run.py",
     "grade/submissions/quiz": "grade/checks/test_answers.py",
     "labs/handout": "cli/test_grade.py",
-    "calls/hints": "calls/test_mmap.py",  # of errors that only real calls give
-    "cli/lab": "cli/test_grade.py",  # a student checks what an instructor grades
-    "cli/snapshot": "cli/test_diff.py",  # one makes what the other compares
-    # Parts of a table or of an answer that only a command shows as a whole.
-    "cli/size_explained": "cli/test_size.py",
-    "view/size_explained": "cli/test_size.py",
-    "view/json": "cli/test_arguments.py",
-    "view/mallocs": "cli/test_trace.py",
-    "view/places": "cli/test_query.py",
-    "view/procps": "cli/test_pmap.py",
-    "view/recording": "cli/test_record.py",
 }
 """Modules whose test is not found by their name, and where it is."""
 

@@ -39,5 +39,10 @@ def test_an_output_without_unicode_is_aligned() -> None:
     finally:
         show_only_ascii(False)
     assert text.isascii()
-    assert "\\xe9" in text
+    assert "\\u00e9" in text
     assert printable("é") == "é"
+
+
+def test_names_that_differ_are_shown_differently() -> None:
+    names = ["a", "a ", " a", "a\\x20", "a\t", "a\\t", "\udc80", "\\x80", "\x80"]
+    assert len({printable(name) for name in names}) == len(names)

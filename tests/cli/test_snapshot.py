@@ -1,0 +1,48 @@
+"""procmem snapshot: what it prints and what it saves."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import procmem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.commands import Run
+    from tests.support.targets import Target
+
+
+def test_a_snapshot_is_saved_whole(run: Run, target: Target, tmp_path: Path) -> None:
+    for name in ("one.snap", "one.json"):
+        ran = run("snapshot", target.pid, "-o", tmp_path / name)
+        saved = procmem.Snapshot.load(str(tmp_path / name))
+        now = procmem.Process(target.pid).smaps()
+        assert ran.status == 0
+        assert [region.start for region in saved.regions] == [region.start for region in now]
+        assert saved.regions.total("rss") == now.total("rss")
+
+
+def test_json_has_the_regions(run: Run, target: Target) -> None:
+    ran = run("snapshot", "--json", "--detail", "maps", target.pid)
+    (one,) = json.loads(ran.out)
+    assert one["identity"]["pid"] == target.pid
+
+
+def test_other_files_are_not_overwritten(run: Run, target: Target, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    ran = run("snapshot", target.pid, "-o", mine)
+    assert ran.status == 1
+    assert str(mine) in ran.err
+    assert mine.read_text() == "mine"
+    assert run("snapshot", target.pid, "-o", mine, "--force").status == 0
+    assert run("snapshot", target.pid, "-o", mine).status == 0  # a snapshot by now
+
+
+def test_options_that_make_no_sense_are_refused(run: Run, target: Target, tmp_path: Path) -> None:
+    ran = run("snapshot", target.pid, target.pid, "-o", tmp_path / "two.json")
+    assert ran.status == 2
+    assert "contains one snapshot" in ran.err
+    assert "--force needs -o FILE" in run("snapshot", target.pid, "--force").err

@@ -13,10 +13,10 @@ import pytest
 import procmem
 from procmem.cli import COMMANDS
 from procmem.view.names import cells
-from tests.support.sleepers import copied
+from tests.support.sleepers import copied, sleepers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.targets import Target
@@ -29,6 +29,11 @@ WIDTHS = (40, 60, 80, 120, 200)
 def no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    yield from sleepers(tmp_path)
 
 
 COMMAND_LINES = [

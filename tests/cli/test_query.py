@@ -6,26 +6,28 @@ import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import procmem
 from procmem.cli import main
-from tests.support.targets import Target
+from tests.support.sleepers import sleepers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.support.commands import Run
     from tests.support.targets import Target
 
     Start = Callable[..., Target]
     Build = Callable[[str], Path]
-    from collections.abc import Callable
 
-    from tests.support.commands import Run
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    yield from sleepers(tmp_path)
 
 
 def test_query_names_what_lies_there(
@@ -79,7 +81,7 @@ def test_query_json(run: Run, target: Target) -> None:
 
 
 def test_query_shows_the_name_and_json_has_both(
-    printed: Any, tmp_path: Path, start: Callable[..., int]
+    printed: Any, tmp_path: Path, sleeper: Callable[..., int]
 ) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
@@ -91,7 +93,7 @@ def test_query_shows_the_name_and_json_has_both(
         "int main(void) { f(); sleep(60); return 0; }\n"
     )
     subprocess.run([compiler, "-g", "-o", tmp_path / "x", source], check=True)
-    pid = start(str(tmp_path / "x"))
+    pid = sleeper(str(tmp_path / "x"))
     nm = procmem.Process(pid)
     sections = {s.name: s for s in nm.sections() if s.path == str(tmp_path / "x")}
     text = sections[".text"]

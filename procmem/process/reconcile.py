@@ -65,7 +65,7 @@ class Comparison(NamedTuple):
 
     @property
     def difference(self) -> int:
-        """left_value - right_value, in bytes."""
+        """The left value minus the right one, in bytes."""
         return self.left_value - self.right_value
 
     @property

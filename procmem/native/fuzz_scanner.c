@@ -96,16 +96,21 @@ static size_t lines_of(const unsigned char *text, size_t size)
     return lines;
 }
 
+static int all_blank(const char *line, size_t size)
+{
+    while (size && (line[size - 1] == ' ' || (line[size - 1] >= '\t' && line[size - 1] <= '\r')))
+        size--;
+    return !size;
+}
+
 /* Whether the text ends in a line that is neither blank nor closed by a newline. */
 static int open_ended(const unsigned char *text, size_t size)
 {
-    while (size && text[size - 1] != '\n') {
-        unsigned char byte = text[--size];
+    size_t last = size;
 
-        if (byte != ' ' && (byte < '\t' || byte > '\r'))
-            return 1;
-    }
-    return 0;
+    while (last && text[last - 1] != '\n')
+        last--;
+    return !all_blank((const char *)text + last, size - last);
 }
 
 static const char *string(const pm_scan *scan, uint64_t id, size_t *length)
@@ -183,20 +188,25 @@ static void check_same(const pm_scan *a, int a_status, const pm_scan *b, int b_s
     }
 }
 
-/* Prints each record of a maps text as the kernel would: it must be the line
- * itself, unless the record keeps the line because it can't be made again. */
+/* Prints each record of a maps text as the kernel would: it must be the line itself, unless the
+ * record keeps the line because it can't be made again. Blank lines have no record. */
 static void check_lossless(const pm_scan *scan, const unsigned char *text, size_t size)
 {
     const char *line = (const char *)text, *end = line + size;
     size_t i;
 
-    for (i = 0; i < scan->count; i++) {
+    for (i = 0; i < scan->count;) {
         const uint64_t *record = scan->words + i * scan->stride;
         const char *newline = memchr(line, '\n', (size_t)(end - line)), *name, *raw;
         size_t length = (size_t)((newline ? newline : end) - line), name_length, raw_length;
         char head[256];
         int made;
 
+        if (all_blank(line, length)) {
+            REQUIRE(newline);
+            line = newline + 1;
+            continue;
+        }
         raw = string(scan, record[PM_FLAGS_RAW] >> 32, &raw_length);
         name = string(scan, record[PM_PERMS_NAME] >> 32, &name_length);
         if (record[PM_FLAGS_RAW] >> 32) {
@@ -224,6 +234,7 @@ static void check_lossless(const pm_scan *scan, const unsigned char *text, size_
             REQUIRE(!name_length || !memcmp(line + made, name, name_length));
         }
         line = newline ? newline + 1 : end;
+        i++;
     }
 }
 

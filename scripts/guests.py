@@ -40,7 +40,8 @@ version=$(apt-cache depends clang | sed -n 's/.*Depends: clang-\\([0-9]*\\)$/\\1
 $get libclang-rt-$version-dev >/dev/null
 """
 CHECKOUT = "/procmem"
-PYTEST = f"cd {CHECKOUT} && exec .venv/bin/python -m pytest -p no:cacheprovider"
+# The shell stays, as PID 1: it waits for orphans, which pytest would not.
+PYTEST = f"cd {CHECKOUT} && .venv/bin/python -m pytest -p no:cacheprovider"
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

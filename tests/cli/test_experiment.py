@@ -218,3 +218,21 @@ def test_what_a_limit_forbids_is_no_failure() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Cannot allocate memory" in done.stdout
+
+
+def test_the_heap_behind_bss_is_a_region_of_its_own() -> None:
+    """Without address space randomisation the heap begins where bss ends."""
+    fixed = ["setarch", "-R"]
+    try:
+        if subprocess.run([*fixed, "true"], check=False, capture_output=True).returncode:
+            pytest.skip("setarch -R is not allowed here (personality(2))")
+    except FileNotFoundError:
+        pytest.skip("no setarch here")
+    ran = subprocess.run(
+        [*fixed, sys.executable, "-m", "procmem", "experiment", "all"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "NO" not in ran.stdout
+    assert ran.returncode == 0, ran.stdout

@@ -51,6 +51,7 @@ class Space(Faulting):
         offset: int = 0,
         flags: Iterable[str] = (),
         populate: bool = False,
+        apart: bool = False,
     ) -> None:
         """Maps pages at a page number, after unmapping what is there."""
         if not self.vmas.is_free(start, start + pages):
@@ -61,7 +62,7 @@ class Space(Faulting):
         region = Vma(
             start, start + pages, prot, shared, backing, start if backing is None else offset, kept
         )
-        self.vmas.add(region)
+        self.vmas.add(region, apart=apart)
         tally.vsz += pages
         if "locked" in kept:
             tally.locked += pages
@@ -88,7 +89,17 @@ class Space(Faulting):
         base, old = self.brk
         first, last = -(-old // size), -(-new // size)
         if last > first:
-            self.mmap(first, last - first, READ | WRITE, tally, flags={"locked"} if locked else ())
+            # An empty heap that begins where another region ends, as it does behind bss without
+            # address space randomisation, is not merged with it: brk(2) looks for a region to
+            # extend from the heap's start on (mm/mmap.c, vma_prev_limit).
+            self.mmap(
+                first,
+                last - first,
+                READ | WRITE,
+                tally,
+                flags={"locked"} if locked else (),
+                apart=first == -(-base // size),
+            )
         elif last < first:
             self.munmap(last, first - last, tally)
         self.brk = base, new

@@ -196,17 +196,22 @@ class Vmas:
         del self.all[first:last], self._starts[first:last]
         return gone
 
-    def add(self, region: Vma) -> Vma:
-        """Adds a region in free space, merged with its neighbours where the kernel does that."""
+    def add(self, region: Vma, *, apart: bool = False) -> Vma:
+        """Adds a region in free space, merged with its neighbours where the kernel does that.
+
+        Args:
+            region: the new region.
+            apart: it is not merged with the region before it.
+        """
         index = bisect_left(self._starts, region.start)
         self.all.insert(index, region)
         self._starts.insert(index, region.start)
-        return self.join(region)
+        return self.join(region, apart=apart)
 
-    def join(self, region: Vma) -> Vma:
+    def join(self, region: Vma, *, apart: bool = False) -> Vma:
         """Merges a region with its neighbours, where their properties are the same."""
         index = bisect_left(self._starts, region.start)
-        before = self.all[index - 1] if index else None
+        before = self.all[index - 1] if index and not apart else None
         after = self.all[index + 1] if index + 1 < len(self.all) else None
         rule = self._untouched_joins
         left = right = None

@@ -14,7 +14,7 @@ from procmem.grade.results import Build
 from procmem.grade.runs.build import build
 from procmem.grade.runs.program import Program
 from procmem.grade.runs.provenance import ELF
-from procmem.grade.sandbox.contents import main_is_data
+from procmem.grade.sandbox.contents import foreign, main_is_data, what_instead
 from procmem.grade.sandbox.job import temporary_directory
 from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.grade.sandbox.untrusted import (
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["Submission"]
 
 LONGEST_TEXT = 4 << 20
+
+HEAD = 64
+"""Bytes of a file that say what it is."""
 
 ONLY_COMPILED = "a program has to be compiled and linked from the sources that were handed in"
 
@@ -212,12 +215,16 @@ class Submission:
             whole = os.path.join(self.directory, path)
             with contextlib.suppress(OSError):
                 with open(open_below(self.directory, path), "rb") as file:
-                    if file.read(4) != ELF:
+                    head = file.read(HEAD)
+                    if not head.startswith(ELF):
                         continue
                     fault = provenance.fault(file.fileno()) or main_is_data(whole)
                 if fault:
                     os.unlink(whole)
-                    self.faults[path] = fault
+                    # That it can't be run here says more than who wrote it.
+                    runs = not foreign(head)
+                    said = f"{fault}: {ONLY_COMPILED}"
+                    self.faults[path] = said if runs else f"can't be run: {what_instead(head)}"
                     self.notes.append(f"left out, because it {fault}: {shown(path)}")
 
     def _changed(self, path: str) -> bool:
@@ -259,7 +266,7 @@ class Submission:
             return open_below(self.directory, name)
         except OSError as error:
             if fault := self.faults.get(os.path.normpath(name)):
-                raise SubmissionError(f"{name} {fault}: {ONLY_COMPILED}") from error
+                raise SubmissionError(f"{name} {fault}") from error
             if error.errno == errno.ENOENT:
                 why = "there is no such file"
             elif error.errno in {errno.ELOOP, errno.ENOTDIR}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -237,3 +238,14 @@ def test_in_each_kind_of_sandbox(kind: str, tmp_path: Path, payload: Callable[..
             assert submission.build.ok
             assert list(submission.faults) == ([] if good else ["page"])
             assert submission.notes == [] or not good
+
+
+def test_a_program_for_another_machine_is_called_that(outcome: Any) -> None:
+    """What it is says more than who wrote it, though it is left out as well."""
+    machine = r"\363\000" if os.uname().machine == "aarch64" else r"\267\000"
+    header = r"\177ELF\002\001\001" + r"\000" * 9 + r"\002\000" + machine + r"\001\000\000\000"
+    make = f"page:\n\tprintf '{header}' >page\n\tchmod +x page\n"
+    status, said = outcome({"page.c": HOLLOW, "Makefile": make})
+    assert status is None
+    assert "page can't be run: it is not a program for this machine, but for" in said
+    assert SHELL in said

@@ -13,7 +13,7 @@ from procmem.native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from procmem.heap.layout import ArenaState, MallocParameters
     from procmem.procfs.resident import ResidentMemory
@@ -41,7 +41,14 @@ LARGEST_DATA = 4 << 20
 
 LIBC = re.compile(r".*/libc(\.so\.6|-2[\d.]*\.so)")
 REACH = {8: 4096, 4: 2048}
-"""Bytes around a thread's descriptor in which its own storage lies."""
+"""Bytes around a thread's descriptor in which malloc's variables of that thread are searched."""
+
+NEAR = 64
+"""Bytes between the variables of malloc that stand together."""
+
+FURTHEST = 4 << 20
+"""Bytes before it in which they are searched otherwise: the program's own thread-local variables
+may stand between."""
 
 
 class NotAHeap(Exception):
@@ -61,7 +68,7 @@ TCACHES = {
         Tcache(0x290, 128, 64),  # glibc 2.30 to 2.41
         Tcache(0x250, 64, 64),  # 2.26 to 2.29
         Tcache(0x300, 152, 76),  # 2.42
-        Tcache(0x310, 152, 76),
+        Tcache(0x310, 152, 76),  # 2.43
     ),
     4: (Tcache(0x190, 128, 64), Tcache(0x150, 64, 64), Tcache(0x1D0, 152, 76)),
 }
@@ -145,6 +152,8 @@ class ArenaReader:
         self.word = word
         self.align = 16
         self.heads = list(heads)
+        self.distance: int | None = None
+        self.doubts: list[str] = []
         self.parameters: MallocParameters | None = None
 
     # ---- arenas ----------------------------------------------------------
@@ -370,53 +379,142 @@ class ArenaReader:
         state = found.state
         return self.memory.read(state.address, state.size) == state.raw
 
-    # ---- caches of threads -----------------------------------------------
+    # ---- threads -----------------------------------------------------------
 
-    def caches(self) -> Iterator[tuple[Tcache, int]]:
-        """The caches of threads: their own storage has their addresses."""
-        word = self.word
-        reach = REACH[word]
+    def _words(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Addresses and values of the words of the pages from one address to another."""
+        for page in range(start // PAGE_SIZE, end // PAGE_SIZE + 1):
+            data = self.memory.read(page * PAGE_SIZE, PAGE_SIZE)
+            values = struct.unpack_from(f"={len(data) // self.word}{'QI'[self.word == 4]}", data)
+            for index, value in enumerate(values):
+                yield page * PAGE_SIZE + index * self.word, value
+
+    def thread_arena(self, head: int, addresses: Container[int]) -> tuple[int, int] | None:
+        """Where a thread keeps the address of its arena (thread_arena), and that address."""
+        middle = head + (self.distance or 0)
+        reach = REACH[self.word]
+        above = reach if self.distance else 0
+        near = (one for one in self._words(middle - reach, middle + above) if one[1] in addresses)
+        return min(near, key=lambda one: abs(one[0] - middle), default=None)
+
+    def find_distance(self, arenas: Sequence[FoundArena]) -> None:
+        """How far from threads' descriptors malloc's variables are, the same for all threads."""
+        addresses = {one.state.address for one in arenas}
+        self.distance = None
+        if any(self.thread_arena(head, addresses) for head in self.heads):
+            self.distance = 0
+            return
+        # Only the first thread: before the storage of others is their stack.
+        for head in self.heads[:1]:
+            try:
+                start = max(self._region_start(head), head - FURTHEST)
+            except NotAHeap:  # set_robust_list(2) takes any address
+                return
+            for page in range(head // PAGE_SIZE, start // PAGE_SIZE - 1, -1):
+                here = page * PAGE_SIZE
+                for address, value in self._words(here, here):
+                    if value in addresses and start <= address < head:
+                        self.distance = address - head
+                        return
+
+    def caches(self, head: int) -> Iterator[tuple[Tcache, int]]:
+        """What may be the caches of a thread: its own storage has their addresses."""
+        middle = head + (self.distance or 0)
+        reach = REACH[self.word]
         seen = set()
-        for head in self.heads:
-            for page in range((head - reach) // PAGE_SIZE, (head + reach) // PAGE_SIZE + 1):
-                data = self.memory.read(page * PAGE_SIZE, PAGE_SIZE)
-                for value in struct.unpack_from(f"={len(data) // word}{'QI'[word == 4]}", data):
-                    if value in seen or not value or value % self.align:
-                        continue
-                    seen.add(value)
-                    size = int.from_bytes(self.memory.read(value - word, word), "little")
-                    for layout in TCACHES[word]:
-                        if size & ~7 == layout.chunk and size & 1:
-                            yield layout, value
+        for _, value in self._words(middle - reach, middle + reach):
+            if value in seen or not value or value % self.align:
+                continue
+            seen.add(value)
+            # With the bits PREV_INUSE, which the chunk before decides, and NON_MAIN_ARENA.
+            size = int.from_bytes(self.memory.read(value - self.word, self.word), "little")
+            for layout in TCACHES[self.word]:
+                if size & ~5 == layout.chunk:
+                    yield layout, value
 
     def add_caches(self, arenas: Sequence[FoundArena]) -> None:
         """Adds what threads' caches hold to the arenas that it comes from."""
+        main = arenas[0]
+        self.doubts = []
+        self.find_distance(arenas)
+        if self.distance is None:
+            if main.state.has_memory:
+                self.doubts.append(
+                    "the caches of threads were not found: what they hold counts as in use"
+                )
+            return
+        addresses = {one.state.address for one in arenas}
         ranges = sorted(
             ((row.first, row.end, one) for one in arenas for row in one.rows),
             key=lambda entry: entry[0],
         )
-        lists = self._new_walk()
+        counted: set[int] = set()
+        for head in self.heads:
+            doubts = []
+            recognized = False
+            for layout, address in self.caches(head):
+                if not any(first <= address < end for first, end, _ in ranges):
+                    continue
+                if address in counted:
+                    recognized = True
+                    continue
+                chunks, doubt = self.cached(layout, address, main)
+                if doubt:
+                    doubts.append(doubt)
+                    continue
+                recognized = True
+                counted.add(address)
+                for chunk in chunks.list[0 : chunks.count]:
+                    for first, end, one in ranges:
+                        if first <= chunk.address < end:
+                            one.tcache += chunk.size
+                            one.tcached += 1
+                            break
+            own = None if recognized else self.thread_arena(head, addresses)
+            if own and (doubts or not self.has_no_cache(own[0])):
+                doubts = doubts or [
+                    "a thread's cache was not found: what it holds counts as in use"
+                ]
+                main.doubts += [doubt for doubt in doubts if doubt not in main.doubts]
+
+    def has_no_cache(self, place: int) -> bool:
+        """Whether a thread has freed nothing yet, in glibc 2.43: only then its cache is made.
+
+        Until then its own storage has the address of an empty one in read-only data, near the place
+        of its arena's address.
+        """
+        constant = [
+            (r.start, r.end)
+            for r in self.regions
+            if r.inode and r.perms.read and not r.perms.write and not r.perms.execute
+        ]
+        layout = max(TCACHES[self.word], key=lambda one: one.lists)
+        empty = bytes(layout.counters + layout.lists * self.word)
+        return any(
+            self.memory.read(value, len(empty)) == empty
+            for address, value in self._words(place - NEAR, place + NEAR)
+            if value
+            and abs(address - place) <= NEAR
+            and not value % self.align
+            and any(start <= value < end for start, end in constant)
+        )
+
+    def cached(self, layout: Tcache, address: int, arena: FoundArena) -> tuple[Any, str]:
+        """The chunks of a thread's cache, or why it can't be one."""
         word = self.word
-        for layout, address in self.caches():
-            data = self.memory.read(address, layout.counters + layout.lists * word)
-            if len(data) < layout.counters + layout.lists * word:
-                continue
-            entries = struct.unpack_from(f"={layout.lists}{'QI'[word == 4]}", data, layout.counters)
-            if any(entry % self.align for entry in entries):
-                continue
-            chunks = new_chunks()
-            probe = FoundArena(arenas[0].state)
-            for index, entry in enumerate(entries):
-                size = 4 * word + index * 16 if index < 64 else 0
-                self._follow(probe, lists, entry, size, chunks)
-            if probe.doubts:
-                continue
-            for chunk in chunks.list[0 : chunks.count]:
-                for first, end, one in ranges:
-                    if first <= chunk.address < end:
-                        one.tcache += chunk.size
-                        one.tcached += 1
-                        break
+        chunks = new_chunks()
+        data = self.memory.read(address, layout.counters + layout.lists * word)
+        if len(data) < layout.counters + layout.lists * word:
+            return chunks, f"a thread's cache at {address:#x} can't be read"
+        entries = struct.unpack_from(f"={layout.lists}{'QI'[word == 4]}", data, layout.counters)
+        if any(entry % self.align for entry in entries):
+            return chunks, f"a thread's cache at {address:#x} is broken"
+        lists = self._new_walk()
+        probe = FoundArena(arena.state)
+        for index, entry in enumerate(entries):
+            size = 4 * word + index * 16 if index < 64 else 0
+            self._follow(probe, lists, entry, size, chunks)
+        return chunks, "; ".join(probe.doubts)
 
     def serving(
         self, arenas: Sequence[FoundArena], heads: Mapping[int, int]
@@ -424,18 +522,8 @@ class ArenaReader:
         """By arena the threads whose own storage has its address (thread_arena)."""
         addresses = {one.state.address for one in arenas}
         found: dict[int, list[int]] = {}
-        word = self.word
         for tid, head in heads.items():
-            nearest: tuple[int, int] | None = None
-            for page in range((head - REACH[word]) // PAGE_SIZE, head // PAGE_SIZE + 1):
-                start = page * PAGE_SIZE
-                data = self.memory.read(start, PAGE_SIZE)
-                words = struct.unpack_from(f"={len(data) // word}{'QI'[word == 4]}", data)
-                for index, value in enumerate(words):
-                    if value in addresses:
-                        distance = abs(start + index * word - head)
-                        if nearest is None or distance < nearest[0]:
-                            nearest = distance, value
+            nearest = self.thread_arena(head, addresses)
             if nearest is not None:
                 found.setdefault(nearest[1], []).append(tid)
         return {address: tuple(sorted(tids)) for address, tids in found.items()}

@@ -270,7 +270,7 @@ def read_heap(files: ProcessFiles, regions: Sequence[Region], word: int = 8) -> 
         python = read_python(memory, regions) if has_python(regions) else None
         memory.check()
     parameters = reader.parameters
-    doubts = changed + [doubt for one in arenas for doubt in one.doubts]
+    doubts = changed + [doubt for one in arenas for doubt in one.doubts] + reader.doubts
     doubts += [
         f"the arena at {one.state.address:#x} was locked while it was read"
         for one in arenas

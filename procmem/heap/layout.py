@@ -1,6 +1,6 @@
 """Where glibc keeps malloc's state, found by its shape: no symbols, no versions.
 
-All offsets are those of malloc/malloc.c and malloc/arena.c of glibc 2.26 to 2.42, whose structures
+All offsets are those of malloc/malloc.c and malloc/arena.c of glibc 2.26 to 2.43, whose structures
 differ: what differs is recognised by the addresses that the structures hold of each other.
 """
 

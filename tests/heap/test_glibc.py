@@ -53,6 +53,46 @@ def test_threads_are_named_with_the_arena_they_use(program: Path) -> None:
         assert [len(one) for one in named] == [1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("flags", [(), ("-DOWN=100000",), ("-DOWN=100000", "-static")])
+@pytest.mark.parametrize("threads", [0, 3])
+def test_caches_hold_what_was_freed_last(
+    threads: int, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    with Allocating(built(str(tmp_path), *flags), threads) as target:
+        process = procmem.Process(target.pid)
+        expected = 0
+        for count, size in ((1, 24), (5, 100), (7, 500), (3, 1000), (2, 1032)):
+            target.ask(f"cache {count} {size}")
+            # A chunk is the piece and its size, in whole 16 bytes.
+            expected += count * ((size + 8 + 15) // 16 * 16)
+            heap = process.heap()
+            if flags[-1:] == ("-static",) and not heap.certain:
+                # From glibc 2.43 on the program's variables may stand between those of malloc.
+                assert all("cache was not found" in doubt for doubt in heap.doubts)
+                continue
+            assert heap.certain, heap.doubts
+            assert [arena.tcache for arena in heap.arenas] == [expected] * (threads + 1)
+            assert [len(arena.threads) for arena in heap.arenas] == [1] * (threads + 1)
+
+
+def test_a_cache_that_is_broken_is_a_doubt(program: Path) -> None:
+    with Allocating(program) as target:
+        target.ask("spoil")
+        heap = procmem.Process(target.pid).heap()
+        assert not heap.certain
+        assert any("a list of free chunks is broken at " in doubt for doubt in heap.doubts)
+
+
+@pytest.mark.parametrize("place", ["8", "100000", "7ffffffffff8", "fffffffffffffff0"])
+def test_a_thread_that_names_no_storage_of_its_own(program: Path, place: str) -> None:
+    with Allocating(program) as target:
+        target.ask("cache 3 100")
+        target.ask(f"robust {place}")
+        heap = procmem.Process(target.pid).heap()
+        assert len(heap.arenas) == 1
+        assert any("the caches of threads were not found" in doubt for doubt in heap.doubts)
+
+
 def test_the_chunk_below_the_top_is_named(program: Path) -> None:
     with Allocating(program) as target:
         target.go(1, 3000)
@@ -68,7 +108,9 @@ def test_programs_of_other_forms(flag: str, tmp_path: Path) -> None:
         target.go(3, 5000)
         heap = procmem.Process(target.pid).heap()
         info = target.info()
-        assert heap.doubts == ()
+        # get_robust_list(2) has no address for a program of another word size.
+        assert len(heap.doubts) == (flag == "-m32")
+        assert all("caches of threads were not found" in doubt for doubt in heap.doubts)
         assert [(a.system, a.fast, a.free + a.top) for a in heap.arenas] == list(info.arenas)
         assert heap.in_use + heap.tcache == info.uordblks
         process = procmem.Process(target.pid)

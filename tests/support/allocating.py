@@ -95,12 +95,13 @@ class Allocating:
             fast = re.search(r'<total type="fast" count="\d+" size="(\d+)"', part)
             rest = re.search(r'<total type="rest" count="(\d+)" size="(\d+)"', part)
             system = re.search(r'<system type="current" size="(\d+)"', part)
-            assert fast
             assert rest
             assert system
             # malloc_info(3) adds a bit of each size in a bin: PREV_INUSE. The top is in the count.
             bits = int(rest[1]) - 1
-            arenas.append(ArenaInfo(int(system[1]), int(fast[1]), int(rest[2]) - bits))
+            # There are no fast bins from glibc 2.43 on.
+            of_fast = int(fast[1]) if fast else 0
+            arenas.append(ArenaInfo(int(system[1]), of_fast, int(rest[2]) - bits))
         (last,) = re.findall(r"^mallinfo (.*)$", text, re.MULTILINE)
         figures = [int(word) for word in last.split()]
         return MallocInfo(tuple(arenas), *figures)

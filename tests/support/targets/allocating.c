@@ -1,8 +1,9 @@
 /* Random histories of malloc, free, realloc, calloc and aligned forms, in any number of threads.
  *
  * Each line on standard input is a command: `go SEED STEPS LARGEST` has every thread take so many
- * steps, `trim` calls malloc_trim(0), `info` prints what malloc says of itself;
- * `overwrite` and `loop` break the heap. Each is answered
+ * steps, `cache COUNT SIZE` has every thread free so many pieces, all at last; `trim` calls
+ * malloc_trim(0), `info` prints what malloc says of itself;
+ * `overwrite`, `spoil` and `loop` break the heap. Each is answered
  * by lines that end with one that says "done". Nothing here allocates beside the histories. */
 #define _GNU_SOURCE
 #include <malloc.h>
@@ -10,17 +11,33 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PIECES 4000
 #define THREADS 16
+#ifndef OWN
+#define OWN 8 /* bytes of thread-local variables */
+#endif
 
 static void *pieces[THREADS + 1][PIECES];
 static pthread_barrier_t begin, end;
 static unsigned seed;
 static long steps;
 static size_t largest;
-static int leave;
+static int cached, leave;
+static __thread volatile char own[OWN];
+
+static void fill_cache(void)
+{
+    void *all[16];
+
+    own[OWN - 1] = 1;
+    for (int i = 0; i < cached; i++)
+        all[i] = malloc(largest);
+    for (int i = 0; i < cached; i++)
+        free(all[i]);
+}
 
 static void take(void **mine, unsigned state)
 {
@@ -52,7 +69,10 @@ static void *serve(void *mine)
         pthread_barrier_wait(&begin);
         if (leave)
             return NULL;
-        take(mine, seed * 31 + (unsigned)((void **)mine - pieces[0]));
+        if (cached)
+            fill_cache();
+        else
+            take(mine, seed * 31 + (unsigned)((void **)mine - pieces[0]));
         pthread_barrier_wait(&end);
     }
 }
@@ -82,12 +102,28 @@ int main(int argc, char **argv)
             pthread_barrier_wait(&begin);
             take(pieces[0], seed);
             pthread_barrier_wait(&end);
+        } else if (sscanf(line, "cache %d %zu", &cached, &largest) == 2) {
+            cached = cached < 16 ? cached : 16;
+            pthread_barrier_wait(&begin);
+            fill_cache();
+            pthread_barrier_wait(&end);
+            cached = 0;
         } else if (!strcmp(line, "overwrite")) {
             /* The size of a chunk, as a write beyond a piece's end would leave it. */
             char *piece = malloc(3000);
 
             memset(piece + malloc_usable_size(piece), 0x41, 8);
             printf("%p\n", (void *)(piece + malloc_usable_size(piece) - 8));
+        } else if (!strcmp(line, "spoil")) {
+            /* The first link of a cache's list, as a write to a piece that was freed would leave it. */
+            char *volatile first = malloc(40), *volatile second = malloc(40);
+
+            free(first);
+            free(second);
+            memset(second, 0x41, 8);
+        } else if (sscanf(line, "robust %zx", &largest) == 1) {
+            /* What get_robust_list(2) says of the first thread. */
+            syscall(SYS_set_robust_list, largest, 24);
         } else if (!strcmp(line, "loop")) {
             /* A list of free chunks that leads back into itself. */
             void *row[16];

@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With --submission: has the checks graded."""
+    """With --submission: registers the plugin that grades."""
     if config.getoption("submission") is None:
         return
     from procmem.grade.grading.by_hand import ByHand
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Refuses checks that are run without a submission.
 
     Raises:
-        pytest.UsageError
+        pytest.UsageError: a check of a lab was collected without --submission.
     """
     if (
         "procmem.grade.checks.points" not in sys.modules

@@ -1,8 +1,9 @@
 """A failed check in words: what was expected, what was seen, in which phase, and why.
 
-pytest's assertion rewriting gives the values that were compared; the check's own source tells what
-they are. Snapshots in the assertion tell the phase, and their difference the cause. Only plain
-expressions (names, attributes, subscripts, differences) are looked at a second time.
+pytest's assertion rewriting gives the values that were compared, and the check's source says what
+they mean. The phase is that of the snapshots in the assertion, and the cause comes from the
+difference between them. Only plain expressions (names, attributes, subscripts, differences) are
+evaluated a second time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Compared", "Explained", "explain", "ordinal", "short"]
 
 LONGEST = 200
-"""Characters that a value may take."""
+"""At most so many characters of a value are shown."""
 
 
 class Compared(NamedTuple):
@@ -41,10 +42,10 @@ class Compared(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether it is true, so that it can't be what failed."""
+        """Whether the comparison is true, so that it can't be the one that failed."""
         try:
             return bool(OPERATORS[self.op](self.left, self.right))
-        except Exception:  # noqa: BLE001 - compared are any objects
+        except Exception:  # noqa: BLE001 - any objects may be compared
             return False
 
 
@@ -75,7 +76,7 @@ WORDS = {
 
 
 class Explained(NamedTuple):
-    """What is told of a failure; each is None where nothing can be said."""
+    """The explanation of a failure; a field is None if it is not known."""
 
     message: str | None = None
     expected: str | None = None
@@ -94,16 +95,16 @@ def explain(
     names: Callable[[Snapshot], str | None],
     fixtures: Mapping[str, Any],
 ) -> Explained:
-    """What a failed assertion tells.
+    """Explains a failed assertion.
 
     Args:
-        error: it.
-        comparisons: those that pytest saw in it, the last being the one that failed.
+        error: the exception that it raised.
+        comparisons: those that pytest evaluated in it; the last one that is false made it fail.
         source: the text of the file of checks.
-        line: of the assertion in it.
-        variables: of the function that holds it.
-        names: the phase that a snapshot was taken in.
-        fixtures: what the check was given.
+        line: the line of the assertion in that file.
+        variables: the local variables of the function that contains it.
+        names: returns the phase in which a snapshot was taken, or None.
+        fixtures: the arguments of the check.
     """
     statement = assertion(source, line)
     failed = next((c for c in reversed(comparisons) if not c.holds), None)
@@ -174,7 +175,7 @@ def assertion(source: str, line: int) -> ast.Assert | None:
 
 
 def given_message(error: AssertionError, statement: ast.Assert | None) -> str | None:
-    """The words that the check itself gave: `assert it, "words"`."""
+    """The message of the assert statement: `assert value, "message"`."""
     if statement is None or statement.msg is None:
         return None
     text = str(error).partition("\nassert ")[0]
@@ -186,7 +187,7 @@ def first_line(error: BaseException) -> str | None:
 
 
 def the_comparison(test: ast.expr, op: str | None) -> tuple[ast.expr, ast.expr] | None:
-    """Both sides of the comparison of an assertion that has an operator; None: which can't be told.
+    """Both sides of the assertion's comparison with an operator; None: not exactly one has it.
 
     >>> [ast.unparse(side) for side in the_comparison(ast.parse("1 <= x < 5").body[0].value, "<=")]
     ['1', 'x']
@@ -212,7 +213,7 @@ SIGNS: dict[type[ast.cmpop], str] = {
 def is_turned(
     left: ast.expr, right: ast.expr, variables: Mapping[str, Any], fixtures: Mapping[str, Any]
 ) -> bool:
-    """Whether the left side is what is expected, and the right one what was measured."""
+    """Whether the left side is the expected value, and the right one the measured value."""
     if is_constant(left) or is_constant(right):
         return is_constant(left) and not is_constant(right)
     measured = [any(True for _ in moments(side, variables, fixtures)) for side in (left, right)]
@@ -236,13 +237,13 @@ BYTES = frozenset(
 ADDRESSES = frozenset("start end address stack_pointer place".split())
 COUNTS = frozenset("minor major faults count len regions blocks threads status signal tid".split())
 THROUGH = frozenset("max min sum abs int round sorted".split())
-"""Functions whose value is of their arguments' kind."""
+"""Functions whose result has the unit of their arguments."""
 
 DEEPEST = 6
 
 
 def unit(node: ast.expr, tree: ast.Module, deep: int = 0) -> str | None:
-    """What an expression gives, by the names in it: "bytes", a "count", an "address", or None."""
+    """The unit of an expression, by the names in it: "bytes", "count", "address", or None."""
     if deep > DEEPEST:
         return None
 
@@ -285,7 +286,7 @@ def named(name: str) -> str | None:
 
 
 def in_bytes(value: Any, *, whole: bool) -> str:
-    """A number as a size; in bytes unless both that are compared are whole KiB."""
+    """A number as a size; in bytes unless both compared values are whole KiB."""
     if isinstance(value, int) and not isinstance(value, bool) and value:
         return comparable(value) if whole else f"{value:,} bytes"
     return short(value)
@@ -301,7 +302,7 @@ def address(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """Any value in a line, objects of procmem by what they are and not by all they hold."""
+    """Any value on one line; an object of procmem is summarised."""
     if isinstance(value, str):
         text = value
     elif isinstance(value, bool) or value is None:
@@ -340,7 +341,7 @@ def ordinal(number: int) -> str:
     return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
-# ---- the moments that it is about --------------------------------------------------------
+# ---- the snapshots that it is about ------------------------------------------------------
 
 
 PLAIN = ast.Name | ast.Attribute | ast.Subscript | ast.Constant | ast.BinOp | ast.Load | ast.Sub
@@ -350,7 +351,7 @@ HARMLESS = PLAIN | ast.UnaryOp | ast.USub | ast.Tuple | ast.Index
 def moments(
     test: ast.expr, variables: Mapping[str, Any], fixtures: Mapping[str, Any]
 ) -> Iterator[Diff | Snapshot]:
-    """Snapshots and differences that stand in an expression."""
+    """Snapshots and differences that occur in an expression."""
     known = {**fixtures, **variables}
     seen: set[str] = set()
     for node in ast.walk(test):
@@ -363,8 +364,8 @@ def moments(
             continue
         seen.add(text)
         try:
-            value = eval(text, {"__builtins__": {}}, known)  # noqa: S307 - the check's own words
-        except Exception:  # noqa: BLE001, S112 - then it tells nothing
+            value = eval(text, {"__builtins__": {}}, known)  # noqa: S307 - the check's own code
+        except Exception:  # noqa: BLE001, S112 - then it is not used
             continue
         if isinstance(value, Diff | Snapshot):
             yield value
@@ -373,7 +374,7 @@ def moments(
 def the_moments(
     looked: Sequence[Diff | Snapshot], variables: Mapping[str, Any], fixtures: Mapping[str, Any]
 ) -> tuple[Diff | None, Snapshot | None]:
-    """The difference that a failure is about, and the snapshot at its end."""
+    """The difference that a failure is about, and the later of its two snapshots."""
     diffs = [one for one in looked if isinstance(one, Diff)]
     if diffs:
         return diffs[0], diffs[0].after
@@ -393,7 +394,7 @@ def the_moments(
 
 
 def distinct(shots: Sequence[Snapshot]) -> list[Snapshot]:
-    """Each once, by time."""
+    """Each snapshot once, in the order of time."""
     found = {id(shot): shot for shot in shots}
     return sorted(found.values(), key=lambda s: 0 if s.clock is None else s.clock.monotonic)
 
@@ -402,7 +403,7 @@ def distinct(shots: Sequence[Snapshot]) -> list[Snapshot]:
 
 
 def likely(diff: Diff, failed: Compared | None, test: ast.expr, sizes: bool) -> str | None:
-    """Where the difference between expected and seen comes from; None: that can't be told."""
+    """What explains the difference between expected and seen; None: not known."""
     explanations = diff.explanations
     if not explanations:
         return None
@@ -428,14 +429,14 @@ def likely(diff: Diff, failed: Compared | None, test: ast.expr, sizes: bool) -> 
 
 
 def clause(words: str) -> str:
-    """The first part of an explanation, without what it adds."""
+    """The first part of an explanation, without the additions after a semicolon."""
     return short(re.split(r"; (?![^(]*\))", words)[0])
 
 
 def accounting(
     explanations: Sequence[Explanation], field: str, off: int
 ) -> tuple[Explanation, ...]:
-    """The fewest changes that make up a difference; empty: none do, or several ways do."""
+    """The fewest changes that add up to a difference; empty: none do, or several sets do."""
     if not off:
         return ()
     from itertools import combinations
@@ -453,7 +454,7 @@ def accounting(
 
 
 def reason(one: Explanation, field: str, others: Sequence[Explanation]) -> str:
-    """What one change made, as a part of a sentence."""
+    """One change and its size, as a part of a sentence."""
     value = getattr(one, field)
     signed = ("+" if value > 0 else "") + comparable(value)
     words = LIKELY.get(one.cause)
@@ -464,7 +465,7 @@ def reason(one: Explanation, field: str, others: Sequence[Explanation]) -> str:
     if words:
         return f"{signed} is {words}"
     plain = clause(one.words).removeprefix("VSZ ").removeprefix("RSS ")
-    # The words tell the change of VSZ, where it is RSS that is asked for.
+    # The words give the change of VSZ, where the check may be about RSS.
     plain = re.sub(r"^[+-][0-9,]+ KiB: ", "", plain)
     return f"{signed} of {field.upper()}: {plain}"
 

@@ -1,7 +1,7 @@
-"""The pytest plugin that runs a lab's checks on a submission and collects what came of them.
+"""The pytest plugin that runs a lab's checks on a submission and collects the results.
 
 `procmem.grade.grading.grade` starts pytest with it in a process of its own; `procmem.pytest_plugin`
-gives it to an instructor's own pytest.
+adds it to a run of pytest that an instructor starts.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ OUTPUT = 16 << 10
 
 
 class Collector:
-    """Runs checks in their order, each at most once, and tells of each as it ends.
+    """Runs checks in their order, each at most once, and reports each as it ends.
 
     Args:
         lab: the exercise.
-        submission: what is graded.
-        tell: called with a dict for each event: the checks that there are, one that begins, its
-            result, how the submission was built.
+        submission: the submission to be graded.
+        tell: called with a dict for each event: the list of checks, the start of a check, its
+            result, the outcome of the build.
     """
 
     def __init__(
@@ -94,18 +94,18 @@ class Collector:
         }
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Brings the fixtures."""
+        """Registers the fixtures."""
         config.stash[fixtures.SUBMISSION] = self.submission
         config.pluginmanager.register(fixtures, "procmem-fixtures")
         if not config.pluginmanager.hasplugin("terminal"):
-            # Nobody sees pytest's own account of a failure: it would take longer than the check.
+            # Nobody sees pytest's own traceback, and formatting one takes longer than the check.
             config.option.tbstyle = "no"
 
     # ---- which checks there are ------------------------------------------------
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Puts each check behind those that it needs."""
+        """Moves each check behind the checks that it needs."""
         mine = [item for item in items if self._is_mine(item)]
         try:
             ordered = in_order(mine, self.lab)
@@ -126,7 +126,7 @@ class Collector:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> Iterator[None]:
-        """Notes a file of checks that can't be read."""
+        """Records that a file of checks can't be read."""
         if report.failed and self.error is None:
             self.error = f"{self.lab.checks.name} can't be read: {tail(report.longreprtext)}"
         yield
@@ -135,7 +135,7 @@ class Collector:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Leaves out a check if one that it needs went wrong."""
+        """Skips a check if one that it needs lost points, or has no result."""
         if not self._is_mine(item):
             return
         self._begun = time.monotonic()
@@ -149,21 +149,21 @@ class Collector:
                 raise Missed(name, status)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
-        """Notes what an assertion compared."""
+        """Records the values that an assertion compared."""
         self._comparisons.append(Compared(op, left, right))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, Any, None]:
-        """Makes a result of each check."""
+        """Turns pytest's report of a check into its result."""
         if not self._is_mine(item) or not isinstance(item, pytest.Function):
             yield
             return
         before = self.results.get(item.name)
         result = before
         if call.excinfo is not None:
-            # What fails after the check is the grader's: the check itself has spoken.
+            # A check that failed keeps its result, whatever fails in the teardown.
             if before is None or before.status is Status.PASSED:
                 result = self._failed(item, call.excinfo)
                 if result.status is Status.FAILED and call.when == "call":
@@ -187,7 +187,7 @@ class Collector:
             self.tell({"event": "result", "result": self.results[item.name].to_dict()})
 
     def shorten(self, report: pytest.TestReport, result: CheckResult) -> None:
-        """Says what pytest itself shall show of a result."""
+        """Sets what pytest's own report shows of a result."""
         if result.status in (Status.MISSED, Status.NOT_POSSIBLE):
             path, line, _ = report.location
             report.outcome = "skipped"
@@ -249,10 +249,10 @@ class Collector:
         )
 
     def _raised_by_the_check(self, excinfo: pytest.ExceptionInfo[Any]) -> str | None:
-        """What the check's own code raised, such as an IndexError; None: others' did, or it is odd.
+        """What the check's own code raised, such as an IndexError; None: it is no verdict.
 
-        A name that is not there is the lab's fault, whatever the submission; so is what the machine
-        lacks.
+        A name that is not defined is the lab's fault, whatever the submission. What other code
+        raised, and what the machine lacks, is no verdict either.
         """
         error = excinfo.value
         if not isinstance(error, Exception) or isinstance(error, (*NO_VERDICT, ProcmemError)):
@@ -291,7 +291,7 @@ class Collector:
                     self._phase,
                     given,
                 )
-            except Exception:  # noqa: BLE001 - to explain is a courtesy; the check has failed
+            except Exception:  # noqa: BLE001 - the check has failed, explained or not
                 story = Explained(message=short(str(error)) or None)
             break
         if "status" in (story.what or story.message or ""):
@@ -299,14 +299,14 @@ class Collector:
         return blank(item, Status.FAILED, **story._asdict(), hint=check.hint)
 
     def _said_at_its_end(self) -> str:
-        """The last words of the last program that ended with a status that tells of a failure."""
+        """The last output of the last program that ended with a status other than 0."""
         for run in reversed(self.submission.runs):
             if run.ended is not None and run.ended.status:
                 return last_words(run.output)
         return ""
 
     def _at_another_wait(self, item: pytest.Function, result: CheckResult) -> CheckResult:
-        """Says of a failure if the check passes with all waits counted one later or earlier."""
+        """Adds a cause to a failure if the check passes with all waits counted one off."""
         given = item.funcargs
         moved = {
             name: one
@@ -360,7 +360,7 @@ class Collector:
         return None if built is None else replace(built, output=self.without_paths(built.output))
 
     def files(self) -> dict[str, Any]:
-        """The event that says what became of the submission's files."""
+        """The event with the notes about the submission's files."""
         return {
             "event": "files",
             "unopened": self.without_paths(self.submission.refused) or None,
@@ -368,12 +368,12 @@ class Collector:
         }
 
     def without_paths(self, text: str) -> str:
-        """A text for students: paths of the grader's as the sandbox shows them, or by their end."""
+        """A text for students, in which the grader's paths are replaced by the sandbox's."""
         return without_paths(text, self._places)
 
 
 class Missed(BaseException):
-    """A check is not run, because of another one."""
+    """A check is not run because of the result of one that it needs."""
 
     def __init__(self, needed: str, status: Status) -> None:
         super().__init__(needed)
@@ -385,7 +385,7 @@ LAST_LINES, LAST_LENGTH = 3, 200
 
 
 def last_words(output: str) -> str:
-    r"""What a program printed last, to follow a sentence; "" if it printed nothing.
+    r"""The last lines of a program's output, to be appended to a sentence; "" if there are none.
 
     >>> last_words("Press Enter.\nmmap: Cannot allocate memory\n")
     '; its last output:\nPress Enter.\nmmap: Cannot allocate memory'
@@ -430,7 +430,7 @@ def build_result(submission: Submission) -> BuildResult | None:
 
 
 def mark_of(item: pytest.Function) -> Check:
-    """What a check says of itself; a plain test function informs, for no points."""
+    """The mark of a check; a test function without one is a check for no points."""
     found = check_of(getattr(item, "obj", None))
     if found is not None:
         return found
@@ -439,7 +439,7 @@ def mark_of(item: pytest.Function) -> Check:
 
 
 def blank(item: pytest.Item, status: Status = Status.ERROR, **more: Any) -> CheckResult:
-    """A result of a check, with what its mark says."""
+    """A result of a check, filled in from its mark."""
     assert isinstance(item, pytest.Function)  # noqa: S101 - for the type checker
     check = mark_of(item)
     variant = item.name[len(item.originalname) :].strip("[]")
@@ -449,7 +449,7 @@ def blank(item: pytest.Item, status: Status = Status.ERROR, **more: Any) -> Chec
 
 
 def needed(item: pytest.Item, names: Sequence[str]) -> list[str]:
-    """The checks that one needs, all variants of each."""
+    """The names of the checks that a check needs, with all variants of each."""
     assert isinstance(item, pytest.Function)  # noqa: S101 - for the type checker
     return [
         name
@@ -460,10 +460,10 @@ def needed(item: pytest.Item, names: Sequence[str]) -> list[str]:
 
 
 def in_order(items: Sequence[pytest.Item], lab: Lab) -> list[pytest.Item]:
-    """Each check behind those that it needs, otherwise as they stand.
+    """The checks in an order in which each follows those that it needs, otherwise unchanged.
 
     Raises:
-        LabError: one needs a check that there is none, or itself in the end.
+        LabError: a check needs one that does not exist, or needs itself, directly or not.
     """
     by_name = {item.name: item for item in items}
     names = list(by_name)
@@ -484,9 +484,7 @@ def in_order(items: Sequence[pytest.Item], lab: Lab) -> list[pytest.Item]:
 
                 near = difflib.get_close_matches(wanted, names, 1)
                 way = f": did you mean {near[0]}?" if near else ""
-                raise LabError(
-                    lab.checks, f"{item.name} needs {wanted}, and which does not exist{way}"
-                )
+                raise LabError(lab.checks, f"{item.name} needs {wanted}, which does not exist{way}")
         for name in needed(item, names):
             add(by_name[name])
         path.pop()
@@ -498,7 +496,7 @@ def in_order(items: Sequence[pytest.Item], lab: Lab) -> list[pytest.Item]:
 
 
 def tail(text: str) -> str:
-    """The last lines of what pytest says of a file that it can't import."""
+    """The last lines of pytest's message about a file that it can't import."""
     lines = [line.removeprefix("E ") for line in text.splitlines()]
     kept = [line.strip() for line in lines if line.strip()]
     return "; ".join(kept[-3:])

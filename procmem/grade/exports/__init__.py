@@ -1,8 +1,8 @@
-"""A Grade in the formats of other systems: each a function of a Grade that returns text or a dict.
+"""A Grade in other formats: functions that return text, or a dict to be written as JSON.
 
-What a check printed, what a student named a file, what a compiler said: all of it may be hostile,
-and none of it breaks out of a format. Of a hidden check a student sees whether it passed. What
-wasn't possible here, and what the grader itself failed at, costs nobody points in any format.
+Program output, file names and compiler messages may be hostile, so every format escapes them. Of a
+hidden check, students see only whether it passed. A check that was not possible here, or in which
+the grader itself failed, costs no points in any format.
 """
 
 from __future__ import annotations

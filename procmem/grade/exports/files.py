@@ -1,4 +1,4 @@
-"""The formats by name, each with the file that it is kept in."""
+"""The export formats by name, and the name of the file for each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = {
     "autolab": "autolab.txt",
     "junit": "junit.xml",
 }
-"""Formats of one grade, and the names of the files that `procmem grade` writes."""
+"""The formats of a single grade, each with the name of the file that `procmem grade` writes."""
 
 TEXTS = {
     "html": html,
@@ -36,11 +36,11 @@ OBJECTS = {"gradescope": gradescope, "check50": check50}
 
 
 def written(grade: Grade, form: str) -> bytes:
-    """A grade as the file of a format holds it.
+    """The content of the file that holds a grade in one of the formats.
 
     Args:
-        grade: it.
-        form: a name in FORMATS.
+        grade: the grade to export.
+        form: the format, a key of FORMATS.
     """
     if form in OBJECTS:
         return json.dumps(OBJECTS[form](grade), indent=1).encode() + b"\n"

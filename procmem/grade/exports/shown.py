@@ -1,4 +1,4 @@
-"""What is shown of a grade, whatever the format: clean text, and nothing of hidden checks."""
+"""What every format shows of a grade: escaped text, and no details of hidden checks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 LONGEST = 20_000
-"""Characters of one text: what a compiler says, say. The rest is in the result itself."""
+"""At most so many characters of a text, such as a compiler's output, are shown."""
 
 COLOURS = re.compile(r"\x1b\[[\d;]*[mK]")
-"""What compilers send to a terminal between the words."""
+"""Escape sequences with which compilers colour their output."""
 
 LABELS = {
     "message": "what happened",
@@ -43,12 +43,12 @@ LABELS = {
     "cause": "likely cause",
     "hint": "hint",
 }
-NOT_YOURS = "not judged, because the grader failed, not your program; it costs you nothing"
-NOTHING_GRADED = "Nothing could be graded. That is no fault of your work."
+NOT_YOURS = "not judged, because the grader failed, not your program; this costs you no points"
+NOTHING_GRADED = "Nothing could be graded. This is not the fault of your work."
 
 
 def clean(text: str, most: int = LONGEST) -> str:
-    r"""Text of several lines as any format may hold it: what can't be printed is escaped.
+    r"""Text of several lines that is safe in every format: unprintable characters are escaped.
 
     >>> clean("a\x1b[31mb\x00\udcff\r\nc\td")
     'ab\\x00\\xff\nc\td'
@@ -62,12 +62,12 @@ def clean(text: str, most: int = LONGEST) -> str:
 
 
 def line(text: str, most: int = 200) -> str:
-    """A name on one line."""
+    """A text on one line, with unprintable characters escaped, and cut if it is too long."""
     return clipped(printable(text), most)
 
 
 def build_failed(grade: Grade) -> str:
-    """A heading for what the build said; "" if it did not fail."""
+    """The heading above the output of a failed build; "" if the build did not fail."""
     if grade.build is None or grade.build.ok:
         return ""
     if grade.unopened:
@@ -87,16 +87,16 @@ def amount(points: float) -> str:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """A check as it is shown.
+    """A check as people are shown it.
 
     Attributes:
-        name, title: clean, on one line; of a hidden check they tell nothing.
+        name, title: escaped, on one line; those of a hidden check reveal nothing about it.
         status: as in CheckResult.
-        score, points: what was got, of how much.
-        hidden: whether the student sees only how it ended.
-        needs: the names of the checks that it needs.
-        message, what, expected, seen, phase, cause, hint: clean; "" where there is nothing to say.
-        seconds: it took.
+        score, points: the points that were given, and those that the check is worth.
+        hidden: whether students see only its status.
+        needs: the names of the checks that have to pass first.
+        seconds: how long the check ran.
+        message, what, expected, seen, phase, cause, hint: escaped; "" if there is none.
     """
 
     name: str
@@ -122,12 +122,12 @@ class CheckRow:
 
     @property
     def counted(self) -> bool:
-        """Whether its points are part of the score and of what can be reached."""
+        """Whether its points count in the score and in the greatest possible score."""
         return self.status.counts
 
     @property
     def details(self) -> list[tuple[str, str]]:
-        """What there is to say beside the title: a label and a text each."""
+        """What is shown below the title: pairs of a label and a text."""
         return [(label, found) for part, label in LABELS.items() if (found := getattr(self, part))]
 
     @property
@@ -137,11 +137,11 @@ class CheckRow:
 
 
 def rows(grade: Grade, *, all_of_it: bool = False) -> list[CheckRow]:
-    """The checks of a grade.
+    """The checks of a grade as they are shown.
 
     Args:
-        grade: it.
-        all_of_it: whether hidden checks are shown like others.
+        grade: the grade.
+        all_of_it: whether hidden checks are shown like all others.
     """
     checks = (grade if all_of_it else grade.for_student()).checks
     titles = {check.name: line(check.title or check.name) for check in checks}
@@ -152,13 +152,13 @@ def rows(grade: Grade, *, all_of_it: bool = False) -> list[CheckRow]:
 def row(check: CheckResult, titles: dict[str, str], *, unbuilt: bool) -> CheckRow:
     told: dict[str, str] = {}
     if check.status is Status.ERROR:
-        # What went wrong in a check may show what the check does.
+        # The error's text may reveal what the check does.
         told["message"] = NOT_YOURS
     elif check.status is Status.NOT_POSSIBLE:
         why = clean(check.message or check.cause or "").rstrip(".")
         told["message"] = "not possible here" + (f": {why}" if why else "") + "; not judged"
     elif unbuilt and check.seen is None:
-        pass  # the build has said it
+        pass  # the build's output says why
     elif check.status is Status.MISSED:
         waited = ", ".join(f'"{titles[name]}"' for name in check.needs if name in titles)
         told["message"] = f"not checked: it needs {waited or 'another check'} to pass first"
@@ -188,12 +188,12 @@ WORDS = {
 
 
 def standing(row: CheckRow) -> str:
-    """How a check ended, in a word or three."""
+    """The status of a check in one to three words."""
     return WORDS[row.status]
 
 
 def waits_moved(grade: Grade) -> str:
-    """A sentence if most of what failed passes with all waits counted otherwise; else ""."""
+    """A sentence if most failed checks would pass one wait later, or one earlier; else ""."""
     failed = [check for check in grade.checks if check.status is Status.FAILED and not check.hidden]
     for cause, words in (
         (ONE_LATE, "one wait late: is there one wait too many before them?"),
@@ -206,20 +206,20 @@ def waits_moved(grade: Grade) -> str:
 
 
 def points_of(grade: Grade) -> str:
-    """The total, with what was not judged: "9 of 24 points, 15 not judged"."""
+    """The score, and the points that were not judged: "9 of 24 points, 15 not judged"."""
     said = f"{amount(grade.score)} of {amount(grade.all_points)} points"
     return said + (f", {amount(grade.uncounted)} not judged" if grade.uncounted else "")
 
 
 def verdict(grade: Grade) -> str:
-    """The whole in a sentence or three, for a student."""
+    """The outcome in one to three sentences, for a student."""
     if grade.error is not None or not grade.max_score:
         return NOTHING_GRADED
     return f"{points_of(grade)}. {left_to_do(grade)}"
 
 
 def left_to_do(grade: Grade) -> str:
-    """What stands between a grade and all points, in a sentence or two."""
+    """How many checks did not pass, or were not possible, in one to three sentences."""
     left = sum(check.status.counts and check.status is not Status.PASSED for check in grade.checks)
     out = sum(not check.status.counts for check in grade.checks)
     if left:
@@ -228,10 +228,10 @@ def left_to_do(grade: Grade) -> str:
     else:
         said = "Every check that was possible here passed." if out else "Every check passed."
     if out:
-        said += f" {out} {'check' if out == 1 else 'checks'} were not possible here."
+        said += f" {out} {'check was' if out == 1 else 'checks were'} not possible here."
     return said
 
 
 def notes(grade: Grade) -> list[str]:
-    """What the student is told of files, each on one line."""
+    """Notes for the student about the submission's files, each on one line."""
     return [line(note, 1000) for note in grade.notes if note != grade.unopened]

@@ -31,13 +31,12 @@ __all__ = ["autolab", "check50", "classroom", "gradescope"]
 
 
 def gradescope(grade: Grade) -> dict[str, Any]:
-    """What /autograder/results/results.json holds.
+    """The content of Gradescope's /autograder/results/results.json.
 
-    Gradescope knows the points of an assignment beforehand and hides nothing but whole tests. So
-    a hidden check is a test that it hides, with everything that the instructor may want; and
-    where checks could not be made, the score is what the others would give of the full points.
-    Where nothing could be graded there is no score, which Gradescope shows as a failure of the
-    autograder.
+    The points of an assignment on Gradescope are fixed in advance, and only whole tests can be
+    hidden. So a hidden check becomes a hidden test, with all details for the instructor, and
+    where checks were not judged, the score of the others is scaled to the full points. If nothing
+    could be graded there is no score, which Gradescope shows as a failure of the autograder.
 
     Source: gradescope-autograders.readthedocs.io, "Autograder Specifications".
     """
@@ -72,7 +71,7 @@ def gradescope(grade: Grade) -> dict[str, Any]:
 
 
 def of_full_points(grade: Grade) -> float | None:
-    """The score of all points that the lab has, for systems that fix these beforehand."""
+    """The score, scaled to all points of the lab, for systems that fix these in advance."""
     if grade.error is not None or not grade.max_score:
         return None
     if not grade.uncounted:
@@ -88,13 +87,13 @@ def scaled_note(grade: Grade) -> str:
 
 
 def of_files(grade: Grade) -> str:
-    """What the student is told of files."""
+    """The notes for the student about the submission's files."""
     said = notes(grade)
     return "\n\n" + "\n".join(f"Files: {note}" for note in said) if said else ""
 
 
 def built(grade: Grade) -> str:
-    """What a failed build said."""
+    """The output of a failed build, below a heading."""
     if grade.build is None or not (heading := build_failed(grade)):
         return ""
     return f"\n\n{heading}\n{clean(grade.build.output)}"
@@ -103,10 +102,10 @@ def built(grade: Grade) -> str:
 def check50(grade: Grade) -> dict[str, Any]:
     """What `check50 -o json` prints.
 
-    It has no points and no total; points are in each result's `data`. A check that was not made has
-    `passed` null, as check50 has it for one whose dependency failed. One that was not judged has in
-    addition `judged` false in its `data`, beside the points that are left open, and a rationale
-    that says so. If the grader could do nothing, `error` takes the place of `results`.
+    check50 has no points and no total, so the points are in each result's `data`. A check that was
+    not run has `passed` null, as in check50 after a failed dependency. A check that was not judged
+    has, in addition, `judged` false in its `data`, beside the points that it is worth, and a
+    rationale that says so. If nothing could be graded, `error` takes the place of `results`.
 
     Source: cs50.github.io/check50, "JSON specification".
     """
@@ -155,11 +154,11 @@ NO_TEST: dict[str, str | float] = {
 def classroom(grade: Grade) -> str:
     """The output `result` of a step, for GitHub Classroom's autograding reporter: base64 of JSON.
 
-    The reporter adds up the tests' scores and the steps' max_score; where that is 0 it reports
-    none. It has no place for points that were not judged: counted in max_score they would be lost
-    for the student, left out they would not be seen. So they are left out, each check that was not
-    judged is a test with the status "error", and one more such test has the whole total for its
-    name, as in "9 of 24 points, 15 not judged".
+    The reporter adds up the tests' scores and the steps' max_score; where that is 0 it reports no
+    score. It has no place for points that were not judged: if max_score contained them, the student
+    would lose them; if nothing mentioned them, nobody would notice. So max_score leaves them out,
+    each check that was not judged is a test with the status "error", and one more such test has the
+    total as its name, as in "9 of 24 points, 15 not judged".
 
     Source: github.com/classroom-resources, autograding-grading-reporter.
     """
@@ -189,14 +188,14 @@ def classroom(grade: Grade) -> str:
 
 
 def autolab(grade: Grade, problem: str | None = None) -> str:
-    """What an autograder prints for Autolab: the result for its page, then the scores, a line each.
+    """What an autograder prints for Autolab: a line with the feedback, and a line with the scores.
 
-    Autolab's problems have fixed points, so the score is scaled where checks could not be made;
-    if none could, no score is given.
+    Autolab's problems have fixed points, so the score is scaled where checks were not judged; if
+    none was judged, there is no score.
 
     Args:
-        grade: it.
-        problem: the name of Autolab's problem; the lab's if None.
+        grade: the grade to export.
+        problem: the name of the problem on Autolab; the lab's name if None.
 
     Source: docs.autolabproject.com, "Formatted Feedback" and "Guide for Lab Authors".
     """

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["csv", "csv_rows"]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "|", "%")
-"""What makes a spreadsheet take a cell for more than text, if it stands first."""
+"""Characters that may make a spreadsheet treat a cell that begins with one as a formula."""
 
 
 def csv(grades: Iterable[Grade]) -> str:
-    """A table: a row for each submission, a column for each check, as RFC 4180 has it.
+    """A table with a row for each submission and a column for each check, as of RFC 4180.
 
-    `max_score` holds all points of the lab; `not_judged`, those of checks that could not be made.
-    A cell of a check holds the points that it gave, "not possible", or "error". No text can be
-    taken for a formula: an apostrophe stands before one that could be. This is the instructor's
-    table: hidden checks have their names.
+    `max_score` is all points of the lab; `not_judged`, those of checks that could not be judged.
+    The cell of a check has the points that were given, "not possible", or "error". A text that a
+    spreadsheet could treat as a formula is preceded by an apostrophe. The table is for instructors:
+    hidden checks appear under their names.
 
     Args:
         grades: in the order of the rows.
@@ -41,8 +41,8 @@ def csv_rows(names: Sequence[str], grades: Iterable[Grade]) -> Iterator[str]:
     """The table line by line, for grades that don't fit into memory.
 
     Args:
-        names: of all checks: the columns.
-        grades: asked for once, one at a time.
+        names: the names of all checks, in the order of the columns.
+        grades: iterated over once.
     """
     yield row(["submission", "lab", "score", "max_score", "not_judged", "build", *map(cell, names)])
     for grade in grades:
@@ -67,7 +67,7 @@ def points(status: Status, score: float) -> str:
 
 
 def cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula.
+    """A text that no spreadsheet treats as a formula.
 
     >>> cell("=1+1"), cell(" @x"), cell("alice")
     ("'=1+1", "' @x", 'alice')

@@ -1,4 +1,4 @@
-"""A grade for people to read: for a terminal, as Markdown, as a page."""
+"""A grade for people to read: text for a terminal, Markdown, or an HTML page."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ SIGNS = {
 
 
 def text(grade: Grade, width: int = 80) -> str:
-    """The grade as a table of checks; below each that did not pass, what was seen and why.
+    """The grade as a table of checks; below a check that did not pass, what was seen and why.
 
     Args:
-        grade: it.
-        width: of the text, in columns.
+        grade: the grade.
+        width: the width of the text in columns; at least 50 and at most 120 are used.
     """
     width = max(50, min(width, 120))
     told = rows(grade)
@@ -95,7 +95,7 @@ MARKS = {
 
 
 def markdown(grade: Grade) -> str:
-    """The grade as Markdown of the common kind (GitHub's, GitLab's)."""
+    """The grade as Markdown, as GitHub and GitLab render it."""
     told = rows(grade)
     lines = [f"# {inline(line(grade.lab))}", ""]
     lines += [f"Submission: {inline(line(grade.submission))}", "", f"**{verdict(grade)}**", ""]
@@ -119,7 +119,7 @@ def markdown(grade: Grade) -> str:
 
 
 def inline(text: str) -> str:
-    r"""Text that means nothing to Markdown within a line.
+    r"""Text for a line of Markdown, with all characters escaped that have a meaning there.
 
     >>> inline("a_b|<script>\n@all") == r"a\_b\|&lt;script&gt;<br>&#64;all"
     True
@@ -134,7 +134,7 @@ def fenced(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-# ---- a page ---------------------------------------------------------------------
+# ---- HTML -----------------------------------------------------------------------
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --dim: #5b6670; --paper: #f5f6f7;
@@ -184,7 +184,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def html(grade: Grade) -> str:
-    """The grade as one page without scripts or anything from elsewhere."""
+    """The grade as a single HTML page, without scripts and without external resources."""
     lab, who = escape(line(grade.lab)), escape(line(grade.submission))
     body = [f"<h1>{lab}</h1>", f'<p class="who">{who}</p>', *score_html(grade)]
     if grade.build is not None and (heading := build_failed(grade)):
@@ -213,7 +213,7 @@ def score_html(grade: Grade) -> Iterator[str]:
             most += f" points, {amount(grade.uncounted)} not judged"
         else:
             most += " points"
-        # Rounded down: a bar that is full means all points.
+        # Rounded down, so that the bar is full only if all points were given.
         share, out = (
             max(0.0, min(100.0, int(1000 * part / grade.all_points) / 10))
             for part in (grade.score, grade.uncounted)

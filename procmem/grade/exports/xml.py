@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["junit"]
 
-# What XML 1.0 can't hold, not even as a reference (production [2], Char).
+# Characters that XML 1.0 does not allow, not even as references (production [2], Char).
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(grade: Grade) -> str:
     """The grade as pytest's JUnit XML (family xunit1), each check a testcase.
 
-    Points are the properties `score` and `points`. What was not possible is skipped, an error of
-    the grader is an error; a check that was missed is a failure, since it costs points.
+    Points are the properties `score` and `points`. A check that was not possible is skipped, and an
+    error of the grader is an error. A check that did not run because another one failed is a
+    failure, since it costs points.
     """
     told = rows(grade)
     failures = sum(row.counted and not row.passed for row in told)

@@ -41,6 +41,8 @@ def test_points_that_were_not_judged_are_part_of_the_total(export: Callable[[Gra
     assert "Every check passed" not in said
     assert "Every check that was possible here passed. 2 checks were not possible here." in said
     assert "Every check passed." in export(judged((Status.PASSED, 9, 9)))
+    one = export(judged((Status.PASSED, 9, 9), (Status.NOT_POSSIBLE, 0, 3)))
+    assert "1 check was not possible here." in " ".join(one.split())
 
 
 def widths(page: str) -> list[float]:

@@ -265,7 +265,7 @@ def test_map(): pass
     [
         (CIRCLE, "test_a needs test_b needs test_a"),
         ('@points(1, "a", needs="test_a")\ndef test_a(): pass', "test_a needs test_a"),
-        (TYPO, "did you mean test_map?"),
+        (TYPO, "test_a needs test_maps, which does not exist: did you mean test_map?"),
         ('@points(-1, "a")\ndef test_a(): pass', "points(-1"),
         ('@points(1, " ")\ndef test_a(): pass', "title"),
         ("def test_a(:\n    pass", "checks.py"),

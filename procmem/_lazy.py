@@ -19,12 +19,15 @@ __all__ = ["lazy"]
 def lazy(
     package: str, homes: Mapping[str, str], *, rooms: str = ""
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """The functions `__getattr__` and `__dir__` of a package.
+    """Makes the functions `__getattr__` and `__dir__` of a package.
 
     Args:
         package: its `__name__`.
-        homes: names, parted by spaces, by the module below the package that defines them.
-        rooms: subpackages that are imported as attributes.
+        homes: modules of the package, each with the names that it defines, separated by spaces.
+        rooms: subpackages that are attributes of the package, separated by spaces.
+
+    Returns:
+        `__getattr__`, which raises AttributeError for other names, and `__dir__`.
     """
     attributes = vars(sys.modules[package])
 

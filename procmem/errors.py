@@ -67,15 +67,18 @@ class NoSuchProcess(ProcessError, psutil.NoSuchProcess):
 
 
 class InvalidPid(NoSuchProcess, ValueError):
-    """The number can't be a PID: it is negative or larger than any."""
+    """The number cannot be a PID: it is negative, or larger than any PID can be."""
 
 
 class NotAPid(ProcmemError, TypeError):
-    """What was given as a PID is no integer."""
+    """The value given as a PID is not an integer."""
 
 
 class AccessDenied(ProcessError, psutil.AccessDenied):  # type: ignore[misc]  # its pid may be None
-    """The kernel does not let this user read that file of the process."""
+    """The kernel does not let this user read that file of the process.
+
+    Source: ptrace(2), "Ptrace access mode checking".
+    """
 
     def __init__(self, pid: int, msg: str = "access denied") -> None:
         psutil.AccessDenied.__init__(self, pid, None, msg)
@@ -83,17 +86,18 @@ class AccessDenied(ProcessError, psutil.AccessDenied):  # type: ignore[misc]  # 
 
 
 class ZombieProcess(ProcessError, psutil.ZombieProcess):
-    """The process has ended and waits for its parent: its memory is gone."""
+    """The process has ended, but its parent has not waited for it: its memory is already freed.
 
-    def __init__(
-        self, pid: int, msg: str = "a zombie: it has ended, its memory is given back"
-    ) -> None:
+    Source: wait(2), "zombie".
+    """
+
+    def __init__(self, pid: int, msg: str = "a zombie: it has ended, its memory is freed") -> None:
         psutil.ZombieProcess.__init__(self, pid, None, None, msg)
         self.args = (pid, msg)
 
 
 class KernelThread(ProcessError):
-    """A thread of the kernel: it has no address space of its own."""
+    """The PID is that of a kernel thread, which has no address space of its own."""
 
     def __init__(
         self, pid: int, msg: str = "a kernel thread: it has no address space of its own"
@@ -102,10 +106,10 @@ class KernelThread(ProcessError):
 
 
 class ProcessChanged(ProcessError):
-    """What was read belongs to no single program.
+    """The data that was read does not describe one single program.
 
-    The process called execve(2) while it was read, or its PID went to another
-    process.
+    The process called execve(2) during the reading, or it ended and its PID was
+    given to another process.
 
     Attributes:
         reason: "exec" or "pid reused".
@@ -127,19 +131,22 @@ class ProcessChanged(ProcessError):
 
 
 class BadArgument(ProcmemError, ValueError):
-    """A value that no call could be made with: a closed mapping, a range outside of it."""
+    """An argument that no call accepts: a closed mapping, a range outside of the mapping."""
 
 
 class MappingInUse(ProcmemError, BufferError):
-    """The memory is lent out, or is not such that it can be: as Python's mmap says it."""
+    """A mapping is in use by buffers (memoryview), or its memory cannot be exported as one.
+
+    Python's mmap raises BufferError in the same cases.
+    """
 
 
 class ParseError(ProcmemError, ValueError):
-    """A text is not what it should be.
+    """A text does not have the expected format.
 
     Attributes:
         source: where the text came from, a path or a name in angle brackets.
-        lineno: the line's number, from 1; 0: it is about the whole.
+        lineno: the line's number, from 1; 0: the error concerns the whole text.
         line: the line's bytes, without the newline.
         reason: what is wrong with it.
     """
@@ -159,7 +166,7 @@ class ParseError(ProcmemError, ValueError):
 
 
 class ElfError(ProcmemError, ValueError):
-    """A file is no ELF file, or a damaged one.
+    """A file is not an ELF file, or is damaged.
 
     Attributes:
         path: the file.
@@ -176,11 +183,11 @@ class ElfError(ProcmemError, ValueError):
 
 
 class Unsupported(ProcmemError):
-    """This kernel, machine or tree of files lacks what the call needs.
+    """This kernel, machine or /proc lacks a feature that the call needs.
 
     Attributes:
-        feature: what is lacking, by the name that its manual page uses.
-        reason: how that shows, and what to do about it.
+        feature: the missing feature, by the name that its manual page uses.
+        reason: how its absence was detected, and what to do about it.
     """
 
     def __init__(self, feature: str, reason: str) -> None:
@@ -198,7 +205,7 @@ class SyscallError(ProcmemError, OSError):
     Attributes:
         syscall: its name, as in section 2 of the manual.
         errno, strerror: as in OSError.
-        hint: what it was about and the way out; empty if there is nothing to say.
+        hint: what the call was for, and how to make it succeed; may be empty.
     """
 
     def __init__(self, syscall: str, errno: int, hint: str = "") -> None:
@@ -214,10 +221,10 @@ class SyscallError(ProcmemError, OSError):
 
 
 class MemoryFault(ProcmemError):
-    """An access to memory ended in a signal.
+    """An access to memory raised a signal.
 
     Attributes:
-        address: the address that was touched, as the kernel reported it.
+        address: the address that was accessed, as the kernel reported it (si_addr).
         signal: the signal's number (signal(7)).
         code: si_code of sigaction(2), such as SEGV_MAPERR.
     """
@@ -236,7 +243,8 @@ class MissingExtra(ProcmemError, ImportError):
     """An optional dependency is not installed.
 
     Attributes:
-        extra: the extra of procmem-live that brings it.
+        extra: the extra of procmem-live that installs it.
+        needed_for: what needs it, the subject of the message.
     """
 
     def __init__(self, extra: str, needed_for: str) -> None:

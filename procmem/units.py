@@ -1,4 +1,4 @@
-"""Figures in text: sizes, differences, counts, signals.
+"""Formats figures as text: sizes, differences, counts, names of signals.
 
 Thousands are separated by commas, and the sign of a negative figure is "-" everywhere.
 """
@@ -32,18 +32,24 @@ MiB = 1 << 20
 GiB = 1 << 30
 
 UNITS = ("KiB", "B", "MiB", "GiB", "human")
-"""Units for the figures of tables; "human": each figure in the unit that leaves few digits."""
+"""Units for the figures of tables; "human": each figure in the unit that needs few digits."""
 
 
 def unit_name(unit: str) -> str:
-    """The unit's name for a table's last row; empty where each figure has its own."""
+    """The unit's name for a table's last row; empty where each figure has its own unit."""
     return "" if unit == "human" else unit
 
 
 def in_unit(unit: str = "KiB") -> Callable[[int | None], str]:
-    """A function that writes bytes as a figure of a table; "-" for what was not read.
+    """A function that formats a number of bytes for a table; "-" for None (not read).
 
-    Whole KiB, as pmap and ps print them; MiB and GiB to a tenth.
+    KiB are whole, as pmap and ps print them; MiB and GiB have one decimal.
+
+    Args:
+        unit: one of UNITS.
+
+    Raises:
+        KeyError: it is not.
 
     >>> in_unit()(4096), in_unit("B")(4096), in_unit("MiB")(35_000_000), in_unit()(None)
     ('4', '4096', '33.4', '-')
@@ -61,7 +67,9 @@ def in_unit(unit: str = "KiB") -> Callable[[int | None], str]:
 
 
 def signed_in_unit(unit: str = "KiB") -> Callable[[int | None], str]:
-    """A function that writes a difference of bytes as a figure of a table, with its sign.
+    """A function that formats a difference in bytes for a table, with its sign; "-" for None.
+
+    Args and errors are those of in_unit().
 
     >>> [signed_in_unit()(value) for value in (4096, -4096, 512, 0, None)]
     ['+4', '-4', '+0.5', '+0', '-']
@@ -82,7 +90,7 @@ def signed_in_unit(unit: str = "KiB") -> Callable[[int | None], str]:
 
 
 def brief(value: int) -> str:
-    """Bytes with a letter for the unit, as ls -h and du -h write them, to a tenth."""
+    """Bytes with a letter for the unit, as ls -h and du -h print them, with one decimal."""
     if not value:
         return "0"
     letter, scale = next(
@@ -94,7 +102,7 @@ def brief(value: int) -> str:
 
 
 def kib(value: int) -> str:
-    """Bytes in whole KiB.
+    """Bytes in KiB, rounded down.
 
     >>> kib(4096), kib(100 << 20)
     ('4 KiB', '102,400 KiB')
@@ -112,7 +120,7 @@ def signed(value: int) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes in the largest unit that takes no fraction.
+    """Bytes in the largest unit in which the number is whole.
 
     >>> size(4096), size(2 << 20), size(100)
     ('4 KiB', '2 MiB', '100 bytes')
@@ -124,7 +132,7 @@ def size(number: int) -> str:
 
 
 def comparable(value: int) -> str:
-    """Bytes, exactly, for sizes that are compared: in KiB where these are whole.
+    """The exact number of bytes, for sizes that readers compare: in KiB if these are whole.
 
     >>> comparable(4096), comparable(-135168), comparable(100), comparable(64 << 20)
     ('4 KiB', '-132 KiB', '100 bytes', '65,536 KiB')
@@ -133,7 +141,7 @@ def comparable(value: int) -> str:
 
 
 def about(value: int) -> str:
-    """Bytes in a unit that leaves few digits: whole KiB below 1 MiB, else to a tenth.
+    """Bytes in a unit that needs few digits: whole KiB below 1 MiB, else with one decimal.
 
     >>> about(44 << 10), about(34_603_008), about(35_000_000), about(3 << 30), about(128 << 40)
     ('44 KiB', '33 MiB', '33.4 MiB', '3 GiB', '128 TiB')
@@ -146,11 +154,11 @@ def about(value: int) -> str:
 
 
 def approximate(text: str, error: int | None) -> str:
-    """A figure's text, marked where it may be off.
+    """A figure's text, marked with "~" if the figure may be wrong by some bytes.
 
     Args:
         text: the figure.
-        error: bytes by which it may be off; 0: it is exact; None: the bound is not known.
+        error: the largest possible error in bytes; 0: exact; None: not known.
 
     >>> approximate("40 KiB", 0), approximate("40 KiB", 768 << 10), approximate("40 KiB", None)
     ('40 KiB', '~40 KiB (±768 KiB)', '~40 KiB')
@@ -170,11 +178,11 @@ def count(number: int, noun: str) -> str:
 
 
 def signal_name(number: int, *, meaning: bool = False) -> str:
-    """A signal by its name; signals without one, such as the two that libc keeps, by number.
+    """The name of a signal; signals without a name, such as the two that libc uses, by number.
 
     Args:
-        number: of the signal, see signal(7).
-        meaning: add strsignal(3)'s description.
+        number: the signal's number, see signal(7).
+        meaning: whether to add the description of strsignal(3).
 
     >>> signal_name(11), signal_name(11, meaning=True), signal_name(35), signal_name(32)
     ('SIGSEGV', 'SIGSEGV (Segmentation fault)', 'SIGRTMIN+1', 'signal 32')

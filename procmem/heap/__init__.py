@@ -1,1 +1,1 @@
-"""What malloc and Python hold inside the heap of another process, read without touching it."""
+"""What malloc and Python have allocated in another process, read without changing its memory."""

@@ -1,4 +1,4 @@
-"""The arenas of glibc's malloc in a process: what is in use, what is free, what a trim returns."""
+"""Reads the arenas of glibc's malloc in a process: chunks in use, free chunks, caches."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ HEAP_LENGTH = {8: 64 << 20, 4: 1 << 20}
 """HEAP_MAX_SIZE (malloc/arena.c): the heaps of threads' arenas are aligned to it."""
 
 BEFORE_TOP = {8: (12, 11, 2, 1, 3), 4: (14, 13, 3, 2, 1)}
-"""Words of struct malloc_state before `top`: with have_fastchunks (2.27), without, without fast
-bins."""
+"""Possible numbers of words before `top` in struct malloc_state: with have_fastchunks (2.27),
+without it, without fast bins."""
 
 MOST = 1 << 26
-"""Chunks that one free list may have: more is a loop."""
+"""The most chunks of a free list: a longer one is a loop."""
 
 FOLLOWED = 1 << 14
-"""Chunks in bins that are followed although the walk has met them all."""
+"""The most chunks in bins that are followed if the walk has already found all free chunks."""
 
 MOST_ARENAS = 4096
 LARGEST_DATA = 4 << 20
-"""Bytes of one region of a file's writable data that are searched."""
+"""The most bytes of a region of a file's writable data that are searched."""
 
 LIBC = re.compile(r".*/libc(\.so\.6|-2[\d.]*\.so)")
 REACH = {8: 4096, 4: 2048}
@@ -52,11 +52,17 @@ may stand between."""
 
 
 class NotAHeap(Exception):
-    """The memory is not that of a heap that glibc makes, or it changed while it was read."""
+    """The memory does not have the layout of a glibc heap, or it changed while it was read."""
 
 
 class Tcache(NamedTuple):
-    """A struct tcache_perthread_struct: size of its chunk, bytes of the counters, lists."""
+    """A layout of struct tcache_perthread_struct.
+
+    Attributes:
+        chunk: bytes of the chunk that it is in.
+        counters: bytes of its counters.
+        lists: the number of its lists.
+    """
 
     chunk: int
     counters: int
@@ -82,11 +88,11 @@ WHY = {
 
 
 class ChunkRow(NamedTuple):
-    """Chunks that follow each other: of [heap], or of one heap of an arena.
+    """Adjacent chunks: those of [heap], or of one heap of an arena.
 
     Attributes:
-        first: address of the first chunk.
-        end: address behind the memory that malloc has there.
+        first: the address of the first chunk.
+        end: the end of the memory that malloc has there.
     """
 
     first: int
@@ -99,13 +105,16 @@ class FoundArena:
 
     Attributes:
         state: its struct malloc_state.
-        rows: where its chunks are.
-        walk: the native walk of all rows; None before.
-        fast_chunks, free_chunks: native lists of the chunks in fast bins and in bins.
-        kept: what the second may be a part of.
+        rows: the rows of chunks.
+        walk: the native walk of all rows; None: not walked yet.
+        fast_chunks, free_chunks: native lists of the chunks in fast bins and in other bins.
+        kept: the native object that free_chunks may be a part of, kept alive here.
         fast, bins, top, tcache: bytes.
+        tcached: the number of chunks in the caches of threads.
         walked: whether every row was walked to its end.
-        doubts: what does not fit.
+        last, last_size: address and size of the chunk in use nearest to the end; 0: none.
+        main: whether it is the main arena.
+        doubts: what was inconsistent, a phrase each.
     """
 
     state: ArenaState
@@ -140,8 +149,8 @@ class ArenaReader:
     Args:
         memory: its resident memory.
         regions: its regions, by address.
-        word: bytes of a word of its program.
-        heads: addresses of its threads' descriptors.
+        word: bytes of an address in its program: 8 or 4.
+        heads: an address in each of its threads' descriptors (get_robust_list(2)).
     """
 
     def __init__(
@@ -159,7 +168,7 @@ class ArenaReader:
     # ---- arenas ----------------------------------------------------------
 
     def find(self) -> list[FoundArena]:
-        """All arenas, the main one first; of each C library in the process."""
+        """All arenas, the main arena first, of each C library in the process."""
         found: list[FoundArena] = []
         places = [r for r in self.regions if self._writable_file(r)]
         first = [r for r in places if LIBC.fullmatch(r.pathname or "")]
@@ -188,7 +197,7 @@ class ArenaReader:
                 return
 
     def ring(self, main: ArenaState, data: bytes, base: int) -> list[FoundArena]:
-        """A main arena and all that are linked with it; empty: this is none."""
+        """A main arena and all arenas linked with it; empty: main is not really an arena."""
         others: list[FoundArena] = []
         at = main.next
         before = None
@@ -207,7 +216,10 @@ class ArenaReader:
         return [FoundArena(whole, main=True), *others]
 
     def arena(self, address: int) -> ArenaState | None:
-        """A thread's arena: the structure stands in its first heap."""
+        """The arena at an address, which must be in its first heap; None: there is none.
+
+        This applies to all arenas but the main one.
+        """
         word = self.word
         start = address // HEAP_LENGTH[word] * HEAP_LENGTH[word]
         if not 4 * word <= address - start <= 16 * word:
@@ -226,10 +238,10 @@ class ArenaReader:
     # ---- rows ------------------------------------------------------------
 
     def rows(self, found: FoundArena) -> list[ChunkRow]:
-        """Where the chunks of an arena are.
+        """The rows of chunks of an arena, in the order in which they were made.
 
         Raises:
-            NotAHeap
+            NotAHeap: the memory does not have the layout of a heap.
         """
         state, word = found.state, self.word
         if not state.has_memory:
@@ -258,7 +270,7 @@ class ArenaReader:
         return rows[::-1]
 
     def aligned(self, address: int) -> int:
-        """The first chunk from an address on: what a program gets is aligned, behind a header."""
+        """The first possible chunk from an address on: the memory after its header is aligned."""
         mask = self.align - 1
         return ((address + 2 * self.word + mask) & ~mask) - 2 * self.word
 
@@ -269,7 +281,7 @@ class ArenaReader:
         raise NotAHeap(f"no region at {address:#x}")
 
     def end_from(self, start: int) -> int:
-        """Where the anonymous memory ends that starts at an address, over several regions."""
+        """The end of the adjacent anonymous writable regions that start at an address."""
         end = start
         for region in self.regions:
             if region.start <= end < region.end and not region.inode and region.perms.write:
@@ -289,8 +301,8 @@ class ArenaReader:
     def measure(self, found: FoundArena) -> None:
         """Walks the chunks of an arena, and follows its free lists.
 
-        What the bins hold is the sum of the free chunks that the walk meets. The lists of the bins
-        are followed as well, as far as FOLLOWED chunks, and wholly where the walk fails.
+        The bytes in bins are the sum of the free chunks found by the walk. The lists of the bins
+        are followed, too: up to FOLLOWED chunks, or, if the walk fails, to their ends.
         """
         state, word = found.state, self.word
         lists = self._new_walk()
@@ -332,7 +344,7 @@ class ArenaReader:
             return
         before = out.count
         status = lib.PM_HEAP_BAD
-        # Links are combined with their own address since 2.32. Those of fast bins lead to headers.
+        # Links are combined with their own address since 2.32. Fast bins link headers.
         for mangled in (1, 0):
             out.count = before
             status = lib.pm_heap_list(lists, first, fast, mangled, size, MOST, out)
@@ -347,7 +359,7 @@ class ArenaReader:
             found.doubts.append(f"{what} is broken at {int(walk.at):#x}: {WHY[status]}")
 
     def walk(self, found: FoundArena) -> None:
-        """Goes from chunk to chunk of each row."""
+        """Walks each row from chunk to chunk, and adds up what it finds."""
         found.walk = walk = self._new_walk()
         try:
             found.rows = self.rows(found)
@@ -375,7 +387,7 @@ class ArenaReader:
         found.bins = int(walk.free_bytes)
 
     def unchanged(self, found: FoundArena) -> bool:
-        """Whether an arena's state is still as it was read."""
+        """Whether an arena's struct malloc_state has not changed since it was read."""
         state = found.state
         return self.memory.read(state.address, state.size) == state.raw
 
@@ -433,7 +445,7 @@ class ArenaReader:
                     yield layout, value
 
     def add_caches(self, arenas: Sequence[FoundArena]) -> None:
-        """Adds what threads' caches hold to the arenas that it comes from."""
+        """Adds the chunks in the caches of threads to the arenas that they belong to."""
         main = arenas[0]
         self.doubts = []
         self.find_distance(arenas)
@@ -519,7 +531,7 @@ class ArenaReader:
     def serving(
         self, arenas: Sequence[FoundArena], heads: Mapping[int, int]
     ) -> dict[int, tuple[int, ...]]:
-        """By arena the threads whose own storage has its address (thread_arena)."""
+        """For each arena the threads whose thread-local storage has its address (thread_arena)."""
         addresses = {one.state.address for one in arenas}
         found: dict[int, list[int]] = {}
         for tid, head in heads.items():

@@ -1,4 +1,4 @@
-"""Heap: what the allocators of a process hold, live and free, as far as it can be read."""
+"""Heap: the memory of a process's allocators, in use and free, as far as it can be read."""
 
 from __future__ import annotations
 
@@ -32,9 +32,14 @@ PYTHON = re.compile(r".*/(lib)?python3\.\d+(t?)[^/]*")
 
 
 class HeapSize(NamedTuple):
-    """Chunks of one size: how many are in use, and how many are free (in bins and fast bins).
+    """The chunks of one size: how many are in use, and how many are free (in bins and fast bins).
 
-    Chunks in threads' caches count as in use: malloc marks them so.
+    Chunks in the caches of threads (tcache) count as in use, because malloc marks them so.
+
+    Attributes:
+        size: bytes of each, including its header.
+        in_use: the number of chunks in use.
+        free: the number of free chunks.
     """
 
     size: int
@@ -43,7 +48,7 @@ class HeapSize(NamedTuple):
 
 
 class TrimRange(NamedTuple):
-    """Memory that malloc_trim(3) would give back: where it starts, and its resident bytes."""
+    """Memory that malloc_trim(3) would return: its start address, and its resident bytes."""
 
     start: int
     resident: int
@@ -54,7 +59,7 @@ class Trim(NamedTuple):
 
     Attributes:
         total: resident bytes that it would return.
-        ranges: where, without those of which nothing is resident.
+        ranges: where these are; ranges without resident pages are left out.
     """
 
     total: int
@@ -62,26 +67,30 @@ class Trim(NamedTuple):
 
 
 class HeapArena(NamedTuple):
-    """An arena of glibc's malloc. Sizes in bytes, headers of chunks included.
+    """An arena of glibc's malloc. Sizes are in bytes and include the headers of chunks.
 
     Attributes:
-        address: of its struct malloc_state.
+        address: the address of its struct malloc_state.
         main: whether it is the main arena, which grows by brk(2).
-        system: bytes that it has from the kernel (`system_mem`).
-        in_use: all that is neither free nor in a thread's cache: the program's chunks, and what
-            malloc itself needs. mallinfo2(3)'s uordblks is in_use + tcache.
-        tcache: in the caches of threads, which use them next.
-        fast: in fast bins.
-        free: in bins.
-        top: the chunk at the end. mallinfo2(3)'s fordblks is free + fast + top.
-        resident_free: bytes of fast, free and top that are in memory.
-        trimmable: bytes of memory that malloc_trim(0) would return of this arena.
-        chunks: chunks in use, those in caches included; None: its chunks could not be followed.
-        threads: IDs of the threads that allocate from it, where their own storage says so.
-        last_in_use: address of the chunk in use that is nearest to the top, so that the memory
-            before it can't be returned by moving the top; None: there is none, or it is not known.
-        last_size: its size.
-        locked: whether a thread held its lock while it was read.
+        system: bytes that it has obtained from the kernel (`system_mem`).
+        in_use: bytes that are neither free nor in a thread's cache: the program's chunks, and
+            malloc's own data. mallinfo2(3)'s uordblks is in_use + tcache.
+        tcache: bytes in the caches of threads, which serve the next calls of malloc.
+        fast: free bytes in fast bins.
+        free: free bytes in the other bins.
+        top: bytes of the free chunk at the end. mallinfo2(3)'s fordblks is free + fast + top.
+        resident_free: bytes of fast, free and top that are resident.
+        trimmable: resident bytes of this arena that malloc_trim(0) would return.
+        chunks: the number of chunks in use, including those in caches; None: the chunks could
+            not be walked.
+        threads: IDs of the threads whose thread-local storage has this arena's address
+            (thread_arena): they allocate from it.
+        last_in_use: the address of the chunk in use that is nearest to the top: memory before
+            it can't be returned by moving the top; None: there is none, or it is not known.
+        last_size: the size of that chunk; None: not known.
+        locked: whether a thread held the arena's lock while it was read.
+
+    Source: malloc/malloc.c of glibc, struct malloc_state; mallinfo(3).
     """
 
     address: int
@@ -102,20 +111,21 @@ class HeapArena(NamedTuple):
 
 
 class Heap:
-    """What malloc and Python hold inside a process, read from its resident memory.
+    """What malloc and Python have allocated in a process, read from its resident memory.
 
-    The sums are those of the arenas. They do not hold pieces that malloc mapped on their own
-    (`mmapped`), nor memory that the program mapped itself.
+    The sums are those of the arenas. They include neither large allocations, each of which malloc
+    makes a mapping of its own (`mmapped`), nor memory that the program mapped itself.
 
     Attributes:
         allocator: "glibc malloc"; None: no arena of it was found.
-        arenas: the arenas, the main one first.
-        mmapped: bytes in pieces that malloc maps on their own; None: not known.
-        mmaps: how many; None: not known.
-        python: what CPython's allocator for small objects holds; None: it is not there.
-        certain: whether everything fits together, and nothing changed during the reading.
-        doubts: what does not.
-        pid: the process's.
+        arenas: the arenas, the main arena first.
+        mmapped: bytes of allocations that are mappings of their own; None: not known.
+        mmaps: the number of these; None: not known.
+        python: the memory of CPython's allocator for small objects; None: no CPython 3 was
+            found in the process.
+        certain: whether all data structures are consistent, and none changed during the reading.
+        doubts: what was inconsistent or changed, a phrase each.
+        pid: the process's ID.
         rss: its VmRSS in bytes when the heap was read; None: not known.
     """
 
@@ -149,22 +159,22 @@ class Heap:
 
     @property
     def certain(self) -> bool:
-        """Whether everything fits together, and nothing changed during the reading."""
+        """Whether all data structures are consistent, and none changed during the reading."""
         return not self.doubts
 
     @property
     def system(self) -> int:
-        """Bytes that all arenas have from the kernel."""
+        """Bytes that all arenas have obtained from the kernel."""
         return sum(arena.system for arena in self.arenas)
 
     @property
     def in_use(self) -> int:
-        """Bytes in use in all arenas."""
+        """Bytes in use in all arenas, without the caches of threads."""
         return sum(arena.in_use for arena in self.arenas)
 
     @property
     def tcache(self) -> int:
-        """Bytes in the caches of threads."""
+        """Bytes in the caches of threads (tcache)."""
         return sum(arena.tcache for arena in self.arenas)
 
     @property
@@ -174,20 +184,20 @@ class Heap:
 
     @property
     def resident_free(self) -> int:
-        """Free bytes that are in memory all the same."""
+        """Free bytes that are still resident."""
         return sum(arena.resident_free for arena in self.arenas)
 
     @property
     def trimmable(self) -> int:
-        """Bytes of memory that malloc_trim(0) would return."""
+        """Resident bytes that malloc_trim(0) would return to the kernel."""
         return self._trim.total
 
     def trim(self) -> Trim:
-        """What malloc_trim(0) would return, and where (malloc_trim(3))."""
+        """The memory that malloc_trim(0) would return to the kernel (malloc_trim(3))."""
         return self._trim
 
     def by_size(self) -> list[HeapSize]:
-        """How many chunks there are of each size, in use and free, by size."""
+        """The numbers of chunks in use and free of each size, by ascending size."""
         return [HeapSize(size, *self._sizes[size]) for size in sorted(self._sizes)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -226,16 +236,16 @@ class Heap:
 
 
 def read_heap(files: ProcessFiles, regions: Sequence[Region], word: int = 8) -> Heap:
-    """Reads what malloc and Python hold in a process.
+    """Reads what malloc and Python have allocated in a process.
 
     Args:
         files: the process.
         regions: its regions, by address.
-        word: bytes of an address in its program.
+        word: bytes of an address in its program: 8 or 4.
 
     Raises:
-        AccessDenied: the reader lacks the rights of ptrace(2) over it.
-        NoSuchProcess, ZombieProcess, ProcessChanged
+        AccessDenied: this user may not read its memory (ptrace(2), access mode checking).
+        NoSuchProcess, ZombieProcess, ProcessChanged: it has ended, or runs another program.
     """
     heads = {}
     for tid in files.thread_ids():
@@ -296,7 +306,7 @@ def has_python(regions: Iterable[Region]) -> bool:
 
 
 def read_pages(memory: ResidentMemory, arenas: Sequence[FoundArena]) -> Any:
-    """The page table's entries of all rows of chunks."""
+    """The page table entries of all memory that contains chunks."""
     pages = new_pages()
     scan = probes.has_pagemap_scan()
     zero = probes.zero_frame()
@@ -319,7 +329,7 @@ def arena_of(
     regions: Sequence[Region],
     ranges: list[TrimRange],
 ) -> HeapArena:
-    """An arena's figures, from what was read of it."""
+    """The figures of an arena, from what was read of it."""
     state = found.state
     free = new_chunks()
     for chunks in (found.fast_chunks, found.free_chunks):
@@ -332,7 +342,7 @@ def arena_of(
     resident = lib.pm_heap_resident(free, pages, PAGE_SIZE, 0, 0, ffi.NULL)
     resident += lib.pm_heap_resident(top, pages, PAGE_SIZE, 0, 0, ffi.NULL)
     start, size = state.top, found.top
-    # Before it trims, malloc joins fast chunks with their neighbours, the top among them.
+    # Before it trims, malloc joins fast chunks with their neighbours, including the top.
     if free.count and free.list[free.count - 1].address + free.list[free.count - 1].size == start:
         last = free.list[free.count - 1]
         start, size = last.address, size + last.size
@@ -370,7 +380,7 @@ def arena_of(
 
 
 def ends_at_break(end: int, regions: Sequence[Region]) -> bool:
-    """Whether an address is the break: only then malloc can move it."""
+    """Whether an address is the program break: only then can malloc move the break down."""
     return any(region.end == end and region.pathname == "[heap]" for region in regions)
 
 

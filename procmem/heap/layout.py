@@ -1,7 +1,7 @@
-"""Where glibc keeps malloc's state, found by its shape: no symbols, no versions.
+"""Finds the state of glibc's malloc by its layout, without symbols or version numbers.
 
-All offsets are those of malloc/malloc.c and malloc/arena.c of glibc 2.26 to 2.43, whose structures
-differ: what differs is recognised by the addresses that the structures hold of each other.
+All offsets are those of malloc/malloc.c and malloc/arena.c of glibc 2.26 to 2.43. Where their
+structures differ, the layout is recognised by pointers between the structures.
 """
 
 from __future__ import annotations
@@ -19,32 +19,35 @@ BINS = 127
 """NBINS - 1: bin 0 is not used."""
 
 MOST_BEFORE = 16
-"""Words before `top` in any version: a lock, flags, up to eleven fast bins."""
+"""The most words before `top` in any version: a lock, flags, up to eleven fast bins."""
 
 DEFAULT = 128 << 10
 LARGEST_THRESHOLD = 32 << 20
 """DEFAULT_MMAP_THRESHOLD_MAX of 64-bit programs."""
 
 PARAMETERS = 24
-"""Words in which struct malloc_par has the start of the heap (sbrk_base), in any version."""
+"""The first words of struct malloc_par, which in any version include sbrk_base, where the heap
+starts."""
 
 
 class ArenaState(NamedTuple):
     """A struct malloc_state.
 
     Attributes:
-        address: of the structure.
-        bins: of the first link of the first bin, the one of unsorted chunks.
-        word: bytes of a word of the program, 8 or 4.
+        address: the address of the structure.
+        bins: the address of the first link of the first bin, which has unsorted chunks.
+        word: bytes of an address in the program: 8 or 4.
         locked: whether a thread holds its lock.
-        fast: the first chunk of each fast bin, an address of its header; 0: empty.
-        top: address of the top chunk; of the first bin itself before the first chunk is made.
-        links: first and last chunk of each bin.
-        next: address of the next arena's state, in a ring.
-        attached: threads that use it (attached_threads).
-        system: bytes that it got from the kernel (system_mem).
-        most_system: the most that it ever had (max_system_mem).
-        raw: all of its bytes.
+        fast: for each fast bin the address of the header of its first chunk; 0: the bin is empty.
+        top: the address of the top chunk; before there is one, of the first bin itself.
+        links: the addresses of the first and the last chunk of each bin.
+        next: the address of the next arena's state, in a ring.
+        attached: the number of threads that use the arena (attached_threads).
+        system: bytes that it has obtained from the kernel (system_mem).
+        most_system: the most that it ever had (max_system_mem), in bytes.
+        raw: all bytes of the structure.
+
+    Source: malloc/malloc.c of glibc.
     """
 
     address: int
@@ -62,7 +65,7 @@ class ArenaState(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the structure."""
+        """The size of the structure in bytes."""
         return len(self.raw)
 
     @property
@@ -71,18 +74,21 @@ class ArenaState(NamedTuple):
         return self.top != self.head(0)
 
     def head(self, index: int) -> int:
-        """The address at which a bin would be if it were a chunk (bin_at)."""
+        """The address that a bin would have if it were a chunk (bin_at in malloc/malloc.c)."""
         return self.bins + (2 * index - 2) * self.word
 
 
 class MallocParameters(NamedTuple):
-    """What struct malloc_par has.
+    """Fields of struct malloc_par.
 
     Attributes:
-        mmaps: pieces that are mapped on their own now (n_mmaps).
-        mmapped: their bytes (mmapped_mem).
-        heap: where the main heap starts (sbrk_base); 0: nowhere yet.
-        mmap_threshold: from this size on malloc maps what its arenas have no room for.
+        mmaps: the number of allocations that are mappings of their own now (n_mmaps).
+        mmapped: bytes of these mappings (mmapped_mem).
+        heap: the address at which the main heap starts (sbrk_base); 0: there is none yet.
+        mmap_threshold: bytes from which on malloc makes a mapping for an allocation that its
+            arenas have no room for.
+
+    Source: malloc/malloc.c of glibc; mallopt(3), M_MMAP_THRESHOLD.
     """
 
     mmaps: int
@@ -96,7 +102,7 @@ def words_of(data: bytes, word: int) -> Sequence[int]:
 
 
 def after_bins(word: int) -> int:
-    """Words of binmap, which stands between the bins and `next`."""
+    """The number of words of binmap, which is between the bins and `next`."""
     return 16 // word
 
 
@@ -104,10 +110,13 @@ def state_at(data: bytes, base: int, bins: int, word: int) -> ArenaState | None:
     """The arena whose first bin's links are at an address; None: there is none.
 
     Args:
-        data: memory around it, with what stands before.
-        base: where that starts.
+        data: the memory around that address, including the start of the arena's structure.
+        base: the address of data.
         bins: the address of the first bin's first link.
-        word: bytes of a word.
+        word: bytes of an address in the program.
+
+    Returns:
+        A state in which address, locked and fast are not yet set: see placed().
     """
     at = (bins - base) // word
     words = words_of(data, word)
@@ -118,7 +127,7 @@ def state_at(data: bytes, base: int, bins: int, word: int) -> ArenaState | None:
     for index in range(BINS):
         first, last = words[at + 2 * index], words[at + 2 * index + 1]
         head = bins + (2 * index - 2) * word
-        # An empty bin's links are its own address; others are chunks', both.
+        # Both links of an empty bin are its own address; else both point to chunks.
         if (first == head) != (last == head) or not first or first % word or last % word:
             return None
         links.append((first, last))
@@ -133,10 +142,10 @@ def state_at(data: bytes, base: int, bins: int, word: int) -> ArenaState | None:
 
 
 def placed(state: ArenaState, address: int, data: bytes, base: int) -> ArenaState | None:
-    """A state whose structure starts at an address; None: it can't.
+    """A state, completed for a structure that starts at an address; None: it can't start there.
 
-    Before `top` stand the lock, flags, in most versions whether there are fast chunks, and the
-    fast bins: ten in 64-bit programs, eleven in 32-bit ones.
+    Before `top` are the lock, flags, in most versions have_fastchunks, and the fast bins: ten in
+    64-bit programs, eleven in 32-bit programs.
     """
     word = state.word
     before = (state.bins - 2 * word - address) // word
@@ -164,10 +173,10 @@ def placed(state: ArenaState, address: int, data: bytes, base: int) -> ArenaStat
 
 
 def find_states(data: bytes, base: int, word: int) -> Iterator[ArenaState]:
-    """The arenas that may stand in a piece of writable data: main arenas.
+    """Candidates for main arenas in a part of a file's writable data.
 
-    An arena's ring of `next` leads back to it: where it is alone, its own address says where it
-    starts, and otherwise another arena's does (see `placed`).
+    The ring of `next` pointers leads back to the main arena, so the last pointer is the address
+    at which its structure starts (see `placed`).
     """
     words = words_of(data, word)
     seen = set()
@@ -185,19 +194,19 @@ def find_states(data: bytes, base: int, word: int) -> Iterator[ArenaState]:
             if found is not None:
                 yield found
         if len(seen) > 4 * BINS:
-            # No arena has so many empty bins without being found: give the rest a rest.
+            # An arena with so many empty bins would have been found: forget the addresses tried.
             seen.clear()
 
 
 def find_parameters(
     data: bytes, word: int, heaps: Sequence[tuple[int, int]]
 ) -> MallocParameters | None:
-    """Malloc's parameters in a piece of writable data.
+    """The struct malloc_par in a part of a file's writable data; None: it is not there.
 
     Args:
         data: the memory.
-        word: bytes of a word.
-        heaps: start and end of the regions in which the heap may start.
+        word: bytes of an address in the program.
+        heaps: start and end of each region in which the heap may start.
     """
     words = words_of(data, word)
     largest = LARGEST_THRESHOLD if word == 8 else 512 << 10
@@ -214,7 +223,7 @@ def find_parameters(
                 continue
             mmapped, most = words[place - 2], words[place - 1]
             end = (place - 2) * word
-            # Since 2.35 an int before the four of these fills a gap, and another comes behind.
+            # Since 2.35 an int of padding precedes the four ints, and another int follows them.
             for start in (end - 16, end - 20):
                 mmaps, allowed, peak, fixed = struct.unpack_from("=4i", data, start)
                 if mmapped <= most and 0 <= mmaps <= peak and allowed > 0 and fixed in (0, 1):

@@ -1,7 +1,7 @@
-"""CPython's own allocator in a process: its arenas, pools and size classes.
+"""CPython's allocator for small objects in a process: its arenas, pools and size classes.
 
-Objects/obmalloc.c: arenas of 1 MiB hold pools of 16 KiB, each of blocks of one size. Without the
-radix tree (before 3.10, and 32-bit programs) they have 256 KiB and 4 KiB.
+Objects/obmalloc.c: arenas of 1 MiB contain pools of 16 KiB, each with blocks of one size. Without
+the radix tree (before 3.10, and 32-bit programs) arenas have 256 KiB, and pools 4 KiB.
 """
 
 from __future__ import annotations
@@ -24,15 +24,21 @@ CLASSES = 32
 """NB_SMALL_SIZE_CLASSES of 64-bit programs: blocks of 16 to 512 bytes."""
 
 HEADER = struct.Struct("=IIQQQIIII")
-"""struct pool_header: blocks in use, a gap, free list, next and previous pool, arena, class,
-offset of the next block that was never used, largest offset of a block."""
+"""struct pool_header: blocks in use, padding, free list, next and previous pool, arena, size
+class, offset of the next block that was never used, largest offset of a block."""
 
 SIZES = ((16 << 10, 1 << 20), (4 << 10, 256 << 10))
 """Bytes of a pool and of an arena."""
 
 
 class PythonClass(NamedTuple):
-    """Blocks of one size: pools that have any in use, blocks in use, blocks that are free."""
+    """The blocks of one size.
+
+    Attributes:
+        pools: the number of pools that have blocks in use.
+        in_use: the number of blocks in use.
+        free: the number of free blocks in those pools.
+    """
 
     pools: int
     in_use: int
@@ -40,13 +46,13 @@ class PythonClass(NamedTuple):
 
 
 class PythonArena(NamedTuple):
-    """An arena, which goes back to the kernel only when all of its pools are empty.
+    """An arena of CPython, which is returned to the kernel only when all of its pools are empty.
 
     Attributes:
-        address: of its first pool that was found.
-        pools: pools in it that have blocks in use.
+        address: the address of the first pool that was found in it.
+        pools: the number of its pools that have blocks in use.
         in_use: bytes of blocks in use.
-        size: its bytes.
+        size: bytes of the arena.
     """
 
     address: int
@@ -56,15 +62,17 @@ class PythonArena(NamedTuple):
 
 
 class PythonHeap(NamedTuple):
-    """What CPython's allocator for objects of up to 512 bytes holds. Figures in bytes.
+    """The memory of CPython's allocator for objects of up to 512 bytes.
 
     Attributes:
         arenas: its arenas, by address.
-        pools: pools that have blocks in use.
-        in_use: of blocks in use.
-        free: of free blocks in those pools.
-        classes: by the size of blocks: pools, blocks in use, free blocks.
+        pools: the number of pools that have blocks in use.
+        in_use: bytes of blocks in use.
+        free: bytes of free blocks in those pools.
+        classes: pools and blocks of each size, by the size of a block in bytes.
         pool_size: bytes of a pool.
+
+    Source: Objects/obmalloc.c of CPython.
     """
 
     arenas: tuple[PythonArena, ...]
@@ -84,7 +92,7 @@ class Pool(NamedTuple):
 
 
 def pool_at(data: bytes, offset: int, address: int, size: int) -> Pool | None:
-    """The pool whose header stands there; None: it is none."""
+    """The pool whose header is at an offset in data; None: there is no valid header."""
     count, gap, free, following, before, arena, index, unused, largest = HEADER.unpack_from(
         data, offset
     )
@@ -107,7 +115,7 @@ def pool_at(data: bytes, offset: int, address: int, size: int) -> Pool | None:
 
 
 def pools_in(memory: ResidentMemory, region: Region, size: int) -> Iterator[Pool]:
-    """The pools of a region, empty ones as well."""
+    """The pools of a region, including empty ones; only resident pages are read."""
     first = -(-region.start // size) * size
     pages = size // PAGE_SIZE
     step = 256 * size
@@ -124,9 +132,9 @@ def pools_in(memory: ResidentMemory, region: Region, size: int) -> Iterator[Pool
 
 
 def read_python(memory: ResidentMemory, regions: Sequence[Region]) -> PythonHeap:
-    """The object allocator's arenas in anonymous writable regions.
+    """Finds the arenas of CPython's object allocator in anonymous writable regions.
 
-    Pools are believed where those of one arena are within one arena's length.
+    Pools are accepted only if all pools with the same arena number are within an arena's length.
     """
     best = PythonHeap((), 0, 0, 0, {}, SIZES[0][0])
     for pool_size, arena_size in SIZES:
@@ -150,7 +158,13 @@ def read_python(memory: ResidentMemory, regions: Sequence[Region]) -> PythonHeap
 
 
 def summed(arenas: Sequence[Sequence[Pool]], pool_size: int, arena_size: int) -> PythonHeap:
-    """The figures of pools, which are given by arena."""
+    """Adds up the figures of pools.
+
+    Args:
+        arenas: the pools of each arena.
+        pool_size: bytes of a pool.
+        arena_size: bytes of an arena.
+    """
     classes: dict[int, list[int]] = {}
     listed = []
     for pools in arenas:

@@ -1,7 +1,7 @@
-"""The native shim: the scanner of maps and smaps, and calls on files of /proc.
+"""The native part: the scanner of maps and smaps, and calls on files of /proc.
 
-All C lives in this folder. `_native` is cffi (API mode), `_records` is the
-type of the objects that stand for scanned records. Both are abi3 libraries.
+All C code is in this folder. `_native` is a cffi module (API mode); `_records` has the
+type of the objects that represent scanned records. Both use the stable ABI (abi3).
 """
 
 from __future__ import annotations
@@ -31,29 +31,30 @@ HUGE: int = HEADER_WORDS + lib.PM_HUGE
 COUNTER_NAMES: Sequence[str] = tuple(
     ffi.string(lib.pm_counter_names[i]).decode() for i in range(lib.pm_counter_count)
 )
-"""Counters of smaps that have a word of their own, in the order of the words."""
+"""Counters of smaps that have a word of their own in a record, in the order of the words."""
 
 PART = 1 << 16
-"""Bytes that one call reads: some hundred regions, so that Ctrl-C is heard in between."""
+"""Bytes that one call reads: a few hundred regions, so that Ctrl-C works between two calls."""
 
 _SEED = int.from_bytes(os.urandom(8), "little")
 
 Extra = tuple[int, bytes, "int | bytes", bool]
-"""An unknown counter: region number, name, value (text if no number), whether it was in kB."""
+"""A counter that procmem does not know: region number, name, value (bytes if it is not a number),
+whether it was in kB."""
 
 
 class Scan:
-    """One pass over a text of maps or smaps, fed as it is read.
+    """Scans a text of maps or smaps, which is passed to it in parts as it is read.
 
     Args:
-        mode: MAPS, SMAPS (counters stand between the region lines) or RESIDENT (maps, with
-            room in the records for what PAGEMAP_SCAN finds).
-        source: named in errors.
+        mode: MAPS, SMAPS (with lines of counters after each region's line) or RESIDENT (maps,
+            with space in the records for resident and swapped bytes, from the page table).
+        source: the name of the text in errors.
 
     Raises:
-        ParseError: by feed() and finish(), at the first line that is neither
+        ParseError: in feed(), feed_from() and finish(), at the first line that is neither
             a region nor (in smaps) a counter.
-        MemoryError
+        MemoryError: there is not enough memory.
     """
 
     __slots__ = ("_scan", "source")
@@ -66,18 +67,26 @@ class Scan:
         self.source = source
 
     def feed(self, chunk: bytes) -> None:
-        """Takes the next bytes, cut anywhere."""
+        """Scans the next bytes of the text, which may end anywhere in a line.
+
+        Raises:
+            ParseError, MemoryError: see Scan.
+        """
         if lib.pm_scan_feed(self._scan, chunk, len(chunk)):
             self._fail()
 
     def feed_from(self, fd: int) -> bool:
-        """Takes the next part of an open file, from where it stands. False: it has ended.
+        """Reads and scans the next part of an open file, from its file offset on.
 
-        The loop of reads is C's: between two reads of a page each, Python's own
-        code costs as much again as the scanner.
+        The reads are made in C: the kernel returns about a page at a time, and between two
+        reads Python's own code would take as long as the scanner.
+
+        Returns:
+            False if the file has ended.
 
         Raises:
-            OSError
+            OSError: read(2) failed.
+            ParseError, MemoryError: see Scan.
         """
         got = lib.pm_scan_read(self._scan, fd, PART)
         if got < 0:
@@ -87,7 +96,11 @@ class Scan:
         return bool(got >= PART)
 
     def finish(self) -> None:
-        """Takes an unterminated last line. The text has ended."""
+        """Ends the scan: a last line without a newline is scanned now.
+
+        Raises:
+            ParseError, MemoryError: see Scan.
+        """
         if lib.pm_scan_finish(self._scan):
             self._fail()
 
@@ -106,12 +119,12 @@ class Scan:
 
     @property
     def count(self) -> int:
-        """Regions seen so far."""
+        """The number of regions scanned so far."""
         return int(self._scan.count)
 
     @property
     def disordered(self) -> bool:
-        """Whether a region started below the end of the one before it."""
+        """Whether a region starts below the end of the region before it."""
         return bool(self._scan.disordered)
 
     @property
@@ -121,21 +134,25 @@ class Scan:
 
     @property
     def stride(self) -> int:
-        """Words per record."""
+        """The number of 64-bit words in a record."""
         return int(self._scan.stride)
 
     @property
     def address(self) -> int:
-        """Where the records lie: valid while this object lives and is not fed."""
+        """The address of the records, valid until the next feed() or the end of this object."""
         return int(ffi.cast("uintptr_t", self._scan.words))
 
     @property
     def words(self) -> Any:
-        """The records themselves, as C has them."""
+        """The records, as a cffi pointer to 64-bit words."""
         return self._scan.words
 
     def column(self, word: int) -> list[int]:
-        """One word of every record."""
+        """The values of one word, one for each record.
+
+        Args:
+            word: its index in a record.
+        """
         scan = self._scan
         if not scan.count:
             return []
@@ -143,18 +160,24 @@ class Scan:
         return words[word :: scan.stride].tolist()
 
     def residency(self, record: int) -> tuple[int, int]:
-        """Resident and swapped bytes that were found for a record."""
+        """The resident and the swapped bytes of a record, in mode RESIDENT."""
         at = record * self.stride
         return int(self._scan.words[at + RSS]), int(self._scan.words[at + SWAP])
 
     def set_residency(self, record: int, rss: int | None, swap: int | None) -> None:
-        """Fills the room that RESIDENT left in a record; None: not to be had."""
+        """Sets the resident and the swapped bytes of a record, in mode RESIDENT.
+
+        Args:
+            record: its number.
+            rss: bytes; None: not known.
+            swap: bytes; None: not known.
+        """
         at = record * self.stride
         for word, value in ((RSS, rss), (SWAP, swap)):
             self._scan.words[at + word] = lib.PM_MISSING if value is None else value
 
     def strings(self) -> list[bytes]:
-        """All strings by id; 0 is the absent one."""
+        """All strings, by their IDs in the records; ID 0 means that there is none."""
         scan = self._scan
         if not scan.arena_size:
             return [b""] * scan.string_count
@@ -162,7 +185,7 @@ class Scan:
         return [arena[s.offset : s.offset + s.length] for s in scan.strings[0 : scan.string_count]]
 
     def extras(self) -> list[Extra]:
-        """The counters without a word of their own."""
+        """The counters that have no word of their own in the records."""
         if not self._scan.extra_count:
             return []
         strings = self.strings()
@@ -177,5 +200,5 @@ class Scan:
         ]
 
     def release_text(self) -> None:
-        """Gives back the strings: only the records stay."""
+        """Frees the strings and all else but the records."""
         lib.pm_scan_release_text(self._scan)

@@ -1,5 +1,5 @@
 class Memory:
-    """An object that lends its memory, and knows whether it is lent."""
+    """An object that exports its memory (PEP 3118), and keeps count of the buffers in use."""
 
     def _use(self) -> bool: ...
     def _use_alone(self) -> bool: ...

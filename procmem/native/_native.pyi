@@ -1,5 +1,5 @@
 from typing import Any
 
-# cffi makes both from the declarations in build.py; their members are C's.
+# cffi generates both from the C declarations in build.py; mypy cannot check their members.
 ffi: Any
 lib: Any

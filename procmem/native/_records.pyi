@@ -3,7 +3,7 @@ from typing import TypeVar
 _R = TypeVar("_R", bound=Record)
 
 class Record:
-    """A Python object over one packed record of the scanner."""
+    """A Python object for one packed record of the scanner, which it does not copy."""
 
     @property
     def start(self) -> int: ...

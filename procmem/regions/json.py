@@ -1,4 +1,4 @@
-"""Tables of regions as JSON and back, without loss."""
+"""Converts tables of regions to JSON and back, without loss."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def table_to_dict(
     """A table as plain dicts and lists.
 
     Args:
-        regions: of the table.
-        reading: that they come from.
-        consistent: as RegionTable has it.
+        regions: the regions of the table.
+        reading: the reading that they belong to.
+        consistent: see RegionTable.
     """
     rows = []
     for region in regions:
@@ -67,10 +67,10 @@ OWN_FIELDS = frozenset(
 
 
 def table_from_json(text: str | bytes) -> tuple[MapsReading, bool]:
-    """The reading of a table that was written as JSON, and whether it was consistent.
+    """The reading of a table from JSON, and whether the table was consistent.
 
     Raises:
-        ParseError: the text is no such table.
+        ParseError: the text is not such a table.
     """
     import json
 
@@ -88,7 +88,11 @@ def table_from_json(text: str | bytes) -> tuple[MapsReading, bool]:
 
 
 def table_from_dict(data: dict[str, Any]) -> tuple[MapsReading, bool]:
-    """The same of plain dicts and lists; what is wrong with these is any error of Python's."""
+    """The same from plain dicts and lists.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, OverflowError: data is not such a table.
+    """
     if data["format"] != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     from procmem.regions.kinds import Kind, Owner, RegionKind
@@ -126,7 +130,7 @@ def table_from_dict(data: dict[str, Any]) -> tuple[MapsReading, bool]:
         body += b"\n"
     scan = scan_chunks((body,), mode, data["source"])
     if scan.count != len(names):
-        raise ValueError("the lines of its regions don't stand for one region each")
+        raise ValueError("the line of a region does not represent exactly one region")
     if mode == native.RESIDENT:
         for index, row in enumerate(data["regions"]):
             scan.set_residency(index, row["rss"], row["swap"])
@@ -142,7 +146,7 @@ def table_from_dict(data: dict[str, Any]) -> tuple[MapsReading, bool]:
     for index, (region, name) in enumerate(zip(regions, names, strict=True)):
         if (region.pathname, region.deleted) != name:
             reading.overrides[index] = name
-    # A kind may rest on more than the regions that are written here.
+    # A kind may depend on more than the regions that are in this table.
     for index, kind in enumerate(kinds):
         reading.retell(index, kind)
     return reading, data["consistent"]
@@ -155,7 +159,7 @@ def check_types(values: dict[str, Any], types: dict[str, type]) -> None:
 
 
 def row_use(row: dict[str, Any]) -> Use | None:
-    """The use of a region in JSON; texts of older versions have none."""
+    """The use of a region in JSON; None: not known, or the text is of an older version."""
     if row.get("use") is None:
         return None
     from procmem.regions.kinds import Use

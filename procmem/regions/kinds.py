@@ -1,4 +1,4 @@
-"""The vocabulary: kinds of regions, owners, uses, and which evidence is a guess."""
+"""The kinds, owners and uses of regions, and the evidence that makes a kind a guess."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from procmem.regions.perms import Device, Perms
 
     class Unclassified(Protocol):
-        """A region as far as kinds are found from it: its line of maps, and its VmFlags."""
+        """What kinds are determined from: a region's line of maps, and its VmFlags."""
 
         @property
         def start(self) -> int: ...
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         def _flags(self) -> int: ...
 
     class Classified(Protocol):
-        """A region as far as tables show its kind."""
+        """What tables show of a region's kind."""
 
         @property
         def kind(self) -> RegionKind: ...
@@ -67,7 +67,7 @@ __all__ = [
 
 
 class RegionKind(enum.Enum):
-    """The kind of a region: what it is for. `str(kind)` is its value."""
+    """The kind of a region: its purpose. `str(kind)` is its value. docs/regions.md lists them."""
 
     TEXT = "text"
     RODATA = "rodata"
@@ -95,7 +95,7 @@ class RegionKind(enum.Enum):
 
 
 class Owner(enum.Enum):
-    """The owner of a segment. `str(owner)` is its value."""
+    """What a region of an ELF file belongs to. `str(owner)` is its value."""
 
     EXECUTABLE = "executable"
     LIBRARY = "library"
@@ -106,19 +106,21 @@ class Owner(enum.Enum):
 
 
 GUESSES = frozenset({"position", "size", "none"})
-"""Evidence that makes a word a guess: it fits, and nothing proves it."""
+"""Evidence that makes a kind a guess: the kind is plausible, but not proven."""
 
 MARK = "?"
-"""What stands behind a word that is a guess."""
+"""The mark after a word that is a guess."""
 
 
 class Use(NamedTuple):
-    """What the memory of a region is used for, beside its kind.
+    """What the memory of a region is used for, in addition to its kind.
+
+    `str(use)` is the name, with a "?" after it if the use is a guess.
 
     Attributes:
         name: such as "Go heap" or "JVM code cache".
-        evidence: what it rests on, in a few words.
-        guess: whether nothing proves it. `str(use)` is the name, with a "?" behind a guess.
+        evidence: what the use was concluded from, in a few words.
+        guess: whether it is plausible, but not proven.
 
     >>> str(Use("Go heap", "runtime symbols, address")), str(Use("Go heap", "address", guess=True))
     ('Go heap', 'Go heap?')
@@ -133,7 +135,7 @@ class Use(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """The kind of a region, with its owner, evidence, name and use."""
+    """The kind of a region, with its owner, evidence, name and use: see Region."""
 
     kind: RegionKind
     owner: Owner | None
@@ -148,7 +150,7 @@ class Kind(NamedTuple):
 
 
 def kind_word(region: Classified) -> str:
-    """The region's kind as a table shows it: with a "?" behind it where it is a guess.
+    """The region's kind as tables show it: with a "?" after it if it is a guess.
 
     >>> from procmem import Region
     >>> kind_word(Region(0x1000, 0x2000, "rw-p", pathname="[heap]"))
@@ -160,9 +162,9 @@ def kind_word(region: Classified) -> str:
 
 
 def name_word(region: Classified) -> str:
-    """The region's name as a table shows it: with a "?" behind it where it rests on a guess.
+    """The region's name as tables show it: with a "?" after it if it is derived from a guess.
 
-    A name that the kernel printed is no guess, whatever the kind is.
+    A name that the kernel printed is not a guess, even if the kind is.
 
     >>> from procmem import Region
     >>> name_word(Region(0x1000, 0x2000, "---p")), name_word(Region(0x1000, 0x2000, "rw-p"))
@@ -178,11 +180,11 @@ def stacks_name(
     """The name of a region that holds stacks of threads.
 
     Args:
-        tids: the living threads whose stacks are there, at least one.
-        ended: how many stacks of threads that have ended.
-        covered: bytes of all these stacks; 0: not known.
-        size: of the region.
-        executable: whether it may be executed.
+        tids: IDs of the living threads whose stacks are in the region, at least one.
+        ended: the number of stacks in it whose threads have ended.
+        covered: bytes that all these stacks take; 0: not known.
+        size: bytes of the region.
+        executable: whether the region is executable.
 
     >>> stacks_name([12, 15], 1, 0, 1 << 20, executable=False)
     'stacks of 2 threads, 12 to 15, and 1 of ended threads'
@@ -198,8 +200,8 @@ def stacks_name(
 
 
 ARENA_SIZES = (64 << 20, 1 << 20)
-"""glibc's HEAP_MAX_SIZE with 64-bit and with 32-bit addresses: arenas are that
-long, aligned to it, and PROT_NONE behind what is in use (malloc/arena.c)."""
+"""glibc's HEAP_MAX_SIZE with 64-bit and with 32-bit addresses: the size and the alignment of
+the heaps of arenas, which are PROT_NONE after the part in use (malloc/arena.c)."""
 
 GUARD_LIMIT = 1 << 20
 """A PROT_NONE region larger than this is a reservation, not a guard."""

@@ -1,4 +1,4 @@
-"""Region, and its forms with counters (smaps) and with residency, over packed records."""
+"""Region, MeasuredRegion (with the counters of smaps) and ResidentRegion, over packed records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     AnyRegion = TypeVar("AnyRegion", bound="Region")
 
     class _Word:
-        """An attribute of the native record: bytes, or None where it was not read."""
+        """An attribute of the native record: bytes, or None if it was not read."""
 
         def __get__(self, region: object, owner: type[object]) -> int | None: ...
 
@@ -33,23 +33,24 @@ __all__ = ["MODES", "MeasuredRegion", "Region", "ResidentRegion"]
 class Region(Record):
     """One mapping of a process: a line of /proc/PID/maps.
 
-    Immutable, hashable, ordered by start. `address in region` is whether it
+    Immutable, hashable, ordered by start. `address in region` is True if the region
     covers the address.
 
     Args:
         start, end: addresses; end is the first byte after the region.
         perms: four letters, such as "rw-p".
-        offset: where in the file the region starts, in bytes.
-        dev: device number of the file, (major, minor).
-        inode: number of the file, 0 if there is none.
-        pathname: the file, or the kernel's name in brackets; None if anonymous.
+        offset: the offset in the file at which the region starts, in bytes.
+        dev: the device number of the file, (major, minor).
+        inode: the inode number of the file; 0 if there is no file.
+        pathname: the file's path, or a name in brackets from the kernel; None if anonymous.
         deleted: whether the file has been unlinked.
 
     Attributes:
-        start, end, offset, inode, size: int, bytes where they are sizes.
+        start, end, offset, inode: int.
+        size: end - start, in bytes.
 
     Raises:
-        ValueError: end lies below start, or a number passes 64 bits.
+        ValueError: end is less than start, or a number is negative or larger than 64 bits.
 
     Source: proc_pid_maps(5); fs/proc/task_mmu.c, show_map_vma().
 
@@ -84,7 +85,7 @@ class Region(Record):
 
     @property
     def perms(self) -> Perms:
-        """What may be done with its pages, and whether writes are shared."""
+        """The permissions of its pages (r, w, x), and whether it is shared (s) or private (p)."""
         word = self._perms
         known = _PERMS.get(word)
         if known is None:
@@ -104,11 +105,11 @@ class Region(Record):
 
     @property
     def pathname(self) -> str | None:
-        r"""The file's path, or the kernel's name in brackets; None if anonymous.
+        r"""The file's path, or a name in brackets from the kernel; None if anonymous.
 
-        Bytes that are no UTF-8 are kept (PEP 383, surrogateescape). A newline,
-        which the kernel prints as \012, is a newline again, and the " (deleted)" that
-        it prints after a path is in `deleted` instead.
+        Bytes that are not UTF-8 are kept (PEP 383, surrogateescape). A newline, which the
+        kernel prints as \012, is converted back. The " (deleted)" that the kernel prints
+        after a path is not part of it: see `deleted`.
         """
         return self._reading.path(self._name, self._index)[0]
 
@@ -125,45 +126,45 @@ class Region(Record):
 
     @property
     def kind(self) -> RegionKind:
-        """What the region is for."""
+        """The purpose of the region, such as RegionKind.HEAP."""
         return self._reading.kind(self._index).kind
 
     @property
     def owner(self) -> Owner | None:
-        """Whether it belongs to the executable, a library or the loader; None otherwise."""
+        """The executable, a library or the loader, whichever the region belongs to; else None."""
         return self._reading.kind(self._index).owner
 
     @property
     def kind_evidence(self) -> str:
-        """What `kind` rests on.
+        """What `kind` was concluded from.
 
-        "name" (the kernel names it), "flags" (VmFlags of smaps), "perms", "position" (its
-        place among its neighbours: a guess), "none".
+        Such as "name" (from the kernel), "flags" (VmFlags of smaps), "perms" (permissions),
+        "elf" (headers of the ELF file), "position" (its neighbours: a guess), or "none".
         """
         return self._reading.kind(self._index).evidence
 
     @property
     def kind_guess(self) -> bool:
-        """Whether `kind` is a guess: it fits, and nothing proves it."""
+        """Whether `kind` is a guess: plausible, but not proven."""
         return self._reading.kind(self._index).guess
 
     @property
     def use(self) -> Use | None:
         """What the memory is used for, such as "Go heap"; None: not known.
 
-        More specific than `kind`. `str(use)` has a "?" after a guess, and `use.evidence`
-        what it rests on. docs/uses.md lists them.
+        It is more specific than `kind`. `str(use)` ends in "?" if it is a guess, and
+        `use.evidence` is what it was concluded from. docs/uses.md lists all uses.
         """
         return self._reading.kind(self._index).use
 
     @property
     def name(self) -> str:
-        """What a person would call it, such as "libc.so.6" or "thread stack"."""
+        """A short name for people, such as "libc.so.6" or "thread stack"."""
         return self._reading.kind(self._index).name
 
     @property
     def name_guess(self) -> bool:
-        """Whether `name` is a guess. A name that the kernel printed is none."""
+        """Whether `name` is a guess. A name that the kernel printed is not."""
         if self._name:
             return False
         kind = self._reading.kind(self._index)
@@ -172,9 +173,9 @@ class Region(Record):
         return kind.guess
 
     def line(self) -> bytes:
-        """The line of /proc/PID/maps that it stands for, without the newline.
+        """The region's line of /proc/PID/maps, without the newline.
 
-        If it was parsed, exactly the bytes that were parsed.
+        For a parsed region, these are exactly the bytes that were parsed.
         """
         raw = self._raw
         if raw:
@@ -292,8 +293,8 @@ def _word(name: str) -> _Word:
 class MeasuredRegion(Region):
     """A region with the counters of /proc/PID/smaps, in bytes.
 
-    Every counter is an attribute, None where the kernel did not print it, and
-    stands in `counters` under the kernel's name.
+    Each counter is an attribute, which is None if the kernel did not print it, and
+    is in `counters` under the kernel's name.
 
     Source: proc_pid_smaps(5); fs/proc/task_mmu.c, show_smap().
 
@@ -330,17 +331,17 @@ class MeasuredRegion(Region):
 
     @property
     def uss(self) -> int | None:
-        """Bytes that no other process maps (Counters.uss)."""
+        """Resident bytes that no other process maps (Counters.uss); None: not known."""
         return added(self.private_clean, self.private_dirty)
 
     @property
     def hugetlb(self) -> int | None:
-        """Bytes of huge pages of hugetlbfs, which rss, pss and uss leave out."""
+        """Bytes of hugetlbfs huge pages, which rss, pss and uss do not include; None: not known."""
         return added(self.shared_hugetlb, self.private_hugetlb)
 
     @property
     def vm_flags(self) -> VmFlags | None:
-        """The kernel's flags; None where it printed no VmFlags line."""
+        """The flags of the VmFlags line; None if the kernel printed none."""
         flags = self._flags
         if not flags:
             return None
@@ -353,7 +354,7 @@ class MeasuredRegion(Region):
 
     @property
     def counters(self) -> Counters:
-        """All counters by the kernel's names, unknown ones too."""
+        """All counters by the kernel's names, including those that procmem does not know."""
         return Counters(self._counter_values(flags=False))
 
     def _counter_values(self, *, flags: bool = True) -> dict[str, Any]:
@@ -383,7 +384,7 @@ class MeasuredRegion(Region):
         )
 
     def to_record(self) -> dict[str, Any]:
-        """A flat dict of plain values; counters by attribute, those not printed left out."""
+        """A flat dict of plain values, with the counters that the kernel printed, by attribute."""
         record = super().to_record()
         for name, value in zip(native.COUNTER_NAMES, self._extras(), strict=True):
             if value is not None and name != "Size":
@@ -399,11 +400,11 @@ class ResidentRegion(Region):
     """A region with its resident and swapped bytes, from the page table.
 
     Attributes:
-        rss: bytes of its pages in memory, as Rss of smaps has it: neither the
-            zero page nor huge pages of hugetlbfs count. None: not known.
-        swap: bytes of its private pages in swap. None for shared memory while
-            the machine has swap: only smaps shows how many of such pages are there,
-            not the page table.
+        rss: bytes of its pages in memory, like Rss of smaps: neither the zero page
+            nor hugetlbfs huge pages count. None: not known.
+        swap: bytes of its private pages in swap. None for shared memory if the machine
+            has swap: only smaps shows how many pages of shared memory are in swap,
+            the page table does not.
 
     Source: Documentation/admin-guide/mm/pagemap.rst, PAGEMAP_SCAN.
     """
@@ -438,7 +439,7 @@ MODES: dict[int, type[Region]] = {
     native.SMAPS: MeasuredRegion,
     native.RESIDENT: ResidentRegion,
 }
-"""The class of the regions by the mode of the scan."""
+"""The class of the regions, for each mode of a scan."""
 
 _PERMS: dict[int, Perms] = {}
 _FLAGS: dict[bytes, VmFlags] = {}
@@ -464,10 +465,10 @@ def plain_line(
 
 
 def _build(cls: type[AnyRegion], fields: tuple[Any, ...], counters: Mapping[str, Any]) -> AnyRegion:
-    """A region made by hand: printed and scanned, so that there is one way in."""
+    """A region from its fields: formatted and then scanned, so that all regions are made alike."""
     start, end, perms, offset, dev, inode, pathname, deleted = fields
     if min(start, end, offset, inode, *dev) < 0:
-        raise ValueError("a region's numbers are not negative")
+        raise ValueError("the numbers of a region can't be negative")
     name = b""
     if pathname is not None:
         name = pathname.encode("utf-8", "surrogateescape").replace(b"\n", b"\\012")
@@ -483,7 +484,7 @@ def _build(cls: type[AnyRegion], fields: tuple[Any, ...], counters: Mapping[str,
     scan.feed(b"\n".join(lines) + b"\n")
     scan.finish()
     if scan.count != 1:
-        raise ValueError("a name holds no newline that could be printed")
+        raise ValueError("a field of the region contains a newline, which would end its line")
     if mode == native.RESIDENT:
         scan.set_residency(0, counters.get("rss"), counters.get("swap"))
     reading = MapsReading(scan, cls, source="<made by hand>", page_size=PAGE_SIZE, exe=None)
@@ -499,7 +500,7 @@ BYTES = ATTRIBUTES.keys() - NOT_BYTES
 
 
 def counter_lines(counters: Mapping[str, Any]) -> list[bytes]:
-    """Counters, by the kernel's names, as smaps prints them."""
+    """The lines of smaps for counters, given by the kernel's names."""
     lines = []
     for name, value in counters.items():
         if value is None:
@@ -507,7 +508,7 @@ def counter_lines(counters: Mapping[str, Any]) -> list[bytes]:
         if name == "VmFlags":
             text = str(value if isinstance(value, str) else VmFlags(value)) + " "
         elif isinstance(value, int) and value < 0:
-            raise ValueError(f"{name} is not negative: {value}")
+            raise ValueError(f"{name} can't be negative: {value}")
         elif isinstance(value, int) and name in BYTES and value % 1024 == 0:
             text = f"{value >> 10:8} kB"
         else:

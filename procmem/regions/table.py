@@ -1,4 +1,4 @@
-"""RegionTable: the regions of one reading, in its order."""
+"""RegionTable: the regions that were read at once, in the order of the text."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = ["RegionTable", "raw_records", "table_from_scan"]
 
 
 class RegionTable(Sequence["R_co"]):
-    r"""An immutable sequence of regions, as one reading gave them.
+    r"""An immutable sequence of regions, all read at once.
 
     Indexing, slicing, iteration, `in` and comparison work as for a tuple. The
     regions are in the text's order, which is by start unless `ordered` is False.
 
     Attributes:
-        source: where the text came from.
-        page_size: of the machine that the text came from, in bytes.
-        exe: the path of the executable, where it is known.
-        region_type: the class of the regions, for a table without any as well.
-        reading: what the regions share; for procmem's own modules.
-        consistent: False if the process changed its mappings so fast that every
-            reading overlapped itself: regions may be doubled or torn then.
+        source: where the text came from, such as "/proc/1/maps".
+        page_size: the page size of the machine that the text came from, in bytes.
+        exe: the path of the executable; None: not known.
+        region_type: the class of the regions, also of an empty table.
+        reading: the data that the regions share; for procmem's own modules.
+        consistent: False if the process changed its mappings so fast that overlapping
+            regions were read each time: a region may then be in the table twice, or in part.
 
     >>> from procmem import parse_maps
     >>> table = parse_maps(
@@ -146,20 +146,20 @@ class RegionTable(Sequence["R_co"]):
         start: int | None = None,
         end: int | None = None,
     ) -> RegionTable[R_co]:
-        """The regions that meet every condition given.
+        """The regions that meet all given conditions.
 
         Args:
             predicate: called with each region.
             kind: a RegionKind, or its value such as "heap".
-            perms: four letters; "?" or "." matches any letter, so "?w?p" is
-                all that is private and writable.
-            path: the pathname, or its last part, exactly; with "*" or "?" in
-                it a shell pattern.
-            start: keeps regions that end above it.
-            end: keeps regions that start below it.
+            perms: four letters; "?" or "." matches any letter, so "?w?p" matches
+                private and writable regions.
+            path: the whole pathname, or its last part; a shell pattern (glob(7)) if it
+                contains "*" or "?".
+            start: an address; only regions that end above it.
+            end: an address; only regions that start below it.
 
         Raises:
-            ValueError: no such kind, or perms that are no four letters.
+            ValueError: there is no such kind, or perms are not four letters.
         """
         tests: list[Callable[[Any], bool]] = [predicate] if predicate else []
         if kind is not None:
@@ -188,10 +188,10 @@ class RegionTable(Sequence["R_co"]):
                 or a counter by the kernel's name.
 
         Returns:
-            The sum; None if a region lacks the field (what was not read is not 0).
+            The sum; None if the field of any region is None, because it was not read.
 
         Raises:
-            ValueError: regions of this table have no such field, or its sum means nothing.
+            ValueError: the regions have no such field, or a sum of it means nothing.
         """
         if KERNEL_NAMES.get(field, field) in NOT_ADDITIVE:
             raise ValueError(f"a sum of {field} over regions means nothing")
@@ -210,7 +210,10 @@ class RegionTable(Sequence["R_co"]):
         return total
 
     def totals(self) -> dict[str, int | None]:
-        """All sums that mean something: the number of regions, the size and each counter."""
+        """The number of regions, and the sums of their sizes and counters in bytes.
+
+        Counters whose sum means nothing, such as page sizes, are left out.
+        """
         fields: tuple[str, ...] = ()
         if issubclass(self.region_type, MeasuredRegion):
             fields = tuple(
@@ -225,25 +228,25 @@ class RegionTable(Sequence["R_co"]):
         return sums | {field: self.total(field) for field in fields}
 
     def by_kind(self) -> dict[RegionKind, RegionTable[R_co]]:
-        """The regions of each kind, kinds in the order of their first region."""
+        """The regions of each kind; the kinds are in the order of their first region."""
         return self._grouped(lambda region: region.kind)
 
     def by_path(self) -> dict[str | None, RegionTable[R_co]]:
-        """The regions of each pathname (None: anonymous), in order of first appearance."""
+        """The regions of each pathname (None: anonymous), in the order of their first region."""
         return self._grouped(lambda region: region.pathname)
 
     def by_use(self) -> dict[str | None, RegionTable[R_co]]:
-        """The regions of each use by its name (None: not known), in order of first appearance."""
+        """The regions of each use, by its name (None: not known), in the order of first regions."""
         return self._grouped(lambda region: None if region.use is None else region.use.name)
 
     def to_records(self) -> list[dict[str, Any]]:
         """A flat dict of plain values per region, each with the same keys.
 
-        For pandas.DataFrame(table.to_records()), and polars.DataFrame(...). polars gives each
-        column the type of its first 100 values, and refuses what does not fit it. So of more
-        than 100 regions those stand first that such a column needs: one that starts at 2**63
-        or above ([vsyscall] of x86-64), and one with a value where the first 100 have none. All
-        others are in the table's order.
+        For pandas.DataFrame(table.to_records()), and polars.DataFrame(...). polars infers the type
+        of a column from its first 100 values, and refuses later values that do not fit. So in a
+        table of more than 100 regions, those that the type of a column depends on come first: one
+        that starts at 2**63 or above ([vsyscall] of x86-64), and, for a column in which the first
+        100 values are None, the first region with a value. All others are in the table's order.
         """
         rows = [region.to_record() for region in self._regions]
         keys = dict.fromkeys(key for row in rows for key in row)
@@ -262,22 +265,26 @@ class RegionTable(Sequence["R_co"]):
         return first + others
 
     def to_columns(self) -> dict[str, list[Any]]:
-        """A list of values per field, in the table's order: polars.DataFrame(table.to_columns()).
+        """A list of values for each field, in the table's order.
 
-        The fields are those of to_records().
+        For polars.DataFrame(table.to_columns()). The fields are those of to_records().
         """
         rows = [region.to_record() for region in self._regions]
         keys = dict.fromkeys(key for row in rows for key in row)
         return {key: [row.get(key) for row in rows] for key in keys}
 
     def to_json(self, indent: int | None = None) -> str:
-        """The table as JSON; from_json() gives it back without loss."""
+        """The table as JSON, from which from_json() restores it without loss.
+
+        Args:
+            indent: spaces by which nested values are indented; None: all in one line.
+        """
         import json
 
         return json.dumps(self.to_dict(), indent=indent)
 
     def to_dict(self) -> dict[str, Any]:
-        """The table as plain dicts and lists, which to_json() writes."""
+        """The table as plain dicts and lists: the content of to_json()."""
         from procmem.regions.json import table_to_dict
 
         return table_to_dict(self._regions, self.reading, consistent=self.consistent)
@@ -287,7 +294,7 @@ class RegionTable(Sequence["R_co"]):
         """The table that to_json() wrote.
 
         Raises:
-            ParseError: the text is no such table.
+            ParseError: the text is not such a table.
         """
         from procmem.regions.json import table_from_json
 
@@ -298,14 +305,14 @@ class RegionTable(Sequence["R_co"]):
         """The table that to_dict() made.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError, OverflowError: it is none.
+            ValueError, KeyError, TypeError, AttributeError, OverflowError: it is not such a table.
         """
         from procmem.regions.json import table_from_dict
 
         return whole(*table_from_dict(data))
 
     def subset(self, regions: list[Any]) -> RegionTable[R_co]:
-        """A table of some of the regions, which keep the kinds that they have here."""
+        """A table of some of the regions; they keep the kinds that they have in this table."""
         return RegionTable(self.region_type, regions, self.reading, consistent=self.consistent)
 
     def _grouped(self, key: Callable[[Any], Any]) -> dict[Any, RegionTable[R_co]]:
@@ -332,11 +339,12 @@ def table_from_scan(
     """The table over a finished scan.
 
     Args:
-        scan: it.
-        mode: of the scan: native.MAPS, SMAPS or RESIDENT.
-        page_size: of the machine that the text came from; None: this one's.
+        scan: the scan.
+        mode: the scan's mode: native.MAPS, SMAPS or RESIDENT.
+        page_size: the page size of the machine that the text came from, in bytes; None: this
+            machine's.
         exe: the executable's path; None: not known.
-        consistent: as RegionTable has it; None: whether no region overlaps another.
+        consistent: see RegionTable; None: True if no region overlaps another.
     """
     reading = MapsReading(
         scan, MODES[mode], source=scan.source, page_size=page_size or PAGE_SIZE, exe=exe
@@ -345,14 +353,14 @@ def table_from_scan(
 
 
 def raw_records(table: RegionTable[Any]) -> bytes:
-    """A table's records as they lie in memory, one after the other."""
+    """The packed records of a table's regions, one after the other."""
     if len(table) == table.reading.count:
         return table.reading.raw_records()
     return table.reading.raw_records(region._index for region in table)
 
 
 TYPED_BY = 100
-"""Rows from which polars infers the types of columns (its infer_schema_length)."""
+"""The number of rows from which polars infers the types of columns (infer_schema_length)."""
 
 
 def field_of(region: Region, attribute: str, name: str) -> int | None:

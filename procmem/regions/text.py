@@ -1,4 +1,4 @@
-"""Texts of maps, smaps and smaps_rollup to tables and back. Nothing here opens a file."""
+"""Parses texts of maps, smaps and smaps_rollup, and formats maps. It opens no files."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ def parse_maps(
 
     Args:
         data: the text, of any kernel and architecture.
-        source: named in errors and kept in the table.
-        page_size: of the machine that it came from, in bytes; this machine's if not given.
-        exe: the executable's path, if known: its segments are then known by name.
+        source: the name of the text in errors, and in the table.
+        page_size: the page size of the machine that the text came from, in bytes; None: this
+            machine's.
+        exe: the executable's path, by which its segments are recognised; None: not known.
 
     Raises:
-        ParseError: with the number and the bytes of the line that is no region.
+        ParseError: a line is not a region; the error has its number and its bytes.
+        TypeError: data is a str.
 
     Blank lines, a byte order mark, and the CRs of a text in which every line ends in CR LF are
-    ignored. format_maps() gives all other bytes back. Source: proc_pid_maps(5).
+    ignored. format_maps() returns all other bytes as they were. Source: proc_pid_maps(5).
 
     >>> parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n")[0]
     <Region 00400000-0040b000 r-xp '/bin/cat'>
@@ -50,10 +52,10 @@ def parse_maps(
 def parse_smaps(
     data: bytes, *, source: str = "<smaps>", page_size: int | None = None, exe: str | None = None
 ) -> RegionTable[MeasuredRegion]:
-    r"""The regions of a text of /proc/PID/smaps, with every counter.
+    r"""The regions of a text of /proc/PID/smaps, with all counters, in bytes.
 
-    Args and errors are those of parse_maps(). A text of maps is taken too: all
-    counters are None then.
+    Args and errors are those of parse_maps(). A text of maps is accepted, too: all
+    counters are then None.
 
     Source: proc_pid_smaps(5).
 
@@ -68,15 +70,22 @@ def parse_smaps(
 
 
 def parse_rollup(data: bytes, *, source: str = "<smaps_rollup>") -> Counters:
-    """The counters of a text of /proc/PID/smaps_rollup.
+    """The counters of a text of /proc/PID/smaps_rollup, in bytes.
+
+    Args:
+        data: the text.
+        source: the name of the text in errors.
 
     Raises:
-        ParseError: it is no such text, or an empty one.
+        ParseError: it is not such a text, or is empty.
+        TypeError: data is a str.
+
+    Source: proc_pid_smaps(5); Documentation/ABI/testing/procfs-smaps_rollup.
     """
     text = saved_text(as_bytes(data))
     if kind_of_text(text) != "smaps_rollup":
         fail(source, text, "smaps_rollup")
-    # A line without a colon is passed over, as in status: some vendors' kernels print one.
+    # A line without a colon is ignored, as in status: some vendors' kernels print one.
     kept = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if b":" in line]
     from procmem.errors import ParseError
 
@@ -127,7 +136,7 @@ def table_of(
 
 
 def format_maps(table: Iterable[Region]) -> bytes:
-    r"""The text of /proc/PID/maps for a table: the bytes that it was parsed from.
+    r"""The text of /proc/PID/maps for regions: the same bytes that they were parsed from.
 
     >>> text = b"400000-40b000 r-xp 0 8:1 7 /bin/odd format\n"
     >>> format_maps(parse_maps(text)) == text

@@ -14,20 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["Thread", "stack_pointer", "threads_of"]
 
 TRIES = 3
-"""A thread shows its stack pointer only while it is blocked: one that runs is tried again."""
+"""How often a thread is read: the kernel shows its stack pointer only while it is blocked."""
 
 
 class Thread(NamedTuple):
     """A thread of a process.
 
     Attributes:
-        tid: its ID; the leading thread's is the PID.
-        name: its command name, of at most 15 bytes.
-        stack: the region that its stack pointer points into; None if it is running
-            or may not be read.
-        stack_pointer: the address; None likewise.
-        arena: where the first heap of the malloc arena starts that it allocates from; None: it
-            has none of its own, or that is not known. Snapshots have it, of programs with glibc.
+        tid: the thread's ID; that of the main thread is the PID.
+        name: its command name (comm), at most 15 bytes.
+        stack: the region that its stack pointer points into; None if the thread is running,
+            or this user may not read it.
+        stack_pointer: an address; None in the same cases.
+        arena: the address of the first heap of the malloc arena that the thread allocates from;
+            None: it has no arena of its own, or that is not known. It is set in snapshots of
+            programs that use glibc.
+
+    Source: proc_pid_task(5), proc_pid_comm(5), proc_pid_syscall(5).
     """
 
     tid: int
@@ -38,7 +41,12 @@ class Thread(NamedTuple):
 
 
 def threads_of(files: ProcessFiles, table: RegionTable[Any]) -> list[Thread]:
-    """The threads of a process; the stacks' regions are those of `table`."""
+    """The threads of a process; the stacks' regions are those of `table`.
+
+    Raises:
+        NoSuchProcess, ZombieProcess, ProcessChanged: the process has ended meanwhile.
+        AccessDenied: this user may not list its threads.
+    """
     from procmem.errors import NoSuchProcess, Unsupported
 
     found = []
@@ -59,7 +67,7 @@ def threads_of(files: ProcessFiles, table: RegionTable[Any]) -> list[Thread]:
 
 
 def stack_pointer(files: ProcessFiles, tid: int) -> int | None:
-    """The stack pointer of a thread that waits; None: it runs, or it may not be seen."""
+    """The stack pointer of a blocked thread; None: it is running, or this user may not read it."""
     from procmem.errors import AccessDenied
 
     for _ in range(TRIES):

@@ -1,9 +1,9 @@
 """Uses of memory, such as "Go heap": the recognisers, in one table.
 
-A recogniser finds regions of one use and says what that rests on. What the kernel's names,
-ELF headers or checks in memory prove is a fact; an address, a size or a shape that merely
-fits is a guess, and `Use.guess` says so. RECOGNISERS is the table: a new use is a function
-and a line there, and a line in docs/uses.md.
+A recogniser finds regions with one use, and gives the evidence for it. A use that is proved by
+the kernel's names, by ELF headers or by checks in memory is a fact; one that is concluded from an
+address, a size or a layout is a guess, and `Use.guess` is True. RECOGNISERS is the table: a new use
+needs a function, a line there, and a line in docs/uses.md.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ TiB = 1 << 40
 EXECUTABLE = frozenset(
     int.from_bytes(f"{r}{w}x{s}".encode(), sys.byteorder) for r in "r-" for w in "w-" for s in "ps"
 )
-"""Permissions of memory that may be executed, as a record has them."""
+"""Permissions of executable memory, as in a record."""
 
 RESERVED = int.from_bytes(b"---p", sys.byteorder)
-"""The permissions of private memory that may not be accessed, as a record has them."""
+"""The permissions of private memory that may not be accessed, as in a record."""
 
 # ---- which runtimes a process has --------------------------------------------
 
 SECTIONS = {".gopclntab": "go", ".go.buildinfo": "go", ".note.go.buildid": "go"}
-"""Sections of ELF files that one compiler alone makes."""
+"""Sections of ELF files that only one compiler generates."""
 
 SYMBOLS = {
     "runtime.mheap_": "go",
@@ -76,7 +76,7 @@ SYMBOLS = {
     "ruby_init": "ruby",
     "coreclr_initialize": "dotnet",
 }
-"""Symbols that a program defines if it holds a runtime, its own or a static one."""
+"""Symbols that a program defines if it contains a runtime, built in or linked statically."""
 
 LIBRARIES = (
     ("libc.so.6", "glibc"),
@@ -106,7 +106,7 @@ LIBRARIES = (
     ("chrome_100_percent.pak", "chromium"),
     ("chrome_200_percent.pak", "chromium"),
 )
-"""How the names of files start that come with one runtime alone."""
+"""Beginnings of the names of files that belong to only one runtime."""
 
 NAMES = (
     (r"python\d?(\.\d+)?[a-z]*|pypy.*", "cpython"),
@@ -119,27 +119,33 @@ NAMES = (
     (r"postgres", "postgresql"),
     (r"beam\.smp", "erlang"),
 )
-"""Names of programs, which anyone may take: what rests on them alone is a guess."""
+"""Names of programs. Any program may have such a name, so a name alone makes only a guess."""
 
 REPLACE_MALLOC = ("jemalloc", "tcmalloc", "mimalloc", "asan", "tsan", "msan", "hwasan")
 
 
 class Runtime(NamedTuple):
-    """A runtime that a process has."""
+    """A runtime or allocator that a process contains: the evidence, and whether it is proof."""
 
     evidence: str
     sure: bool
 
 
 def program_of_library(base: str) -> str | None:
-    """The runtime that a file of that name comes with."""
+    """The runtime that a file with this name belongs to; None: no runtime that procmem knows."""
     return next((name for start, name in LIBRARIES if base.startswith(start)), None)
 
 
 def programs_of(
     regions: Sequence[Unclassified], found: Sequence[Kind | None], facts: Facts | None
 ) -> dict[str, Runtime]:
-    """The runtimes of a process: by its ELF files, by the files that are mapped, by names."""
+    """The runtimes of a process: by its ELF files, by the files that it maps, by its name.
+
+    Args:
+        regions: its regions.
+        found: the kind of each; None: not determined yet.
+        facts: what was read from threads, memory and ELF files; None: a saved text.
+    """
     programs: dict[str, Runtime] = {}
     if facts is not None:
         for name, evidence in facts.programs.items():
@@ -165,7 +171,7 @@ def programs_of(
     return programs
 
 
-# ---- the regions that are still to be explained ------------------------------
+# ---- regions whose use is not yet determined ------------------------------
 
 
 class Unclaimed(NamedTuple):
@@ -176,23 +182,23 @@ class Unclaimed(NamedTuple):
     start: int
     end: int
     reserved: int
-    """Bytes of PROT_NONE."""
+    """Bytes with PROT_NONE."""
     largest: int
     """Bytes of the largest PROT_NONE region."""
     pieces: int
-    """PROT_NONE regions."""
+    """The number of PROT_NONE regions."""
 
 
 class Layout:
-    """The regions of a process, while their kinds and uses are worked out.
+    """The regions of a process, while their kinds and uses are being determined.
 
     Attributes:
-        regions: all of a reading.
-        found: what is known of each so far.
-        facts: what threads, memory and ELF files say; None: a saved text.
+        regions: all regions of a reading.
+        found: the kind of each so far; None: not determined yet.
+        facts: what was read from threads, memory and ELF files; None: a saved text.
         programs: the runtimes that were found.
-        starts: where each region starts.
-        reserved: the indices of the private regions that may not be accessed at all.
+        starts: the start address of each region.
+        reserved: the indices of the private regions with PROT_NONE.
     """
 
     def __init__(
@@ -210,27 +216,27 @@ class Layout:
         self.reserved = [index for index, region in enumerate(regions) if region._perms == RESERVED]
 
     def find(self, address: int | None) -> int | None:
-        """The index of the region that covers an address."""
+        """The index of the region that covers an address; None: there is none."""
         if address is None:
             return None
         index = bisect_right(self.starts, address) - 1
         return index if index >= 0 and address < self.regions[index].end else None
 
     def within(self, start: int, end: int) -> range:
-        """The indices of the regions that meet a range."""
+        """The indices of the regions that overlap a range of addresses."""
         first = max(0, bisect_right(self.starts, start) - 1)
         if first < len(self.starts) and self.regions[first].end <= start:
             first += 1
         return range(first, bisect_left(self.starts, end))
 
     def claim(self, index: int, use: Use) -> None:
-        """Sets the use of an anonymous region."""
+        """Sets kind and use of an anonymous region."""
         inaccessible = self.regions[index].perms.startswith("---")
         name = f"{use.name}, reserved" if inaccessible else use.name
         self.found[index] = Kind(K.ANON, None, "perms", name, use)
 
     def runs(self) -> list[Unclaimed]:
-        """The runs of regions that nothing has claimed so far."""
+        """Groups of adjacent regions that no rule has claimed yet."""
         runs: list[Unclaimed] = []
         regions, found = self.regions, self.found
         first, end = -1, None
@@ -300,7 +306,7 @@ MEMFD_NAMES = (
     (r"JNI|graal.*", "GraalVM"),
     (r"java_heap.*", "JVM heap"),
 )
-"""Names of memfd_create(2), which the program chooses."""
+"""Names given to memfd_create(2), which the program chooses."""
 
 SHM_NAMES = (
     (r"\.?org\.chromium\..*|\.com\.google\.Chrome\..*", "Chromium shared memory"),
@@ -314,7 +320,7 @@ SHM_NAMES = (
     (r"nccl-.*", "NCCL shared memory"),
     (r"torch_.*", "PyTorch shared memory"),
 )
-"""Names of shm_open(3) and sem_open(3)."""
+"""Names given to shm_open(3) and sem_open(3)."""
 
 DEVICES = (
     (rb"anon_inode:(\[perf_event\]|perf_event)", "perf ring buffer"),
@@ -338,7 +344,7 @@ DEVICES = (
     (rb"/\[aio\] \(deleted\)", "asynchronous I/O ring"),
     (rb"socket:\[\d+\]", "packet socket ring"),
 )  # fmt: skip
-"""Names of devices and of the kernel's own files."""
+"""Names of devices, and of files that the kernel provides."""
 
 FILES = (
     (r".*\.jsa", "JVM class data archive"),
@@ -353,7 +359,7 @@ FILES = (
 )
 
 RINGS = {0: "submission queue", 0x8000000: "completion queue", 0x10000000: "submission entries"}
-"""Where the rings lie in the file of io_uring (include/uapi/linux/io_uring.h, IORING_OFF_*)."""
+"""Offsets of the rings in an io_uring file (include/uapi/linux/io_uring.h, IORING_OFF_*)."""
 
 BUFFER_RING = 0x80000000
 
@@ -366,7 +372,7 @@ def first_match(patterns: Sequence[tuple[str, str]], text: str) -> str | None:
 
 
 def named(region: Unclassified, raw: bytes) -> Use | None:
-    """The use that a region's name proves."""
+    """The use that a region's name proves; None: the name proves none."""
     if raw[:1] == b"[":
         if raw.startswith((b"[anon:", b"[anon_shmem:")):
             name = (region.pathname or "").partition(":")[2][:-1]
@@ -418,13 +424,13 @@ ASAN = (
     (0x8FFF7000, 0x2008FFF7000, "AddressSanitizer shadow gap"),
     (0x2008FFF7000, 0x10007FFF8000, "AddressSanitizer shadow"),
 )
-"""Shadow of x86-64 (compiler-rt/lib/asan/asan_mapping.h): address >> 3, plus 0x7fff8000."""
+"""Shadow memory on x86-64 (compiler-rt/lib/asan/asan_mapping.h): (address >> 3) + 0x7fff8000."""
 
 ASAN_HEAP = (0x500000000000, 0x700000000000)
 """kAllocatorSpace of AddressSanitizer and LeakSanitizer on x86-64 (asan_allocator.h)."""
 
 ASAN_SPACE = 4 * TiB
-"""kAllocatorSize: since gcc 16 the heap is anywhere, and reserved in one piece."""
+"""kAllocatorSize: since gcc 16 the heap may be at any address, and is one reservation."""
 
 SANITIZERS = {
     "asan": "AddressSanitizer",
@@ -472,8 +478,8 @@ def sanitizers(layout: Layout) -> None:
 # ---- Go ----------------------------------------------------------------------
 
 GO_HINTS = (0xC000000000, 0x4000000000)
-"""Where the first arena is asked for on x86-64 and aarch64 (runtime/malloc.go, mallocinit());
-the next ones follow it, or lie 1 TiB further on."""
+"""Addresses at which the first arena is requested on x86-64 and aarch64 (runtime/malloc.go,
+mallocinit()); the next ones follow it, or are 1 TiB higher."""
 
 GO_ARENA = 64 * MiB
 
@@ -481,7 +487,7 @@ GO_ARENA = 64 * MiB
 def go(layout: Layout) -> None:
     program = layout.programs.get("go")
     if program is None and layout.facts is not None and layout.facts.objects:
-        return  # its ELF files were read, and none is Go's
+        return  # its ELF files were read, and none was built by Go
     evidence = "the address of Go's first arena"
     if program is not None:
         evidence = f"{program.evidence}, {evidence}"
@@ -505,7 +511,7 @@ def go(layout: Layout) -> None:
         starts = layout.starts[run.first : run.last + 1]
         proof = next((checked[start] for start in starts if start in checked), None)
         if proof is not None:
-            # A reservation is one thing, wherever in it the pointer leads.
+            # A pointer to any address in a reservation proves the use of all of it.
             use = Use(*proof)
         elif run.reserved >= GUARD_LIMIT // 2 and "glibc" not in layout.programs:
             use = Use("Go runtime metadata", "a Go program without a C library", guess=True)
@@ -518,7 +524,7 @@ def go(layout: Layout) -> None:
 # ---- JVM ---------------------------------------------------------------------
 
 COMPRESSED = 32 * GiB
-"""Below this, references of 32 bits reach all of a Java heap."""
+"""With a heap below this address, the JVM can use 32-bit references (compressed oops)."""
 
 
 def jvm(layout: Layout) -> None:
@@ -536,13 +542,13 @@ def jvm(layout: Layout) -> None:
         found[index] = found[index]._replace(kind=K.FILE, owner=None)  # type: ignore[union-attr]
     code(layout, "JVM code cache", evidence)
     runs = layout.runs()
-    # Around an archive of class data lie the objects of the heap, or the classes.
+    # Next to an archive of class data are objects of the heap, or classes.
     touching = {regions[index].end for index in archives} | {regions[i].start for i in archives}
     for run in runs:
         if run.start < COMPRESSED and run.end <= 2 * COMPRESSED:
             use = Use("JVM heap", f"{evidence}, reserved below 32 GiB", guess=True)
         elif run.start in touching:
-            use = Use("JVM class space", f"{evidence}, behind the class data archive", guess=True)
+            use = Use("JVM class space", f"{evidence}, after the class data archive", guess=True)
         elif run.largest > GUARD_LIMIT // 16 and run.reserved > run.end - run.start >> 3:
             use = Use("JVM reservation", f"{evidence}, a reservation in pieces", guess=True)
         else:
@@ -555,7 +561,7 @@ CODE_GUARD = 64 << 10
 
 
 def code(layout: Layout, name: str, evidence: str) -> None:
-    """Executable pieces of a reservation, and the reserved gaps between and after them."""
+    """Claims executable parts of a reservation, and the reserved gaps between and after them."""
     for run in layout.runs():
         inside = False
         for index in range(run.first, run.last + 1):
@@ -563,7 +569,7 @@ def code(layout: Layout, name: str, evidence: str) -> None:
             if perms.execute:
                 inside = True
             elif not perms.startswith("---") or (
-                # A small one may be the guard of a stack.
+                # A small PROT_NONE region may be the guard of a stack.
                 layout.regions[index].size <= CODE_GUARD
                 and not (index < run.last and layout.regions[index + 1].perms.execute)
             ):
@@ -576,13 +582,13 @@ def code(layout: Layout, name: str, evidence: str) -> None:
 # ---- V8 and Chromium ---------------------------------------------------------
 
 CAGE = 4 * GiB
-"""Pointers of 32 bits reach all of a cage, which is aligned to its size."""
+"""A 32-bit offset reaches each address of a cage, which is aligned to its size."""
 
 POOL = 16 * GiB
 SUPER_PAGE = 2 * MiB
 V8_PAGE = 256 << 10
 MMAP_AREA = 0x7000_0000_0000
-"""Below it mmap(2) places memory only where it is asked to, as allocators with random hints do."""
+"""Below it mmap(2) places memory only on request, as by allocators with random hints."""
 
 
 def v8(layout: Layout) -> None:
@@ -624,9 +630,9 @@ def v8(layout: Layout) -> None:
 
 
 def super_pages(layout: Layout, run: Unclaimed) -> bool:
-    """Whether the pieces are super pages of PartitionAlloc.
+    """Whether the regions are super pages of PartitionAlloc.
 
-    Each starts with inaccessible pages, then has pages of metadata, then inaccessible ones
+    Each starts with inaccessible pages, then pages of metadata, then inaccessible pages again
     (base/allocator/partition_allocator, partition_page.h).
     """
     for index in range(run.first + 1, run.last):
@@ -739,9 +745,9 @@ class Recogniser(NamedTuple):
     """A line of the table.
 
     Attributes:
-        uses: the uses that it finds, for readers.
-        find: claims the regions in a Layout.
-        before_guesses: whether it comes before stacks and arenas are guessed by position.
+        uses: the uses that it finds, for readers of the table.
+        find: a function that claims regions in a Layout.
+        before_guesses: whether it runs before stacks and arenas are guessed by position.
     """
 
     uses: str
@@ -760,20 +766,20 @@ RECOGNISERS = (
     Recogniser("jemalloc, tcmalloc, mimalloc", allocators),
     Recogniser("JIT code", generated_code),
 )
-"""In this order: the first that claims a region has it."""
+"""They run in this order: the first one that claims a region sets its use."""
 
 
-# ---- what can be checked in memory -------------------------------------------
+# ---- uses that are checked in memory -------------------------------------------
 
 
 class MemoryCheck(NamedTuple):
     """A use that is checked in the memory of a process.
 
     Attributes:
-        program: asked only where this runtime is.
-        find: by start of the region the use's name and its evidence; takes the private anonymous
-            regions without a name, the facts, and what reads memory: address and size to
-            bytes, fewer where it is not present.
+        program: the check runs only if the process contains this runtime.
+        find: a function of the private anonymous regions without a name, the facts, and a
+            function that reads memory (address and size; it returns fewer bytes if pages are not
+            present). It returns the use's name and evidence by the start of the region.
     """
 
     program: str
@@ -785,19 +791,20 @@ class MemoryCheck(NamedTuple):
 MOST_READ = 4096
 PER_REGION = 16
 ENOUGH = 3
-"""Pools with a right header that settle what a region is."""
+"""The number of pools with valid headers after which a region counts as recognised."""
 
 POOL_SIZES = (16384, 4096)
-"""Bytes of a pool of CPython's obmalloc: since 3.10, and before."""
+"""Bytes of a pool of CPython's obmalloc: since 3.10, and in older versions."""
 
 POOL_HEADER = struct.Struct("=I4x3QIIII")
-"""Blocks in use, list of free blocks, next and previous pool, arena, class, offsets."""
+"""struct pool_header: blocks in use, list of free blocks, next and previous pool, arena, size
+class, two offsets."""
 
 
 def cpython_pools(
     regions: Sequence[Unclassified], _: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
-    """Regions that hold pools of obmalloc, by the pools' headers (Objects/obmalloc.c)."""
+    """Regions that contain pools of obmalloc, by the pools' headers (Objects/obmalloc.c)."""
     found: dict[int, tuple[str, str]] = {}
     for size in POOL_SIZES:
         left = MOST_READ
@@ -843,7 +850,7 @@ def is_pool(
 def go_reservations(
     regions: Sequence[Unclassified], facts: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
-    """Anonymous memory that the state of the Go heap points to."""
+    """Anonymous regions that the state of the Go heap (runtime.mheap_) points to."""
     if facts.go_heap is None:
         return {}
     start, size = facts.go_heap
@@ -865,8 +872,8 @@ def v8_pages(
 ) -> dict[int, tuple[str, str]]:
     """Regions that start with the header of a page of V8's heap.
 
-    Its first words are the size of the chunk, flags, and addresses, among them the bounds of
-    its objects (src/heap/basic-memory-chunk.h).
+    The header starts with the size of the chunk, flags, and addresses, two of which are the
+    bounds of its objects (src/heap/basic-memory-chunk.h).
     """
     found = {}
     looked = 0

@@ -1,7 +1,7 @@
-"""Which thread allocates from which arena of glibc's malloc.
+"""Finds the arena of glibc's malloc that each thread allocates from.
 
 A thread keeps the address of its arena in its thread-local storage (thread_arena, malloc/arena.c),
-which is next to its descriptor. Each heap of an arena starts with that address, too.
+which is next to its descriptor. Each heap of an arena also starts with the arena's address.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
 __all__ = ["arenas_of"]
 
 REACH = PAGE_SIZE
-"""Bytes before and after a thread's descriptor that are searched for the address of its arena:
-thread-local storage is there, with that of the C library first or nearly so."""
+"""Bytes before and after a thread's descriptor that are searched for the address of its arena.
+Thread-local storage is next to the descriptor, and that of the C library is nearest to it."""
 
 
 def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int]) -> dict[int, int]:
-    """The address of the first heap of each thread's arena; threads without one are left out.
+    """The address of the first heap of each thread's arena, by thread ID.
+
+    Threads without an arena of their own, and those for which it is not found, are left out.
 
     Args:
         files: the process.
-        table: its regions.
-        tids: its threads.
+        table: its regions, with kinds.
+        tids: IDs of its threads.
     """
     regions = [region for region in table if region.kind is RegionKind.ARENA]
     if not regions or not same_numbers(files):
@@ -69,14 +71,17 @@ def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int])
 def nearest(
     memory: ResidentMemory, table: RegionTable[Any], head: int, arenas: dict[bytes, int]
 ) -> int | None:
-    """The arena whose address is nearest to a thread's descriptor, in the same region."""
+    """The first heap of the arena whose address is stored nearest to a thread's descriptor.
+
+    None: no such address is in the descriptor's region, within REACH bytes.
+    """
     region = table.find(head)
     if region is None:
         return None
     first = max(region.start, head - REACH)
     best, least = None, REACH
     for start in (first, first // PAGE_SIZE * PAGE_SIZE + PAGE_SIZE, head // PAGE_SIZE * PAGE_SIZE):
-        # Page by page, because pages before it may not be resident.
+        # From several pages on, because earlier pages may not be resident.
         size = min(region.end, head + REACH) - start
         data = memory.read(start, size) if size > 0 else b""
         for address, heap in arenas.items():

@@ -1,8 +1,8 @@
 """Facts about the regions of a process, from its threads, its memory and its ELF files.
 
 The process is not stopped, and no page is brought into memory: pagemap is read first, and then
-only pages that are present. What this user may not read is left out; kinds and uses that depend
-on it are guesses then.
+only pages that are present. If this user may not read something, the facts from it are missing, and
+kinds and uses that depend on them are guesses.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ if TYPE_CHECKING:
 __all__ = ["facts_of"]
 
 MOST = 4096
-"""Places of each kind that are read in memory at most, so that no process makes this endless."""
+"""The most addresses of each kind that are read, so that no process makes this endless."""
 
 AROUND = 2048
-"""Bytes before and after the list of robust futexes that hold the rest of the thread's descriptor:
+"""Bytes before and after the list of robust futexes that contain the thread's descriptor:
 struct pthread has 2,304 bytes with glibc 2.36 on x86-64, and 200 with musl."""
 
 LARGEST_STACK = 1 << 40
 LARGEST_STATE = 1 << 20
 KEPT = 256
 LARGEST_STRINGS = 16 << 20
-"""Bytes of symbol names that are searched in a program at most."""
+"""The most bytes of symbol names that are searched in a program."""
 
 PRIVATE, WRITABLE = (
     frozenset(int.from_bytes(perms.encode(), sys.byteorder) for perms in texts)
@@ -66,21 +66,21 @@ PRIVATE, WRITABLE = (
         ["rw-p", "rwxp"],
     )
 )
-"""Permissions as in a record: of all private memory, and of what may be a stack."""
+"""Permissions as in a record: of all private memory, and of memory that may be a stack."""
 
 GUARDED = 1 << 58
 """A bit of an entry in pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
 
 
 class Spaces:
-    """Private anonymous regions by address."""
+    """Regions, which can be found by address."""
 
     def __init__(self, regions: Sequence[Region]) -> None:
         self.regions = regions
         self.starts = [region.start for region in regions]
 
     def find(self, address: int) -> Region | None:
-        """The region that covers an address."""
+        """The region that covers an address; None: there is none."""
         place = bisect_right(self.starts, address) - 1
         if place < 0 or address >= self.regions[place].end:
             return None
@@ -91,6 +91,11 @@ def facts_of(files: ProcessFiles, regions: Sequence[Region], reading: MapsReadin
     """Facts about the regions of a process; None: it has ended, or runs another program now.
 
     Regions that were unmapped or changed since they were read are left out.
+
+    Args:
+        files: the process.
+        regions: its regions, by address.
+        reading: the reading that they belong to.
     """
     try:
         return gather(files, regions, reading)
@@ -117,7 +122,7 @@ def gather(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading)
             find_stacks(files, facts, same, anonymous, memory)
             if memory:
                 facts.memory_read = True
-                # A heap that grows meanwhile keeps its start, and the first words there.
+                # A heap that has grown since then still has the same start and first words.
                 begun = set(scan.column(0))
                 find_heaps(facts, [one for one in regions if one.start in begun], memory)
             read_programs(files, maps, facts, same, reading)
@@ -152,7 +157,10 @@ def still_mapped(
 
 
 def same_numbers(files: ProcessFiles) -> bool:
-    """Whether that /proc has the thread IDs that this process's system calls take."""
+    """Whether thread IDs in that /proc are the same as for this process's system calls.
+
+    They are not in the /proc of another PID namespace (pid_namespaces(7)).
+    """
     try:
         return files.root == "/proc" and os.readlink("/proc/self") == str(os.getpid())
     except OSError:
@@ -214,7 +222,7 @@ def stack_of(
 
 
 def block_in(data: bytes, head: int, region: Region, word: int) -> tuple[int, int, int] | None:
-    """Start, end and guard of a stack, from the words of its thread's descriptor.
+    """Start, end and guard size of a stack, from the words of its thread's descriptor.
 
     glibc: stackblock, stackblock_size, guardsize, reported_guardsize (nptl/descr.h). musl:
     map_base, map_size, stack, stack_size, guard_size (src/internal/pthread_impl.h).
@@ -236,7 +244,7 @@ def block_in(data: bytes, head: int, region: Region, word: int) -> tuple[int, in
 def find_descriptors(
     facts: Facts, regions: Sequence[Region], anonymous: Sequence[Region], memory: ResidentMemory
 ) -> None:
-    """Stacks with a thread's descriptor at their top, also of threads that have ended.
+    """Finds stacks with a thread's descriptor at their top, including those of ended threads.
 
     glibc keeps the stacks of ended threads for new ones (allocate_stack()), and a child of fork(2)
     has the stacks of all of its parent's threads.
@@ -275,15 +283,15 @@ def find_descriptors(
 
 
 def upper_bytes(address: int) -> bytes:
-    """The bytes that all addresses of a page have in common, in the order in memory."""
+    """The bytes that all addresses of a page share, in memory order."""
     whole = address.to_bytes(8, sys.byteorder)
     return whole[2:] if sys.byteorder == "little" else whole[:6]
 
 
 def descriptor_below(top: int, region: Region, memory: ResidentMemory) -> tuple[int, Stack] | None:
-    """The descriptor at the top of a stack of glibc, and the thread ID in it.
+    """The thread ID in the descriptor at the top of a glibc stack, and the stack; None: no stack.
 
-    On x86-64 struct pthread starts with its own address, and has it again two words later
+    On x86-64 struct pthread starts with its own address, which is repeated two words later
     (tcbhead_t: tcb, self). It is aligned to 64 bytes.
     """
     first = top - PAGE_SIZE
@@ -320,9 +328,9 @@ NAMES = None, b"[anon: glibc: malloc arena]"
 
 
 def find_heaps(facts: Facts, regions: Sequence[Region], memory: ResidentMemory) -> None:
-    """Heaps of malloc's arenas, found by their first words.
+    """Finds the heaps of malloc's arenas by their first words.
 
-    heap_info of glibc (malloc/arena.c): the arena, the heap before it, bytes in use, bytes
+    heap_info of glibc (malloc/arena.c): the arena, the previous heap, bytes in use, bytes
     that were made writable.
     """
     word = word_size(regions)
@@ -367,7 +375,7 @@ def read_programs(
     regions: Sequence[Region],
     reading: MapsReading,
 ) -> None:
-    """Facts from the headers of the mapped ELF files, and which runtimes are in them.
+    """Adds facts from the headers of the mapped ELF files, and the runtimes in these files.
 
     They are cached as long as the same files are mapped at the same addresses.
     """
@@ -386,11 +394,11 @@ def read_programs(
 
 
 _programs: dict[Any, tuple[Any, ...]] = {}
-"""What was found in the files of each process, and the addresses of the files."""
+"""For each process the addresses of its files, and the facts from them."""
 
 
 def file_layout(regions: Sequence[Region]) -> list[tuple[Any, ...]]:
-    """Each region of a file, and the region after it, which may hold its bss."""
+    """A key of each region of a file, and of the region after it, which may contain its bss."""
     found = []
     behind = False
     for region in regions:
@@ -435,14 +443,14 @@ def look_at_programs(
 
 
 Symbols = dict[str, tuple[str, int, int]]
-"""For each runtime a symbol that only it has, the symbol's value and size."""
+"""For each runtime: a symbol that only this runtime has, and the symbol's value and size."""
 
 _symbols: dict[tuple[int, ...], Symbols] = {}
 """The runtimes found in programs, by device, inode, size and mtime."""
 
 
 def symbols_in(files: ProcessFiles, mapped: Mapped) -> Symbols:
-    """The runtimes whose symbols a program defines."""
+    """The runtimes whose symbols a program defines; none if its file can't be read."""
     identity, link = mapped.identity, mapped.link
     if identity is None or link is None:
         return {}

@@ -1,4 +1,4 @@
-"""Finds processes by name, and what a word of a command line stands for."""
+"""Finds processes by name, and resolves a word of a command line to processes or a snapshot."""
 
 from __future__ import annotations
 
@@ -35,26 +35,27 @@ TAKES_VALUE = {
     "bash": ("-o", "-O", "--rcfile", "--init-file"),
     "sh": ("-o",),
 }
-"""Options whose value is the next word, by interpreter."""
+"""For each interpreter, the options whose value is the next word."""
 
 RUNS_TEXT = {"perl": "eE", "ruby": "e", "node": "ep", "lua": "e", "php": "rBE", "julia": "eE"}
-"""Letters of options that are followed by code to run instead of a script; else c."""
+"""For each interpreter, the options (letters) that take code to run in place of a script; for all
+others it is c."""
 
 
 def find(name: str, *, root: str | os.PathLike[str] = "/proc") -> list[Process]:
-    """The processes with a name, by ascending PID; never this process.
+    """The processes with a name, by ascending PID, without this process.
 
     A process is found by its command name (comm, of which the kernel keeps 15 bytes), and by the
     name or path of its executable, of its first argument, and, if it is an interpreter, of its
     script or module. Kernel threads and zombies, which have no memory, are returned only if
-    nothing else is found.
+    no other process is found.
 
     Args:
-        name: the whole name; case matters, and there are no patterns.
-        root: as for Process.
+        name: the whole name; case matters, and patterns are not supported.
+        root: see Process.
 
     Raises:
-        Unsupported: root is no /proc.
+        Unsupported: root is not a /proc file system.
 
     Source: proc_pid_comm(5), proc_pid_exe(5), proc_pid_cmdline(5).
 
@@ -83,19 +84,19 @@ def find(name: str, *, root: str | os.PathLike[str] = "/proc") -> list[Process]:
 
 
 def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Process | Snapshot]:
-    """The processes, or the snapshot, that a word of a command line stands for.
+    """The processes, or the snapshot, that a word of a command line refers to.
 
     Args:
         what: "self"; a PID, also as /proc/PID; a file that load() reads, or FILE:N for snapshot N
-            of several; a directory with the saved files of processes; else a name, as for find().
-            A number is a PID: "./7" is the file. A word that is the name of a process and of such
-            a file is refused.
-        root: where PIDs and names are looked up, as for Process.
+            of several; a directory with the saved files of processes; else a name, see find().
+            A number is a PID; write "./7" for the file. A word that is both the name of a process
+            and of such a file is an error.
+        root: the /proc in which PIDs and names are looked up, see Process.
 
     Raises:
         NoSuchProcess: no process has the PID.
         BadArgument: no process and no file has that name, or both do.
-        ParseError, ElfError, Unsupported, OSError: as from load().
+        ParseError, ElfError, Unsupported, OSError: see load().
     """
     from procmem.errors import BadArgument, ElfError, NoSuchProcess, ParseError, Unsupported
 
@@ -112,7 +113,7 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
     if file and not os.path.exists(what) and os.path.exists(file):
         if re.fullmatch(r"[+-]?[0-9]{1,9}", which):
             return [load(file, int(which))]
-        raise BadArgument(f"{what}: behind {file}: stands the number of a snapshot, not {which!r}")
+        raise BadArgument(f"{what}: expected the number of a snapshot after {file}:, not {which!r}")
     if not os.path.exists(what):
         named = find(what, root=root) if what else []
         if named:
@@ -143,17 +144,17 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
 
 
 def regular(path: str) -> str:
-    """The path, if it is no file that reading could wait for without end.
+    """The path, if reading it can't block forever: of a regular file, or of an open descriptor.
 
     Raises:
-        Unsupported: it is.
-        OSError
+        Unsupported: it is another file, such as a FIFO or a device.
+        OSError: stat(2) failed.
     """
     from procmem.errors import Unsupported
 
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not path.startswith(("/dev/fd/", "/dev/stdin", "/proc/self/fd/")):
-        raise Unsupported(path, "no regular file, so it is not read")
+        raise Unsupported(path, "not a regular file, so it is not read")
     return path
 
 
@@ -187,7 +188,7 @@ def names_of(files: ProcessFiles) -> set[str]:
 
 
 def script_of(interpreter: str, words: list[str]) -> Iterator[str]:
-    """The script or module that an interpreter was started with, if there is one."""
+    """The script or module that an interpreter was started with; nothing if there is none."""
     takes = TAKES_VALUE.get(interpreter, ())
     letters = RUNS_TEXT.get(interpreter, "c")
     rest = iter(words)
@@ -216,7 +217,7 @@ def text(raw: bytes) -> str:
 
 
 def command_line_of(process: Process) -> str:
-    """The command line of a process, else its command name, else "?"."""
+    """The command line of a process; without one its command name; else "?"."""
     from procmem.errors import ProcmemError
 
     for name in ("cmdline", "comm"):

@@ -1,4 +1,4 @@
-"""Which function or variable is at an address of a process."""
+"""Finds the function or variable at an address of a process."""
 
 from __future__ import annotations
 
@@ -31,20 +31,22 @@ if TYPE_CHECKING:
 __all__ = ["ElfAddress", "Loaded", "Symbol", "SymbolFinder"]
 
 KEPT = 64
-"""Objects whose symbols are cached, over all processes."""
+"""The most objects whose symbols are cached, in all processes together."""
 
 
 class Symbol:
     """A function or variable at an address.
 
     Attributes:
-        name: as in the symbol table; `demangled` is the name in C++ or Rust.
-        offset: bytes from its start to the address.
-        address: where it starts in the process.
-        size: in bytes; 0: not in the table.
-        guess: whether the symbol has no size and starts before the address: it is not known
-            whether the address belongs to it. str() ends in "?" then.
-        object: the path of its ELF file, as in maps; or "[vdso]".
+        name: the name in the symbol table; `demangled` is the name in C++ or Rust.
+        offset: bytes from the symbol's start to the address.
+        address: the address in the process at which the symbol starts.
+        size: in bytes; 0: the symbol table has no size.
+        guess: True if the symbol has no size and starts before the address: then it is not known
+            whether the address belongs to it, and str() ends in "?".
+        object: the path of the symbol's ELF file, as in maps; or "[vdso]".
+
+    Source: elf(5), Elf64_Sym.
     """
 
     __slots__ = ("_place", "address", "name", "object", "offset", "size")
@@ -64,12 +66,12 @@ class Symbol:
 
     @property
     def demangled(self) -> str | None:
-        """The name in C++ or Rust code; None if it is of another language. See elf.demangle()."""
+        """The name in C++ or Rust code; None if it is not a mangled name. See elf.demangle()."""
         return demangle(self.name)
 
     @property
     def section(self) -> str | None:
-        """The name of the section that holds the address; None if none does."""
+        """The name of the section that contains the address; None: no section does."""
         return self._place.section
 
     @property
@@ -105,8 +107,8 @@ class ElfAddress:
 
     Attributes:
         path: the file's path, as in maps.
-        bias: what is added to addresses of the file when it is loaded.
-        value: the address in the file.
+        bias: the load bias: address in the process minus address in the file.
+        value: the address in the file (the virtual address of its program headers).
     """
 
     __slots__ = ("_finder", "_loaded", "_mapped", "bias", "path", "value")
@@ -123,30 +125,30 @@ class ElfAddress:
 
     @property
     def section(self) -> str | None:
-        """The name of the section that holds it; None if none does."""
+        """The name of the section that contains the address; None: no section does."""
         told = self._loaded.table.section_at(self.value)
         return None if told is None else told[2]
 
     @property
     def offset_in_section(self) -> int | None:
-        """Bytes from the section's start."""
+        """Bytes from the section's start to the address; None: no section contains it."""
         told = self._loaded.table.section_at(self.value)
         return None if told is None else self.value - told[0]
 
     @property
     def left_out(self) -> list[str]:
-        """What was not read of the file or of its debug file because it is too large."""
+        """Parts of the file or of its debug file that are too large to be read, a sentence each."""
         return self._loaded.left_out
 
     @property
     def symbol(self) -> Symbol | None:
-        """The symbol that covers it; None if none of those that were read does."""
+        """The symbol that covers the address; None: none of the symbols that were read does."""
         told = self._loaded.table.find(self.value)
         return None if told is None else Symbol(self, *told)
 
     @property
     def source_line(self) -> str | None:
-        """See Symbol."""
+        """The source line of the address: see Symbol."""
         loaded = self._loaded
         lines = loaded.lines(lambda: self._finder.open_file(self._mapped))
         if lines is None and loaded.debug is not None:
@@ -163,13 +165,14 @@ class Loaded:
 
     Args:
         table: the symbols.
-        debug: the debug file with the lines; "": the file itself; None: there are none.
+        debug: the path of the debug file with the source lines; "": the file itself has them;
+            None: there are none.
         places: the directory of debug files, and a prefix for their paths.
         left_out: debug files that were too large, a sentence each.
 
     Attributes:
         table, debug: as given.
-        left_out: also what the table left out.
+        left_out: the same, and what the symbol table left out.
     """
 
     __slots__ = ("_lines", "_places", "debug", "left_out", "table")
@@ -191,10 +194,10 @@ class Loaded:
         """The line tables, loaded at the first call.
 
         Args:
-            open_file: opens the file itself.
+            open_file: a function that opens the ELF file itself.
 
         Returns:
-            None if there are none, or they can no longer be opened.
+            None: there are none, or the file that has them can no longer be opened.
         """
         if self._lines is None and self.debug is not None:
             from procmem.elf.lines import Lines
@@ -218,7 +221,7 @@ Key = tuple[int, ...]
 
 
 class SymbolFinder:
-    """Finds the symbols of one process. Results are cached as long as its regions stay."""
+    """Finds the symbols of one process. Results are cached as long as its regions stay the same."""
 
     __slots__ = ("_found", "_objects", "_queries", "_spare", "files")
 
@@ -235,8 +238,8 @@ class SymbolFinder:
         """The ELF file at an address, and the address in it; None if there is none.
 
         Args:
-            address: in the process.
-            debug_root: where debug files are.
+            address: an address in the process.
+            debug_root: the directory with debug files, such as /usr/lib/debug.
 
         Raises:
             ElfError: the file is damaged.
@@ -385,7 +388,7 @@ class SymbolFinder:
 
 
 def key_of(region: Region) -> Key:
-    """The first words of the region's record, as PROCMAP_QUERY returns them."""
+    """The first words of a region's record, which PROCMAP_QUERY returns, too."""
     device = region._dev_major << 32 | region._dev_minor
     return region.start, region.end, region.offset, region.inode, device
 

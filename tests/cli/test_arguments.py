@@ -125,7 +125,7 @@ def test_a_fifo_is_not_waited_for(printed: Any, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     status, _, err = printed("maps", tmp_path / "fifo")
     assert status == 1
-    assert "no regular file" in err
+    assert "not a regular file" in err
 
 
 # ---- errors -----------------------------------------------------------------------

@@ -1,7 +1,7 @@
-/* Breakpoints at functions of a traced program. The instruction under one is not put back to be stepped
- * over, which other threads could slip through: it is copied to unused bytes of an executable page,
- * with a jump back behind it, and run there. Where there are no such bytes the tracer does what the
- * instruction would do, if it is one of the simple ones that functions begin with. */
+/* Breakpoints at functions of a traced program. The instruction under a breakpoint is not restored and
+ * single-stepped, because other threads could then pass it unseen: it is copied to unused bytes of an
+ * executable page, with a jump back after it, and executed there. If there are no such bytes, the
+ * tracer emulates the instruction, if it is one of the simple ones that functions begin with. */
 #ifndef PROCMEM_BREAKPOINTS_H
 #define PROCMEM_BREAKPOINTS_H
 
@@ -25,7 +25,7 @@ typedef struct {
     uint8_t size, bytes[PM_SLOT];
 } pm_slot;
 
-/* Those of one address space. */
+/* The breakpoints of one address space. */
 typedef struct {
     int users;
     int lifted;
@@ -36,33 +36,33 @@ typedef struct {
     struct { uint64_t start, end; } room[PM_MOST_ROOMS];
 } pm_breaks;
 
-/* Rewrites the instruction at `code`, which lies at `from`, for `to`, with a jump back. Gives its
- * old and new length, and returns the bytes written; 0: it is not one of those that can be moved. */
+/* Rewrites the instruction at `code`, whose address is `from`, for the address `to`, with a jump back.
+ * Stores its old and new length, and returns the bytes written; 0: the instruction can't be moved. */
 size_t pm_displace(const uint8_t *code, size_t size, uint64_t from, uint64_t to,
                    uint8_t out[PM_SLOT], uint8_t *length, uint8_t *moved);
 
 #if defined __x86_64__ && defined __LP64__
 #include <sys/user.h>
-/* Does to `regs`, and to the memory of `tid`, what the instruction at `code` would; rip is its address.
- * Returns its length. 0: it is not one of those that are emulated, or memory could not be reached, and
- * nothing was changed. NULL for `regs`: only whether it is one of them. */
+/* Emulates the instruction at `code` on `regs` and the memory of `tid`; rip is its address. Returns its
+ * length. 0: this instruction is not emulated, or its memory could not be accessed, and nothing was
+ * changed. `regs` NULL: nothing is changed, and the result is 0 if it would not be emulated. */
 size_t pm_emulate(const uint8_t *code, size_t size, struct user_regs_struct *regs, pid_t tid);
 #endif
 
-/* Unused bytes of an executable mapping. */
+/* Adds unused bytes of an executable mapping. */
 void pm_breaks_room(pm_breaks *breaks, uint64_t start, uint64_t end);
 
-/* `tid` is of the address space, and stands still; so below. 0, or a negated errno: ENOSPC (no
- * room), ENOEXEC (the instruction can be neither moved nor
- * emulated), ENOSYS, or that of ptrace(2). */
+/* `tid` is a stopped thread of the address space, here and below. Returns 0 or a negated errno: ENOSPC
+ * (no space), ENOEXEC (the instruction can be neither moved nor emulated), ENOSYS, or that of
+ * ptrace(2). */
 int pm_breaks_add(pm_breaks *breaks, pid_t tid, uint64_t at, uint16_t function, uint16_t role);
 
 pm_break *pm_breaks_at(pm_breaks *breaks, uint64_t at);
 
-/* Where a thread is that runs a copy: in the original. Elsewhere as it is. */
+/* The address in the original code for an address in a copy; any other address is returned as is. */
 uint64_t pm_breaks_home(const pm_breaks *breaks, uint64_t ip);
 
-/* Takes the breakpoints away; copies stay for those that run them. Clear: these, too. */
+/* Removes the breakpoints; copies stay for threads that are in them. Clear removes copies, too. */
 void pm_breaks_lift(pm_breaks *breaks, pid_t tid);
 void pm_breaks_clear(pm_breaks *breaks, pid_t tid);
 

@@ -1,5 +1,5 @@
-/* System calls on the memory of this process, made and measured in one go: for
- * procmem.calls. No Python here. */
+/* System calls on the memory of this process, with a measurement before and after each: for
+ * procmem.calls. It does not use Python. */
 #ifndef PROCMEM_CALLS_H
 #define PROCMEM_CALLS_H
 
@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-/* Newer than the headers of a stable distribution (include/uapi/linux). */
+/* Constants that the headers of stable distributions may lack (include/uapi/linux). */
 #ifndef MAP_SHARED_VALIDATE
 #define MAP_SHARED_VALIDATE 0x03
 #endif
@@ -79,7 +79,7 @@ enum pm_operation {
     PM_MINCORE,
     PM_MSYNC,
     PM_BRK,
-    /* Those above are calls of the kernel, with their arguments in its order. */
+    /* Those above are system calls, with their arguments in the kernel's order. */
     PM_SYSTEM_CALLS,
 
     /* One access each at `at + i * step` for i below `count`; with `order`, at
@@ -93,17 +93,17 @@ enum pm_operation {
 
 typedef struct {
     int64_t result;
-    int error;             /* errno, 0: it succeeded */
-    int signal, code;      /* of the fault that ended a touch or a copy, 0: none did */
-    uint64_t address;      /* where it was */
+    int error;             /* errno; 0: it succeeded */
+    int signal, code;      /* of the fault that ended a touch or a copy; 0: none */
+    uint64_t address;      /* of the access that faulted */
     int64_t minor, major;  /* faults of this thread meanwhile (getrusage(2)) */
     int before_size, after_size;  /* bytes of statm that were read, or -errno */
     char before[PM_STATM_ROOM], after[PM_STATM_ROOM];
 } pm_outcome;
 
 /* Performs an operation, between two readings of statm unless `statm` is -1.
- * Touches and copies answer for faults in [low, high): these are reported and
- * don't end the process. All else a fault does as if we were not there.
+ * Faults of touches and copies in [low, high) are reported and don't end the
+ * process. All other faults have their usual effect.
  * Returns 0; -1 if too many threads touch and copy at once. */
 int pm_perform(int operation, const uint64_t *arguments, uint64_t low, uint64_t high, int statm,
                pm_outcome *out);
@@ -118,12 +118,12 @@ typedef struct {
     char readings[PM_TRIP_READINGS][PM_STATM_ROOM]; /* before, grown, touched, back again */
 } pm_trip;
 
-/* Moves the break up by `grow` bytes, writes to each `step` of the first `touch`
- * bytes, and moves it back, with all signals blocked: malloc does not notice,
- * since it can't run meanwhile, if this is the only thread. */
+/* Moves the program break up by `grow` bytes, writes one byte in each `step` of the first
+ * `touch` bytes, and moves it back, with all signals blocked: if this is the only thread,
+ * malloc can't run in between, so it never sees the moved break. */
 void pm_brk_trip(int statm, uint64_t grow, uint64_t touch, uint64_t step, pm_trip *out);
 
-/* The page size of a file of hugetlbfs; 0: it is of another file system; or -errno. */
+/* The page size of a hugetlbfs file; 0: the file is in another file system; or -errno. */
 int64_t pm_hugetlb_page_size(int fd);
 
 #endif

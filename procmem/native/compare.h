@@ -1,5 +1,5 @@
-/* What differs between two readings: records to groups of records, each with what happened to it.
- * It makes no Python object and asks nothing of the kernel. */
+/* Compares two readings: groups the records that belong together, and finds what changed in each
+ * group. It makes no Python objects and no system calls. */
 #ifndef PROCMEM_COMPARE_H
 #define PROCMEM_COMPARE_H
 
@@ -24,8 +24,8 @@ enum {
     PM_COMPARED
 };
 
-/* What kind of name a string is. Anonymous memory can be given a name, and lose it: such names
- * say nothing about which memory a region maps. */
+/* The kind of a region's name. Anonymous memory can be given a name and lose it, so such a name
+ * does not identify the memory that a region maps. */
 enum {
     PM_NAME_NONE,  /* none, or [anon:...] */
     PM_NAME_BREAK,  /* [heap], [stack] */
@@ -38,7 +38,7 @@ typedef struct {
     const uint64_t *words;
     size_t count;
     size_t stride;
-    const uint32_t *strings; /* the number that both sides have for each string; NULL: its own */
+    const uint32_t *strings; /* the common number of each string of both sides; NULL: its own numbers */
     uint32_t counters[PM_COMPARED]; /* words of a record; 0: it has none */
 } pm_side;
 

@@ -1,8 +1,8 @@
-/* What the fuzz targets share: REQUIRE, random numbers, and for compilers without
- * libFuzzer a driver (STANDALONE_FUZZ).
+/* Shared by the fuzz targets: REQUIRE, random numbers, and a driver for compilers
+ * without libFuzzer (STANDALONE_FUZZ).
  *
- * The first bytes of an input steer the target, the rest is what it reads: text, or
- * numbers and text if FUZZ_BINARY is defined. */
+ * The first HEADER bytes of an input choose what the target does, the rest is its
+ * input: text, or numbers and text if FUZZ_BINARY is defined. */
 #include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* The heap of glibc's malloc in another process: its rows of chunks, walked from outside.
- * Only pages that are resident are read, so that the process is the same afterwards. */
+/* The heap of glibc's malloc in another process: walks its rows of chunks from outside.
+ * Only resident pages are read, so the memory of the process does not change. */
 #ifndef PROCMEM_HEAP_H
 #define PROCMEM_HEAP_H
 
@@ -46,7 +46,7 @@ typedef struct {
     uint64_t fence;       /* bytes of the fence posts at the end of a row without a top */
     int error;
     uint64_t pages_read;
-    /* the part of memory that is at hand */
+    /* the part of memory that has been read */
     unsigned char *buffer;
     uint64_t buffer_start, buffer_end;
     uint64_t *entries, entries_first, entries_count;
@@ -56,13 +56,14 @@ typedef struct {
 pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word, uint64_t align);
 void pm_heap_free(pm_heap *heap);
 
-/* Walks the chunks from `first` on. The row ends at `top`, or, where that is not within,
- * at the fence posts before `end`. */
+/* Walks the chunks from `first` on. The row ends at `top`, or, if `top` is not in it, at the
+ * fence posts before `end`. */
 int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top);
 
-/* Follows a singly linked list of chunks from `first`, an address behind a header, where the link
- * is; `to_header`: links lead to headers; `mangled`: they are combined with their own address >> 12. Lists them in `out`, at most `most`. Anything else than
- * PM_HEAP_END: the list is broken at `at`. `size`: that all have; 0: not checked. */
+/* Follows a singly linked list of chunks from `first`, the address of the first link, which is after a
+ * header, and adds at most `most` chunks to `out`. `to_header`: links point to headers; `mangled`: links
+ * are combined with their own address >> 12; `size`: of each chunk, 0: not checked. Any result but
+ * PM_HEAP_END: the list is broken at `at`. */
 int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
                  uint64_t size, size_t most, pm_chunks *out);
 
@@ -72,9 +73,9 @@ int pm_heap_bin(pm_heap *heap, uint64_t bin, size_t most, pm_chunks *out);
 /* Sorts chunks by address and joins those that are adjacent. */
 void pm_heap_join(pm_chunks *chunks);
 
-/* Bytes of chunks on resident pages that are not the zero page, from `skip` bytes behind each
- * chunk's start on; `whole`: of whole pages alone. Lists where in `out`, unless that is NULL:
- * start of each range and bytes resident in it. UINT64_MAX: no memory. */
+/* Bytes of chunks on resident pages that are not the zero page, from `skip` bytes after each
+ * chunk's start on; `whole`: only whole pages count. Unless `out` is NULL, adds the start of each
+ * range and the resident bytes in it to `out`. UINT64_MAX: no memory. */
 uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64_t page_size,
                           uint64_t skip, int whole, pm_chunks *out);
 

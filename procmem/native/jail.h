@@ -1,4 +1,4 @@
-/* What jail.c and grade/sandbox/sandbox.py say to each other. */
+/* The messages between jail.c and grade/sandbox/sandbox.py. */
 #ifndef PROCMEM_JAIL_H
 #define PROCMEM_JAIL_H
 
@@ -7,9 +7,9 @@
 /* Flags. */
 #define JAIL_FIRST 1      /* it is the first process of a PID namespace */
 #define JAIL_NAMESPACES 2 /* it makes the namespaces and the file tree itself */
-#define JAIL_LANDLOCK 4   /* the program reaches the given paths alone */
-#define JAIL_SOCKETS 8    /* the program may not make sockets, local ones excepted */
-#define JAIL_LASTING 16   /* nor System V IPC objects and message queues, which would outlive it */
+#define JAIL_LANDLOCK 4   /* the program can access only the given paths */
+#define JAIL_SOCKETS 8    /* the program may not create sockets, except local ones */
+#define JAIL_LASTING 16   /* nor System V IPC objects and message queues, which outlive a process */
 
 /* Kinds of messages. */
 #define JAIL_INIT 'I'    /* from jail itself */

@@ -1,5 +1,5 @@
-/* Thin calls on open files of /proc/PID: PROCMAP_QUERY on maps, PAGEMAP_SCAN
- * and plain reads on pagemap.  They return 0 or a negated errno. */
+/* Calls on open files of /proc/PID: PROCMAP_QUERY on maps, PAGEMAP_SCAN and
+ * read(2) on pagemap.  They return 0 or a negated errno. */
 #ifndef PROCMEM_KERNEL_H
 #define PROCMEM_KERNEL_H
 
@@ -19,13 +19,13 @@ typedef struct {
 
 /* The region that covers `address` (or, with `or_next`, the next one), as the
  * header words of a record (NULL: not wanted) whose name has the id 1.
- * -ENOENT: none. -ESRCH: the address space is gone. -ENOTTY: this kernel or
- * this file can't answer. */
+ * -ENOENT: there is none. -ESRCH: the address space is gone. -ENOTTY: this kernel
+ * or this file does not support PROCMAP_QUERY. */
 int pm_query_vma(int maps_fd, uint64_t address, int or_next, uint64_t *record, pm_vma *out);
 
-/* Reads an open maps or smaps on from where it stands into a scan, for `limit`
- * bytes or a little more. Returns how many; fewer than `limit`: the file has
- * ended. Below 0: an error of the scan, or PM_CANT_READ with errno set. */
+/* Reads an open maps or smaps from its file offset on into a scan, for `limit`
+ * bytes or a little more. Returns the number of bytes; if it is less than `limit`,
+ * the file has ended. Below 0: an error of the scan, or PM_CANT_READ with errno set. */
 #define PM_CANT_READ (-3)
 int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
 
@@ -33,7 +33,7 @@ int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
 int pm_is_proc(int fd);
 
 /* The head of a thread's list of robust futexes (get_robust_list(2)), which C libraries
- * keep in the thread's descriptor. 0: it has none, or that may not be seen. */
+ * keep in the thread's descriptor. 0: it has none, or this user may not read it. */
 uint64_t pm_robust_list(int tid);
 
 typedef struct {
@@ -46,7 +46,7 @@ typedef struct {
  * -ENOTTY: no PAGEMAP_SCAN here. */
 int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
                       pm_residency *out);
-/* The same through eight bytes per page, for kernels before 6.7. */
+/* The same with read(2), eight bytes per page, for kernels before 6.7. */
 int pm_residency_read(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
                       uint64_t page_size, pm_residency *out);
 

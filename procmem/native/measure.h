@@ -1,5 +1,5 @@
-/* The asking side of the quiet helper: one request, and what the kernel says
- * of the helper before and after it. */
+/* The requesting side of the helper process: sends one request, and reads the kernel's figures
+ * for the helper before and after it. */
 #ifndef PROCMEM_MEASURE_H
 #define PROCMEM_MEASURE_H
 
@@ -9,12 +9,12 @@
 
 #define PM_UNKNOWN UINT64_MAX
 
-/* Bytes; regions: lines of maps. PM_UNKNOWN: the kernel doesn't show it. */
+/* Bytes; regions: the number of lines of maps. PM_UNKNOWN: the kernel doesn't show it. */
 typedef struct {
     uint64_t vsz, rss, rss_anon, rss_file, rss_shmem, swap, hugetlb, locked, page_tables, regions;
 } pm_figures;
 
-/* Where Rss and its kinds come from, the cheapest first. */
+/* The file that RSS and its kinds are read from, the cheapest first. */
 #define PM_SOURCE_STATUS 0
 #define PM_SOURCE_ROLLUP 1
 
@@ -35,9 +35,9 @@ typedef struct {
 /* Reads the helper's figures. 0, or a negated errno. */
 int pm_specimen_read(pm_specimen *specimen);
 
-/* Sends `asked`, waits, and reads: `before`, `answer`, `figures`. 0, or a
- * negated errno. -EPIPE: the helper is gone. -EINTR: a signal came while
- * `waiting`; call again to go on waiting. */
+/* Sends `asked`, waits, and sets `before`, `answer` and `figures`. Returns 0 or a
+ * negated errno. -EPIPE: the helper has ended. -EINTR: a signal arrived while
+ * `waiting`; call again to continue waiting. */
 int pm_specimen_step(pm_specimen *specimen);
 
 /* The same without figures. */

@@ -1,5 +1,5 @@
-/* The page map of a process: reading it where there is something, keeping
- * that, and questions about it.  Calls on files return 0 or a negated errno. */
+/* The pagemap of a process: reads the entries that are not empty, stores them,
+ * and answers queries about them.  Calls on files return 0 or a negated errno. */
 #ifndef PROCMEM_PAGEMAP_H
 #define PROCMEM_PAGEMAP_H
 
@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
-/* PAGEMAP_SCAN, laid out as include/uapi/linux/fs.h has it: the headers of a
- * stable distribution are older than the kernels that it meets. */
+/* PAGEMAP_SCAN, with the structures of include/uapi/linux/fs.h: the headers of a
+ * stable distribution may be older than the running kernel. */
 struct page_range {
     uint64_t start, end, categories;
 };
@@ -30,13 +30,13 @@ struct page_scan {
 #define PM_ENTRY_GUARD (UINT64_C(1) << 58)
 #define PM_ENTRY_EXCLUSIVE (UINT64_C(1) << 56)
 #define PM_ENTRY_FRAME ((UINT64_C(1) << 55) - 1)
-/* The kernel leaves bits 59 and 60 zero; one of them is ours: the zero page. */
+/* The kernel leaves bits 59 and 60 zero; procmem marks the zero page with one of them. */
 #define PM_ENTRY_ZERO (UINT64_C(1) << 60)
 
 enum { PM_ABSENT, PM_ANON, PM_ANON_SHARED, PM_FILE, PM_FILE_SHARED, PM_ZERO, PM_IN_SWAP,
        PM_GUARDED, PM_STATES };
 
-/* Consecutive pages from number `page` on; their entries stand at `at`. */
+/* Consecutive pages from number `page` on; their entries are at index `at`. */
 typedef struct {
     uint64_t page, count, at;
 } pm_segment;
@@ -53,13 +53,13 @@ typedef struct {
 pm_pages *pm_pages_new(void);
 void pm_pages_free(pm_pages *pages);
 
-/* Adds `count` entries of the pages from `page` on, which lie above all others. */
+/* Adds `count` entries of the pages from `page` on, which are above all others. */
 int pm_pages_add(pm_pages *pages, uint64_t page, const uint64_t *entries, size_t count);
 
 /* Reads the pages from *page to `last` of an open pagemap, or a good part of
  * them: *page says how far it came.
- *   scan: jump over what is empty by PAGEMAP_SCAN; -ENOTTY where it is not there.
- *   zero_frame: the frame of the zero page, where frames are shown; else 0. */
+ *   scan: skip empty ranges with PAGEMAP_SCAN; -ENOTTY if the kernel lacks it.
+ *   zero_frame: the frame of the zero page, if frames are shown; else 0. */
 int pm_pages_read(pm_pages *pages, int fd, uint64_t page_size, uint64_t *page, uint64_t last,
                   int scan, uint64_t zero_frame);
 

@@ -1,6 +1,6 @@
-/* The scanner: text of /proc/PID/maps or smaps, chunk by chunk, to packed
- * records.  It knows nothing of Python, opens nothing and never holds the
- * text: only the unfinished last line is carried from one feed to the next. */
+/* The scanner: converts text of /proc/PID/maps or smaps, chunk by chunk, to packed
+ * records.  It does not use Python, opens no files, and does not store the text:
+ * only an unfinished last line is kept from one feed to the next. */
 #ifndef PROCMEM_SCANNER_H
 #define PROCMEM_SCANNER_H
 
@@ -23,19 +23,19 @@ enum {
 
 #define PM_MISSING UINT64_MAX
 
-/* PM_RESIDENT: a text of maps, with room for PM_RESIDENCY_WORDS words a record. */
+/* PM_RESIDENT: a text of maps, with space for PM_RESIDENCY_WORDS words in each record. */
 enum { PM_MAPS, PM_SMAPS, PM_RESIDENT };
 enum { PM_RSS, PM_SWAP, PM_HUGE, PM_RESIDENCY_WORDS };
 enum { PM_OK = 0, PM_BAD_TEXT = -1, PM_NO_MEMORY = -2 };
 
-/* Strings are kept once, in one arena; an id is a place in `strings`.
- * Id 0 is the absent string. */
+/* Each string is stored once, in one arena; an id is an index in `strings`.
+ * Id 0 means that there is no string. */
 typedef struct {
     size_t offset;
     size_t length;
 } pm_string;
 
-/* A counter that has no word of its own: one that this build does not know. */
+/* A counter without a word of its own, because this build does not know it. */
 typedef struct {
     uint64_t region;
     uint64_t value;
@@ -75,7 +75,7 @@ pm_scan *pm_scan_new(int mode, uint64_t seed);
 int pm_scan_feed(pm_scan *scan, const char *data, size_t size);
 /* The text has ended: takes an unterminated last line. */
 int pm_scan_finish(pm_scan *scan);
-/* Gives back all but the records. */
+/* Frees all but the records. */
 void pm_scan_release_text(pm_scan *scan);
 void pm_scan_free(pm_scan *scan);
 

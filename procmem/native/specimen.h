@@ -1,4 +1,4 @@
-/* What is spoken over the two pipes between procmem and its quiet helper. */
+/* The requests and replies on the two pipes between procmem and its helper process. */
 #ifndef PROCMEM_SPECIMEN_H
 #define PROCMEM_SPECIMEN_H
 

@@ -1,5 +1,5 @@
-/* Follows programs with ptrace(2) and takes down their memory calls, with readings of statm
- * before and after each.  One thread traces (launch or attach, then run); another takes records. */
+/* Traces programs with ptrace(2) and records their memory calls, with readings of statm before
+ * and after each.  One thread traces (launch or attach, then run); another takes the records. */
 #ifndef PROCMEM_TRACER_H
 #define PROCMEM_TRACER_H
 
@@ -35,24 +35,25 @@ typedef struct {
     uint64_t region[PM_HEADER_WORDS];
 } pm_event;
 
-/* PM_EVENT_BREAKS: the name is the file's, and the text has numbers of functions (uint16_t): how many have
- * a breakpoint, which, how many have none, which; then why calls of the file's code are not seen, if
- * that is so. `result` is -errno of the last that has none. rss_before and rss_after: what it cost. */
+/* PM_EVENT_BREAKS: the name is the file's. The text has numbers (uint16_t): how many functions have a
+ * breakpoint, these functions, how many have none, these functions; then the reason if calls of the
+ * file's code are not seen. `result` is -errno of the last function without a breakpoint; rss_before
+ * and rss_after are RSS before and after the breakpoints were set. */
 
 /* PM_EVENT_SIGNAL, before it is delivered, and PM_EVENT_STOPPED, of a thread: `result` is the signal; of
  * the former the text is its siginfo_t. */
 
-/* PM_EVENT_REFUSED: a ptrace(2) of the program's own failed, since procmem traces already: argument[0]
- * is the request, argument[1] the thread it was for. */
+/* PM_EVENT_REFUSED: the program called ptrace(2), which failed because procmem traces already:
+ * argument[0] is the request, argument[1] the thread that it was for. */
 
-/* System calls. Numbers from pm_traced_calls on are of functions, and mean what `find` says. */
+/* System calls. Numbers from pm_traced_calls on are functions, in the numbering of `find`. */
 extern const char *const pm_traced_names[];
 extern const size_t pm_traced_calls;
 
-/* What a function gives: memory, in its result; nothing; a number of int, or of size_t; memory, where
- * its first argument points to, and an int. */
+/* What a function returns: the address of memory; nothing; an int; a size_t; an int, with the address
+ * of memory stored where its first argument points. */
 enum { PM_GIVES, PM_FREES, PM_COUNTS, PM_SIZES, PM_STORES };
-/* The address is of a function that chooses the one to call (STT_GNU_IFUNC). */
+/* The address is that of a resolver, which selects the function to call (STT_GNU_IFUNC). */
 #define PM_CHOSEN 0x100
 
 typedef struct {
@@ -88,11 +89,11 @@ typedef struct {
     int status;
 } pm_tracer;
 
-/* To be called by the thread whose signal mask the program shall have. NULL: no memory. */
+/* Must be called by the thread whose signal mask the program is to have. NULL: no memory. */
 pm_tracer *pm_trace_new(void);
 void pm_trace_free(pm_tracer *tracer);
 
-/* Where the kernel can be asked to stop a program at memory calls alone. */
+/* Whether the kernel can stop a program at memory calls only (seccomp(2)). */
 int pm_trace_can_filter(void);
 
 /* 0, or a negated errno. The thread that calls either of these must call run as well. */
@@ -100,11 +101,11 @@ int pm_trace_launch(pm_tracer *tracer, const char *path, char **argv, char **env
                     const char *directory);
 int pm_trace_attach(pm_tracer *tracer, int pid);
 
-/* Until nothing is left to be traced. 0, or a negated errno. */
+/* Runs until nothing is left to trace. Returns 0 or a negated errno. */
 int pm_trace_run(pm_tracer *tracer);
 
-/* From any thread: what was launched is killed, what was attached to is let go. Records are
- * dropped from now on if `drop`. */
+/* May be called by any thread: launched programs are killed, attached processes are detached.
+ * With `drop`, records are dropped from now on. */
 void pm_trace_end(pm_tracer *tracer, int drop);
 
 /* Moves whole records to `out`; returns their bytes. Never waits. */

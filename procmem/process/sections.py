@@ -1,4 +1,4 @@
-"""The ELF files of a process: found by its regions, and their bytes counted in its page table."""
+"""Finds the ELF files that a process has loaded, and counts their bytes in its page table."""
 
 from __future__ import annotations
 
@@ -45,11 +45,13 @@ class Mapped:
     """A file that a process has mapped, and what could be read of it.
 
     Attributes:
-        regions: all regions of this file, ascending.
-        image: its headers; None if the mapped file can't be opened, or is no ELF file.
-        link: a name in the process's directory that leads to the mapped file, or None.
-        identity: device, inode, size and mtime of that file.
-        build_id, file_build_id, state, reason: as in LiveObject; here as bytes, b"" for none.
+        regions: all regions of this file, by address.
+        image: its headers; None: the mapped file can't be opened, or is not an ELF file.
+        link: a name in the process's /proc directory that refers to the mapped file, or None.
+        identity: device, inode, size and mtime of that file; None: it was not found.
+        build_id, file_build_id: see LiveObject; as bytes here: b"" if the file has no build-id,
+            None if it is not known.
+        state, reason: see LiveObject.
     """
 
     __slots__ = (
@@ -75,7 +77,7 @@ class Mapped:
 
     @property
     def path(self) -> bytes:
-        """Its path, as the process sees it."""
+        """The file's path, as the process sees it."""
         return kernel_bytes(self.regions[0].pathname or "")
 
 
@@ -85,8 +87,8 @@ class Mapped:
 def candidates(table: RegionTable[Any]) -> list[list[Region]]:
     """The regions of each file that may be a loaded ELF file.
 
-    Files with an executable region, and files with several private regions: a library that holds
-    only data has no code.
+    These are files with an executable region, and files whose regions have different permissions: a
+    library that has only data has no executable region.
     """
     groups: dict[tuple[Any, ...], list[Region]] = {}
     for region in table:
@@ -107,7 +109,13 @@ def candidates(table: RegionTable[Any]) -> list[list[Region]]:
 def look_at_files(
     files: ProcessFiles, maps: MemoryFile, table: RegionTable[Any]
 ) -> tuple[list[Mapped], dict[int, list[int]]]:
-    """The ELF files of a process, and the load biases of each, by its place in the list."""
+    """The ELF files of a process, and the load biases of each, by its index in the list.
+
+    Args:
+        files: the process.
+        maps: its open maps file, which is asked for build-ids.
+        table: its regions.
+    """
     found: list[Mapped] = []
     places: dict[int, list[int]] = {}
     room = limits.PROCESS_SECTIONS
@@ -134,7 +142,7 @@ def look_at_files(
 
 
 def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) -> Mapped:
-    """Reads a mapped file, found by its inode: never another file that now has its path."""
+    """Reads a mapped file, identified by its inode: never another file that now has its path."""
     mapped = Mapped(regions)
     first = regions[0]
     mapped.build_id = mapped_build_id(maps, first.start)
@@ -164,8 +172,8 @@ def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) ->
             continue
         told_id = mapped.build_id
         if link == beneath and not same:
-            # On btrfs and older overlay file systems maps shows another device. The
-            # build-id, which the kernel reads from the mapped inode, can show that it is the file.
+            # On btrfs and older overlay file systems maps shows another device. The build-id,
+            # which the kernel reads from the mapped inode, can show that it is the same file.
             same = bool(told_id) and told_id == mapped.image.build_id
             if not same:
                 mapped.image, mapped.link = None, None
@@ -181,7 +189,7 @@ def look_at(files: ProcessFiles, maps: MemoryFile, regions: Sequence[Region]) ->
 
 
 def look_on_disk(files: ProcessFiles, region: Region) -> tuple[bytes, os.stat_result | None]:
-    """The file that now has the path of a region, and the name to open it by."""
+    """The name by which the file that now has a region's path is opened, and its stat result."""
     path = kernel_bytes(region.pathname or "")
     found = [
         (name, told)
@@ -195,7 +203,7 @@ def look_on_disk(files: ProcessFiles, region: Region) -> tuple[bytes, os.stat_re
 def build_id_in_memory(files: ProcessFiles, regions: Sequence[Region]) -> bytes | None:
     """The build-id in the process's memory, for kernels that don't return it; None: not known.
 
-    Only a resident page is read, so that the process stays as it is.
+    The page is read only if it is resident, so that the process's memory does not change.
     """
     first = next((region for region in regions if not region.offset), None)
     if first is None or not first.perms.read:
@@ -217,7 +225,7 @@ def build_id_in_memory(files: ProcessFiles, regions: Sequence[Region]) -> bytes 
 
 
 def agrees(told: os.stat_result, region: Region) -> bool:
-    """Whether it is the file of a region, going by the device and inode in maps."""
+    """Whether a file is the one that a region maps, judged by the device and inode in maps."""
     device = os.major(told.st_dev), os.minor(told.st_dev)
     return (device, told.st_ino) == (tuple(region.dev), region.inode)
 
@@ -289,7 +297,7 @@ _vdsos: dict[bytes, Image] = {}
 
 
 def look_at_vdso(files: ProcessFiles, region: Region) -> Mapped:
-    """The vdso, which the kernel maps; its headers are read from memory."""
+    """The vdso (vdso(7)), which the kernel maps; its headers are read from memory."""
     mapped = Mapped([region])
     mapped.state = "kernel"
 
@@ -299,7 +307,7 @@ def look_at_vdso(files: ProcessFiles, region: Region) -> Mapped:
     source = MemorySource(read, region.start, region.size, "[vdso]")
     try:
         # The first page is resident once a C library has started. The last page, with the
-        # section headers, need not be: they are cached.
+        # section headers, may not be, so they are cached.
         name = build_id(ElfFile(source), in_memory=True)
         if name not in _vdsos:
             _vdsos[name] = image_of(source, in_memory=True)
@@ -311,13 +319,16 @@ def look_at_vdso(files: ProcessFiles, region: Region) -> Mapped:
     return mapped
 
 
-# ---- laying them over the page table -------------------------------------------
+# ---- counting their bytes in the page table -------------------------------------------
 
 
 def locate(
     files: ProcessFiles, maps: MemoryFile, table: RegionTable[Any]
 ) -> list[tuple[Mapped, int]]:
-    """Each loaded object of a process with its load bias, by address."""
+    """Each loaded object of a process with its load bias (0 if that is not known).
+
+    Args and errors are those of look_at_files(). The vdso is the last one.
+    """
     found, places = look_at_files(files, maps, table)
     located = [
         (mapped, bias) for index, mapped in enumerate(found) for bias in places[index] or [0]
@@ -336,10 +347,13 @@ def vdso_place(image: Image, region: Region) -> list[int]:
 
 
 def objects_of(files: ProcessFiles) -> tuple[RegionTable[Any], list[LiveObject]]:
-    """The regions of a process, with kinds from ELF headers where there are any, and its objects.
+    """The regions of a process, and its loaded ELF objects with their bytes, by address.
+
+    The kinds of regions that belong to these objects are determined from the ELF headers.
 
     Raises:
-        The errors of ProcessFiles.memory().
+        AccessDenied, NoSuchProcess, ZombieProcess, KernelThread, ProcessChanged: see
+            ProcessFiles.memory().
     """
     tries = 0
     while True:
@@ -367,14 +381,14 @@ def read_pages(files: ProcessFiles, objects: Iterable[LiveObject]) -> PageStates
         try:
             return read_states(pagemap.fd, spans, PAGE_SIZE)
         except ProcessLookupError:
-            # The address space is gone; maps.check() finds that out.
+            # The address space is gone: maps.check() raises the error for that.
             return PageStates(())
         except OSError as error:
             files.fail(error, pagemap.path)
 
 
 def same_regions(before: RegionTable[Any], after: RegionTable[Any], live: LiveObject) -> bool:
-    """Whether the regions of an object are the same in both readings."""
+    """Whether the regions of an object are the same in both tables."""
     if not live.regions:
         return True
     start, end = live.regions[0].start, live.regions[-1].end
@@ -392,7 +406,13 @@ def inside(table: RegionTable[Any], start: int, end: int) -> list[Region]:
 
 
 def lay_out(table: RegionTable[Any], mapped: Mapped, bias: int) -> LiveObject:
-    """An object, with the parts of regions that belong to it."""
+    """An object, with the parts of regions that belong to it.
+
+    Args:
+        table: the regions of the process.
+        mapped: the object's file.
+        bias: its load bias.
+    """
     first = mapped.regions[0]
     live = LiveObject()
     live.path = first.pathname or ""
@@ -435,8 +455,8 @@ def lay_out(table: RegionTable[Any], mapped: Mapped, bias: int) -> LiveObject:
 
 
 ANONYMOUS = ("[anon:", "[heap]")
-"""Names of anonymous regions that bss may be in: programs can name theirs, and the kernel names
-the region of the program break."""
+"""Beginnings of the names of anonymous regions that may contain bss: programs can name such a
+region, and the kernel names the region of the program break."""
 
 
 def count_pages(table: RegionTable[Any], live: LiveObject, states: PageStates) -> None:
@@ -487,7 +507,13 @@ def tell_kinds(table: RegionTable[Any], objects: Sequence[LiveObject]) -> None:
 def header_kinds(
     table: RegionTable[Any], mapped: Mapped, bias: int
 ) -> Iterator[tuple[Region, RegionKind]]:
-    """The kinds, by a file's headers, of the regions that its segments are mapped in."""
+    """The regions that a file's segments are mapped in, with their kinds by its headers.
+
+    Args:
+        table: the regions of the process.
+        mapped: the file.
+        bias: its load bias.
+    """
     image, first = mapped.image, mapped.regions[0]
     if image is None:
         return
@@ -512,7 +538,7 @@ def header_kinds(
 
 KEPT = 2048
 _header_kinds: dict[Any, list[tuple[int, RegionKind]]] = {}
-"""Kinds that were found, by the file's identity, its bias and its regions."""
+"""The kinds found so far, by the file's identity, its bias and its regions."""
 
 
 def kinds_by_headers(
@@ -531,7 +557,7 @@ def kinds_by_headers(
 
 
 def kind_of(region: Region, bias: int, image: Image) -> RegionKind | None:
-    """The kind of most of a region, by the segments mapped there; None: not in the headers."""
+    """The kind of most of a region, by the segments mapped there; None: no segment is."""
     weights: dict[RegionKind, int] = {}
 
     def add(kind: RegionKind, start: int, end: int) -> None:
@@ -548,7 +574,7 @@ def kind_of(region: Region, bias: int, image: Image) -> RegionKind | None:
         elif not load.flags & PF_W:
             add(RegionKind.RODATA, start, middle)
         elif image.relro is not None and not region.perms.write:
-            # The loader makes only whole pages of PT_GNU_RELRO read-only.
+            # The loader makes only the whole pages of PT_GNU_RELRO read-only.
             add(RegionKind.RELRO, start, middle)
         else:
             add(RegionKind.DATA, start, middle)

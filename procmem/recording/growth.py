@@ -1,7 +1,7 @@
-"""Whether a figure kept growing until the end of a recording, judged by its lower envelope.
+"""Decides whether a figure kept growing until the end of a recording, by its lower envelope.
 
-Memory that is allocated and freed hides memory that stays. So the time is divided into windows,
-and of each only the least value counts: leaked memory is still there when all else is freed.
+Memory that is allocated and freed again hides a leak. So the time is divided into windows, and only
+the least value of each counts: leaked memory is still there when all other memory is freed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_COMPARED", "Growth", "Sustained", "grown", "sustained"]
 
 MOST_COMPARED = 200
-"""Points in time, evenly spaced, by which growth is judged: each is compared with each."""
+"""The most points in time, evenly spaced, that growth is judged by: every two are compared."""
 
 WINDOWS = 40
 """The number of windows that the time is divided into."""
@@ -26,16 +26,16 @@ SPANS = 1, 2, 4, 8
 """Windows over which the least value is taken, tried in turn: longer ones hide more peaks."""
 
 SHORTEST = 8
-"""The least number of windows of a growth: a shorter one may be a passing rise."""
+"""The least number of windows that a growth lasts: a shorter rise may be temporary."""
 
 INDEPENDENT = 5
-"""The least number of windows without a value in common: with fewer, a rise may be chance."""
+"""The least number of windows that share no value: with fewer, a rise may be chance."""
 
 TREND = 0.7
-"""The least excess of rising over falling pairs of windows, as a share of all that differ."""
+"""The least excess of rising over falling pairs of windows, as a share of all pairs that differ."""
 
 DROP = 0.35
-"""The largest loss in between, as a share of the gain."""
+"""The largest temporary drop, as a share of the gain."""
 
 SCATTER = 0.25
 """The largest standard deviation from a straight line, as a share of the gain."""
@@ -44,35 +44,36 @@ STEP = 0.45
 """The largest single step, as a share of the gain."""
 
 BEGUN = 0.03
-"""The gain, as a share of all, below which the growth has not begun."""
+"""The share of the total gain below which the growth has not yet begun."""
 
 STOPPED = 0.1
-"""The share of the windows that may pass without growth at the end."""
+"""The share of the windows that may be without growth at the end."""
 
 PAUSES = 1.5
-"""A growth has stopped after a pause that is longer than the longest before, by this factor."""
+"""A growth has stopped if its last pause is longer than all before, by more than this factor."""
 
 SLOWER = 0.45
-"""The least gain of the second half, as a share of the first: a cache fills ever more slowly."""
+"""The least gain of the second half, as a share of the first half's: a cache that fills up grows
+ever more slowly."""
 
 SLOWER_PIECE = 0.8
-"""The same for a part of a growth that is slowing down: each part of it is nearly straight."""
-
+"""The same for a part of a growth that slows down: such a part is nearly a straight line."""
 
 LONG_PIECE = 16
 """The least number of windows of such a part."""
 
 NOTABLE = 0.25
-"""The gain of a window, as a share of the average, from which on it counts as growth."""
+"""The least gain of a window that counts as growth, as a share of the average gain."""
 
 
 class Growth(NamedTuple):
     """How a figure changes over time, judged at up to 200 evenly spaced points in time.
 
     Attributes:
-        slope: bytes per second, of the line by least squares.
+        slope: bytes per second, the slope of the least-squares line.
         confidence: Kendall's tau: the share of all pairs of points in which the later value is
-            larger, minus the share in which it is smaller. 1: it always grew; 0: no trend.
+            larger, minus the share in which it is smaller. 1: it always grew; 0: no trend;
+            -1: it always shrank.
         first, last: the first and the last value, in bytes.
     """
 
@@ -86,12 +87,14 @@ class Sustained(NamedTuple):
     """Growth that lasts until the end.
 
     Attributes:
-        since: when it began, in the unit of the times.
+        since: the time at which it began.
         until: the time of the last value.
-        gained: by how much the lower envelope rose.
+        gained: the rise of the lower envelope.
         whole: whether it began with the first value.
-        lasted: the time in which that was gained, which is shorter: the envelope of the last
-            windows is not known.
+        lasted: the length of time in which the envelope rose by that. It may be less than until -
+            since, because the envelope of the last windows is not known.
+
+    Times are in the unit of the times passed to sustained(), the gain in that of the values.
     """
 
     since: float
@@ -114,7 +117,7 @@ def sustained(times: Sequence[float], values: Sequence[int], least: int = 1) -> 
     Args:
         times: in ascending order.
         values: the value at each time.
-        least: the least gain.
+        least: the least gain that is reported.
     """
     if len(times) < 4 or times[-1] <= times[0] or max(values) - min(values) < least:
         return None
@@ -151,7 +154,7 @@ def sustained(times: Sequence[float], values: Sequence[int], least: int = 1) -> 
 
 
 def floors_of(times: Sequence[float], values: Sequence[int]) -> list[int]:
-    """The least value in each window; at its start the last value of the window before holds."""
+    """The least value in each window, including the value that holds at the window's start."""
     start, end = times[0], times[-1]
     floors: list[int] = []
     at, held = 0, values[0]
@@ -160,7 +163,7 @@ def floors_of(times: Sequence[float], values: Sequence[int]) -> list[int]:
         floor = held
         first = True
         while at < len(times) and times[at] <= edge:
-            # A value at the very start of the window takes the place of the one held.
+            # A value at the very start of the window replaces the one that held until then.
             floor = min(floor, values[at]) if not first or at else values[at]
             held = values[at]
             first = False
@@ -170,7 +173,7 @@ def floors_of(times: Sequence[float], values: Sequence[int]) -> list[int]:
 
 
 def beginning(part: Sequence[int], least: int) -> int | None:
-    """The window in which the values began to grow to the last one; None: they do not grow."""
+    """The window from which on the values grow until the last one; None: they do not."""
     gained = part[-1] - part[0]
     if gained < least or gained <= 0:
         return None
@@ -195,7 +198,7 @@ def has_stopped(part: Sequence[int], floors: Sequence[int], span: int) -> bool:
         if value > peak + notable:
             pauses.append(at - since)
             peak, since = value, at
-    # When it first reached its last level; `part` includes the last windows late.
+    # When it first reached its last level; in `part` the last windows count late.
     level = min(floors[-3:] if span == 1 else part[-1:]) - notable
     reached = max((at for at, value in enumerate(floors) if value < level), default=0)
     tail = len(floors) - 1 - reached
@@ -203,7 +206,7 @@ def has_stopped(part: Sequence[int], floors: Sequence[int], span: int) -> bool:
 
 
 def slows(part: Sequence[int], *, strictly: bool) -> bool:
-    """Whether the second half gained so much less than the first that the growth will end."""
+    """Whether the second half gained so much less than the first that the growth will end soon."""
     middle = (len(part) - 1) // 2
     before, behind = part[middle] - part[0], part[-1] - part[-1 - middle]
     return behind < before * (SLOWER_PIECE if strictly else SLOWER)
@@ -223,7 +226,7 @@ def is_steady(part: Sequence[int]) -> bool:
 
 
 def ramped_before(earlier: Sequence[int], part: Sequence[int]) -> bool:
-    """Whether as much was gained and lost before, slowly: then it will probably be lost again."""
+    """Whether as much was slowly gained and lost before: then this will probably be lost again."""
     low, gained = part[0], part[-1] - part[0]
     between, risen = 0, False
     for value in [*earlier, part[0]]:
@@ -268,7 +271,15 @@ def evenly(points: Sequence[tuple[float, int]], count: int) -> list[tuple[float,
 
 
 def grown(times: Sequence[float | None], values: Sequence[int | None]) -> Growth | None:
-    """Slope and trend of values over time; None: there are fewer than two."""
+    """Slope and trend of values over time.
+
+    Args:
+        times: seconds, ascending; None: not known.
+        values: bytes at each time; None: not known.
+
+    Returns:
+        None: fewer than two values at different times are known.
+    """
     known = points_of(times, values)
     if len(known) < 2 or known[0][0] == known[-1][0]:
         return None

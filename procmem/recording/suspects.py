@@ -1,4 +1,4 @@
-"""Which regions of a recording grew until its end."""
+"""Finds the regions of a recording that grew until its end."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Suspect", "SuspectPlace", "suspects_of"]
 
 GAPS = 0.15
-"""The longest time without a snapshot that has the memory of each region, as a share of all:
-with a longer one it is not known when a region grew."""
+"""The longest time between two snapshots with the memory of each region, as a share of the whole
+time: with a longer gap it is not known when a region grew."""
 
 FEWEST = 8
 """The least number of such snapshots."""
 
 SHARE = 0.1
-"""The least gain of a suspect, as a share of the process's, where only both ends are known."""
+"""The least gain of a suspect, as a share of the process's gain, if only both ends are known."""
 
 NAMED = 0.9
 """The share of a suspect's gain that its places account for; smaller places are left out."""
@@ -50,9 +50,9 @@ class SuspectPlace(NamedTuple):
     """Addresses at which a suspect gained memory.
 
     Attributes:
-        start, end: addresses.
+        start, end: addresses; end is the first byte after the place.
         gained: bytes.
-        threads: IDs and names of the threads that allocate from there, for an arena of malloc;
+        threads: IDs and names of the threads that allocate there, for an arena of malloc;
             empty if they are not known.
     """
 
@@ -68,17 +68,17 @@ class Suspect(NamedTuple):
     Attributes:
         name: the name of the regions, as in the tables.
         kind: their kind.
-        growth: of the figure below.
-        regions: how many there are at the end.
-        figure: what grew: "resident" (in memory or swap), or "size" if only that grew.
+        growth: slope and trend of `figure`.
+        regions: the number of these regions at the end.
+        figure: what grew: "resident" (in memory or swap), or "size" if only the size grew.
         since: seconds from the first snapshot to the beginning of the growth.
         whole: whether it grew during the whole recording.
-        gained: bytes gained since then, of the lower envelope: memory that was freed in between
-            does not count.
+        gained: bytes by which the lower envelope rose since then: memory that was freed in the
+            meantime does not count.
         rate: bytes per second.
-        places: where it gained most, in descending order, measured between two snapshots near
-            both ends; for an arena of malloc a whole heap each.
-        elsewhere: bytes that it gained at other addresses between these snapshots.
+        places: the addresses at which it gained most, in descending order, measured between two
+            snapshots near both ends; each heap of a malloc arena is one place.
+        elsewhere: bytes gained at other addresses between these two snapshots.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Group:
 
 
 class Ends(NamedTuple):
-    """Two snapshots between which the growth of regions is measured, by their numbers."""
+    """The numbers of the two snapshots between which the growth of regions is measured."""
 
     first: int
     last: int
@@ -115,12 +115,12 @@ class Ends(NamedTuple):
 def suspects_of(
     snapshots: Sequence[Snapshot], figures: Sequence[SnapshotFigures], ended: str, least: int
 ) -> list[Suspect]:
-    """Which regions grew until the end; see Recording.suspects().
+    """The regions that grew until the end; see Recording.suspects().
 
     Args:
-        snapshots: of one process, in the order of time.
-        figures: of each snapshot.
-        ended: why there are no more; see Recording.
+        snapshots: of one process, by time.
+        figures: the figures of each snapshot.
+        ended: why the recording ended; see Recording.
         least: bytes that a suspect must have gained.
     """
     times = times_of(figures)
@@ -147,7 +147,7 @@ FREED = 0.05
 
 
 def without_the_end(timed: list[int], figures: Sequence[SnapshotFigures]) -> list[int]:
-    """Without the last snapshots, if a process that ended was already freeing its memory."""
+    """Leaves out the last snapshots of a process that was already freeing memory to exit."""
     times = times_of(figures)
     start, end = times[timed[0]] or 0.0, times[timed[-1]] or 0.0
     peak = max(figures[at].own or 0 for at in timed)
@@ -160,8 +160,8 @@ def without_the_end(timed: list[int], figures: Sequence[SnapshotFigures]) -> lis
 def spread(timed: Sequence[int], figures: Sequence[SnapshotFigures]) -> list[int]:
     """The numbers of about MOST_COMPARED snapshots, evenly spaced in time.
 
-    Of snapshots close to each other, one that has the memory of each region is preferred, and
-    of these the one with the least memory.
+    From snapshots close to each other, one with the memory of each region is preferred, and
+    among several such snapshots the one with the least memory.
     """
     if len(timed) <= MOST_COMPARED:
         return list(timed)
@@ -186,7 +186,7 @@ class Search:
         snapshots: of the recording.
         figures: of each snapshot.
         chosen: numbers of the snapshots that are compared.
-        total: how the process's own memory grew, by all snapshots; None: it did not.
+        total: the growth of the process's own memory, from all snapshots; None: it did not grow.
         least: bytes that a suspect must have gained.
     """
 
@@ -263,7 +263,7 @@ class Search:
         return sorted(found.values(), key=lambda one: -one.rate)
 
     def sizes(self) -> Sustained | None:
-        """How VSZ grew; None: it did not."""
+        """The growth of VSZ; None: it did not grow."""
         return sustained(self.times, [self.figures[at].vsz for at in self.chosen], self.least)
 
     def is_dense(self) -> bool:
@@ -279,7 +279,7 @@ class Search:
         )
 
     def ends(self, since: float, figure: str = "resident") -> Ends | None:
-        """Two snapshots near both ends of a growth; at each end the one with the least memory."""
+        """Two snapshots near both ends of a growth, each with the least memory near that end."""
         numbers = list(range(len(self.chosen))) if figure == "size" else self.measured
         if len(numbers) < 2:
             return None
@@ -339,7 +339,7 @@ class Search:
         growth = grown(
             [self.times[number] for number in numbers], [values[number] for number in numbers]
         )
-        if growth is None:  # there are two moments at least, at different times
+        if growth is None:  # does not happen: there are two snapshots at different times
             growth = Growth(0.0, 0.0, 0, 0)
         # Places that still grew in the second half.
         ends = self.ends((grew.since + grew.until) / 2, figure)
@@ -350,7 +350,7 @@ class Search:
         )  # fmt: skip
 
     def places(self, key: Key, ends: Ends, figure: str) -> tuple[tuple[SuspectPlace, ...], int]:
-        """Where regions gained between two snapshots, and what they gained elsewhere."""
+        """The places where regions gained most between two snapshots, and the bytes elsewhere."""
         before = self.areas(self.snapshots[self.chosen[ends.first]], key, figure)
         behind = self.areas(self.snapshots[self.chosen[ends.last]], key, figure)
         gains = []
@@ -403,7 +403,7 @@ class Search:
         return (region.rss or 0) + (region.swap or 0)
 
     def areas(self, snapshot: Snapshot, key: Key, figure: str) -> dict[tuple[int, int], int]:
-        """Memory of the regions of a key, by address; each heap of an arena counts as one."""
+        """Bytes of the regions of a key, by address; each heap of an arena counts as one."""
         found: dict[tuple[int, int], int] = {}
         measured = snapshot.detail != "maps"
         for region in snapshot.regions:

@@ -850,7 +850,7 @@ def is_pool(
 def go_reservations(
     regions: Sequence[Unclassified], facts: Facts, read: Callable[[int, int], bytes]
 ) -> dict[int, tuple[str, str]]:
-    """Anonymous regions that the state of the Go heap (runtime.mheap_) points to."""
+    """Anonymous regions that the state of the Go heap (`runtime.mheap_`) points to."""
     if facts.go_heap is None:
         return {}
     start, size = facts.go_heap

@@ -1,4 +1,4 @@
-"""The functions of malloc's family, for all known allocators: names, arguments, roles.
+"""The malloc functions of the allocators that procmem knows: names, arguments, roles.
 
 Sources: malloc(3), posix_memalign(3) and the C++ standard ([new.delete]); the headers jemalloc.h,
 gperftools/tcmalloc.h, mimalloc.h, rpmalloc.h and tbb/scalable_allocator.h.
@@ -33,18 +33,18 @@ class Role(Enum):
     TRIMS = auto()
     """Gives unused memory back to the kernel: malloc_trim."""
     OTHER = auto()
-    """Does something to blocks that can't be followed, such as freeing a whole heap."""
+    """Affects blocks in a way that is not tracked, such as freeing a whole heap."""
 
 
 class AllocatorFunction(NamedTuple):
     """A function of an allocator.
 
     Attributes:
-        symbol: its name in a symbol table.
-        name: its name in source code: "operator new" for _Znwm.
-        role: what it does.
-        arguments: the names of its arguments, six at most.
-        gives: what it returns, PM_GIVES and so on of the tracer.
+        symbol: its name in the symbol table.
+        name: its name in source code, such as "operator new" for _Znwm.
+        role: what it does with memory.
+        arguments: the names of its arguments, at most six.
+        gives: what it returns: PM_GIVES, PM_FREES and so on (native/tracer.h).
     """
 
     symbol: str
@@ -55,7 +55,7 @@ class AllocatorFunction(NamedTuple):
 
     @property
     def is_operator(self) -> bool:
-        """Whether it is operator new or delete."""
+        """Whether it is operator new or operator delete, or one for arrays."""
         return self.name.startswith("operator ")
 
 
@@ -189,7 +189,7 @@ FREES __rg_dealloc ptr size alignment
 """
 
 PREFIXES = ("je_", "_rjem_", "tc_", "mi_", "dl", "sn_", "__libc_")
-"""Prefixes of allocators, or of builds of them, that leave malloc itself to the C library."""
+"""Prefixes of the functions of allocators, or of builds of them, that do not replace malloc."""
 
 GIVEN = {Role.FREES: lib.PM_FREES, Role.TRIMS: lib.PM_COUNTS, Role.OTHER: lib.PM_COUNTS,
          Role.STORES: lib.PM_STORES}  # fmt: skip
@@ -206,7 +206,7 @@ def made(lines: str) -> list[AllocatorFunction]:
 
 
 def function(symbol: str, name: str, role: Role, arguments: list[str]) -> AllocatorFunction:
-    # It returns not the address, but the size of the block.
+    # xallocx returns the size of the block, not its address.
     gives = lib.PM_SIZES if name.endswith("xallocx") else GIVEN.get(role, lib.PM_GIVES)
     return AllocatorFunction(symbol, name, role, tuple(arguments), int(gives))
 
@@ -250,16 +250,16 @@ def all_functions() -> tuple[AllocatorFunction, ...]:
 
 
 FUNCTIONS = all_functions()
-"""If two functions have the same address, the name of the first is used."""
+"""All functions. If two have the same address in a process, the first one's name is used."""
 
 NUMBER = {one.symbol: number for number, one in enumerate(FUNCTIONS)}
 
 RUNTIMES = {
     "runtime.mallocgc": "Go's runtime has an allocator of its own, runtime.mallocgc",
-    "PyObject_Malloc": "CPython takes objects of up to 512 bytes from arenas of its own, by "
+    "PyObject_Malloc": "CPython allocates objects of up to 512 bytes in its own arenas, with "
     "PyObject_Malloc",
     "JNI_CreateJavaVM": "the Java virtual machine has a heap of its own for objects",
     "_ZN2v87Isolate3NewERKNS0_12CreateParamsE": "V8 has a heap of its own for JavaScript's objects",
     "_emalloc": "PHP has an allocator of its own, emalloc",
 }
-"""Symbols of runtimes whose own allocators can't be traced, and a sentence for the user."""
+"""Symbols of runtimes whose own allocators are not traced, and a clause for users about each."""

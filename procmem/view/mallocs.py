@@ -1,4 +1,4 @@
-"""Calls of malloc functions in words: which of them made system calls, and why."""
+"""Describes calls of malloc functions: which of them made system calls, and why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Mallocs", "SharedLine", "function_words", "size_of"]
 
 GLIBC = re.compile(r"libc(\.so\.6|-2\.\d+\.so)$")
 THRESHOLD = 128 * 1024
-"""glibc's M_MMAP_THRESHOLD as a program starts (malloc/malloc.c, DEFAULT_MMAP_THRESHOLD)."""
+"""The initial value of glibc's M_MMAP_THRESHOLD (malloc/malloc.c, DEFAULT_MMAP_THRESHOLD)."""
 
 ENTRY = 16
 """Bytes of the chunk header before the memory that malloc returns."""
@@ -29,7 +29,7 @@ ENTRY = 16
 Key = tuple[int, int]
 
 MOST_NAMES = 3
-"""How many functions that were not seen are named in one sentence."""
+"""The most functions without breakpoints that are named in one sentence."""
 
 NEW = {Role.GIVES, Role.STORES}
 RESIZED = {Role.RESIZES, Role.RESIZES_OR_FREES, Role.EXPANDS}
@@ -39,8 +39,9 @@ class Allocation(NamedTuple):
     """An allocation that is in use.
 
     Attributes:
-        size: the requested bytes; None: unknown.
-        given: when the call that returned it ended, CLOCK_MONOTONIC in nanoseconds.
+        size: the requested bytes; None: not known.
+        given: the time at which the call that allocated it ended, in nanoseconds of
+            CLOCK_MONOTONIC.
     """
 
     size: int | None
@@ -63,20 +64,20 @@ def size_of(call: MemoryCall) -> int:
 def is_refused(call: MemoryCall) -> bool:
     """Whether an allocation or reallocation failed."""
     if role_of(call) is Role.EXPANDS and call.address is None:
-        # xallocx: how large the piece is now.
+        # xallocx returns the size of the block now.
         return not call.result or call.result < size_of(call)
     return call.address is None
 
 
 def mapping_of(call: MemoryCall, inner: Sequence[MemoryCall]) -> MemoryCall | None:
-    """The mmap that was made for this allocation alone; None: it shares its mapping."""
+    """The mmap or mremap call for this allocation only; None: the allocation shares a mapping."""
     address = call.address
     if address is None:
         return None
     for each in inner:
         if each.name in ("mmap", "mremap") and each.result:
             length = each.words[1 if each.name == "mmap" else 2]
-            # An arena is larger by far, and begins without any access.
+            # An arena is much larger, and is first mapped with PROT_NONE.
             if each.result < address < each.result + length <= address + size_of(
                 call
             ) + 3 * 4096 and address - each.result < 4096 + int(call.args.get("alignment", 0)):
@@ -137,9 +138,10 @@ def how(call: MemoryCall, inner: Sequence[MemoryCall]) -> str:
 
 
 def opens_arena(inner: Sequence[MemoryCall]) -> bool:
-    """Whether the calls create an arena of glibc.
+    """Whether system calls create an arena of glibc.
 
-    Addresses are reserved, and a part of them is made writable (malloc/arena.c, new_heap).
+    Addresses are reserved with PROT_NONE, and the first part is made writable (malloc/arena.c,
+    new_heap).
     """
     return any(
         each.name == "mmap" and not each.errno and not each.args["prot"] for each in inner
@@ -166,7 +168,7 @@ def free_words(call: MemoryCall, inner: Sequence[MemoryCall], size: int | None) 
 
 
 class SharedLine:
-    """Consecutive calls of functions that made no system call, which share a line."""
+    """A line for consecutive calls of functions that made no system calls."""
 
     def __init__(self, first: MemoryCall) -> None:
         self.tid = first.tid
@@ -179,13 +181,18 @@ class SharedLine:
         self.frees = False
 
     def takes(self, call: MemoryCall) -> bool:
-        """Whether a call can be added: after three calls of one name only that name."""
+        """Whether a call can be added; after three calls of one function, only that function."""
         return call.tid == self.tid and (
             len(self.names) != 1 or call.name in self.names or self.count < 3
         )
 
     def add(self, call: MemoryCall, size: int | None) -> None:
-        """Adds a call."""
+        """Adds a call.
+
+        Args:
+            call: the call.
+            size: bytes of the block passed to free or realloc; None: not known.
+        """
         self.names[call.name] = self.names.get(call.name, 0) + 1
         self.count += 1
         self.frees = self.frees or role_of(call) is Role.FREES
@@ -239,7 +246,7 @@ class Mallocs:
         self.heap_grew = self.arena_opened = self.mapped_more = 0
 
     def size_at(self, call: MemoryCall) -> int | None:
-        """The size of the memory passed to a call, if it is known."""
+        """Bytes of the block passed to free or realloc; None: not known."""
         args = call.args
         piece = self.live.get((call.pid, args.get("ptr", 0)))
         if piece is not None:
@@ -286,7 +293,7 @@ class Mallocs:
     def system_call(self, call: MemoryCall) -> None:
         """Adds a system call that was not made by a function."""
         if call.name == "exit":
-            # A thread that ends frees what glibc has kept for it, which the program freed before
+            # A thread that ends frees the blocks in its cache, which the program has freed before
             # (malloc/malloc.c, tcache_thread_shutdown).
             again = self.last_frees.pop(call.tid, 0)
             self.strangers -= again
@@ -299,7 +306,7 @@ class Mallocs:
         key = call.pid, address
         old = self.live.get(key)
         if old is not None:
-            # Another thread is still on its way back from freeing it; or that was not seen.
+            # Another thread has freed it, but its call has not returned; or the call was missed.
             self.older.setdefault(key, []).append(old)
         size = size_of(call) if "size" in call.args else None
         self.live[key] = Allocation(size, call.began + (call.ns or 0))
@@ -328,7 +335,7 @@ class Mallocs:
             self._take(call)
             self._keep(call)
         elif role is Role.RESIZES_OR_FREES or (role is Role.RESIZES and not size_of(call)):
-            # realloc(3) to 0 bytes frees where it gives NULL, in glibc and most others.
+            # realloc(3) to 0 bytes that returns NULL has freed the block, in most allocators.
             self._take(call)
 
     def _given(self, call: MemoryCall, inner: Sequence[MemoryCall], size: int) -> None:
@@ -359,7 +366,7 @@ class Mallocs:
             self.kept_bytes += size or 0
 
     def _replaced(self, pid: int) -> None:
-        # What the process had is gone, and what it will have is seen from the start.
+        # execve(2) drops all its allocations, and all calls from now on are seen.
         self.live = {key: piece for key, piece in self.live.items() if key[0] != pid}
         self.older = {key: pieces for key, pieces in self.older.items() if key[0] != pid}
         self.whole.add(pid)
@@ -373,7 +380,7 @@ class Mallocs:
 
     @property
     def is_glibc(self) -> bool:
-        """Whether it is glibc's malloc, judged by the file's name; the rules of others differ."""
+        """Whether all malloc functions are glibc's, by the files' names, with default settings."""
         paths = {one.path for one in self.found if one.names}
         return bool(paths) and all(GLIBC.search(path) for path in paths) and not any(
             name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ
@@ -476,7 +483,7 @@ class Mallocs:
         )
 
     def unseen(self) -> list[str]:
-        """Why some calls of an allocator are missing, as far as that is known."""
+        """Why some calls of an allocator were not traced, as far as that is known."""
         told = []
         for one in self.found:
             if one.missing:

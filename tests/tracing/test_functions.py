@@ -150,7 +150,7 @@ def test_names_of_an_allocator_that_have_no_breakpoint_are_said() -> None:
 @pytest.mark.parametrize(
     "words, expected",
     [
-        ((sys.executable, "-c", "pass"), "CPython takes objects of up to 512 bytes"),
+        ((sys.executable, "-c", "pass"), "CPython allocates objects of up to 512 bytes"),
         (("go", "version"), "Go's runtime has an allocator of its own"),
     ],
     ids=["python", "go"],

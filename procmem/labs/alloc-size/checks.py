@@ -50,13 +50,13 @@ def asked(program):
 
 
 def spare():
-    """malloc asks brk for more than it needs, and keeps as much: a heap may be larger by this."""
+    """malloc asks brk for more than it needs, and keeps as much: a heap may be this much larger."""
     return top_pad() + 2 * PAGE
 
 
 @functools.cache
 def here():
-    """What malloc and free do on this machine, as a process shows that is known to be right."""
+    """What malloc and free do on this machine, measured in a process of procmem's own."""
 
     def area(step):
         region = one.process.region_at(step.address)
@@ -98,7 +98,7 @@ def test_small_blocks_lie_in_the_heap(seen, asked):
         "the heap grew too little for ten blocks"
     )
     assert heap(after).size - heap(before).size <= COUNT * SMALL + spare(), (
-        "the heap grew by more than ten blocks take"
+        "the heap grew by more than ten blocks need"
     )
     if asked is not None and SMALL in asked:
         # The heap grows in steps of several blocks: ten and eleven may need the same size.
@@ -107,7 +107,7 @@ def test_small_blocks_lie_in_the_heap(seen, asked):
 
 @points(
     1,
-    "every byte of them is written to",
+    "every byte of the ten small blocks is written to",
     hint="memset(block, 'x', 32 * 1024), for each of the ten.",
 )
 def test_small_blocks_are_written_to(seen):
@@ -130,7 +130,7 @@ def test_small_blocks_are_freed(seen):
     # malloc gives back all but M_TOP_PAD of what is free at the end (systrim() in malloc/malloc.c),
     # so the heap is as large as before the ten blocks, or as the first malloc makes it.
     left = max(heap(begun).size, top_pad() + PAGE) + 2 * PAGE
-    assert heap(seen[3]).size > left, "before the blocks are freed the heap is to be larger"
+    assert heap(seen[3]).size > left, "before the blocks are freed the heap must be larger"
     assert heap(after).size <= left, (
         "something that is still in use is near the end of the heap: a block that was not "
         "freed, or the buffer that printf gets at its first call, if that came after the blocks"
@@ -145,9 +145,9 @@ def test_small_blocks_are_freed(seen):
 def test_large_blocks_are_mapped(seen):
     before, after = seen[4], seen[5]
     each = here()["large"].vsz
-    why = "ten blocks, each with malloc's note in front, and in whole pages"
+    why = "ten blocks, each with malloc's header in front, in whole pages"
     if heap(before).size >= heap(seen[1]).size + LARGE:
-        why += "; the heap did not shrink, and its free part may have taken one of them"
+        why += "; the heap did not shrink, and its free part may hold one of them"
     assert anonymous(after).size - anonymous(before).size == COUNT * each, why
 
 
@@ -183,12 +183,14 @@ def test_a_large_block_is_unmapped(seen):
 )
 def test_the_next_one_lies_in_the_heap(seen):
     before, after = seen[6], seen[7]
-    assert anonymous(after).size - anonymous(before).size == 0, "it needs no mapping any more"
+    assert anonymous(after).size - anonymous(before).size == 0, (
+        "the block needs no mapping any more"
+    )
     assert heap(after).size - heap(before).size >= LARGE - spare(), (
         "the heap grew too little for a block of 256 KiB"
     )
     assert heap(after).size - heap(before).size <= LARGE + spare(), (
-        "the heap grew by more than one block takes"
+        "the heap grew by more than one block needs"
     )
 
 
@@ -213,7 +215,9 @@ def test_predicted_large_area(submission):
 
 
 @points(
-    1, "prediction: large_vsz", hint="The block, malloc's record in front of it, and whole pages."
+    1,
+    "prediction: large_vsz",
+    hint="The block, with malloc's header in front of it, in whole pages.",
 )
 def test_predicted_large_vsz(submission):
     predicted("large_vsz", submission.predictions.size("large_vsz"), here()["large"].vsz)
@@ -224,7 +228,7 @@ def test_predicted_large_rss(submission):
     predicted("large_rss", submission.predictions.size("large_rss"), here()["large"].rss)
 
 
-@points(1, "prediction: again_area", hint="man 3 mallopt, at M_MMAP_THRESHOLD.")
+@points(1, "prediction: again_area", hint="man 3 mallopt, under M_MMAP_THRESHOLD.")
 def test_predicted_again_area(submission):
     predicted(
         "again_area", submission.predictions.choice("again_area", WHERE), here()["again_area"]

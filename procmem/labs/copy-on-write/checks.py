@@ -24,7 +24,7 @@ from procmem.grade import (
 SIZE = 8 * MiB
 HALF = SIZE // 2
 NEAR = 64 * KiB
-"""What may be next to the memory, and in one region with it."""
+"""At most so much other memory adjoins the 8 MiB, in the same region."""
 
 
 class Look(NamedTuple):
@@ -33,7 +33,7 @@ class Look(NamedTuple):
     Attributes:
         children: a snapshot of each child; None for one that has ended.
         parent: the pages of the memory in the parent, counted; None before it is mapped.
-        child: the same in the only child that lives; None: there is none.
+        child: the same in the only living child; None: there is not exactly one.
     """
 
     children: list
@@ -82,12 +82,12 @@ def seen(program):
 def the_child(seen, wait):
     alive = [child for child in seen.look(wait).children if child is not None]
     if len(alive) != 1:
-        raise SubmissionError(f"{len(alive)} child processes are there, where one is wanted")
+        raise SubmissionError(f"{len(alive)} child processes exist, where there should be one")
     return alive[0]
 
 
 def more(seen):
-    """Bytes beside the 8 MiB: memory of malloc begins within a page, so that it takes one more."""
+    """Bytes beside the 8 MiB: memory from malloc begins within a page, so it takes one more."""
     start, end = place(seen[1], seen[2])
     return 0 if end - start == SIZE else PAGE
 
@@ -123,7 +123,9 @@ def test_memory_is_filled(seen):
     assert anonymous(after).rss - anonymous(before).rss >= SIZE
 
 
-@points(1, "fork makes one child", hint="Is it there at the wait after fork? Who ends it?")
+@points(
+    1, "fork makes one child", hint="Does the child exist at the wait after fork? When does it end?"
+)
 def test_there_is_a_child(seen):
     assert len(seen.look(2).children) == 0, "children before fork"
     assert len(seen.look(3).children) == 1, "children after fork"
@@ -138,7 +140,7 @@ def test_there_is_a_child(seen):
 def test_fork_copies_nothing(seen):
     the_child(seen, 3)
     now = seen.look(3)
-    assert now.child.present * PAGE >= SIZE, "bytes that the child sees in memory"
+    assert now.child.present * PAGE >= SIZE, "bytes of the memory that are resident in the child"
     assert_share(now.child, seen, HALF, "child")
     assert_share(now.parent, seen, HALF, "parent")
 
@@ -174,7 +176,7 @@ def test_one_fault_each(seen):
 
 @points(
     1,
-    "what was copied is the parent's own again, the rest is shared",
+    "the pages that were copied are the parent's own again, and the rest is shared",
     hint="Pss: private pages count in full, shared ones half. 4 MiB + 4 MiB / 2 is ...",
     needs="test_the_child_writes",
 )

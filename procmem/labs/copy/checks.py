@@ -15,11 +15,11 @@ from procmem.grade import PAGE, MiB, only, points, regions, same_bytes, verify, 
 SIZE = MiB + 123
 MAPPED = -(-SIZE // PAGE) * PAGE
 NEARLY = MAPPED * 7 // 8
-"""The kernel may take pages of files back at any time."""
+"""The kernel may reclaim pages of files at any time."""
 
 
 def put(submission, size, mode=0o644):
-    """A file of random bytes beside the programs. Nobody can know its name beforehand."""
+    """A file of random bytes beside the programs. Nobody can know its name in advance."""
     name = f"{secrets.token_hex(8)}.dat"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(os.path.join(submission.directory, name), flags), "wb") as file:
@@ -68,11 +68,11 @@ def rss_of(snapshot, name):
 
 
 def assert_equal(submission, source, copy):
-    """Says in which way a copy differs, if it does."""
+    """A copy equals its source; an assertion says how it differs."""
     one, other = submission.path(source), submission.path(copy)
     wanted, size = os.path.getsize(one), os.path.getsize(other)
     assert size == wanted, f"bytes in the copy of a file of {wanted:,} bytes"
-    assert same_bytes(one, other), f"the copy of a file of {wanted:,} bytes has other contents"
+    assert same_bytes(one, other), f"the copy of a file of {wanted:,} bytes differs from it"
 
 
 def assert_copies(submission, program, waits, size, copy):
@@ -97,12 +97,12 @@ def test_mmap_copy_runs_to_its_end(mapped):
 
 
 @points(
-    1, "the whole source is mapped, to be read", hint="fstat returns its size. PROT_READ is enough."
+    1, "the whole source is mapped for reading", hint="fstat returns its size. PROT_READ is enough."
 )
 def test_maps_the_source(mapped, source):
     after = mapped[2]
     assert size_of(after, source) == MAPPED, "bytes of the source that are mapped"
-    assert size_of(after, source, "?w??") == 0, "bytes of the source that may be written"
+    assert size_of(after, source, "?w??") == 0, "bytes of the source that are mapped writable"
 
 
 @points(
@@ -123,8 +123,8 @@ def test_maps_the_copy(mapped):
 )
 def test_mapping_is_lazy(mapped, source):
     after = mapped[2]
-    assert rss_of(after, source) == 0, "bytes of the source in memory of the process"
-    assert rss_of(after, "mmap.out") == 0, "bytes of the copy in memory of the process"
+    assert rss_of(after, source) == 0, "bytes of the source in the memory of the process"
+    assert rss_of(after, "mmap.out") == 0, "bytes of the copy in the memory of the process"
 
 
 @points(
@@ -135,13 +135,13 @@ def test_mapping_is_lazy(mapped, source):
 )
 def test_copying_touches_both(mapped, source):
     after = mapped[3]
-    assert rss_of(after, source) >= NEARLY, "bytes of the source in memory of the process"
-    assert rss_of(after, "mmap.out") >= NEARLY, "bytes of the copy in memory of the process"
+    assert rss_of(after, source) >= NEARLY, "bytes of the source in the memory of the process"
+    assert rss_of(after, "mmap.out") >= NEARLY, "bytes of the copy in the memory of the process"
 
 
 @points(
     1,
-    "munmap takes both away",
+    "munmap removes both mappings",
     hint="munmap both, each with its length. close does not unmap a file.",
     needs=["test_maps_the_source", "test_maps_the_copy"],
 )
@@ -189,7 +189,7 @@ def test_read_write_copy_is_equal(buffered, submission, source):
 
 @points(
     1,
-    "its address space did not grow with the file",
+    "the address space of read_write_copy does not grow with the file",
     hint="Use the same buffer for each piece. No mmap here.",
     needs="test_read_write_copy_is_equal",
 )
@@ -201,8 +201,8 @@ def test_read_write_copy_needs_a_buffer_only(buffered):
 
 @points(
     1,
-    "a longer file that was there before is overwritten as a whole, by both",
-    hint="man 2 open, at O_TRUNC.",
+    "both programs replace all of a longer file that existed before",
+    hint="man 2 open, under O_TRUNC.",
     needs=["test_mmap_copy_is_equal", "test_read_write_copy_is_equal"],
 )
 def test_both_overwrite(submission):

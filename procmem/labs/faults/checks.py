@@ -1,6 +1,6 @@
 """Checks of faults: minor faults counted by the kernel, and signals that end a program.
 
-How many faults and bytes each access takes is found out with a quiet process of procmem's own.
+How many faults and bytes each access takes is measured in an idle process of procmem's own.
 """
 
 import signal
@@ -28,7 +28,7 @@ PHASES = (
 )  # fmt: skip
 
 BESIDE = PAGES // 4
-"""Faults that are not the student's: functions of a library that run for the first time."""
+"""Faults that no step asks for, such as those of library functions that run for the first time."""
 
 CODES = {
     (signal.SIGSEGV, 1): "SEGV_MAPERR",
@@ -43,18 +43,18 @@ def shots(program):
 
 
 def rss_anon(change):
-    """Growth of memory without a file."""
+    """Growth of anonymous memory (RssAnon)."""
     return change.after.memory.rss_anon - change.before.memory.rss_anon
 
 
 def of_file(snapshot):
-    """Bytes in memory of data.bin's area."""
+    """Bytes of data.bin that are in the memory of the process."""
     return sum(one.rss for one in regions(snapshot, path="data.bin"))
 
 
 @points(
     1,
-    "seven waits for Enter, then the end with status 0",
+    "the program waits seven times for Enter, then ends with status 0",
     hint="Leave the calls of wait_for_enter() as they are. What does the program print?",
 )
 def test_waits(shots):
@@ -70,7 +70,7 @@ def test_mapped(shots):
     change = shots[2] - shots[1]
     assert change.vsz == SIZE
     rss = rss_anon(change)
-    assert rss < SIZE // 4, "growth of memory without a file"
+    assert rss < SIZE // 4, "growth of anonymous memory (RssAnon)"
     assert change.minor < BESIDE, "minor faults"
 
 
@@ -84,7 +84,7 @@ def test_read(shots):
     assert change.minor >= PAGES, "minor faults"
     assert change.minor < PAGES + BESIDE, "minor faults"
     rss = rss_anon(change)
-    assert rss < SIZE // 4, "growth of memory without a file"
+    assert rss < SIZE // 4, "growth of anonymous memory (RssAnon)"
 
 
 @points(
@@ -97,17 +97,17 @@ def test_written(shots):
     assert change.minor >= PAGES, "minor faults"
     assert change.minor < PAGES + BESIDE, "minor faults"
     rss = rss_anon(change)
-    assert rss >= SIZE, "growth of memory without a file"
-    assert rss < SIZE + SIZE // 4, "growth of memory without a file"
+    assert rss >= SIZE, "growth of anonymous memory (RssAnon)"
+    assert rss < SIZE + SIZE // 4, "growth of anonymous memory (RssAnon)"
     # A page of a file that was just compiled is dirty until it is written to the disk.
     dirty = [
         sum(one.private_dirty for one in shot.regions if not one.inode)
         for shot in (shots[3], shots[4])
     ]
-    assert dirty[1] - dirty[0] >= SIZE, "bytes that smaps counts as dirty, more than before"
+    assert dirty[1] - dirty[0] >= SIZE, "growth of the bytes that smaps counts as dirty"
 
 
-@points(1, "4: writing again takes nothing", hint="The same loop as in step 3.")
+@points(1, "4: writing again takes no fault and no memory", hint="The same loop as in step 3.")
 def test_written_again(shots):
     change = shots[5] - shots[4]
     rss = rss_anon(shots[5] - shots[1])
@@ -125,9 +125,9 @@ def test_file(shots):
     assert not regions(shots[5], path="data.bin"), "areas of data.bin before step 5"
     assert len(mine) == 1, "areas of data.bin"
     assert mine[0].size == SIZE, "bytes of data.bin that are mapped"
-    assert str(mine[0].perms) == "r--p", "its rights"
+    assert str(mine[0].perms) == "r--p", "its permissions"
     rss = of_file(shots[6])
-    assert rss == 0, "memory of it in use"
+    assert rss == 0, "bytes of data.bin in memory"
 
 
 @points(
@@ -137,8 +137,8 @@ def test_file(shots):
 )
 def test_one_byte(shots):
     rss = of_file(shots[7])
-    assert rss >= PAGE, "memory of data.bin in use"
-    assert rss < SIZE, "memory of data.bin in use"
+    assert rss >= PAGE, "bytes of data.bin in memory"
+    assert rss < SIZE, "bytes of data.bin in memory"
     assert (shots[7] - shots[6]).minor < BESIDE, "minor faults"
 
 
@@ -167,12 +167,12 @@ def crash(submission, name):
         except ProgramCrashed as ended:
             if ended.code is None and has_codes(submission):
                 raise SubmissionError(
-                    f"./crash {name}: the signal's cause can't be seen: leave out sanitizers, and "
-                    "let the access itself end the program"
+                    f"./crash {name}: the cause of the signal is not visible: build without "
+                    "sanitizers, and let the access itself end the program"
                 ) from None
             return snapshot, ended.signal, ended.code, ended.address
     why = ": AddressSanitizer caught it, so build without it" if sanitized(submission) else ""
-    raise SubmissionError(f"./crash {name} ended with status {status}, by no signal{why}")
+    raise SubmissionError(f"./crash {name} ended with status {status}, not by a signal{why}")
 
 
 def sanitized(submission):
@@ -180,14 +180,14 @@ def sanitized(submission):
 
 
 def rights(snapshot, address):
-    """Of the page that was accessed; "none" if nothing was mapped there."""
+    """Permissions of the page that was accessed; "none" if nothing was mapped there."""
     area = snapshot.regions.find(address)
     return "none" if area is None else str(area.perms)
 
 
 @points(
     2,
-    "crash read-only: a write to a page that may only be read",
+    "crash read-only: a write to a read-only page",
     hint="The page is mapped with PROT_READ alone. What happens at area[0] = 1?",
 )
 def test_read_only(submission):
@@ -195,7 +195,7 @@ def test_read_only(submission):
     assert number == signal.SIGSEGV, "the signal"
     assert code in (None, 2), "its code: 2 is SEGV_ACCERR"
     if address is not None:
-        assert rights(snapshot, address) == "r--p", "rights of the page that was written"
+        assert rights(snapshot, address) == "r--p", "permissions of the page that was written"
 
 
 @points(
@@ -208,7 +208,7 @@ def test_unmapped(submission):
     assert number == signal.SIGSEGV, "the signal"
     assert code in (None, 1), "its code: 1 is SEGV_MAPERR"
     if address is not None:
-        assert rights(snapshot, address) == "none", "rights of the page that was read"
+        assert rights(snapshot, address) == "none", "permissions of the page that was read"
         assert address >= PAGE, "the address: NULL was never mapped"
 
 
@@ -224,25 +224,25 @@ def test_past_end(submission):
     assert number == signal.SIGBUS, "the signal"
     assert code in (None, 2), "its code: 2 is BUS_ADRERR"
     if address is not None:
-        assert address - mapped[0].start >= PAGE, "where it was accessed, from its start"
+        assert address - mapped[0].start >= PAGE, "the offset of the access in the mapping"
 
 
 @points(
     2,
-    "crash no-exec: a jump into a page that may not be run",
+    "crash no-exec: a jump into a page that is not executable",
     hint="Wait, then call code(). The page has no PROT_EXEC.",
 )
 def test_no_exec(submission):
     snapshot, number, code, address = crash(submission, "no-exec")
-    assert not regions(snapshot, perms="rwxp"), "areas that may be written and run"
+    assert not regions(snapshot, perms="rwxp"), "areas that are writable and executable"
     assert number == signal.SIGSEGV, "the signal"
     assert code in (None, 2), "its code: 2 is SEGV_ACCERR"
     if address is not None:
-        assert rights(snapshot, address) == "rw-p", "rights of the page that was run"
+        assert rights(snapshot, address) == "rw-p", "permissions of the page that was run"
 
 
 def file_of(directory, pages):
-    """A file of so many pages, all of them in memory."""
+    """A file of this many pages, all of them in the page cache."""
     path = directory / "file"
     path.write_bytes(bytes(pages * PAGE))
     return path

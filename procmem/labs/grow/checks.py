@@ -22,11 +22,11 @@ SIZES = [SMALLEST << step for step in range(11)]
 """Of the string, at the waits from the 2nd to the 12th."""
 
 OBJECT = 64
-"""What a string of Python needs beside its characters; less, but never so much as a page."""
+"""What a Python string needs besides its characters, at most: always less than a page."""
 
 ARENA = 256 * KiB
 """For its small objects the interpreter maps arenas of 1 MiB, older ones of 256 KiB, when it needs
-one. A string's mapping never has such a size: there is the object beside its characters."""
+one. A string's mapping never has such a size, since the object's header is in it, too."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def may_be_mapped(size):
 def in_mapping(seen, size):
     """Whether malloc mapped a string of this size: from its threshold on, if its heap had no room.
 
-    Both depend on what the interpreter allocated and freed since its start. Where the room is just
-    enough, or just too little, what happened counts.
+    Both depend on what the interpreter allocated and freed since its start. Where the room is only
+    just enough, or only just too little, the measured growth decides.
     """
     if not may_be_mapped(size):
         return False
@@ -117,7 +117,7 @@ def test_small_strings_come_from_the_heap(seen):
 
 @points(
     2,
-    "a string of 128 KiB or more gets a mapping of its own, unless the heap takes it",
+    "a string of 128 KiB or more gets a mapping of its own, unless the heap has room for it",
     hint="It doubles from 16 to 32, 64 and 128 KiB.",
 )
 def test_the_first_mapping(seen):
@@ -126,7 +126,7 @@ def test_the_first_mapping(seen):
             before, after = step(seen, size)
             expected = wanted(seen, size)
             assert grown(before, after, expected) == expected, (
-                "growth of the mappings, in bytes: the string and a page come"
+                "growth of the mappings, in bytes: a new one has the string and a page"
             )
             if in_mapping(seen, size):
                 break
@@ -134,7 +134,7 @@ def test_the_first_mapping(seen):
 
 @points(
     2,
-    "each doubling makes a new mapping, and drops the old one",
+    "each doubling makes a new mapping, and removes the old one",
     hint="Keep the newest string only: `text = text + text`. What does a list of all strings keep?",
     needs="test_the_first_mapping",
 )
@@ -144,7 +144,7 @@ def test_each_step_maps_anew(seen):
             before, after = step(seen, size)
             expected = wanted(seen, size)
             assert grown(before, after, expected) == expected, (
-                "growth of the mappings, in bytes: one of the new size comes, an old one goes"
+                "growth of the mappings, in bytes: one is added, and the old one is removed"
             )
             gained = sum(end - start for c in (after - before).changes for start, end in c.gained)
             assert gained >= size, "addresses that were not in use before"
@@ -164,7 +164,7 @@ def test_the_last_string(seen):
 # ---- predictions, by what malloc does on this machine --------------------------------------
 
 
-@points(1, "prediction: first_mapped", hint="man 3 mallopt, at M_MMAP_THRESHOLD.")
+@points(1, "prediction: first_mapped", hint="man 3 mallopt, under M_MMAP_THRESHOLD.")
 def test_predicted_first_mapped(submission):
     right = next(size for size in SIZES if may_be_mapped(size))
     predicted("first_mapped", submission.predictions.size("first_mapped"), right)
@@ -176,7 +176,7 @@ def test_predicted_mapping(submission):
     predicted("mapping_of_1_mib", submission.predictions.size("mapping_of_1_mib"), right)
 
 
-@points(1, "prediction: last_step_vsz", hint="One mapping comes, and another one goes.")
+@points(1, "prediction: last_step_vsz", hint="One mapping is added, and another one is removed.")
 def test_predicted_last_step(submission):
     predicted("last_step_vsz", submission.predictions.size("last_step_vsz"), LARGEST - LARGEST // 2)
 
@@ -201,7 +201,7 @@ def test_quiz_program(submission, doubled):
     verify(submission, "program", only(holds))
 
 
-@points(1, "quiz: at the peak", hint="When can the old string go? VmHWM in /proc/PID/status.")
+@points(1, "quiz: at the peak", hint="When can the old string be freed? VmHWM in /proc/PID/status.")
 def test_quiz_peak(submission, doubled):
     before, after = doubled[1], doubled[2]
     more = after.memory.peak_rss - before.rss

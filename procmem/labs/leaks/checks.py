@@ -23,7 +23,7 @@ BLOCK, BLOCKS = 32 * KiB, 10
 FRIENDS = 20
 TABLE = 4 * KiB
 BUFFER = 1 * KiB
-"""Of stdio, for what is printed and for what is read: the library frees them for valgrind alone."""
+"""A buffer of stdio; stdin and stdout have one each, which the library frees only for valgrind."""
 MAPPING = 64 * PAGE
 ANSWERS = ["", "", ""]
 
@@ -37,13 +37,13 @@ class Lost(NamedTuple):
     found: Leaks
 
     def places(self, least, most):
-        """Where valgrind says that pieces of a size were made that are left."""
+        """Where the blocks of a size that are left were allocated, as valgrind reports it."""
         at = [
             leak.place
             for leak in self.found.places
             if leak.place and least <= leak.bytes // max(leak.blocks, 1) < most
         ]
-        return f": made in {', '.join(dict.fromkeys(at))}" if at else ""
+        return f": allocated in {', '.join(dict.fromkeys(at))}" if at else ""
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,9 @@ def traced(program):
 
 @pytest.fixture(scope="module")
 def lost(program, traced):
-    """What is left by valgrind's count, and in a run without valgrind: the larger of both.
+    """What is left at the end, by valgrind's count or in a run without valgrind: the larger one.
 
-    So it does not help a program to free its memory only where it is watched.
+    So a program gains nothing if it frees its memory only under valgrind.
     """
     found = program.leaks(answers=ANSWERS)
     kinds = found.definitely, found.indirectly, found.possibly, found.reachable
@@ -96,15 +96,15 @@ def test_runs_to_its_end(seen):
 
 @points(
     1,
-    "it still allocates and writes all that it did",
-    hint="What is never allocated can't leak, but that is not the way. Leave make_...() alone.",
+    "the program still allocates and writes as much as before",
+    hint="What is never allocated can't leak, but that is no solution. Leave make_...() alone.",
 )
 def test_still_allocates(seen, traced):
     before, after = seen[1], seen[2]
     assert heap(after).rss - heap(before).rss >= BLOCKS * BLOCK
     assert anonymous(after).rss - anonymous(before).rss >= MAPPING
     if traced is not None:
-        # An allocator of the program's own has nothing that valgrind could find.
+        # Leaks in an allocator of the program's own would not be found by valgrind.
         assert sum(size >= BLOCK for size in traced.asked) >= BLOCKS, "mallocs of 32 KiB"
         assert sum(size < BUFFER for size in traced.asked) >= 2 * FRIENDS, "mallocs for friends"
         assert any(TABLE <= size < BLOCK for size in traced.asked), "a malloc for the table"
@@ -124,7 +124,7 @@ def test_blocks_are_freed(lost):
 @points(
     2,
     "the friends and their names are freed",
-    hint="A list is freed node by node. What does a node hold that malloc gave?",
+    hint="A list is freed node by node. What in a node came from malloc?",
     needs="test_still_allocates",
 )
 def test_friends_are_freed(lost):
@@ -146,7 +146,7 @@ def test_table_is_freed(lost):
 @points(
     2,
     "the mapping is unmapped",
-    hint="valgrind doesn't tell. Compare VSZ, or /proc/PID/maps, at the last two waits.",
+    hint="valgrind doesn't report mappings. Compare VSZ, or /proc/PID/maps, at the last two waits.",
     needs="test_still_allocates",
 )
 def test_mapping_is_unmapped(seen):
@@ -174,8 +174,8 @@ def handed_out(submission):
     with Submission(
         starter, build=["make"], program=["./leaks"], sandbox=submission.sandbox
     ) as original:
-        # A stale copy of a pointer in a register or on the stack makes valgrind find a block
-        # possibly lost that is lost. It hides some, and never adds any.
+        # A stale copy of a pointer in a register or on the stack makes valgrind report a lost
+        # block as possibly lost. That hides lost blocks, and never adds any.
         runs = [original.program().leaks(answers=ANSWERS) for _ in range(3)]
     return max(runs, key=lambda found: (found.definitely.blocks, found.indirectly.blocks))
 
@@ -192,7 +192,7 @@ def test_quiz_blocks(submission, handed_out):
     verify(submission, "blocks", right)
 
 
-@points(1, "quiz: the friends", hint="Who points to a name? And who points to that?")
+@points(1, "quiz: the friends", hint="What points to a name? And what points to that?")
 def test_quiz_friends(submission, handed_out):
     letters = {"definitely": "a", "indirectly": "b", "reachable": "c"}
     names = kinds_of(handed_out, "make_name")

@@ -1,4 +1,4 @@
-"""Checks of memory-areas. All figures are read from outside, none from what the program prints."""
+"""Checks of memory-areas. All figures are measured from outside; none is what a program prints."""
 
 import pytest
 
@@ -62,7 +62,7 @@ def test_constants(greeted):
 @points(
     2,
     "32 KiB of initialised variables are in the data area",
-    hint="A variable is in .data only if its first value isn't zero.",
+    hint="A variable is in .data only if its initial value isn't zero.",
 )
 def test_settings(program, greeted):
     assert program.size.data >= SETTINGS, "data, as `size hello` shows it"
@@ -72,7 +72,7 @@ def test_settings(program, greeted):
 
 @points(
     2,
-    "64 KiB of variables without a value are in bss, which has no file",
+    "64 KiB of variables without an initial value are in bss, which has no file",
     hint="Declare the array outside of main, without `=`, and without malloc.",
 )
 def test_buffer(program, greeted):
@@ -96,10 +96,10 @@ def test_lazy(shots):
 @points(
     1,
     "the heap is no larger than the one that stdio creates",
-    hint="printf() makes a buffer at its first call. Nothing else here needs the heap.",
+    hint="printf() allocates a buffer at its first call. Nothing else here needs the heap.",
 )
 def test_first_heap(greeted):
-    # The kernel may begin it within a page, and stdio has two small buffers; write(2) has none.
+    # The heap may begin within a page. stdio allocates two small buffers; write(2) needs none.
     assert heap(greeted).size <= top_pad() + 4 * PAGE, "the heap after stdio's buffers alone"
 
 
@@ -112,11 +112,11 @@ def test_merged(submission, greeted):
     with submission.program(["./hello-merged"]).run() as run:
         merged = run.pause("hello-merged, after the greeting")
     first = of_program(greeted, "rodata")
-    assert first and first[0] < of_program(greeted, "text")[0], "hello begins with a r--p area"
+    assert first and first[0] < of_program(greeted, "text")[0], "hello begins with an r--p area"
     size = largest(merged, "text")
     assert size >= CONSTANTS, "the r-xp area of hello-merged"
     fewer = len(of_program(greeted, "rodata")) - len(of_program(merged, "rodata"))
-    assert fewer >= 2, "how many r--p areas hello-merged has less"
+    assert fewer >= 2, "how many fewer r--p areas hello-merged has"
 
 
 @points(

@@ -26,7 +26,7 @@ PHASES = (
 
 
 def pages(size):
-    """Bytes of the whole pages that hold so many."""
+    """A size, rounded up to whole pages."""
     return -(-size // PAGE) * PAGE
 
 
@@ -36,7 +36,7 @@ def shots(program):
 
 
 def appeared(change):
-    """What is mapped after a step and was not before, as pieces of the regions after it."""
+    """The regions after a step that are new, or differ from the one that began there before."""
     before = {one.start: one for one in change.before.regions}
     found = []
     for one in change.after.regions:
@@ -48,7 +48,7 @@ def appeared(change):
 
 @points(
     1,
-    "nine waits for Enter, then the end with status 0",
+    "the program waits nine times for Enter, then ends with status 0",
     hint="Leave the calls of wait_for_enter() as they are. What does the program print?",
 )
 def test_waits(shots):
@@ -57,46 +57,46 @@ def test_waits(shots):
 
 @points(
     2,
-    "1: notes.dat is mapped: from a file, private, only to be read",
+    "1: notes.dat is mapped: from a file, private, read-only",
     hint="mmap(NULL, NOTES, PROT_READ, MAP_..., fd, 0)",
 )
 def test_private_file(shots):
     mine = regions(shots[2], path="notes.dat")
     assert len(mine) == 1, "areas of notes.dat"
-    assert str(mine[0].perms) == "r--p", "rights and sharing of notes.dat"
+    assert str(mine[0].perms) == "r--p", "permissions of notes.dat"
     assert mine[0].size == pages(NOTES), "bytes of it that are mapped"
     assert not regions(shots[1], path="notes.dat"), "areas of it before step 1"
 
 
 @points(
     2,
-    "2: board.dat is mapped: from a file, shared, to be written",
+    "2: board.dat is mapped: from a file, shared, writable",
     hint="A write reaches the file only through MAP_SHARED. Is the file open for writing, too?",
 )
 def test_shared_file(shots):
     mine = regions(shots[3], path="board.dat")
     assert len(mine) == 1, "areas of board.dat"
-    assert str(mine[0].perms) == "rw-s", "rights and sharing of board.dat"
+    assert str(mine[0].perms) == "rw-s", "permissions of board.dat"
     assert mine[0].size == pages(BOARD), "bytes of it that are mapped"
     assert not regions(shots[2], path="board.dat"), "areas of it before step 2"
 
 
 @points(
     2,
-    "3: memory without a file that can be shared",
+    "3: shared memory without a file is mapped",
     hint="MAP_SHARED together with MAP_ANONYMOUS, and -1 for the descriptor.",
 )
 def test_shared_memory(shots):
     change = shots[4] - shots[3]
     mine = [one for one in appeared(change) if str(one.kind) == "shared memory"]
-    assert len(mine) == 1, "new areas that are shared, and of no file of a directory"
+    assert len(mine) == 1, "new areas that are shared and have no file on disk"
     assert mine[0].size == pages(SHARED), "its size"
-    assert str(mine[0].perms) == "rw-s", "its rights and sharing"
+    assert str(mine[0].perms) == "rw-s", "its permissions"
 
 
 @points(
     1,
-    "4: private memory without a file",
+    "4: private memory without a file is mapped",
     hint="MAP_PRIVATE together with MAP_ANONYMOUS. malloc adds data of its own.",
 )
 def test_private_memory(shots):
@@ -106,16 +106,16 @@ def test_private_memory(shots):
     assert len(shared) == 0, "new areas that are shared"
 
 
-@points(1, "4: all of it is written", hint="An area takes memory only when it is written.")
+@points(1, "4: all of that memory is written", hint="An area takes memory only when it is written.")
 def test_written(shots):
     change = shots[5] - shots[4]
     rss = change.after.memory.rss_anon - change.before.memory.rss_anon
-    assert rss >= pages(WORK), "growth of memory without a file"
+    assert rss >= pages(WORK), "growth of anonymous memory (RssAnon)"
 
 
 @points(
     2,
-    "5: its second half may only be read, and VSZ stays",
+    "5: its second half is read-only, and VSZ does not change",
     hint="mprotect(work + WORK / 2, WORK / 2, PROT_READ)",
     needs="test_private_memory",
 )
@@ -141,7 +141,7 @@ def test_heap_grows_up(shots):
     assert after, "areas of the heap"
     assert heap(change.after).size >= HEAP, "the heap after the allocations"
     assert change.vsz == heap(change.after).size - heap(change.before).size
-    if before:  # A program that does without stdio may have none yet.
+    if before:  # A program that does not use stdio may have none yet.
         assert after[0].start == before[0].start, "where the heap begins"
         assert after[-1].end > before[-1].end, "where the heap ends"
 
@@ -163,7 +163,7 @@ def test_stack_grows_down(shots):
 )
 def test_unmapped(shots):
     mapped = shots[5].vsz - shots[1].vsz
-    assert mapped > 0, "what steps 1 to 4 have mapped"
+    assert mapped > 0, "bytes that steps 1 to 4 have mapped"
     change = shots[9] - shots[8]
     for name in ("notes.dat", "board.dat"):
         assert not regions(change.after, path=name), f"areas of {name} at the end"
@@ -182,7 +182,7 @@ def python(submission):
 @points(
     2,
     "predictions: support, sharing and protection of text, data, heap and stack",
-    hint="See columns two and six of /proc/PID/maps: rights, p or s, and the file.",
+    hint="See columns two and six of /proc/PID/maps: permissions, p or s, and the file.",
 )
 def test_predicted_areas(submission, python):
     said = submission.predictions
@@ -204,7 +204,7 @@ def test_predicted_areas(submission, python):
 @points(
     2,
     "predictions: VSZ at each step",
-    hint="How many whole pages hold so many bytes? Does mprotect map anything?",
+    hint="How many whole pages does each size take? Does mprotect map anything?",
 )
 def test_predicted_vsz(submission):
     said = submission.predictions

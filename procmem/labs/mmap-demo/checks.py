@@ -1,4 +1,4 @@
-"""mmap-demo: addresses come with mmap, memory with the first write."""
+"""mmap-demo: mmap takes address space, and the first write to a page takes memory."""
 
 import functools
 
@@ -31,7 +31,7 @@ def seen(program):
 
 
 def mapped(before, after):
-    """The addresses that were mapped meanwhile, in one piece: its start and its end."""
+    """The range that was mapped between two waits (the largest one): its start and its end."""
     pieces = [piece for change in (after - before).changes for piece in change.gained]
     return max(pieces, key=lambda piece: piece[1] - piece[0], default=(0, 0))
 
@@ -60,7 +60,7 @@ def test_maps_a_page(seen):
 
 @points(
     1,
-    "mapping it takes no memory",
+    "mapping the page takes no memory",
     hint="Who allocates the page: mmap, or the first write? Which flag would change that?",
     needs="test_maps_a_page",
 )
@@ -82,13 +82,13 @@ def test_a_write_brings_a_page(seen):
 
 @points(
     1,
-    "munmap gives back both, addresses and memory",
+    "munmap gives back both, address space and memory",
     hint="munmap needs the address that mmap returned, and the length.",
     needs="test_maps_a_page",
 )
 def test_unmaps_the_page(seen):
     start, _ = mapped(seen[1], seen[2])
-    assert is_mapped(seen[3], start), "the page is to be there until the wait before"
+    assert is_mapped(seen[3], start), "the page must stay mapped until the wait before munmap"
     assert not is_mapped(seen[4], start), "the page is still mapped"
 
 
@@ -103,7 +103,7 @@ def test_maps_many(seen):
 
 @points(
     1,
-    "mapping them takes no memory",
+    "mapping the 64 pages takes no memory",
     hint="Don't write to them yet, and leave MAP_POPULATE out.",
     needs="test_maps_many",
 )
@@ -114,20 +114,20 @@ def test_many_are_lazy(seen):
 
 @points(
     2,
-    "reading each of them takes no memory",
+    "reading each of the 64 pages takes no memory",
     hint="Is each page read? Without `volatile` the compiler may leave out useless reads.",
     needs="test_many_are_lazy",
 )
 def test_reading_adds_nothing(seen):
     before, after = seen[5], seen[6]
     assert anonymous(after).rss - anonymous(before).rss == 0
-    # Each first read of a page is a page fault, which brings in the one page of zeros.
+    # Each first read of a page is a page fault, which maps the shared page of zeros.
     assert (after - before).minor >= PAGES, "page faults: not each of the 64 pages was read"
 
 
 @points(
     1,
-    "writing to each brings all of them into memory",
+    "writing to each of the 64 pages brings all of them into memory",
     hint="One byte in each page is enough: many[i * page] = 1.",
     needs="test_maps_many",
 )
@@ -138,7 +138,7 @@ def test_writing_brings_all(seen):
 
 @points(
     2,
-    "the middle is unmapped, the first and the last quarter stay",
+    "the middle is unmapped, the first and the last quarter stay mapped",
     hint="munmap(many + 16 * page, 32 * page): any whole pages of a mapping may be unmapped.",
     needs="test_maps_many",
 )
@@ -147,15 +147,15 @@ def test_unmaps_the_middle(seen):
     assert anonymous(before).size - anonymous(after).size == PAGES // 2 * PAGE
     start, end = mapped(seen[4], seen[5])
     quarter = PAGES // 4 * PAGE
-    assert is_mapped(after, start), "the first page is to stay"
-    assert is_mapped(after, end - PAGE), "the last page is to stay"
-    assert not is_mapped(after, start + quarter), "the second quarter is to go"
-    assert not is_mapped(after, end - quarter - PAGE), "the third quarter is to go"
+    assert is_mapped(after, start), "the first page must stay mapped"
+    assert is_mapped(after, end - PAGE), "the last page must stay mapped"
+    assert not is_mapped(after, start + quarter), "the second quarter must be unmapped"
+    assert not is_mapped(after, end - quarter - PAGE), "the third quarter must be unmapped"
 
 
 @points(
     1,
-    "all of them are unmapped",
+    "all of the 64 pages are unmapped",
     hint="Two pieces are left, so munmap is called twice; or once, for all 64 pages.",
     needs="test_maps_many",
 )

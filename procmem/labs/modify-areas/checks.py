@@ -1,4 +1,4 @@
-"""Checks of modify-areas: each program against `plain`, which differs by one thing."""
+"""Checks of modify-areas: each program is compared with `plain`, which lacks its one change."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ from procmem.grade import (
 CONSTANTS, DATA, BSS, HEAP, STACK = 8 * KiB, 16 * KiB, 32 * KiB, 192 * KiB, 320 * KiB
 
 SLACK = KiB
-"""Code that goes with a change, names in tables of symbols, alignment."""
+"""What else a change adds to a file: code, names in the symbol tables, alignment."""
 
 
 def run(submission, name):
@@ -58,7 +58,7 @@ def plain_run(submission):
 
 @points(
     1,
-    "plain waits twice, and no area of it changes",
+    "plain waits twice, and none of its areas changes",
     hint="Whatever you add belongs between #ifdef and #endif.",
 )
 def test_plain(plain, plain_run):
@@ -76,50 +76,60 @@ def test_plain(plain, plain_run):
 )
 def test_constants(submission, plain, plain_run):
     ours = sizes(submission, "constants")
-    assert ours.text - plain.text >= CONSTANTS, "text of constants, more than that of plain"
-    assert ours.text - plain.text <= CONSTANTS + SLACK, "text of constants, more than plain's"
-    assert abs(ours.data - plain.data) < SLACK, "data of constants against plain's"
-    assert abs(ours.bss - plain.bss) < SLACK, "bss of constants against plain's"
+    assert ours.text - plain.text >= CONSTANTS, (
+        "how much larger text is in ./constants than in ./plain"
+    )
+    assert ours.text - plain.text <= CONSTANTS + SLACK, (
+        "how much larger text is in ./constants than in ./plain"
+    )
+    assert abs(ours.data - plain.data) < SLACK, "how far data of ./constants differs from ./plain's"
+    assert abs(ours.bss - plain.bss) < SLACK, "how far bss of ./constants differs from ./plain's"
     running = run(submission, "constants")[1]
     more = own(running, "rodata", "text") - own(plain_run[1], "rodata", "text")
-    assert more >= CONSTANTS - PAGE, "what the process has more than plain's"
-    assert more <= CONSTANTS + PAGE, "what the process has more than plain's"
+    assert more >= CONSTANTS - PAGE, (
+        "how much larger these areas are in memory than those of ./plain"
+    )
+    assert more <= CONSTANTS + PAGE, (
+        "how much larger these areas are in memory than those of ./plain"
+    )
     assert heap(running).size == heap(plain_run[1]).size
 
 
 @points(
     2,
-    "16 KiB of values enlarge data, and nothing else",
+    "16 KiB of variables with an initial value enlarge data, and nothing else",
     hint="Compare `size plain data`. With an initial value of zero, it is in bss.",
 )
 def test_data(submission, plain, plain_run):
     ours = sizes(submission, "data")
-    assert ours.data - plain.data >= DATA, "data of data, more than that of plain"
-    assert ours.data - plain.data <= DATA + SLACK, "data of data, more than that of plain"
-    assert abs(ours.text - plain.text) < SLACK, "text of data against plain's"
-    assert abs(ours.bss - plain.bss) < SLACK, "bss of data against plain's"
+    assert ours.data - plain.data >= DATA, "how much larger data is in ./data than in ./plain"
+    assert ours.data - plain.data <= DATA + SLACK, (
+        "how much larger data is in ./data than in ./plain"
+    )
+    assert abs(ours.text - plain.text) < SLACK, "how far text of ./data differs from ./plain's"
+    assert abs(ours.bss - plain.bss) < SLACK, "how far bss of ./data differs from ./plain's"
     running = run(submission, "data")[1]
     more = own(running, "data") - own(plain_run[1], "data")
-    assert more >= DATA - PAGE, "what the process has more than plain's"
-    assert more <= DATA + PAGE, "what the process has more than plain's"
+    assert more >= DATA - PAGE, "how much larger these areas are in memory than those of ./plain"
+    assert more <= DATA + PAGE, "how much larger these areas are in memory than those of ./plain"
     assert heap(running).size == heap(plain_run[1]).size
 
 
 @points(
     2,
-    "32 KiB without a value enlarge bss, and nothing else",
+    "32 KiB of variables without an initial value enlarge bss, and nothing else",
     hint="Compare `size plain bss`. Leave out the `=`.",
 )
 def test_bss(submission, plain, plain_run):
     ours = sizes(submission, "bss")
-    assert ours.bss - plain.bss >= BSS, "bss of bss, more than that of plain"
-    assert ours.bss - plain.bss <= BSS + SLACK, "bss of bss, more than that of plain"
-    assert abs(ours.text - plain.text) < SLACK, "text of bss against plain's"
-    assert abs(ours.data - plain.data) < SLACK, "data of bss against plain's"
+    assert ours.bss - plain.bss >= BSS, "how much larger bss is in ./bss than in ./plain"
+    assert ours.bss - plain.bss <= BSS + SLACK, "how much larger bss is in ./bss than in ./plain"
+    assert abs(ours.text - plain.text) < SLACK, "how far text of ./bss differs from ./plain's"
+    assert abs(ours.data - plain.data) < SLACK, "how far data of ./bss differs from ./plain's"
     running = run(submission, "bss")[1]
     more = own(running, "bss", "data") - own(plain_run[1], "bss", "data")
-    assert more >= BSS - PAGE, "what the process has more than plain's"
-    assert more <= BSS + PAGE, "what the process has more than plain's"
+    assert more >= BSS - PAGE, "how much larger these areas are in memory than those of ./plain"
+    assert more <= BSS + PAGE, "how much larger these areas are in memory than those of ./plain"
     assert heap(running).size == heap(plain_run[1]).size
 
 
@@ -141,12 +151,14 @@ def test_heap(submission, plain):
     assert heap(changed).rss >= HEAP, "bytes of the heap in memory"
     found = pieces(submission.program(["./heap"]), answers=["", ""])
     if found is not None:
-        # The rest is what stdio asks for its buffers, and less than another piece.
-        assert HEAP <= sum(found.asked) < HEAP + 8 * KiB, "bytes that are asked of malloc in all"
+        # The rest is what stdio allocates for its buffers, and less than another piece.
+        assert HEAP <= sum(found.asked) < HEAP + 8 * KiB, "bytes that malloc is asked for in total"
     ours = sizes(submission, "heap")
-    assert abs(ours.data - plain.data) < SLACK, "data of heap against plain's"
+    assert abs(ours.data - plain.data) < SLACK, "how far data of ./heap differs from ./plain's"
     # Pointers to the pieces have to be somewhere: 8 bytes for a piece of 64 at the least.
-    assert ours.bss - plain.bss < HEAP // 8 + SLACK, "bss of heap against plain's"
+    assert ours.bss - plain.bss < HEAP // 8 + SLACK, (
+        "how much larger bss is in ./heap than in ./plain"
+    )
     shots.require_end()
 
 
@@ -167,8 +179,8 @@ def test_stack(submission, plain):
     assert taken <= STACK + 16 * KiB, "bytes of the stack that the calls take"
     assert change.vsz == grown
     ours = sizes(submission, "stack")
-    assert abs(ours.data - plain.data) < SLACK, "data of stack against plain's"
-    assert abs(ours.bss - plain.bss) < SLACK, "bss of stack against plain's"
+    assert abs(ours.data - plain.data) < SLACK, "how far data of ./stack differs from ./plain's"
+    assert abs(ours.bss - plain.bss) < SLACK, "how far bss of ./stack differs from ./plain's"
     shots.require_end()
 
 

@@ -1,4 +1,4 @@
-"""Checks of multithreaded. What a stack and an arena take is found out on this machine."""
+"""Checks of multithreaded. What a stack and an arena take is measured on this machine."""
 
 import os
 import platform
@@ -45,7 +45,7 @@ def mapped():
 
 @points(
     1,
-    "six waits for Enter, then the end with status 0",
+    "the program waits six times for Enter, then ends with status 0",
     hint="Leave the calls of wait_for_enter() as they are. A thread must not end the program.",
 )
 def test_waits(shots):
@@ -54,7 +54,7 @@ def test_waits(shots):
 
 @points(
     2,
-    "a thread takes a stack of the usual size, and its guard",
+    "a thread takes a stack of the default size, and its guard",
     hint="Give pthread_create no stack size for this one: `ulimit -s` decides.",
 )
 def test_first_thread(shots, mapped):
@@ -73,7 +73,7 @@ def test_second_thread(shots, mapped):
 @points(
     2,
     "the third thread has a stack of 1 MiB",
-    hint="Who reads stack_size in start()? The attributes must be set before pthread_create.",
+    hint="What does start() do with stack_size? The attributes must be set before pthread_create.",
 )
 def test_small_stack(shots, mapped):
     change = shots[4] - shots[3]
@@ -91,7 +91,7 @@ def test_arena(shots):
     change = shots[5] - shots[4]
     assert change.vsz == arena_size()
     assert change.rss is not None
-    assert change.rss < MiB, "memory in use for it"
+    assert change.rss < MiB, "growth of RSS"
 
 
 @points(
@@ -141,7 +141,7 @@ def descriptors(run):
 
 
 def ended_only(program, phases):
-    """Threads that were there at the last wait but one, and were not joined at the last one.
+    """Threads that existed at the last wait but one, and were not joined by the last one.
 
     The kernel writes 0 over a thread's ID when the thread ends (set_tid_address(2)). pthread_join
     makes it -1, or frees the stack with everything in it (nptl/pthread_join_common.c).
@@ -184,9 +184,9 @@ input()
 
 @pytest.fixture(scope="module")
 def not_joined(submission, program):
-    """Threads that are still to be joined at the last wait; none where that can't be seen.
+    """Threads that have not been joined at the last wait; none where that is not visible.
 
-    It can be where the C library marks a joined thread, as a program shows that joins its own.
+    It is visible if the C library marks joined threads. A program that joins its thread shows that.
     """
     if platform.machine() != "x86_64":
         return []
@@ -204,7 +204,7 @@ def not_joined(submission, program):
 def test_joined(shots, not_joined):
     assert len(threads(shots[5])) == 4, "threads before they end"
     assert len(threads(shots[6])) == 1, "threads at the end"
-    assert len(not_joined) == 0, "threads that have ended, and wait for pthread_join"
+    assert len(not_joined) == 0, "threads that have ended and were not joined"
 
 
 @points(
@@ -223,8 +223,8 @@ def test_static(submission, mapped):
 
 @points(
     2,
-    "the usual stack follows ulimit -s",
-    hint="Do not set a size for the usual stack in the source. Try (ulimit -s 4096; ./threads).",
+    "the default stack size follows ulimit -s",
+    hint="Do not set the default stack size in the source. Try (ulimit -s 4096; ./threads).",
 )
 def test_follows_the_limit(submission, mapped):
     limit = 4 * MiB

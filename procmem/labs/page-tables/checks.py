@@ -1,7 +1,7 @@
 """Checks of page-tables: arithmetic, predictions, and VmPTE of the live process.
 
-The tables that a step needs are counted by the paging scheme of this machine. What is predicted is
-compared with a quiet process of procmem's own that takes the same steps.
+How many tables a step needs follows from the paging scheme of this machine. Predictions are
+compared with an idle process of procmem's own that takes the same steps.
 """
 
 import re
@@ -27,7 +27,7 @@ SLACK = 2 * PAGE
 
 @pytest.fixture(scope="module")
 def scheme():
-    """How this machine takes addresses apart."""
+    """How this machine splits addresses into indices."""
     found = this_machine()
     if len(found.levels) < 4 or found.address_bits < 42:
         not_possible("this machine has no room at 1 TiB, or fewer than four levels")
@@ -36,13 +36,13 @@ def scheme():
 
 @pytest.fixture(scope="module")
 def table(scheme):
-    """Bytes that a lowest table stands for."""
+    """Bytes of address space that a table of the lowest level covers."""
     return scheme.covers[-2]
 
 
 @pytest.fixture(scope="module")
 def far(scheme):
-    """Bytes that a table of the level above stands for."""
+    """Bytes of address space that a table of the level above covers."""
     return scheme.covers[-3]
 
 
@@ -59,7 +59,7 @@ def resident(snapshot, start, size):
 
 @points(
     1,
-    "seven waits for Enter, then the end with status 0",
+    "the program waits seven times for Enter, then ends with status 0",
     hint="Leave the calls of wait_for_enter() as they are. What does the program print?",
 )
 def test_waits(shots):
@@ -76,7 +76,7 @@ def test_mapping(shots, table):
     assert change.vsz == 4 * table
     assert change.after.regions.find(PLACE), "there is no area at PLACE"
     rss = resident(change.after, PLACE, 4 * table)
-    assert rss == 0, "memory in use there"
+    assert rss == 0, "bytes in memory there"
     assert change.page_tables <= SLACK, "growth of the page tables"
 
 
@@ -89,7 +89,7 @@ def test_first_byte(shots, scheme, table):
     change = shots[3] - shots[2]
     needed = sum(scheme.table_bytes[1:][-3:])
     rss = resident(change.after, PLACE, 4 * table)
-    assert rss == PAGE, "memory in use there"
+    assert rss == PAGE, "bytes in memory there"
     assert change.page_tables >= needed, "growth of the page tables"
     assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
@@ -102,7 +102,7 @@ def test_first_byte(shots, scheme, table):
 def test_full_table(shots, table):
     change = shots[4] - shots[3]
     rss = resident(change.after, PLACE, 4 * table)
-    assert rss == table, "memory in use there"
+    assert rss == table, "bytes in memory there"
     assert change.page_tables <= SLACK, "growth of the page tables"
 
 
@@ -115,7 +115,7 @@ def test_other_tables(shots, scheme, table):
     change = shots[5] - shots[4]
     needed = 3 * scheme.table_bytes[-1]
     rss = resident(change.after, PLACE, 4 * table) - resident(change.before, PLACE, 4 * table)
-    assert rss == 3 * PAGE, "memory in use there, more than before"
+    assert rss == 3 * PAGE, "growth of the bytes in memory there"
     assert change.page_tables >= needed, "growth of the page tables"
     assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
@@ -123,14 +123,14 @@ def test_other_tables(shots, scheme, table):
 @points(
     2,
     "5: a page far away needs tables on two levels",
-    hint="PLACE + next is the first address that no table of the second-lowest level has.",
+    hint="PLACE + next is the first address that no table of the second-lowest level covers.",
 )
 def test_far_away(shots, scheme, far):
     change = shots[6] - shots[5]
     needed = sum(scheme.table_bytes[-2:])
     assert change.vsz == PAGE
     rss = resident(change.after, PLACE + far, PAGE)
-    assert rss == PAGE, "memory in use there"
+    assert rss == PAGE, "bytes in memory there"
     assert change.page_tables >= needed, "growth of the page tables"
     assert change.page_tables <= needed + SLACK, "growth of the page tables"
 
@@ -142,9 +142,11 @@ def test_far_away(shots, scheme, far):
 )
 def test_unmapped(shots, far):
     change = shots[7] - shots[1]
-    assert shots[6].page_tables > shots[1].page_tables + SLACK, "tables before, more than at first"
+    assert shots[6].page_tables > shots[1].page_tables + SLACK, (
+        "the page tables before munmap, compared with the start"
+    )
     assert change.vsz == 0
-    assert change.page_tables <= 2 * SLACK, "tables that are left over"
+    assert change.page_tables <= 2 * SLACK, "growth of the page tables since the start"
     for place in (PLACE, PLACE + far):
         assert change.after.regions.find(place) is None, "what is mapped at PLACE and far away"
 
@@ -167,7 +169,7 @@ def number(said, name):
 
 
 def agree(submission, **expected):
-    """Each prediction is the number that was computed. The right one is not shown."""
+    """Compares predictions with the computed numbers, which are not shown."""
     said = submission.predictions
     for name, right in expected.items():
         predicted(name, number(said, name), right)
@@ -231,7 +233,9 @@ def test_accesses(submission):
 # ---- part B and C: this machine --------------------------------------------------------
 
 
-@points(1, "part B: what a lowest table stands for", hint="Entries of a table times a page.")
+@points(
+    1, "part B: what a table of the lowest level covers", hint="Entries of a table times a page."
+)
 def test_table_covers(submission, table):
     agree(submission, table_covers=table)
 
@@ -250,7 +254,7 @@ def test_live_indices(submission, scheme):
 
 @pytest.fixture(scope="module")
 def steps(table, far):
-    """What the page tables of a quiet process do at the same steps."""
+    """How the page tables of an idle process change at the same steps."""
     with Specimen() as one:
         first = one.mmap(length=4 * table, address=PLACE)
         near = first.mapping

@@ -89,14 +89,14 @@ def test_static_is_fixed(submission, static):
 
 @points(
     1,
-    "hello-dynamic is elsewhere each time",
+    "hello-dynamic is at a different address each time",
     hint="Link it as a PIE: -pie -fPIE. Then the kernel chooses its address.",
 )
 def test_dynamic_moves(submission, dynamic):
     with open("/proc/sys/kernel/randomize_va_space", encoding="ascii") as file:
         if file.read().strip() == "0":
-            not_possible("this machine places every program alike (randomize_va_space is 0)")
-    # Two runs may meet by chance, three hardly.
+            not_possible("this machine does not randomise addresses (randomize_va_space is 0)")
+    # Two runs may get the same address by chance, three hardly.
     others = {code_address(waiting(submission, "hello-dynamic")) for _ in range(2)}
     assert others != {code_address(dynamic)}, "the address of the code in other runs"
 
@@ -125,7 +125,7 @@ def test_loaded(late):
 
 @points(
     2,
-    "dlclose takes all its areas away",
+    "dlclose unmaps all areas of libgreet.so",
     hint="Each dlopen needs a dlclose: the library is unmapped when its last user closes it.",
     needs="test_loaded",
 )
@@ -239,12 +239,12 @@ def test_quiz_base(submission):
     }
     right = {(True, False): "b", (True, True): "a", (False, True): "c"}.get(tuple(bases.values()))
     if right is None:
-        not_possible("the linker here knows no 32-bit programs of the kind")
+        not_possible("neither of the linker's scripts has the address 0x08048000 here")
     verify(submission, "base32", right)
 
 
 def script(emulation):
-    """Where the linker places programs: its own script."""
+    """The linker's default script, which says where programs begin."""
     command = ["ld", "-m", emulation, "--verbose"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -40,6 +40,6 @@ int main(void)
     /* TODO: allocate one block of LARGE bytes once more. */
 
     ask("free everything and end");
-    /* TODO: free all that is left. */
+    /* TODO: free all blocks that are left. */
     return EXIT_SUCCESS;
 }

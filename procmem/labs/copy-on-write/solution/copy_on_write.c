@@ -23,7 +23,7 @@ static void ask(const char *next)
     while (c != '\n' && c != EOF);
 }
 
-/* One byte through a pipe: the other side goes on when it has come. */
+/* Sends one byte through a pipe. The other process waits for it in hear(). */
 static void tell(int end)
 {
     char byte = '.';

@@ -23,7 +23,7 @@ static void ask(const char *next)
     while (c != '\n' && c != EOF);
 }
 
-/* One byte through a pipe: the other side goes on when it has come. */
+/* Sends one byte through a pipe. The other process waits for it in hear(). */
 static void tell(int end)
 {
     char byte = '.';
@@ -80,7 +80,7 @@ int main(void)
     ask("let the child end");
     if (pid > 0)
         tell(to_child[1]);
-    /* TODO: wait for the child, so that nothing is left of it. */
+    /* TODO: wait for the child, so that no zombie is left. */
 
     ask("end");
     return EXIT_SUCCESS;

@@ -40,7 +40,7 @@ int main(int argc, char *argv[])
     source = open(argv[1], O_RDONLY);
     if (source < 0 || fstat(source, &status) != 0)
         die(argv[1]);
-    /* A shared mapping that is written to needs a file that can be read, too. */
+    /* A writable shared mapping needs a file that is open for reading, too. */
     copy = open(argv[2], O_RDWR | O_CREAT | O_TRUNC, 0644);
     if (copy < 0 || ftruncate(copy, status.st_size) != 0)
         die(argv[2]);

@@ -43,7 +43,7 @@ int main(int argc, char *argv[])
 
     ask("copy");
     while ((count = read(source, buffer, BUFFER)) > 0) {
-        /* write may take less than it is given. */
+        /* write may write fewer bytes than it was asked for. */
         for (ssize_t done = 0; done < count;) {
             ssize_t written = write(copy, buffer + done, count - done);
 

@@ -28,9 +28,9 @@ int main(int argc, char *argv[])
 
     ask("map both files");
     /*
-     * TODO: Open the file argv[1] to read, and find out its size.
-     * Open the file argv[2], make it if it is not there, and give it the same size.
-     * Map both, the whole of them.
+     * TODO: Open the file argv[1] for reading, and find out its size.
+     * Open the file argv[2], create it if it does not exist, and give it the same size.
+     * Map the whole of both files.
      */
 
     ask("copy");

@@ -28,7 +28,7 @@ int main(int argc, char *argv[])
     ask("copy");
     /*
      * TODO: Copy argv[1] to argv[2] with read and write, BUFFER bytes at a time.
-     * Both may do less than they were asked for: look at what they return.
+     * Both may transfer fewer bytes than they were asked for: check what they return.
      */
 
     ask("end");

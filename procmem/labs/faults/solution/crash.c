@@ -29,7 +29,7 @@ static char *map(size_t size, int protection, int flags, int fd)
     return area;
 }
 
-/* Writes to a page that may only be read. */
+/* Writes to a read-only page. */
 static void read_only(size_t page)
 {
     char *area = map(page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -38,7 +38,7 @@ static void read_only(size_t page)
     area[0] = 1;
 }
 
-/* Reads a page that was mapped, and is no more. */
+/* Reads a page that has been unmapped. */
 static void unmapped(size_t page)
 {
     char *area = map(page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -63,7 +63,7 @@ static void past_end(size_t page)
     seen = area[page];
 }
 
-/* Runs code in a page that may only be read and written. */
+/* Jumps to a page that is readable and writable, but not executable. */
 static void no_exec(size_t page)
 {
     char *area = map(page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);

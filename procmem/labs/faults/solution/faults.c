@@ -19,7 +19,7 @@ static void wait_for_enter(const char *text)
         continue;
 }
 
-/* Maps memory, in pages of the usual size. fd -1: without a file. */
+/* Maps `size` bytes of a file, or of memory without a file if fd is -1. */
 static char *map(size_t size, int protection, int flags, int fd)
 {
     char *area = mmap(NULL, size, protection, flags, fd, 0);

@@ -29,7 +29,7 @@ static char *map(size_t size, int protection, int flags, int fd)
     return area;
 }
 
-/* Writes to a page that may only be read. */
+/* Writes to a read-only page. */
 static void read_only(size_t page)
 {
     char *area = map(page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -39,7 +39,7 @@ static void read_only(size_t page)
     (void)area;
 }
 
-/* Reads a page that was mapped, and is no more. */
+/* Reads a page that has been unmapped. */
 static void unmapped(size_t page)
 {
     char *area = map(page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -51,11 +51,11 @@ static void unmapped(size_t page)
 /* Reads a page of a mapping that is beyond the end of its file. */
 static void past_end(size_t page)
 {
-    /* TODO 9: map two pages of small.bin, which has one, wait, then read the second one. */
+    /* TODO 9: map two pages of small.bin, which has one, wait for Enter, read the second one. */
     (void)page;
 }
 
-/* Runs code in a page that may only be read and written. */
+/* Jumps to a page that is readable and writable, but not executable. */
 static void no_exec(size_t page)
 {
     char *area = map(page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);

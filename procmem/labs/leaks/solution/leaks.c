@@ -1,4 +1,4 @@
-/* Four kinds of memory; all that is taken is given back. */
+/* Four kinds of memory. Everything that is allocated is freed or unmapped. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,7 +94,7 @@ static void free_friends(void)
     }
 }
 
-/* ---- a table that is there until the end --------------------------------- */
+/* ---- a table that exists until the end ----------------------------------- */
 
 static int *table;
 

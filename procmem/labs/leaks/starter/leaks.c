@@ -1,4 +1,4 @@
-/* Four leaks, each of another kind. Mend them: give back all that is taken. */
+/* Four leaks, each of a different kind. Fix them: free or unmap everything that is allocated. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,10 +84,10 @@ static void make_friends(void)
 
 static void free_friends(void)
 {
-    friends = NULL;            /* TODO: give back what the list was made of. */
+    friends = NULL;            /* TODO: free everything that the list is made of. */
 }
 
-/* ---- a table that is there until the end --------------------------------- */
+/* ---- a table that exists until the end ----------------------------------- */
 
 static int *table;
 

@@ -1,12 +1,12 @@
 #include <stdio.h>
 
-/* Never written: it is in a read-only area. */
+/* Constant, so it is in a read-only area: .rodata. */
 const char constants[32 * 1024] = "constants";
 
-/* Has a value from the start, and may be written: .data. */
+/* Has an initial value and is writable: .data. */
 char settings[32 * 1024] = "settings";
 
-/* Has no value in the file: .bss. */
+/* Has no initial value in the file: .bss. */
 char buffer[64 * 1024];
 
 static void wait_for_enter(const char *text)

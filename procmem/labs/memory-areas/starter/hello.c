@@ -1,10 +1,10 @@
 #include <stdio.h>
 
-/* TODO 1: `constants`, 32 KiB that may not be written. */
+/* TODO 1: `constants`, 32 KiB that are read-only. */
 
-/* TODO 2: `settings`, 32 KiB that has a value from the start and may be written. */
+/* TODO 2: `settings`, 32 KiB that have an initial value and are writable. */
 
-/* TODO 3: `buffer`, 64 KiB without a value in the file. */
+/* TODO 3: `buffer`, 64 KiB without an initial value in the file. */
 
 static void wait_for_enter(const char *text)
 {

@@ -27,7 +27,7 @@ static void *checked(void *area, const char *text)
     return area;
 }
 
-/* A file of so many bytes, made anew, open for reading and writing. */
+/* Creates a file of this size, or empties an old one, and opens it for reading and writing. */
 static int make_file(const char *name, off_t size)
 {
     int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -39,7 +39,7 @@ static int make_file(const char *name, off_t size)
     return fd;
 }
 
-/* Takes about 16 KiB of stack for each call. */
+/* Each call takes about 16 KiB of stack. */
 static int use_stack(int depth)
 {
     volatile char frame[16 * KIB];

@@ -27,7 +27,7 @@ static inline void *checked(void *area, const char *text)
     return area;
 }
 
-/* A file of so many bytes, made anew, open for reading and writing. */
+/* Creates a file of this size, or empties an old one, and opens it for reading and writing. */
 static int make_file(const char *name, off_t size)
 {
     int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -39,7 +39,7 @@ static int make_file(const char *name, off_t size)
     return fd;
 }
 
-/* Takes about 16 KiB of stack for each call. */
+/* Each call takes about 16 KiB of stack. */
 static int use_stack(int depth)
 {
     volatile char frame[16 * KIB];
@@ -58,7 +58,7 @@ int main(void)
     fd = make_file("notes.dat", NOTES);
     wait_for_enter("At the start.");
 
-    /* TODO 1: map notes.dat (fd), all NOTES bytes of it: private, only to be read. */
+    /* TODO 1: map notes.dat (fd), all NOTES bytes of it: private, read-only. */
     close(fd);
     wait_for_enter("1: a file, private, to be read.");
 
@@ -71,7 +71,7 @@ int main(void)
     /* TODO 4: map WORK bytes without a file: private, to be read and written. Write to all of them. */
     wait_for_enter("4: no file, private.");
 
-    /* TODO 5: let the second half of that area only be read (mprotect). */
+    /* TODO 5: make the second half of that area read-only (mprotect). */
     wait_for_enter("5: its second half may only be read.");
 
     /* TODO 6: enlarge the heap by 300 KiB, with small allocations that you keep. */

@@ -1,4 +1,4 @@
-/* Address space comes with mmap, memory with the first write. */
+/* mmap takes address space; the first write to a page takes memory. */
 
 #include <stdio.h>
 #include <stdlib.h>

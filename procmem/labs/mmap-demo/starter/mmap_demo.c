@@ -1,4 +1,4 @@
-/* Address space comes with mmap, memory with the first write. */
+/* mmap takes address space; the first write to a page takes memory. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +51,7 @@ int main(void)
     /* TODO */
 
     ask("map 64 pages, in memory from the start");
-    /* TODO: map PAGES pages again. All are to be in memory at the next wait. */
+    /* TODO: map PAGES pages again. All must be in memory at the next wait. */
 
     ask("end");
     return EXIT_SUCCESS;

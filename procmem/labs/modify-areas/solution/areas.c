@@ -1,4 +1,4 @@
-/* One source, six programs: the Makefile defines one of these names for each but `plain`. */
+/* One source, six programs: the Makefile defines one of the names below for each but `plain`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,18 +1,18 @@
-/* One source, six programs: the Makefile defines one of these names for each but `plain`. */
+/* One source, six programs: the Makefile defines one of the names below for each but `plain`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef CONSTANTS
-/* TODO 1: 8 KiB that may not be written. */
+/* TODO 1: 8 KiB that are read-only. */
 #endif
 
 #ifdef DATA
-/* TODO 2: 16 KiB with a first value. */
+/* TODO 2: 16 KiB with an initial value. */
 #endif
 
 #ifdef BSS
-/* TODO 3: 32 KiB without a first value. */
+/* TODO 3: 32 KiB without an initial value. */
 #endif
 
 static void wait_for_enter(const char *text)
@@ -36,7 +36,7 @@ static void use_heap(void)
 #ifdef STACK
 static int use_stack(int depth)
 {
-    /* TODO 5: an array of 16 KiB, written to, and a call of itself while depth is above 1.
+    /* TODO 5: declare an array of 16 KiB, write to it, and call use_stack while depth is above 1.
        Make the array volatile, so that the compiler doesn't leave it out. */
     return depth;
 }

@@ -4,7 +4,7 @@
 
 enum { SMALL_STACK = 1024 * 1024 };
 
-/* What the threads are to do; they sleep until it changes. */
+/* What the threads should do. They sleep until it changes. */
 static enum { WAIT, ALLOCATE, END } order = WAIT;
 static int allocated;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -49,7 +49,7 @@ static pthread_t start(size_t stack_size, void *argument)
     if (stack_size)
         pthread_attr_setstacksize(&attributes, stack_size);
     if (pthread_create(&thread, &attributes, work, argument) != 0) {
-        fprintf(stderr, "no thread could be made\n");
+        fprintf(stderr, "cannot create a thread\n");
         exit(1);
     }
     pthread_attr_destroy(&attributes);

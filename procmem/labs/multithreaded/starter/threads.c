@@ -4,7 +4,7 @@
 
 enum { SMALL_STACK = 1024 * 1024 };
 
-/* What the threads are to do; they sleep until it changes. */
+/* What the threads should do. They sleep until it changes. */
 static enum { WAIT, ALLOCATE, END } order = WAIT;
 static int allocated;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -49,7 +49,7 @@ static pthread_t start(size_t stack_size, void *argument)
     /* TODO 2: if stack_size isn't 0, ask for it with pthread_attr_setstacksize(3). */
     (void)stack_size;
     if (pthread_create(&thread, &attributes, work, argument) != 0) {
-        fprintf(stderr, "no thread could be made\n");
+        fprintf(stderr, "cannot create a thread\n");
         exit(1);
     }
     pthread_attr_destroy(&attributes);
@@ -73,14 +73,14 @@ int main(void)
     wait_for_enter("One thread.");
     threads[0] = start(0, &order);
     wait_for_enter("Two threads.");
-    /* TODO 1: start the second thread, as the first one, but with NULL. */
+    /* TODO 1: start the second thread like the first one, but with NULL as its argument. */
     wait_for_enter("Three threads.");
     threads[2] = start(SMALL_STACK, NULL);
     wait_for_enter("Four threads, one of them with a small stack.");
     give(ALLOCATE);
     wait_for_enter("The first one has called malloc.");
     give(END);
-    /* TODO 4: wait until each of them has ended, with pthread_join(3). */
+    /* TODO 4: wait with pthread_join(3) until each of the three threads has ended. */
     (void)threads;
     wait_for_enter("All have ended.");
     return 0;

@@ -21,7 +21,7 @@ static void wait_for_enter(const char *text)
         continue;
 }
 
-/* Private memory at a chosen address, in pages of the usual size. */
+/* Maps private memory at a chosen address, without huge pages. */
 static inline char *map_at(char *address, size_t size)
 {
     char *area = mmap(address, size, PROT_READ | PROT_WRITE,
@@ -39,9 +39,9 @@ static inline char *map_at(char *address, size_t size)
 int main(void)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    /* A table is one page of entries of 8 bytes, and each entry stands for one page. */
+    /* Bytes that a lowest-level table covers: it is one page of 8-byte entries, one for a page. */
     const size_t table = page / 8 * page;
-    /* A table of the next level stands for so many of those. */
+    /* Bytes that a table of the next level covers: each entry is for one such table. */
     const size_t next = page / 8 * table;
 
     (void)next;

@@ -108,7 +108,6 @@ class FoundArena:
         rows: the rows of chunks.
         walk: the native walk of all rows; None: not walked yet.
         fast_chunks, free_chunks: native lists of the chunks in fast bins and in other bins.
-        kept: the native object that free_chunks may be a part of, kept alive here.
         fast, bins, top, tcache: bytes.
         tcached: the number of chunks in the caches of threads.
         walked: whether every row was walked to its end.
@@ -122,7 +121,6 @@ class FoundArena:
     walk: Any = None
     fast_chunks: Any = None
     free_chunks: Any = None
-    kept: Any = None
     fast: int = 0
     bins: int = 0
     top: int = 0
@@ -335,7 +333,6 @@ class ArenaReader:
                     f"the free chunks have {found.bins} bytes, those in bins {total(bins)}"
                 )
         found.free_chunks = found.walk.free if found.walked else bins
-        found.kept = bins
 
     def _follow(
         self, found: FoundArena, lists: Any, first: int, size: int, out: Any, *, fast: bool = False
@@ -369,7 +366,7 @@ class ArenaReader:
         top = found.state.top if found.state.has_memory else 0
         found.walked = True
         for row in found.rows:
-            status = lib.pm_heap_walk(walk, row.first, row.end, top or 0)
+            status = lib.pm_heap_walk(walk, row.first, row.end, top)
             if status != lib.PM_HEAP_END:
                 self._judge(found, status, walk, "the row of chunks")
                 found.walked = False

@@ -270,7 +270,7 @@ def read_heap(files: ProcessFiles, regions: Sequence[Region], word: int = 8) -> 
             if not changed and not any(one.doubts for one in arenas):
                 break
         serving = reader.serving(arenas, heads)
-        pages = read_pages(memory, arenas)
+        pages, unread = read_pages(memory, arenas)
         made: list[HeapArena] = []
         ranges: list[TrimRange] = []
         sizes: dict[int, tuple[int, int]] = {}
@@ -280,7 +280,7 @@ def read_heap(files: ProcessFiles, regions: Sequence[Region], word: int = 8) -> 
         python = read_python(memory, regions) if has_python(regions) else None
         memory.check()
     parameters = reader.parameters
-    doubts = changed + [doubt for one in arenas for doubt in one.doubts] + reader.doubts
+    doubts = changed + [doubt for one in arenas for doubt in one.doubts] + reader.doubts + unread
     doubts += [
         f"the arena at {one.state.address:#x} was locked while it was read"
         for one in arenas
@@ -305,8 +305,8 @@ def has_python(regions: Iterable[Region]) -> bool:
     )
 
 
-def read_pages(memory: ResidentMemory, arenas: Sequence[FoundArena]) -> Any:
-    """The page table entries of all memory that contains chunks."""
+def read_pages(memory: ResidentMemory, arenas: Sequence[FoundArena]) -> tuple[Any, list[str]]:
+    """The page table entries of all memory that contains chunks, and what could not be read."""
     pages = new_pages()
     scan = probes.has_pagemap_scan()
     zero = probes.zero_frame()
@@ -316,9 +316,10 @@ def read_pages(memory: ResidentMemory, arenas: Sequence[FoundArena]) -> Any:
         last = -(-row.end // PAGE_SIZE)
         while at[0] < last:
             if lib.pm_pages_read(pages, memory.pagemap, PAGE_SIZE, at, last, scan, zero):
-                return pages
+                where = at[0] * PAGE_SIZE
+                return pages, [f"the page table can't be read from {where:#x} on"]
         behind = max(behind, last)
-    return pages
+    return pages, []
 
 
 def arena_of(

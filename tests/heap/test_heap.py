@@ -5,6 +5,7 @@ import os
 import pytest
 
 import procmem
+from procmem import native
 from tests.support.allocating import Allocating, built
 
 TYPE_CHECKING = False
@@ -76,3 +77,20 @@ def test_reading_changes_nothing(program: Path) -> None:
 def test_a_process_without_a_heap_of_glibc() -> None:
     with pytest.raises(procmem.ProcessError):
         procmem.Process(2).heap()
+
+
+def test_a_page_table_that_can_not_be_read_is_a_doubt(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is resident would be too little, without a word."""
+    import procmem.heap.heap as module
+
+    class Refusing:
+        def __getattr__(self, name: str) -> object:
+            return (lambda *_: -5) if name == "pm_pages_read" else getattr(native.lib, name)
+
+    with Allocating(program) as target:
+        target.go(1, 300)
+        monkeypatch.setattr(module, "lib", Refusing())
+        heap = procmem.Process(target.pid).heap()
+    assert any("page table can't be read" in doubt for doubt in heap.doubts)

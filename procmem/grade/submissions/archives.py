@@ -119,8 +119,8 @@ def unpack(path: str, place: str, allowance: Allowance) -> None:
             raise
         why = error.strerror or str(error)
         raise SubmissionError(f"the archive can't be unpacked: {why}") from None
-    except (ValueError, RuntimeError, NotImplementedError, OverflowError) as error:
-        # zipfile, for what it can't read; encrypted files among it.
+    except (ValueError, RuntimeError, OverflowError) as error:
+        # zipfile, for encrypted files, unknown methods and headers that contradict each other.
         raise SubmissionError(f"the archive can't be unpacked: {error}") from None
 
 

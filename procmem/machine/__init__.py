@@ -1,1 +1,0 @@
-"""The memory of the whole machine: all processes, control groups, the page cache."""

@@ -56,7 +56,7 @@ format: $(DEV) ## put the code into its usual shape
 bench: $(DEV) ## measure; ARGS=--smoke only tries every benchmark once
 	@$(PY) -m benchmarks $(ARGS)
 
-fuzz: $(DEV) ## fuzz what reads maps, page maps, ELF files and snapshots for FUZZ_SECONDS (60)
+fuzz: $(DEV) ## fuzz what reads maps, page maps, heaps, ELF files and snapshots for FUZZ_SECONDS (60)
 	@$(PY) scripts/fuzz.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
 build: $(DEV) ## make the sdist and the abi3 wheel in dist/, and check them

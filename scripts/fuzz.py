@@ -1,10 +1,10 @@
 """Fuzzes the code that reads files of other programs, for a given time.
 
 Targets in C are the scanner of maps and smaps, the sizes of ELF files, the comparison of two
-readings, the page map, and the placing of breakpoints. Builds procmem/native/fuzz_TARGET.c with
-AddressSanitizer and UndefinedBehaviorSanitizer: under libFuzzer if a clang that has it is there
-(on Debian: apt-get install clang libclang-rt-14-dev), else with gcc and the driver in
-fuzz_driver.h. Starts from the fixtures and this machine's own /proc/self; from the ELF files of the
+readings, the page map, the walk over a heap, and the placing of breakpoints. Builds
+procmem/native/fuzz_TARGET.c with AddressSanitizer and UndefinedBehaviorSanitizer: under libFuzzer
+if a clang that has it is there (on Debian: apt-get install clang libclang-rt-14-dev), else with gcc
+and the driver in fuzz_driver.h. Starts from the fixtures and this machine's own /proc/self; from the ELF files of the
 tests and fresh ones of the compiler. Targets in Python are ELF files with DWARF, and saved
 snapshots: scripts/fuzz_files.py.
 Exit status 0: nothing found; 1: something found; 2: usage; 77: no compiler here has the sanitizers.
@@ -252,6 +252,13 @@ def page_tables(_engine: Engine) -> Iterator[bytes]:
         yield bytes([how, chance.randrange(256)]) + chance.randbytes(2 * 2 ** (how % 8))
 
 
+def heaps(_engine: Engine) -> Iterator[bytes]:
+    """Chunks or words of memory, two bytes for each, after a header."""
+    chance = random.Random(3)
+    for how in range(128):
+        yield bytes([how, chance.randrange(256)]) + chance.randbytes(8 * 2 ** (how % 7))
+
+
 def code(engine: Engine) -> Iterator[bytes]:
     """Code as compilers make it, after a header."""
     chance = random.Random(2)
@@ -269,6 +276,7 @@ SEEDS: dict[str, Callable[[Engine], Iterator[bytes]]] = {
     "compare": readings,
     "breakpoints": code,
     "pagemap": page_tables,
+    "heap": heaps,
 }
 """What each target in C starts from."""
 

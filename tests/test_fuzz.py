@@ -39,6 +39,7 @@ def test_finds_nothing(engine: str, tmp_path: Path) -> None:
     assert "fuzzing compare" in done.stdout
     assert "fuzzing breakpoints" in done.stdout
     assert "fuzzing pagemap" in done.stdout
+    assert "fuzzing heap" in done.stdout
     assert "fuzzing dwarf" in done.stdout
     assert "fuzzing saved" in done.stdout
 
@@ -54,6 +55,8 @@ def test_finds_nothing(engine: str, tmp_path: Path) -> None:
             "count += (size_t)got / 8;\n    }",
             "count += (size_t)got / 8;\n        break;\n    }",
         ),
+        # A list that leads back into itself.
+        ("heap", "if (at == seen->kept)", "if (at == 1)"),
     ],
 )
 def test_a_planted_bug_is_found_kept_and_shown_again(

@@ -144,13 +144,13 @@ static int word_at(pm_heap *heap, uint64_t address, uint64_t end, uint64_t *out)
 
 static int add_used(pm_heap *heap, uint64_t chunk, uint64_t size)
 {
-    heap->in_use += size;
-    heap->used_count++;
-    heap->last_in_use = chunk;
     if (size < PM_HEAP_SMALL)
         heap->sizes[size / 8]++;
     else if (pm_chunks_add(&heap->large, chunk, size))
         return PM_HEAP_NO_MEMORY;
+    heap->in_use += size;
+    heap->used_count++;
+    heap->last_in_use = chunk;
     if (size == heap->mark_size && pm_chunks_add(&heap->marked, chunk, size))
         return PM_HEAP_NO_MEMORY;
     return PM_HEAP_END;
@@ -181,8 +181,8 @@ int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
                     return bad;
                 if (next != before_size)
                     return PM_HEAP_BAD;
-                heap->free_bytes += before_size;
                 bad = pm_chunks_add(&heap->free, before, before_size) ? PM_HEAP_NO_MEMORY : 0;
+                heap->free_bytes += bad ? 0 : before_size;
             }
             if (bad)
                 return bad;
@@ -220,22 +220,46 @@ int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
     }
 }
 
+/* Whether malloc could make a chunk of a size. */
+static int is_size(const pm_heap *heap, uint64_t size)
+{
+    return size % heap->align == 0 && size >= 4 * heap->word && size >> 63 == 0;
+}
+
+/* Brent's algorithm: compares each link with one that was kept after 1, 2, 4, 8... links. */
+typedef struct {
+    uint64_t kept, steps, limit;
+} loop;
+
+static int is_loop(loop *seen, uint64_t at)
+{
+    if (at == seen->kept)
+        return 1;
+    if (seen->steps++ == seen->limit) {
+        seen->kept = at;
+        seen->steps = 0;
+        seen->limit = seen->limit * 2 + 1;
+    }
+    return 0;
+}
+
 int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
                  uint64_t size, size_t most, pm_chunks *out)
 {
     uint64_t at = first, head, next;
+    loop seen = {0};
     int bad;
 
     heap->ahead = 1;
     while (at) {
         heap->at = at;
-        if (at % heap->align || at < 2 * heap->word || most-- == 0)
+        if (at % heap->align || at < 2 * heap->word || most-- == 0 || is_loop(&seen, at))
             return PM_HEAP_BAD;
         bad = word_at(heap, at - heap->word, at, &head);
         if (bad)
             return bad;
         head &= ~(uint64_t)SIZE_BITS;
-        if (size ? head != size : head < 4 * heap->word)
+        if (size ? head != size : !is_size(heap, head))
             return PM_HEAP_BAD;
         bad = word_at(heap, at, at, &next);
         if (bad)
@@ -252,6 +276,7 @@ int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
 int pm_heap_bin(pm_heap *heap, uint64_t bin, size_t most, pm_chunks *out)
 {
     uint64_t chunk, before = bin, head, next, back;
+    loop seen = {0};
     int bad;
 
     heap->ahead = 1;
@@ -267,9 +292,10 @@ int pm_heap_bin(pm_heap *heap, uint64_t bin, size_t most, pm_chunks *out)
             (bad = word_at(heap, chunk + 2 * heap->word, chunk, &next)) ||
             (bad = word_at(heap, chunk + 3 * heap->word, chunk, &back)))
             return bad;
-        if (back != before)
+        head &= ~(uint64_t)SIZE_BITS;
+        if (back != before || !is_size(heap, head) || is_loop(&seen, chunk))
             return PM_HEAP_BAD;
-        if (pm_chunks_add(out, chunk, head & ~(uint64_t)SIZE_BITS))
+        if (pm_chunks_add(out, chunk, head))
             return PM_HEAP_NO_MEMORY;
         before = chunk;
         chunk = next;

@@ -4,9 +4,9 @@ Targets in C are the scanner of maps and smaps, the sizes of ELF files, the comp
 readings, the page map, the walk over a heap, and the placing of breakpoints. Builds
 procmem/native/fuzz_TARGET.c with AddressSanitizer and UndefinedBehaviorSanitizer: under libFuzzer
 if a clang that has it is there (on Debian: apt-get install clang libclang-rt-14-dev), else with gcc
-and the driver in fuzz_driver.h. Starts from the fixtures and this machine's own /proc/self; from the ELF files of the
-tests and fresh ones of the compiler. Targets in Python are ELF files with DWARF, and saved
-snapshots: scripts/fuzz_files.py.
+and the driver in fuzz_driver.h. Starts from the fixtures and this machine's own /proc/self; from
+the ELF files of the tests and fresh ones of the compiler. Targets in Python are ELF files with
+DWARF, and saved snapshots: scripts/fuzz_files.py.
 Exit status 0: nothing found; 1: something found; 2: usage; 77: no compiler here has the sanitizers.
 """
 

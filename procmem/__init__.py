@@ -72,6 +72,9 @@ if TYPE_CHECKING:
     )
     from procmem.regions.kinds import Owner, RegionKind, Use
     from procmem.snapshots import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
+    from procmem.system.machine import Machine, ProcessGroup, machine
+    from procmem.system.memory import MemoryPart
+    from procmem.system.processes import Freed, MachineProcess
     from procmem.tracing.events import MemoryCall, Trace
     from procmem.tracing.tracer import trace
     from procmem.units import GiB, KiB, MiB
@@ -97,6 +100,7 @@ __all__ = [
     "Feature",
     "Frame",
     "FrameFlags",
+    "Freed",
     "GiB",
     "Heap",
     "HeapArena",
@@ -106,11 +110,14 @@ __all__ = [
     "KiB",
     "LiveObject",
     "LiveSection",
+    "Machine",
+    "MachineProcess",
     "Mapping",
     "MappingInUse",
     "MeasuredRegion",
     "MemoryCall",
     "MemoryFault",
+    "MemoryPart",
     "MemoryUsage",
     "MiB",
     "MissingExtra",
@@ -129,6 +136,7 @@ __all__ = [
     "Process",
     "ProcessChanged",
     "ProcessError",
+    "ProcessGroup",
     "ProcmemError",
     "PythonClass",
     "PythonHeap",
@@ -159,6 +167,7 @@ __all__ = [
     "find",
     "format_maps",
     "load",
+    "machine",
     "mmap",
     "parse_maps",
     "parse_rollup",
@@ -202,6 +211,9 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "VmFlags format_maps parse_maps parse_rollup parse_smaps",
             "regions.kinds": "Owner RegionKind Use",
             "snapshots": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
+            "system.machine": "Machine ProcessGroup machine",
+            "system.memory": "MemoryPart",
+            "system.processes": "Freed MachineProcess",
             "tracing.events": "MemoryCall Trace",
             "tracing.tracer": "trace",
             "units": "GiB KiB MiB",

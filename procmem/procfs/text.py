@@ -12,6 +12,7 @@ __all__ = [
     "kernel_bytes",
     "kind_of_text",
     "known_as",
+    "parse_cgroup",
     "parse_stat",
     "parse_statm",
     "parse_status",
@@ -298,3 +299,25 @@ def parse_status(data: bytes, source: str = "<status>") -> dict[str, str]:
     ):
         return values
     fail(source, data, "status")
+
+
+def parse_cgroup(data: bytes) -> dict[str, str]:
+    r"""A text of /proc/PID/cgroup: the path of the control group in each hierarchy.
+
+    Returns:
+        Paths by controller ("memory"), by name of a version 1 hierarchy without controllers
+        ("name=systemd"), and "" for version 2. Paths are as the reader's cgroup namespace shows
+        them (cgroup_namespaces(7)); a group that was removed has " (deleted)" at its end.
+
+    Source: cgroups(7).
+
+    >>> parse_cgroup(b"4:memory:/a\n1:name=systemd:/b\n0::/c:d\n")
+    {'memory': '/a', 'name=systemd': '/b', '': '/c:d'}
+    """
+    found = {}
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        parts = line.split(":", 2)
+        if len(parts) == 3 and parts[0].isdecimal():
+            for controller in parts[1].split(","):
+                found[controller] = parts[2]
+    return found

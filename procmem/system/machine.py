@@ -1,0 +1,316 @@
+"""Machine: every process, and what the rest of the memory is used for, at one time."""
+
+from __future__ import annotations
+
+import os
+
+from procmem.procfs import parse_statm, pids
+from procmem.procfs.sweep import sweep
+from procmem.system.memory import parts_of, read_sums
+from procmem.system.pace import Pace
+from procmem.system.processes import PAGE_SIZE, Freed, read_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from procmem.system.memory import KernelSums, MemoryPart
+    from procmem.system.processes import MachineProcess
+
+__all__ = ["GROUPINGS", "Machine", "ProcessGroup", "machine"]
+
+
+class ProcessGroup:
+    """Some processes of the machine together. Sizes are bytes; None: none of them could be read.
+
+    Attributes:
+        name: what they have in common; for a process tree, its root's name and PID.
+        processes: the processes, the one with the largest PSS first.
+        freed: what ending all of them would free; see Machine.freed().
+    """
+
+    def __init__(self, name: str, processes: list[MachineProcess], freed: Freed | None) -> None:
+        self.name = name
+        self.processes = processes
+        self.freed = freed
+
+    def __repr__(self) -> str:
+        return f"<ProcessGroup {self.name}: {len(self.processes)} processes>"
+
+    def __len__(self) -> int:
+        return len(self.processes)
+
+    @property
+    def rss(self) -> int | None:
+        """Σ RSS. Pages that several of them map are counted several times."""
+        return self._sum("rss")
+
+    @property
+    def pss(self) -> int | None:
+        """Σ PSS: each page once, divided among all processes of the machine that map it."""
+        return self._sum("pss")
+
+    @property
+    def uss(self) -> int | None:
+        """Σ USS. Pages that only the group maps, but several of its processes, are in `frees`."""
+        return self._sum("uss")
+
+    @property
+    def swap(self) -> int | None:
+        """Σ swap; swapped pages that several of them share are counted several times."""
+        return self._sum("swap")
+
+    @property
+    def swap_pss(self) -> int | None:
+        """Σ SwapPss: each swapped page once."""
+        return self._sum("swap_pss")
+
+    @property
+    def huge(self) -> int | None:
+        """Bytes of rss that huge pages map."""
+        return self._sum("huge")
+
+    @property
+    def ksm(self) -> int | None:
+        """Bytes that KSM merged (Linux 6.6)."""
+        return self._sum("ksm")
+
+    @property
+    def frees(self) -> int | None:
+        """Bytes of memory that ending all of them would free; see Machine.freed()."""
+        return None if self.freed is None else self.freed.size
+
+    @property
+    def unread(self) -> list[MachineProcess]:
+        """Those that could not be read; only rss has a share of theirs."""
+        return [process for process in self.processes if process.unread]
+
+    def _sum(self, name: str) -> int | None:
+        sizes = [getattr(process, name) for process in self.processes]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if known else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values; processes are PIDs."""
+        return {
+            "name": self.name,
+            "processes": [process.pid for process in self.processes],
+            **{
+                name: getattr(self, name)
+                for name in ("rss", "pss", "uss", "swap", "swap_pss", "huge", "ksm", "frees")
+            },
+            "frees_exact": None if self.freed is None else self.freed.exact,
+            "unread": [process.pid for process in self.unread],
+        }
+
+
+class Machine:
+    """The memory of the machine, read once by machine().
+
+    Kernel threads and zombies have no memory and are left out, and so are processes that ended
+    during the reading.
+
+    Attributes:
+        processes: every process, by PID; those that could not be read, too.
+        sums: the kernel's own sums.
+        parts: what MemTotal is used for, processes first. Their sum and `remainder` are `total`.
+        remainder: what no part accounts for, in bytes. They are read one after the
+            other, so it may be a little below 0.
+        causes: likely causes of the remainder, in words.
+    """
+
+    def __init__(self, processes: list[MachineProcess], sums: KernelSums) -> None:
+        self.processes = processes
+        self.sums = sums
+        shmem = [process.counters.pss_shmem for process in processes if process.counters]
+        known = [size for size in shmem if size is not None]
+        parts, remainder, why = parts_of(
+            sums,
+            pss=sum(process.pss or 0 for process in processes),
+            pss_shmem=sum(known) if len(known) == len(shmem) else None,
+            unread=len(self.unread),
+        )
+        self.parts: list[MemoryPart] = parts
+        self.remainder: int = remainder
+        self.causes: list[str] = why
+
+    def __repr__(self) -> str:
+        return f"<Machine: {len(self.processes)} processes, {len(self.unread)} of them not read>"
+
+    @property
+    def total(self) -> int:
+        """MemTotal of proc_meminfo(5), in bytes.
+
+        The kernel's own image and what the firmware keeps are not in it.
+        """
+        return self.sums.meminfo.get("MemTotal", 0)
+
+    @property
+    def unread(self) -> list[MachineProcess]:
+        """The processes that could not be read; `unread` of each says why."""
+        return [process for process in self.processes if process.unread]
+
+    def groups(self, by: str) -> list[ProcessGroup]:
+        """The processes in groups, the group with the largest PSS first.
+
+        Args:
+            by: "command" (MachineProcess.name), "user", "cgroup", "service" (the systemd unit or
+                container), or "tree" (a child of process 1 with all its descendants).
+
+        Raises:
+            BadArgument: there is no such grouping.
+        """
+        if by not in GROUPINGS:
+            from procmem.errors import BadArgument
+
+            raise BadArgument(f"by is one of {', '.join(GROUPINGS)}, not {by!r}")
+        key_of = GROUPINGS[by](self.processes)
+        found: dict[str, list[MachineProcess]] = {}
+        for process in sorted(self.processes, key=size_of, reverse=True):
+            found.setdefault(key_of(process), []).append(process)
+        made = [ProcessGroup(name, members, self.freed(members)) for name, members in found.items()]
+        return sorted(made, key=lambda group: (group.pss or 0, group.rss or 0), reverse=True)
+
+    def freed(self, processes: Iterable[MachineProcess]) -> Freed | None:
+        """What ending some processes together would free.
+
+        That is anonymous memory that nobody else maps. Without page frames only what each process
+        maps alone is known: a lower bound. The page cache stays, and so do tmpfs files, System V
+        segments and memfd_create(2) files that others may hold. Kernel memory, such as their page
+        tables, is freed besides.
+
+        Args:
+            processes: of this machine.
+
+        Returns:
+            None: none of them could be read.
+        """
+        found = [process.freed for process in processes]
+        known = [freed for freed in found if freed is not None]
+        if not known:
+            return None
+        anonymous, shared, _ = (sum(column) for column in zip(*known, strict=True))
+        exact = len(found) == 1 and known[0].exact
+        return Freed(anonymous, shared, exact=exact)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "total": self.total,
+            "parts": [part._asdict() for part in self.parts],
+            "remainder": self.remainder,
+            "causes": self.causes,
+            "processes": [process.to_dict() for process in self.processes],
+            "unread": [process.pid for process in self.unread],
+        }
+
+
+def size_of(process: MachineProcess) -> tuple[int, int]:
+    return process.pss or 0, process.rss or 0
+
+
+# ---- groups ---------------------------------------------------------------------
+
+
+def by_tree(processes: Iterable[MachineProcess]) -> Callable[[MachineProcess], str]:
+    """The name of the tree of each process: that of the ancestor whose parent is process 1."""
+    known = {process.pid: process for process in processes}
+
+    def tree_of(process: MachineProcess) -> str:
+        while process.ppid > 1 and process.ppid in known:
+            process = known[process.ppid]
+        return f"{process.name} ({process.pid})"
+
+    return tree_of
+
+
+NO_SERVICE = "(no unit or container)"
+ENDED = "(ended meanwhile)"
+
+GROUPINGS: dict[str, Callable[[Iterable[MachineProcess]], Callable[[MachineProcess], str]]] = {
+    "command": lambda _: lambda process: process.name,
+    "user": lambda _: lambda process: process.user,
+    "cgroup": lambda _: lambda process: process.cgroup or ENDED,
+    "service": lambda _: lambda process: process.service or NO_SERVICE,
+    "tree": by_tree,
+}
+
+
+# ---- reading --------------------------------------------------------------------
+
+
+WORTH_A_MEASURE = 1024
+"""Resident pages of processes that take long enough for the time of one page to be measured."""
+
+FIRST_GUESS = 100e-9
+"""Seconds that the kernel takes for a resident page, until a process was measured."""
+
+
+class Stalls:
+    """Estimates for how long a reading would stop a process from mapping memory.
+
+    The kernel holds the lock of the address space while it makes smaps_rollup, so the time of a
+    reading is the longest that the process may have to wait. It grows with the resident pages.
+
+    Args:
+        most: seconds that are accepted; None: any.
+    """
+
+    def __init__(self, most: float | None) -> None:
+        self.most = most
+        self._per_page = FIRST_GUESS
+
+    def too_long(self, pid: int, root: str) -> float | None:
+        """The seconds that a process would have to wait, if those are too many."""
+        if self.most is None:
+            return None
+        found = sweep(pid, root, None)
+        if found is None:
+            return None
+        expected = parse_statm(found.statm).resident * self._per_page
+        return expected if expected > self.most else None
+
+    def learn(self, process: MachineProcess) -> None:
+        """Measures the time of a page by a process that was read."""
+        pages = (process.rss or 0) // PAGE_SIZE
+        if pages >= WORTH_A_MEASURE:
+            self._per_page = max(self._per_page, process.seconds / pages)
+
+
+def machine(
+    *, root: str | os.PathLike[str] = "/proc", share: float = 1.0, max_stall: float | None = None
+) -> Machine:
+    """Reads the memory of the whole machine: each process's RSS, PSS, USS and swap, and the rest.
+
+    Args:
+        root: as for Process.
+        share: the share of one CPU that it may use; it rests between processes.
+        max_stall: seconds. A process whose own mmap(2) calls would probably have to wait longer,
+            judging by its size, is not read; see MachineProcess.unread. None: all are read.
+
+    Raises:
+        Unsupported: root is no /proc.
+        BadArgument: share or max_stall is not above 0.
+
+    Source: proc_pid_smaps(5), proc_meminfo(5).
+
+    >>> import procmem
+    >>> found = procmem.machine()
+    >>> found.total == sum(part.size for part in found.parts) + found.remainder
+    True
+    """
+    root = os.path.abspath(os.fspath(root))
+    if not share > 0 or not (max_stall is None or max_stall > 0):
+        from procmem.errors import BadArgument
+
+        raise BadArgument("share and max_stall must be above 0")
+    pace, stalls = Pace(share), Stalls(max_stall)
+    found = []
+    for pid in pids(root):
+        process = read_process(pid, root, stall=stalls.too_long(pid, root))
+        if process is not None:
+            stalls.learn(process)
+            found.append(process)
+        pace.rest()
+    return Machine(found, read_sums(root))

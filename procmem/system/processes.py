@@ -1,0 +1,344 @@
+"""The processes of the machine: whose each is, and what memory it uses."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cache
+from typing import NamedTuple
+
+from procmem.errors import ProcmemError, Unsupported
+from procmem.process.finding import INTERPRETERS, base, script_of, text
+from procmem.procfs import ProcessFiles, parse_stat, parse_statm
+from procmem.procfs.files import DENIED
+from procmem.procfs.sweep import sweep
+from procmem.procfs.text import parse_cgroup
+from procmem.regions import Counters, parse_rollup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from procmem.procfs.sweep import Swept
+
+__all__ = ["Freed", "MachineProcess", "read_process"]
+
+PAGE_SIZE = os.sysconf("SC_PAGESIZE")
+
+ROLLUP = "smaps_rollup"
+
+
+class Freed(NamedTuple):
+    """What ending some processes would free.
+
+    Attributes:
+        anonymous: bytes of anonymous memory that only they map.
+        shared: bytes of shared anonymous memory (mmap(2), MAP_SHARED | MAP_ANONYMOUS) that only
+            they map. It has no name, so that it ends with the last process that maps it.
+        exact: False: a lower bound.
+    """
+
+    anonymous: int
+    shared: int
+    exact: bool
+
+    @property
+    def size(self) -> int:
+        """Both together, in bytes."""
+        return self.anonymous + self.shared
+
+
+class MachineProcess:
+    """One process of the machine. Sizes are bytes; None: it could not be read.
+
+    Attributes:
+        pid, ppid: its ID and its parent's.
+        start_time: clock ticks from boot to its start.
+        comm: the kernel's name for it, at most 15 bytes.
+        name: comm; for an interpreter the name of the script or module that it runs.
+        command: its command line; comm where it has none.
+        uid: its effective user ID.
+        rss: what it has in memory.
+        pss: the same, each page divided by the number of its mappings.
+        uss: what it alone maps.
+        swap: what it has in swap, swapped shared memory included.
+        swap_pss: the same, divided by the number of processes that use it.
+        counters: all sums of smaps_rollup.
+        unread: why pss and the other counters could not be read; empty if they were. rss is that
+            of statm then.
+        seconds: CPU time of reading it, most of it the kernel's for smaps_rollup.
+    """
+
+    __slots__ = (
+        "_cgroups",
+        "_freed",
+        "_root",
+        "comm",
+        "command",
+        "counters",
+        "name",
+        "pid",
+        "ppid",
+        "pss",
+        "rss",
+        "seconds",
+        "start_time",
+        "swap",
+        "swap_pss",
+        "uid",
+        "unread",
+        "uss",
+    )
+
+    def __init__(
+        self,
+        found: Swept,
+        counters: Counters | None,
+        *,
+        root: str = "/proc",
+        unread: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        stat = parse_stat(found.stat)
+        self.pid = found.pid
+        self.ppid = stat.ppid
+        self.start_time = stat.starttime
+        self.uid = found.owner
+        self.comm = text(stat.comm)
+        words = [text(word) for word in found.cmdline.rstrip(b"\0").split(b"\0")]
+        self.command = " ".join(words) or self.comm
+        self.name = name_of(self.comm, words)
+        self.unread = unread
+        self.seconds = seconds
+        self.counters = counters
+        self.rss: int | None
+        if counters is not None:
+            self.rss = counters.rss
+            self.pss = counters.pss
+            self.uss = counters.uss
+            self.swap = counters.swap
+            self.swap_pss = counters.swap_pss
+        else:
+            self.rss = parse_statm(found.statm).resident * PAGE_SIZE if found.statm else None
+            self.pss = self.uss = self.swap = self.swap_pss = None
+        self._root = root
+        self._cgroups: dict[str, str] | None = None
+        self._freed: Freed | None = None
+
+    def __repr__(self) -> str:
+        return f"<MachineProcess {self.pid}: {self.name}>"
+
+    @property
+    def user(self) -> str:
+        """The name of its effective user; the number of one that has no name."""
+        return user_name(self.uid)
+
+    @property
+    def huge(self) -> int | None:
+        """Bytes of rss that huge pages map (AnonHugePages, ShmemPmdMapped, FilePmdMapped)."""
+        return self._sum("anon_huge_pages", "shmem_pmd_mapped", "file_pmd_mapped")
+
+    @property
+    def hugetlb(self) -> int | None:
+        """Bytes of huge pages of hugetlbfs, which are not in rss."""
+        return self._sum("shared_hugetlb", "private_hugetlb")
+
+    @property
+    def ksm(self) -> int | None:
+        """Bytes that KSM merged with equal pages (Linux 6.6)."""
+        return self._sum("ksm")
+
+    def _sum(self, *names: str) -> int | None:
+        known = [getattr(self.counters, name) for name in names] if self.counters else []
+        sizes = [size for size in known if size is not None]
+        return sum(sizes) if sizes else None
+
+    @property
+    def cgroups(self) -> dict[str, str]:
+        """Its control group in each hierarchy, by controller ("memory"); "" is version 2.
+
+        It is read when it is first asked for. Empty if the process has ended by then.
+        """
+        if self._cgroups is None:
+            self._cgroups = {}
+            try:
+                files = ProcessFiles(self.pid, self._root)
+                if files.start_time == self.start_time:
+                    self._cgroups = parse_cgroup(files.read("cgroup"))
+                files.close()
+            except (ProcmemError, OSError):
+                pass
+        return self._cgroups
+
+    @property
+    def cgroup(self) -> str | None:
+        """The path of the control group that memory is charged to; None: it has ended.
+
+        That of version 1's memory controller where there is one, otherwise that of version 2.
+        """
+        return self.cgroups.get("memory", self.cgroups.get(""))
+
+    @property
+    def service(self) -> str | None:
+        """The systemd unit or the container that it belongs to, by the name of a control group.
+
+        "ssh.service", "session-3.scope", "docker 0123456789ab"; None: no group of it has such a
+        name.
+        """
+        for hierarchy in ("name=systemd", "", "memory"):
+            found = unit_of(self.cgroups.get(hierarchy, ""))
+            if found:
+                return found
+        return None
+
+    @property
+    def freed(self) -> Freed | None:
+        """What ending this process alone would free; see Machine.freed()."""
+        if self._freed is not None:
+            return self._freed
+        counters = self.counters
+        if counters is None or counters.uss is None:
+            return None
+        files, shmem = counters.pss_file, counters.pss_shmem
+        if files is None or shmem is None:
+            return Freed(0, 0, exact=False)
+        # Each page of a file that is mapped here alone counts whole in Pss.
+        return Freed(max(0, counters.uss - files - shmem), 0, exact=False)
+
+    @freed.setter
+    def freed(self, freed: Freed) -> None:
+        self._freed = freed
+
+    @property
+    def frees(self) -> int | None:
+        """Bytes of memory that ending it would free: `freed.size`. `freed.exact`: or more."""
+        return None if self.freed is None else self.freed.size
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        freed = self.freed
+        return {
+            "pid": self.pid,
+            "ppid": self.ppid,
+            "name": self.name,
+            "command": self.command,
+            "user": self.user,
+            "cgroup": self.cgroup,
+            "service": self.service,
+            **{name: getattr(self, name) for name in SIZES},
+            "frees": self.frees,
+            "frees_exact": None if freed is None else freed.exact,
+            "unread": self.unread or None,
+        }
+
+
+SIZES = ("rss", "pss", "uss", "swap", "swap_pss", "huge", "hugetlb", "ksm")
+
+
+def name_of(comm: str, words: list[str]) -> str:
+    """The name that a person would call a process: comm, or an interpreter's script."""
+    interpreter = INTERPRETERS.fullmatch(comm) or INTERPRETERS.fullmatch(base(words[0]))
+    if interpreter and base(words[0]).removeprefix("-").startswith(comm[:4]):
+        for script in script_of(interpreter[1], words[1:]):
+            # A descriptor's number is no name ("bash /dev/fd/3").
+            return comm if script.startswith(("/dev/fd/", "/proc/")) else base(script) or comm
+    return comm
+
+
+@cache
+def user_name(uid: int) -> str:
+    """The name of a user, or the number of one that has no name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)
+
+
+UNITS = (".service", ".scope", ".mount", ".socket", ".swap")
+"""Units of systemd that have processes (systemd.unit(5))."""
+
+CONTAINER = 64
+"""Hexadecimal digits of a container's ID."""
+
+
+def unit_of(path: str) -> str | None:
+    """The unit or container that a control group's path names; None: none.
+
+    >>> unit_of("/system.slice/ssh.service"), unit_of("/docker/" + "0123456789abcdef" * 4)
+    ('ssh.service', 'docker 0123456789ab')
+    >>> unit_of("/kubepods/burstable/pod7/cri-containerd-" + "0123456789abcdef" * 4 + ".scope")
+    'cri-containerd 0123456789ab'
+    >>> unit_of("/user.slice/user-0.slice/session-3.scope"), unit_of("/a/b")
+    ('session-3.scope', None)
+    """
+    parts = path.split("/")
+    for place in range(len(parts) - 1, 0, -1):
+        part = parts[place].removesuffix(" (deleted)")
+        runtime, _, number = part.removesuffix(".scope").rpartition("-")
+        if len(number) == CONTAINER and not number.strip("0123456789abcdef"):
+            return f"{runtime or parts[place - 1] or 'container'} {number[:12]}"
+        if part.endswith(UNITS):
+            return part
+    return None
+
+
+def read_process(pid: int, root: str, *, stall: float | None = None) -> MachineProcess | None:
+    """Reads one process.
+
+    Args:
+        pid: its ID.
+        root: where /proc is.
+        stall: leave its counters out and say so, since reading them would stop the process from
+            mapping memory for about so many seconds; None: read them.
+
+    Returns:
+        None: it has ended, or it is a thread of the kernel or a zombie and has no memory.
+    """
+    begun = time.thread_time()
+    found = sweep(pid, root, None if stall is not None else ROLLUP)
+    seconds = time.thread_time() - begun
+    if found is None:
+        return None
+    if stall is not None:
+        why = f"left out: reading it could stop its mmap calls for {stall * 1000:.0f} ms"
+        return MachineProcess(found, None, root=root, unread=why)
+    if found.error is not None and found.error.errno in DENIED:
+        why = found.error.strerror or str(found.error)
+        return MachineProcess(found, None, root=root, unread=why)
+    if found.text:
+        return MachineProcess(found, sums(found.text), root=root, seconds=seconds)
+    return read_hidden(found, root)
+
+
+def read_hidden(found: Swept, root: str) -> MachineProcess | None:
+    """A process that shows no address space: None, unless another of its threads shows it."""
+    try:
+        stat = parse_stat(found.stat)
+        if stat.is_kernel_thread or (stat.is_zombie and stat.num_threads <= 1):
+            return None
+        from procmem.process.reading import read_rollup
+
+        files = ProcessFiles(found.pid, root)
+        if files.start_time != stat.starttime:
+            return None
+        return MachineProcess(found, read_rollup(files), root=root)
+    except Unsupported as error:
+        return MachineProcess(found, None, root=root, unread=str(error))
+    except (ProcmemError, OSError):
+        return None
+
+
+def sums(data: bytes) -> Counters:
+    """The counters of a text of smaps_rollup; parse_rollup() takes ten times as long."""
+    words = data.split()
+    names, values = words[6::3], words[7::3]
+    if set(words[8::3]) != {b"kB"} or not all(name.endswith(b":") for name in names):
+        return parse_rollup(data)
+    return Counters(
+        {
+            name[:-1].decode("ascii", "replace"): int(value) * 1024
+            for name, value in zip(names, values, strict=True)
+        }
+    )

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from procmem.process.finding import find
     from procmem.process.pages import Translation
     from procmem.process.reconcile import Comparison, Reconciliation
+    from procmem.process.stacks import AlternateStack, LiveStack, RegionGroup, Stacks
     from procmem.process.symbols import Symbol
     from procmem.process.tables import PageTables
     from procmem.recording.recorder import Recorder, record, watch
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "AlternateStack",
     "BadArgument",
     "Cause",
     "CauseSum",
@@ -110,6 +112,7 @@ __all__ = [
     "KiB",
     "LiveObject",
     "LiveSection",
+    "LiveStack",
     "Machine",
     "MachineProcess",
     "Mapping",
@@ -144,6 +147,7 @@ __all__ = [
     "Recorder",
     "Recording",
     "Region",
+    "RegionGroup",
     "RegionKind",
     "RegionTable",
     "ResidentRegion",
@@ -151,6 +155,7 @@ __all__ = [
     "Share",
     "Sharers",
     "Snapshot",
+    "Stacks",
     "Symbol",
     "SyscallError",
     "Thread",
@@ -203,6 +208,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "process.finding": "find",
             "process.pages": "Translation",
             "process.reconcile": "Comparison Reconciliation",
+            "process.stacks": "AlternateStack LiveStack RegionGroup Stacks",
             "process.symbols": "Symbol",
             "process.tables": "PageTables",
             "recording.recorder": "Recorder record watch",

@@ -19,6 +19,7 @@ COMMANDS = {
     "sections": "the ELF sections of a process: resident, private and swapped bytes",
     "pages": "the state of every page; page tables and page frames",
     "heap": "what malloc and Python hold inside a process, in use and free",
+    "threads": "the stack of each thread: reserved, touched, in use, and the room left",
     "query": "what is mapped at an address",
     "record": "the memory of a process over time, recorded to a file",
     "watch": "changes of a process's memory as they happen",

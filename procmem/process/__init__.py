@@ -1,7 +1,7 @@
 """Process: the memory of one process.
 
 The modules below it are functions of the files in /proc: reading, pages, tables, sections, symbols,
-facts, arenas, reconcile. Built on it: finding. doctor stands alone.
+facts, arenas, stacks, reconcile. Built on it: finding. doctor stands alone.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from procmem.pages.pagemap import PageMap
     from procmem.process.pages import Translation
     from procmem.process.reconcile import Reconciliation
+    from procmem.process.stacks import Stacks
     from procmem.process.symbols import Symbol, SymbolFinder
     from procmem.process.tables import PageTables
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
@@ -410,6 +411,28 @@ class Process:
         Source: proc_pid_task(5), proc_pid_syscall(5).
         """
         return threads_of(self.files, self.maps())
+
+    def stacks(self) -> Stacks:
+        """The stack of each thread: reserved, ever touched, in use, and the room that is left.
+
+        The addresses of a stack come from its thread's descriptor (glibc, musl), its depth from
+        the page table: a page that was touched stays in memory or in swap. The process is not
+        stopped, so threads that start or end meanwhile may be missing. See LiveStack for what is
+        not known of which threads.
+
+        Raises:
+            Unsupported: a saved tree, or a kernel without pagemap.
+
+        Source: proc_pid_task(5), proc_pid_syscall(5), pagemap.rst, getrlimit(2).
+
+        >>> import procmem
+        >>> main = procmem.Process().stacks()[0]
+        >>> main.touched <= main.reserved <= main.limit
+        True
+        """
+        from procmem.process.stacks import read_stacks
+
+        return read_stacks(self.files)
 
     # ---- snapshots --------------------------------------------------------
 

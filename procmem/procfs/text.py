@@ -13,6 +13,7 @@ __all__ = [
     "kind_of_text",
     "known_as",
     "parse_cgroup",
+    "parse_limits",
     "parse_stat",
     "parse_statm",
     "parse_status",
@@ -321,3 +322,30 @@ def parse_cgroup(data: bytes) -> dict[str, str]:
             for controller in parts[1].split(","):
                 found[controller] = parts[2]
     return found
+
+
+def parse_limits(data: bytes, source: str = "<limits>") -> dict[str, tuple[int | None, int | None]]:
+    """A text of /proc/PID/limits: soft and hard limit by name; None: unlimited.
+
+    Raises:
+        ParseError
+
+    >>> parse_limits(b"Max stack size            8388608              unlimited            bytes")
+    {'Max stack size': (8388608, None)}
+    """
+    found: dict[str, tuple[int | None, int | None]] = {}
+    try:
+        for line in saved_text(data).decode("ascii", "replace").split("\n"):
+            # Names have blanks; the kernel prints them 25 wide (proc_pid_limits()).
+            if line.startswith("Max "):
+                soft, hard = line[25:].split()[:2]
+                found[line[:25].rstrip()] = limit_value(soft), limit_value(hard)
+    except ValueError:
+        found.clear()
+    if found:
+        return found
+    fail(source, data, "limits")
+
+
+def limit_value(word: str) -> int | None:
+    return None if word == "unlimited" else int(word)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, RLIMIT_STACK, getrlimit
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from procmem import (
     Process,
 )
 from procmem.procfs import parse_stat, parse_statm, parse_status
+from procmem.procfs.text import parse_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,3 +62,14 @@ def test_statm_and_status() -> None:
     assert status == {"Name": "a:b \\n\udcff", "VmSize": "8 kB"}
     with pytest.raises(ParseError):
         parse_status(b"no colon\n")
+
+
+def test_limits_are_numbers_or_unlimited() -> None:
+    text = Path("/proc/self/limits").read_bytes()
+    found = parse_limits(text)
+    for name, number in (("Max stack size", RLIMIT_STACK), ("Max open files", RLIMIT_NOFILE)):
+        limits = [None if value == RLIM_INFINITY else value for value in getrlimit(number)]
+        assert list(found[name]) == limits
+    for bad in (b"", b"Limit  Soft Limit\n", b"Max stack size            many  none\n"):
+        with pytest.raises(ParseError):
+            parse_limits(bad)

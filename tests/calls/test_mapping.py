@@ -33,6 +33,7 @@ from procmem import (
 from procmem.calls.constants import prot_of, show_prot
 from procmem.procfs import probes
 from tests.support.calls import alone, in_slot, regions, run
+from tests.support.specimens import in_memory
 from tests.support.targets import PAGE, machine, needs
 
 if TYPE_CHECKING:
@@ -699,8 +700,7 @@ def test_advice_does_what_it_says(file: Path) -> None:
 
 
 def test_mincore_tells_the_page_cache_and_residency_does_not(file: Path) -> None:
-    file.read_bytes()
-    with mmap(file=file, prot="r") as memory:
+    with in_memory(file), mmap(file=file, prot="r") as memory:
         assert memory.mincore() == b"\1\1\1\1"
         assert memory.residency().resident == 0
         memory.touch(write=False)

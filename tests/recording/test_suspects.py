@@ -10,6 +10,7 @@ from procmem import Recording, Snapshot
 from procmem.experiments import Specimen
 from procmem.recording.growth import grown
 from tests.support.recordings import PAGE, paced, recorder, replace_clock, steps
+from tests.support.specimens import in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,10 +230,11 @@ class TestAnswers:
         path.write_bytes(bytes(400 * PAGE))
         area = specimen.mmap(pages=400, prot="r", file=path).mapping
         assert area is not None
-        read = paced(
-            specimen,
-            lambda number: specimen.read(area, start=number * 10, pages=10),
-        )
+        with in_memory(path):
+            read = paced(
+                specimen,
+                lambda number: specimen.read(area, start=number * 10, pages=10),
+            )
         assert read[-1].regions.find(area.start).rss == 400 * PAGE  # type: ignore[union-attr]
         assert read.suspects() == []
 

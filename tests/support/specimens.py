@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import resource
 import struct
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from procmem.experiments.specimen.backing import keep_in_memory
 from procmem.native import lib
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from procmem.experiments import Area, Specimen, Step
 
-__all__ = ["KINDS", "PAGE", "area", "is_gone", "moved", "refuse", "shared", "untrue"]
+__all__ = ["KINDS", "PAGE", "area", "in_memory", "is_gone", "moved", "refuse", "shared", "untrue"]
 
 PAGE = resource.getpagesize()
 KINDS = ["program", "libc", "fork"]
@@ -65,6 +70,20 @@ def untrue(step: Step) -> str:
 def area(step: Step) -> Area:
     assert step.mapping is not None
     return step.mapping
+
+
+@contextmanager
+def in_memory(file: Path | int) -> Iterator[None]:
+    """All of a file is in the page cache: the kernel may drop pages from there at any time."""
+    fd = file if isinstance(file, int) else os.open(file, os.O_RDONLY)
+    try:
+        with keep_in_memory(fd, os.fstat(fd).st_size) as kept:
+            if not kept:
+                pytest.skip("mlock(2) is refused: RLIMIT_MEMLOCK (ulimit -l) is too low")
+            yield
+    finally:
+        if fd is not file:
+            os.close(fd)
 
 
 def is_gone(pid: int) -> bool:

@@ -14,7 +14,11 @@ from typing import NamedTuple
 
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.ready.story import Teller, experiment
-from procmem.experiments.specimen.backing import disk_directory, pages_in_memory
+from procmem.experiments.specimen.backing import (
+    disk_directory,
+    keep_in_memory,
+    pages_in_memory,
+)
 from procmem.experiments.specimen.specimen import Specimen
 from procmem.units import size as size_text
 
@@ -80,10 +84,12 @@ def in_a_specimen(tell: Teller, source: int, size: int, place: str) -> None:
         ours = tell.mapping(
             f"map the destination, {rounded}, shared", s.mmap(size, shared=True, file=target)
         )
-        tell.step("read the source", s.read(theirs))
+        with keep_in_memory(source, size), keep_in_memory(target, size):
+            read, written = s.read(theirs), s.touch(ours)
+        tell.step("read the source", read)
         tell.step(
             "write the destination",
-            s.touch(ours),
+            written,
             "RSS counts the pages of both files. They are those of the page cache: the process has"
             " no copies of its own.",
         )

@@ -6,7 +6,12 @@ import os
 
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.ready.story import Teller, experiment
-from procmem.experiments.specimen.backing import disk_file, memory_file, pages_in_memory
+from procmem.experiments.specimen.backing import (
+    disk_file,
+    keep_in_memory,
+    memory_file,
+    pages_in_memory,
+)
 from procmem.experiments.specimen.specimen import Specimen
 
 __all__ = ["file_mapping"]
@@ -119,7 +124,9 @@ def on_disk(tell: Teller, s: Specimen, fd: int, pages: int) -> None:
         "map it again, now that it is in memory",
         s.mmap(pages=pages, file=fd, shared=True),
     )
-    tell.step(f"read all {pages} pages", s.read(warm), "No major fault, and few minor ones.")
+    with keep_in_memory(fd, pages * unit):
+        read = s.read(warm)
+    tell.step(f"read all {pages} pages", read, "No major fault, and few minor ones.")
     tell.step(
         "write to one of them",
         s.touch(warm, pages=1, value=50),

@@ -19,7 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["describe", "disk_directory", "disk_file", "memory_file", "pages_in_memory"]
+__all__ = [
+    "describe", "disk_directory", "disk_file", "keep_in_memory", "memory_file", "pages_in_memory",
+]  # fmt: skip
 
 Kind = Literal["shmem", "file", "hugetlb"]
 
@@ -202,3 +204,19 @@ def held_pages(fd: int, length: int) -> int:
     """The pages of a file that are in the page cache, as bits, by mincore(2)."""
     with mmap(length, file=fd, prot="r", shared=True) as mapping:
         return sum(present << page for page, present in enumerate(mapping.mincore()))
+
+
+@contextmanager
+def keep_in_memory(fd: int, length: int) -> Iterator[bool]:
+    """Brings a file into the page cache and keeps it there, by mlock(2); whether it is kept.
+
+    The kernel may take clean pages back at any time, however much memory is free (DAMON does),
+    and a fault on such a page is a major one. RLIMIT_MEMLOCK limits how much can be kept.
+    """
+    with mmap(length, file=fd, prot="r", shared=True) as mapping:
+        try:
+            mapping.lock()
+        except SyscallError:
+            yield False
+        else:
+            yield True

@@ -13,7 +13,7 @@ from procmem import GiB
 from procmem.errors import Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.specimen.backing import disk_file, memory_file
-from tests.support.specimens import PAGE, area, moved
+from tests.support.specimens import PAGE, area, in_memory, moved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,20 +54,22 @@ class TestFiles:
 
     def test_a_fault_brings_its_neighbours(self, specimen: Specimen, file: Path) -> None:
         mapped = area(specimen.mmap(pages=64, file=file))
-        step = specimen.read(mapped, pages=1)
-        if not step.exact:
-            pytest.skip(f"not possible here: {step.reason}")
-        around = specimen.space.rules.around
-        assert step.delta.rss == around * PAGE
-        assert moved(step)["minor"] == 1
-        rest = specimen.read(mapped)
+        with in_memory(file):
+            step = specimen.read(mapped, pages=1)
+            if not step.exact:
+                pytest.skip(f"not possible here: {step.reason}")
+            around = specimen.space.rules.around
+            assert step.delta.rss == around * PAGE
+            assert moved(step)["minor"] == 1
+            rest = specimen.read(mapped)
         assert rest.delta.minor == 64 // around - 1
         moved(rest)
 
     def test_private_writes_are_copies(self, specimen: Specimen, file: Path) -> None:
         before = file.read_bytes()
         mapped = area(specimen.mmap(pages=64, file=file))
-        step = specimen.touch(mapped, value=77)
+        with in_memory(file):
+            step = specimen.touch(mapped, value=77)
         if step.exact:
             assert (step.delta.rss_anon, step.delta.minor) == (64 * PAGE, 64)
             moved(step)
@@ -105,7 +107,8 @@ def test_reading_past_the_end_maps_what_lies_around_before_it(kind: str) -> None
                 with (memory_file if kind == "memory" else disk_file)(pages, 4096) as fd:
                     area = s.mmap(pages=64, prot="r", file=fd, offset=offset * 4096).mapping
                     assert area is not None
-                    step = s.read(area, start=at)
+                    with in_memory(fd):
+                        step = s.read(area, start=at)
             except Unsupported as error:
                 pytest.skip(str(error))
             assert step.agrees, (pages, offset, at, step, step.delta, step.predicted)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ import pytest
 from procmem.errors import BadArgument, SyscallError, Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.specimen.backing import disk_file, pages_in_memory
-from tests.support.specimens import PAGE, area, shared
+from tests.support.specimens import PAGE, area, in_memory, shared
 from tests.support.stories import M
 
 if TYPE_CHECKING:
@@ -49,9 +51,9 @@ def test_a_file_that_was_written_in_large_pieces_faults_as_predicted(tmp_path: P
     file = tmp_path / "large"
     file.write_bytes(os.urandom(4 * M))
     with Specimen() as s:
-        area = s.mmap(4 * M, prot="r", file=file).mapping
-        assert area is not None
-        step = s.read(area)
+        mapped = area(s.mmap(4 * M, prot="r", file=file))
+        with in_memory(file):
+            step = s.read(mapped)
         assert step.agrees or not step.exact, (step.delta, step.predicted)
         assert step.delta.minor in (64, 1024)  # fault-around, or a tmpfs
 
@@ -59,10 +61,38 @@ def test_a_file_that_was_written_in_large_pieces_faults_as_predicted(tmp_path: P
 def test_pages_in_memory() -> None:
     try:
         with disk_file(20, 4096) as fd:
-            assert pages_in_memory(fd, 20 * 4096) == 20
+            with in_memory(fd):
+                assert pages_in_memory(fd, 20 * 4096) == 20
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
             assert pages_in_memory(fd, 20 * 4096) == 0
-            os.pread(fd, 1, 0)
-            assert 1 <= pages_in_memory(fd, 20 * 4096) <= 20
     except Unsupported as error:
         pytest.skip(str(error))
+
+
+def test_kept_pages_are_not_dropped() -> None:
+    try:
+        with disk_file(20, 4096) as fd:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            with in_memory(fd):
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                assert pages_in_memory(fd, 20 * 4096) == 20
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            assert pages_in_memory(fd, 20 * 4096) == 0
+    except Unsupported as error:
+        pytest.skip(str(error))
+
+
+def test_no_more_is_kept_than_the_limit_allows() -> None:
+    code = """
+import os, resource, tempfile
+from procmem.experiments.specimen.backing import keep_in_memory
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (4096, 4096))
+if not os.getuid():
+    os.setresuid(65534, 65534, 65534)
+with tempfile.TemporaryFile() as file:
+    file.truncate(1 << 20)
+    with keep_in_memory(file.fileno(), 1 << 20) as kept:
+        print(kept)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -29,7 +30,9 @@ class BuildAll(build_ext):
         name = fullname.rpartition(".")[2]
         if any(isinstance(e, Program) and e.name.endswith(f".{name}") for e in self.extensions):
             return str(Path(*fullname.split(".")))
-        return str(super().get_ext_filename(fullname))  # type: ignore[no-untyped-call]
+        found = str(super().get_ext_filename(fullname))  # type: ignore[no-untyped-call]
+        # Python 3.15 adds the machine: _native.abi3-x86_64-linux-gnu.so, which older ones ignore.
+        return re.sub(r"\.abi3-[-\w]+\.so$", ".abi3.so", found)
 
     def build_extension(self, ext: Extension) -> None:
         if not isinstance(ext, Program):
@@ -79,6 +82,7 @@ setup(
             depends=["procmem/native/scanner.h"],
             define_macros=[("Py_LIMITED_API", "0x030A0000")],
             extra_compile_args=["-O2", "-Wall", "-Wextra"],
+            extra_link_args=["-Wl,--strip-debug"],
             py_limited_api=True,
         ),
         Extension(
@@ -86,6 +90,7 @@ setup(
             ["procmem/native/memory.c"],
             define_macros=[("Py_LIMITED_API", "0x030A0000")],
             extra_compile_args=["-O2", "-Wall", "-Wextra"],
+            extra_link_args=["-Wl,--strip-debug"],
             py_limited_api=True,
         ),
         *programs,

@@ -5,6 +5,7 @@ The wheel is made from the sdist, so an sdist without its C sources fails here.
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import re
@@ -14,6 +15,13 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
@@ -33,12 +41,74 @@ def main() -> int:
         if len(files) != 1
     ]
     if not problems:
+        wheels = [with_platform(wheels[0])]
         problems = check_wheel(wheels[0]) + check_sdist(sdists[0])
     for problem in problems:
         print(f"build: {problem}", file=sys.stderr)
     if not problems:
         print(f"checked: {wheels[0].name}, {sdists[0].name}")
     return 1 if problems else 0
+
+
+def with_platform(path: Path) -> Path:
+    """The wheel under the tag of the oldest glibc that all in it runs with (PEP 600).
+
+    Package indexes take no wheel for any "linux". Where something is needed that is not part of
+    glibc, the tag stays, and check_wheel says so.
+    """
+    needed = glibc_versions(path)
+    if not needed:
+        return path
+    tag = f"manylinux_{max(needed)[0]}_{max(needed)[1]}_{platform.machine()}"
+    done = subprocess.run(
+        [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", tag, path],
+        check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return DIST / done.stdout.split()[-1]
+
+
+def programs_of(wheel: zipfile.ZipFile) -> Iterator[tuple[str, ELFFile]]:
+    for name in wheel.namelist():
+        data = wheel.read(name)
+        if data.startswith(b"\x7fELF"):
+            yield name, ELFFile(io.BytesIO(data))
+
+
+def glibc_versions(path: Path) -> set[tuple[int, int]]:
+    """The versions of glibc's symbols that its libraries and programs ask for."""
+    found = set()
+    with zipfile.ZipFile(path) as wheel:
+        for _, elf in programs_of(wheel):
+            for section in elf.iter_sections():
+                if not isinstance(section, GNUVerNeedSection):
+                    continue
+                for _, versions in section.iter_versions():
+                    for one in versions:
+                        if match := re.fullmatch(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?", one.name):
+                            found.add((int(match[1]), int(match[2])))
+                        elif one.name == "GLIBC_ABI_DT_RELR":  # packed relocations: since 2.36
+                            found.add((2, 36))
+    return found
+
+
+GLIBC = re.compile(r"lib(?:c|m|dl|rt|pthread)\.so\.\d+|ld[-\w]*\.so\.\d+")
+
+
+def check_programs(path: Path) -> list[str]:
+    """No debug information, and no library but glibc's."""
+    problems = []
+    with zipfile.ZipFile(path) as wheel:
+        for name, elf in programs_of(wheel):
+            if elf.get_section_by_name(".debug_info"):
+                problems.append(f"{path.name}: {name} holds debug information")
+            dynamic: Any = elf.get_section_by_name(".dynamic")
+            if dynamic is not None:
+                problems += [
+                    f"{path.name}: {name} needs {tag.needed}"
+                    for tag in dynamic.iter_tags("DT_NEEDED")
+                    if not GLIBC.fullmatch(tag.needed)
+                ]
+    return problems
 
 
 def check_wheel(path: Path) -> list[str]:
@@ -54,7 +124,8 @@ def check_wheel(path: Path) -> list[str]:
             check=False,
         )
         from_wheel = imported.stdout.startswith(place)
-    problems = (
+    problems = check_programs(path)
+    problems += (
         [] if WHEEL_NAME.fullmatch(path.name) else [f"{path.name}: no abi3 wheel by its name"]
     )
     if not from_wheel:

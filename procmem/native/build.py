@@ -281,5 +281,7 @@ ffi.set_source(
     depends=[f"procmem/native/{name}.h" for name in PARTS],
     define_macros=[("PM_HOSTED", None)],
     extra_compile_args=["-O2", "-Wall", "-Wextra"],
+    # Python's own flags have -g; wheels would be four times as large.
+    extra_link_args=["-Wl,--strip-debug"],
     py_limited_api=True,
 )

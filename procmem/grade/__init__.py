@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         heap,
         libc_version,
         libraries,
+        malloc_heap,
         mmap_threshold,
         regions,
         same_bytes,
@@ -122,6 +123,7 @@ __all__ = [
     "installed",
     "libc_version",
     "libraries",
+    "malloc_heap",
     "malloc_state",
     "mmap_threshold",
     "not_possible",
@@ -152,8 +154,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "checks.allocations": "Pieces pieces",
             "checks.answers": "installed predicted verify",
             "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version "
-            "libraries mmap_threshold regions same_bytes stack stack_limit text thread_stack "
-            "threads top_pad",
+            "libraries malloc_heap mmap_threshold regions same_bytes stack stack_limit text "
+            "thread_stack threads top_pad",
             "checks.mallocs": "MallocState malloc_state",
             "checks.points": "not_possible only partly points",
             "errors": "AsksAgain BuildFailed LabError MachineError NeverAsked NotPossibleHere "

@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from procmem.grade.runs.run import Run
+    from procmem.heap.heap import Heap
     from procmem.regions import RegionTable
     from procmem.regions.threads import Thread
     from procmem.snapshots import Snapshot
@@ -38,6 +40,7 @@ __all__ = [
     "heap",
     "libc_version",
     "libraries",
+    "malloc_heap",
     "mmap_threshold",
     "regions",
     "same_bytes",
@@ -174,6 +177,31 @@ def threads(snapshot: Snapshot) -> tuple[Thread, ...]:
 
         not_possible("the threads of the process can't be read here")
     return snapshot.threads
+
+
+def malloc_heap(run: Run) -> Heap:
+    """The inside of malloc in a program that waits: what is in use, free, and could be returned.
+
+    Raises:
+        NotPossibleHere: the C library of this machine is not the GNU one.
+        SubmissionError: the program uses another malloc, or has overwritten the structures of
+            this one.
+    """
+    from procmem.grade.checks.points import not_possible
+    from procmem.grade.errors import SubmissionError
+
+    found = run.process.heap()
+    if found.allocator is None:
+        if libc_version() is None:
+            not_possible("malloc of another C library than the GNU one can't be read")
+        raise SubmissionError(
+            "the program has no heap of the C library's malloc (another malloc, such as that of "
+            "AddressSanitizer, can't be read)"
+        )
+    if any(arena.chunks is None for arena in found.arenas):
+        why = "; ".join(found.doubts) or "its chunks can't be followed"
+        raise SubmissionError(f"the program has damaged its heap: {why}")
+    return found
 
 
 def count(trace: Iterable[MemoryCall], *names: str) -> int:

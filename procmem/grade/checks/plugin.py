@@ -95,6 +95,7 @@ class Collector:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Registers the fixtures."""
+        config.stash[fixtures.LAB] = self.lab
         config.stash[fixtures.SUBMISSION] = self.submission
         config.pluginmanager.register(fixtures, "procmem-fixtures")
         if not config.pluginmanager.hasplugin("terminal"):

@@ -13,12 +13,14 @@ from procmem.experiments import Specimen
 from procmem.grade import (
     PAGE,
     KiB,
+    Submission,
     SubmissionError,
     anonymous,
     bss,
     data,
     heap,
     libraries,
+    malloc_heap,
     mmap_threshold,
     regions,
     same_bytes,
@@ -103,3 +105,33 @@ def test_files_are_compared_by_their_bytes(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(SubmissionError, match="regular"):
         same_bytes(tmp_path / "fifo", one)
+
+
+WAITS = """
+#include <stdlib.h>
+#include <unistd.h>
+int main(void)
+{
+    char c;
+    for (volatile int i = 0; i < BLOCKS; i++)
+        *(volatile char *)malloc(70000) = 1;
+    return read(0, &c, 1) < 0;
+}
+"""
+
+
+@pytest.mark.parametrize("blocks", [9, 0])
+def test_the_inside_of_malloc(tmp_path: Path, blocks: int) -> None:
+    (tmp_path / "waits.c").write_text(WAITS)
+    build = ["cc", f"-DBLOCKS={blocks}", "-o", "waits", "waits.c"]
+    with (
+        Submission(tmp_path, build=build, program=["./waits"]) as made,
+        made.program().run() as run,
+    ):
+        run.pause()
+        if not blocks:
+            with pytest.raises(SubmissionError, match="no heap"):
+                malloc_heap(run)
+            return
+        sizes = {row.size: row.in_use for row in malloc_heap(run).by_size()}
+    assert sum(many for size, many in sizes.items() if 70008 <= size < 70080) == blocks

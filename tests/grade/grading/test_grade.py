@@ -659,3 +659,34 @@ def test_machine(submission):
     make_submission(lab.solution, {"x.txt": "1"})
     found = grade(lab, make_submission(tmp_path / "wrong", {"x.txt": "2"}))
     assert statuses(found) == {"inside": "error", "machine": "error"}
+
+
+# ---- the lab's own solution ----
+
+SOLVED = """
+from procmem.grade import points, predicted
+
+@points(1, "prediction: waits")
+def test_waits(submission, solution):
+    seen = solution.walk("first", "second", program=["sh", "-c", "read a; read b"])
+    predicted("waits", submission.predictions.integer("waits"), len(seen.phases))
+
+@points(1, "the solution does not work here")
+def test_broken(solution):
+    solution.walk("first", program=["sh", "-c", "read a; exit 3"])
+"""
+
+
+def test_the_solution_says_what_is_right(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path / "lab", SOLVED)
+    sent = make_submission(tmp_path / "sub", {"predictions.toml": "waits = 2\n"})
+    assert statuses(grade(lab, sent)) == {
+        "waits": "not possible here",
+        "broken": "not possible here",
+    }
+    make_submission(tmp_path / "lab" / "solution", {"cat.txt": "\n"})
+    found = grade(lab, sent)
+    assert statuses(found) == {"waits": "passed", "broken": "not possible here"}
+    assert "solution does not work here" in (found.check("test_broken").message or "")
+    (sent / "predictions.toml").write_text("waits = 3\n")
+    assert grade(lab, sent).check("test_waits").status is Status.FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,9 +14,11 @@ from procmem.native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from procmem.heap.layout import ArenaState, MallocParameters
+
+    Inside = Callable[[int], "FoundArena | None"]
     from procmem.procfs.resident import ResidentMemory
     from procmem.regions.region import Region
 
@@ -29,15 +32,23 @@ BEFORE_TOP = {8: (12, 11, 2, 1, 3), 4: (14, 13, 3, 2, 1)}
 """Possible numbers of words before `top` in struct malloc_state: with have_fastchunks (2.27),
 without it, without fast bins."""
 
-MOST = 1 << 26
-"""The most chunks of a free list: a longer one is a loop."""
+MOST_CACHED = 1 << 16
+"""The most chunks in a list of a thread's cache: they are counted in 16 bits."""
 
 FOLLOWED = 1 << 14
 """The most chunks in bins that are followed if the walk has already found all free chunks."""
 
 MOST_ARENAS = 4096
+"""The most arenas: malloc makes eight for each processor at most."""
+
+MOST_LIBRARIES = 64
+"""The most files whose data are searched: dlmopen(3) makes up to 16 namespaces."""
+
 LARGEST_DATA = 4 << 20
 """The most bytes of a region of a file's writable data that are searched."""
+
+TRIES = 3
+"""How often an arena is read that changes while it is read."""
 
 LIBC = re.compile(r".*/libc(\.so\.6|-2[\d.]*\.so)")
 REACH = {8: 4096, 4: 2048}
@@ -79,8 +90,8 @@ TCACHES = {
     4: (Tcache(0x190, 128, 64), Tcache(0x150, 64, 64), Tcache(0x1D0, 152, 76)),
 }
 
+MADE = "not a heap that glibc 2.26 to 2.43 would make"
 WHY = {
-    lib.PM_HEAP_BAD: "not a chunk that glibc makes",
     lib.PM_HEAP_ABSENT: "a page that should hold a chunk's header is not in memory",
     lib.PM_HEAP_SWAPPED: "a page is in swap",
     lib.PM_HEAP_UNREAD: "memory can't be read",
@@ -113,7 +124,9 @@ class FoundArena:
         walked: whether every row was walked to its end.
         last, last_size: address and size of the chunk in use nearest to the end; 0: none.
         main: whether it is the main arena.
+        links: the links of its free lists, to compare them with a second reading.
         doubts: what was inconsistent, a phrase each.
+        impossible: whether more of it is free than it has.
     """
 
     state: ArenaState
@@ -130,7 +143,19 @@ class FoundArena:
     last: int = 0
     last_size: int = 0
     main: bool = False
+    links: bytes = b""
     doubts: list[str] = field(default_factory=list)
+    impossible: bool = False
+
+
+def broken(at: int, what: str) -> str:
+    return f"{MADE}, at {at:#x}: {what}"
+
+
+def links_of(chunks: Any) -> bytes:
+    """Addresses and sizes of a list of chunks."""
+    count = chunks.count * ffi.sizeof("pm_chunk")
+    return bytes(ffi.buffer(chunks.list, count)) if count else b""
 
 
 def new_chunks() -> Any:
@@ -162,15 +187,21 @@ class ArenaReader:
         self.distance: int | None = None
         self.doubts: list[str] = []
         self.parameters: MallocParameters | None = None
+        self.ring_doubts: list[str] = []
+        self.taken: set[int] = set()
+        self.counted: dict[int, tuple[Tcache, bytes]] = {}
 
     # ---- arenas ----------------------------------------------------------
 
     def find(self) -> list[FoundArena]:
         """All arenas, the main arena first, of each C library in the process."""
         found: list[FoundArena] = []
+        self.ring_doubts = []
+        self.taken = set()
         places = [r for r in self.regions if self._writable_file(r)]
-        first = [r for r in places if LIBC.fullmatch(r.pathname or "")]
-        for region in first or places:
+        places = [r for r in places if LIBC.fullmatch(r.pathname or "")] or places
+        del places[MOST_LIBRARIES:]
+        for region in places:
             data = self.memory.read(region.start, min(region.size, LARGEST_DATA))
             for candidate in find_states(data, region.start, self.word):
                 ring = self.ring(candidate, data, region.start)
@@ -178,7 +209,7 @@ class ArenaReader:
                     found += ring
                     break
         if found:
-            self._find_parameters(first or places)
+            self._find_parameters(places)
         return found
 
     def _writable_file(self, region: Region) -> bool:
@@ -195,23 +226,44 @@ class ArenaReader:
                 return
 
     def ring(self, main: ArenaState, data: bytes, base: int) -> list[FoundArena]:
-        """A main arena and all arenas linked with it; empty: main is not really an arena."""
+        """A main arena and all arenas linked with it; empty: main is not really an arena.
+
+        If the ring does not lead back, those before the wrong link.
+        """
         others: list[FoundArena] = []
+        seen: set[int] = set()
         at = main.next
         before = None
+        whole = None
         while not base <= at < main.bins:
             state = self.arena(at)
-            if state is None or len(others) >= MOST_ARENAS:
-                return []
-            if any(one.state.address == at for one in others):
-                return []
+            if state is None or len(others) >= MOST_ARENAS or at in seen:
+                whole = self.placed_anyhow(main, data, base)
+                if whole is not None:
+                    self.ring_doubts.append(broken(at, "no arena, but one is linked there"))
+                break
+            seen.add(at)
             others.append(FoundArena(state))
             before = (state.bins - state.address) // self.word
             at = state.next
-        whole = placed(main, at, data, base)
-        if whole is None or (before and (whole.bins - whole.address) // self.word != before):
+        else:
+            whole = placed(main, at, data, base)
+            if before and whole and (whole.bins - whole.address) // self.word != before:
+                return []
+        if whole is None:
             return []
         return [FoundArena(whole, main=True), *others]
+
+    def placed_anyhow(self, main: ArenaState, data: bytes, base: int) -> ArenaState | None:
+        """A main arena whose start no other arena names, if it has memory."""
+        if not any(r.start <= main.top < r.end and r.perms.write for r in self.regions):
+            return None
+        for before in BEFORE_TOP[self.word]:
+            address = main.bins - (before + 2) * self.word
+            whole = placed(main, address, data, base) if address >= base else None
+            if whole is not None:
+                return whole
+        return None
 
     def arena(self, address: int) -> ArenaState | None:
         """The arena at an address, which must be in its first heap; None: there is none.
@@ -252,14 +304,17 @@ class ArenaReader:
         head = state.address % length
         rows = []
         seen = set()
+        left = state.system
         while heap:
             info = self.memory.read(heap, 4 * word)
-            if len(info) < 4 * word or heap in seen:
-                raise NotAHeap(f"not a heap of an arena, at {heap:#x}")
+            if len(info) < 4 * word or heap in seen or heap % length:
+                raise NotAHeap(broken(heap, "no heap of an arena, but one is linked there"))
             seen.add(heap)
             arena, before, size, _ = struct.unpack(f"=4{'Q' if word == 8 else 'I'}", info)
-            if arena != state.address or not 0 < size <= length:
-                raise NotAHeap(f"not a heap of the arena at {state.address:#x}, at {heap:#x}")
+            # system_mem is the sum of the sizes.
+            left -= size
+            if arena != state.address or not 0 < size <= length or left < 0:
+                raise NotAHeap(broken(heap, f"not a heap of the arena at {state.address:#x}"))
             first = heap + head
             if heap == state.address // length * length:
                 first = state.address + state.size
@@ -276,7 +331,7 @@ class ArenaReader:
         for region in self.regions:
             if region.start <= address < region.end:
                 return region.start
-        raise NotAHeap(f"no region at {address:#x}")
+        raise NotAHeap(broken(address, "no memory there"))
 
     def end_from(self, start: int) -> int:
         """The end of the adjacent anonymous writable regions that start at an address."""
@@ -302,62 +357,105 @@ class ArenaReader:
         The bytes in bins are the sum of the free chunks found by the walk. The lists of the bins
         are followed, too: up to FOLLOWED chunks, or, if the walk fails, to their ends.
         """
+        for attempt in range(TRIES):
+            if attempt:
+                state = self.again(found.state)
+                if state is None:
+                    return
+                found.state = state
+            self._measure(found)
+            if not found.doubts or self.unchanged(found):
+                return
+
+    def _measure(self, found: FoundArena) -> None:
         state, word = found.state, self.word
-        lists = self._new_walk()
-        found.fast_chunks, bins = new_chunks(), new_chunks()
-        for index, chunk in enumerate(state.fast):
-            size = (index + 2) * (16 if word == 8 else 8)
-            self._follow(
-                found, lists, chunk and chunk + 2 * word, size, found.fast_chunks, fast=True
-            )
-        found.fast = total(found.fast_chunks)
+        found.doubts, found.impossible = [], False
+        found.top = 0
         if state.has_memory:
             data = self.memory.read(state.top + word, word)
             found.top = int.from_bytes(data, "little") & ~7
         self.walk(found)
-        most = FOLLOWED if found.walked else MOST
+        for row in found.rows:
+            # A top that was overwritten still ends where the memory of the arena does.
+            if row.first <= state.top < row.end < state.top + found.top:
+                found.top = row.end - state.top
+        bins, complete = self.follow_lists(found)
+        if not found.walked:
+            found.bins = total(bins)
+        elif complete and total(bins) != found.bins:
+            found.doubts.append(
+                f"{MADE}: of the arena at {state.address:#x}, the free chunks have"
+                f" {found.bins} bytes, those in bins {total(bins)}"
+            )
+        found.free_chunks = found.walk.free if found.walked else bins
+        found.impossible = found.fast + found.bins + found.top > state.system
+        if found.impossible:
+            found.doubts.append(broken(state.address, "more of the arena is free than it has"))
+
+    def follow_lists(self, found: FoundArena) -> tuple[Any, bool]:
+        """Follows the lists of an arena's free chunks.
+
+        Returns:
+            The chunks in bins, and whether these are all.
+        """
+        state, word = found.state, self.word
+        lists = self._new_walk()
+        most = min(state.system, 1 << 62) // (4 * word) + 1
+        found.fast_chunks, bins = new_chunks(), new_chunks()
+        for index, chunk in enumerate(state.fast):
+            size = (index + 2) * (16 if word == 8 else 8)
+            first = chunk and chunk + 2 * word
+            doubt = self._follow(lists, first, size, found.fast_chunks, most, fast=True)
+            found.doubts += [doubt] if doubt else []
+        found.fast = total(found.fast_chunks)
+        if found.walked:
+            most = FOLLOWED
+        complete = True
         for index, (first, _) in enumerate(state.links):
             if first == state.head(index):
                 continue
-            status = lib.pm_heap_bin(lists, state.head(index), most - bins.count, bins)
-            if status == lib.PM_HEAP_BAD and found.walked and bins.count >= most:
+            before = bins.count
+            status = lib.pm_heap_bin(lists, state.head(index), most - before, bins)
+            if status == lib.PM_HEAP_BAD and bins.count >= most and found.walked:
+                complete = False
                 break
-            self._judge(found, status, lists, "a bin")
-            if status != lib.PM_HEAP_END and found.walked:
-                break
-        else:
-            if not found.walked:
-                found.bins = total(bins)
-            elif total(bins) != found.bins:
-                found.doubts.append(
-                    f"the free chunks have {found.bins} bytes, those in bins {total(bins)}"
-                )
-        found.free_chunks = found.walk.free if found.walked else bins
+            if status != lib.PM_HEAP_END:
+                bins.count = before
+                complete = False
+                found.doubts.append(self._why(status, lists, "a bin"))
+        found.links = links_of(found.fast_chunks) + links_of(bins)
+        return bins, complete
 
     def _follow(
-        self, found: FoundArena, lists: Any, first: int, size: int, out: Any, *, fast: bool = False
-    ) -> None:
+        self, lists: Any, first: int, size: int, out: Any, most: int, *, fast: bool = False
+    ) -> str:
+        """Adds the chunks of a list; what is wrong with it, and then none."""
         if not first:
-            return
-        before = out.count
-        status = lib.PM_HEAP_BAD
+            return ""
+        before, furthest, doubt = out.count, -1, ""
         # Links are combined with their own address since 2.32. Fast bins link headers.
         for mangled in (1, 0):
+            status = lib.pm_heap_list(lists, first, fast, mangled, size, most, out)
+            if status == lib.PM_HEAP_END:
+                return ""
+            if out.count > furthest:
+                furthest = out.count
+                doubt = self._why(status, lists, "a list of free chunks")
             out.count = before
-            status = lib.pm_heap_list(lists, first, fast, mangled, size, MOST, out)
-            if status != lib.PM_HEAP_BAD:
-                break
-        self._judge(found, status, lists, "a list of free chunks")
+        return doubt
 
-    def _judge(self, found: FoundArena, status: int, walk: Any, what: str) -> None:
+    def _why(self, status: int, walk: Any, what: str) -> str:
         if status == lib.PM_HEAP_NO_MEMORY:
             raise MemoryError
-        if status != lib.PM_HEAP_END:
-            found.doubts.append(f"{what} is broken at {int(walk.at):#x}: {WHY[status]}")
+        at = int(walk.at)
+        if status == lib.PM_HEAP_BAD:
+            return broken(at, f"{what} is broken")
+        return f"{what} can't be read at {at:#x}: {WHY[status]}"
 
     def walk(self, found: FoundArena) -> None:
         """Walks each row from chunk to chunk, and adds up what it finds."""
         found.walk = walk = self._new_walk()
+        found.walked, found.rows, found.bins, found.last = False, [], 0, 0
         try:
             found.rows = self.rows(found)
         except NotAHeap as doubt:
@@ -368,25 +466,58 @@ class ArenaReader:
         for row in found.rows:
             status = lib.pm_heap_walk(walk, row.first, row.end, top)
             if status != lib.PM_HEAP_END:
-                self._judge(found, status, walk, "the row of chunks")
+                found.doubts.append(self._why(status, walk, "the row of chunks"))
                 found.walked = False
             elif found.main and not walk.top_size:
                 found.doubts.append(
-                    f"the row of chunks ends at {int(walk.at):#x}, before its top at {top:#x}"
+                    broken(walk.at, f"the row of chunks ends there, before its top at {top:#x}")
                 )
                 found.walked = False
             elif not walk.top_size and row.end - walk.at - walk.fence >= self.align:
-                found.doubts.append(f"a row of chunks ends at {int(walk.at):#x}, before its heap")
+                found.doubts.append(broken(walk.at, "a row of chunks ends there, before its heap"))
             if walk.last_in_use:
                 found.last = int(walk.last_in_use)
                 data = self.memory.read(found.last + self.word, self.word)
                 found.last_size = int.from_bytes(data, "little") & ~7
         found.bins = int(walk.free_bytes)
+        lib.pm_heap_forget(walk)
 
-    def unchanged(self, found: FoundArena) -> bool:
-        """Whether an arena's struct malloc_state has not changed since it was read."""
+    def again(self, state: ArenaState) -> ArenaState | None:
+        """An arena's struct malloc_state, read once more; None: it is none any longer."""
+        data = self.memory.read(state.address, state.size)
+        found = state_at(data, state.address, state.bins, self.word)
+        return None if found is None else placed(found, state.address, data, state.address)
+
+    def unchanged(self, found: FoundArena, *, lists: bool = True) -> bool:
+        """Whether an arena's struct malloc_state and free lists are as they were read."""
         state = found.state
-        return self.memory.read(state.address, state.size) == state.raw
+        if self.memory.read(state.address, state.size) != state.raw:
+            return False
+        if not lists:
+            return True
+        second = FoundArena(state, walked=found.walked)
+        self.follow_lists(second)
+        return second.links == found.links
+
+    def changes(self, arenas: Sequence[FoundArena], *, idle: bool) -> list[str]:
+        """What has changed since it was read.
+
+        Args:
+            arenas: as they were read.
+            idle: no thread has run since then: only what is cheap to compare is compared.
+        """
+        found = []
+        for one in arenas:
+            if not self.unchanged(one, lists=not idle):
+                found.append(f"the arena at {one.state.address:#x} changed while it was read")
+                # What did not fit is no sign of a broken heap then.
+                one.doubts = []
+        if not idle and any(
+            self.cached(layout, address)[2] != links
+            for address, (layout, links) in self.counted.items()
+        ):
+            found.append("the caches of threads changed while they were read")
+        return found
 
     # ---- threads -----------------------------------------------------------
 
@@ -426,13 +557,13 @@ class ArenaReader:
                         self.distance = address - head
                         return
 
-    def caches(self, head: int) -> Iterator[tuple[Tcache, int]]:
+    def caches(self, head: int, inside: Inside) -> Iterator[tuple[Tcache, int]]:
         """What may be the caches of a thread: its own storage has their addresses."""
         middle = head + (self.distance or 0)
         reach = REACH[self.word]
         seen = set()
         for _, value in self._words(middle - reach, middle + reach):
-            if value in seen or not value or value % self.align:
+            if value in seen or value % self.align or inside(value) is None:
                 continue
             seen.add(value)
             # With the bits PREV_INUSE, which the chunk before decides, and NON_MAIN_ARENA.
@@ -445,6 +576,7 @@ class ArenaReader:
         """Adds the chunks in the caches of threads to the arenas that they belong to."""
         main = arenas[0]
         self.doubts = []
+        self.counted = {}
         self.find_distance(arenas)
         if self.distance is None:
             if main.state.has_memory:
@@ -457,34 +589,43 @@ class ArenaReader:
             ((row.first, row.end, one) for one in arenas for row in one.rows),
             key=lambda entry: entry[0],
         )
-        counted: set[int] = set()
+        starts = [first for first, _, _ in ranges]
+
+        def inside(address: int) -> FoundArena | None:
+            index = bisect_right(starts, address) - 1
+            return ranges[index][2] if index >= 0 and address < ranges[index][1] else None
+
         for head in self.heads:
             doubts = []
             recognized = False
-            for layout, address in self.caches(head):
-                if not any(first <= address < end for first, end, _ in ranges):
-                    continue
-                if address in counted:
+            for layout, address in self.caches(head, inside):
+                if address in self.counted:
                     recognized = True
                     continue
-                chunks, doubt = self.cached(layout, address, main)
+                chunks, doubt, links = self.cached(layout, address)
                 if doubt:
                     doubts.append(doubt)
                     continue
                 recognized = True
-                counted.add(address)
+                self.counted[address] = layout, links
                 for chunk in chunks.list[0 : chunks.count]:
-                    for first, end, one in ranges:
-                        if first <= chunk.address < end:
-                            one.tcache += chunk.size
-                            one.tcached += 1
-                            break
+                    one = inside(chunk.address)
+                    if one is not None:
+                        one.tcache += chunk.size
+                        one.tcached += 1
             own = None if recognized else self.thread_arena(head, addresses)
             if own and (doubts or not self.has_no_cache(own[0])):
                 doubts = doubts or [
                     "a thread's cache was not found: what it holds counts as in use"
                 ]
-                main.doubts += [doubt for doubt in doubts if doubt not in main.doubts]
+                self.doubts += [doubt for doubt in doubts if doubt not in self.doubts]
+        for one in arenas:
+            if one.fast + one.bins + one.top + one.tcache > one.state.system:
+                one.tcache = one.tcached = 0
+                self.doubts.append(
+                    "the caches of threads hold more than the arena at"
+                    f" {one.state.address:#x} has: they count as in use"
+                )
 
     def has_no_cache(self, place: int) -> bool:
         """Whether a thread has freed nothing yet, in glibc 2.43: only then its cache is made.
@@ -508,22 +649,22 @@ class ArenaReader:
             and any(start <= value < end for start, end in constant)
         )
 
-    def cached(self, layout: Tcache, address: int, arena: FoundArena) -> tuple[Any, str]:
-        """The chunks of a thread's cache, or why it can't be one."""
+    def cached(self, layout: Tcache, address: int) -> tuple[Any, str, bytes]:
+        """The chunks of a thread's cache, or why it can't be one, and its links."""
         word = self.word
         chunks = new_chunks()
         data = self.memory.read(address, layout.counters + layout.lists * word)
         if len(data) < layout.counters + layout.lists * word:
-            return chunks, f"a thread's cache at {address:#x} can't be read"
+            return chunks, f"a thread's cache at {address:#x} can't be read", b""
         entries = struct.unpack_from(f"={layout.lists}{'QI'[word == 4]}", data, layout.counters)
         if any(entry % self.align for entry in entries):
-            return chunks, f"a thread's cache at {address:#x} is broken"
+            return chunks, broken(address, "a thread's cache is broken"), data
         lists = self._new_walk()
-        probe = FoundArena(arena.state)
+        doubts = []
         for index, entry in enumerate(entries):
             size = 4 * word + index * 16 if index < 64 else 0
-            self._follow(probe, lists, entry, size, chunks)
-        return chunks, "; ".join(probe.doubts)
+            doubts.append(self._follow(lists, entry, size, chunks, MOST_CACHED))
+        return chunks, "; ".join(filter(None, doubts)), data + links_of(chunks)
 
     def serving(
         self, arenas: Sequence[FoundArena], heads: Mapping[int, int]

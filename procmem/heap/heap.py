@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import NamedTuple
 
 from procmem.heap.glibc import PAGE_SIZE, ArenaReader, new_chunks
@@ -10,12 +11,13 @@ from procmem.heap.python import read_python
 from procmem.native import ffi, lib
 from procmem.pages.pagemap import new_pages
 from procmem.procfs import probes
+from procmem.procfs.activity import idle_since
 from procmem.procfs.resident import ResidentMemory
 from procmem.procfs.totals import read_status, usage_from_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from procmem.heap.glibc import FoundArena
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Heap", "HeapArena", "HeapSize", "Trim", "read_heap"]
 
 ATTEMPTS = 5
-"""A heap that changes while it is read is read again."""
+PATIENCE = 0.5
+"""A heap that changes while it is read is read again: so often, and for so many seconds."""
+
+MOST_DOUBTS = 20
 
 PYTHON = re.compile(r".*/(lib)?python3\.\d+(t?)[^/]*")
 
@@ -235,57 +240,78 @@ class Heap:
         }
 
 
-def read_heap(files: ProcessFiles, regions: Sequence[Region], word: int = 8) -> Heap:
+def read_heap(
+    files: ProcessFiles,
+    maps: Callable[[], Sequence[Region]],
+    word_size: Callable[[Sequence[Region]], int],
+) -> Heap:
     """Reads what malloc and Python have allocated in a process.
 
     Args:
         files: the process.
-        regions: its regions, by address.
-        word: bytes of an address in its program: 8 or 4.
+        maps: reads its regions, by address.
+        word_size: bytes of an address in a program with such regions: 8 or 4.
 
     Raises:
         AccessDenied: this user may not read its memory (ptrace(2), access mode checking).
         NoSuchProcess, ZombieProcess, ProcessChanged: it has ended, or runs another program.
     """
+    with ResidentMemory(files, required=True) as memory:
+        until = time.monotonic() + PATIENCE
+        for _ in range(ATTEMPTS):
+            heap = read_once(files, memory, maps, word_size)
+            memory.check()
+            if heap.certain or time.monotonic() > until:
+                break
+    return heap
+
+
+def read_once(
+    files: ProcessFiles,
+    memory: ResidentMemory,
+    maps: Callable[[], Sequence[Region]],
+    word_size: Callable[[Sequence[Region]], int],
+) -> Heap:
+    """Reads it once: what does not fit, or changes meanwhile, is a doubt."""
+    before = idle_since(files)
+    regions = maps()
+    word = word_size(regions)
     heads = {}
     for tid in files.thread_ids():
         head = lib.pm_robust_list(tid)
         if head:
             heads[tid] = head
-    with ResidentMemory(files, required=True) as memory:
-        reader = ArenaReader(memory, regions, word, heads.values())
-        arenas: list[FoundArena] = []
-        changed: list[str] = []
-        for _ in range(ATTEMPTS):
-            arenas = reader.find()
-            for one in arenas:
-                reader.measure(one)
-            if arenas:
-                reader.add_caches(arenas)
-            changed = [
-                f"the arena at {one.state.address:#x} changed while it was read"
-                for one in arenas
-                if not reader.unchanged(one)
-            ]
-            if not changed and not any(one.doubts for one in arenas):
-                break
-        serving = reader.serving(arenas, heads)
-        pages, unread = read_pages(memory, arenas)
-        made: list[HeapArena] = []
-        ranges: list[TrimRange] = []
-        sizes: dict[int, tuple[int, int]] = {}
-        for one in arenas:
-            made.append(arena_of(one, pages, word, serving, regions, ranges))
-            count_sizes(one, sizes)
-        python = read_python(memory, regions) if has_python(regions) else None
-        memory.check()
-    parameters = reader.parameters
-    doubts = changed + [doubt for one in arenas for doubt in one.doubts] + reader.doubts + unread
+    reader = ArenaReader(memory, regions, word, heads.values())
+    arenas = reader.find()
+    for one in arenas:
+        reader.measure(one)
+    if arenas:
+        reader.add_caches(arenas)
+    serving = reader.serving(arenas, heads)
+    pages, unread = read_pages(memory, arenas)
+    python = read_python(memory, regions) if has_python(regions) else None
+    # Of a process that did not run in between all is of one moment.
+    idle = before is not None and idle_since(files) == before
+    doubts = reader.changes(arenas, idle=idle)
+    if not idle and python is not None and read_python(memory, regions) != python:
+        doubts.append("Python's objects changed while they were read")
+    doubts += reader.ring_doubts + [doubt for one in arenas for doubt in one.doubts]
+    doubts += reader.doubts + unread
     doubts += [
         f"the arena at {one.state.address:#x} was locked while it was read"
         for one in arenas
         if one.state.locked
     ]
+    if len(doubts) > MOST_DOUBTS:
+        doubts[MOST_DOUBTS:] = [f"{len(doubts) - MOST_DOUBTS} more like these"]
+    made: list[HeapArena] = []
+    ranges: list[TrimRange] = []
+    sizes: dict[int, tuple[int, int]] = {}
+    for one in arenas:
+        if not one.impossible:
+            made.append(arena_of(one, pages, word, serving, regions, ranges))
+            count_sizes(one, sizes)
+    parameters = reader.parameters
     return Heap(
         made,
         mmapped=None if parameters is None else parameters.mmapped,

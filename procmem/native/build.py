@@ -139,6 +139,7 @@ ffi.cdef(
     pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word,
                          uint64_t align);
     void pm_heap_free(pm_heap *heap);
+    void pm_heap_forget(pm_heap *heap);
     int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top);
     int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
                  uint64_t size, size_t most, pm_chunks *out);

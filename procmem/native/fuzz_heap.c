@@ -318,7 +318,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
             uint64_t last = out.list[out.count - 1].address + 2 * word;
 
             put(last, made.fast ^ (last >> 12));
-            heap->buffer_end = heap->buffer_start = 0;
+            pm_heap_forget(heap);
             REQUIRE(pm_heap_list(heap, made.fast + 2 * word, 1, 1, made.fast_size, 100000, &out) ==
                         PM_HEAP_BAD && out.count <= 5 * made.fast_count);
         }
@@ -326,7 +326,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
             /* A bin of fewer chunks than there are, and one that never comes back. */
             REQUIRE(pm_heap_bin(heap, BIN, made.free_count - 1, &out) == PM_HEAP_BAD);
             put(get(BIN + 3 * word) + 2 * word, get(BIN + 2 * word));
-            heap->buffer_end = heap->buffer_start = 0;
+            pm_heap_forget(heap);
             REQUIRE(pm_heap_bin(heap, BIN, 10000, &out) == PM_HEAP_BAD);
         }
     }

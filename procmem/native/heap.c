@@ -40,13 +40,16 @@ pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word, ui
     heap->word = word;
     heap->align = align;
     heap->ahead = 1;
-    heap->buffer = malloc(BUFFER_PAGES * page_size);
-    heap->entries = malloc(WINDOW * sizeof *heap->entries);
-    if (!heap->buffer || !heap->entries) {
-        pm_heap_free(heap);
-        return NULL;
-    }
     return heap;
+}
+
+void pm_heap_forget(pm_heap *heap)
+{
+    free(heap->buffer);
+    free(heap->entries);
+    heap->buffer = NULL;
+    heap->entries = NULL;
+    heap->buffer_start = heap->buffer_end = heap->entries_count = 0;
 }
 
 void pm_heap_free(pm_heap *heap)
@@ -56,8 +59,7 @@ void pm_heap_free(pm_heap *heap)
     free(heap->free.list);
     free(heap->large.list);
     free(heap->marked.list);
-    free(heap->buffer);
-    free(heap->entries);
+    pm_heap_forget(heap);
     free(heap);
 }
 
@@ -89,6 +91,12 @@ static int fetch(pm_heap *heap, uint64_t address, uint64_t end)
 
     if (address >> 63)
         return PM_HEAP_BAD;
+    if (!heap->buffer)
+        heap->buffer = malloc(BUFFER_PAGES * heap->page_size);
+    if (!heap->entries)
+        heap->entries = malloc(WINDOW * sizeof *heap->entries);
+    if (!heap->buffer || !heap->entries)
+        return PM_HEAP_NO_MEMORY;
     /* Residency is asked anew with each window: what was resident may have gone. */
     most = (end + heap->page_size - 1) / heap->page_size;
     if (most > page + heap->ahead)

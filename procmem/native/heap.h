@@ -55,6 +55,8 @@ typedef struct {
 
 pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word, uint64_t align);
 void pm_heap_free(pm_heap *heap);
+/* Frees what is kept of the process's memory: what comes next is read anew. */
+void pm_heap_forget(pm_heap *heap);
 
 /* Walks the chunks from `first` on. The row ends at `top`, or, if `top` is not in it, at the
  * fence posts before `end`. */

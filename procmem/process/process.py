@@ -273,8 +273,7 @@ class Process:
         from procmem.heap.heap import read_heap
         from procmem.process.facts import word_size
 
-        regions = list(self.maps())
-        return read_heap(self.files, regions, word_size(regions))
+        return read_heap(self.files, lambda: list(self.maps()), word_size)
 
     def frames(self, start: int, end: int) -> list[Frame]:
         """The page frames of a range: how often each is mapped, and what it is used for.

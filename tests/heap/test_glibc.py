@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
+import sys
 
 import pytest
 
 import procmem
 from tests.support.allocating import Allocating, built
+from tests.support.paths import ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+MADE = "not a heap that glibc 2.26 to 2.43 would make"
 GLIBC = "CS_GNU_LIBC_VERSION" in os.confstr_names
 pytestmark = pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
 
@@ -32,12 +38,73 @@ def test_an_overwritten_size_is_said_with_its_address(program: Path) -> None:
         assert heap.by_size() == []
 
 
-def test_a_list_that_leads_into_itself_ends(program: Path) -> None:
+def test_an_overwritten_top_ends_with_the_memory_of_the_arena(program: Path) -> None:
     with Allocating(program) as target:
         target.go(1, 3000)
-        target.ask("loop")
+        (where,) = target.ask("top")
         heap = procmem.Process(target.pid).heap()
-        assert heap.arenas[0].chunks is not None
+        (arena,) = heap.arenas
+        (region,) = procmem.Process(target.pid).maps().filter(kind=procmem.RegionKind.HEAP)
+        assert arena.top == region.end - int(where, 16)
+        assert arena.in_use + arena.tcache + arena.fast + arena.free + arena.top == arena.system
+        assert any(f"{MADE}, at {int(where, 16):#x}: " in doubt for doubt in heap.doubts)
+
+
+@pytest.mark.parametrize("kind", ["tcache", "fast", "unsorted", "small", "large"])
+def test_a_list_that_leads_into_itself_ends(program: Path, kind: str) -> None:
+    with Allocating(program) as target:
+        (where,) = target.ask(f"loop {kind}")
+        heap = procmem.Process(target.pid).heap()
+        (arena,) = heap.arenas
+        assert arena.chunks is not None
+        assert 0 < arena.in_use < arena.system
+        assert arena.in_use + arena.tcache + arena.fast + arena.free + arena.top == arena.system
+        assert any(f"{MADE}, at 0x" in doubt for doubt in heap.doubts)
+        # Of a list that is linked in one direction, some chunk of it.
+        links = range(int(where, 16), int(where, 16) + 1, 1)
+        if kind in ("tcache", "fast"):
+            links = range(int(where, 16) - 24 * 256, int(where, 16) + 256)
+        found = re.search(f"{MADE}, at 0x([0-9a-f]+): ", " ".join(heap.doubts))
+        assert found
+        assert int(found[1], 16) in links
+
+
+LIMITED = """
+import json, resource, sys
+import procmem
+# Seconds of processor time, however busy the machine is.
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+print(json.dumps(procmem.Process(int(sys.argv[1])).heap().to_dict()))
+"""
+
+
+@pytest.mark.parametrize("kind", ["many", "ring", "huge", "chain"])
+def test_arenas_that_a_hostile_process_makes_up(program: Path, kind: str) -> None:
+    with Allocating(program) as target:
+        target.go(1, 3000)
+        (main,) = procmem.Process(target.pid).heap().arenas
+        target.ask(f"fake 5000 {kind} {main.address:x}")
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(target.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0, done.stderr
+        heap = json.loads(done.stdout)
+    assert not heap["certain"]
+    assert any(f"{MADE}, at 0x" in doubt for doubt in heap["doubts"])
+    assert heap["arenas"][0]["address"] == main.address
+    assert heap["arenas"][0]["in_use"] == main.in_use
+    for one in heap["arenas"]:
+        names = ("in_use", "tcache", "fast", "free", "top")
+        assert all(one[name] >= 0 for name in names)
+        assert sum(one[name] for name in names) == one["system"]
+    assert len(heap["arenas"]) <= 4097
+    # No text is longer for the number of lies.
+    assert len(heap["doubts"]) < 100
 
 
 def test_threads_are_named_with_the_arena_they_use(program: Path) -> None:
@@ -80,7 +147,7 @@ def test_a_cache_that_is_broken_is_a_doubt(program: Path) -> None:
         target.ask("spoil")
         heap = procmem.Process(target.pid).heap()
         assert not heap.certain
-        assert any("a list of free chunks is broken at " in doubt for doubt in heap.doubts)
+        assert any(f"{MADE}, at 0x" in doubt for doubt in heap.doubts)
 
 
 @pytest.mark.parametrize("place", ["8", "100000", "7ffffffffff8", "fffffffffffffff0"])

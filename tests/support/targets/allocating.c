@@ -3,14 +3,17 @@
  * Each line on standard input is a command: `go SEED STEPS LARGEST` has every thread take so many
  * steps, `cache COUNT SIZE` has every thread free so many pieces, all at last; `trim` calls
  * malloc_trim(0), `info` prints what malloc says of itself;
- * `overwrite`, `spoil` and `loop` break the heap. Each is answered
+ * `overwrite`, `top`, `spoil`, `loop KIND` and `fake COUNT KIND MAIN` break the heap. Each is answered
  * by lines that end with one that says "done". Nothing here allocates beside the histories. */
 #define _GNU_SOURCE
+#include <gnu/libc-version.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -77,9 +80,77 @@ static void *serve(void *mine)
     }
 }
 
+/* A list of free chunks that leads back into itself. */
+static void loop(const char *kind)
+{
+    int few = !strcmp(kind, "tcache"), sorted = !strcmp(kind, "small") || !strcmp(kind, "large");
+    int number = few ? 3 : 24, version = atoi(gnu_get_libc_version() + 2);
+    size_t size = !strcmp(kind, "fast") ? 100 : few ? 40 : !strcmp(kind, "small") ? 600 : 3000;
+    char *row[24];
+    uintptr_t to;
+
+    for (int i = 0; i < number; i++) {
+        row[i] = malloc(size);
+        /* So that free chunks are not joined. */
+        own[0] = *(volatile char *)malloc(size);
+    }
+    for (int i = 0; i < number; i++)
+        free(row[i]);
+    if (sorted)
+        own[0] = *(volatile char *)malloc(120000);
+    /* The thread's cache takes the first seven, and each list begins with the last. */
+    to = (uintptr_t)row[number - 1] - (few ? 0 : 16);
+    if ((few || size == 100) && version >= 32)
+        to ^= (uintptr_t)row[few ? 0 : 7] >> 12;
+    memcpy(row[few ? 0 : 7], &to, sizeof to);
+    printf("%p\n", (void *)(row[number - 1] - 16));
+}
+
+/* Arenas as malloc makes them, all linked with the main arena, whose address is given. */
+static void fake(int count, const char *kind, uintptr_t *first)
+{
+    enum { LENGTH = 64 << 20, STATE = 300 };
+    int many = !strcmp(kind, "many"), chain = !strcmp(kind, "chain"), next = 0, bins = 0;
+    uintptr_t base = (uintptr_t)mmap(NULL, ((size_t)count + 1) * LENGTH, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (base == (uintptr_t)MAP_FAILED)
+        exit(3);
+    base = (base + LENGTH - 1) / LENGTH * LENGTH;
+    /* Of a process with one arena the ring is a link to itself. */
+    while (first[next] != (uintptr_t)first)
+        next++;
+    /* 127 bins of two links, and the map of bins, are before it. */
+    bins = next - 254 - 2;
+    for (int i = 0; i < count; i++) {
+        uintptr_t *info = (uintptr_t *)(base + (uintptr_t)i * LENGTH), *state = info + 6;
+        uintptr_t top = ((uintptr_t)(state + next + 5) + 15) / 16 * 16, size = 0x21000;
+
+        info[0] = chain ? base + 48 : (uintptr_t)state;
+        info[1] = chain ? base + (uintptr_t)(i ? i - 1 : count - 1) * LENGTH : 0;
+        info[2] = info[3] = size;
+        memset(state, 0, STATE * sizeof *state);
+        for (int k = 0; k < 254; k++)
+            state[bins + k] = (uintptr_t)&state[bins + k / 2 * 2 - 2];
+        if (chain)
+            top += (uintptr_t)(count - 1 - i) * LENGTH;
+        state[bins - 2] = top;
+        state[next] = i + 1 < count && !chain ? (uintptr_t)state + LENGTH : (uintptr_t)first;
+        state[next + 3] = state[next + 4] = many ? size : (uintptr_t)1 << 62;
+        ((uintptr_t *)top)[1] = ((uintptr_t)info + size - top) | 1;
+        if (!strcmp(kind, "huge"))
+            ((uintptr_t *)top)[1] = ((uintptr_t)1 << 60) | 1;
+        if (!strcmp(kind, "ring") && i + 1 == count)
+            state[next] = base + 48;
+    }
+    first[next] = base + 48;
+    printf("%zx\n", (size_t)base);
+}
+
 int main(int argc, char **argv)
 {
-    static char out[1 << 20], line[256];
+    static char out[1 << 20], line[256], kind[16];
+    int count;
     int threads = argc > 1 ? atoi(argv[1]) : 0;
     pthread_t all[THREADS];
 
@@ -110,10 +181,24 @@ int main(int argc, char **argv)
             cached = 0;
         } else if (!strcmp(line, "overwrite")) {
             /* The size of a chunk, as a write beyond a piece's end would leave it. */
-            char *piece = malloc(3000);
+            char *piece = malloc(3000), *next = malloc(3000);
 
-            memset(piece + malloc_usable_size(piece), 0x41, 8);
-            printf("%p\n", (void *)(piece + malloc_usable_size(piece) - 8));
+            while (next != piece + malloc_usable_size(piece) + 8) {
+                piece = next;
+                next = malloc(3000);
+            }
+            memset(next - 8, 0x41, 8);
+            printf("%p\n", (void *)(next - 16));
+        } else if (!strcmp(line, "top")) {
+            /* The size of the last chunk. */
+            char *piece = malloc(120000), *next = piece + malloc_usable_size(piece) + 8;
+
+            while (next - 16 + (*(size_t *)(next - 8) & ~7ul) != (char *)sbrk(0)) {
+                piece = malloc(120000);
+                next = piece + malloc_usable_size(piece) + 8;
+            }
+            memset(next - 8, 0x41, 8);
+            printf("%p\n", (void *)(next - 16));
         } else if (!strcmp(line, "spoil")) {
             /* The first link of a cache's list, as a write to a piece that was freed would leave it. */
             char *volatile first = malloc(40), *volatile second = malloc(40);
@@ -124,15 +209,18 @@ int main(int argc, char **argv)
         } else if (sscanf(line, "robust %zx", &largest) == 1) {
             /* What get_robust_list(2) says of the first thread. */
             syscall(SYS_set_robust_list, largest, 24);
-        } else if (!strcmp(line, "loop")) {
-            /* A list of free chunks that leads back into itself. */
-            void *row[16];
+        } else if (!strncmp(line, "loop ", 5)) {
+            loop(line + 5);
+        } else if (sscanf(line, "fake %d %15s %zx", &count, kind, &largest) == 3) {
+            fake(count, kind, (uintptr_t *)largest);
+        } else if (!strcmp(line, "exec")) {
+            execl("/bin/cat", "cat", (char *)NULL);
+        } else if (!strcmp(line, "fork")) {
+            pid_t child = fork();
 
-            for (int i = 0; i < 16; i++)
-                row[i] = malloc(100);
-            for (int i = 0; i < 16; i++)
-                free(row[i]);
-            memcpy(row[15], row[14], 8);
+            if (!child)
+                pause();
+            printf("%d\n", child);
         } else if (!strcmp(line, "trim")) {
             malloc_trim(0);
         } else if (!strcmp(line, "info")) {

@@ -85,6 +85,19 @@ ffi.cdef(
                            const uint64_t *frames, size_t frame_count, uint64_t *out,
                            size_t room);
 
+    #define PM_NO_GROUP ...
+    typedef struct { size_t count, set_count; ...; } pm_sharing;
+    pm_sharing *pm_sharing_new(void);
+    void pm_sharing_free(pm_sharing *sharing);
+    int pm_sharing_add(pm_sharing *sharing, const pm_pages *pages, uint64_t first, uint64_t last,
+                       uint32_t member, uint64_t *own);
+    int pm_sharing_settle(pm_sharing *sharing, int kpagecount_fd);
+    int pm_sharing_groups(const pm_sharing *sharing, const uint32_t *groups, uint64_t *out);
+    void pm_sharing_open(const pm_sharing *sharing, unsigned char *out);
+    enum { PM_KIN_SHARED, PM_KIN_COPIED, PM_KIN_OWN, PM_KIN_FILE, PM_KIN_SWAPPED, PM_KINS };
+    void pm_pages_kin(const pm_pages *child, const pm_pages *parent, uint64_t first,
+                      uint64_t last, int frames, uint64_t *out);
+
     #define PM_SIZE_WORDS ...
     int pm_elf_size(const char *path, uint64_t *out);
 
@@ -269,8 +282,8 @@ ffi.cdef(
     """
 )
 PARTS = (
-    "scanner", "kernel", "elfsize", "pagemap", "heap", "compare", "calls", "measure", "specimen",
-    "breakpoints", "tracer",
+    "scanner", "kernel", "elfsize", "pagemap", "sharing", "heap", "compare", "calls", "measure",
+    "specimen", "breakpoints", "tracer",
 )  # fmt: skip
 ffi.set_source(
     "procmem.native._native",

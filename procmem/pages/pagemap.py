@@ -389,6 +389,11 @@ class PageMap(Sequence[Page]):
             entry & FRAME if present and known.frames else None,
         )
 
+    @property
+    def handle(self) -> Any:
+        """Its entries as native.lib's functions take them (pm_pages *); valid while it exists."""
+        return self._pages
+
     # ---- one property of all pages ------------------------------------------
 
     @property

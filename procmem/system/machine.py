@@ -6,6 +6,7 @@ import os
 
 from procmem.procfs import parse_statm, pids
 from procmem.procfs.sweep import sweep
+from procmem.system.freeing import can_read_frames, read_freeing
 from procmem.system.memory import parts_of, read_sums
 from procmem.system.pace import Pace
 from procmem.system.processes import PAGE_SIZE, Freed, read_process
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from procmem.system.freeing import Freeing
     from procmem.system.memory import KernelSums, MemoryPart
     from procmem.system.processes import MachineProcess
 
@@ -115,14 +117,21 @@ class Machine:
         processes: every process, by PID; those that could not be read, too.
         sums: the kernel's own sums.
         parts: what MemTotal is used for, processes first. Their sum and `remainder` are `total`.
-        remainder: what no part accounts for, in bytes. They are read one after the
-            other, so it may be a little below 0.
+        remainder: what no part accounts for, in bytes. The sums are read one after
+            the other, so it may be a little below 0.
         causes: likely causes of the remainder, in words.
     """
 
-    def __init__(self, processes: list[MachineProcess], sums: KernelSums) -> None:
+    def __init__(
+        self, processes: list[MachineProcess], sums: KernelSums, freeing: Freeing | None = None
+    ) -> None:
         self.processes = processes
         self.sums = sums
+        self._freeing = freeing
+        if freeing is not None:
+            alone = freeing.of_groups([[process] for process in processes])
+            for process, theirs in zip(processes, alone, strict=True):
+                process.freed = theirs
         shmem = [process.counters.pss_shmem for process in processes if process.counters]
         known = [size for size in shmem if size is not None]
         parts, remainder, why = parts_of(
@@ -169,7 +178,14 @@ class Machine:
         found: dict[str, list[MachineProcess]] = {}
         for process in sorted(self.processes, key=size_of, reverse=True):
             found.setdefault(key_of(process), []).append(process)
-        made = [ProcessGroup(name, members, self.freed(members)) for name, members in found.items()]
+        if self._freeing is None:
+            freed = [self.freed(members) for members in found.values()]
+        else:
+            freed = self._freeing.of_groups(list(found.values()))
+        made = [
+            ProcessGroup(name, members, theirs)
+            for (name, members), theirs in zip(found.items(), freed, strict=True)
+        ]
         return sorted(made, key=lambda group: (group.pss or 0, group.rss or 0), reverse=True)
 
     def freed(self, processes: Iterable[MachineProcess]) -> Freed | None:
@@ -186,13 +202,15 @@ class Machine:
         Returns:
             None: none of them could be read.
         """
+        processes = list(processes)
+        if self._freeing is not None:
+            return self._freeing.of_groups([processes])[0]
         found = [process.freed for process in processes]
         known = [freed for freed in found if freed is not None]
         if not known:
             return None
         anonymous, shared, _ = (sum(column) for column in zip(*known, strict=True))
-        exact = len(found) == 1 and known[0].exact
-        return Freed(anonymous, shared, exact=exact)
+        return Freed(anonymous, shared, exact=False)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
@@ -279,12 +297,19 @@ class Stalls:
 
 
 def machine(
-    *, root: str | os.PathLike[str] = "/proc", share: float = 1.0, max_stall: float | None = None
+    *,
+    root: str | os.PathLike[str] = "/proc",
+    frames: bool | None = None,
+    share: float = 1.0,
+    max_stall: float | None = None,
 ) -> Machine:
     """Reads the memory of the whole machine: each process's RSS, PSS, USS and swap, and the rest.
 
     Args:
         root: as for Process.
+        frames: read the page frames, too, so that what ending processes would free is exact:
+            10 to 30 ms for each GiB that is resident in all of them together. Otherwise it is a
+            lower bound. None: if this user may (CAP_SYS_ADMIN).
         share: the share of one CPU that it may use; it rests between processes.
         max_stall: seconds. A process whose own mmap(2) calls would probably have to wait longer,
             judging by its size, is not read; see MachineProcess.unread. None: all are read.
@@ -292,6 +317,7 @@ def machine(
     Raises:
         Unsupported: root is no /proc.
         BadArgument: share or max_stall is not above 0.
+        AccessDenied: frames are asked for, and this user may not read them.
 
     Source: proc_pid_smaps(5), proc_meminfo(5).
 
@@ -305,6 +331,12 @@ def machine(
         from procmem.errors import BadArgument
 
         raise BadArgument("share and max_stall must be above 0")
+    if frames is None:
+        frames = can_read_frames(root)
+    elif frames and not can_read_frames(root):
+        from procmem.errors import AccessDenied
+
+        raise AccessDenied(os.getpid(), f"{root}/kpagecount and page frames take CAP_SYS_ADMIN")
     pace, stalls = Pace(share), Stalls(max_stall)
     found = []
     for pid in pids(root):
@@ -313,4 +345,5 @@ def machine(
             stalls.learn(process)
             found.append(process)
         pace.rest()
-    return Machine(found, read_sums(root))
+    sums = read_sums(root)
+    return Machine(found, sums, read_freeing(found, root, pace) if frames else None)

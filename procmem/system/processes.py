@@ -206,7 +206,7 @@ class MachineProcess:
         return Freed(max(0, counters.uss - files - shmem), 0, exact=False)
 
     @freed.setter
-    def freed(self, freed: Freed) -> None:
+    def freed(self, freed: Freed | None) -> None:
         self._freed = freed
 
     @property
@@ -240,8 +240,9 @@ def name_of(comm: str, words: list[str]) -> str:
     interpreter = INTERPRETERS.fullmatch(comm) or INTERPRETERS.fullmatch(base(words[0]))
     if interpreter and base(words[0]).removeprefix("-").startswith(comm[:4]):
         for script in script_of(interpreter[1], words[1:]):
-            # A descriptor's number is no name ("bash /dev/fd/3").
-            return comm if script.startswith(("/dev/fd/", "/proc/")) else base(script) or comm
+            # Neither a descriptor's number nor "-" is a name ("bash /dev/fd/3").
+            unnamed = script == "-" or script.startswith(("/dev/fd/", "/proc/"))
+            return comm if unnamed else base(script) or comm
     return comm
 
 

@@ -1081,7 +1081,7 @@ struct child {
     int to, from;
 };
 
-#define MAX_CHILDREN 64
+#define MAX_CHILDREN 256
 static struct child children[MAX_CHILDREN];
 
 static struct child *find_child(pid_t pid)

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     )
     from procmem.regions.kinds import Owner, RegionKind, Use
     from procmem.snapshots import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
+    from procmem.system.controlgroup import ControlGroup
     from procmem.system.machine import Machine, ProcessGroup, machine
     from procmem.system.memory import MemoryPart
     from procmem.system.processes import Freed, MachineProcess
@@ -94,6 +95,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "Comparison",
+    "ControlGroup",
     "Counters",
     "Device",
     "Diff",
@@ -200,6 +202,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "ProcmemError SyscallError Unsupported ZombieProcess",
             "heap.heap": "Heap HeapArena HeapSize Trim",
             "heap.python": "PythonClass PythonHeap",
+            "system.controlgroup": "ControlGroup",
             "pages.frames": "Frame FrameFlags",
             "pages.pagemap": "Page PageCounts PageMap PageState",
             "pages.tables": "PagingScheme",

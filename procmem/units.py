@@ -171,10 +171,11 @@ def approximate(text: str, error: int | None) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> count(1, "page"), count(1024, "page")
-    ('1 page', '1,024 pages')
+    >>> count(1, "page"), count(1024, "page"), count(2, "process")
+    ('1 page', '1,024 pages', '2 processes')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
 
 
 def signal_name(number: int, *, meaning: bool = False) -> str:

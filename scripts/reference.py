@@ -32,6 +32,7 @@ GROUPS = {
     "tracing": "Traces",
     "pages": "Pages and page tables",
     "heap": "The heap",
+    "system": "The machine and containers",
     "elf": "ELF files",
     "calls": "Calls on this process's own memory",
     "errors": "Errors",

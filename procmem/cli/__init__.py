@@ -20,6 +20,7 @@ COMMANDS = {
     "pages": "the state of every page; page tables and page frames",
     "heap": "what malloc and Python hold inside a process, in use and free",
     "threads": "the stack of each thread: reserved, touched, in use, and the room left",
+    "container": "what a control group or container is charged for",
     "query": "what is mapped at an address",
     "record": "the memory of a process over time, recorded to a file",
     "watch": "changes of a process's memory as they happen",

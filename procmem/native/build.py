@@ -98,6 +98,15 @@ ffi.cdef(
     void pm_pages_kin(const pm_pages *child, const pm_pages *parent, uint64_t first,
                       uint64_t last, int frames, uint64_t *out);
 
+    typedef struct { uint64_t cached, dirty, writeback, evicted, recently_evicted; } pm_cached;
+    int pm_cachestat(int fd, uint64_t offset, uint64_t length, pm_cached *out);
+    int pm_file_resident(int fd, uint64_t page, uint64_t count, uint64_t page_size,
+                         unsigned char *out);
+    int pm_file_entries(int fd, int pagemap, uint64_t page, uint64_t count, uint64_t page_size,
+                        uint64_t *out);
+    size_t pm_frames_of_groups(const uint64_t *words, size_t count, uint64_t first,
+                               const uint64_t *groups, size_t group_count, uint64_t *out);
+
     #define PM_SIZE_WORDS ...
     int pm_elf_size(const char *path, uint64_t *out);
 
@@ -282,8 +291,8 @@ ffi.cdef(
     """
 )
 PARTS = (
-    "scanner", "kernel", "elfsize", "pagemap", "sharing", "heap", "compare", "calls", "measure",
-    "specimen", "breakpoints", "tracer",
+    "scanner", "kernel", "elfsize", "pagemap", "sharing", "cache", "heap", "compare", "calls",
+    "measure", "specimen", "breakpoints", "tracer",
 )  # fmt: skip
 ffi.set_source(
     "procmem.native._native",

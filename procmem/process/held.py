@@ -1,0 +1,235 @@
+"""The regular files that a process has mapped or open, and what of them is in the page cache."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import NamedTuple
+
+from procmem.errors import AccessDenied
+from procmem.pages.cache import CacheUse, cache_of
+from procmem.process.reading import read_maps
+from procmem.procfs.mapped import names_on_disk, open_link, stat_link
+from procmem.regions.kinds import RegionKind
+from procmem.regions.region import PAGE_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from procmem.procfs import ProcessFiles
+    from procmem.regions import Region
+
+__all__ = ["CachedFile", "HeldFile", "cached_files", "cached_path", "held_files"]
+
+DELETED = " (deleted)"
+
+
+class HeldFile(NamedTuple):
+    """A regular file that a process has mapped or open.
+
+    Attributes:
+        path: as its link in /proc shows it, for this reader.
+        device, inode: of stat(2), or of maps where the file can't be reached.
+        deleted: it has no name any more.
+        mapped, opened: whether the process has it mapped, or open as a descriptor.
+        link: a name in the process's directory that leads to it; None: it can't be reached.
+        status: of stat(2); None likewise.
+    """
+
+    path: str
+    device: int
+    inode: int
+    deleted: bool
+    mapped: bool
+    opened: bool
+    link: bytes | None
+    status: os.stat_result | None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What identifies it on this machine: device and inode."""
+        return self.device, self.inode
+
+
+class CachedFile(NamedTuple):
+    """How much of a file is in the page cache.
+
+    Attributes:
+        path: its path; of a process's file as this reader sees it.
+        cache: the figures; None: not known, for the `reason`.
+        deleted: it has no name any more.
+        mapped, opened: whether the process has it mapped, or open; False for a path.
+        reason: why there are no figures; empty if there are.
+    """
+
+    path: str
+    cache: CacheUse | None
+    deleted: bool = False
+    mapped: bool = False
+    opened: bool = False
+    reason: str = ""
+
+
+def held_files(files: ProcessFiles) -> list[HeldFile]:
+    """The regular files that a process has mapped or open, each once.
+
+    Devices, pipes and sockets are left out. A mapped file is reached through map_files (root
+    alone), else through its path if that leads to the same inode: files that were deleted or
+    replaced are not reached by others.
+
+    Raises:
+        NoSuchProcess, ZombieProcess, KernelThread, AccessDenied, ProcessChanged
+
+    Source: proc_pid_map_files(5), proc_pid_fd(5).
+    """
+    found: dict[tuple[int, int], HeldFile] = {}
+    for region in first_of_each(read_maps(files)):
+        one = mapped_file(files, region)
+        if one is not None:
+            found.setdefault(one.key, one)
+    with contextlib.suppress(AccessDenied):
+        for number in descriptors(files):
+            link = b"fd/%d" % number
+            status = stat_link(files, link, follow=True)
+            if status is None or not stat.S_ISREG(status.st_mode):
+                continue
+            key = (status.st_dev, status.st_ino)
+            if key in found:
+                found[key] = found[key]._replace(opened=True)
+                continue
+            path = os.fsdecode(files.readlink(os.fsdecode(link)) or b"?")
+            gone = status.st_nlink == 0 and path.endswith(DELETED)
+            found[key] = HeldFile(
+                path.removesuffix(DELETED) if gone else path,
+                *key,
+                gone,
+                mapped=False,
+                opened=True,
+                link=link,
+                status=status,
+            )
+    return list(found.values())
+
+
+def first_of_each(regions: Iterable[Region]) -> Iterator[Region]:
+    """The first region of each mapped file."""
+    seen = set()
+    for region in regions:
+        if region.inode and region.pathname:
+            key = (region.dev, region.inode)
+            if key not in seen:
+                seen.add(key)
+                yield region
+
+
+def mapped_file(files: ProcessFiles, region: Region) -> HeldFile | None:
+    """The file of a region; None: it is no regular file."""
+    path = region.pathname or ""
+    exact = b"map_files/%x-%x" % (region.start, region.end)
+    link: bytes | None = exact
+    status = stat_link(files, exact, follow=True)
+    if status is None:
+        link = None
+        raw = os.fsencode(path)
+        for name in (b"exe", *names_on_disk(files, raw)):
+            there = stat_link(files, name, follow=name == b"exe")
+            if there is not None and is_of(there, region):
+                link, status = name, there
+                break
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        return None
+    device = os.makedev(region.dev.major, region.dev.minor)
+    key = (device, region.inode) if status is None else (status.st_dev, status.st_ino)
+    if status is None and region.kind is RegionKind.DEVICE:
+        return None
+    return HeldFile(path, *key, region.deleted, mapped=True, opened=False, link=link, status=status)
+
+
+def is_of(status: os.stat_result, region: Region) -> bool:
+    """Whether a file found by its path is the one that a region maps."""
+    return status.st_ino == region.inode and (
+        (os.major(status.st_dev), os.minor(status.st_dev)) == tuple(region.dev)
+    )
+
+
+def descriptors(files: ProcessFiles) -> list[int]:
+    """The open descriptors of a process, ascending.
+
+    Raises:
+        AccessDenied, NoSuchProcess
+    """
+    fd = files.open("fd")
+    try:
+        return sorted(int(name) for name in os.listdir(fd) if name.isdecimal())
+    except OSError as error:
+        files.fail(error, f"{files.path}/fd")
+    finally:
+        os.close(fd)
+
+
+def cached_files(files: ProcessFiles) -> list[CachedFile]:
+    """What the page cache has of each file that a process has mapped or open, largest first.
+
+    Nothing of the files is read. See held_files() for which are found.
+
+    Raises:
+        NoSuchProcess, ZombieProcess, KernelThread, AccessDenied, ProcessChanged
+    """
+    found = []
+    for held in held_files(files):
+        use, reason = None, ""
+        if held.link is None or held.status is None:
+            reason = "only root can open it: it was deleted or replaced, or is in another namespace"
+            if os.geteuid() == 0:
+                reason = "it can't be reached"
+        else:
+            fd = open_link(files, held.link, held.status)
+            if fd is None:
+                reason = "it can't be opened"
+            else:
+                use, reason = asked(fd)
+        found.append(CachedFile(held.path, use, held.deleted, held.mapped, held.opened, reason))
+    return sorted(found, key=lambda one: (-(one.cache.cached if one.cache else -1), one.path))
+
+
+def cached_path(path: str | os.PathLike[str]) -> CachedFile:
+    """What the page cache has of a file.
+
+    Only a regular file is opened: a device may do something, and a FIFO may wait.
+
+    Args:
+        path: of the file; symbolic links are followed.
+
+    Raises:
+        OSError: it does not exist, or may not be opened.
+    """
+    name = os.fspath(path)
+    handle = os.open(name, os.O_PATH | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            return CachedFile(name, None, reason="not a regular file")
+        fd = os.open(
+            f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        )
+    except OSError as error:
+        error.filename = name
+        raise
+    finally:
+        os.close(handle)
+    use, reason = asked(fd)
+    return CachedFile(name, use, status.st_nlink == 0, reason=reason)
+
+
+def asked(fd: int) -> tuple[CacheUse | None, str]:
+    """The figures of an open file, which is closed, or the reason why there are none."""
+    try:
+        return cache_of(fd, PAGE_SIZE), ""
+    except PermissionError:
+        return None, "only its owner, who may write it, and root may ask"
+    except OSError as error:
+        return None, error.strerror or str(error)
+    finally:
+        os.close(fd)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     )
     from procmem.heap.heap import Heap, HeapArena, HeapSize, Trim
     from procmem.heap.python import PythonClass, PythonHeap
+    from procmem.ipc.blocked import pipes
+    from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -90,6 +92,7 @@ __all__ = [
     "AccessDenied",
     "AlternateStack",
     "BadArgument",
+    "BlockedThread",
     "Cause",
     "CauseSum",
     "Change",
@@ -138,6 +141,9 @@ __all__ = [
     "PagingScheme",
     "ParseError",
     "Perms",
+    "Pipe",
+    "PipeEnd",
+    "Pipes",
     "Process",
     "ProcessChanged",
     "ProcessError",
@@ -179,6 +185,7 @@ __all__ = [
     "parse_maps",
     "parse_rollup",
     "parse_smaps",
+    "pipes",
     "processes",
     "record",
     "size",
@@ -203,6 +210,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "heap.heap": "Heap HeapArena HeapSize Trim",
             "heap.python": "PythonClass PythonHeap",
             "system.controlgroup": "ControlGroup",
+            "ipc.blocked": "pipes",
+            "ipc.ends": "BlockedThread Pipe PipeEnd Pipes",
             "pages.frames": "Frame FrameFlags",
             "pages.pagemap": "Page PageCounts PageMap PageState",
             "pages.tables": "PagingScheme",

@@ -21,6 +21,7 @@ COMMANDS = {
     "heap": "what malloc and Python hold inside a process, in use and free",
     "threads": "the stack of each thread: reserved, touched, in use, and the room left",
     "container": "what a control group or container is charged for",
+    "pipes": "pipes and FIFOs: who holds which end, what is in them, who is blocked",
     "query": "what is mapped at an address",
     "record": "the memory of a process over time, recorded to a file",
     "watch": "changes of a process's memory as they happen",

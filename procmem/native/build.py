@@ -174,6 +174,27 @@ ffi.cdef(
     void pm_chunks_free(pm_chunks *chunks);
     """
 )
+# ---- descriptors of processes, and what a pipe holds (procmem.procfs.descriptors) ----
+
+ffi.cdef(
+    """
+    #define PM_FD_FIFOS ...
+    #define PM_FD_SOCKETS ...
+    #define PM_FD_ANON ...
+    #define PM_FD_FILES ...
+    #define PM_NO_FLAGS ...
+    typedef struct { uint64_t dev, inode, size, blocks, rdev; int32_t pid, fd;
+                     uint32_t mode, links, flags, name, name_size; ...; } pm_descriptor;
+    typedef struct { pm_descriptor *list; size_t count; char *text; size_t text_size, seen; ...;
+    } pm_descriptors;
+    pm_descriptors *pm_descriptors_new(void);
+    void pm_descriptors_free(pm_descriptors *found);
+    int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, int pid,
+                            unsigned kinds, uint64_t pipefs);
+    typedef struct { uint64_t capacity, waiting; int32_t events; } pm_pipe;
+    int pm_pipe_measure(int pidfd, int fd, uint64_t dev, uint64_t inode, pm_pipe *out);
+    """
+)
 # ---- calls of this process on its own memory (procmem.calls) ----
 
 CALL_CONSTANTS = """
@@ -292,7 +313,7 @@ ffi.cdef(
 )
 PARTS = (
     "scanner", "kernel", "elfsize", "pagemap", "sharing", "cache", "heap", "compare", "calls",
-    "measure", "specimen", "breakpoints", "tracer",
+    "measure", "specimen", "breakpoints", "tracer", "descriptors",
 )  # fmt: skip
 ffi.set_source(
     "procmem.native._native",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from procmem.elf.loaded import LiveObject, LiveSection
     from procmem.heap.heap import Heap
+    from procmem.ipc.ends import Pipes
     from procmem.pages.frames import Frame
     from procmem.pages.pagemap import PageMap
     from procmem.process.pages import Translation
@@ -274,6 +275,24 @@ class Process:
         from procmem.process.facts import word_size
 
         return read_heap(self.files, lambda: list(self.maps()), word_size)
+
+    # ---- what it shares with others -----------------------------------------
+
+    def pipes(self) -> Pipes:
+        """The pipes and FIFOs that it holds an end of, or is blocked in opening.
+
+        Each with all holders of both ends, capacity, bytes waiting, and who is blocked in it. See
+        pipes().
+
+        Raises:
+            Unsupported: a saved tree.
+        """
+        from procmem.ipc.blocked import pipes
+
+        self.files.check_running()
+        return pipes([self.pid], root=self.root)
+
+    # ---- pages, continued ---------------------------------------------------
 
     def frames(self, start: int, end: int) -> list[Frame]:
         """The page frames of a range: how often each is mapped, and what it is used for.

@@ -15,8 +15,8 @@ def json_text(value: Any, rows: str = "") -> str:
     field and take thirty times as long.
 
     Args:
-        value: a plain value, or a list of dicts.
-        rows: a key of these dicts whose list has one item per line, too.
+        value: a plain value, a dict, or a list of dicts.
+        rows: a key of the dicts whose list has one item per line, too.
 
     >>> print(json_text([{"pid": 1, "regions": [{"start": 0}, {"start": 4096}]}], "regions"))
     [
@@ -28,7 +28,7 @@ def json_text(value: Any, rows: str = "") -> str:
     <BLANKLINE>
     """
     if not isinstance(value, list):
-        return json.dumps(value) + "\n"
+        return one(value, rows) + "\n"
     return lines(one(item, rows) for item in value) + "\n"
 
 

@@ -7,10 +7,11 @@ import shutil
 from typing import NamedTuple
 
 from procmem.grade.grading.proving import why_not_graded
-from procmem.grade.sandbox import cgroups, waiting
+from procmem.grade.sandbox import cgroups
 from procmem.grade.sandbox.job import claim_uid
 from procmem.grade.sandbox.kinds import KINDS, PATH
 from procmem.grade.sandbox.sandbox import why_not
+from procmem.procfs.blocked import NAMES
 
 __all__ = ["Wall", "walls"]
 
@@ -96,7 +97,7 @@ def walls() -> list[Wall]:
         "all jobs run as this user: only PID namespaces, if available, separate them",
         f"such as {uid}",
     )
-    why = "" if waiting.NAMES else f"system calls of {os.uname().machine} are unknown"
+    why = "" if NAMES else f"system calls of {os.uname().machine} are unknown"
     for path in ("syscall", f"task/{os.getpid()}/children"):
         if not why and not os.path.exists(f"/proc/self/{path}"):
             why = f"the kernel has no /proc/PID/{path.replace(str(os.getpid()), 'TID')}"

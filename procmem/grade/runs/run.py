@@ -31,6 +31,7 @@ from procmem.grade.errors import (
 from procmem.grade.sandbox import waiting
 from procmem.grade.sandbox.contents import why_not_run
 from procmem.grade.sandbox.untrusted import open_below
+from procmem.procfs.blocked import POLLS, SELECTS, SLEEPS
 from procmem.regions.kinds import RegionKind
 from procmem.units import signal_name
 
@@ -432,8 +433,8 @@ class Run:
                     self._drain()
                     return
                 if seen is not None and at == "sleep" and seen.turns != self._slept and (
-                    seen.sleeps in waiting.SLEEPS or seen.sleeps in waiting.POLLS
-                    or seen.sleeps in waiting.SELECTS
+                    seen.sleeps in SLEEPS or seen.sleeps in POLLS
+                    or seen.sleeps in SELECTS
                 ):  # fmt: skip
                     self._slept = seen.turns
                     return

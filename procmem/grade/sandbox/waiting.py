@@ -5,11 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import struct
 from typing import NamedTuple
 
 from procmem.errors import Unsupported
+from procmem.procfs.blocked import (
+    EPOLLS,
+    NAMES,
+    POLLS,
+    READS,
+    SELECTS,
+    WAITS,
+    ThreadState,
+    parse_call,
+    state_and_turns,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,60 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Seen", "ThreadState", "descendants", "look"]
 
-X86 = {
-    "read": 0, "readv": 19, "pread64": 17, "preadv": 295, "preadv2": 327,
-    "poll": 7, "ppoll": 271, "select": 23, "pselect6": 270,
-    "epoll_wait": 232, "epoll_pwait": 281, "epoll_pwait2": 441,
-    "nanosleep": 35, "clock_nanosleep": 230, "pause": 34, "rt_sigsuspend": 130,
-    "rt_sigtimedwait": 128, "futex": 202, "wait4": 61, "waitid": 247, "restart_syscall": 219,
-    "write": 1, "futex_wait": 455, "open": 2, "openat": 257,
-}  # fmt: skip
-GENERIC = {
-    "read": 63, "readv": 65, "pread64": 67, "preadv": 69, "preadv2": 286,
-    "ppoll": 73, "pselect6": 72, "epoll_pwait": 22, "epoll_pwait2": 441,
-    "nanosleep": 101, "clock_nanosleep": 115, "rt_sigsuspend": 133,
-    "rt_sigtimedwait": 137, "futex": 98, "wait4": 260, "waitid": 95, "restart_syscall": 128,
-    "write": 64, "futex_wait": 455, "openat": 56,
-}  # fmt: skip
-NUMBERS = {"x86_64": X86, "aarch64": GENERIC, "riscv64": GENERIC, "loongarch64": GENERIC}
-NAMES = {number: name for name, number in NUMBERS.get(platform.machine(), {}).items()}
-
-READS = frozenset(("read", "readv", "pread64", "preadv", "preadv2"))
-POLLS = frozenset(("poll", "ppoll"))
-SELECTS = frozenset(("select", "pselect6"))
-EPOLLS = frozenset(("epoll_wait", "epoll_pwait", "epoll_pwait2"))
-SLEEPS = frozenset((
-    "nanosleep", "clock_nanosleep", "pause", "rt_sigsuspend", "rt_sigtimedwait", "restart_syscall",
-))  # fmt: skip
-SIGNALS = frozenset(("pause", "rt_sigsuspend", "rt_sigtimedwait"))
-WAITS = frozenset(("wait4", "waitid"))
-
-STATE = re.compile(rb"^State:\s*(\S)", re.MULTILINE)
-SWITCHES = re.compile(rb"^(?:non)?voluntary_ctxt_switches:\s*(\d+)[ \t]*$", re.MULTILINE)
-
 DEV_TTY = os.makedev(5, 0)
 
 FUTEX_WAITS = (0, 6, 9, 11, 13)
 """FUTEX_WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 (futex(2))."""
-
-
-class ThreadState(NamedTuple):
-    """The state of one thread.
-
-    Attributes:
-        pid, tid: its IDs.
-        state: the letter of proc_pid_stat(5).
-        call: the system call that it is blocked in; "" if it runs, or is blocked in none.
-        arguments: of the call.
-        turns: how often it gave up the CPU; if that is unchanged, it did not run in between.
-    """
-
-    pid: int
-    tid: int
-    state: str
-    call: str
-    arguments: tuple[int, ...]
-    turns: int
 
 
 class Seen(NamedTuple):
@@ -153,34 +113,10 @@ def look_at(pid: int, tid: int) -> ThreadState | None:
     if state not in "ST":
         return ThreadState(pid, tid, "Z" if state in "ZX" else state, "", (), turns)
     with open(f"{directory}/syscall", "rb") as file:
-        words = file.read().split()
-    if not words or words[0] == b"running":
+        call = parse_call(file.read())
+    if call is None:
         return None
-    number = int(words[0])
-    arguments = tuple(int(word, 16) for word in words[1:7])
-    call = NAMES.get(number, f"system call {number}") if number >= 0 else ""
-    return ThreadState(pid, tid, state, call, arguments, turns)
-
-
-def state_and_turns(status: bytes) -> tuple[str, int]:
-    r"""The letter of `State:`, and how often the thread gave up the CPU.
-
-    Lines are found by name: their order may change, and newer kernels print more
-    (x86_Thread_features is the last one since Linux 6.6).
-
-    >>> state_and_turns(b"Name:\tcat\nState:\tS (sleeping)\nvoluntary_ctxt_switches:\t3\n"
-    ...                 b"nonvoluntary_ctxt_switches:\t1\nx86_Thread_features:\t\n")
-    ('S', 4)
-
-    Raises:
-        Unsupported: one of them is not there.
-
-    Source: proc_pid_status(5); fs/proc/array.c.
-    """
-    state, turns = STATE.search(status), SWITCHES.findall(status)
-    if state is None or len(turns) != 2:
-        raise Unsupported("/proc/PID/status", "it has no State: or no context switches here")
-    return state[1].decode(), sum(map(int, turns))
+    return ThreadState(pid, tid, state, *call, turns)
 
 
 def look(first: int, terminal: os.stat_result) -> Seen | None:

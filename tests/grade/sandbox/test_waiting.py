@@ -1,46 +1,23 @@
 from __future__ import annotations
 
-import itertools
-import os
-
 import pytest
 
-from procmem.errors import Unsupported
-from procmem.grade.sandbox.waiting import state_and_turns
-
-LINES = (
-    b"State:\tS (sleeping)",
-    b"voluntary_ctxt_switches:\t150",
-    b"nonvoluntary_ctxt_switches:\t545",
-    b"x86_Thread_features:\tshstk",
-)
-
-
-def test_lines_of_status_may_come_in_any_order() -> None:
-    for lines in itertools.permutations(LINES):
-        # A newline in a name is printed as \\n (proc_pid_status(5)).
-        name = b"Name:\tnonvoluntary_ctxt_switches:\\nvoluntary_ctxt_switches:\\t7\\nState:\\tR"
-        assert state_and_turns(b"\n".join((name, *lines)) + b"\n") == ("S", 695)
+from procmem.grade.sandbox.waiting import stuck
+from procmem.procfs.blocked import ThreadState
 
 
 @pytest.mark.parametrize(
-    "last", [b"x86_Thread_features:\t", b"Later:\t1 kB", b"THP_enabled:\t1", b""]
+    "state, call, arguments, forever",
+    [
+        ("S", "futex", (1, 128, 2, 0, 0, 0), True),
+        ("S", "futex", (1, 137, 2, 0x7FFC, 0, 0), False),  # with a timeout
+        ("S", "futex", (1, 129, 2, 0, 0, 0), False),  # FUTEX_WAKE
+        ("S", "wait4", (1, 0, 0, 0, 0, 0), True),
+        ("S", "read", (0, 0, 0, 0, 0, 0), False),
+        ("T", "wait4", (1, 0, 0, 0, 0, 0), False),
+    ],
 )
-def test_lines_may_follow_the_context_switches(last: bytes) -> None:
-    assert state_and_turns(b"\n".join((*LINES[:3], last, b"x86_Thread_features_locked:\t\n"))) == (
-        "S",
-        695,
-    )
-
-
-@pytest.mark.parametrize("missing", range(3))
-def test_a_missing_line_is_an_error_and_no_zero(missing: int) -> None:
-    with pytest.raises(Unsupported):
-        state_and_turns(b"\n".join(LINES[:missing] + LINES[missing + 1 :]))
-
-
-def test_this_kernel() -> None:
-    with open(f"/proc/self/task/{os.getpid()}/status", "rb") as file:
-        state, turns = state_and_turns(file.read())
-    assert state == "R"
-    assert turns >= 0
+def test_whether_only_another_thread_can_wake_it(
+    state: str, call: str, arguments: tuple[int, ...], forever: bool
+) -> None:
+    assert stuck(ThreadState(1, 1, state, call, arguments, 0)) is forever

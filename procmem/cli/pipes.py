@@ -1,0 +1,49 @@
+"""procmem pipes: pipes and FIFOs, who holds which end, what is in them, who is blocked."""
+
+from __future__ import annotations
+
+import sys
+
+from procmem.cli.arguments import (
+    ABSENT,
+    ALL_FIELDS,
+    columns_option,
+    one_process,
+    parser,
+    refuse_with_json,
+)
+from procmem.cli.terminal import table_columns
+from procmem.errors import BadArgument
+from procmem.ipc.blocked import pipes
+from procmem.view.json import json_text
+from procmem.view.pipes import pipes_text
+
+__all__ = ["main"]
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem pipes --help`."""
+    made = parser(
+        "pipes",
+        "Shows pipes and FIFOs: who holds which end, the bytes waiting in each, and who is blocked "
+        "in it. Without a PID, those of all processes. Nothing is opened or changed.",
+        pids="?",
+    )
+    columns_option(made)
+    options = made.parse_args(argv)
+    refuse_with_json(made, options, columns=ALL_FIELDS)
+    pid = None
+    if options.pid is ABSENT:
+        found = pipes(root=options.root)
+    else:
+        with one_process(made, options.pid, options.root) as process:
+            pid = process.pid
+            found = process.pipes()
+    if options.json:
+        sys.stdout.write(json_text(found.to_dict(), "pipes"))
+        return 0
+    try:
+        sys.stdout.write(pipes_text(found, pid=pid, width=table_columns(), chosen=options.columns))
+    except BadArgument as error:
+        made.error(str(error))
+    return 0

@@ -1,0 +1,55 @@
+/* The descriptors of processes, from /proc/PID/fd and /proc/PID/fdinfo, and what a pipe holds.
+ * Functions return 0 or a negated errno. */
+#ifndef PROCMEM_DESCRIPTORS_H
+#define PROCMEM_DESCRIPTORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PM_FD_FIFOS 1u   /* pipes and FIFOs, with their flags */
+#define PM_FD_SOCKETS 2u
+#define PM_FD_ANON 4u    /* eventfd, epoll and the like: what the kernel keeps without a file */
+#define PM_FD_FILES 8u   /* regular files; devices, too */
+#define PM_NO_FLAGS UINT32_MAX
+
+typedef struct {
+    uint64_t dev;             /* major << 32 | minor */
+    uint64_t inode, size, blocks, rdev;
+    int32_t pid, fd;
+    uint32_t mode, links;     /* st_mode, st_nlink */
+    uint32_t flags;           /* of fcntl(2), with O_CLOEXEC; PM_NO_FLAGS: not read */
+    uint32_t name, name_size; /* in the text; size 0: not read */
+} pm_descriptor;
+
+typedef struct {
+    pm_descriptor *list;
+    size_t count;
+    char *text;
+    size_t text_size;
+    size_t seen; /* descriptors of all kinds, of all processes */
+    size_t room, text_room;
+    char *buffer;
+} pm_descriptors;
+
+pm_descriptors *pm_descriptors_new(void);
+void pm_descriptors_free(pm_descriptors *found);
+
+/* Adds the descriptors of some kinds of a process (`directory`: "PID" or "PID/task/TID", below the
+ * open directory `root`). `pipefs` is the device of pipes: what is a FIFO elsewhere has a path, which
+ * is read. Those that are closed meanwhile are left out.
+ *
+ * statx(2) on /proc/PID/fd/N has the kind, the device and the inode for the price of readlink(2), so
+ * links are read only where the name is needed. It does not ask a server for what a file is now. */
+int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, int pid,
+                        unsigned kinds, uint64_t pipefs);
+
+typedef struct {
+    uint64_t capacity, waiting;
+    int32_t events; /* of poll(2) */
+} pm_pipe;
+
+/* What a pipe holds, from a copy of a descriptor of another process (pidfd_getfd(2)) that exists
+ * for these few calls. -ENOENT: the descriptor leads to another file than (dev, inode). */
+int pm_pipe_measure(int pidfd, int fd, uint64_t dev, uint64_t inode, pm_pipe *out);
+
+#endif

@@ -1,0 +1,192 @@
+"""The open descriptors of processes: what each leads to, from /proc/PID/fd and fdinfo."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from functools import cache
+from typing import NamedTuple
+
+from procmem.native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["ANON", "FIFOS", "FILES", "SOCKETS", "Descriptor", "Descriptors", "read_descriptors"]
+
+FIFOS: int = lib.PM_FD_FIFOS
+SOCKETS: int = lib.PM_FD_SOCKETS
+ANON: int = lib.PM_FD_ANON
+FILES: int = lib.PM_FD_FILES
+"""Kinds of descriptors that read_descriptors() may be asked for."""
+
+GONE = (errno.ENOENT, errno.ESRCH)
+
+
+class Descriptor(NamedTuple):
+    """An open descriptor of a process.
+
+    Attributes:
+        pid: the process.
+        fd: its number.
+        dev, inode: what it leads to; dev is major << 32 | minor.
+        mode: st_mode of stat(2): kind and permissions; the kind of an eventfd and the like is 0.
+        flags: as of fcntl(2) F_GETFL, with O_CLOEXEC; None for other kinds than FIFOS.
+        name: the text of the link /proc/PID/fd/N; empty for sockets and pipes without a name.
+        size, blocks, links: st_size, st_blocks (512 bytes each) and st_nlink of stat(2).
+        rdev: of a device, major << 32 | minor.
+    """
+
+    pid: int
+    fd: int
+    dev: int
+    inode: int
+    mode: int
+    flags: int | None
+    name: bytes
+    size: int
+    blocks: int
+    links: int
+    rdev: int
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether it is an end of a pipe or of a FIFO."""
+        return stat.S_ISFIFO(self.mode)
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is a socket."""
+        return stat.S_ISSOCK(self.mode)
+
+
+class Descriptors(NamedTuple):
+    """Descriptors of several processes.
+
+    Attributes:
+        listed: those of the kinds that were asked for, by process, then as the kernel lists them.
+        seen: how many descriptors of all kinds were looked through.
+        processes: how many processes were read.
+        denied: PIDs of the processes that this user may not read.
+        gone: how many ended meanwhile.
+    """
+
+    listed: list[Descriptor]
+    seen: int
+    processes: int
+    denied: list[int]
+    gone: int
+
+
+@cache
+def pipe_device() -> int:
+    """The device number of the kernel's file system of pipes, major << 32 | minor."""
+    ends = os.pipe()
+    try:
+        dev = os.fstat(ends[0]).st_dev
+        return os.major(dev) << 32 | os.minor(dev)
+    finally:
+        for fd in ends:
+            os.close(fd)
+
+
+def read_descriptors(
+    pids: Iterable[int], kinds: int, root: str | os.PathLike[str] = "/proc"
+) -> Descriptors:
+    """The descriptors of some processes.
+
+    Nothing is opened that they lead to: a pipe's ends stay as many as they are.
+
+    Args:
+        pids: process IDs.
+        kinds: FIFOS, SOCKETS, ANON or FILES (regular files and character devices), or several.
+        root: a /proc tree.
+
+    Raises:
+        Unsupported: root is no live /proc.
+
+    Source: proc_pid_fd(5), proc_pid_fdinfo(5).
+    """
+    made = lib.pm_descriptors_new()
+    if made == ffi.NULL:
+        raise MemoryError
+    found = ffi.gc(made, lib.pm_descriptors_free)
+    try:
+        directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        from procmem.errors import Unsupported
+
+        raise Unsupported("proc", f"{os.fspath(root)}: {error.strerror}") from error
+    if not lib.pm_is_proc(directory):
+        from procmem.errors import Unsupported
+
+        os.close(directory)
+        raise Unsupported(
+            "fd", f"{os.fspath(root)} is no live /proc: saved files do not show open descriptors"
+        )
+    denied: list[int] = []
+    processes = gone = 0
+    try:
+        for pid in pids:
+            status = scan_process(found, directory, pid, kinds)
+            if status in (-errno.EACCES, -errno.EPERM):
+                denied.append(pid)
+            elif -status in GONE:
+                gone += 1
+            elif status:
+                raise OSError(-status, os.strerror(-status), f"{os.fspath(root)}/{pid}/fd")
+            else:
+                processes += 1
+    finally:
+        os.close(directory)
+    return Descriptors(as_list(found), int(found.seen), processes, denied, gone)
+
+
+def scan_process(found: object, root: int, pid: int, kinds: int) -> int:
+    """Adds those of one process; 0 or a negated errno."""
+    seen = found.seen  # type: ignore[attr-defined]  # of cffi
+    status = int(lib.pm_descriptors_scan(found, root, b"%d" % pid, pid, kinds, pipe_device()))
+    if status or found.seen != seen:  # type: ignore[attr-defined]
+        return status
+    # A leading thread that has exited shows none: those of the process are another thread's.
+    try:
+        threads = os.stat(f"{pid}/task", dir_fd=root).st_nlink - 2
+        if threads < 2:
+            return 0
+        fd = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+        try:
+            tids = os.listdir(fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        return 0
+    for tid in tids:
+        name = f"{pid}/task/{tid}".encode()
+        status = int(lib.pm_descriptors_scan(found, root, name, pid, kinds, pipe_device()))
+        if found.seen != seen:  # type: ignore[attr-defined]
+            return status
+    return 0
+
+
+def as_list(found: object) -> list[Descriptor]:
+    """The records as Python objects."""
+    text = bytes(ffi.buffer(found.text, found.text_size)) if found.text_size else b""  # type: ignore[attr-defined]
+    unread = lib.PM_NO_FLAGS
+    return [
+        Descriptor(
+            one.pid,
+            one.fd,
+            one.dev,
+            one.inode,
+            one.mode,
+            None if one.flags == unread else one.flags,
+            text[one.name : one.name + one.name_size],
+            one.size,
+            one.blocks,
+            one.links,
+            one.rdev,
+        )
+        for one in found.list[0 : found.count]  # type: ignore[attr-defined]
+    ]

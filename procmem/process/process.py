@@ -276,24 +276,6 @@ class Process:
 
         return read_heap(self.files, lambda: list(self.maps()), word_size)
 
-    # ---- what it shares with others -----------------------------------------
-
-    def pipes(self) -> Pipes:
-        """The pipes and FIFOs that it holds an end of, or is blocked in opening.
-
-        Each with all holders of both ends, capacity, bytes waiting, and who is blocked in it. See
-        pipes().
-
-        Raises:
-            Unsupported: a saved tree.
-        """
-        from procmem.ipc.blocked import pipes
-
-        self.files.check_running()
-        return pipes([self.pid], root=self.root)
-
-    # ---- pages, continued ---------------------------------------------------
-
     def frames(self, start: int, end: int) -> list[Frame]:
         """The page frames of a range: how often each is mapped, and what it is used for.
 
@@ -451,6 +433,22 @@ class Process:
         from procmem.process.stacks import read_stacks
 
         return read_stacks(self.files)
+
+    # ---- what it shares with others -----------------------------------------
+
+    def pipes(self) -> Pipes:
+        """The pipes and FIFOs that it holds an end of, or is blocked in opening.
+
+        Each with all holders of both ends, capacity, bytes waiting, and who is blocked in it. See
+        pipes().
+
+        Raises:
+            Unsupported: a saved tree.
+        """
+        from procmem.ipc.blocked import pipes
+
+        self.files.check_running()
+        return pipes([self.pid], root=self.root)
 
     # ---- snapshots --------------------------------------------------------
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "maps": "the memory regions of a process: kind and size of each",
     "pmap": "the same in the format of pmap(1)",
     "ps": "pid, rss, vsz and more in the format of ps(1)",
+    "top": "which processes use most memory, and what ending them would free",
     "size": "text, data and bss of ELF files in the format of size(1)",
     "sections": "the ELF sections of a process: resident, private and swapped bytes",
     "pages": "the state of every page; page tables and page frames",

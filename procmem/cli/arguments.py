@@ -37,6 +37,7 @@ __all__ = [
     "only_one",
     "page_range",
     "parser",
+    "reason",
     "refuse_with_json",
     "table_options",
 ]
@@ -127,15 +128,15 @@ def parser(command: str, description: str, *, pids: str = "+") -> Parser:
     Args:
         command: its name.
         description: for --help.
-        pids: how many PIDs it takes: "+", "1", or "?" (ABSENT if none is given).
+        pids: how many PIDs it takes: "+", "*", "1", or "?" (ABSENT if none is given).
     """
     made = Parser(prog=f"procmem {command}", description=description)
     made.add_argument(
-        "pids" if pids == "+" else "pid",
+        "pids" if pids in "+*" else "pid",
         metavar="PID",
         type=subject,
         nargs=None if pids == "1" else pids,
-        default=ABSENT,
+        default=[] if pids == "*" else ABSENT,
         help=SUBJECT,
     )
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")

@@ -34,6 +34,7 @@ Memory of processes, as ps of procps-ng 4.0.2 prints it.
                             each ({DEFAULT_FORMAT})
   --no-headers              without the heading
   -w                        132 columns wide; -ww: as wide as it gets
+  --top                     those that use most memory: see procmem top --help
   --help, --version
 
 Sizes are KiB. Columns:
@@ -80,6 +81,10 @@ def main(argv: list[str], root: str = "/proc") -> int:
     if argv in (["--help"], ["--version"], ["-V"]):
         sys.stdout.write(fitted_help(usage()) if argv == ["--help"] else version())
         return 0
+    if argv[:1] == ["--top"]:
+        from procmem.cli import top
+
+        return top.main(argv[1:])
     try:
         request = understand(argv)
         columns = columns_of(request, root)

@@ -303,7 +303,7 @@ def read_process(pid: int, root: str, *, stall: float | None = None) -> MachineP
     if found is None:
         return None
     if stall is not None:
-        why = f"left out: reading it could stop its mmap calls for {stall * 1000:.0f} ms"
+        why = f"left out by max_stall: its mmap calls might wait for {stall * 1000:.0f} ms"
         return MachineProcess(found, None, root=root, unread=why)
     if found.error is not None and found.error.errno in DENIED:
         why = found.error.strerror or str(found.error)

@@ -1,0 +1,230 @@
+"""procmem top: which processes use most memory, and what ending them would free."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from typing import Any
+
+from procmem.cli.arguments import (
+    ALL_FIELDS,
+    IN_BYTES,
+    complain,
+    parser,
+    reason,
+    refuse_with_json,
+    table_options,
+)
+from procmem.cli.terminal import table_columns
+from procmem.errors import BadArgument, ProcmemError
+from procmem.process import Process
+from procmem.process.finding import resolve
+from procmem.system.machine import GROUPINGS, Machine, ProcessGroup, machine
+from procmem.view.columns import prose
+from procmem.view.json import json_text
+from procmem.view.top import (
+    freed_sentence,
+    group_sentence,
+    group_table,
+    memory_table,
+    most_sentence,
+    notes,
+    overview_sentence,
+    process_table,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from procmem.system.processes import MachineProcess
+
+__all__ = ["main"]
+
+SORTS = ("pss", "rss", "uss", "swap", "huge", "ksm", "frees", "name", "pid")
+
+LIMIT = 15
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem top --help`."""
+    made = parser(
+        "top",
+        "Shows which processes use most memory, and what ending them would free. All processes "
+        "are read once; with PIDs or names only these are shown.",
+        pids="*",
+    )
+    made.add_argument("--by", choices=tuple(GROUPINGS), help="show groups of processes")
+    made.add_argument(
+        "--sort",
+        choices=SORTS,
+        default="pss",
+        metavar="KEY",
+        help=f"one of {', '.join(SORTS)}: largest first (default: pss); name and pid ascending",
+    )
+    made.add_argument(
+        "--limit",
+        type=limit,
+        default=LIMIT,
+        metavar="N",
+        help=f"show so many rows (default: {LIMIT}); 0: all",
+    )
+    made.add_argument(
+        "--memory",
+        action="store_true",
+        help="show what the rest of the machine's memory is used for",
+    )
+    made.add_argument(
+        "--fast",
+        action="store_true",
+        help="read no page frames: what ending processes would free is a lower bound then",
+    )
+    made.add_argument(
+        "--share",
+        type=share,
+        default=1.0,
+        metavar="PART",
+        help="the share of one CPU to use, such as 0.02; reading takes longer then",
+    )
+    made.add_argument(
+        "--max-stall",
+        type=milliseconds,
+        metavar="MS",
+        help="leave out processes whose own mmap calls would probably have to wait longer, in "
+        "milliseconds, while they are read",
+    )
+    table_options(made, default="MiB")
+    options = made.parse_mixed(argv)
+    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS, limit="which has all rows")
+    if options.memory and (options.by or options.pids):
+        made.error("--memory shows the whole machine and cannot be combined with --by or PIDs")
+    status, wanted = chosen(options.pids, options.root)
+    if options.pids and not wanted:
+        return status
+    try:
+        found = machine(
+            root=options.root,
+            frames=False if options.fast or options.memory else None,
+            share=options.share,
+            max_stall=options.max_stall,
+        )
+        text = as_json(found, options, wanted) if options.json else as_text(found, options, wanted)
+    except BadArgument as error:
+        made.error(str(error))
+    except ProcmemError as error:
+        complain("top", str(error))
+        return 1
+    if options.pids and not selected(found, wanted):
+        complain("top", "the processes have ended")
+        return 1
+    sys.stdout.write(text)
+    return status
+
+
+def limit(text: str) -> int:
+    """A number of rows."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"expected a number of rows, not {text!a}")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A share of a CPU."""
+    return number_above_0(text, "a share of a CPU such as 0.02")
+
+
+def milliseconds(text: str) -> float:
+    """Milliseconds, as seconds."""
+    return number_above_0(text, "milliseconds above 0") / 1000
+
+
+def number_above_0(text: str, what: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"expected {what}, not {text!a}")
+    return found
+
+
+def chosen(words: list[str], root: str) -> tuple[int, set[int]]:
+    """The exit status so far, and the PIDs that words stand for."""
+    status, pids = 0, set()
+    for word in words:
+        try:
+            found = resolve(word, root=root)
+        except (ProcmemError, OSError) as error:
+            complain("top", reason(error, word))
+            status = 1
+            continue
+        for process in found:
+            if isinstance(process, Process):
+                pids.add(process.pid)
+            else:
+                complain("top", f"{word}: a snapshot has one process, and not who shares with it")
+                status = 1
+    return status, pids
+
+
+def selected(found: Machine, wanted: set[int]) -> list[MachineProcess]:
+    """The processes that were asked for; all if none was."""
+    return [process for process in found.processes if not wanted or process.pid in wanted]
+
+
+def in_order(found: list[Any], key: str) -> list[Any]:
+    """Processes or groups in the order that was asked for."""
+    if key == "name" or (key == "pid" and not all(hasattr(one, "pid") for one in found)):
+        return sorted(found, key=lambda one: str(one.name))
+    if key == "pid":
+        return sorted(found, key=lambda one: int(one.pid))
+
+    def size(one: Any) -> tuple[int, int]:
+        return getattr(one, key) or 0, one.rss or 0
+
+    return sorted(found, key=size, reverse=True)
+
+
+def as_text(found: Machine, options: Any, wanted: set[int]) -> str:
+    """The tables and sentences that the options select."""
+    width = table_columns()
+    look: dict[str, Any] = {"unit": options.units, "width": width, "chosen": options.columns}
+    if options.memory:
+        return prose(overview_sentence(found), width) + "\n" + memory_table(found, **look)
+    processes = selected(found, wanted)
+    total = ProcessGroup("total", processes, found.freed(processes))
+    head = prose(overview_sentence(found), width)
+    if wanted:
+        head = prose(freed_sentence(total), width)
+    if options.by:
+        groups = [group for group in found.groups(options.by) if is_among(group, wanted)]
+        head += prose(group_sentence(groups), width) if groups and not wanted else ""
+        rows: list[Any] = in_order(groups, options.sort)
+        shown = rows[: options.limit or None]
+        table = group_table(shown, options.by, total=total, **look)
+    else:
+        head += prose(most_sentence(processes), width) if not wanted else ""
+        rows = in_order(processes, options.sort)
+        shown = rows[: options.limit or None]
+        table = process_table(shown, total=total, **look)
+    bounds = any(one.freed is not None and not one.freed.exact for one in shown)
+    end = notes(found, len(rows) - len(shown), bounds=bounds, width=width)
+    return head + "\n" + table + ("\n" + end if end else "")
+
+
+def is_among(group: ProcessGroup, wanted: set[int]) -> bool:
+    return not wanted or any(process.pid in wanted for process in group.processes)
+
+
+def as_json(found: Machine, options: Any, wanted: set[int]) -> str:
+    """All of it as JSON."""
+    processes = selected(found, wanted)
+    freed = found.freed(processes)
+    plain = found.to_dict()
+    pids = {process.pid for process in processes}
+    plain["processes"] = [one for one in plain["processes"] if one["pid"] in pids]
+    plain["frees"] = None if freed is None else freed.size
+    plain["frees_exact"] = None if freed is None else freed.exact
+    if options.by:
+        groups = [group for group in found.groups(options.by) if is_among(group, wanted)]
+        plain["groups"] = [group.to_dict() for group in in_order(groups, options.sort)]
+    return json_text([plain], "processes")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from procmem.heap.python import PythonClass, PythonHeap
     from procmem.ipc.blocked import pipes
     from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
+    from procmem.pages.cache import CacheUse
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     )
     from procmem.process.doctor import Feature, doctor
     from procmem.process.finding import find
+    from procmem.process.held import CachedFile, page_cache
     from procmem.process.pages import Translation
     from procmem.process.reconcile import Comparison, Reconciliation
     from procmem.process.stacks import AlternateStack, LiveStack, RegionGroup, Stacks
@@ -93,6 +95,8 @@ __all__ = [
     "AlternateStack",
     "BadArgument",
     "BlockedThread",
+    "CacheUse",
+    "CachedFile",
     "Cause",
     "CauseSum",
     "Change",
@@ -182,6 +186,7 @@ __all__ = [
     "load",
     "machine",
     "mmap",
+    "page_cache",
     "parse_maps",
     "parse_rollup",
     "parse_smaps",
@@ -212,12 +217,14 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "system.controlgroup": "ControlGroup",
             "ipc.blocked": "pipes",
             "ipc.ends": "BlockedThread Pipe PipeEnd Pipes",
+            "pages.cache": "CacheUse",
             "pages.frames": "Frame FrameFlags",
             "pages.pagemap": "Page PageCounts PageMap PageState",
             "pages.tables": "PagingScheme",
             "process": "Faults MemoryUsage Process Share Sharers Thread processes",
             "process.doctor": "Feature doctor",
             "process.finding": "find",
+            "process.held": "CachedFile page_cache",
             "process.pages": "Translation",
             "process.reconcile": "Comparison Reconciliation",
             "process.stacks": "AlternateStack LiveStack RegionGroup Stacks",

@@ -21,6 +21,7 @@ COMMANDS = {
     "pages": "the state of every page; page tables and page frames",
     "heap": "what malloc and Python hold inside a process, in use and free",
     "threads": "the stack of each thread: reserved, touched, in use, and the room left",
+    "cache": "what the page cache has of files, or of the files of a process",
     "container": "what a control group or container is charged for",
     "pipes": "pipes and FIFOs: who holds which end, what is in them, who is blocked",
     "query": "what is mapped at an address",

@@ -33,6 +33,7 @@ __all__ = [
     "columns_option",
     "complain",
     "for_each_process",
+    "is_plain",
     "one_process",
     "only_one",
     "page_range",

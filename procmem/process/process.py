@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from procmem.ipc.ends import Pipes
     from procmem.pages.frames import Frame
     from procmem.pages.pagemap import PageMap
+    from procmem.process.held import CachedFile
     from procmem.process.pages import Translation
     from procmem.process.reconcile import Reconciliation
     from procmem.process.stacks import Stacks
@@ -338,6 +339,19 @@ class Process:
         from procmem.process.tables import page_tables_of
 
         return page_tables_of(self.files)
+
+    def cached_files(self) -> list[CachedFile]:
+        """What the page cache has of each file that it has mapped or open, largest first.
+
+        Nothing of the files is read, and nothing but regular files is opened. Files that were
+        deleted or replaced after they were mapped are reached by root alone; others get the
+        `reason` in their place. See CachedFile.
+
+        Source: cachestat(2), mincore(2) before Linux 6.5; proc_pid_map_files(5).
+        """
+        from procmem.process.held import cached_files
+
+        return cached_files(self.files)
 
     # ---- ELF files --------------------------------------------------------
 

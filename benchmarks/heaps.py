@@ -1,6 +1,10 @@
 """Random histories of malloc: what procmem reads from outside against what malloc says itself.
 
-Run `python -m benchmarks.heaps --histories 10000 --seed 1`. A history is a number of random calls
+Run `python -m benchmarks.heaps --histories 10000 --seed 1`, or `--busy 1000`: that many readings
+of processes that allocate as fast as they can, or in bursts, in up to eight threads, with trims and
+forks. What they hold is known within bounds at any time, and each answer is right for a time within
+the reading, or said to be doubtful.
+ A history is a number of random calls
 of malloc, free, realloc, calloc and aligned forms in up to nine threads. After each, every
 arena's figures are compared with malloc_info(3) and mallinfo2(3) to the byte, and after some
 malloc_trim(3) is called and what it returned compared with what was predicted.
@@ -11,9 +15,12 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
+import time
+from pathlib import Path
 
 import procmem
 from tests.support.allocating import Allocating, built
+from tests.support.busy import Busy, Mode, busy_program, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,14 +52,43 @@ def trimmed(target: Allocating, process: procmem.Process, heap: procmem.Heap) ->
     return [] if gone == heap.trimmable else [f"trim {heap.trimmable} and {gone}"]
 
 
+def busy(readings: int, program: Path, directory: Path) -> int:
+    """Reads heaps that change meanwhile; 1: an answer was wrong."""
+    ways = [(1, Mode.BURSTS), (2, Mode.BURSTS), (8, Mode.HOT), (4, Mode.BURSTS), (1, Mode.HOT)]
+    certain = right = done = 0
+    times = []
+    for number, (threads, mode) in enumerate(ways):
+        with Busy(program, directory, threads) as target:
+            target.settle()
+            process = procmem.Process(target.pid)
+            target.run(mode)
+            for _ in range(readings * (number + 1) // len(ways) - done):
+                target.begin()
+                before = time.monotonic()
+                heap = process.heap()
+                times.append(time.monotonic() - before)
+                faults = wrong(target, heap)
+                done += 1
+                right += not faults
+                certain += heap.certain
+                if faults:
+                    print(f"reading {done}, {threads} threads, {mode.name}: {'; '.join(faults)}")
+        print(f"{done} readings: {right} right or doubtful, {certain} of them certain", flush=True)
+    print(f"longest reading {max(times):.2f} s")
+    return right != done
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--busy", type=int, help="only read so often what changes meanwhile")
     options = parser.parse_args()
     chance = random.Random(options.seed)  # noqa: S311 - repeatable on purpose
     equal = done = trims = 0
     with tempfile.TemporaryDirectory() as directory:
+        if options.busy:
+            return busy(options.busy, busy_program(Path(directory)), Path(directory))
         program = built(directory)
         while done < options.histories:
             threads = chance.choice([0, 0, 1, 2, 4, 9])

@@ -110,7 +110,7 @@ class ChunkRow(NamedTuple):
     end: int
 
 
-@dataclass
+@dataclass(eq=False)
 class FoundArena:
     """An arena as it was read.
 
@@ -189,7 +189,7 @@ class ArenaReader:
         self.parameters: MallocParameters | None = None
         self.ring_doubts: list[str] = []
         self.taken: set[int] = set()
-        self.counted: dict[int, tuple[Tcache, bytes]] = {}
+        self.seen: dict[int, tuple[Tcache, bytes]] = {}
 
     # ---- arenas ----------------------------------------------------------
 
@@ -448,7 +448,8 @@ class ArenaReader:
         if status == lib.PM_HEAP_NO_MEMORY:
             raise MemoryError
         at = int(walk.at)
-        if status == lib.PM_HEAP_BAD:
+        # A link may lead to where there is no memory.
+        if status == lib.PM_HEAP_BAD or not any(r.start <= at < r.end for r in self.regions):
             return broken(at, f"{what} is broken")
         return f"{what} can't be read at {at:#x}: {WHY[status]}"
 
@@ -506,17 +507,23 @@ class ArenaReader:
             arenas: as they were read.
             idle: no thread has run since then: only what is cheap to compare is compared.
         """
+        changed = [one for one in arenas if not self.unchanged(one, lists=not idle)]
         found = []
         for one in arenas:
-            if not self.unchanged(one, lists=not idle):
-                found.append(f"the arena at {one.state.address:#x} changed while it was read")
+            if one in changed:
                 # What did not fit is no sign of a broken heap then.
                 one.doubts = []
+            elif one.state.locked:
+                one.doubts.append(f"a thread holds the lock of the arena at {one.state.address:#x}")
+        if len(changed) == 1:
+            found = [f"the arena at {changed[0].state.address:#x} changed while it was read"]
+        elif changed:
+            found = [f"{len(changed)} of {len(arenas)} arenas changed while they were read"]
         if not idle and any(
             self.cached(layout, address)[2] != links
-            for address, (layout, links) in self.counted.items()
+            for address, (layout, links) in self.seen.items()
         ):
-            found.append("the caches of threads changed while they were read")
+            self.doubts = ["the caches of threads changed while they were read"]
         return found
 
     # ---- threads -----------------------------------------------------------
@@ -576,7 +583,8 @@ class ArenaReader:
         """Adds the chunks in the caches of threads to the arenas that they belong to."""
         main = arenas[0]
         self.doubts = []
-        self.counted = {}
+        self.seen = {}
+        counted = set()
         self.find_distance(arenas)
         if self.distance is None:
             if main.state.has_memory:
@@ -597,17 +605,20 @@ class ArenaReader:
 
         for head in self.heads:
             doubts = []
+            suspects: dict[int, tuple[Tcache, bytes]] = {}
             recognized = False
             for layout, address in self.caches(head, inside):
-                if address in self.counted:
+                if address in counted:
                     recognized = True
                     continue
                 chunks, doubt, links = self.cached(layout, address)
                 if doubt:
                     doubts.append(doubt)
+                    suspects[address] = layout, links
                     continue
                 recognized = True
-                self.counted[address] = layout, links
+                counted.add(address)
+                self.seen[address] = layout, links
                 for chunk in chunks.list[0 : chunks.count]:
                     one = inside(chunk.address)
                     if one is not None:
@@ -619,6 +630,7 @@ class ArenaReader:
                     "a thread's cache was not found: what it holds counts as in use"
                 ]
                 self.doubts += [doubt for doubt in doubts if doubt not in self.doubts]
+                self.seen.update(suspects)
         for one in arenas:
             if one.fast + one.bins + one.top + one.tcache > one.state.system:
                 one.tcache = one.tcached = 0
@@ -660,11 +672,12 @@ class ArenaReader:
         if any(entry % self.align for entry in entries):
             return chunks, broken(address, "a thread's cache is broken"), data
         lists = self._new_walk()
-        doubts = []
         for index, entry in enumerate(entries):
             size = 4 * word + index * 16 if index < 64 else 0
-            doubts.append(self._follow(lists, entry, size, chunks, MOST_CACHED))
-        return chunks, "; ".join(filter(None, doubts)), data + links_of(chunks)
+            doubt = self._follow(lists, entry, size, chunks, MOST_CACHED)
+            if doubt:
+                return chunks, doubt, data
+        return chunks, "", data + links_of(chunks)
 
     def serving(
         self, arenas: Sequence[FoundArena], heads: Mapping[int, int]

@@ -297,11 +297,6 @@ def read_once(
         doubts.append("Python's objects changed while they were read")
     doubts += reader.ring_doubts + [doubt for one in arenas for doubt in one.doubts]
     doubts += reader.doubts + unread
-    doubts += [
-        f"the arena at {one.state.address:#x} was locked while it was read"
-        for one in arenas
-        if one.state.locked
-    ]
     if len(doubts) > MOST_DOUBTS:
         doubts[MOST_DOUBTS:] = [f"{len(doubts) - MOST_DOUBTS} more like these"]
     made: list[HeapArena] = []

@@ -5,8 +5,10 @@ import os
 import pytest
 
 import procmem
+import procmem.heap.heap as module
 from procmem import native
 from tests.support.allocating import Allocating, built
+from tests.support.busy import Busy, Mode, busy_program, wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +76,29 @@ def test_reading_changes_nothing(program: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    "threads, mode", [(1, Mode.BURSTS), (2, Mode.BURSTS), (4, Mode.HOT), (1, Mode.HOT)]
+)
+def test_a_heap_that_changes_is_right_or_doubtful(
+    threads: int, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0)
+    with Busy(busy_program(tmp_path), tmp_path, threads) as target:
+        settled = target.settle()
+        assert settled.certain
+        assert len(settled.arenas) == threads
+        target.run(mode)
+        process = procmem.Process(target.pid)
+        for _ in range(8):
+            target.begin()
+            assert wrong(target, process.heap()) == []
+        target.park()
+        target.begin()
+        heap = process.heap()
+        assert heap.certain
+        assert wrong(target, heap) == []
+
+
 def test_a_process_without_a_heap_of_glibc() -> None:
     with pytest.raises(procmem.ProcessError):
         procmem.Process(2).heap()
@@ -83,7 +108,6 @@ def test_a_page_table_that_can_not_be_read_is_a_doubt(
     program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else what is resident would be too little, without a word."""
-    import procmem.heap.heap as module
 
     class Refusing:
         def __getattr__(self, name: str) -> object:

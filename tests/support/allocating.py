@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Allocating", "ArenaInfo", "MallocInfo", "built"]
+__all__ = ["Allocating", "ArenaInfo", "MallocInfo", "built", "compiled"]
 
 
 class ArenaInfo(NamedTuple):
@@ -39,11 +39,16 @@ class MallocInfo(NamedTuple):
     keepcost: int
 
 
-@cache
 def built(directory: str, *flags: str) -> Path:
-    """The program, compiled into a directory; the test is skipped where that can't be done."""
-    out = Path(directory) / ("allocating" + "".join(flags).replace("-", "_"))
-    source = TARGETS / "allocating.c"
+    """The program, compiled into a directory."""
+    return compiled("allocating", directory, *flags)
+
+
+@cache
+def compiled(name: str, directory: str, *flags: str) -> Path:
+    """A target, compiled into a directory; the test is skipped where that can't be done."""
+    out = Path(directory) / (name + "".join(flags).replace("-", "_"))
+    source = TARGETS / f"{name}.c"
     command = ["cc", "-O1", "-pthread", *flags, "-o", str(out), str(source)]
     try:
         made = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -39,6 +39,7 @@ from procmem.view.pages import (
     plain_tables,
     plain_translation,
     sharers_table,
+    sharing_processes_table,
     translation_text,
 )
 
@@ -77,7 +78,8 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--sharers",
         action="store_true",
-        help="show which other processes map the pages (needs root)",
+        help="show which other processes map the pages, and what ending each would free; with a "
+        "RANGE, at which addresses (needs root)",
     )
     made.add_argument(
         "--tables",
@@ -263,4 +265,6 @@ def tell(
     if options.sharers:
         sharers = sharers_of(process, spans)
         told["sharers"] = plain_sharers(sharers)
-        texts.append(sharers_table(sharers, table_columns(), options.units, options.columns))
+        # Addresses are for those who ask about a part of it.
+        table = sharers_table if options.ranges else sharing_processes_table
+        texts.append(table(sharers, table_columns(), options.units, options.columns))

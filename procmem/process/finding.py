@@ -6,6 +6,7 @@ import os
 import re
 import stat
 
+from procmem.process.naming import INTERPRETERS, base, script_of, text
 from procmem.process.process import Process
 from procmem.procfs import ProcessFiles, pids
 from procmem.snapshots.loading import saved_processes
@@ -13,33 +14,9 @@ from procmem.snapshots.snapshot import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from procmem.snapshots.snapshot import Snapshot
 
 __all__ = ["command_line_of", "find", "names_of", "resolve"]
-
-INTERPRETERS = re.compile(
-    r"(python|pypy|perl|ruby|php|lua|node|nodejs|deno|bun|java|mono|bash|dash|sh|zsh|ksh|fish|"
-    r"tclsh|wish|guile|Rscript|julia|busybox)[\d.]*t?"
-)
-"""Programs whose first operand is the script that users call the program."""
-
-TAKES_VALUE = {
-    "python": ("-W", "-X", "--check-hash-based-pycs"),
-    "pypy": ("-W", "-X"),
-    "node": ("-r", "--require", "--import", "--loader"),
-    "java": ("-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"),
-    "perl": ("-I", "-M"),
-    "ruby": ("-I", "-r", "-C"),
-    "bash": ("-o", "-O", "--rcfile", "--init-file"),
-    "sh": ("-o",),
-}
-"""For each interpreter, the options whose value is the next word."""
-
-RUNS_TEXT = {"perl": "eE", "ruby": "e", "node": "ep", "lua": "e", "php": "rBE", "julia": "eE"}
-"""For each interpreter, the options (letters) that take code to run in place of a script; for all
-others it is c."""
 
 
 def find(name: str, *, root: str | os.PathLike[str] = "/proc") -> list[Process]:
@@ -185,35 +162,6 @@ def names_of(files: ProcessFiles) -> set[str]:
             for script in script_of(interpreter[1], words[1:]):
                 names |= {script, base(script)}
     return names - {""}
-
-
-def script_of(interpreter: str, words: list[str]) -> Iterator[str]:
-    """The script or module that an interpreter was started with; nothing if there is none."""
-    takes = TAKES_VALUE.get(interpreter, ())
-    letters = RUNS_TEXT.get(interpreter, "c")
-    rest = iter(words)
-    for word in rest:
-        if word in ("-m", "-jar", "--module"):
-            yield next(rest, "")
-            return
-        if word in takes:
-            next(rest, None)
-        elif interpreter != "java" and re.fullmatch(rf"-[a-zA-Z]*[{letters}]|--eval|--print", word):
-            return
-        elif word == "--":
-            yield next(rest, "")
-            return
-        elif not word.startswith("-") or word == "-":
-            yield word
-            return
-
-
-def base(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
-
-
-def text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
 
 
 def command_line_of(process: Process) -> str:

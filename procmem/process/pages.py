@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region
 
-__all__ = ["Translation", "find_shared", "frames_of", "pagemap_of", "translate"]
+__all__ = [
+    "Translation",
+    "find_shared",
+    "frames_of",
+    "pagemap_of",
+    "translate",
+    "without_hugetlb",
+]
 
 P = TypeVar("P")
 
@@ -210,11 +217,13 @@ class SharedPages(Generic[P]):
     Attributes:
         shares: for each run of pages the other process, the addresses of the run's start and end
             in the process that was asked about, and of its start in the other process.
+        own: of each process with shares, the bytes of anonymous memory that it alone maps.
         asked, searched, gone, denied: numbers of pages and processes; see Sharers.
     """
 
     def __init__(self, asked: int) -> None:
         self.shares: list[tuple[P, int, int, int]] = []
+        self.own: list[tuple[P, int]] = []
         self.asked = asked
         self.searched = self.gone = self.denied = 0
 
@@ -250,8 +259,17 @@ def find_shared(
     wanted = array("Q", sorted(places))
     found = SharedPages[P](sum(map(len, places.values())))
     for other, their_files in others if wanted else ():
+        same = their_files.pid == files.pid
         try:
             theirs = pagemap_of(their_files, 0, LIMIT)
+            pairs = [
+                (here, there)
+                for there, frame in theirs.frames(wanted)
+                for here in places[frame]
+                if not (same and here == there)
+            ]
+            if pairs and not same:
+                found.own.append((other, own_anonymous(their_files, theirs)))
         except (KernelThread, ZombieProcess):
             continue
         except (NoSuchProcess, ProcessChanged):
@@ -263,15 +281,41 @@ def find_shared(
         finally:
             their_files.close()
         found.searched += 1
-        same = their_files.pid == files.pid
-        pairs = [
-            (here, there)
-            for there, frame in theirs.frames(wanted)
-            for here in places[frame]
-            if not (same and here == there)
-        ]
         found.shares += ((other, *stretch) for stretch in stretches(pairs))
     return found
+
+
+def own_anonymous(files: ProcessFiles, pages: PageMap) -> int:
+    """The bytes of anonymous memory that a process alone maps: ending it frees them.
+
+    Args:
+        files: the process.
+        pages: the page map of its whole address space.
+    """
+    maps = files.read(files.memory_name("maps"))
+    parts = (pages.within(start, end) for start, end in without_hugetlb(files, maps))
+    return sum(part.counts().anonymous for part in parts) * PAGE_SIZE
+
+
+def without_hugetlb(files: ProcessFiles, maps: bytes) -> Iterator[tuple[int, int]]:
+    """The address space without huge pages of hugetlbfs, which go back to their pool.
+
+    Args:
+        files: the process.
+        maps: its maps.
+    """
+    at = 0
+    if b"huge" in maps:
+        queries = Queries(files)
+        for line in maps.split(b"\n"):
+            if b"huge" not in line:
+                continue
+            start, end = (int(address, 16) for address in line.split(b" ", 1)[0].split(b"-"))
+            size = queries.page_size(start)
+            if size is not None and size > PAGE_SIZE:
+                yield at, start
+                at = end
+    yield at, LIMIT
 
 
 def stretches(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
     from procmem.snapshots import Snapshot
 
-__all__ = ["Process", "Share", "Sharers", "processes", "sharers_of"]
+__all__ = ["Process", "Share", "Sharers", "SharingProcess", "processes", "sharers_of"]
 
 
 class Process:
@@ -531,6 +531,8 @@ class Sharers(NamedTuple):
         gone: processes left out because they ended or called execve(2) meanwhile.
         denied: processes left out because they could not be read.
         page_size: in bytes.
+        process: the process that was asked about.
+        own: bytes of anonymous memory that each of the other processes alone maps, by PID.
     """
 
     shares: list[Share]
@@ -539,6 +541,73 @@ class Sharers(NamedTuple):
     gone: int
     denied: int
     page_size: int
+    process: Process
+    own: dict[int, int]
+
+    def by_process(self) -> list[SharingProcess]:
+        """The other processes with their names, the one that shares most first.
+
+        Names and regions are read now, so they may be missing for a process that has ended.
+        """
+        from procmem.errors import ProcessError
+        from procmem.process.naming import called
+
+        try:
+            regions: Iterable[Region] = self.process.maps()
+        except ProcessError:
+            regions = ()
+        ranges: dict[int, list[Share]] = {}
+        for share in self.shares:
+            ranges.setdefault(share.process.pid, []).append(share)
+        found = []
+        for pid, shares in ranges.items():
+            pages = union((share.start, share.end) for share in shares)
+            parts = [(region, overlap(pages, region.start, region.end)) for region in regions]
+            found.append(
+                SharingProcess(
+                    shares[0].process,
+                    called(shares[0].process.files),
+                    sum(end - start for start, end in pages),
+                    [(region, size) for region, size in parts if size],
+                    self.own.get(pid),
+                )
+            )
+        return sorted(found, key=lambda one: one.size, reverse=True)
+
+
+class SharingProcess(NamedTuple):
+    """A process that shares pages with the one that was asked about.
+
+    Attributes:
+        process: the other process.
+        name: its name; "?" if it has ended.
+        size: bytes that both map.
+        regions: the regions of the process that was asked about, each with its bytes of these.
+        frees: bytes of anonymous memory that ending the other process would free, since nobody
+            else maps them. None: it is the process itself, which maps pages twice.
+    """
+
+    process: Process
+    name: str
+    size: int
+    regions: list[tuple[Region, int]]
+    frees: int | None
+
+
+def union(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges without overlap, ascending."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
+
+
+def overlap(ranges: Iterable[tuple[int, int]], start: int, end: int) -> int:
+    """The bytes of some ranges that are between two addresses."""
+    return sum(max(0, min(high, end) - max(low, start)) for low, high in ranges)
 
 
 def sharers_of(process: Process, ranges: Iterable[tuple[int, int]]) -> Sharers:
@@ -548,7 +617,10 @@ def sharers_of(process: Process, ranges: Iterable[tuple[int, int]]) -> Sharers:
     others = ((other, other.files) for other in processes(process.root))
     found = find_shared(process.files, ranges, others)
     shares = [Share(*share) for share in found.shares]
-    return Sharers(shares, found.asked, found.searched, found.gone, found.denied, PAGE_SIZE)
+    own = {other.pid: size for other, size in found.own}
+    return Sharers(
+        shares, found.asked, found.searched, found.gone, found.denied, PAGE_SIZE, process, own
+    )
 
 
 def with_arenas(files: ProcessFiles, snapshot: Snapshot) -> Snapshot:

@@ -7,18 +7,15 @@ import re
 from typing import NamedTuple
 
 from procmem.errors import ProcessError, Unsupported
-from procmem.pages.pagemap import LIMIT
 from procmem.pages.sharing import FrameSharing
-from procmem.process.pages import pagemap_of
+from procmem.process.pages import pagemap_of, without_hugetlb
 from procmem.procfs import ProcessFiles, probes
-from procmem.regions.read import Queries
 from procmem.system.processes import PAGE_SIZE, Freed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from procmem.pages.pagemap import PageMap
     from procmem.system.pace import Pace
     from procmem.system.processes import MachineProcess
 
@@ -65,7 +62,7 @@ class Freeing:
         """
         files = ProcessFiles(pid, root)
         maps = files.read(files.memory_name("maps"))
-        pages = list(without_hugetlb(files, maps))
+        pages = [pagemap_of(files, start, end) for start, end in without_hugetlb(files, maps)]
         number = len(self.own)
         self.own.append(self._sharing.add(pages) * PAGE_SIZE)
         self.numbers[pid] = number
@@ -122,22 +119,6 @@ class Freeing:
                 known, anonymous, shared, exact, strict=True
             )
         ]
-
-
-def without_hugetlb(files: ProcessFiles, maps: bytes) -> Iterator[PageMap]:
-    """The page map of a process without huge pages of hugetlbfs, which go back to their pool."""
-    at = 0
-    if b"huge" in maps:
-        queries = Queries(files)
-        for line in maps.split(b"\n"):
-            if b"huge" not in line:
-                continue
-            start, end = (int(address, 16) for address in line.split(b" ", 1)[0].split(b"-"))
-            size = queries.page_size(start)
-            if size is not None and size > PAGE_SIZE:
-                yield pagemap_of(files, at, start)
-                at = end
-    yield pagemap_of(files, at, LIMIT)
 
 
 def size_of_object(files: ProcessFiles, start: str, end: str) -> int:

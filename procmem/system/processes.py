@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from procmem.errors import ProcmemError, Unsupported
-from procmem.process.finding import INTERPRETERS, base, script_of, text
+from procmem.process.naming import name_of, text
 from procmem.procfs import ProcessFiles, parse_stat, parse_statm
 from procmem.procfs.files import DENIED
 from procmem.procfs.sweep import sweep
@@ -233,17 +233,6 @@ class MachineProcess:
 
 
 SIZES = ("rss", "pss", "uss", "swap", "swap_pss", "huge", "hugetlb", "ksm")
-
-
-def name_of(comm: str, words: list[str]) -> str:
-    """The name that a person would call a process: comm, or an interpreter's script."""
-    interpreter = INTERPRETERS.fullmatch(comm) or INTERPRETERS.fullmatch(base(words[0]))
-    if interpreter and base(words[0]).removeprefix("-").startswith(comm[:4]):
-        for script in script_of(interpreter[1], words[1:]):
-            # Neither a descriptor's number nor "-" is a name ("bash /dev/fd/3").
-            unnamed = script == "-" or script.startswith(("/dev/fd/", "/proc/"))
-            return comm if unnamed else base(script) or comm
-    return comm
 
 
 @cache

@@ -11,7 +11,7 @@ from procmem.regions.region import PAGE_SIZE
 from procmem.units import about, in_unit, kib, signed_in_unit, unit_name
 from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import region_name
-from procmem.view.names import printable
+from procmem.view.names import printable, shorter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "plain_tables",
     "plain_translation",
     "sharers_table",
+    "sharing_processes_table",
     "translation_text",
 ]
 
@@ -261,6 +262,11 @@ def sharers_table(
         Column("there", "There", rank=1),
     ]
     text = fitted(made, rows, width=screen, chosen=chosen)
+    return text + "\n" + prose(asked_line(sharers), screen)
+
+
+def asked_line(sharers: Sharers) -> str:
+    """How many pages and processes were searched."""
     told = (
         f"{sharers.asked} pages are mapped more than once; {sharers.processes} processes were "
         f"checked"
@@ -268,7 +274,58 @@ def sharers_table(
     for number, why in ((sharers.gone, "ended meanwhile"), (sharers.denied, "could not be read")):
         if number:
             told += f", {number} {why}"
-    return text + "\n" + prose(told + ".", screen)
+    return f"{told}."
+
+
+MOST_REGIONS = 3
+
+
+def sharing_processes_table(
+    sharers: Sharers,
+    screen: int | None = None,
+    unit: str = "",
+    chosen: Sequence[str] | None = None,
+) -> str:
+    """A line for each process that shares pages: how much, where, what ending it would free."""
+    unit = unit or "MiB"
+    figure = in_unit(unit)
+    found = sharers.by_process()
+    others = [one for one in found if one.frees is not None]
+    head = "No other process maps these pages."
+    if others:
+        most = others[0]
+        head = (
+            f"{shorter(printable(most.name), 40)} ({most.process.pid}) shares most with "
+            f"{sharers.process.pid}: {about(most.size)}; ending it would free "
+            f"{about(most.frees or 0)}."
+        )
+    rows = []
+    for one in found:
+        by_name: Counter[str] = Counter()
+        for region, size in one.regions:
+            by_name[region_name(region)] += size
+        where = [f"{name} {about(size)}" for name, size in by_name.most_common(MOST_REGIONS)]
+        more = len(by_name) - MOST_REGIONS
+        rows.append(
+            [
+                str(one.process.pid),
+                printable(one.name),
+                figure(one.size),
+                figure(one.frees),
+                ", ".join(where) + (f" and {more} more" if more > 0 else ""),
+            ]
+        )
+    made = [
+        Column("pid", "PID", ">"),
+        Column("name", "Name", floor=12),
+        Column("shared", f"Shared {unit_name(unit)}".rstrip(), ">"),
+        Column("frees", f"Frees {unit_name(unit)}".rstrip(), ">"),
+        Column("where", "Where", rank=1, floor=24),
+    ]
+    text = prose(head, screen)
+    if rows:
+        text += "\n" + fitted(made, rows, width=screen, chosen=chosen)
+    return text + "\n" + prose(asked_line(sharers), screen)
 
 
 def translation_text(
@@ -352,9 +409,24 @@ def plain_part(part: Part) -> dict[str, Any]:
 
 def plain_sharers(sharers: Sharers) -> dict[str, Any]:
     """Sharers of pages, for JSON; processes are PIDs."""
+    plain = sharers._asdict()
+    del plain["process"], plain["own"]
     return {
-        **sharers._asdict(),
+        **plain,
         "shares": [{**share._asdict(), "process": share.process.pid} for share in sharers.shares],
+        "by_process": [
+            {
+                "pid": one.process.pid,
+                "name": one.name,
+                "size": one.size,
+                "regions": [
+                    {"start": region.start, "name": region.name, "size": size}
+                    for region, size in one.regions
+                ],
+                "frees": one.frees,
+            }
+            for one in sharers.by_process()
+        ],
     }
 
 

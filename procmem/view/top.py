@@ -1,4 +1,4 @@
-"""The processes of the machine by their use of memory, groups of them, and the parts of MemTotal."""
+"""The processes of the machine by their memory, groups of them, and the parts of MemTotal."""
 
 from __future__ import annotations
 

@@ -171,6 +171,17 @@ def test_frames_sharers_and_translations(run: Run, target: Target) -> None:
                 "at": mapping.page(1).start,
             }
         ]
+        (sharing,) = told["sharers"]["by_process"]
+        assert (sharing["pid"], sharing["size"]) == (child.pid, 5 * PAGE)
+        assert sharing["regions"] == [
+            {"start": mapping.start, "name": sharing["regions"][0]["name"], "size": 5 * PAGE}
+        ]
+        assert sharing["frees"] > 0
+        whole = run("pages", target.pid, "--sharers")
+        rows = {row[0]: row for row in whole.rows if row}
+        assert float(rows[str(child.pid)][2]) > 0
+        assert "shares most with" in whole.out
+        assert "Here" not in whole.out
         assert told["translations"][0]["physical"] == frame.physical
         assert told["translations"][0]["page"]["state"] == "A"
 

@@ -12,7 +12,8 @@ import pytest
 
 import procmem
 from procmem.errors import BadArgument
-from procmem.process.finding import find, resolve, script_of
+from procmem.process.finding import find, resolve
+from procmem.process.naming import script_of
 from tests.support.sleepers import copied, save_process, sleepers
 
 if TYPE_CHECKING:

@@ -205,6 +205,39 @@ def test_sharers(target: Target) -> None:
 
 
 @needs_frames
+def test_sharers_by_process(target: Target, tmp_path: Path) -> None:
+    one, two = target.map(20), target.map(30)
+    target.touch(one)
+    target.touch(two)
+    with target.fork() as child, target.fork() as other:
+        for each in (target, child, other):
+            each.touch(one.page(0))  # what they need to answer is written now
+        process = procmem.Process(target.pid)
+        before = own_of(process.sharers(one.start, two.end), child.pid)
+        child.touch(one.page(5, 10))
+        other.touch(two.page(0, 29))
+        found = process.sharers(one.start, two.end)
+        shares = {share.process.pid: share for share in found.by_process()}
+        assert list(shares) == [child.pid, other.pid]
+        first, second = shares[child.pid], shares[other.pid]
+        assert first.name == second.name != "?"
+        assert (first.size, second.size) == ((19 - 10 + 30) * PAGE, (19 + 1) * PAGE)
+        assert [size for _, size in first.regions] == [9 * PAGE, 30 * PAGE]
+        assert first.regions[0][0].start == one.start
+        # It copied 10 pages; page 0 of `one` was its own before.
+        assert own_of(found, child.pid) - before == 10 * PAGE
+        assert first.frees == own_of(found, child.pid)
+        pages = procmem.Process(child.pid).pagemap(0, 1 << 47).counts()
+        assert first.frees == pages.anonymous * PAGE
+    ended = {share.process.pid: share for share in found.by_process()}
+    assert ended[child.pid].name == "?"
+
+
+def own_of(sharers: procmem.Sharers, pid: int) -> int:
+    return sharers.own[pid]
+
+
+@needs_frames
 def test_a_process_that_maps_pages_twice_shares_with_itself(target: Target, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(4 * PAGE))
@@ -215,6 +248,8 @@ def test_a_process_that_maps_pages_twice_shares_with_itself(target: Target, tmp_
     assert [(s.process.pid, s.start, s.end, s.at) for s in found.shares] == [
         (target.pid, one.start, one.page(2).start, two.start)
     ]
+    (itself,) = found.by_process()
+    assert (itself.process.pid, itself.size, itself.frees) == (target.pid, 2 * PAGE, None)
     frames = procmem.Process(target.pid).frames(one.start, one.page(2).start)
     assert [frame.mapped for frame in frames] == [2, 2]
 

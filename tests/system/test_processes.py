@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 import procmem
 from procmem.procfs.sweep import Swept
-from procmem.system.processes import MachineProcess, name_of, read_process, sums
+from procmem.system.processes import MachineProcess, read_process, sums
 from tests.support.sleepers import save_process
 from tests.support.targets import PAGE, kernel_thread, machine
 
@@ -83,24 +81,6 @@ def test_a_saved_tree_without_the_file(target: Target, tmp_path: Path) -> None:
     found = read(77, str(tree))
     assert "smaps_rollup" in found.unread
     assert found.pss is None
-
-
-@pytest.mark.parametrize(
-    "comm, command, name",
-    [
-        ("sh", "sh", "sh"),
-        ("python3", "python3 -m http.server", "http.server"),
-        ("python3.11", "/usr/bin/python3.11 -W ignore /srv/app/manage.py run", "manage.py"),
-        ("gunicorn", "/usr/bin/python3 /usr/bin/gunicorn app", "gunicorn"),
-        ("bash", "bash /dev/fd/3", "bash"),
-        ("python3", "python3 -c pass", "python3"),
-        ("postgres", "postgres: checkpointer", "postgres"),
-        ("worker-7", "python3 app.py", "worker-7"),
-        ("", "", ""),
-    ],
-)
-def test_names(comm: str, command: str, name: str) -> None:
-    assert name_of(comm, command.split(" ")) == name
 
 
 def test_a_script_is_called_by_its_name() -> None:

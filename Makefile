@@ -14,7 +14,8 @@ NATIVE := procmem/native
 # _native.c is made by the build, the fuzz target is no part of it.
 SOURCES := pyproject.toml setup.py $(NATIVE)/build.py $(wildcard $(NATIVE)/*.h) \
 	$(filter-out $(NATIVE)/_native.c $(NATIVE)/fuzz_%.c,$(wildcard $(NATIVE)/*.c))
-LIBRARIES := $(NATIVE)/_native.abi3.so $(NATIVE)/_records.abi3.so $(NATIVE)/_memory.abi3.so
+LIBRARIES := $(NATIVE)/_native.abi3.so $(NATIVE)/_records.abi3.so $(NATIVE)/_memory.abi3.so \
+	$(NATIVE)/_arrow.abi3.so
 RUN := $(VENV)/.can-run
 DEV := $(VENV)/.can-test
 

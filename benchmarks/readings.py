@@ -31,6 +31,9 @@ RAW_MAPS = "raw read of maps"
 PLAIN = "plain Python (split, dataclass)"
 PSUTIL = "psutil memory_maps(grouped=False)"
 
+OF_KINDS = {
+    *"kind kind_guess kind_evidence use use_guess use_evidence owner name".split(),
+}
 all_counters = attrgetter(*(a for a in ATTRIBUTES.values() if hasattr(MeasuredRegion, a)))
 all_of_maps = attrgetter(*"start end perms offset dev inode pathname deleted".split())
 all_of_procmaps = attrgetter(
@@ -54,17 +57,24 @@ def smaps_of(target: Target, effort: Effort) -> Iterator[Row]:
     made = "smaps()"
     ints = "smaps(), every counter read out as an int"
     attributes = "smaps(), every attribute of a counter read"
+    frame = "smaps() as an Arrow table, every counter, kinds left out"
+    whole = "smaps() as an Arrow table, kinds and uses told as well"
+    names = [name for name in process.smaps().arrow_makers() if name not in OF_KINDS]
     ours = {
         RAW_SMAPS: lambda: raw_read(pid, "smaps"),
         made: process.smaps,
         ints: lambda: [region._extras() for region in process.smaps()],
         attributes: lambda: [all_counters(region) for region in process.smaps()],
+        frame: lambda: process.smaps().select(*names).__arrow_c_stream__(),
+        whole: lambda: process.smaps().__arrow_c_stream__(),
     }
     found = compare("smaps", size, sampled(ours, effort), effort)
     goal = 1.25 if size >= LARGE else None
     yield found.row(made, RAW_SMAPS, goal)
     yield found.row(ints, RAW_SMAPS, goal)
     yield found.row(attributes, RAW_SMAPS)
+    yield found.row(frame, RAW_SMAPS, 1.15 if size >= LARGE else None)
+    yield found.row(whole, RAW_SMAPS)
 
     # Apart from ours, since they leave a disturbed heap and cold caches behind.
     others: dict[str, Callable[[], object]] = {

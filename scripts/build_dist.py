@@ -137,7 +137,7 @@ def check_wheel(path: Path) -> list[str]:
     if sources := [name for name in outside if name.endswith((".c", ".h"))]:
         problems.append(f"{path.name} holds sources: {', '.join(sources)}")
     wanted = ["procmem/py.typed"]
-    wanted += [f"{NATIVE}{name}.abi3.so" for name in ("_native", "_records", "_memory")]
+    wanted += [f"{NATIVE}{name}.abi3.so" for name in ("_native", "_records", "_memory", "_arrow")]
     wanted += [f"{NATIVE}specimen_libc", f"{NATIVE}jail"]
     if platform.machine() in ("x86_64", "aarch64"):
         wanted.append(f"{NATIVE}specimen")

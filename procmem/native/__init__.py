@@ -1,7 +1,8 @@
 """The native part: the scanner of maps and smaps, and calls on files of /proc.
 
 All C code is in this folder. `_native` is a cffi module (API mode); `_records` has the
-type of the objects that represent scanned records. Both use the stable ABI (abi3).
+type of the objects that represent scanned records; `_memory` lends the memory of a mapping;
+`_arrow` hands tables to data frames. All use the stable ABI (abi3).
 """
 
 from __future__ import annotations

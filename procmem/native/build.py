@@ -38,6 +38,24 @@ ffi.cdef(
     extern const char *const pm_counter_names[];
     extern const size_t pm_counter_count;
 
+    typedef struct { const uint64_t *words; size_t stride; const uint32_t *which; size_t count;
+    } pm_rows;
+    typedef struct { size_t word; uint64_t mask, value; } pm_when;
+    size_t pm_column_words(const pm_rows *rows, size_t word, const pm_when *when, int negative,
+                           uint64_t mask, uint64_t *out, unsigned char *valid);
+    size_t pm_column_difference(const pm_rows *rows, size_t word, size_t less, uint64_t *out,
+                                unsigned char *valid);
+    size_t pm_column_sum(const pm_rows *rows, size_t word, size_t more, uint64_t *out,
+                         unsigned char *valid);
+    size_t pm_column_parts(const pm_rows *rows, size_t word, unsigned shift, unsigned bits,
+                           const uint32_t *table, size_t table_size, uint32_t *out,
+                           unsigned char *valid);
+    size_t pm_column_bits(const pm_rows *rows, size_t word, uint64_t mask, uint64_t value,
+                          const pm_when *unless, unsigned char *out, unsigned char *valid);
+    void pm_column_steps(uint64_t first, uint64_t step, size_t count, uint64_t *out);
+    size_t pm_column_perms(const pm_rows *rows, char *out, int32_t *ends);
+    size_t pm_column_devices(const pm_rows *rows, char *out, int32_t *ends);
+
     pm_scan *pm_scan_new(int mode, uint64_t seed);
     int pm_scan_feed(pm_scan *scan, const char *data, size_t size);
     int pm_scan_finish(pm_scan *scan);
@@ -312,9 +330,22 @@ ffi.cdef(
     """
 )
 PARTS = (
-    "scanner", "kernel", "elfsize", "pagemap", "sharing", "cache", "heap", "compare", "calls",
-    "measure", "specimen", "breakpoints", "tracer", "descriptors",
-)  # fmt: skip
+    "scanner",
+    "kernel",
+    "elfsize",
+    "pagemap",
+    "sharing",
+    "cache",
+    "heap",
+    "compare",
+    "calls",
+    "measure",
+    "specimen",
+    "breakpoints",
+    "tracer",
+    "descriptors",
+    "columns",
+)
 ffi.set_source(
     "procmem.native._native",
     "#include <sys/syscall.h>\n"

@@ -6,16 +6,21 @@ import errno
 from array import array
 from collections.abc import Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple
 
+from procmem.arrow import Columnar, SequenceOf
+from procmem.columns import ArrowColumn, PackedRows, steps, texts
 from procmem.native import ffi, lib
 from procmem.pages.scan import user_limit
 from procmem.procfs import probes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import overload
+
+    from procmem.arrow import Makers
 
 __all__ = ["Page", "PageCounts", "PageMap", "PageRun", "PageState", "PageView", "read_pagemap"]
 
@@ -27,6 +32,9 @@ LIMIT = 1 << 63
 """Above it lies the kernel's half of the address space."""
 
 BATCH = 4096
+
+MOST_ROWS = 1 << 28
+"""Rows of a data frame: a range of 1 TiB, with pages of 4 KiB."""
 
 
 class PageState(Enum):
@@ -236,7 +244,7 @@ def frame_of(entry: int) -> int | None:
     return entry & FRAME if entry & PRESENT else None
 
 
-class PageMap(Sequence[Page]):
+class PageMap(Columnar, SequenceOf[Page]):
     """What the page table of a process holds for the pages of a range. It never changes.
 
     A sequence of Page; a slice of it is another PageMap over the same bytes. Pages without
@@ -393,6 +401,62 @@ class PageMap(Sequence[Page]):
     def handle(self) -> Any:
         """Its entries as native.lib's functions take them (pm_pages *); valid while it exists."""
         return self._pages
+
+    # ---- for data frames --------------------------------------------------------
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column for data frames: the fields of Page, a row for each page.
+
+        Raises:
+            BadArgument: there are more than 2**28 pages: take a part, by within().
+        """
+        count = len(self)
+        if count > MOST_ROWS:
+            from procmem.errors import BadArgument
+
+            raise BadArgument(
+                f"{count:,} pages are too many rows: take a part with within(), or runs()"
+            )
+        first, last = self._bounds
+        words = ffi.new("uint64_t[]", max(count, 1))
+        lib.pm_pages_copy(self._pages, first, last, words)
+        rows = PackedRows(words, 1, count)
+        known = self._known
+        always, doubtful = (0, 0, 0), (0, PRESENT | FILE | EXCLUSIVE, PRESENT)
+        bits = {
+            "present": (PRESENT, PRESENT, None),
+            "swapped": (SWAPPED | GUARD, SWAPPED, None),
+            "file": (FILE, FILE, None),
+            "exclusive": (EXCLUSIVE, EXCLUSIVE, None),
+            "zero": (ZERO, ZERO, None if known.zero else doubtful),
+            "soft_dirty": (SOFT_DIRTY, SOFT_DIRTY, None if known.soft_dirty else always),
+            "guard": (GUARD, GUARD, None if known.guard else always),
+            "uffd_wp": (UFFD_WP, UFFD_WP, None),
+        }
+        frames = (0, PRESENT, PRESENT) if known.frames else (0, 0, 1)
+        return {
+            "address": lambda: steps("address", self.start, self.page_size, count).described(
+                "address"
+            ),
+            "state": self._state_column,
+            **{name: partial(rows.bits, name, 0, *given) for name, given in bits.items()},
+            "pfn": lambda: rows.words("pfn", 0, when=frames, mask=FRAME).described(
+                source="pagemap"
+            ),
+        }
+
+    def arrow_metadata(self) -> Mapping[str, str]:
+        """The page size."""
+        return {"page_size": str(self.page_size)}
+
+    def _state_column(self) -> ArrowColumn:
+        count = len(self)
+        first, last = self._bounds
+        out = ffi.new("unsigned char[]", max(count, 1))
+        lib.pm_pages_row(self._pages, first, last, count, out)
+        names = texts("", [state.name.lower().replace("_", " ") for state in STATES])
+        data = bytes(ffi.buffer(out, count)) if count else b""
+        return ArrowColumn("state", "c", count, (None, data), dictionary=names, nullable=False)
 
     # ---- one property of all pages ------------------------------------------
 

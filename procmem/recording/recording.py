@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, overload
 
+from procmem.arrow import Columnar, SequenceOf
+from procmem.columns import categories, floats, numbers, times
 from procmem.recording.growth import grown
 from procmem.recording.packed import PackedSnapshots, figures_of, read_index, times_of
 from procmem.snapshots import diff
@@ -14,7 +15,10 @@ from procmem.snapshots.saved import save_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
+    from procmem.arrow import Makers
+    from procmem.columns import ArrowColumn
     from procmem.recording.growth import Growth
     from procmem.recording.packed import SnapshotFigures
     from procmem.recording.suspects import Suspect
@@ -37,7 +41,7 @@ class Peak(NamedTuple):
     seconds: float | None
 
 
-class Recording(Sequence["Snapshot"]):
+class Recording(Columnar, SequenceOf["Snapshot"]):
     """Snapshots of one process in the order of time.
 
     A recording that was loaded or recorded keeps its snapshots packed, and unpacks each when it is
@@ -167,6 +171,35 @@ class Recording(Sequence["Snapshot"]):
 
         found = suspects_of(self._snapshots, self._figures, self.ended, least)
         return [one for one in found if one.growth.confidence >= confidence]
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column for data frames, a row for each snapshot.
+
+        number, time (UTC, of the first snapshot's CLOCK_REALTIME, carried on by CLOCK_MONOTONIC),
+        seconds since the first snapshot, detail, and the figures that every snapshot has.
+        """
+        figures = self._figures
+
+        def values(name: str) -> ArrowColumn:
+            return numbers(name, [getattr(one, name) for one in figures]).described("bytes")
+
+        return {
+            "number": lambda: numbers("number", range(len(self))),
+            "time": lambda: times("time", self._clock_times()).described(
+                source="CLOCK_REALTIME of the first snapshot, then CLOCK_MONOTONIC"
+            ),
+            "seconds": lambda: floats("seconds", self.times).described("seconds"),
+            "detail": lambda: categories("detail", self.details),
+            **{name: partial(values, name) for name in (*FIGURES, "own", "rss_error")},
+        }
+
+    def _clock_times(self) -> list[int | None]:
+        clock = self[0].clock if len(self) else None
+        return [
+            None if clock is None or one.monotonic is None
+            else clock.realtime + one.monotonic - clock.monotonic
+            for one in self._figures
+        ]  # fmt: skip
 
     @property
     def rss_error(self) -> int | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from _operator import le
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
 
+from procmem.arrow import Columnar, SequenceOf
 from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_ADDITIVE
 from procmem.regions.reading import MapsReading
 from procmem.regions.region import MODES, PAGE_SIZE, MeasuredRegion, Region, ResidentRegion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar, overload
 
     from procmem import native
+    from procmem.arrow import Makers
     from procmem.regions.kinds import RegionKind
 
     R_co = TypeVar("R_co", bound=Region, covariant=True)
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RegionTable", "raw_records", "table_from_scan"]
 
 
-class RegionTable(Sequence["R_co"]):
+class RegionTable(Columnar, SequenceOf["R_co"]):
     r"""An immutable sequence of regions, all read at once.
 
     Indexing, slicing, iteration, `in` and comparison work as for a tuple. The
@@ -272,6 +274,22 @@ class RegionTable(Sequence["R_co"]):
         rows = [region.to_record() for region in self._regions]
         keys = dict.fromkeys(key for row in rows for key in row)
         return {key: [row.get(key) for row in rows] for key in keys}
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column for data frames, gathered from the packed records.
+
+        start, end, size, perms, offset, dev, inode, pathname, deleted; kind, use, owner, name with
+        what they rest on; each counter by its attribute's name, in bytes; counters that procmem
+        does not know by the kernel's name. What the kernel did not print is null. Determining the
+        kinds (kind, use, owner, name) takes longer than all else: see select().
+        """
+        from procmem.regions.columns import RegionColumns
+
+        return RegionColumns(self.reading, self._regions, self.region_type).makers()
+
+    def arrow_metadata(self) -> Mapping[str, str]:
+        """Where the table was read, and its page size."""
+        return {"source": self.source, "page_size": str(self.page_size)}
 
     def to_json(self, indent: int | None = None) -> str:
         """The table as JSON, from which from_json() restores it without loss.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
+from procmem.arrow import Columnar
+from procmem.columns import booleans, categories, numbers
 from procmem.snapshots.changes import Change
 from procmem.snapshots.comparison import TotalsDiff, is_measured
 from procmem.units import signed
@@ -12,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from procmem.arrow import Makers
+    from procmem.columns import ArrowColumn
     from procmem.snapshots.changes import Explanation
     from procmem.snapshots.moment import Moment
     from procmem.snapshots.sums import CauseSum
@@ -38,7 +43,7 @@ class Remainder(NamedTuple):
         return any(self[:4])
 
 
-class MomentDiff(TotalsDiff):
+class MomentDiff(Columnar, TotalsDiff):
     """What changed from one moment to another, region by region; see Diff."""
 
     __slots__ = ("_changes", "_explanations", "remainder")
@@ -76,6 +81,53 @@ class MomentDiff(TotalsDiff):
         from procmem.snapshots.sums import sums
 
         return sums(self.explanations)
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column for data frames, a row for each change; sizes in bytes.
+
+        start, end and the rest describe the largest region of a change, as it is after it, or as
+        it was, if none is left. `kinds` has all that happened, joined by commas.
+        """
+        changes = self.changes
+        regions = [change.region for change in changes]
+        figures = (
+            "vsz", "rss", "swap", "copied", "unshared", "anon_huge_pages", "lazy_free", "ksm",
+            "hugetlb",
+        )  # fmt: skip
+
+        def words(name: str) -> ArrowColumn:
+            return categories(name, [str(getattr(change, name)) for change in changes])
+
+        def values(name: str, unit: str | None) -> ArrowColumn:
+            found = [getattr(change, name) for change in changes]
+            return numbers(name, found, signed=True).described(unit)
+
+        return {
+            "start": lambda: numbers("start", [region.start for region in regions]).described(
+                "address"
+            ),
+            "end": lambda: numbers("end", [region.end for region in regions]).described("address"),
+            "perms": lambda: categories("perms", [str(region.perms) for region in regions]),
+            "region_kind": lambda: categories(
+                "region_kind", [region.kind.value for region in regions]
+            ),
+            "region_kind_guess": lambda: booleans(
+                "region_kind_guess", [region.kind_guess for region in regions]
+            ),
+            "region_name": lambda: categories("region_name", [region.name for region in regions]),
+            "pathname": lambda: categories("pathname", [region.pathname for region in regions]),
+            "kind": lambda: words("kind"),
+            "kinds": lambda: categories(
+                "kinds", [", ".join(map(str, change.kinds)) for change in changes]
+            ),
+            **{name: partial(values, name, "bytes") for name in figures},
+            **{name: partial(values, name, None) for name in ("minor", "major")},
+            "cause": lambda: words("cause"),
+            "why": lambda: words("why"),
+            "evidence": lambda: categories(
+                "evidence", ["; ".join(change.evidence) for change in changes]
+            ),
+        }
 
     @property
     def notes(self) -> list[str]:

@@ -10,9 +10,11 @@ import os
 import platform
 import struct
 from array import array
-from collections.abc import Sequence
+from functools import partial
 
+from procmem.arrow import Columnar, SequenceOf
 from procmem.calls._bracket import Reading
+from procmem.columns import ArrowColumn, PackedRows, booleans, categories, numbers
 from procmem.native import HEADER_WORDS, ffi, lib
 from procmem.procfs import probes
 from procmem.regions.kinds import GUARD_LIMIT, name_word
@@ -21,9 +23,10 @@ from procmem.tracing.arguments import decode, decode_siginfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, TypeAlias, overload
 
+    from procmem.arrow import Makers
     from procmem.regions import Region
 
     Event: TypeAlias = "MemoryCall | ProcessEnd | Signal | Breakpoints | Refused"
@@ -45,6 +48,8 @@ NAMES: tuple[str, ...] = (
     *(one.name for one in FUNCTIONS),
 )
 RECORD = struct.Struct(f"=IHHiiIIIHH6QqQQ4Q{HEADER_WORDS}Q")
+FLAGS, ARGUMENTS, RESULT, BEGAN, REGION = 2, 4, 10, 11, 17
+"""The places of fields in a record, in 64-bit words. Flags are the low half of theirs."""
 X86 = platform.machine() == "x86_64"
 
 FAILED: int = lib.PM_CALL_FAILED
@@ -518,7 +523,7 @@ def refused(data: bytes, start: int) -> Refused:
     return Refused(record[3], record[10], record[11])
 
 
-class Trace(Sequence[MemoryCall]):
+class Trace(Columnar, SequenceOf[MemoryCall]):
     """The calls of a traced program, in the order in which they ended.
 
     Args:
@@ -604,6 +609,82 @@ class Trace(Sequence[MemoryCall]):
 
     def _call(self, offset: int) -> MemoryCall:
         return call_at(self._data, offset, self._lag)
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column for data frames, a row for each call.
+
+        name, pid, tid, within, result, errno, address, began, ns, the figures before and after,
+        the region that the call made or changed, and whether the change is this call's alone. The
+        arguments are registers, as they were passed: arg0 to arg5.
+        """
+        data = bytes(self._data)
+        places = array("I", [offset // 8 for offset in self._offsets])
+        rows = PackedRows(ffi.from_buffer("uint64_t[]", data), 1, len(places), places)
+        failed, returned = (FLAGS, FAILED, FAILED), (FLAGS, FAILED | ENDLESS, 0)
+        region = FLAGS, HAS_REGION, HAS_REGION
+        figures = ("vsz_before", "rss_before", "vsz_after", "rss_after")
+        return {
+            "name": lambda: rows.dictionary("name", 0, 48, 16, dict(enumerate(NAMES)), len(NAMES)),
+            "pid": lambda: self._id("pid", rows, 0),
+            "tid": lambda: self._id("tid", rows, 32),
+            "within": lambda: rows.dictionary(
+                "within", 3, 32, 16, dict(enumerate(NAMES, 1)), len(NAMES) + 1
+            ),
+            "result": lambda: rows.words("result", RESULT, kind="l", when=returned),
+            "errno": lambda: rows.words("errno", RESULT, kind="l", when=failed, negative=True),
+            "address": lambda: numbers("address", [call.address for call in self]).described(
+                "address", "what a function of malloc's family returned or stored"
+            ),
+            "began": lambda: rows.words("began", BEGAN, kind="tDn").described(
+                source="CLOCK_MONOTONIC"
+            ),
+            "ns": lambda: rows.words("ns", BEGAN + 1, kind="tDn", when=(FLAGS, ENDLESS, 0)),
+            **{
+                name: partial(self._figure, rows, name, word)
+                for word, name in enumerate(figures, BEGAN + 2)
+            },
+            "delta_vsz": lambda: rows.difference(
+                "delta_vsz", BEGAN + 4, BEGAN + 2, missing=True
+            ).described("bytes", "statm"),
+            "delta_rss": lambda: rows.difference(
+                "delta_rss", BEGAN + 5, BEGAN + 3, missing=True
+            ).described("bytes", "statm"),
+            "region_start": lambda: rows.words("region_start", REGION, when=region).described(
+                "address", "maps"
+            ),
+            "region_end": lambda: rows.words("region_end", REGION + 1, when=region).described(
+                "address", "maps"
+            ),
+            "region_perms": lambda: self._of_region("region_perms", 2),
+            "region_name": lambda: self._of_region("region_name", 3),
+            **{
+                f"arg{number}": partial(rows.words, f"arg{number}", ARGUMENTS + number)
+                for number in range(6)
+            },
+            "exact": lambda: (
+                booleans("exact", [False] * len(self))
+                if self._lag
+                else rows.bits("exact", FLAGS, DOUBTFUL, 0)
+            ),
+        }
+
+    def arrow_metadata(self) -> Mapping[str, str]:
+        """The program's process ID."""
+        return {"pid": str(self.pid)}
+
+    @staticmethod
+    def _figure(rows: PackedRows, name: str, word: int) -> ArrowColumn:
+        return rows.words(name, word, missing=True).described("bytes", "statm")
+
+    @staticmethod
+    def _id(name: str, rows: PackedRows, shift: int) -> ArrowColumn:
+        return ArrowColumn(
+            name, "i", rows.count, (None, rows.parts(1, shift, 32)[0]), nullable=False
+        )
+
+    def _of_region(self, name: str, which: int) -> ArrowColumn:
+        found = [call.region_row for call in self]
+        return categories(name, [None if row is None else str(row[which]) for row in found])
 
     @property
     def reason(self) -> str:

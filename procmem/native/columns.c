@@ -1,0 +1,173 @@
+#include <string.h>
+
+#include "columns.h"
+#include "scanner.h"
+
+static const uint64_t *record(const pm_rows *rows, size_t row)
+{
+    return rows->words + (rows->which ? rows->which[row] : row) * rows->stride;
+}
+
+static void begin(unsigned char *valid, size_t count)
+{
+    if (valid)
+        memset(valid, 0, (count + 7) / 8);
+}
+
+static void mark(unsigned char *valid, size_t row)
+{
+    if (valid)
+        valid[row / 8] |= (unsigned char)(1 << row % 8);
+}
+
+static int holds(const pm_when *when, const uint64_t *words)
+{
+    return !when || (words[when->word] & when->mask) == when->value;
+}
+
+size_t pm_column_words(const pm_rows *rows, size_t word, const pm_when *when, int negative,
+                       uint64_t mask, uint64_t *out, unsigned char *valid)
+{
+    size_t row, missing = 0;
+
+    begin(valid, rows->count);
+    for (row = 0; row < rows->count; row++) {
+        const uint64_t *words = record(rows, row);
+
+        if (valid && (words[word] == PM_MISSING || !holds(when, words))) {
+            out[row] = 0;
+            missing++;
+        } else {
+            out[row] = (negative ? -words[word] : words[word]) & mask;
+            mark(valid, row);
+        }
+    }
+    return missing;
+}
+
+static size_t combined(const pm_rows *rows, size_t one, size_t other, int add, uint64_t *out,
+                       unsigned char *valid)
+{
+    size_t row, missing = 0;
+
+    begin(valid, rows->count);
+    for (row = 0; row < rows->count; row++) {
+        uint64_t first = record(rows, row)[one], second = record(rows, row)[other];
+
+        if (valid && (first == PM_MISSING || second == PM_MISSING)) {
+            out[row] = 0;
+            missing++;
+        } else {
+            out[row] = add ? first + second : first - second;
+            mark(valid, row);
+        }
+    }
+    return missing;
+}
+
+size_t pm_column_difference(const pm_rows *rows, size_t word, size_t less, uint64_t *out,
+                            unsigned char *valid)
+{
+    return combined(rows, word, less, 0, out, valid);
+}
+
+size_t pm_column_sum(const pm_rows *rows, size_t word, size_t more, uint64_t *out,
+                     unsigned char *valid)
+{
+    return combined(rows, word, more, 1, out, valid);
+}
+
+size_t pm_column_parts(const pm_rows *rows, size_t word, unsigned shift, unsigned bits,
+                       const uint32_t *table, size_t table_size, uint32_t *out,
+                       unsigned char *valid)
+{
+    uint64_t all = ((uint64_t)1 << bits) - 1;
+    size_t row, missing = 0;
+
+    begin(valid, rows->count);
+    for (row = 0; row < rows->count; row++) {
+        uint32_t value = (uint32_t)(record(rows, row)[word] >> shift & all);
+
+        if (table)
+            value = value < table_size ? table[value] : UINT32_MAX;
+        if (valid && value == UINT32_MAX) {
+            out[row] = 0;
+            missing++;
+        } else {
+            out[row] = value;
+            mark(valid, row);
+        }
+    }
+    return missing;
+}
+
+size_t pm_column_bits(const pm_rows *rows, size_t word, uint64_t mask, uint64_t value,
+                      const pm_when *unless, unsigned char *out, unsigned char *valid)
+{
+    size_t row, missing = 0;
+
+    begin(out, rows->count);
+    begin(valid, rows->count);
+    for (row = 0; row < rows->count; row++) {
+        const uint64_t *words = record(rows, row);
+
+        if ((words[word] & mask) == value)
+            mark(out, row);
+        if (unless && holds(unless, words))
+            missing++;
+        else
+            mark(valid, row);
+    }
+    return missing;
+}
+
+void pm_column_steps(uint64_t first, uint64_t step, size_t count, uint64_t *out)
+{
+    size_t row;
+
+    for (row = 0; row < count; row++)
+        out[row] = first + row * step;
+}
+
+size_t pm_column_perms(const pm_rows *rows, char *out, int32_t *ends)
+{
+    size_t row;
+
+    ends[0] = 0;
+    for (row = 0; row < rows->count; row++) {
+        uint32_t letters = (uint32_t)record(rows, row)[PM_PERMS_NAME];
+
+        memcpy(out + row * 4, &letters, 4);
+        ends[row + 1] = (int32_t)(row * 4 + 4);
+    }
+    return rows->count * 4;
+}
+
+/* At least two hexadecimal digits, as the kernel prints a device's numbers (%02x). */
+static char *hexadecimal(char *out, uint32_t number)
+{
+    int digits = 2, i;
+
+    while (digits < 8 && number >> (4 * digits))
+        digits++;
+    for (i = digits - 1; i >= 0; i--)
+        *out++ = "0123456789abcdef"[number >> (4 * i) & 15];
+    return out;
+}
+
+size_t pm_column_devices(const pm_rows *rows, char *out, int32_t *ends)
+{
+    char *at = out;
+    size_t row;
+
+    ends[0] = 0;
+    for (row = 0; row < rows->count; row++) {
+        uint64_t device = record(rows, row)[PM_DEV];
+
+        at = hexadecimal(at, (uint32_t)(device >> 32));
+        *at++ = ':';
+        at = hexadecimal(at, (uint32_t)device);
+        ends[row + 1] = (int32_t)(at - out);
+    }
+    return (size_t)(at - out);
+}

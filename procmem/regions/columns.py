@@ -1,0 +1,184 @@
+"""The columns of a RegionTable for data frames, gathered in C from the packed records."""
+
+from __future__ import annotations
+
+from array import array
+from functools import partial
+
+from procmem import native
+from procmem.columns import ABSENT, ArrowColumn, PackedRows, booleans, categories, numbers, texts
+from procmem.native import lib
+from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
+from procmem.regions.reading import split_deleted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from procmem.arrow import Makers
+    from procmem.native import Record
+    from procmem.regions.kinds import Kind
+    from procmem.regions.reading import MapsReading
+
+__all__ = ["RegionColumns"]
+
+NAME = lib.PM_PERMS_NAME, 32, 32
+FLAGS = lib.PM_FLAGS_RAW, 0, 32
+
+
+class RegionColumns:
+    """Makes the columns of some regions of one reading.
+
+    Args:
+        reading: the reading.
+        regions: the regions, each with its index in the reading.
+        region_type: their class, which has an attribute for each counter.
+    """
+
+    def __init__(
+        self, reading: MapsReading, regions: Sequence[Record], region_type: type[Record]
+    ) -> None:
+        self.reading = reading
+        self.region_type = region_type
+        self.count = len(regions)
+        self.indices: Sequence[int] = range(self.count)
+        which = None
+        if self.count != reading.count:
+            self.indices = which = array("I", [region._index for region in regions])
+        scan = reading.scan
+        self.rows = PackedRows(scan.words, scan.stride, self.count, which)
+        self._kinds: list[Kind] | None = None
+
+    def makers(self) -> Makers:
+        """What makes each column, by the columns' names."""
+        rows = self.rows
+        makers: dict[str, Callable[[], ArrowColumn]] = {
+            "start": lambda: rows.words("start", lib.PM_START).described("address", "maps"),
+            "end": lambda: rows.words("end", lib.PM_END).described("address", "maps"),
+            "size": lambda: rows.difference("size", lib.PM_END, lib.PM_START).described(
+                "bytes", "maps: end - start"
+            ),
+            "perms": lambda: rows.perms("perms").described(source="maps"),
+            "offset": lambda: rows.words("offset", lib.PM_OFFSET).described("bytes", "maps"),
+            "dev": lambda: rows.devices("dev").described(source="maps"),
+            "inode": lambda: rows.words("inode", lib.PM_INODE).described(source="maps"),
+            "pathname": self._pathname,
+            "deleted": self._deleted,
+            "kind": self._of_kind("kind", lambda kind: kind.kind.value),
+            "kind_guess": lambda: booleans("kind_guess", [kind.guess for kind in self.kinds]),
+            "kind_evidence": self._of_kind("kind_evidence", lambda kind: kind.evidence),
+            "use": self._of_kind("use", lambda kind: kind.use and kind.use.name),
+            "use_guess": lambda: booleans(
+                "use_guess", [None if kind.use is None else kind.use.guess for kind in self.kinds]
+            ),
+            "use_evidence": self._of_kind(
+                "use_evidence", lambda kind: kind.use and kind.use.evidence
+            ),
+            "owner": self._of_kind("owner", lambda kind: kind.owner and kind.owner.value),
+            "name": self._of_kind("name", lambda kind: kind.name),
+        }
+        if self.reading.scan.stride >= native.HEADER_WORDS + len(native.COUNTER_NAMES):
+            makers.update(self._counters())
+            makers.update(self._unknown(without=makers))
+        elif self.reading.scan.stride > native.HEADER_WORDS:
+            makers["rss"] = partial(self._counter, "rss", native.RSS, "bytes", "pagemap")
+            makers["swap"] = partial(self._counter, "swap", native.SWAP, "bytes", "pagemap")
+        return makers
+
+    def _counters(self) -> Makers:
+        makers: dict[str, Callable[[], ArrowColumn]] = {}
+        words: dict[str, int] = {}
+        for place, kernel_name in enumerate(native.COUNTER_NAMES, native.HEADER_WORDS):
+            name = ATTRIBUTES[kernel_name]
+            words[name] = place
+            # `size` is end - start; sums such as Pss_Anon are only in smaps_rollup.
+            if name != "size" and hasattr(self.region_type, name):
+                unit = None if kernel_name in NOT_BYTES else "bytes"
+                source = f"smaps: {kernel_name}"
+                makers[name] = partial(self._counter, name, place, unit, source)
+        makers["uss"] = lambda: self.rows.sum(
+            "uss", words["private_clean"], words["private_dirty"]
+        ).described("bytes", "smaps: Private_Clean + Private_Dirty")
+        makers["hugetlb"] = lambda: self.rows.sum(
+            "hugetlb", words["shared_hugetlb"], words["private_hugetlb"]
+        ).described("bytes", "smaps: Shared_Hugetlb + Private_Hugetlb")
+        makers["vm_flags"] = self._vm_flags
+        return makers
+
+    def _counter(self, name: str, word: int, unit: str | None, source: str) -> ArrowColumn:
+        return self.rows.words(name, word, missing=True).described(unit, source)
+
+    def _unknown(self, without: Makers) -> Makers:
+        """Counters that procmem does not know, by the kernel's names."""
+        extras = self.reading.extras
+        names = dict.fromkeys(name for values in extras.values() for name, _ in values)
+        return {name: partial(self._unknown_counter, name) for name in names if name not in without}
+
+    def _unknown_counter(self, name: str) -> ArrowColumn:
+        extras = self.reading.extras
+        values = [dict(extras.get(index, ())).get(name) for index in self.indices]
+        plain = [value for value in values if value is None or isinstance(value, int)]
+        if len(plain) == len(values):
+            return numbers(name, plain).described(source=f"smaps: {name}")
+        given = [None if value is None else str(value) for value in values]
+        return texts(name, given).described(source=f"smaps: {name}")
+
+    # ---- strings ------------------------------------------------------------------------------
+
+    def _strings_used(self, part: tuple[int, int, int]) -> list[int]:
+        """The IDs of strings that a part of the records holds; 0 is no string."""
+        ids, _, _ = self.rows.parts(*part)
+        return sorted(set(memoryview(ids).cast("I")) - {0})
+
+    def _pathname(self) -> ArrowColumn:
+        paths = self._overridden()
+        if paths is not None:
+            return categories("pathname", [path for path, _ in paths]).described(source="maps")
+        strings = self.reading.strings
+        values = {name: split_deleted(strings[name])[0] or "" for name in self._strings_used(NAME)}
+        return self.rows.dictionary("pathname", *NAME, values, len(strings)).described(
+            source="maps"
+        )
+
+    def _deleted(self) -> ArrowColumn:
+        paths = self._overridden()
+        if paths is not None:
+            return booleans("deleted", [deleted for _, deleted in paths]).described(source="maps")
+        strings = self.reading.strings
+        table = array("I", [ABSENT]) * max(len(strings), 1)
+        for name in self._strings_used(NAME):
+            if split_deleted(strings[name])[1]:
+                table[name] = 1
+        _, bits, _ = self.rows.parts(*NAME, table)
+        column = ArrowColumn("deleted", "b", self.count, (None, bits), nullable=False)
+        return column.described(source="maps")
+
+    def _overridden(self) -> list[tuple[str | None, bool]] | None:
+        """Each region's path, where the true path of some is not the one that maps prints."""
+        reading = self.reading
+        if not reading.overrides:
+            return None
+        names = memoryview(self.rows.parts(*NAME)[0]).cast("I")
+        return [reading.path(name, index) for name, index in zip(names, self.indices, strict=True)]
+
+    def _vm_flags(self) -> ArrowColumn:
+        strings = self.reading.strings
+        values = {
+            flags: strings[flags].decode("utf-8", "surrogateescape")
+            for flags in self._strings_used(FLAGS)
+        }
+        return self.rows.dictionary("vm_flags", *FLAGS, values, len(strings)).described(
+            source="smaps: VmFlags"
+        )
+
+    # ---- kinds --------------------------------------------------------------------------------
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kind of each region."""
+        if self._kinds is None:
+            self._kinds = [self.reading.kind(index) for index in self.indices]
+        return self._kinds
+
+    def _of_kind(self, name: str, value: Callable[[Kind], str | None]) -> Callable[[], ArrowColumn]:
+        return lambda: categories(name, [value(kind) for kind in self.kinds])

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
         bss,
         count,
         data,
+        family,
         heap,
         libc_version,
         libraries,
         malloc_heap,
         mmap_threshold,
+        pipes,
         regions,
         same_bytes,
         stack,
@@ -118,6 +120,7 @@ __all__ = [
     "build",
     "count",
     "data",
+    "family",
     "grade",
     "heap",
     "installed",
@@ -130,6 +133,7 @@ __all__ = [
     "only",
     "partly",
     "pieces",
+    "pipes",
     "points",
     "predicted",
     "regions",
@@ -153,9 +157,9 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
         {
             "checks.allocations": "Pieces pieces",
             "checks.answers": "installed predicted verify",
-            "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data heap libc_version "
-            "libraries malloc_heap mmap_threshold regions same_bytes stack stack_limit text "
-            "thread_stack threads top_pad",
+            "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data family heap "
+            "libc_version libraries malloc_heap mmap_threshold pipes regions same_bytes stack "
+            "stack_limit text thread_stack threads top_pad",
             "checks.mallocs": "MallocState malloc_state",
             "checks.points": "not_possible only partly points",
             "errors": "AsksAgain BuildFailed LabError MachineError NeverAsked NotPossibleHere "

@@ -121,6 +121,9 @@ def test_a_wrong_one_loses_what_is_wrong(tmp_path: Path, name: str, variant: str
     assert not unknown, f"no such checks: {unknown}"
     assert expected, "a wrong variant loses something"
     assert lost == expected - by_status[Status.NOT_POSSIBLE], story(result)
+    for check, words in variants(name, "wrong")[variant].get("says", {}).items():
+        if check in lost:
+            assert words in (result.check(check).message or ""), story(result)
 
 
 @pytest.mark.slow

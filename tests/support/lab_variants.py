@@ -4,6 +4,7 @@ tests/labs/NAME/expected.toml lists the variants of a lab's solution:
 
     [wrong.forgets-to-wait]
     loses = ["test_waits"]                     # exactly these checks
+    says = { test_waits = "one wait" }         # optional: what their messages contain
     edits = [{ file = "a.c", old = "...", new = "..." }]   # or a directory wrong/forgets-to-wait/
 
     [right.calloc]

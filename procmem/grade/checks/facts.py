@@ -20,8 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from procmem.grade.runs.hangs import Relatives
     from procmem.grade.runs.run import Run
     from procmem.heap.heap import Heap
+    from procmem.ipc.ends import Pipes
     from procmem.regions import RegionTable
     from procmem.regions.threads import Thread
     from procmem.snapshots import Snapshot
@@ -37,11 +39,13 @@ __all__ = [
     "bss",
     "count",
     "data",
+    "family",
     "heap",
     "libc_version",
     "libraries",
     "malloc_heap",
     "mmap_threshold",
+    "pipes",
     "regions",
     "same_bytes",
     "stack",
@@ -202,6 +206,20 @@ def malloc_heap(run: Run) -> Heap:
         why = "; ".join(found.doubts) or "its chunks can't be followed"
         raise SubmissionError(f"the program has damaged its heap: {why}")
     return found
+
+
+def family(run: Run) -> Relatives:
+    """The program and its descendants: `.pids`, and `family(run)(pid)` is a name for each."""
+    from procmem.grade.runs.hangs import Relatives
+
+    return Relatives(run.pid)
+
+
+def pipes(run: Run) -> Pipes:
+    """The pipes and FIFOs that the program and its descendants hold ends of, or wait in."""
+    from procmem.ipc.blocked import pipes as found_for
+
+    return found_for(family(run).pids)
 
 
 def count(trace: Iterable[MemoryCall], *names: str) -> int:

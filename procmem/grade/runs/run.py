@@ -28,6 +28,7 @@ from procmem.grade.errors import (
     ProgramSpins,
     RunFailed,
 )
+from procmem.grade.runs.hangs import hang
 from procmem.grade.sandbox import waiting
 from procmem.grade.sandbox.contents import why_not_run
 from procmem.grade.sandbox.untrusted import open_below
@@ -506,9 +507,10 @@ class Run:
         if self._spent - queued <= limits.wall and self._spent <= limits.wall * STARVED:
             return
         if self._last and (self._asleep > self._running or used < self._spent * BUSY):
+            why = hang(self.pid)
             self._fail(
                 ProgramSleeps,
-                f"it does not ask for input: it sleeps in {self._last}",
+                f"it does not ask for input: it sleeps in {self._last}{why and f': {why}'}",
                 call=self._last,
                 forever=False,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from procmem.grade.errors import RunFailed, SubmissionError
@@ -130,25 +131,27 @@ def walk(
     program: Program,
     *phases: str,
     arguments: Sequence[str] = (),
+    answers: Sequence[str] = (),
     look: Callable[[Run], Any] | None = None,
 ) -> Walk:
-    """Runs a program to its end, with an empty line at each wait.
+    """Runs a program to its end, with a line typed at each wait.
 
     Args:
         program: what to run.
         phases: a name for each of its waits for input.
         arguments: the program's arguments.
+        answers: the lines; those that are missing are empty.
         look: called at each wait, for what a snapshot does not show.
     """
     looks: list[Any] = []
     end = failure = None
     with program.run(*arguments) as run:
         try:
-            for phase in phases:
+            for phase, line in zip_longest(phases, answers[: len(phases)], fillvalue=""):
                 run.pause(phase)
                 if look is not None:
                     looks.append(look(run))
-                run.answer()
+                run.answer(line)
             end = run.finish(may_ask=False)
         except SubmissionError as error:
             failure = error

@@ -105,14 +105,16 @@ class Columnar:
         from procmem.columns import packed
         from procmem.native import _arrow
 
-        return _arrow.stream(packed(self._arrow_root()))
+        root = self._arrow_root()
+        return _arrow.stream(packed(root))
 
     def __arrow_c_schema__(self) -> object:
         """The types of the columns, in a capsule (Arrow PyCapsule interface)."""
         from procmem.columns import packed
         from procmem.native import _arrow
 
-        return _arrow.schema(packed(self._arrow_root()))
+        root = self._arrow_root()
+        return _arrow.schema(packed(root))
 
     def _arrow_root(self) -> ArrowColumn:
         from procmem.columns import ArrowColumn

@@ -6,12 +6,11 @@ Source: the columnar format of Arrow (arrow.apache.org/docs/format/Columnar.html
 from __future__ import annotations
 
 from array import array
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
 
 __all__ = [
     "ABSENT",
@@ -28,6 +27,19 @@ __all__ = [
     "texts",
     "times",
 ]
+
+
+class Room(NamedTuple):
+    """Bytes in memory of cffi, which it keeps: a buffer that is not copied before it has to be."""
+
+    data: Any
+    offset: int
+    size: int
+
+    def __bytes__(self) -> bytes:
+        from procmem.native import ffi
+
+        return bytes(ffi.buffer(self.data)[self.offset : self.offset + self.size])
 
 
 class ArrowColumn(NamedTuple):
@@ -48,7 +60,7 @@ class ArrowColumn(NamedTuple):
     name: str
     format: str
     length: int
-    buffers: tuple[bytes | None, ...]
+    buffers: tuple[bytes | Room | None, ...]
     nulls: int = 0
     metadata: Mapping[str, str] | None = None
     dictionary: ArrowColumn | None = None
@@ -234,9 +246,39 @@ class PackedRows:
     ) -> ArrowColumn:
         out, valid = self._room("uint64_t[]", self.count), self._bits() if missing else None
         nulls = fill(out, self._ffi.NULL if valid is None else valid)
-        data = self._bytes(out, self.count * 8)
+        data = Room(out, 0, self.count * 8)
         return ArrowColumn(name, kind, self.count, (self._valid(valid, nulls), data), nulls,
                       nullable=missing)  # fmt: skip
+
+    def block(self, words: Mapping[str, int]) -> dict[str, ArrowColumn]:
+        """Several words of each record, all in one pass: uint64 that may be missing.
+
+        Args:
+            words: the words' places in a record by the columns' names.
+        """
+        count, width, ffi = self.count, (self.count + 7) // 8, self._ffi
+        out = self._room("uint64_t[]", count * len(words))
+        valid = self._room("unsigned char[]", width * len(words))
+        missing = ffi.new("uint64_t[]", max(len(words), 1))
+        places = ffi.new("uint32_t[]", [*words.values()] or [0])
+        self._lib.pm_column_block(self._rows, places, len(words), out, valid, missing)
+        return {
+            name: ArrowColumn(
+                name, "L", count,
+                (
+                    Room(valid, place * width, width) if missing[place] else None,
+                    Room(out, place * count * 8, count * 8),
+                ),
+                missing[place],
+            )
+            for place, name in enumerate(words)
+        }  # fmt: skip
+
+    def seen(self, word: int, shift: int, bits: int, size: int) -> list[int]:
+        """Which values below `size` a part of a word has, in any record."""
+        seen = self._room("unsigned char[]", size)
+        self._lib.pm_column_seen(self._rows, word, shift, bits, seen, size)
+        return [value for value, one in enumerate(self._bytes(seen, size)) if one]
 
     def parts(
         self, word: int, shift: int, bits: int, table: array[int] | None = None
@@ -352,7 +394,7 @@ def steps(name: str, first: int, step: int, count: int) -> ArrowColumn:
 
 
 def packed(column: ArrowColumn) -> tuple[Any, ...]:
-    """The column as procmem.native._arrow takes it."""
+    """The column as procmem.native._arrow takes it; valid as long as the column is there."""
     return (
         text_of(column.name),
         column.format.encode(),
@@ -360,10 +402,19 @@ def packed(column: ArrowColumn) -> tuple[Any, ...]:
         column.nullable,
         column.length,
         column.nulls,
-        column.buffers,
+        tuple(
+            (address_of(buffer), buffer.size) if isinstance(buffer, Room) else buffer
+            for buffer in column.buffers
+        ),
         None if column.dictionary is None else packed(column.dictionary),
         tuple(packed(child) for child in column.children),
     )
+
+
+def address_of(room: Room) -> int:
+    from procmem.native import ffi
+
+    return int(ffi.cast("uintptr_t", room.data)) + room.offset
 
 
 def packed_metadata(metadata: Mapping[str, str] | None) -> bytes | None:

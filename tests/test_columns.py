@@ -127,6 +127,17 @@ class TestPackedRows:
         _, valid, nulls = rows.parts(2, 32, 32, array("I", [1, 1]))
         assert (valid, nulls) == (b"\x05", 1), "a number beyond the table is missing"
 
+    def test_a_block_of_words(self, rows: PackedRows) -> None:
+        block = rows.block({"one": 0, "two": 1})
+        table = read(block["one"], block["two"])
+        assert table.column(0).to_pylist() == [9, 1, 5]
+        assert table.column(1).to_pylist() == [3, None, 7]
+        assert bytes(block["two"].buffers[0] or b"") == b"\x05"
+
+    def test_which_parts_there_are(self, rows: PackedRows) -> None:
+        assert rows.seen(2, 32, 32, 1000) == [0, 1, 0xAB]
+        assert rows.seen(2, 32, 32, 2) == [0, 1], "0xAB is beyond"
+
     def test_dictionary(self, rows: PackedRows) -> None:
         column = rows.dictionary("name", 2, 0, 32, {1: "one", 2: "two"}, 3)
         assert read(column).column(0).to_pylist() == [None, "two", "one"]

@@ -195,6 +195,19 @@ static int make_schema(PyObject *from, struct ArrowSchema *to)
     return make_schema(it.dictionary, to->dictionary);
 }
 
+/* Bytes, or a pair of an address and a size, which stay valid during the call. */
+static int bytes_of(PyObject *from, const char **bytes, Py_ssize_t *size)
+{
+    unsigned long long address;
+
+    if (!PyTuple_Check(from))
+        return PyBytes_AsStringAndSize(from, (char **)bytes, size);
+    if (!PyArg_ParseTuple(from, "Kn", &address, size))
+        return -1;
+    *bytes = (const char *)(uintptr_t)address;
+    return 0;
+}
+
 static void *copy_buffer(const char *bytes, size_t size)
 {
     size_t room = (size + ALIGNED) / ALIGNED * ALIGNED;
@@ -223,13 +236,13 @@ static int make_array(PyObject *from, struct ArrowArray *to)
         return no_memory();
     for (i = 0; i < count; i++) {
         PyObject *buffer = PyTuple_GetItem(it.buffers, i);
-        char *bytes;
+        const char *bytes;
         Py_ssize_t size;
 
         to->n_buffers = i + 1;
         if (buffer == Py_None)
             continue;
-        if (PyBytes_AsStringAndSize(buffer, &bytes, &size))
+        if (bytes_of(buffer, &bytes, &size))
             return -1;
         if (!(to->buffers[i] = copy_buffer(bytes, (size_t)size)))
             return no_memory();

@@ -43,6 +43,10 @@ ffi.cdef(
     typedef struct { size_t word; uint64_t mask, value; } pm_when;
     size_t pm_column_words(const pm_rows *rows, size_t word, const pm_when *when, int negative,
                            uint64_t mask, uint64_t *out, unsigned char *valid);
+    void pm_column_block(const pm_rows *rows, const uint32_t *words, size_t word_count,
+                         uint64_t *out, unsigned char *valid, uint64_t *missing);
+    void pm_column_seen(const pm_rows *rows, size_t word, unsigned shift, unsigned bits,
+                        unsigned char *seen, size_t size);
     size_t pm_column_difference(const pm_rows *rows, size_t word, size_t less, uint64_t *out,
                                 unsigned char *valid);
     size_t pm_column_sum(const pm_rows *rows, size_t word, size_t more, uint64_t *out,

@@ -45,6 +45,28 @@ size_t pm_column_words(const pm_rows *rows, size_t word, const pm_when *when, in
     return missing;
 }
 
+void pm_column_block(const pm_rows *rows, const uint32_t *words, size_t word_count, uint64_t *out,
+                     unsigned char *valid, uint64_t *missing)
+{
+    size_t count = rows->count, bytes = (count + 7) / 8, row, i;
+
+    memset(valid, 0, word_count * bytes);
+    memset(missing, 0, word_count * sizeof *missing);
+    for (row = 0; row < count; row++) {
+        const uint64_t *from = record(rows, row);
+        unsigned char bit = (unsigned char)(1 << row % 8);
+
+        for (i = 0; i < word_count; i++) {
+            uint64_t value = from[words[i]];
+            int there = value != PM_MISSING;
+
+            out[i * count + row] = there ? value : 0;
+            valid[i * bytes + row / 8] |= there ? bit : 0;
+            missing[i] += !there;
+        }
+    }
+}
+
 static size_t combined(const pm_rows *rows, size_t one, size_t other, int add, uint64_t *out,
                        unsigned char *valid)
 {
@@ -99,6 +121,20 @@ size_t pm_column_parts(const pm_rows *rows, size_t word, unsigned shift, unsigne
         }
     }
     return missing;
+}
+
+void pm_column_seen(const pm_rows *rows, size_t word, unsigned shift, unsigned bits,
+                    unsigned char *seen, size_t size)
+{
+    uint64_t all = ((uint64_t)1 << bits) - 1;
+    size_t row;
+
+    for (row = 0; row < rows->count; row++) {
+        uint64_t value = record(rows, row)[word] >> shift & all;
+
+        if (value < size)
+            seen[value] = 1;
+    }
 }
 
 size_t pm_column_bits(const pm_rows *rows, size_t word, uint64_t mask, uint64_t value,

@@ -27,6 +27,10 @@ typedef struct {
  * condition) leaves out; 0 is written then. */
 size_t pm_column_words(const pm_rows *rows, size_t word, const pm_when *when, int negative,
                        uint64_t mask, uint64_t *out, unsigned char *valid);
+/* Several words of each record in one pass, each to `count` numbers of `out` and to its own bytes of
+ * `valid`, (count + 7) / 8 for each; missing[i] is how many lack words[i]. */
+void pm_column_block(const pm_rows *rows, const uint32_t *words, size_t word_count, uint64_t *out,
+                     unsigned char *valid, uint64_t *missing);
 /* The difference or the sum of two words; missing if one of them is. */
 size_t pm_column_difference(const pm_rows *rows, size_t word, size_t less, uint64_t *out,
                             unsigned char *valid);
@@ -36,6 +40,9 @@ size_t pm_column_sum(const pm_rows *rows, size_t word, size_t more, uint64_t *ou
 size_t pm_column_parts(const pm_rows *rows, size_t word, unsigned shift, unsigned bits,
                        const uint32_t *table, size_t table_size, uint32_t *out,
                        unsigned char *valid);
+/* seen[part] = 1 for each part that a record has; larger parts are left out. */
+void pm_column_seen(const pm_rows *rows, size_t word, unsigned shift, unsigned bits,
+                    unsigned char *seen, size_t size);
 /* Bits: whether the masked word is `value`; missing where it is `unless` (NULL: nowhere). */
 size_t pm_column_bits(const pm_rows *rows, size_t word, uint64_t mask, uint64_t value,
                       const pm_when *unless, unsigned char *out, unsigned char *valid);

@@ -8,12 +8,12 @@ from functools import partial
 from procmem import native
 from procmem.columns import ABSENT, ArrowColumn, PackedRows, booleans, categories, numbers, texts
 from procmem.native import lib
-from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
+from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_BYTES
 from procmem.regions.reading import split_deleted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from procmem.arrow import Makers
     from procmem.native import Record
@@ -48,6 +48,8 @@ class RegionColumns:
         scan = reading.scan
         self.rows = PackedRows(scan.words, scan.stride, self.count, which)
         self._kinds: list[Kind] | None = None
+        self._places: Mapping[str, int] = {}
+        self._block: Mapping[str, ArrowColumn] | None = None
 
     def makers(self) -> Makers:
         """What makes each column, by the columns' names."""
@@ -81,32 +83,43 @@ class RegionColumns:
             makers.update(self._counters())
             makers.update(self._unknown(without=makers))
         elif self.reading.scan.stride > native.HEADER_WORDS:
-            makers["rss"] = partial(self._counter, "rss", native.RSS, "bytes", "pagemap")
-            makers["swap"] = partial(self._counter, "swap", native.SWAP, "bytes", "pagemap")
+            makers["rss"] = partial(self._resident, "rss", native.RSS)
+            makers["swap"] = partial(self._resident, "swap", native.SWAP)
         return makers
 
     def _counters(self) -> Makers:
-        makers: dict[str, Callable[[], ArrowColumn]] = {}
-        words: dict[str, int] = {}
-        for place, kernel_name in enumerate(native.COUNTER_NAMES, native.HEADER_WORDS):
-            name = ATTRIBUTES[kernel_name]
-            words[name] = place
-            # `size` is end - start; sums such as Pss_Anon are only in smaps_rollup.
-            if name != "size" and hasattr(self.region_type, name):
-                unit = None if kernel_name in NOT_BYTES else "bytes"
-                source = f"smaps: {kernel_name}"
-                makers[name] = partial(self._counter, name, place, unit, source)
+        places = {
+            ATTRIBUTES[name]: place
+            for place, name in enumerate(native.COUNTER_NAMES, native.HEADER_WORDS)
+        }
+        # `size` is end - start; sums such as Pss_Anon are only in smaps_rollup.
+        self._places = {
+            name: place
+            for name, place in places.items()
+            if name != "size" and hasattr(self.region_type, name)
+        }
+        makers: dict[str, Callable[[], ArrowColumn]] = {
+            name: partial(self._counter, name) for name in self._places
+        }
         makers["uss"] = lambda: self.rows.sum(
-            "uss", words["private_clean"], words["private_dirty"]
+            "uss", places["private_clean"], places["private_dirty"]
         ).described("bytes", "smaps: Private_Clean + Private_Dirty")
         makers["hugetlb"] = lambda: self.rows.sum(
-            "hugetlb", words["shared_hugetlb"], words["private_hugetlb"]
+            "hugetlb", places["shared_hugetlb"], places["private_hugetlb"]
         ).described("bytes", "smaps: Shared_Hugetlb + Private_Hugetlb")
         makers["vm_flags"] = self._vm_flags
         return makers
 
-    def _counter(self, name: str, word: int, unit: str | None, source: str) -> ArrowColumn:
-        return self.rows.words(name, word, missing=True).described(unit, source)
+    def _counter(self, name: str) -> ArrowColumn:
+        """A counter of smaps. All are gathered when one is asked for: one pass over the records."""
+        if self._block is None:
+            self._block = self.rows.block(self._places)
+        kernel_name = KERNEL_NAMES[name]
+        unit = None if kernel_name in NOT_BYTES else "bytes"
+        return self._block[name].described(unit, f"smaps: {kernel_name}")
+
+    def _resident(self, name: str, word: int) -> ArrowColumn:
+        return self.rows.words(name, word, missing=True).described("bytes", "pagemap")
 
     def _unknown(self, without: Makers) -> Makers:
         """Counters that procmem does not know, by the kernel's names."""
@@ -127,8 +140,7 @@ class RegionColumns:
 
     def _strings_used(self, part: tuple[int, int, int]) -> list[int]:
         """The IDs of strings that a part of the records holds; 0 is no string."""
-        ids, _, _ = self.rows.parts(*part)
-        return sorted(set(memoryview(ids).cast("I")) - {0})
+        return [string for string in self.rows.seen(*part, len(self.reading.strings)) if string]
 
     def _pathname(self) -> ArrowColumn:
         paths = self._overridden()

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         processes,
     )
     from procmem.process.doctor import Feature, doctor
+    from procmem.process.family import Family, FamilyMember, FamilyRegion
     from procmem.process.finding import find
     from procmem.process.held import CachedFile, page_cache
     from procmem.process.pages import Translation
@@ -108,6 +109,9 @@ __all__ = [
     "Device",
     "Diff",
     "ElfError",
+    "Family",
+    "FamilyMember",
+    "FamilyRegion",
     "Faults",
     "Feature",
     "Frame",
@@ -225,6 +229,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "pages.tables": "PagingScheme",
             "process": "Faults MemoryUsage Process Share Sharers SharingProcess Thread processes",
             "process.doctor": "Feature doctor",
+            "process.family": "Family FamilyMember FamilyRegion",
             "process.finding": "find",
             "process.held": "CachedFile page_cache",
             "process.pages": "Translation",

@@ -16,6 +16,7 @@ COMMANDS = {
     "pmap": "the same in the format of pmap(1)",
     "ps": "pid, rss, vsz and more in the format of ps(1)",
     "top": "which processes use most memory, and what ending them would free",
+    "family": "a process and its forks: what they share, and what was copied",
     "size": "text, data and bss of ELF files in the format of size(1)",
     "sections": "the ELF sections of a process: resident, private and swapped bytes",
     "pages": "the state of every page; page tables and page frames",

@@ -40,6 +40,7 @@ __all__ = [
     "parser",
     "reason",
     "refuse_with_json",
+    "row_limit",
     "table_options",
 ]
 
@@ -211,6 +212,13 @@ def refuse_with_json(
         for name, reason in why.items():
             if getattr(options, name, None) not in (None, False, made.get_default(name)):
                 made.error(f"--{name.replace('_', '-')} cannot be combined with --json, {reason}")
+
+
+def row_limit(text: str) -> int:
+    """A number of rows; 0: all."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"expected a number of rows, not {text!a}")
+    return int(text)
 
 
 IN_BYTES = "whose sizes are bytes"

@@ -14,6 +14,7 @@ from procmem.cli.arguments import (
     parser,
     reason,
     refuse_with_json,
+    row_limit,
     table_options,
 )
 from procmem.cli.terminal import table_columns
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> int:
     )
     made.add_argument(
         "--limit",
-        type=limit,
+        type=row_limit,
         default=LIMIT,
         metavar="N",
         help=f"show so many rows (default: {LIMIT}); 0: all",
@@ -118,13 +119,6 @@ def main(argv: list[str]) -> int:
         return 1
     sys.stdout.write(text)
     return status
-
-
-def limit(text: str) -> int:
-    """A number of rows."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise argparse.ArgumentTypeError(f"expected a number of rows, not {text!a}")
-    return int(text)
 
 
 def share(text: str) -> float:

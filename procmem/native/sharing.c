@@ -258,11 +258,10 @@ static int kin_of(uint64_t child, uint64_t parent, int frames)
 
     if (!(child & PM_ENTRY_PRESENT))
         return PM_KIN_SWAPPED;
-    if (both && frames && !((child ^ parent) & PM_ENTRY_FRAME))
-        return PM_KIN_SHARED;
     if (child & PM_ENTRY_FILE)
-        return both && !frames && parent & PM_ENTRY_FILE ? PM_KIN_SHARED : PM_KIN_FILE;
-    if (both && !frames && !((child | parent) & (PM_ENTRY_EXCLUSIVE | PM_ENTRY_FILE)))
+        return PM_KIN_FILE;
+    if (both && (frames ? !((child ^ parent) & PM_ENTRY_FRAME)
+                        : !((child | parent) & (PM_ENTRY_EXCLUSIVE | PM_ENTRY_FILE))))
         return PM_KIN_SHARED;
     return has_page ? PM_KIN_COPIED : PM_KIN_OWN;
 }

@@ -49,9 +49,9 @@ int pm_sharing_groups(const pm_sharing *sharing, const uint32_t *groups, uint64_
 void pm_sharing_open(const pm_sharing *sharing, unsigned char *out);
 
 /* What became of a process's pages since fork(2), compared with its parent's at the same
- * addresses. PM_KIN_SHARED: the parent maps the same frame. PM_KIN_COPIED: anonymous, and the
- * parent has another page there: one of the two has written to it. PM_KIN_OWN: anonymous, and the
- * parent has none there. PM_KIN_FILE: of a file or shared memory, and the parent does not map it.
+ * addresses. PM_KIN_SHARED: anonymous, and the parent maps the same frame. PM_KIN_COPIED:
+ * anonymous, and the parent has another page there: one of the two has written to it.
+ * PM_KIN_OWN: anonymous, and the parent has none there. PM_KIN_FILE: of a file or shared memory.
  * PM_KIN_SWAPPED: in swap. */
 enum { PM_KIN_SHARED, PM_KIN_COPIED, PM_KIN_OWN, PM_KIN_FILE, PM_KIN_SWAPPED, PM_KINS };
 

@@ -85,11 +85,11 @@ class Kin(NamedTuple):
     """Pages of a process compared with its parent's at the same addresses.
 
     Attributes:
-        shared: the parent maps the same page.
+        shared: anonymous, and the parent maps the same page.
         copied: anonymous, and the parent has another page there: since fork(2) one of the two has
             written to it.
         own: anonymous, and the parent has no page there.
-        file: of a file or shared memory, and the parent does not map it.
+        file: of a file or of shared memory.
         swapped: in swap.
     """
 

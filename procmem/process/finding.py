@@ -14,9 +14,11 @@ from procmem.snapshots.snapshot import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from procmem.snapshots.snapshot import Snapshot
 
-__all__ = ["command_line_of", "find", "names_of", "resolve"]
+__all__ = ["command_line_of", "find", "names_of", "oldest", "resolve"]
 
 
 def find(name: str, *, root: str | os.PathLike[str] = "/proc") -> list[Process]:
@@ -118,6 +120,37 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
             f"{what} is a file here and the name of process {pids_named}: give ./{what} or a PID"
         )
     return saved
+
+
+def oldest(words: Iterable[str], root: str | os.PathLike[str] = "/proc") -> list[str]:
+    """Names of programs as the PIDs of their processes, without descendants of one of these.
+
+    "gunicorn" is the name of a parent and of its workers: the parent stands for all. Other words
+    stay as they are.
+
+    Args:
+        words: of a command line.
+        root: see Process.
+    """
+    from procmem.errors import ProcmemError
+
+    found: list[str] = []
+    for word in words:
+        try:
+            named = [] if is_number(word) else find(word, root=root)
+            parents = {process.pid: process.files.stat().ppid for process in named}
+        except (ProcmemError, OSError):
+            parents = {}
+        if len(parents) < 2:
+            found.append(word)
+            continue
+        found += [str(pid) for pid, parent in parents.items() if parent not in parents]
+    return found
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a PID, also as /proc/PID."""
+    return word.removeprefix("/proc/").rstrip("/").isdecimal()
 
 
 def regular(path: str) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from procmem.ipc.ends import Pipes
     from procmem.pages.frames import Frame
     from procmem.pages.pagemap import PageMap
+    from procmem.process.family import Family
     from procmem.process.held import CachedFile
     from procmem.process.pages import Translation
     from procmem.process.reconcile import Reconciliation
@@ -325,6 +326,25 @@ class Process:
             AccessDenied: the reader lacks CAP_SYS_ADMIN.
         """
         return sharers_of(self, [(start, end)])
+
+    def family(self) -> Family:
+        """This process and its descendants: what they share since fork(2), and what they copied.
+
+        Each member's pages are compared with its parent's at the same addresses, by page frames
+        as root. The page map of each member is read once; those of its ancestors are kept
+        meanwhile. Processes whose parent has ended belong to another family.
+
+        Raises:
+            Unsupported: a kernel without pagemap.
+
+        >>> import procmem
+        >>> family = procmem.Process().family()
+        >>> family.members[0].rss > 0
+        True
+        """
+        from procmem.process.family import family_of
+
+        return family_of(self.files)
 
     def page_tables(self) -> PageTables:
         """The page tables that its pages need, level by level, compared with VmPTE.

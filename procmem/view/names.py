@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["cell", "cells", "clipped", "padded", "printable", "shorter", "show_only_ascii"]
+__all__ = [
+    "cell",
+    "cells",
+    "clipped",
+    "only_ascii",
+    "padded",
+    "printable",
+    "shorter",
+    "show_only_ascii",
+]
 
 SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 
@@ -17,6 +26,11 @@ def show_only_ascii(only: bool) -> None:
     """
     global _only_ascii  # noqa: PLW0603 - of the whole process, as its output is
     _only_ascii = only
+
+
+def only_ascii() -> bool:
+    """Whether the output shows ASCII only; see show_only_ascii()."""
+    return _only_ascii
 
 
 def printable(text: str) -> str:

@@ -129,7 +129,7 @@ def test_what_can_not_be_read_is_an_error(tmp_path: Path) -> None:
         (PRESENT | EXCLUSIVE | 9, PRESENT | FILE | 8, "copied"),
         (PRESENT | EXCLUSIVE | 9, SWAPPED | 8, "copied"),
         (PRESENT | EXCLUSIVE | 9, 0, "own"),
-        (PRESENT | FILE | 9, PRESENT | FILE | 9, "shared"),
+        (PRESENT | FILE | 9, PRESENT | FILE | 9, "file"),
         (PRESENT | FILE | 9, PRESENT | 8, "file"),
         (PRESENT | FILE | 9, 0, "file"),
         (SWAPPED | 5, PRESENT | 8, "swapped"),
@@ -150,7 +150,7 @@ def test_a_page_beside_the_parents(child: int, parent: int, kin: str) -> None:
         (PRESENT, PRESENT | EXCLUSIVE, "copied"),
         (PRESENT | EXCLUSIVE, PRESENT | FILE, "copied"),
         (PRESENT | EXCLUSIVE, 0, "own"),
-        (PRESENT | FILE, PRESENT | FILE, "shared"),
+        (PRESENT | FILE, PRESENT | FILE, "file"),
         (PRESENT | FILE, 0, "file"),
     ],
 )

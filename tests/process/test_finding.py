@@ -12,7 +12,7 @@ import pytest
 
 import procmem
 from procmem.errors import BadArgument
-from procmem.process.finding import find, resolve
+from procmem.process.finding import find, oldest, resolve
 from procmem.process.naming import script_of
 from tests.support.sleepers import copied, save_process, sleepers
 
@@ -107,3 +107,11 @@ def test_a_number_is_a_pid_and_a_doubt_is_refused(
     monkeypatch.setattr("procmem.process.finding.find", lambda *_, **__: [procmem.Process(pid)])
     with pytest.raises(BadArgument, match=f"a file here and the name of process {pid}"):
         resolve(name)
+
+
+def test_a_parent_stands_for_its_children(target: Target) -> None:
+    target.comm("one-of-two")
+    with target.fork() as child, child.fork():
+        assert len(find("one-of-two")) == 3
+        assert oldest(["one-of-two", "7", "no such name"]) == [str(target.pid), "7", "no such name"]
+    assert oldest(["one-of-two"]) == ["one-of-two"]

@@ -1,0 +1,82 @@
+"""procmem family: a process and its forks, what they share and what they have copied."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from procmem.cli.arguments import (
+    ALL_FIELDS,
+    IN_BYTES,
+    for_each_process,
+    parser,
+    refuse_with_json,
+    row_limit,
+    table_options,
+)
+from procmem.cli.terminal import table_columns
+from procmem.errors import BadArgument
+from procmem.process.finding import oldest
+from procmem.view.family import family_text
+from procmem.view.json import json_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from procmem.process import Process
+
+__all__ = ["main"]
+
+LIMIT = 15
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see `procmem family --help`."""
+    made = parser(
+        "family",
+        "Shows a process and its descendants: what each still shares with its parent since "
+        "fork(2), and what was copied. As root page frames are compared.",
+    )
+    made.add_argument(
+        "--regions", action="store_true", help="show where: a row for each region of the forks"
+    )
+    made.add_argument(
+        "--limit",
+        type=row_limit,
+        default=LIMIT,
+        metavar="N",
+        help=f"show so many regions (default: {LIMIT}); 0: all",
+    )
+    table_options(made, default="MiB")
+    options = made.parse_args(argv)
+    refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS, limit="which has all rows")
+    found: list[dict[str, Any]] = []
+
+    def show(process: Process) -> None:
+        family = process.family()
+        if options.json:
+            found.append(family.to_dict())
+            return
+        sys.stdout.write(
+            family_text(
+                family,
+                limit=options.limit,
+                regions=options.regions,
+                width=table_columns(),
+                unit=options.units,
+                chosen=options.columns,
+            )
+        )
+
+    try:
+        status = for_each_process(
+            "family",
+            oldest(options.pids, options.root),
+            options.root,
+            show,
+            heading=None if options.json else sys.stdout.write,
+        )
+    except BadArgument as error:
+        made.error(str(error))
+    if options.json:
+        sys.stdout.write(json_text(found, "members"))
+    return status

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-class Room(NamedTuple):
+class CffiBytes(NamedTuple):
     """Bytes in memory of cffi, which it keeps: a buffer that is not copied before it has to be."""
 
     data: Any
@@ -60,7 +60,7 @@ class ArrowColumn(NamedTuple):
     name: str
     format: str
     length: int
-    buffers: tuple[bytes | Room | None, ...]
+    buffers: tuple[bytes | CffiBytes | None, ...]
     nulls: int = 0
     metadata: Mapping[str, str] | None = None
     dictionary: ArrowColumn | None = None
@@ -246,7 +246,7 @@ class PackedRows:
     ) -> ArrowColumn:
         out, valid = self._room("uint64_t[]", self.count), self._bits() if missing else None
         nulls = fill(out, self._ffi.NULL if valid is None else valid)
-        data = Room(out, 0, self.count * 8)
+        data = CffiBytes(out, 0, self.count * 8)
         return ArrowColumn(name, kind, self.count, (self._valid(valid, nulls), data), nulls,
                       nullable=missing)  # fmt: skip
 
@@ -266,8 +266,8 @@ class PackedRows:
             name: ArrowColumn(
                 name, "L", count,
                 (
-                    Room(valid, place * width, width) if missing[place] else None,
-                    Room(out, place * count * 8, count * 8),
+                    CffiBytes(valid, place * width, width) if missing[place] else None,
+                    CffiBytes(out, place * count * 8, count * 8),
                 ),
                 missing[place],
             )
@@ -403,7 +403,7 @@ def packed(column: ArrowColumn) -> tuple[Any, ...]:
         column.length,
         column.nulls,
         tuple(
-            (address_of(buffer), buffer.size) if isinstance(buffer, Room) else buffer
+            (address_of(buffer), buffer.size) if isinstance(buffer, CffiBytes) else buffer
             for buffer in column.buffers
         ),
         None if column.dictionary is None else packed(column.dictionary),
@@ -411,7 +411,7 @@ def packed(column: ArrowColumn) -> tuple[Any, ...]:
     )
 
 
-def address_of(room: Room) -> int:
+def address_of(room: CffiBytes) -> int:
     from procmem.native import ffi
 
     return int(ffi.cast("uintptr_t", room.data)) + room.offset

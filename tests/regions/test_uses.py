@@ -7,9 +7,11 @@ import mmap
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -519,7 +521,20 @@ def no_stack_without_a_thread(pid: int) -> RegionTable[Any]:
         if kind is K.THREAD_STACK:
             assert not region.kind_guess
             assert running or any(pointer in region for pointer in seen)
+        if kind is K.ARENA and not region.kind_guess:
+            assert is_glibcs(pid, region.start)
     return table
+
+
+def is_glibcs(pid: int, address: int) -> bool:
+    """Whether a heap of malloc is there: its first word is the address of its arena, which is
+    behind the header of the arena's first heap (struct heap_info in malloc/arena.c)."""
+    size = 64 * MiB
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        (arena,) = struct.unpack("@P", os.pread(memory.fileno(), 8, address // size * size))
+        first = arena // size * size
+        (own,) = struct.unpack("@P", os.pread(memory.fileno(), 8, first))
+    return bool(own == arena and 0x20 <= arena - first <= 0x40)
 
 
 def test_a_live_go_program(tmp_path: Path) -> None:
@@ -605,6 +620,51 @@ def test_a_live_chromium(tmp_path: Path) -> None:
                 assert {str(r.use) for r in table} >= {"PartitionAlloc"}
         finally:
             os.killpg(process.pid, 9)
+
+
+@pytest.mark.slow
+def test_a_live_postgresql() -> None:
+    """The server and one of its processes: one thread each, and no arena."""
+    places = ["", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    path = os.pathsep.join((os.environ["PATH"], *places[1:]))
+    if shutil.which("initdb", path=path) is None:
+        pytest.skip("postgresql (initdb, postgres) is not installed")
+    # It refuses to run as root.
+    user: dict[str, Any] = (
+        {} if os.getuid() else {"user": 65534, "group": 65534, "extra_groups": []}
+    )
+    with tempfile.TemporaryDirectory() as place:
+        if user:
+            os.chown(place, 65534, 65534)
+        options = {**user, "cwd": place, "env": {"PATH": path, "LC_ALL": "C"}}
+        made = subprocess.run(
+            ["initdb", "-D", "data", "--no-sync", "-A", "trust", "-U", "tester"],
+            capture_output=True, text=True, check=False, **options,
+        )  # fmt: skip
+        if made.returncode:
+            pytest.skip(f"initdb fails here: {made.stderr[-200:]}")
+        server = subprocess.Popen(
+            ["postgres", "-D", "data", "-k", place, "-c", "listen_addresses=",
+             "-c", "autovacuum=off"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options,
+        )  # fmt: skip
+        try:
+            wait_for(lambda: Path(place, ".s.PGSQL.5432").exists())
+            client = ["psql", "-h", place, "-U", "tester", "-d", "postgres", "-Atc"]
+            query = "select pg_backend_pid(); select sum(i) from generate_series(1, 99999) i"
+            asked = subprocess.run(
+                [*client, query], capture_output=True, text=True, check=True, **options
+            )
+            assert asked.stdout.split()[1] == str(99999 * 50000)
+            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+            assert len(children) >= 3
+            for pid in (server.pid, *map(int, children)):
+                kinds = no_stack_without_a_thread(pid).by_kind()
+                assert K.THREAD_STACK not in kinds
+                assert K.ARENA not in kinds
+        finally:
+            server.send_signal(signal.SIGINT)  # "fast": it ends its processes
+            server.wait(60)
 
 
 def command_line(entry: Path) -> bytes:

@@ -29,7 +29,7 @@ help: ## print this list
 		printf "  make %-18s %s\n", target, $$0 }' Makefile
 
 demo: $(RUN) ## show the memory of real processes, explained
-	@$(PY) -m procmem.cli.demo $(ARGS)
+	@$(PY) -m procmem demo $(ARGS)
 
 test: $(DEV) ## run the tests, the slow ones left out
 	@$(PY) -m pytest -n auto -m "not slow" $(ARGS)

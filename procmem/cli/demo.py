@@ -73,7 +73,3 @@ def wait_until_loaded(process: Process) -> None:
         thread = process.threads()[0]
         if thread.stack_pointer is not None and process.maps().filter(kind="heap"):
             return
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

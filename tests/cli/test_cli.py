@@ -138,3 +138,33 @@ def test_a_fault_of_ours_is_a_line(printed: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PROCMEM_TRACEBACK", "1")
     with pytest.raises(KeyError):
         main(["maps", "self"])
+
+
+WITHOUT_PROC = """
+mount -t tmpfs tmpfs /proc || exit 77
+while read -r words; do
+    printf '%s: ' "$words"
+    "$0" -m procmem $words 2>&1 >/dev/null </dev/null | tr '\\n' '|'
+    echo
+done
+"""
+
+
+def test_a_system_without_proc() -> None:
+    """In a container whose /proc is not mounted every command ends with one line."""
+    commands = ["maps self", "pmap 1", "ps -p 1", "threads self", "reconcile self", "demo"]
+    allowed = ["doctor", "experiment protection"]
+    ran = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", WITHOUT_PROC,
+         sys.executable],
+        input="\n".join([*commands, *allowed, ""]), capture_output=True, text=True, check=False,
+        timeout=300,
+    )  # fmt: skip
+    if ran.returncode:
+        pytest.skip(f"user namespaces do not work here: {ran.stderr[-200:]}")
+    printed = dict(line.split(": ", 1) for line in ran.stdout.splitlines())
+    for words in commands:
+        assert "/proc" in printed[words], words
+        assert "Mount one" in printed[words], words
+        assert printed[words].count("|") == 1, words
+    assert [printed[words] for words in allowed] == ["", ""]

@@ -80,7 +80,11 @@ class Helper:
             raise
 
     def _open(self) -> None:
-        if os.readlink("/proc/self") != str(os.getpid()):
+        try:
+            own = os.readlink("/proc/self")
+        except OSError as error:
+            raise Unsupported("/proc", f"{error.strerror}: mount one (proc(5))") from error
+        if own != str(os.getpid()):
             raise Unsupported(
                 "/proc",
                 "it is that of another PID namespace than this process's: mount one for this one",

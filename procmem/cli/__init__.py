@@ -28,6 +28,7 @@ COMMANDS = {
     "query": "what is mapped at an address",
     "record": "the memory of a process over time, recorded to a file",
     "watch": "changes of a process's memory as they happen",
+    "exporter": "the memory of chosen processes as metrics for Prometheus",
     "experiment": "what mmap, fork, page faults and more do to memory, step by step",
     "snapshot": "a snapshot of a process's memory, saved to a file",
     "diff": "what changed between two snapshots or processes, and why",

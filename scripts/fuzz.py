@@ -255,7 +255,7 @@ def page_tables(_engine: Engine) -> Iterator[bytes]:
 def heaps(_engine: Engine) -> Iterator[bytes]:
     """Chunks or words of memory, two bytes for each, after a header."""
     chance = random.Random(3)
-    for how in range(128):
+    for how in range(256):
         yield bytes([how, chance.randrange(256)]) + chance.randbytes(8 * 2 ** (how % 7))
 
 

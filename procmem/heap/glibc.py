@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -47,8 +48,15 @@ MOST_LIBRARIES = 64
 LARGEST_DATA = 4 << 20
 """The most bytes of a region of a file's writable data that are searched."""
 
-TRIES = 3
-"""How often an arena is read that changes while it is read."""
+TRIES = 40
+PATIENCE = 0.2
+LEAST_TRIES = 8
+"""How often, and for how many seconds, an arena is read that changes while it is read; and how
+often at least, if it is so small that it is copied."""
+
+COPIED = 64 << 20
+"""The most bytes that are copied, and then looked into. A copy takes so little time that few heaps
+change meanwhile; larger heaps are read as they are walked."""
 
 LIBC = re.compile(r".*/libc(\.so\.6|-2[\d.]*\.so)")
 REACH = {8: 4096, 4: 2048}
@@ -174,11 +182,19 @@ class ArenaReader:
         regions: its regions, by address.
         word: bytes of an address in its program: 8 or 4.
         heads: an address in each of its threads' descriptors (get_robust_list(2)).
+        running: whether threads run, so that links may change while they are followed.
     """
 
     def __init__(
-        self, memory: ResidentMemory, regions: Sequence[Region], word: int, heads: Iterable[int]
+        self,
+        memory: ResidentMemory,
+        regions: Sequence[Region],
+        word: int,
+        heads: Iterable[int],
+        *,
+        running: bool = False,
     ) -> None:
+        self.running = running
         self.memory = memory
         self.regions = regions
         self.word = word
@@ -187,6 +203,7 @@ class ArenaReader:
         self.distance: int | None = None
         self.doubts: list[str] = []
         self.parameters: MallocParameters | None = None
+        self.images: dict[int, Any] = {}
         self.ring_doubts: list[str] = []
         self.taken: set[int] = set()
         self.seen: dict[int, tuple[Tcache, bytes]] = {}
@@ -343,12 +360,13 @@ class ArenaReader:
 
     # ---- what is in them -------------------------------------------------
 
-    def _new_walk(self) -> Any:
+    def _new_walk(self, image: Any = None) -> Any:
         made = lib.pm_heap_new(
             self.memory.files.pid, self.memory.pagemap, PAGE_SIZE, self.word, self.align
         )
         if made == ffi.NULL:
             raise MemoryError
+        made.image = image or ffi.NULL
         return ffi.gc(made, lib.pm_heap_free)
 
     def measure(self, found: FoundArena) -> None:
@@ -357,29 +375,40 @@ class ArenaReader:
         The bytes in bins are the sum of the free chunks found by the walk. The lists of the bins
         are followed, too: up to FOLLOWED chunks, or, if the walk fails, to their ends.
         """
+        until = time.monotonic() + PATIENCE
+        best = None
         for attempt in range(TRIES):
-            if attempt:
-                state = self.again(found.state)
-                if state is None:
-                    return
-                found.state = state
-            self._measure(found)
-            if not found.doubts or self.unchanged(found):
-                return
+            tried = FoundArena(self.again(found.state) or found.state, main=found.main)
+            self._measure(tried)
+            if best is None or not best.walked or (tried.walked and not tried.doubts):
+                best = tried
+            # A thread that holds the lock may be about to change what does not fit.
+            if self.unchanged(tried, lists=bool(tried.doubts)) and not (
+                tried.doubts and tried.state.locked
+            ):
+                best = tried
+                break
+            least = LEAST_TRIES if tried.state.address in self.images else 1
+            if attempt >= least and time.monotonic() > until:
+                break
+            # Its threads get on, if they share this one's processor.
+            time.sleep(0.0001 * attempt)
+        if best is not None:
+            vars(found).update(vars(best))
 
     def _measure(self, found: FoundArena) -> None:
         state, word = found.state, self.word
         found.doubts, found.impossible = [], False
         found.top = 0
-        if state.has_memory:
+        self.walk(found)
+        if not found.walked and state.has_memory:
             data = self.memory.read(state.top + word, word)
             found.top = int.from_bytes(data, "little") & ~7
-        self.walk(found)
-        for row in found.rows:
-            # A top that was overwritten still ends where the memory of the arena does.
-            if row.first <= state.top < row.end < state.top + found.top:
-                found.top = row.end - state.top
-        bins, complete = self.follow_lists(found)
+            for row in found.rows:
+                # A top that was overwritten still ends where the memory of the arena does.
+                if row.first <= state.top < row.end < state.top + found.top:
+                    found.top = row.end - state.top
+        bins, complete = self.follow_lists(found, self.images.get(state.address))
         if not found.walked:
             found.bins = total(bins)
         elif complete and total(bins) != found.bins:
@@ -392,14 +421,37 @@ class ArenaReader:
         if found.impossible:
             found.doubts.append(broken(state.address, "more of the arena is free than it has"))
 
-    def follow_lists(self, found: FoundArena) -> tuple[Any, bool]:
+    def copy(self, found: FoundArena) -> Any:
+        """A copy of an arena's resident memory; None: there is too much."""
+        self.images.pop(found.state.address, None)
+        left = COPIED - sum(image.size for image in self.images.values())
+        reader = self._new_walk()
+        image = ffi.gc(lib.pm_image_new(), lib.pm_image_free)
+        if image == ffi.NULL:
+            raise MemoryError
+        for row in sorted(found.rows):
+            if row.end - row.first > 16 * COPIED:
+                return None
+            status = lib.pm_image_add(reader, image, row.first, row.end, left)
+            if status == lib.PM_HEAP_NO_MEMORY:
+                raise MemoryError
+            if status != lib.PM_HEAP_END:
+                return None
+        self.images[found.state.address] = image
+        return image
+
+    def follow_lists(self, found: FoundArena, image: Any = None) -> tuple[Any, bool]:
         """Follows the lists of an arena's free chunks.
+
+        Args:
+            found: the arena, with its state.
+            image: a copy to look into.
 
         Returns:
             The chunks in bins, and whether these are all.
         """
         state, word = found.state, self.word
-        lists = self._new_walk()
+        lists = self._new_walk(image)
         most = min(state.system, 1 << 62) // (4 * word) + 1
         found.fast_chunks, bins = new_chunks(), new_chunks()
         for index, chunk in enumerate(state.fast):
@@ -429,19 +481,23 @@ class ArenaReader:
     def _follow(
         self, lists: Any, first: int, size: int, out: Any, most: int, *, fast: bool = False
     ) -> str:
-        """Adds the chunks of a list; what is wrong with it, and then none."""
+        """Adds the chunks of a list; what is wrong with it.
+
+        Of a broken list none is added, unless threads run: then those before the break.
+        """
         if not first:
             return ""
-        before, furthest, doubt = out.count, -1, ""
+        before, tries = out.count, []
         # Links are combined with their own address since 2.32. Fast bins link headers.
         for mangled in (1, 0):
             status = lib.pm_heap_list(lists, first, fast, mangled, size, most, out)
             if status == lib.PM_HEAP_END:
                 return ""
-            if out.count > furthest:
-                furthest = out.count
-                doubt = self._why(status, lists, "a list of free chunks")
+            tries.append((out.count, mangled, self._why(status, lists, "a list of free chunks")))
             out.count = before
+        _, mangled, doubt = max(tries)
+        if self.running:
+            lib.pm_heap_list(lists, first, fast, mangled, size, most, out)
         return doubt
 
     def _why(self, status: int, walk: Any, what: str) -> str:
@@ -463,6 +519,7 @@ class ArenaReader:
             found.doubts.append(str(doubt))
             return
         top = found.state.top if found.state.has_memory else 0
+        walk.image = self.copy(found) or ffi.NULL
         found.walked = True
         for row in found.rows:
             status = lib.pm_heap_walk(walk, row.first, row.end, top)
@@ -476,10 +533,11 @@ class ArenaReader:
                 found.walked = False
             elif not walk.top_size and row.end - walk.at - walk.fence >= self.align:
                 found.doubts.append(broken(walk.at, "a row of chunks ends there, before its heap"))
+            if walk.top_size:
+                found.top = int(walk.top_size)
             if walk.last_in_use:
                 found.last = int(walk.last_in_use)
-                data = self.memory.read(found.last + self.word, self.word)
-                found.last_size = int.from_bytes(data, "little") & ~7
+                found.last_size = int(walk.last_size)
         found.bins = int(walk.free_bytes)
         lib.pm_heap_forget(walk)
 
@@ -603,6 +661,10 @@ class ArenaReader:
             index = bisect_right(starts, address) - 1
             return ranges[index][2] if index >= 0 and address < ranges[index][1] else None
 
+        images = None
+        for image in self.images.values():
+            image.next = images or ffi.NULL
+            images = image
         for head in self.heads:
             doubts = []
             suspects: dict[int, tuple[Tcache, bytes]] = {}
@@ -611,8 +673,10 @@ class ArenaReader:
                 if address in counted:
                     recognized = True
                     continue
-                chunks, doubt, links = self.cached(layout, address)
-                if doubt:
+                chunks, doubt, links = self.cached(layout, address, images)
+                if doubt and self.running:
+                    self.doubts.append(doubt)
+                elif doubt:
                     doubts.append(doubt)
                     suspects[address] = layout, links
                     continue
@@ -661,23 +725,30 @@ class ArenaReader:
             and any(start <= value < end for start, end in constant)
         )
 
-    def cached(self, layout: Tcache, address: int) -> tuple[Any, str, bytes]:
-        """The chunks of a thread's cache, or why it can't be one, and its links."""
+    def cached(self, layout: Tcache, address: int, images: Any = None) -> tuple[Any, str, bytes]:
+        """The chunks of a thread's cache, or why it can't be one, and its links.
+
+        Args:
+            layout: of its structure.
+            address: of the structure.
+            images: copies to look into.
+        """
         word = self.word
         chunks = new_chunks()
-        data = self.memory.read(address, layout.counters + layout.lists * word)
-        if len(data) < layout.counters + layout.lists * word:
+        lists = self._new_walk(images)
+        first = address + layout.counters
+        words = ffi.new("uint64_t[]", layout.lists)
+        if lib.pm_heap_words(lists, first, layout.lists, words) != lib.PM_HEAP_END:
             return chunks, f"a thread's cache at {address:#x} can't be read", b""
-        entries = struct.unpack_from(f"={layout.lists}{'QI'[word == 4]}", data, layout.counters)
+        data = bytes(ffi.buffer(words))
+        entries = list(words)
         if any(entry % self.align for entry in entries):
             return chunks, broken(address, "a thread's cache is broken"), data
-        lists = self._new_walk()
+        doubt = ""
         for index, entry in enumerate(entries):
             size = 4 * word + index * 16 if index < 64 else 0
-            doubt = self._follow(lists, entry, size, chunks, MOST_CACHED)
-            if doubt:
-                return chunks, doubt, data
-        return chunks, "", data + links_of(chunks)
+            doubt = self._follow(lists, entry, size, chunks, MOST_CACHED) or doubt
+        return chunks, doubt, data + links_of(chunks)
 
     def serving(
         self, arenas: Sequence[FoundArena], heads: Mapping[int, int]

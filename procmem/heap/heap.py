@@ -281,7 +281,7 @@ def read_once(
         head = lib.pm_robust_list(tid)
         if head:
             heads[tid] = head
-    reader = ArenaReader(memory, regions, word, heads.values())
+    reader = ArenaReader(memory, regions, word, heads.values(), running=before is None)
     arenas = reader.find()
     for one in arenas:
         reader.measure(one)

@@ -174,16 +174,22 @@ ffi.cdef(
     #define PM_HEAP_SIZES ...
     typedef struct { uint64_t address, size; } pm_chunk;
     typedef struct { pm_chunk *list; size_t count; ...; } pm_chunks;
+    typedef struct pm_image { const struct pm_image *next; size_t size; ...; } pm_image;
     typedef struct {
+        const pm_image *image;
         uint64_t mark_size, in_use, used_count, free_bytes; uint64_t sizes[...];
         pm_chunks free, large, marked;
-        uint64_t at, top_size, last_in_use, fence; int error; uint64_t pages_read;
+        uint64_t at, top_size, last_in_use, last_size, fence; int error; uint64_t pages_read;
         ...;
     } pm_heap;
     pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word,
                          uint64_t align);
     void pm_heap_free(pm_heap *heap);
     void pm_heap_forget(pm_heap *heap);
+    int pm_heap_words(pm_heap *heap, uint64_t address, size_t count, uint64_t *out);
+    pm_image *pm_image_new(void);
+    void pm_image_free(pm_image *image);
+    int pm_image_add(pm_heap *heap, pm_image *image, uint64_t start, uint64_t end, size_t most);
     int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top);
     int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
                  uint64_t size, size_t most, pm_chunks *out);

@@ -31,7 +31,8 @@ static ssize_t fuzz_readv(pid_t pid, const struct iovec *local, unsigned long lo
 #undef pread
 #undef process_vm_readv
 
-enum { SOUND = 1, STARVED = 2, SHORT = 4, HOLES = 8, NARROW = 16, POKED = 32, LISTED = 64 };
+enum { SOUND = 1, STARVED = 2, SHORT = 4, HOLES = 8, NARROW = 16, POKED = 32, LISTED = 64,
+       COPIED = 128 };
 
 #define PAGE 256u
 #define PAGES 64u
@@ -265,6 +266,7 @@ static void check_list(pm_heap *heap, uint64_t first, int how, uint64_t size)
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     pm_heap *heap;
+    pm_image *image = NULL;
     pm_chunks out = {0};
     truth made = {0};
     int how, status, whole;
@@ -298,6 +300,25 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         abort();
     heap->mark_size = 32 + 16 * (data[0] & 7);
     allocations_left = how & STARVED ? data[1] & 15 : -1;
+    if (how & COPIED) {
+        image = pm_image_new();
+        if (!image)
+            abort();
+        status = pm_image_add(heap, image, BASE, BASE + SIZE, SIZE - (data[1] & 1));
+        REQUIRE(image->size <= SIZE - (data[1] & 1) && image->count <= PAGES);
+        for (i = 0; i < image->count; i++) {
+            const pm_copied *run = &image->runs[i];
+
+            REQUIRE(run->start < run->end && (!i || run->start >= run[-1].end));
+            REQUIRE(!memcmp(image->bytes + run->at, memory + (run->start - BASE),
+                            run->end - run->start));
+        }
+        if (how & (STARVED | SHORT | HOLES) || data[1] & 1)
+            REQUIRE(status != PM_HEAP_END || image->count || how & (HOLES | SHORT));
+        else
+            REQUIRE(status == PM_HEAP_END && image->size == SIZE);
+        heap->image = image;
+    }
     reads = 0;
     status = walk(heap, &made, how);
     REQUIRE(reads <= 8 * SIZE / heap->align);
@@ -318,6 +339,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
             uint64_t last = out.list[out.count - 1].address + 2 * word;
 
             put(last, made.fast ^ (last >> 12));
+            heap->image = NULL;
             pm_heap_forget(heap);
             REQUIRE(pm_heap_list(heap, made.fast + 2 * word, 1, 1, made.fast_size, 100000, &out) ==
                         PM_HEAP_BAD && out.count <= 5 * made.fast_count);
@@ -326,6 +348,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
             /* A bin of fewer chunks than there are, and one that never comes back. */
             REQUIRE(pm_heap_bin(heap, BIN, made.free_count - 1, &out) == PM_HEAP_BAD);
             put(get(BIN + 3 * word) + 2 * word, get(BIN + 2 * word));
+            heap->image = NULL;
             pm_heap_forget(heap);
             REQUIRE(pm_heap_bin(heap, BIN, 10000, &out) == PM_HEAP_BAD);
         }
@@ -342,6 +365,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
                 heap->free.list[i].address);
     check_resident(&heap->free, data[1] & 63, 0);
     free(out.list);
+    pm_image_free(image);
     pm_heap_free(heap);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define BUFFER_PAGES 64
+#define COPIED_AT_ONCE (1 << 20) /* bytes */
 #define WINDOW 512 /* entries of pagemap that are read at once */
 #define PREV_INUSE 1
 #define IS_MMAPPED 2
@@ -49,7 +50,7 @@ void pm_heap_forget(pm_heap *heap)
     free(heap->entries);
     heap->buffer = NULL;
     heap->entries = NULL;
-    heap->buffer_start = heap->buffer_end = heap->entries_count = 0;
+    heap->view_start = heap->view_end = heap->entries_count = 0;
 }
 
 void pm_heap_free(pm_heap *heap)
@@ -66,6 +67,10 @@ void pm_heap_free(pm_heap *heap)
 /* The entry of a page in pagemap. */
 static int entry_of(pm_heap *heap, uint64_t page, uint64_t *out)
 {
+    if (!heap->entries)
+        heap->entries = malloc(WINDOW * sizeof *heap->entries);
+    if (!heap->entries)
+        return PM_HEAP_NO_MEMORY;
     if (page - heap->entries_first >= heap->entries_count) {
         ssize_t got = pread(heap->pagemap, heap->entries, (heap->ahead > 1 ? WINDOW : 1) * 8,
                             (off_t)(page * 8));
@@ -81,6 +86,120 @@ static int entry_of(pm_heap *heap, uint64_t page, uint64_t *out)
     return PM_HEAP_END;
 }
 
+/* ---- a copy ---- */
+
+pm_image *pm_image_new(void)
+{
+    return calloc(1, sizeof(pm_image));
+}
+
+void pm_image_free(pm_image *image)
+{
+    if (image) {
+        free(image->bytes);
+        free(image->runs);
+    }
+    free(image);
+}
+
+/* Makes room for `more` bytes and one more run. */
+static int make_space(pm_image *image, size_t more)
+{
+    void *made;
+
+    if (image->size + more > image->room) {
+        size_t room = image->size + more + image->size / 2;
+
+        made = realloc(image->bytes, room);
+        if (!made)
+            return PM_HEAP_NO_MEMORY;
+        image->bytes = made;
+        image->room = room;
+    }
+    if (image->count == image->run_room) {
+        size_t room = image->run_room ? image->run_room * 2 : 64;
+
+        made = realloc(image->runs, room * sizeof *image->runs);
+        if (!made)
+            return PM_HEAP_NO_MEMORY;
+        image->runs = made;
+        image->run_room = room;
+    }
+    return PM_HEAP_END;
+}
+
+int pm_image_add(pm_heap *heap, pm_image *image, uint64_t start, uint64_t end, size_t most)
+{
+    uint64_t page = start / heap->page_size, last = (end - 1) / heap->page_size + 1, entry;
+    int bad;
+
+    if (start >= end || end >> 63)
+        return PM_HEAP_BAD;
+    heap->entries_count = heap->view_start = heap->view_end = 0;
+    heap->ahead = WINDOW;
+    while (page < last) {
+        uint64_t first = page, size;
+        struct iovec local, remote;
+        ssize_t got;
+
+        for (; page < last && (page - first) * heap->page_size < COPIED_AT_ONCE; page++) {
+            bad = entry_of(heap, page, &entry);
+            if (bad)
+                return bad;
+            if (!(entry & PM_ENTRY_PRESENT))
+                break;
+        }
+        if (page == first) {
+            page++;
+            continue;
+        }
+        size = (page - first) * heap->page_size;
+        if (size > most || image->size > most - size)
+            return PM_HEAP_BAD;
+        bad = make_space(image, size);
+        if (bad)
+            return bad;
+        local = (struct iovec){image->bytes + image->size, size};
+        remote = (struct iovec){(void *)(uintptr_t)(first * heap->page_size), size};
+        got = process_vm_readv(heap->pid, &local, 1, &remote, 1, 0);
+        if (got < (ssize_t)heap->page_size) {
+            heap->error = got < 0 ? errno : EFAULT;
+            return PM_HEAP_UNREAD;
+        }
+        size = (uint64_t)got / heap->page_size * heap->page_size;
+        heap->pages_read += size / heap->page_size;
+        image->runs[image->count++] = (pm_copied){
+            first * heap->page_size, first * heap->page_size + size, image->size};
+        image->size += size;
+        page = first + size / heap->page_size;
+    }
+    return PM_HEAP_END;
+}
+
+/* Has what images have of an address at hand. */
+static int is_copied(pm_heap *heap, uint64_t address)
+{
+    for (const pm_image *image = heap->image; image; image = image->next) {
+        size_t low = 0, high = image->count;
+
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+
+            if (image->runs[middle].end <= address)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (low < image->count && image->runs[low].start <= address) {
+            heap->view = image->bytes + image->runs[low].at;
+            heap->view_start = image->runs[low].start;
+            heap->view_end = image->runs[low].end;
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Brings the page of an address to hand, and up to `ahead` more behind it that are resident. */
 static int fetch(pm_heap *heap, uint64_t address, uint64_t end)
 {
@@ -93,9 +212,7 @@ static int fetch(pm_heap *heap, uint64_t address, uint64_t end)
         return PM_HEAP_BAD;
     if (!heap->buffer)
         heap->buffer = malloc(BUFFER_PAGES * heap->page_size);
-    if (!heap->entries)
-        heap->entries = malloc(WINDOW * sizeof *heap->entries);
-    if (!heap->buffer || !heap->entries)
+    if (!heap->buffer)
         return PM_HEAP_NO_MEMORY;
     /* Residency is asked anew with each window: what was resident may have gone. */
     most = (end + heap->page_size - 1) / heap->page_size;
@@ -118,12 +235,13 @@ static int fetch(pm_heap *heap, uint64_t address, uint64_t end)
     got = process_vm_readv(heap->pid, &local, 1, &remote, 1, 0);
     if (got < (ssize_t)heap->page_size) {
         heap->error = got < 0 ? errno : EFAULT;
-        heap->buffer_end = heap->buffer_start = 0;
+        heap->view_start = heap->view_end = 0;
         return PM_HEAP_UNREAD;
     }
     heap->pages_read += (uint64_t)got / heap->page_size;
-    heap->buffer_start = page * heap->page_size;
-    heap->buffer_end = heap->buffer_start + (uint64_t)got;
+    heap->view = heap->buffer;
+    heap->view_start = page * heap->page_size;
+    heap->view_end = heap->view_start + (uint64_t)got / heap->page_size * heap->page_size;
     return PM_HEAP_END;
 }
 
@@ -135,17 +253,28 @@ static int word_at(pm_heap *heap, uint64_t address, uint64_t end, uint64_t *out)
     /* Words are aligned: none crosses a page. */
     if (address % heap->word)
         return PM_HEAP_BAD;
-    if (address < heap->buffer_start || address >= heap->buffer_end) {
+    if ((address < heap->view_start || address >= heap->view_end) && !is_copied(heap, address)) {
         int bad = fetch(heap, address, end);
 
         if (bad)
             return bad;
     }
     if (heap->word == 8) {
-        memcpy(out, heap->buffer + (address - heap->buffer_start), 8);
+        memcpy(out, heap->view + (address - heap->view_start), 8);
     } else {
-        memcpy(&half, heap->buffer + (address - heap->buffer_start), 4);
+        memcpy(&half, heap->view + (address - heap->view_start), 4);
         *out = half;
+    }
+    return PM_HEAP_END;
+}
+
+int pm_heap_words(pm_heap *heap, uint64_t address, size_t count, uint64_t *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        int bad = word_at(heap, address + i * heap->word, address, out + i);
+
+        if (bad)
+            return bad;
     }
     return PM_HEAP_END;
 }
@@ -159,6 +288,7 @@ static int add_used(pm_heap *heap, uint64_t chunk, uint64_t size)
     heap->in_use += size;
     heap->used_count++;
     heap->last_in_use = chunk;
+    heap->last_size = size;
     if (size == heap->mark_size && pm_chunks_add(&heap->marked, chunk, size))
         return PM_HEAP_NO_MEMORY;
     return PM_HEAP_END;

@@ -30,6 +30,20 @@ typedef struct {
     size_t count, room;
 } pm_chunks;
 
+/* A copy of resident memory, made at once. */
+typedef struct {
+    uint64_t start, end; /* addresses */
+    size_t at;           /* where its bytes are */
+} pm_copied;
+
+typedef struct pm_image {
+    const struct pm_image *next; /* of other memory */
+    unsigned char *bytes;
+    size_t size, room;
+    pm_copied *runs; /* by address */
+    size_t count, run_room;
+} pm_image;
+
 typedef struct {
     /* given */
     int pid, pagemap;
@@ -42,13 +56,15 @@ typedef struct {
     /* of the last row */
     uint64_t at;          /* where the walk ended */
     uint64_t top_size;    /* of the chunk at `top`, if the row ended there */
-    uint64_t last_in_use; /* the in-use chunk nearest to the end; 0: none */
+    uint64_t last_in_use, last_size; /* the in-use chunk nearest to the end; 0: none */
     uint64_t fence;       /* bytes of the fence posts at the end of a row without a top */
     int error;
     uint64_t pages_read;
-    /* the part of memory that has been read */
+    const pm_image *image; /* looked into first; NULL: none */
+    /* the part of memory at hand, in the image or in the buffer */
+    const unsigned char *view;
+    uint64_t view_start, view_end;
     unsigned char *buffer;
-    uint64_t buffer_start, buffer_end;
     uint64_t *entries, entries_first, entries_count;
     uint64_t ahead; /* pages that the next read takes */
 } pm_heap;
@@ -57,6 +73,15 @@ pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word, ui
 void pm_heap_free(pm_heap *heap);
 /* Frees what is kept of the process's memory: what comes next is read anew. */
 void pm_heap_forget(pm_heap *heap);
+
+/* Copies the resident pages from `start` to `end`, which are above all others of the image, unless it would
+ * have more than `most` bytes. PM_HEAP_END, PM_HEAP_BAD: more, PM_HEAP_UNREAD or PM_HEAP_NO_MEMORY. */
+int pm_image_add(pm_heap *heap, pm_image *image, uint64_t start, uint64_t end, size_t most);
+pm_image *pm_image_new(void);
+void pm_image_free(pm_image *image);
+
+/* Words from an aligned address on. */
+int pm_heap_words(pm_heap *heap, uint64_t address, size_t count, uint64_t *out);
 
 /* Walks the chunks from `first` on. The row ends at `top`, or, if `top` is not in it, at the
  * fence posts before `end`. */

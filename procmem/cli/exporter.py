@@ -10,7 +10,7 @@ import signal
 from procmem.cli.arguments import Parser, complain
 from procmem.errors import BadArgument, MissingExtra, ProcmemError
 from procmem.system.exporter import Exporter, ListenAddress, parse_address
-from procmem.system.rounds import Rounds, Selection
+from procmem.system.rounds import ProcessChoice, Rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
         made.error("--listen and --textfile: one of them")
     try:
         rounds = Rounds(
-            Selection(tuple(options.name), tuple(options.user), tuple(options.group)),
+            ProcessChoice(tuple(options.name), tuple(options.user), tuple(options.group)),
             share=options.share,
             every=options.every or 15.0,
             max_age=options.max_age,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from procmem.regions.region import MeasuredRegion
 
-__all__ = ["LeftOut", "Rounds", "Selection", "Sizes", "UseReading", "printable_label"]
+__all__ = ["LeftOut", "ProcessChoice", "Rounds", "Sizes", "UseReading", "printable_label"]
 
 SAVED = 10.0
 """Seconds over which unused CPU time may be saved up."""
@@ -79,7 +79,7 @@ class LeftOut(NamedTuple):
 REASONS = ("budget", "stall", "denied")
 
 
-class Selection(NamedTuple):
+class ProcessChoice(NamedTuple):
     """Which processes are chosen: those that fit one of each kind that is given.
 
     Attributes:
@@ -116,7 +116,7 @@ class Rounds:
     more than the share. What can't be read often enough is left out, and counted.
 
     Args:
-        selection: which processes.
+        choice: which processes.
         share: the share of one CPU that it may use, above 0; 1: no rests.
         every: seconds from the start of one round to the next, at least.
         max_age: seconds after which a reading is no longer shown.
@@ -136,7 +136,7 @@ class Rounds:
 
     def __init__(
         self,
-        selection: Selection | None = None,
+        choice: ProcessChoice | None = None,
         *,
         share: float = 0.02,
         every: float = 15.0,
@@ -152,7 +152,7 @@ class Rounds:
             raise BadArgument("every and max_age must be seconds above 0")
         if max_stall is not None and not max_stall > 0:
             raise BadArgument("max_stall must be seconds above 0")
-        self.selection = selection or Selection()
+        self.choice = choice or ProcessChoice()
         self.share = share
         self.every = every
         self.max_age = max_age
@@ -219,7 +219,7 @@ class Rounds:
             if found is None or not found.statm or not parse_statm(found.statm).size:
                 continue  # it has ended, or has no memory
             process = MachineProcess(found, None, root=self.root)
-            if self.selection.takes(process):
+            if self.choice.takes(process):
                 chosen.append(process)
         alive = {key_of(process) for process in chosen}
         self._readings = {key: one for key, one in self._readings.items() if key in alive}

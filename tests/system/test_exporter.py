@@ -14,7 +14,7 @@ import pytest
 
 import procmem
 from procmem.system.exporter import Exporter, ListenAddress, MemoryCollector, parse_address
-from procmem.system.rounds import Rounds, Selection, Sizes, UseReading
+from procmem.system.rounds import ProcessChoice, Rounds, Sizes, UseReading
 from tests.support.paths import ROOT
 from tests.support.targets import PAGE, Target
 
@@ -39,7 +39,7 @@ def target() -> Iterator[Target]:
 
 @pytest.fixture
 def exporter() -> Iterator[Exporter]:
-    rounds = Rounds(Selection(names=(HOSTILE,), users=(str(os.geteuid()),)), share=1.0)
+    rounds = Rounds(ProcessChoice(names=(HOSTILE,), users=(str(os.geteuid()),)), share=1.0)
     with Exporter(rounds) as one:
         yield one
 
@@ -99,7 +99,7 @@ def test_a_live_scrape_has_the_kernels_figures(target: Target, exporter: Exporte
 
 
 def test_each_process_by_its_pid(target: Target) -> None:
-    rounds = Rounds(Selection(names=(HOSTILE,)), share=1.0)
+    rounds = Rounds(ProcessChoice(names=(HOSTILE,)), share=1.0)
     with Exporter(rounds, by="pid") as exporter:
         exporter.read_once()
         found = samples(exporter.page()[1])
@@ -179,7 +179,7 @@ def test_names_that_are_no_text_are_escaped() -> None:
 
 def test_a_page_is_made_once_a_second(target: Target) -> None:
     now = [0.0]
-    rounds = Rounds(Selection(names=(HOSTILE,)), share=1.0)
+    rounds = Rounds(ProcessChoice(names=(HOSTILE,)), share=1.0)
     with Exporter(rounds, clock=lambda: now[0]) as exporter:
         before = exporter.page()[1]
         exporter.read_once()

@@ -11,7 +11,7 @@ import procmem
 from procmem.regions import Region, parse_smaps
 from procmem.system import rounds as module
 from procmem.system.processes import read_process
-from procmem.system.rounds import Rounds, Selection, Sizes, printable_label, uses_of
+from procmem.system.rounds import ProcessChoice, Rounds, Sizes, printable_label, uses_of
 from tests.support.targets import PAGE, Target
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def targets() -> Iterator[list[Target]]:
 
 
 def made(clock: Clock, **options: Any) -> Rounds:
-    name = Selection(names=(f"rounds-{os.getpid()}",))
+    name = ProcessChoice(names=(f"rounds-{os.getpid()}",))
     return Rounds(name, clock=lambda: clock.now, cpu=lambda: clock.cpu, **options)
 
 
@@ -255,16 +255,16 @@ def test_selections() -> None:
     with Target() as target:
         found = read_process(target.pid, "/proc")
         assert found is not None
-        assert Selection().takes(found)
-        assert Selection(names=("x", found.name)).takes(found)
-        assert not Selection(names=("x",)).takes(found)
-        assert Selection(users=(found.user,)).takes(found)
-        assert Selection(users=(str(os.geteuid()),)).takes(found)
-        assert not Selection(names=(found.name,), users=("nobody at all",)).takes(found)
+        assert ProcessChoice().takes(found)
+        assert ProcessChoice(names=("x", found.name)).takes(found)
+        assert not ProcessChoice(names=("x",)).takes(found)
+        assert ProcessChoice(users=(found.user,)).takes(found)
+        assert ProcessChoice(users=(str(os.geteuid()),)).takes(found)
+        assert not ProcessChoice(names=(found.name,), users=("nobody at all",)).takes(found)
         if found.cgroup:
-            assert Selection(groups=(found.cgroup,)).takes(found)
-            assert Selection(groups=("/",)).takes(found)
-            assert not Selection(groups=(found.cgroup.rstrip("/") + "x",)).takes(found)
+            assert ProcessChoice(groups=(found.cgroup,)).takes(found)
+            assert ProcessChoice(groups=("/",)).takes(found)
+            assert not ProcessChoice(groups=(found.cgroup.rstrip("/") + "x",)).takes(found)
 
 
 def test_bad_arguments() -> None:

@@ -42,10 +42,12 @@ GROUPS = {
 MORE = {
     "procmem.tracing.tracer": "Tracing",
     "procmem.tracing.events": "ProcessEnd Signal Breakpoints Refused",
-    "procmem.snapshots": "Clock Identity Kernel Explanation Remainder",
+    "procmem.snapshots": "Clock Identity Kernel Explanation Remainder HeapSummary HeapDiff",
+    "procmem.snapshots.heaps": "ArenaSummary",
     "procmem.recording.recording": "Peak",
     "procmem.recording.growth": "Growth",
     "procmem.recording.suspects": "Suspect SuspectPlace",
+    "procmem.recording.heaps": "HeapGrowth",
     "procmem.process.tables": "TableLevel",
     "procmem.pages.tables": "Split WalkStep TablesNeeded LevelNeed",
     "procmem.elf.loaded": "BridgeStep",

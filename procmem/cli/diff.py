@@ -7,7 +7,7 @@ import sys
 
 from procmem.cli.arguments import ALL_FIELDS, IN_BYTES, Parser, refuse_with_json, table_options
 from procmem.cli.terminal import table_columns
-from procmem.errors import BadArgument, ProcmemError
+from procmem.errors import AccessDenied, BadArgument, ProcmemError
 from procmem.process import Process
 from procmem.process.finding import resolve
 from procmem.snapshots import Snapshot, diff, load
@@ -57,10 +57,11 @@ def main(argv: list[str]) -> int:
     refuse_with_json(
         made, options, units=IN_BYTES, columns=ALL_FIELDS, all="which has every region"
     )
-    sides = []
+    sides: list[Snapshot] = []
     for text in (options.A, options.B):
         try:
-            sides.append(side(text, options.detail, options.root))
+            heap = any(one.heap is not None for one in sides)
+            sides.append(side(text, options.detail, options.root, heap=heap))
         except ProcmemError as error:
             sys.stderr.write(f"procmem diff: {printable(str(error))}\n")
         except OSError as error:
@@ -86,8 +87,15 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def side(text: str, detail: str, root: str) -> Snapshot:
-    """A snapshot of the process that an argument stands for, or the snapshot in a file."""
+def side(text: str, detail: str, root: str, *, heap: bool) -> Snapshot:
+    """A snapshot of the process that an argument stands for, or the snapshot in a file.
+
+    Args:
+        text: the argument.
+        detail: how much to read of a live process.
+        root: the /proc that it is looked up in.
+        heap: whether the other side has a heap, so that this one is of use, too.
+    """
     if os.path.isdir(text) and not text.startswith("/proc/"):
         return load(text)
     found = resolve(text, root=root)
@@ -98,4 +106,8 @@ def side(text: str, detail: str, root: str) -> Snapshot:
     if isinstance(one, Snapshot):
         return one
     with one:
-        return one.snapshot(detail)
+        taken = one.snapshot(detail)
+        try:
+            return one.with_heap(taken) if heap else taken
+        except AccessDenied:
+            return taken  # the regions may be read, the memory may not

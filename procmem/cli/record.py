@@ -80,6 +80,11 @@ def main(argv: list[str]) -> int:
         "--share", type=float, default=2.0, metavar="PERCENT",
         help="how much of one CPU recording may use (default: 2)",
     )  # fmt: skip
+    made.add_argument(
+        "--heap", action="store_true", default=None,
+        help="read what malloc and Python hold in the first and the last snapshot whatever that "
+            "costs; otherwise as much as --share allows",
+    )  # fmt: skip
     made.add_argument("--quiet", action="store_true", help="do not print progress to stderr")
     table_options(made)
     asked = made.parse_args(argv)
@@ -89,8 +94,8 @@ def main(argv: list[str]) -> int:
     except BadArgument as error:
         made.error(printable(str(error)))
     if asked.report is not None:
-        if asked.pid is not ABSENT or asked.output is not None or asked.force:
-            made.error("--report cannot be combined with a PID, -o or --force")
+        if asked.pid is not ABSENT or asked.output is not None or asked.force or asked.heap:
+            made.error("--report cannot be combined with a PID, -o, --force or --heap")
         return report(asked)
     if asked.pid is ABSENT or asked.output is None:
         made.error("give a PID and -o FILE, or --report FILE")
@@ -107,6 +112,7 @@ def record(asked: Namespace, process: Process) -> int:
         recorder = Recorder(
             process, every=asked.every, path=asked.output,
             detail=asked.detail, share=asked.share / 100, force=asked.force,
+            heap=asked.heap,
         )  # fmt: skip
     except OSError as error:
         complain(asked.output, error.strerror or str(error))

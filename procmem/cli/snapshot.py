@@ -50,6 +50,11 @@ def main(argv: list[str]) -> int:
         help="how much to read of each region: only addresses (maps), resident and swapped bytes "
         "(residency), or every counter (smaps, the default)",
     )
+    made.add_argument(
+        "--heap",
+        action="store_true",
+        help="keep what malloc and Python hold, too: in use, free, and what a trim would return",
+    )
     table_options(made, columns=False)
     made.refused = {
         "--columns": "which prints a summary; `procmem maps FILE` has columns",
@@ -69,7 +74,7 @@ def main(argv: list[str]) -> int:
     taken: list[Snapshot] = []
 
     def take(process: Process) -> None:
-        keep(process.snapshot(options.detail))
+        keep(process.snapshot(options.detail, heap=options.heap))
 
     def keep(one: Snapshot) -> None:
         taken.append(one)

@@ -486,7 +486,9 @@ class Process:
 
     # ---- snapshots --------------------------------------------------------
 
-    def snapshot(self, detail: str = "smaps", *, kinds: bool = True) -> Snapshot:
+    def snapshot(
+        self, detail: str = "smaps", *, kinds: bool = True, heap: bool = False
+    ) -> Snapshot:
         """All of it at one time: regions, totals, faults, threads, clocks, identity.
 
         Most of the time goes into the regions: with "smaps" the kernel walks all page tables for
@@ -500,10 +502,13 @@ class Process:
                 first words of its memory. Otherwise that is done when it is asked for, if the
                 process still runs then; in a snapshot that was saved or outlived its process,
                 kinds come from the text of maps alone.
+            heap: read what malloc and Python hold, too (see heap()), and keep a summary of it:
+                so that a diff can tell live memory from what was freed and kept.
 
         Raises:
             ValueError: no such detail.
             Unsupported: residency of a saved tree.
+            AccessDenied: also if the heap is asked for, and its memory may not be read.
 
         >>> before = Process().snapshot("maps")
         >>> before.vsz == before.memory.vsz
@@ -523,7 +528,19 @@ class Process:
             found.regions[0].kind  # noqa: B018 - finds all kinds
             if found.threads and len(found.threads) > 1 and self.files.is_live:
                 found = with_arenas(self.files, found)
-        return found
+        return self.with_heap(found) if heap else found
+
+    def with_heap(self, snapshot: Snapshot) -> Snapshot:
+        """A snapshot of this process with a summary of its heap as it is now; see snapshot().
+
+        Raises:
+            AccessDenied: its memory may not be read.
+        """
+        from procmem.process.heaps import attach, summary_of
+
+        if not self.files.is_live:
+            return attach(snapshot, None, "a saved tree has no memory")
+        return attach(snapshot, summary_of(self.heap()))
 
 
 class Share(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, overload
 
+from procmem.snapshots.heaps import summary_from
 from procmem.snapshots.moment import DETAILS
 from procmem.snapshots.saved import (
     BAD,
@@ -32,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.errors import ParseError
     from procmem.snapshots import Snapshot
+    from procmem.snapshots.heaps import HeapSummary
 
 __all__ = ["PackedSnapshots", "SnapshotFigures", "figures_of", "read_index", "times_of"]
 
@@ -50,6 +52,7 @@ class SnapshotFigures(NamedTuple):
         monotonic: CLOCK_MONOTONIC in nanoseconds.
         own: memory that is not that of files: RssAnon + RssShmem + VmSwap (proc_pid_status(5)).
         rss_error: by how much rss may be off; 0: it is exact; None: not known.
+        heap: what malloc and Python held.
     """
 
     detail: str
@@ -60,6 +63,7 @@ class SnapshotFigures(NamedTuple):
     page_tables: int | None
     own: int | None = None
     rss_error: int | None = 0
+    heap: HeapSummary | None = None
 
 
 def own(memory: dict[str, Any]) -> int | None:
@@ -83,6 +87,7 @@ def figures_of(snapshot: Snapshot) -> SnapshotFigures:
         snapshot.page_tables,
         None if snapshot.memory is None else own(snapshot.memory._asdict()),
         snapshot.rss_error,
+        snapshot.heap,
     )
 
 
@@ -199,6 +204,7 @@ def figures_in(head: dict[str, Any]) -> SnapshotFigures:
         checked("page_tables", memory.get("page_tables"), True),
         checked("memory", own(memory), True),
         checked("rss_error", head.get("rss_error", 0), True),
+        summary_from(head.get("heap")),
     )
 
 

@@ -19,9 +19,11 @@ from procmem.errors import (
     ZombieProcess,
 )
 from procmem.process import Process
+from procmem.process.heaps import NO_HEAP, attach, summary_of
 from procmem.recording.ending import Ending
 from procmem.recording.packed import PackedSnapshots
 from procmem.recording.recording import Recording
+from procmem.regions.region import PAGE_SIZE
 from procmem.snapshots import diff
 from procmem.snapshots.output import MAGIC, append_to, check_output
 from procmem.snapshots.saved import FRAME, frame
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from procmem.snapshots import Diff, Snapshot
+    from procmem.snapshots.heaps import HeapSummary
 
 __all__ = ["Recorder", "record", "watch"]
 
@@ -47,6 +50,22 @@ SAVED = 10.0
 
 MARGIN = 0.95
 """The part of its share that a recorder spends: it can't measure the cost of its own wake-ups."""
+
+HEAP_PRICE = 1.0 / (1 << 30)
+"""CPU seconds that reading the heap is assumed to take for each byte of anonymous memory, before
+it was read the first time."""
+
+SMALL_HEAP = 16 << 20
+"""Bytes of anonymous memory up to which the cost of reading the heap does not depend on them."""
+
+HEAP_SHARE = 0.25
+"""The part of the recorder's share that is saved up for reading the heap."""
+
+HEAP_PAUSE = 1.0
+"""Seconds between two readings of the heap at least."""
+
+HEAP_GROWTH = 64 << 10
+"""Bytes by which anonymous memory must have grown since then."""
 
 CHEAPER = 0.25
 """Assumed cost of a level of detail that was not used yet, relative to the next higher level."""
@@ -74,6 +93,12 @@ class Price(NamedTuple):
     text: int
 
 
+def anonymous(statm: bytes) -> int:
+    """Bytes of resident memory that is not that of files or shared, from a text of statm."""
+    _, resident, shared, *_ = map(int, statm.split())
+    return max(0, resident - shared) * PAGE_SIZE
+
+
 class Recorder:
     """Records a process: takes a snapshot whenever something has changed.
 
@@ -87,6 +112,9 @@ class Recorder:
     expensive to read each time, only statm and stat are checked; if even the cheapest snapshot
     costs too much, checks are delayed. The kinds of the regions are determined in the first and
     the last snapshot, and every ten seconds; the other snapshots take them over by address.
+    What malloc and Python hold is read with the first and the last snapshot, and in between when
+    anonymous memory has grown, for which a quarter of the share is saved up: so suspects() can
+    distinguish live memory from memory that was freed and kept.
 
     A process is followed through execve(2); the recording ends when the process does. Child
     processes are not recorded.
@@ -102,6 +130,8 @@ class Recorder:
         keep: keep the snapshots, packed, for `recording`; None: only if `recording` can't read them
             from path.
         force: overwrite any file, and write to anything that is not a regular file, too.
+        heap: read the heap with the first and the last snapshot whatever that costs; False: never;
+            None: if the share allows it. None does not read the heap of this process itself.
 
     Attributes:
         turns, taken: how many checks and how many snapshots were made.
@@ -125,6 +155,7 @@ class Recorder:
         share: float = 0.02,
         keep: bool | None = None,
         force: bool = False,
+        heap: bool | None = None,
     ) -> None:
         if detail != "auto" and detail not in DETAILS:
             raise BadArgument(f"detail must be auto, {' or '.join(DETAILS)}, not {detail!r}")
@@ -143,6 +174,13 @@ class Recorder:
         self._check_price = 0.0
         self._kept: list[bytes] = []
         self._keep = keep
+        self._heap = heap
+        if heap is None and process.pid == os.getpid():
+            self._heap = False
+        self._heap_price = HEAP_PRICE
+        self._heap_own = 0
+        self._heap_saved = self._heap_income = 0.0
+        self._heap_most = SAVED * MARGIN * share
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -152,18 +190,28 @@ class Recorder:
         self._income = MARGIN * share
         self._credit = self._set_aside = 0.0
         self._credited = self._taken_at = self._measured_at = self._kinds_at = time.monotonic()
+        self._heap_at = self._credited
         if path is not None:
             check_output(path, force=force)
         self._files = process.files
         self._ending = Ending(self._files)
-        # The first snapshot is taken here, so that errors are raised at once.
+        # The first snapshot is taken here, so that errors are raised at once. The heap is read
+        # before it, so that nothing delays the second one.
         self._seen = self._fingerprint()
+        kept = self._read_heap() if self._can_read_heap() else None
         begun = time.thread_time()
         self.last: Snapshot = process.snapshot(self._details[0])
         spent = time.thread_time() - begun
         if spent > SAVED * self._income:
             # Too much ever to be afforded. Otherwise it is no measure: it includes imports.
             self._pay(self.last.detail, spent, self._seen)
+        if kept is not None:
+            self.last = attach(self.last, *kept)
+            if self.last.heap is not None:
+                self._heap_income = HEAP_SHARE * self._income
+                self._income -= self._heap_income
+            elif heap is None:
+                self._heap = False
         if path is not None:
             self._file = append_to(path, force=force)
             if self._keep is None and not stat.S_ISREG(os.fstat(self._file).st_mode):
@@ -192,7 +240,9 @@ class Recorder:
         begun = time.thread_time()
         now = time.monotonic()
         most = self._income * max(SAVED, 2 * self.every)
-        self._credit = min(most, self._credit + (now - self._credited) * self._income)
+        passed = now - self._credited
+        self._credit = min(most, self._credit + passed * self._income)
+        self._heap_saved = min(self._heap_most, self._heap_saved + passed * self._heap_income)
         self._credited = now
         self.turns += 1
         try:
@@ -252,10 +302,58 @@ class Recorder:
                 found = self.process.snapshot(detail, kinds=self._is_time_for_kinds(detail))
             except (ProcessChanged, Unsupported):
                 continue
+            spent = time.thread_time() - begun
+            if self._is_time_for_heap(detail, seen):
+                begun = time.thread_time()
+                found = attach(found, *self._read_heap())
+                paid = time.thread_time() - begun
+                self._heap_saved -= paid
+                self._credit += paid  # turn() charges all
+            begun = time.thread_time()
             self._add(found)
-            self._pay(detail, time.thread_time() - begun, seen)
+            self._pay(detail, spent + time.thread_time() - begun, seen)
             return found
         return None
+
+    def _can_read_heap(self) -> bool:
+        """Whether the heap is read with the first and the last snapshot."""
+        if self._heap is not None:
+            return self._heap
+        return self._heap_cost(self._seen) <= self._heap_most
+
+    def _heap_cost(self, seen: Fingerprint) -> float:
+        """CPU seconds that reading the heap would take now."""
+        return max(anonymous(seen.statm), SMALL_HEAP) * self._heap_price
+
+    def _is_time_for_heap(self, detail: str, seen: Fingerprint) -> bool:
+        """Whether the heap is read with this snapshot, too, which is not the last one."""
+        return (
+            self._heap is not False
+            and detail == self._details[0] != "maps"
+            and time.monotonic() - self._heap_at >= HEAP_PAUSE
+            and anonymous(seen.statm) >= self._heap_own + HEAP_GROWTH
+            and self._heap_cost(seen) <= self._heap_saved
+        )
+
+    def _read_heap(self) -> tuple[HeapSummary | None, str]:
+        """A summary of the heap, or why there is none."""
+        begun = time.thread_time()
+        self._heap_at = time.monotonic()
+        own = 0
+        try:
+            own = anonymous(self._files.read(self._files.memory_name("statm")))
+            self._heap_own = own
+            return summary_of(self.process.heap()), NO_HEAP
+        except (AccessDenied, Unsupported) as error:
+            if self._heap:
+                raise
+            # The regions may be read, the memory may not: nothing will change that.
+            self._heap = False
+            return None, str(error)
+        except ProcessError as error:
+            return None, str(error)
+        finally:
+            self._heap_price = (time.thread_time() - begun) / max(own, SMALL_HEAP)
 
     def _is_time_for_kinds(self, detail: str) -> bool:
         """Whether the next snapshot determines the kinds of the regions again."""
@@ -366,7 +464,12 @@ class Recorder:
     def _take_last(self) -> None:
         """The last snapshot, at the level of detail of the first, whatever it costs."""
         now = time.monotonic()
-        if self.last.detail == self._details[0] and now - self._taken_at < self.every:
+        wants_heap = self._can_read_heap()
+        if (
+            self.last.detail == self._details[0]
+            and now - self._taken_at < self.every
+            and not (wants_heap and self.last.heap is None)
+        ):
             return
         begun = time.thread_time()
         for detail in self._details:
@@ -376,7 +479,7 @@ class Recorder:
                 continue
             except ProcessError:
                 break
-            self._add(found)
+            self._add(attach(found, *self._read_heap()) if wants_heap else found)
             break
         self._charge(time.thread_time() - begun)
 
@@ -471,6 +574,7 @@ def record(
     detail: str = "auto",
     share: float = 0.02,
     force: bool = False,
+    heap: bool | None = None,
 ) -> Recorder:
     """A recorder for a with statement: records while the block runs; see Recorder.
 
@@ -489,12 +593,15 @@ def record(
         detail: "smaps", "residency", "maps", or "auto".
         share: the share of one CPU that it may use.
         force: overwrite a file at path that is neither a snapshot nor a recording.
+        heap: whether to read what malloc and Python hold; see Recorder.
 
     Raises:
         NoSuchProcess, ZombieProcess, AccessDenied, KernelThread, OSError: as of Recorder.
     """
     process = pid if isinstance(pid, Process) else Process(pid)
-    return Recorder(process, every=every, path=path, detail=detail, share=share, force=force)
+    return Recorder(
+        process, every=every, path=path, detail=detail, share=share, force=force, heap=heap
+    )
 
 
 def watch(
@@ -515,5 +622,5 @@ def watch(
         NoSuchProcess, ZombieProcess, AccessDenied, KernelThread: when iterating begins.
     """
     process = pid if isinstance(pid, Process) else Process(pid)
-    recorder = Recorder(process, every=every, detail=detail, share=share, keep=False)
+    recorder = Recorder(process, every=every, detail=detail, share=share, keep=False, heap=False)
     return (yield from recorder.changes())

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from procmem.recording.growth import MOST_COMPARED, Growth, Sustained, grown, sustained
+from procmem.recording.heaps import HeapGrowth, heap_growth
 from procmem.recording.packed import times_of
 from procmem.regions.kinds import RegionKind, kind_word
 
@@ -79,6 +80,8 @@ class Suspect(NamedTuple):
         places: the addresses at which it gained most, in descending order, measured between two
             snapshots near both ends; each heap of a malloc arena is one place.
         elsewhere: bytes gained at other addresses between these two snapshots.
+        heap: what malloc or Python's allocator gained in these regions, live or free; None: no
+            two snapshots have the heap, or their figures do not account for the growth.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Suspect(NamedTuple):
     rate: float = 0.0
     places: tuple[SuspectPlace, ...] = ()
     elsewhere: int = 0
+    heap: HeapGrowth | None = None
 
 
 class Group:
@@ -344,10 +348,33 @@ class Search:
         # Places that still grew in the second half.
         ends = self.ends((grew.since + grew.until) / 2, figure)
         places, elsewhere = ((), 0) if ends is None else self.places(key, ends, figure)
+        heap = self.heap(key, grew) if figure == "resident" else None
         return Suspect(
             key[1], key[0], growth, group.count, figure, grew.since, grew.whole, grew.gained,
-            grew.rate, places, elsewhere,
+            grew.rate, places, elsewhere, heap,
         )  # fmt: skip
+
+    def heap(self, key: Key, grew: Sustained) -> HeapGrowth | None:
+        """What the allocator gained in regions, by the first and the last summary of the heap."""
+        times = times_of(self.figures)
+        known = [
+            (times[at] or 0.0, at)
+            for at, one in enumerate(self.figures)
+            if one.heap is not None and one.detail != "maps" and times[at] is not None
+        ]
+        early = [one for one in known if one[0] <= grew.since]
+        if early:
+            known = known[len(early) - 1 :]
+        if len(known) < 2:
+            return None
+        (since, first), (until, last) = known[0], known[-1]
+        before, after = self.figures[first].heap, self.figures[last].heap
+        if before is None or after is None:  # does not happen: those are left out above
+            return None
+        gained = [
+            sum(self.areas(self.snapshots[at], key, "resident").values()) for at in (first, last)
+        ]
+        return heap_growth(key[0], gained[1] - gained[0], before, after, since, until)
 
     def places(self, key: Key, ends: Ends, figure: str) -> tuple[tuple[SuspectPlace, ...], int]:
         """The places where regions gained most between two snapshots, and the bytes elsewhere."""

@@ -9,6 +9,7 @@ from procmem.arrow import Columnar
 from procmem.columns import booleans, categories, numbers
 from procmem.snapshots.changes import Change
 from procmem.snapshots.comparison import TotalsDiff, is_measured
+from procmem.snapshots.heaps import heap_diff
 from procmem.units import signed
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from procmem.arrow import Makers
     from procmem.columns import ArrowColumn
     from procmem.snapshots.changes import Explanation
+    from procmem.snapshots.heaps import HeapDiff
     from procmem.snapshots.moment import Moment
     from procmem.snapshots.sums import CauseSum
 
@@ -130,6 +132,16 @@ class MomentDiff(Columnar, TotalsDiff):
         }
 
     @property
+    def heap(self) -> HeapDiff | None:
+        """What changed inside malloc and Python's allocator.
+
+        None: a snapshot has no heap, or they are of two processes.
+        """
+        if self.same_process is False:
+            return None
+        return heap_diff(self.before.heap, self.after.heap)
+
+    @property
     def notes(self) -> list[str]:
         """Sentences about the diff as a whole."""
         from procmem.snapshots.causes import notes
@@ -137,7 +149,8 @@ class MomentDiff(Columnar, TotalsDiff):
         return notes(self)
 
     def __bool__(self) -> bool:
-        return bool(len(self.tables) or self.vsz or self.rss or self.minor or self.major)
+        figures = self.vsz, self.rss, self.minor, self.major, self.heap
+        return bool(len(self.tables)) or any(figures)
 
     def __repr__(self) -> str:
         rss = "" if self.rss is None else f", RSS {signed(self.rss)}"
@@ -157,6 +170,7 @@ class MomentDiff(Columnar, TotalsDiff):
             "same_process": self.same_process,
             "remainder": self.remainder._asdict(),
             "notes": self.notes,
+            "heap": None if self.heap is None else self.heap.to_dict(),
             "causes": [one.to_dict() for one in self.causes],
             "changes": [change.to_dict() for change in self.changes],
         }

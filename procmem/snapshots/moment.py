@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from procmem.procfs.totals import Faults, MemoryUsage
     from procmem.regions import RegionTable
     from procmem.regions.threads import Thread
+    from procmem.snapshots.heaps import HeapSummary
 
 __all__ = ["DETAILS", "Clock", "Identity", "Kernel", "Moment", "text"]
 
@@ -100,6 +101,7 @@ class Moment:
             may then belong to slightly different times.
         unavailable: what could not be read, each with the reason.
         source: where it was read from.
+        heap: what malloc and Python held; None: it was not asked for, or could not be read.
     """
 
     regions: RegionTable[Any]
@@ -112,6 +114,7 @@ class Moment:
     moved: bool = False
     unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
     source: str = "<made by hand>"
+    heap: HeapSummary | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unavailable", MappingProxyType(dict(self.unavailable)))

@@ -29,6 +29,7 @@ from procmem.regions.reading import scan_chunks
 from procmem.regions.region import MODES, plain_line
 from procmem.regions.table import RegionTable, raw_records, table_from_scan
 from procmem.regions.threads import Thread
+from procmem.snapshots.heaps import summary_from
 from procmem.snapshots.moment import DETAILS, Clock, Identity, Kernel, Moment
 from procmem.snapshots.output import MAGIC, replacing
 
@@ -116,6 +117,7 @@ def head(snapshot: Moment) -> dict[str, Any]:
         "memory": fields(snapshot.memory),
         "faults": fields(snapshot.faults),
         "threads": threads,
+        "heap": None if snapshot.heap is None else snapshot.heap.to_dict(),
         "unavailable": dict(snapshot.unavailable),
     }
 
@@ -164,6 +166,8 @@ def assembled(data: dict[str, Any], table: RegionTable[Any]) -> Moment:
         data["moved"],
         MappingProxyType(data["unavailable"]),
         data["source"],
+        # Files of older versions have no heap.
+        summary_from(data.get("heap")),
     )
 
 

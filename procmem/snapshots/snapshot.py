@@ -40,6 +40,7 @@ class Snapshot(Moment):
             may then belong to slightly different times.
         unavailable: what could not be read, each with the reason.
         source: where it was read from.
+        heap: what malloc and Python held; None: it was not asked for, or could not be read.
     """
 
     def __sub__(self, before: Snapshot) -> Diff:
@@ -134,6 +135,7 @@ class Diff(MomentDiff):
         minor, major: page faults in between; None: not known, or of two processes.
         same_process: whether both are of one process; None: not known.
         remainder: what the changes of regions do not account for in the totals.
+        heap: what changed inside malloc and Python's allocator; None: a snapshot has no heap.
 
     It is False if nothing changed that a snapshot holds.
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from procmem.snapshots import Change, Diff, Snapshot
+    from procmem.snapshots.heaps import HeapSummary
 
 __all__ = ["diff_table", "snapshot_summary"]
 
@@ -63,6 +64,8 @@ def diff_table(
         + wrapped(f"evidence: {printable('; '.join(one.evidence))}", room, "      ", "    ")
         for one in found.causes
     )
+    for words in () if found.heap is None else found.heap.words:
+        text += wrapped(f"{words[0].upper()}{words[1:]}.", room, "    ", "  ")
     for name, why in found.remainder.why.items():
         what = name.upper() if len(name) == 3 else f"{name} faults"
         text += wrapped(f"remainder of {what}: {why}.", room, "    ", "  ")
@@ -214,7 +217,24 @@ def snapshot_summary(one: Snapshot, *, width: int | None = None, unit: str = "Ki
         rows.append(("faults", f"{one.faults.minor} minor, {one.faults.major} major"))
     if one.threads is not None:
         rows.append(("threads", str(len(one.threads))))
+    if one.heap is not None:
+        rows += heap_rows(one.heap, size)
     if one.moved:
         rows.append(("moved", "it allocated or touched memory while it was read"))
     rows += [("not read", f"{what}: {printable(why)}") for what, why in one.unavailable.items()]
     return pairs(rows, width)
+
+
+def heap_rows(heap: HeapSummary, size: Callable[[int | None], str]) -> list[tuple[str, str]]:
+    """What malloc and Python held."""
+    rows = []
+    if heap.arenas:
+        said = f"{size(heap.in_use)} in use, {size(heap.free)} free"
+        said += f" ({size(heap.resident_free)} in RSS), a trim would return {size(heap.trimmable)}"
+        rows.append(("malloc", said))
+    if heap.python_in_use is not None:
+        said = f"{size(heap.python_in_use)} of {size(heap.python_system)} in use"
+        rows.append(("Python", said))
+    if heap.doubts:
+        rows.append(("not certain", f"{printable(heap.doubts[0])}"))
+    return rows

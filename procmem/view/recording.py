@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from procmem.recording.heaps import HeapGrowth
     from procmem.recording.recording import Recording
     from procmem.recording.suspects import Suspect, SuspectPlace
     from procmem.snapshots import Diff, Snapshot
@@ -62,6 +63,7 @@ def recording_dict(
                 **one._asdict(),
                 "growth": one.growth._asdict(),
                 "places": [place._asdict() for place in one.places],
+                "heap": one.heap and one.heap._asdict(),
             }
             for one in recording.suspects()
         ],
@@ -192,10 +194,11 @@ def suspect_lines(one: Suspect) -> list[str]:
         may = "addresses that are reserved but not used yet"
     else:
         may = "a leak, or something that was not full yet"
+    verdict = f"It looks like {may}" if one.heap is None else heap_words(one.heap)
     text = (
         f"{printable(one.name)} ({one.kind}) grew {when}: {about(one.gained)} in"
         f" {one.gained / one.rate:.1f} s, {about(round(one.rate))} a second"
-        f"{', in size only' if one.figure == 'size' else ''}. It looks like {may}."
+        f"{', in size only' if one.figure == 'size' else ''}. {verdict}."
     )
     lines = [fill(text, 80, subsequent_indent="  ")]
     whole = one.elsewhere + sum(place.gained for place in one.places)
@@ -207,6 +210,25 @@ def suspect_lines(one: Suspect) -> list[str]:
     if one.elsewhere:
         lines.append(f"  {100 * one.elsewhere / whole:.0f} % of it at other addresses")
     return lines
+
+
+def heap_words(heap: HeapGrowth) -> str:
+    """What the allocator gained, live or free, and what that means."""
+    where = "Python's allocator" if heap.allocator == "Python" else "malloc"
+    when = f"from {heap.since:.1f} to {heap.until:.1f} s"
+    live = f"{where} has {about(heap.in_use)} more in use"
+    free = f"{about(heap.resident_free)} more free in memory"
+    would = f"malloc_trim(0) would return {about(heap.trimmable_now)}"
+    if heap.verdict == "live":
+        words = f"It is live: {live} ({when}). A leak, or something that was not full yet"
+    elif heap.verdict == "kept":
+        words = f"It is not live: {where} has {free} ({when}), freed and not returned; {would}"
+    elif heap.verdict == "fragmented":
+        words = f"It is fragmentation: {where} has {free} ({when}), in holes between what is in use"
+        words += "" if heap.allocator == "Python" else f"; {would}"
+    else:
+        words = f"It is both live and free: {live} and {free} ({when})"
+    return words if heap.certain else f"{words} (not certain: the heap changed while it was read)"
 
 
 def used_by(place: SuspectPlace) -> str:

@@ -104,8 +104,10 @@ class TestRecorder:
         taken: list[str] = []
 
         class Priced(Process):
-            def snapshot(self, detail: str = "smaps", *, kinds: bool = True) -> Snapshot:
-                found = super().snapshot(detail, kinds=kinds)
+            def snapshot(
+                self, detail: str = "smaps", *, kinds: bool = True, heap: bool = False
+            ) -> Snapshot:
+                found = super().snapshot(detail, kinds=kinds, heap=heap)
                 assert found.rss is not None
                 clock.cpu += dear[detail] * (found.rss // PAGE)
                 taken.append(detail)
@@ -162,8 +164,10 @@ class TestRecorder:
         taken: list[tuple[float, str]] = []
 
         class Priced(Process):
-            def snapshot(self, detail: str = "smaps", *, kinds: bool = True) -> Snapshot:
-                found = super().snapshot(detail, kinds=kinds)
+            def snapshot(
+                self, detail: str = "smaps", *, kinds: bool = True, heap: bool = False
+            ) -> Snapshot:
+                found = super().snapshot(detail, kinds=kinds, heap=heap)
                 clock.cpu += {"smaps": 0.1, "residency": 0.05, "maps": 0.004}[detail]
                 taken.append((clock.wall, detail))
                 return found

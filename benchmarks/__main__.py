@@ -19,6 +19,7 @@ from benchmarks.sections import sections
 from benchmarks.sizes import sizes
 from benchmarks.snapshots import snapshots
 from benchmarks.specimens import specimens
+from benchmarks.stacks import stacks
 from benchmarks.starts import imports, pmap, start
 from benchmarks.targets import CantMeasure
 from benchmarks.totals import prices, totals
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "trace": traces,
     "grade": overhead,
     "record": recordings,
+    "stacks": stacks,
 }
 
 

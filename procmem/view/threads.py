@@ -206,7 +206,9 @@ def stacks_text(
     text = prose(stacks_sentence(stacks), width) + "\n"
     text += stacks_table(shown, stacks, width=width, unit=unit, chosen=chosen)
     if len(shown) < len(rows):
-        text += prose(f"{len(rows) - len(shown):,} other threads are not listed (--top).", width)
+        left = count(len(rows) - len(shown), "other thread")
+        verb = "is" if len(rows) - len(shown) == 1 else "are"
+        text += prose(f"{left} {verb} not listed (--top).", width)
     groups = ", ".join(
         f"{one.regions:,} {one.name}{MARK if one.guess else ''}" for one in stacks.groups
     )

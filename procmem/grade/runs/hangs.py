@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Relatives", "hang"]
 
+MOST_NAMED = 2
+"""At most so many of the descriptors that keep an end open are named."""
+
 
 class Relatives:
     """A program and its descendants, with words for each.
@@ -43,10 +46,10 @@ class Relatives:
         except psutil.Error:
             pass
         found.sort()
-        children = [one for one in found if one[2] == pid]
-        for number, (_, child, _, name) in enumerate(children, 1):
-            which = f"its child {number}" if len(children) > 1 else "its child"
-            self._names[child] = f"{which} ({name})"
+        children = [(child, name) for _, child, parent, name in found if parent == pid]
+        for number, (child, name) in enumerate(children, 1):
+            alike = sum(name == other for _, other in children) > 1
+            self._names[child] = f"its child {number} ({name})" if alike else f"its child ({name})"
         for _, other, _, name in found:
             self._names.setdefault(other, f"its descendant {name}")
         self.pids = tuple(self._names)
@@ -104,7 +107,9 @@ def distance(ends: Sequence[PipeEnd], pid: int, waiting: set[int]) -> int:
 
 
 def held(ends: Sequence[PipeEnd], pid: int, family: Relatives) -> str:
-    return " and ".join(
+    names = [
         f"{family(end.pid)}{' itself' if end.pid == pid else ''} (descriptor {end.fd})"
-        for end in ends
-    )
+        for end in sorted(ends, key=lambda end: end.pid != pid)
+    ]
+    more = len(names) - MOST_NAMED
+    return " and ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
+from benchmarks.machine import machines, stalls
 from benchmarks.overhead import overhead
 from benchmarks.pagemaps import pagemaps
 from benchmarks.queries import region_at
@@ -45,6 +46,8 @@ BENCHMARKS = {
     "grade": overhead,
     "record": recordings,
     "stacks": stacks,
+    "machine": machines,
+    "stalls": stalls,
 }
 
 

@@ -21,7 +21,6 @@ class Swept(NamedTuple):
         owner: its effective user ID. The kernel shows that as the directory's owner, also for
             processes that are not dumpable (task_dump_owner() in fs/proc/base.c).
         stat: the text of stat.
-        cmdline: the text of cmdline.
         text: the text of the file that was asked for; empty where there is no address space.
         error: why that file could not be read.
         statm: the text of statm; empty unless there was an error.
@@ -30,7 +29,6 @@ class Swept(NamedTuple):
     pid: int
     owner: int
     stat: bytes
-    cmdline: bytes
     text: bytes
     error: OSError | None
     statm: bytes
@@ -64,7 +62,6 @@ def sweep(pid: int, root: str, name: str | None) -> Swept | None:
     try:
         owner = os.fstat(directory).st_uid
         stat = whole("stat", directory)
-        cmdline = whole("cmdline", directory)
         if name is not None:
             try:
                 text = whole(name, directory)
@@ -80,7 +77,7 @@ def sweep(pid: int, root: str, name: str | None) -> Swept | None:
         raise
     finally:
         os.close(directory)
-    return Swept(pid, owner, stat, cmdline, text, failed, statm)
+    return Swept(pid, owner, stat, text, failed, statm)
 
 
 def whole(name: str, directory: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from procmem.procfs import parse_statm, pids
 from procmem.procfs.sweep import sweep
@@ -279,21 +280,21 @@ class Stalls:
         self.most = most
         self._per_page = FIRST_GUESS
 
-    def too_long(self, pid: int, root: str) -> float | None:
-        """The seconds that a process would have to wait, if those are too many."""
+    def read(self, pid: int, root: str) -> MachineProcess | None:
+        """Reads a process, unless it would have to wait too long; see read_process()."""
         if self.most is None:
-            return None
+            return read_process(pid, root)
         found = sweep(pid, root, None)
         if found is None:
             return None
-        expected = parse_statm(found.statm).resident * self._per_page
-        return expected if expected > self.most else None
-
-    def learn(self, process: MachineProcess) -> None:
-        """Measures the time of a page by a process that was read."""
-        pages = (process.rss or 0) // PAGE_SIZE
+        pages = parse_statm(found.statm).resident
+        if pages * self._per_page > self.most:
+            return read_process(pid, root, stall=pages * self._per_page)
+        begun = time.thread_time()
+        process = read_process(pid, root)
         if pages >= WORTH_A_MEASURE:
-            self._per_page = max(self._per_page, process.seconds / pages)
+            self._per_page = max(self._per_page, (time.thread_time() - begun) / pages)
+        return process
 
 
 def machine(
@@ -340,9 +341,8 @@ def machine(
     pace, stalls = Pace(share), Stalls(max_stall)
     found = []
     for pid in pids(root):
-        process = read_process(pid, root, stall=stalls.too_long(pid, root))
+        process = stalls.read(pid, root)
         if process is not None:
-            stalls.learn(process)
             found.append(process)
         pace.rest()
     sums = read_sums(root)

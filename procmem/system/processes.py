@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from functools import cache
 from typing import NamedTuple
 
 from procmem.errors import ProcmemError, Unsupported
-from procmem.process.naming import name_of, text
+from procmem.process.naming import INTERPRETERS, name_of, text
 from procmem.procfs import ProcessFiles, parse_stat, parse_statm
 from procmem.procfs.files import DENIED
 from procmem.procfs.sweep import sweep
@@ -55,8 +54,6 @@ class MachineProcess:
         pid, ppid: its ID and its parent's.
         start_time: clock ticks from boot to its start.
         comm: the kernel's name for it, at most 15 bytes.
-        name: comm; for an interpreter the name of the script or module that it runs.
-        command: its command line; comm where it has none.
         uid: its effective user ID.
         rss: what it has in memory.
         pss: the same, each page divided by the number of its mappings.
@@ -66,22 +63,19 @@ class MachineProcess:
         counters: all sums of smaps_rollup.
         unread: why pss and the other counters could not be read; empty if they were. rss is that
             of statm then.
-        seconds: CPU time of reading it, most of it the kernel's for smaps_rollup.
     """
 
     __slots__ = (
         "_cgroups",
         "_freed",
         "_root",
+        "_words",
         "comm",
-        "command",
         "counters",
-        "name",
         "pid",
         "ppid",
         "pss",
         "rss",
-        "seconds",
         "start_time",
         "swap",
         "swap_pss",
@@ -97,19 +91,11 @@ class MachineProcess:
         *,
         root: str = "/proc",
         unread: str = "",
-        seconds: float = 0.0,
     ) -> None:
-        stat = parse_stat(found.stat)
         self.pid = found.pid
-        self.ppid = stat.ppid
-        self.start_time = stat.starttime
+        self.comm, self.ppid, self.start_time = basics(found.stat)
         self.uid = found.owner
-        self.comm = text(stat.comm)
-        words = [text(word) for word in found.cmdline.rstrip(b"\0").split(b"\0")]
-        self.command = " ".join(words) or self.comm
-        self.name = name_of(self.comm, words)
         self.unread = unread
-        self.seconds = seconds
         self.counters = counters
         self.rss: int | None
         if counters is not None:
@@ -122,6 +108,7 @@ class MachineProcess:
             self.rss = parse_statm(found.statm).resident * PAGE_SIZE if found.statm else None
             self.pss = self.uss = self.swap = self.swap_pss = None
         self._root = root
+        self._words: list[str] | None = None
         self._cgroups: dict[str, str] | None = None
         self._freed: Freed | None = None
 
@@ -153,6 +140,34 @@ class MachineProcess:
         sizes = [size for size in known if size is not None]
         return sum(sizes) if sizes else None
 
+    def _read(self, name: str) -> bytes:
+        """A file of it that is read only when it is asked for; empty if it has ended by then."""
+        try:
+            files = ProcessFiles(self.pid, self._root)
+            found = files.read(name) if files.start_time in (self.start_time, None) else b""
+            files.close()
+        except (ProcmemError, OSError):
+            return b""
+        return found
+
+    @property
+    def words(self) -> list[str]:
+        """The words of its command line, read when they are first asked for."""
+        if self._words is None:
+            line = self._read("cmdline").rstrip(b"\0")
+            self._words = [text(word) for word in line.split(b"\0")]
+        return self._words
+
+    @property
+    def command(self) -> str:
+        """Its command line; comm where it has none, or has ended by now."""
+        return " ".join(self.words) or self.comm
+
+    @property
+    def name(self) -> str:
+        """What it is called: comm; for an interpreter the script or module that it runs."""
+        return name_of(self.comm, self.words) if INTERPRETERS.fullmatch(self.comm) else self.comm
+
     @property
     def cgroups(self) -> dict[str, str]:
         """Its control group in each hierarchy, by controller ("memory"); "" is version 2.
@@ -160,14 +175,7 @@ class MachineProcess:
         It is read when it is first asked for. Empty if the process has ended by then.
         """
         if self._cgroups is None:
-            self._cgroups = {}
-            try:
-                files = ProcessFiles(self.pid, self._root)
-                if files.start_time == self.start_time:
-                    self._cgroups = parse_cgroup(files.read("cgroup"))
-                files.close()
-            except (ProcmemError, OSError):
-                pass
+            self._cgroups = parse_cgroup(self._read("cgroup"))
         return self._cgroups
 
     @property
@@ -286,9 +294,7 @@ def read_process(pid: int, root: str, *, stall: float | None = None) -> MachineP
     Returns:
         None: it has ended, or it is a thread of the kernel or a zombie and has no memory.
     """
-    begun = time.thread_time()
     found = sweep(pid, root, None if stall is not None else ROLLUP)
-    seconds = time.thread_time() - begun
     if found is None:
         return None
     if stall is not None:
@@ -298,7 +304,7 @@ def read_process(pid: int, root: str, *, stall: float | None = None) -> MachineP
         why = found.error.strerror or str(found.error)
         return MachineProcess(found, None, root=root, unread=why)
     if found.text:
-        return MachineProcess(found, sums(found.text), root=root, seconds=seconds)
+        return MachineProcess(found, sums(found.text), root=root)
     return read_hidden(found, root)
 
 
@@ -320,15 +326,29 @@ def read_hidden(found: Swept, root: str) -> MachineProcess | None:
         return None
 
 
+def basics(stat: bytes) -> tuple[str, int, int]:
+    """The command name, the parent's PID and the start time, from a text of stat.
+
+    parse_stat() takes three times as long, for all fields.
+    """
+    opened, closed = stat.find(b"("), stat.rfind(b")")
+    fields = stat[closed + 2 :].split(b" ", 20)
+    return text(stat[opened + 1 : closed]), int(fields[1]), int(fields[19])
+
+
+_known: tuple[list[bytes], list[str]] = ([], [])
+"""The names of the counters that this kernel prints, as they are in the text and as text."""
+
+
 def sums(data: bytes) -> Counters:
-    """The counters of a text of smaps_rollup; parse_rollup() takes ten times as long."""
+    """The counters of a text of smaps_rollup; parse_rollup() takes many times as long."""
+    global _known  # noqa: PLW0603 - all processes of a machine have the same counters
     words = data.split()
-    names, values = words[6::3], words[7::3]
-    if set(words[8::3]) != {b"kB"} or not all(name.endswith(b":") for name in names):
+    names, units = words[6::3], words[8::3]
+    if names != _known[0] or not names:
+        if not all(name.endswith(b":") for name in names) or len(names) != len(units):
+            return parse_rollup(data)
+        _known = names, [name[:-1].decode("ascii", "replace") for name in names]
+    if units.count(b"kB") != len(names):
         return parse_rollup(data)
-    return Counters(
-        {
-            name[:-1].decode("ascii", "replace"): int(value) * 1024
-            for name, value in zip(names, values, strict=True)
-        }
-    )
+    return Counters(dict(zip(_known[1], [int(word) << 10 for word in words[7::3]], strict=True)))

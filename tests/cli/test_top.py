@@ -156,7 +156,7 @@ def test_an_ordinary_user_gets_what_is_his_and_what_is_missing(target: Target) -
 
 def group(target: Target, freed: Freed | None) -> ProcessGroup:
     process = next(each for each in procmem.machine(frames=False).processes)
-    process.name = "a\x1b[2J"
+    process.comm = "a\x1b[2J"
     return ProcessGroup("one", [process], freed)
 
 

@@ -105,9 +105,10 @@ def test_its_control_group(target: Target) -> None:
     target.close()
     # It is asked for once, while the process is there.
     assert found.cgroup.startswith("/")
-    late = MachineProcess(Swept(pid, 0, STAT % pid, b"", b"", None, b""), None)
+    late = MachineProcess(Swept(pid, 0, STAT % pid, b"", None, b""), None)
     assert late.cgroup is None
     assert late.service is None
+    assert (late.name, late.command) == ("gone", "gone")
 
 
 STAT = b"%d (gone) S 1" + b" 0" * 40

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from procmem.ipc.blocked import pipes
     from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
     from procmem.pages.cache import CacheUse
+    from procmem.ipc.graph import Waits, waits
+    from procmem.ipc.waiting import Wait
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme
@@ -183,6 +185,8 @@ __all__ = [
     "Unsupported",
     "Use",
     "VmFlags",
+    "Wait",
+    "Waits",
     "ZombieProcess",
     "__version__",
     "diff",
@@ -201,6 +205,7 @@ __all__ = [
     "record",
     "size",
     "trace",
+    "waits",
     "watch",
 ]
 
@@ -224,6 +229,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "ipc.blocked": "pipes",
             "ipc.ends": "BlockedThread Pipe PipeEnd Pipes",
             "pages.cache": "CacheUse",
+            "ipc.graph": "Waits waits",
+            "ipc.waiting": "Wait",
             "pages.frames": "Frame FrameFlags",
             "pages.pagemap": "Page PageCounts PageMap PageState",
             "pages.tables": "PagingScheme",

@@ -76,6 +76,7 @@ class Children:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._open: set[int] = set()
+        self.pids: list[int] = []
 
     def __enter__(self) -> Children:
         return self
@@ -86,6 +87,7 @@ class Children:
     def start(self, run: Callable[[], object], *calls: str) -> int:
         """Starts one, and waits until it is blocked in one of these calls."""
         pid = self._stack.enter_context(forked(run))
+        self.pids.append(pid)
         if calls:
             until_blocked(pid, *calls)
         return pid

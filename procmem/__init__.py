@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from procmem.heap.python import PythonClass, PythonHeap
     from procmem.ipc.blocked import pipes
     from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
-    from procmem.pages.cache import CacheUse
     from procmem.ipc.graph import Waits, waits
     from procmem.ipc.waiting import Wait
+    from procmem.pages.cache import CacheUse
     from procmem.pages.frames import Frame, FrameFlags
     from procmem.pages.pagemap import Page, PageCounts, PageMap, PageState
     from procmem.pages.tables import PagingScheme

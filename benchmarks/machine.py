@@ -15,7 +15,7 @@ from unittest.mock import patch
 import psutil
 
 from benchmarks.compare import Row, Skip, children_time, compare, timed
-from benchmarks.targets import CantMeasure, built
+from benchmarks.targets import CantMeasure, built, workshop
 from procmem.procfs import probes
 from procmem.system import machine as room
 from procmem.system.machine import machine
@@ -121,7 +121,11 @@ def against_smem(count: int, shared: int, own: int, effort: Effort) -> Iterator[
 
 
 def run(words: Sequence[str]) -> None:
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # With bytecode, as pip leaves it.
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": str(workshop() / "bytecode")}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    quiet = subprocess.DEVNULL
+    subprocess.run(words, check=True, stdout=quiet, stderr=quiet, env=env)
 
 
 def growth(effort: Effort) -> Iterator[Row | Skip]:

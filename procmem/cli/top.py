@@ -200,7 +200,7 @@ def as_text(found: Machine, options: Any, wanted: set[int]) -> str:
         rows = in_order(processes, options.sort)
         shown = rows[: options.limit or None]
         table = process_table(shown, total=total, **look)
-    bounds = any(one.freed is not None and not one.freed.exact for one in shown)
+    bounds = any(one.freed is not None and not one.freed.exact for one in [*shown, total])
     end = notes(found, len(rows) - len(shown), bounds=bounds, width=width)
     return head + "\n" + table + ("\n" + end if end else "")
 

@@ -10,7 +10,7 @@ from procmem.procfs.sweep import sweep
 from procmem.system.freeing import can_read_frames, read_freeing
 from procmem.system.memory import parts_of, read_sums
 from procmem.system.pace import Pace
-from procmem.system.processes import PAGE_SIZE, Freed, read_process
+from procmem.system.processes import Freed, read_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,6 +155,11 @@ class Machine:
         The kernel's own image and what the firmware keeps are not in it.
         """
         return self.sums.meminfo.get("MemTotal", 0)
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether page frames were read, so that what ending processes would free is known."""
+        return self._freeing is not None
 
     @property
     def unread(self) -> list[MachineProcess]:

@@ -97,6 +97,11 @@ def parse_sockstat(data: bytes) -> int:
     return sum(map(int, pages)) * PAGE_SIZE + sum(map(int, fragments))
 
 
+SMALL = 0.02
+"""The part of what all processes map that may be missing where all of them were read: their memory
+changes during the reading, and the kernel's sums lag."""
+
+
 def parts_of(
     sums: KernelSums, *, pss: int, pss_shmem: int | None, unread: int
 ) -> tuple[list[MemoryPart], int, list[str]]:
@@ -121,16 +126,18 @@ def parts_of(
             parts.append(MemoryPart(name, size, source, note))
 
     mapped = info.get("Mapped", 0)
-    if unread:
-        add(
-            "processes not read",
-            "AnonPages + Mapped - Σ Pss",
-            max(0, info.get("AnonPages", 0) + mapped - pss),
-            "what all processes map, without those that were read",
-        )
+    everything = info.get("AnonPages", 0) + mapped
+    rest = max(0, everything - pss)
+    add(
+        "mapped by processes that were not read",
+        "AnonPages + Mapped - Σ Pss",
+        rest,
+        "of other users, or not shown by this /proc (PID namespaces, hidepid); and what changed "
+        "during the reading",
+    )
     cached = info.get("Cached", 0) + info.get("Buffers", 0)
     shmem = info.get("Shmem", 0)
-    if pss_shmem is None or unread:
+    if pss_shmem is None or unread or rest > everything * SMALL:
         add(
             "page cache that no process maps",
             "Cached + Buffers - Mapped",

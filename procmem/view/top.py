@@ -114,12 +114,15 @@ def plural(number: int) -> str:
 def overview_sentence(machine: Machine) -> str:
     """What the memory of the machine is used for, in one sentence."""
     sizes = {part.name: part.size for part in machine.parts}
-    processes = sizes["processes"] + sizes.get("processes not read", 0)
+    processes = sizes["processes"] + sizes["mapped by processes that were not read"]
     cache = sum(size for name, size in sizes.items() if "that no process maps" in name)
     free = sum(size for name, size in sizes.items() if name.startswith("free"))
     kernel = machine.total - processes - cache - free
+    # In a container most processes are others', and only their sum is known.
+    hidden = processes > 2 * sizes["processes"]
+    who = "processes use" if hidden else f"{plural(len(machine.processes))} use"
     return (
-        f"Of {about(machine.total)}, {plural(len(machine.processes))} use {about(processes)}, "
+        f"Of {about(machine.total)}, {who} {about(processes)}, "
         f"page cache that no process maps {about(cache)}, the kernel {about(kernel)}; "
         f"{about(free)} is free."
     )
@@ -182,9 +185,14 @@ def notes(machine: Machine, hidden: int, *, bounds: bool, width: int | None) -> 
     if hidden:
         found += prose(f"Not shown: {hidden:,} more (--limit 0 shows all).", width)
     if bounds:
+        why = (
+            "a process that was not read, or that started or ended meanwhile, may map it, too"
+            if machine.has_frames
+            else "without page frames (root) only what each process has for itself is known"
+        )
         found += prose(
-            f"Frees: memory that nobody else maps; the page cache stays. {OR_MORE}: or more, as "
-            "only what each process has for itself is known.",
+            "Frees: memory that nobody else maps; the page cache stays. "
+            f"{OR_MORE}: or more; {why}.",
             width,
         )
     return found + unread_note(machine, width)

@@ -81,7 +81,6 @@ def test_one_that_would_stall_too_long_is_left_out(target: Target) -> None:
     assert (left_out.pss, left_out in found.unread) == (None, True)
     assert left_out.rss is not None
     assert left_out.rss >= 20_000 * PAGE
-    assert "processes not read" in [part.name for part in found.parts]
     (small,) = only(procmem.machine(max_stall=100.0), target.pid)
     assert small.unread == ""
 

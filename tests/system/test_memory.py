@@ -49,6 +49,7 @@ def test_the_parts_and_the_remainder_are_all_of_it() -> None:
     sizes = {part.name: part.size // KB for part in parts}
     assert sizes == {
         "processes": 200,
+        "mapped by processes that were not read": 0,
         "page cache that no process maps": 190 + 10 - 50 - 25,
         "tmpfs and shared memory that no process maps": 40 - 15,
         "slab, reclaimable": 60,
@@ -69,9 +70,18 @@ def test_the_parts_and_the_remainder_are_all_of_it() -> None:
 def test_what_was_not_read_is_a_part_of_its_own() -> None:
     parts, _, _ = parts_of(sums(), pss=120 * KB, pss_shmem=0, unread=3)
     found = {part.name: part for part in parts}
-    assert found["processes not read"].size == (150 + 50 - 120) * KB
+    assert found["mapped by processes that were not read"].size == (150 + 50 - 120) * KB
     # Which shared memory those map is not known, so it is not taken out of the page cache.
     assert found["page cache that no process maps"].size == (190 + 10 - 50) * KB
+    assert "tmpfs and shared memory that no process maps" not in found
+
+
+def test_processes_that_this_proc_does_not_show() -> None:
+    """As in a container: all that is shown was read, and it is little."""
+    parts, _, _ = parts_of(sums(), pss=20 * KB, pss_shmem=0, unread=0)
+    found = {part.name: part.size for part in parts}
+    assert found["mapped by processes that were not read"] == 180 * KB
+    assert found["page cache that no process maps"] == (190 + 10 - 50) * KB
     assert "tmpfs and shared memory that no process maps" not in found
 
 

@@ -351,7 +351,9 @@ class StackSearch:
         region = self.regions[place]
         if bounds is None and region.kind is K.THREAD_STACK:
             return made  # its stack, together with other memory
-        made = made._replace(elsewhere=name_word(region))
+        # Where guards are marks in the page table, other memory may be in one region with stacks.
+        other = "memory beside stacks" if region.kind is K.THREAD_STACK else name_word(region)
+        made = made._replace(elsewhere=other)
         found = self.alternate(pointer, region)
         if found is None:
             return made
@@ -477,7 +479,7 @@ class StackSearch:
         The kernel writes what sigaltstack(2) has registered, and the interrupted registers, into
         the frame of the signal (struct ucontext: uc_stack, uc_mcontext). None: there is no frame.
         """
-        if region.use is not None or region.inode:
+        if region.inode or (region.use is not None and region.kind is not K.THREAD_STACK):
             return None
         size = min(region.end - pointer, FRAME_SEARCHED)
         first = -(-pointer // self.word) * self.word

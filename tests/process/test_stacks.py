@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from procmem import KiB, LiveStack, MiB, Process, ProcmemError, Stacks
+from procmem import (
+    AlternateStack,
+    KiB,
+    LiveStack,
+    MiB,
+    Process,
+    ProcmemError,
+    RegionKind,
+    Stacks,
+)
 from procmem.experiments import Specimen
-from procmem.process.stacks import guard_gap, used
+from procmem.process.stacks import IS_X86, StackSearch, guard_gap, used
 from procmem.procfs import probes
 from tests.support.deep import Deep, built_stacks
 
@@ -20,6 +31,7 @@ if TYPE_CHECKING:
     from tests.support.deep import Truth
 
 PAGE = os.sysconf("SC_PAGESIZE")
+NO_MARKS = "no MADV_GUARD_INSTALL (Linux 6.13) that pagemap shows (6.15), or no glibc"
 GLIBC = "CS_GNU_LIBC_VERSION" in os.confstr_names
 
 
@@ -105,7 +117,7 @@ def test_threads_without_a_descriptor_are_marked_as_guesses(place: str) -> None:
 @pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
 def test_guard_marks_are_no_stack(place: str) -> None:
     if not probes.shows_guard_pages():
-        pytest.skip("no MADV_GUARD_INSTALL (Linux 6.13) that pagemap shows (6.15)")
+        pytest.skip(NO_MARKS)
     with Deep(built_stacks(place), "marks", 15) as target:
         ((one, truth),) = of_threads(target, target.stacks())
         agrees(one, truth, exact=False)
@@ -113,15 +125,45 @@ def test_guard_marks_are_no_stack(place: str) -> None:
         assert one.guard_marks
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the frame is read on x86-64 only")
-def test_a_handler_on_an_alternate_stack(place: str) -> None:
-    with Deep(built_stacks(place), "signal", 18) as target:
+@pytest.mark.skipif(not IS_X86, reason="interrupted stack pointers are read on x86 only")
+@pytest.mark.parametrize("kind", ["signal", "beside"])
+def test_a_handler_on_an_alternate_stack(place: str, kind: str) -> None:
+    """Also if the alternate stack and the thread's are one region, as with glibc 2.42."""
+    if kind == "beside" and not (GLIBC and probes.shows_guard_pages()):
+        pytest.skip(NO_MARKS)
+    with Deep(built_stacks(place), kind, 18) as target:
         ((one, truth),) = of_threads(target, target.stacks())
         assert one.alternate is not None
         assert (one.alternate.start, one.alternate.size) == (truth.alternate, truth.size)
         assert 0 < one.alternate.in_use < truth.size
         assert one.elsewhere == "an alternate signal stack"
-        agrees(one, truth)  # in use is what was interrupted
+        agrees(one, truth, exact=kind == "signal")  # in use is what was interrupted
+
+
+def test_only_a_frame_that_fits_shows_an_alternate_stack() -> None:
+    """Words of struct ucontext; a region of a runtime's heap is not searched."""
+    start, size, pointer, interrupted = 0x10000, 0x8000, 0x17000, 0x7FFF0000
+
+    def found(
+        words: list[int], kind: RegionKind = RegionKind.ANON, use: str | None = None
+    ) -> object:
+        data = struct.pack(f"={len(words)}Q", *words)
+        search = SimpleNamespace(word=8, memory=SimpleNamespace(read=lambda _, n: data[:n]))
+        region = SimpleNamespace(start=start, end=start + size, inode=0, use=use, kind=kind)
+        return StackSearch.alternate(search, pointer, region)  # type: ignore[arg-type]
+
+    frame = [0, 0, start, 0, size, *[0] * 15, interrupted if IS_X86 else 0]
+    stack = AlternateStack(start, size, start + size - pointer)
+    expected = stack, interrupted if IS_X86 else None
+    assert found(frame) == expected
+    assert found(frame, RegionKind.THREAD_STACK, "thread stack with 4 KiB of guard pages") == (
+        expected
+    )
+    assert found(frame, use="Go heap") is None
+    for place, odd in ((2, start - 4096), (2, pointer + 8), (3, 4), (4, 64), (4, size + 4096)):
+        assert found([odd if at == place else word for at, word in enumerate(frame)]) is None
+    assert found([]) is None
+    assert found(frame[:5]) == (stack, None)
 
 
 def test_a_running_thread_shows_no_stack_pointer(place: str) -> None:

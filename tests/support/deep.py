@@ -113,7 +113,7 @@ class Deep:
                 return one.state == "Z" if self.leaves else one.in_use is not None
             if self.kind == "runs":
                 return True
-            if self.kind == "signal":
+            if self.kind in ("signal", "beside"):
                 return one.alternate is not None
             return one.state == "S" and (one.in_use is not None or one.start is None)
 

@@ -6,6 +6,7 @@
      clone    threads of clone(2) without a thread descriptor, on mmap'ed stacks with a guard
      signal   each waits in a handler on an alternate signal stack (sigaltstack(2))
      runs     each runs in a loop
+     beside   both: one region holds the alternate stack and, above guard marks, the stack
      marks    like own, with two pages of guard marks (MADV_GUARD_INSTALL) at the start
    stacks limit ACCESS    maps a page 2 MiB below the main thread's stack, without access if ACCESS
      is 0; at a line on stdin it recurses until SIGSEGV, and prints the last address it has touched
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #define OWN (256 << 10)
+#define ALTERNATE 65536
 #define MAP(n) mmap(0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
 
 static const char *kind;
@@ -37,6 +39,7 @@ static volatile int ready;
 static volatile unsigned long rounds;
 static pthread_mutex_t printing = PTHREAD_MUTEX_INITIALIZER;
 static int count;
+static char *beside;
 
 static __attribute__((noinline)) uintptr_t descend(int pages) {
     if (pages > 0) {
@@ -82,13 +85,13 @@ static void *works(void *argument) {
     snprintf(name, sizeof name, "deep-%d", pages);
     prctl(PR_SET_NAME, name);
     uintptr_t low = descend(pages);
-    if (!strcmp(kind, "signal")) {
-        char *alternate = MAP(65536);
-        stack_t stack = {.ss_sp = alternate, .ss_size = 65536};
+    if (!strcmp(kind, "signal") || !strcmp(kind, "beside")) {
+        char *alternate = beside ? beside : MAP(ALTERNATE);
+        stack_t stack = {.ss_sp = alternate, .ss_size = ALTERNATE};
         struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_ONSTACK | SA_SIGINFO};
         sigaltstack(&stack, 0);
         sigaction(SIGUSR1, &action, 0);
-        say(low, __builtin_frame_address(0), alternate, 65536);
+        say(low, __builtin_frame_address(0), alternate, ALTERNATE);
         syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1);
     }
     say(low, __builtin_frame_address(0), 0, 0);
@@ -165,9 +168,11 @@ int main(int argc, char **argv) {
             continue;
         }
         pthread_attr_init(&attr);
-        if (!strcmp(kind, "own") || !strcmp(kind, "marks")) {
-            char *stack = MAP(OWN);
-            if (!strcmp(kind, "marks") && madvise(stack, 8192, 102)) return 3;
+        if (!strcmp(kind, "own") || !strcmp(kind, "marks") || !strcmp(kind, "beside")) {
+            char *stack = MAP(OWN + ALTERNATE);
+            beside = stack;
+            stack += ALTERNATE;
+            if (strcmp(kind, "own") && madvise(stack, 8192, 102)) return 3;
             pthread_attr_setstack(&attr, stack, OWN);
         }
         if (pthread_create(&thread, &attr, works, (void *)(long)atoi(argv[at]))) return 1;

@@ -253,7 +253,8 @@ def read_stacks(files: ProcessFiles) -> Stacks:
     unknown = []
     if facts is None or not facts.memory_read:
         unknown.append(
-            "its memory can't be read: stacks are regions with a stack pointer, or guesses"
+            "its memory can't be read, which takes the rights of ptrace(2): run as root, or with "
+            "CAP_SYS_PTRACE (kernel.yama.ptrace_scope); what is not known is missing above"
         )
     raw = system_file("sys/vm/max_map_count", files.root)
     return Stacks(
@@ -317,9 +318,11 @@ class StackSearch:
         self.memory = memory
         self.located = located
         self.word = word_size(table)
-        places = [self.place(one.pointer) for one in located.values()]
-        proved = {self.place(one.descriptor) for one in located.values()}
-        self.crowded = {place for place, count in Counter(places).items() if count > 1} | proved
+        # Regions in which more than one thread has something, or a stack is known exactly.
+        places = Counter(place for one in located.values() for place in self.places(one))
+        proved = [one for one in located.values() if one.start is not None]
+        self.crowded = {place for place, count in places.items() if count > 1}
+        self.crowded.update(place for one in proved for place in self.places(one))
 
     def place(self, address: int | None) -> int | None:
         """The index of the region that covers an address; None: there is none."""
@@ -327,6 +330,11 @@ class StackSearch:
             return None
         index = bisect_right(self.starts, address) - 1
         return index if index >= 0 and address < self.regions[index].end else None
+
+    def places(self, known: Stack) -> set[int]:
+        """The indices of the regions of a thread's stack pointer and of its descriptor."""
+        found = map(self.place, (known.pointer, known.descriptor))
+        return {place for place in found if place is not None}
 
     def stack(self, tid: int, name: str, state: str) -> LiveStack:
         """What is known of the stack of a thread."""
@@ -376,7 +384,10 @@ class StackSearch:
             for region in self.regions:
                 if region.raw_pathname == b"[stack]":
                     return Bounds(region.start, region.end, 0)
-        place = None if known is None else self.place(known.pointer)
+        place = None
+        if known is not None:
+            # Without the rights of ptrace(2) only the descriptor's address is known.
+            place = self.place(known.descriptor if known.pointer is None else known.pointer)
         if place is None or place in self.crowded:
             return None
         region = self.regions[place]

@@ -220,6 +220,37 @@ def test_regions_are_counted_as_the_kernel_counts_them(place: str) -> None:
         assert stacks.deepest.touched == max(one.touched or 0 for one in stacks)
 
 
+@pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
+def test_without_the_rights_of_ptrace(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under kernel.yama.ptrace_scope 1: maps and pagemap may be read, mem and syscall not."""
+
+    class Refusing:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def open(self, name: str, *rest: int, **more: int) -> int:
+            if name.endswith("mem"):
+                raise PermissionError(13, "refused", name)
+            return os.open(name, *rest, **more)
+
+    with Deep(built_stacks(place), "plain", 18) as target:
+        target.stacks()
+        monkeypatch.setattr("procmem.procfs.resident.os", Refusing())
+        monkeypatch.setattr("procmem.process.facts.stack_pointer", lambda *_: None)
+        stacks = Process(target.pid).stacks()
+        ((one, truth),) = of_threads(target, stacks)
+        assert stacks.unknown
+        assert "ptrace" in stacks.unknown[0]
+        assert one.in_use is None
+        if one.start is not None:  # else its region has other memory, too (glibc 2.42)
+            assert one.guess
+            assert (one.start, one.end) == (truth.start, truth.end)
+            assert one.end - (one.touched or 0) == truth.lowest // PAGE * PAGE
+        # The main thread's stack is known by its name.
+        assert stacks[0].touched
+        assert not stacks[0].guess
+
+
 def test_reading_touches_no_page(place: str) -> None:
     def anonymous(process: Process) -> list[tuple[int, int | None, int | None]]:
         # Pages of files come and go with the page cache.

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from procmem.process.family import Family, FamilyMember, FamilyRegion
     from procmem.process.finding import find
     from procmem.process.held import CachedFile, page_cache
+    from procmem.process.huge import HugeRegion
     from procmem.process.pages import Translation
     from procmem.process.reconcile import Comparison, Reconciliation
     from procmem.process.stacks import AlternateStack, LiveStack, RegionGroup, Stacks
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
         parse_smaps,
     )
     from procmem.regions.kinds import Owner, RegionKind, Use
+    from procmem.regions.numa import NumaRegion, parse_numa_maps
     from procmem.snapshots import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.system.controlgroup import ControlGroup
     from procmem.system.machine import Machine, ProcessGroup, machine
@@ -123,6 +125,7 @@ __all__ = [
     "Heap",
     "HeapArena",
     "HeapSize",
+    "HugeRegion",
     "InvalidPid",
     "KernelThread",
     "KiB",
@@ -142,6 +145,7 @@ __all__ = [
     "MissingExtra",
     "NoSuchProcess",
     "NotAPid",
+    "NumaRegion",
     "ObjectSize",
     "Owner",
     "Page",
@@ -198,6 +202,7 @@ __all__ = [
     "mmap",
     "page_cache",
     "parse_maps",
+    "parse_numa_maps",
     "parse_rollup",
     "parse_smaps",
     "pipes",
@@ -239,6 +244,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "process.family": "Family FamilyMember FamilyRegion",
             "process.finding": "find",
             "process.held": "CachedFile page_cache",
+            "process.huge": "HugeRegion",
             "process.pages": "Translation",
             "process.reconcile": "Comparison Reconciliation",
             "process.stacks": "AlternateStack LiveStack RegionGroup Stacks",
@@ -248,6 +254,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "recording.recording": "Recording",
             "regions": "Counters Device MeasuredRegion Perms Region RegionTable ResidentRegion "
             "VmFlags format_maps parse_maps parse_rollup parse_smaps",
+            "regions.numa": "NumaRegion parse_numa_maps",
             "regions.kinds": "Owner RegionKind Use",
             "snapshots": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
             "system.machine": "Machine ProcessGroup machine",

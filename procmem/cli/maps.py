@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-SORTS = ("address", "size", "rss", "pss", "uss", "swap", "kind", "name")
+SORTS = ("address", "size", "rss", "pss", "uss", "huge", "ksm", "swap", "kind", "name")
 
 
 def main(argv: list[str]) -> int:
@@ -78,24 +78,38 @@ def main(argv: list[str]) -> int:
         help="show size, RSS and swap without reading smaps, which blocks mmap in the process "
         "meanwhile; no PSS and USS",
     )
+    made.add_argument(
+        "--numa", action="store_true", help="show what is on each NUMA node, and the policy"
+    )
+    made.add_argument(
+        "--zeros",
+        action="store_true",
+        help="show how much of the transparent huge pages is zeros, which without them would not "
+        "be in memory; their contents are read for it",
+    )
     made.add_argument("-p", "--show-path", action="store_true", help="show whole paths")
     table_options(made)
     options = made.parse_args(argv)
     if options.fast and options.smaps:
         made.error("--fast does not read smaps")
-    if options.fast and options.sort in ("pss", "uss"):
+    if options.fast and options.sort in ("pss", "uss", "huge", "ksm"):
         made.error(f"--fast does not read {options.sort}")
     if options.by and options.smaps:
         made.error("--by shows totals and cannot be combined with --smaps")
     if options.by and options.sort:
         made.error("--by always sorts by size and cannot be combined with --sort")
+    for name in ("numa", "zeros"):
+        if getattr(options, name) and (options.by or options.smaps):
+            made.error(f"--{name} can't be combined with --by or --smaps")
     if options.perms is not None and len(options.perms) != 4:
         made.error(f"--perms: expected four letters such as rw-p or ?w?p, not {options.perms!a}")
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
     found: list[dict[str, Any]] = []
     empty = 0
 
-    def show_table(pid: int | None, table: RegionTable[Any]) -> None:
+    def show_table(
+        pid: int | None, table: RegionTable[Any], more: dict[str, Any] | None = None
+    ) -> None:
         nonlocal empty
         chosen = choose(table, options)
         if len(table) and not len(chosen):
@@ -104,13 +118,18 @@ def main(argv: list[str]) -> int:
         if options.json and options.by:
             found.append({"pid": pid, "groups": groups_json(chosen, options.by)})
         elif options.json:
-            found.append({"pid": pid, **chosen.to_dict()})
+            found.append({"pid": pid, **as_plain(more), **chosen.to_dict()})
         else:
-            sys.stdout.write(as_text(chosen, options))
+            sys.stdout.write(as_text(chosen, options, more))
 
     def show(process: Process) -> None:
         table = process.residency() if options.fast else process.smaps()
-        show_table(process.pid, table)
+        more: dict[str, Any] = {}
+        if options.numa:
+            more["nodes"] = {region.start: region for region in process.numa()}
+        if options.zeros:
+            more["zeros"] = {region.start: region.zeros for region in process.huge_pages()}
+        show_table(process.pid, table, more)
         if not table.consistent:
             complain(
                 "maps",
@@ -119,6 +138,8 @@ def main(argv: list[str]) -> int:
             )
 
     def show_saved(snapshot: Snapshot) -> None:
+        if options.numa or options.zeros:
+            raise BadArgument(f"{snapshot.source or 'a snapshot'} has neither nodes nor contents")
         if options.smaps and snapshot.detail != "smaps":
             raise BadArgument(f"{snapshot.source or 'it'} has no counters of smaps")
         show_table(snapshot.identity.pid, snapshot.regions)
@@ -139,7 +160,19 @@ def main(argv: list[str]) -> int:
     return status or empty
 
 
-def as_text(table: RegionTable[Any], options: Any) -> str:
+def as_plain(more: dict[str, Any] | None) -> dict[str, Any]:
+    """NUMA nodes and zeros for JSON."""
+    found: dict[str, Any] = {}
+    if more and "nodes" in more:
+        found["numa"] = [region.to_record() for region in more["nodes"].values()]
+    if more and "zeros" in more:
+        found["zeros"] = [
+            {"start": start, "zeros": zeros} for start, zeros in more["zeros"].items()
+        ]
+    return found
+
+
+def as_text(table: RegionTable[Any], options: Any, more: dict[str, Any] | None = None) -> str:
     """The table that the options select."""
     look: dict[str, Any] = {
         "width": table_columns(),
@@ -150,7 +183,7 @@ def as_text(table: RegionTable[Any], options: Any) -> str:
         return grouped_table(table, options.by, **look)
     if options.smaps:
         return counter_table(table, **look)
-    return region_table(table, full_paths=options.show_path, **look)
+    return region_table(table, full_paths=options.show_path, **look, **(more or {}))
 
 
 def nothing_left(table: RegionTable[Any], options: Any) -> str:

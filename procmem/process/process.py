@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from procmem.pages.pagemap import PageMap
     from procmem.process.family import Family
     from procmem.process.held import CachedFile
+    from procmem.process.huge import HugeRegion
     from procmem.process.pages import Translation
     from procmem.process.reconcile import Reconciliation
     from procmem.process.stacks import Stacks
     from procmem.process.symbols import Symbol, SymbolFinder
     from procmem.process.tables import PageTables
     from procmem.regions import Counters, MeasuredRegion, Region, RegionTable, ResidentRegion
+    from procmem.regions.numa import NumaRegion
     from procmem.snapshots import Snapshot
 
 __all__ = ["Process", "Share", "Sharers", "SharingProcess", "processes", "sharers_of"]
@@ -359,6 +361,40 @@ class Process:
         from procmem.process.tables import page_tables_of
 
         return page_tables_of(self.files)
+
+    def numa(self) -> list[NumaRegion]:
+        """The pages of each region by NUMA node, from /proc/PID/numa_maps.
+
+        The kernel walks all its page tables for this, as for smaps().
+
+        Raises:
+            Unsupported: a kernel without CONFIG_NUMA.
+
+        Source: numa_maps in proc(5); numa(7).
+        """
+        from procmem.regions.numa import parse_numa_maps
+
+        with self.files.memory("numa_maps", beside_maps=True) as file:
+            text = file.read()
+            file.check()
+        return parse_numa_maps(text, PAGE_SIZE, file.path)
+
+    def huge_pages(self) -> list[HugeRegion]:
+        """The anonymous regions that have transparent huge pages, and how much of them is zeros.
+
+        A huge page is in memory as a whole as soon as one byte of it is written. So RSS counts
+        pages that the program has never touched: those still contain zeros. All contents of the
+        huge pages are read for this, about a second for 4 GiB.
+
+        Raises:
+            Unsupported: before Linux 6.7 (PAGEMAP_SCAN), or a saved tree.
+            AccessDenied: the reader lacks the rights of ptrace(2) over the process.
+
+        Source: Documentation/admin-guide/mm/transhuge.rst.
+        """
+        from procmem.process.huge import huge_regions
+
+        return huge_regions(self.files)
 
     def cached_files(self) -> list[CachedFile]:
         """What the page cache has of each file that it has mapped or open, largest first.

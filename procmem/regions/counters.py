@@ -145,6 +145,21 @@ class Counters(Mapping[str, "int | str"]):
         """Bytes of huge pages of hugetlbfs: Shared_Hugetlb + Private_Hugetlb (Linux 4.4)."""
         return added(self.shared_hugetlb, self.private_hugetlb)
 
+    @property
+    def huge(self) -> int | None:
+        """Bytes of rss that transparent huge pages map: of memory, shared memory and files.
+
+        AnonHugePages, ShmemPmdMapped (Linux 4.8) and FilePmdMapped (Linux 5.4): those that the
+        kernel prints.
+        """
+        return of_those_shown(self.anon_huge_pages, self.shmem_pmd_mapped, self.file_pmd_mapped)
+
+
+def of_those_shown(*counters: int | None) -> int | None:
+    """The sum of the counters that the kernel prints; None if it prints none of them."""
+    known = [value for value in counters if value is not None]
+    return sum(known) if known else None
+
 
 def added(one: int | None, other: int | None) -> int | None:
     """The sum of two counters; None unless the kernel prints both."""

@@ -7,7 +7,14 @@ import sys
 
 from procmem import native
 from procmem.native import Record
-from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_BYTES, Counters, added
+from procmem.regions.counters import (
+    ATTRIBUTES,
+    KERNEL_NAMES,
+    NOT_BYTES,
+    Counters,
+    added,
+    of_those_shown,
+)
 from procmem.regions.perms import Device, Perms, VmFlags
 from procmem.regions.reading import DELETED, MapsReading
 
@@ -338,6 +345,11 @@ class MeasuredRegion(Region):
     def hugetlb(self) -> int | None:
         """Bytes of hugetlbfs huge pages, which rss, pss and uss do not include; None: not known."""
         return added(self.shared_hugetlb, self.private_hugetlb)
+
+    @property
+    def huge(self) -> int | None:
+        """Bytes of rss that huge pages map (Counters.huge); None: not known."""
+        return of_those_shown(self.anon_huge_pages, self.shmem_pmd_mapped, self.file_pmd_mapped)
 
     @property
     def vm_flags(self) -> VmFlags | None:

@@ -6,15 +6,16 @@ from typing import Any
 
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
 from procmem.regions.kinds import MARK, kind_word, name_word
-from procmem.units import in_unit, unit_name
-from procmem.view.columns import Column, fitted
+from procmem.units import about, in_unit, unit_name
+from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from procmem.regions import Region, RegionTable
+    from procmem.regions.numa import NumaRegion
     from procmem.regions.region import MeasuredRegion
 
 __all__ = ["counter_table", "grouped_table", "groups_json", "region_table"]
@@ -25,6 +26,8 @@ SIZES = {
     "pss": Column("pss", "PSS", ">", 4),
     "uss": Column("uss", "USS", ">", 6),
     "hugetlb": Column("hugetlb", "Hugetlb", ">", 3),
+    "huge": Column("huge", "Huge", ">", 5),
+    "ksm": Column("ksm", "KSM", ">", 7),
     "swap": Column("swap", "Swap", ">", 7),
 }
 """In the order of the columns; the ranks are the order in which columns are left out."""
@@ -36,13 +39,22 @@ def region_name(region: Region) -> str:
     return f"{name} (deleted)" if region.deleted and region.inode else name
 
 
-def sizes_of(table: RegionTable[Any]) -> list[str]:
-    """The sizes that the regions have; hugetlb only if it is not zero."""
-    kind = table.region_type
-    found = [field for field in SIZES if hasattr(kind, field)]
-    if "hugetlb" in found and not any(region.hugetlb for region in table):
-        found.remove("hugetlb")
-    return found
+SELDOM = ("hugetlb", "huge", "ksm")
+"""Sizes that most processes have none of: their columns are shown where there are some."""
+
+
+def sizes_of(table: RegionTable[Any], chosen: Sequence[str] | None = None) -> list[str]:
+    """The sizes that the regions have; huge pages and KSM only if there are some, or are chosen."""
+    return [
+        field
+        for field in SIZES
+        if hasattr(table.region_type, field)
+        and (
+            field not in SELDOM
+            or field in (chosen or ())
+            or any(getattr(region, field) for region in table)
+        )
+    ]
 
 
 def region_table(
@@ -52,6 +64,8 @@ def region_table(
     width: int | None = None,
     chosen: Sequence[str] | None = None,
     unit: str = "KiB",
+    nodes: Mapping[int, NumaRegion] | None = None,
+    zeros: Mapping[int, int] | None = None,
 ) -> str:
     """A row for each region and a row of totals.
 
@@ -60,15 +74,15 @@ def region_table(
         full_paths: show whole pathnames.
         width: cells per line; None: as many as needed.
         chosen: keys of the columns, in their order: start, end, perm, size, rss, pss, uss,
-            hugetlb, swap, kind, owner, name, path, use.
+            hugetlb, huge, zeros, ksm, swap, node0 ..., policy, kind, owner, name, path, use.
         unit: of sizes, one of units.UNITS.
+        nodes: pages by NUMA node of each region, by its start; None: no such columns.
+        zeros: bytes of zeros in huge pages of each region, by its start; None: no such column.
 
     Raises:
         BadArgument: there is no such column.
     """
-    fields = [field for field in SIZES if hasattr(table.region_type, field)]
-    if "hugetlb" not in (chosen or sizes_of(table)) and "hugetlb" in fields:
-        fields.remove("hugetlb")
+    fields = sizes_of(table, chosen)
     size = in_unit(unit)
     digits = max([8, *(len(f"{region.end:x}") for region in table)])
 
@@ -76,12 +90,27 @@ def region_table(
         gone = " (deleted)" if region.deleted else ""
         return printable(region.pathname) + gone if region.pathname else region_name(region)
 
+    more = [] if zeros is None else [Column("zeros", "Zeros", ">", 1)]
+    numbers = sorted({node for one in (nodes or {}).values() for node in one.nodes})
+    more += [Column(f"node{node}", f"N{node}", ">", 1) for node in numbers]
+    more += [] if nodes is None else [Column("policy", "Policy", rank=3)]
+
+    def beside(region: Region) -> list[str]:
+        texts = [] if zeros is None else [size(zeros.get(region.start, 0))]
+        if nodes is not None:
+            there = nodes.get(region.start)
+            # A region that was mapped after the other file was read is not known there.
+            texts += [size(None if there is None else there.nodes.get(node, 0)) for node in numbers]
+            texts.append("-" if there is None else printable(there.policy))
+        return texts
+
     def row(region: Region) -> list[str]:
         return [
             f"{region.start:0{digits}x}",
             f"{region.end:0{digits}x}",
             str(region.perms),
             *(size(getattr(region, field)) for field in fields),
+            *beside(region),
             kind_word(region),
             region.owner.value if region.owner else "",
             path(region) if full_paths else region_name(region),
@@ -93,11 +122,18 @@ def region_table(
         Column("end", "End", rank=8),
         Column("perm", "Perm", rank=5),
         *(SIZES[field] for field in fields),
+        *more,
         Column("kind", "Kind", rank=3),
         Column("owner", "Owner", rank=9),
         Column("name", "Name", floor=20, keep_end=full_paths),
     ]
     totals = [size(table.total(field)) for field in fields]
+    if zeros is not None:
+        totals.append(size(sum(zeros.get(region.start, 0) for region in table)))
+    if nodes is not None:
+        shown = [nodes[region.start] for region in table if region.start in nodes]
+        totals += [size(sum(one.nodes.get(node, 0) for one in shown)) for node in numbers]
+        totals.append("")
     footer = ["total", "", "", *totals, f"{len(table)} regions", "", unit_name(unit)]
     if chosen is not None:
         if "start" not in chosen:
@@ -105,7 +141,16 @@ def region_table(
         made.append(Column("path", "Path", floor=12, keep_end=True))
         made.append(Column("use", "Use", floor=12))
         footer += ["", ""]
-    return fitted(made, map(row, table), footer=footer, width=width, chosen=chosen)
+    text = fitted(made, map(row, table), footer=footer, width=width, chosen=chosen)
+    rss = table.total("rss") if zeros else None
+    if zeros and rss is not None:
+        empty = sum(zeros.get(region.start, 0) for region in table)
+        text += prose(
+            f"{about(empty)} of this RSS are zeros in huge pages: without them it would be "
+            f"{about(rss - empty)}.",
+            width,
+        )
+    return text
 
 
 def counter_table(

@@ -83,6 +83,8 @@ def address_answer(
                 ("share (PSS)", measured.pss),
                 ("only here (USS)", measured.uss),
                 ("hugetlb", measured.hugetlb or None),
+                ("huge pages", measured.huge or None),
+                ("merged (KSM)", measured.ksm or None),
                 ("in swap", measured.swap),
             )
             if value is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,3 +205,29 @@ def test_tables_as_they_look() -> None:
     assert counter_table(table).splitlines()[2].split() == (
         ["00400000", "r-xp", "4", "4", "1", "0", "0", "0", "text", "x", "-"]
     )
+
+
+def test_numa_nodes_and_zeros(run: Run) -> None:
+    with Target() as target:
+        mapping = target.map(50)
+        target.touch(mapping, 40)
+        try:
+            procmem.Process(target.pid).numa()
+        except procmem.Unsupported as error:
+            pytest.skip(str(error))
+        ran = run("maps", "--numa", "--units", "B", target.pid)
+        assert ran.status == 0
+        heading = ran.out.split("\n", 1)[0].split()
+        nodes = [place for place, word in enumerate(heading) if re.fullmatch(r"N\d+", word)]
+        assert nodes
+        assert "Policy" in heading
+        (row,) = [row for row in ran.rows if int(row[0], 16) == mapping.start]
+        assert sum(int(row[place]) for place in nodes) == 40 * PAGE
+        (found,) = json.loads(run("maps", "--numa", "--json", target.pid).out)
+        (one,) = [one for one in found["numa"] if one["start"] == mapping.start]
+        assert one["anon"] == 40 * PAGE
+        ran = run("maps", "--columns", "start,huge,ksm,name", target.pid)
+        assert ran.status == 0
+        assert ran.out.split()[:4] == ["Start", "Huge", "KSM", "Name"]
+        assert run("maps", "--numa", "--by", "kind", target.pid).status == 2
+        assert run("maps", "--fast", "--sort", "huge", target.pid).status == 2

@@ -243,6 +243,7 @@ def test_without_the_rights_of_ptrace(place: str, monkeypatch: pytest.MonkeyPatc
         assert "ptrace" in stacks.unknown[0]
         assert one.in_use is None
         if one.start is not None:  # else its region has other memory, too (glibc 2.42)
+            assert one.end is not None
             assert one.guess
             assert (one.start, one.end) == (truth.start, truth.end)
             assert one.end - (one.touched or 0) == truth.lowest // PAGE * PAGE

@@ -133,7 +133,7 @@ class Machine:
             alone = freeing.of_groups([[process] for process in processes])
             for process, theirs in zip(processes, alone, strict=True):
                 process.freed = theirs
-        shmem = [process.counters.pss_shmem for process in processes if process.counters]
+        shmem = [process.pss_shmem for process in processes if not process.unread]
         known = [size for size in shmem if size is not None]
         parts, remainder, why = parts_of(
             sums,

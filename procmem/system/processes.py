@@ -60,7 +60,6 @@ class MachineProcess:
         uss: what it alone maps.
         swap: what it has in swap, swapped shared memory included.
         swap_pss: the same, divided by the number of processes that use it.
-        counters: all sums of smaps_rollup.
         unread: why pss and the other counters could not be read; empty if they were. rss is that
             of statm then.
     """
@@ -69,9 +68,9 @@ class MachineProcess:
         "_cgroups",
         "_freed",
         "_root",
+        "_sizes",
         "_words",
         "comm",
-        "counters",
         "pid",
         "ppid",
         "pss",
@@ -87,7 +86,7 @@ class MachineProcess:
     def __init__(
         self,
         found: Swept,
-        counters: Counters | None,
+        sizes: dict[str, int] | None,
         *,
         root: str = "/proc",
         unread: str = "",
@@ -96,17 +95,16 @@ class MachineProcess:
         self.comm, self.ppid, self.start_time = basics(found.stat)
         self.uid = found.owner
         self.unread = unread
-        self.counters = counters
-        self.rss: int | None
-        if counters is not None:
-            self.rss = counters.rss
-            self.pss = counters.pss
-            self.uss = counters.uss
-            self.swap = counters.swap
-            self.swap_pss = counters.swap_pss
-        else:
-            self.rss = parse_statm(found.statm).resident * PAGE_SIZE if found.statm else None
-            self.pss = self.uss = self.swap = self.swap_pss = None
+        self._sizes = sizes
+        get = no_size if sizes is None else sizes.get
+        self.pss = get("Pss")
+        clean, dirty = get("Private_Clean"), get("Private_Dirty")
+        self.uss = None if clean is None or dirty is None else clean + dirty
+        self.swap = get("Swap")
+        self.swap_pss = get("SwapPss")
+        self.rss = get("Rss")
+        if sizes is None and found.statm:
+            self.rss = parse_statm(found.statm).resident * PAGE_SIZE
         self._root = root
         self._words: list[str] | None = None
         self._cgroups: dict[str, str] | None = None
@@ -121,24 +119,34 @@ class MachineProcess:
         return user_name(self.uid)
 
     @property
+    def counters(self) -> Counters | None:
+        """All sums of smaps_rollup."""
+        return None if self._sizes is None else Counters(self._sizes)
+
+    @property
     def huge(self) -> int | None:
         """Bytes of rss that huge pages map (AnonHugePages, ShmemPmdMapped, FilePmdMapped)."""
-        return self._sum("anon_huge_pages", "shmem_pmd_mapped", "file_pmd_mapped")
+        return self._sum("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped")
 
     @property
     def hugetlb(self) -> int | None:
         """Bytes of huge pages of hugetlbfs, which are not in rss."""
-        return self._sum("shared_hugetlb", "private_hugetlb")
+        return self._sum("Shared_Hugetlb", "Private_Hugetlb")
 
     @property
     def ksm(self) -> int | None:
         """Bytes that KSM merged with equal pages (Linux 6.6)."""
-        return self._sum("ksm")
+        return self._sum("KSM")
+
+    @property
+    def pss_shmem(self) -> int | None:
+        """The part of pss that is shared memory and tmpfs (Linux 5.9)."""
+        return self._sum("Pss_Shmem")
 
     def _sum(self, *names: str) -> int | None:
-        known = [getattr(self.counters, name) for name in names] if self.counters else []
-        sizes = [size for size in known if size is not None]
-        return sum(sizes) if sizes else None
+        sizes = self._sizes or {}
+        known = [sizes[name] for name in names if name in sizes]
+        return sum(known) if known else None
 
     def _read(self, name: str) -> bytes:
         """A file of it that is read only when it is asked for; empty if it has ended by then."""
@@ -204,14 +212,13 @@ class MachineProcess:
         """What ending this process alone would free; see Machine.freed()."""
         if self._freed is not None:
             return self._freed
-        counters = self.counters
-        if counters is None or counters.uss is None:
+        if self.uss is None:
             return None
-        files, shmem = counters.pss_file, counters.pss_shmem
+        files, shmem = self._sum("Pss_File"), self.pss_shmem
         if files is None or shmem is None:
             return Freed(0, 0, exact=False)
         # Each page of a file that is mapped here alone counts whole in Pss.
-        return Freed(max(0, counters.uss - files - shmem), 0, exact=False)
+        return Freed(max(0, self.uss - files - shmem), 0, exact=False)
 
     @freed.setter
     def freed(self, freed: Freed | None) -> None:
@@ -319,7 +326,7 @@ def read_hidden(found: Swept, root: str) -> MachineProcess | None:
         files = ProcessFiles(found.pid, root)
         if files.start_time != stat.starttime:
             return None
-        return MachineProcess(found, read_rollup(files), root=root)
+        return MachineProcess(found, only_sizes(read_rollup(files)), root=root)
     except Unsupported as error:
         return MachineProcess(found, None, root=root, unread=str(error))
     except (ProcmemError, OSError):
@@ -340,15 +347,23 @@ _known: tuple[list[bytes], list[str]] = ([], [])
 """The names of the counters that this kernel prints, as they are in the text and as text."""
 
 
-def sums(data: bytes) -> Counters:
+def sums(data: bytes) -> dict[str, int]:
     """The counters of a text of smaps_rollup; parse_rollup() takes many times as long."""
     global _known  # noqa: PLW0603 - all processes of a machine have the same counters
     words = data.split()
     names, units = words[6::3], words[8::3]
     if names != _known[0] or not names:
         if not all(name.endswith(b":") for name in names) or len(names) != len(units):
-            return parse_rollup(data)
+            return only_sizes(parse_rollup(data))
         _known = names, [name[:-1].decode("ascii", "replace") for name in names]
     if units.count(b"kB") != len(names):
-        return parse_rollup(data)
-    return Counters(dict(zip(_known[1], [int(word) << 10 for word in words[7::3]], strict=True)))
+        return only_sizes(parse_rollup(data))
+    return dict(zip(_known[1], [int(word) << 10 for word in words[7::3]], strict=True))
+
+
+def only_sizes(counters: Counters) -> dict[str, int]:
+    return {name: value for name, value in counters.items() if isinstance(value, int)}
+
+
+def no_size(_name: str) -> int | None:
+    return None

@@ -39,6 +39,13 @@ if TYPE_CHECKING:
     from procmem.ipc.blocked import pipes
     from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
     from procmem.ipc.graph import Waits, waits
+    from procmem.ipc.shared import (
+        Segment,
+        SegmentDescriptor,
+        SegmentMapper,
+        Segments,
+        segments,
+    )
     from procmem.ipc.waiting import Wait
     from procmem.pages.cache import CacheUse
     from procmem.pages.frames import Frame, FrameFlags
@@ -175,6 +182,10 @@ __all__ = [
     "RegionTable",
     "ResidentRegion",
     "SectionSize",
+    "Segment",
+    "SegmentDescriptor",
+    "SegmentMapper",
+    "Segments",
     "Share",
     "Sharers",
     "SharingProcess",
@@ -208,6 +219,7 @@ __all__ = [
     "pipes",
     "processes",
     "record",
+    "segments",
     "size",
     "trace",
     "waits",
@@ -235,6 +247,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "ipc.ends": "BlockedThread Pipe PipeEnd Pipes",
             "pages.cache": "CacheUse",
             "ipc.graph": "Waits waits",
+            "ipc.shared": "Segment SegmentDescriptor SegmentMapper Segments segments",
             "ipc.waiting": "Wait",
             "pages.frames": "Frame FrameFlags",
             "pages.pagemap": "Page PageCounts PageMap PageState",

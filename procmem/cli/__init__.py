@@ -25,6 +25,7 @@ COMMANDS = {
     "cache": "what the page cache has of files, or of the files of a process",
     "container": "what a control group or container is charged for",
     "pipes": "pipes and FIFOs: who holds which end, what is in them, who is blocked",
+    "shm": "shared memory: who maps it, who holds it, what nobody uses",
     "why": "why a process hangs: what it waits for, and who could end that",
     "query": "what is mapped at an address",
     "record": "the memory of a process over time, recorded to a file",

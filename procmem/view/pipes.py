@@ -162,8 +162,9 @@ def unseen_text(denied: Sequence[int], may: str, width: int | None) -> str:
     """A line about the processes that could not be read."""
     if not denied:
         return ""
+    processes = "1 process" if len(denied) == 1 else f"{len(denied):,} processes"
     return "\n" + prose(
-        f"{count(len(denied), 'process').replace('processs', 'processes')} of other users could "
-        f"not be read and may {may}: run as root to see them.",
+        f"{processes} could not be read and may {may}: that needs the rights of ptrace(2), for "
+        "example root's.",
         width,
     )

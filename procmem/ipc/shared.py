@@ -1,0 +1,599 @@
+"""Shared memory: every segment once, with who maps it, who holds it open, what is left over."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import signal
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, overload
+
+from procmem.ipc.ends import name_of
+from procmem.native import ffi, lib
+from procmem.procfs.descriptors import FILES, read_descriptors
+from procmem.procfs.files import ProcessFiles, system_file
+from procmem.procfs.files import pids as all_pids
+from procmem.procfs.mapped import open_link, stat_link
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from procmem.procfs.descriptors import Descriptor
+
+__all__ = [
+    "Segment",
+    "SegmentDescriptor",
+    "SegmentMapper",
+    "Segments",
+    "SystemVSegment",
+    "parse_shared_maps",
+    "parse_sysvipc",
+    "segments",
+]
+
+PAGE_SIZE = os.sysconf("SC_PAGESIZE")
+BLOCK = 512
+"""The unit of st_blocks (stat(2))."""
+
+Sizes = tuple["int | None", "int | None", "int | None"]
+"""Size, resident and swapped bytes; None: not known."""
+
+LINE = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) .(.).(?:(s)|p) [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) ([1-9]\d*) +"
+    rb"((?(4)[^\n]*|(?:/dev/shm/|/memfd:|/SYSV|/dev/zero )[^\n]*))$",
+    re.MULTILINE,
+)
+"""A line of maps that maps shared memory, MAP_SHARED or privately."""
+
+
+class SegmentMapper(NamedTuple):
+    """A process that maps a segment.
+
+    Attributes:
+        pid: the process.
+        name: its command name (comm).
+        size: bytes of its address space that map it.
+        writable: whether it may write to it.
+    """
+
+    pid: int
+    name: str
+    size: int
+    writable: bool
+
+
+class SegmentDescriptor(NamedTuple):
+    """A descriptor of a segment.
+
+    Attributes:
+        pid: the process that holds it.
+        fd: its number.
+        name: the process's command name (comm).
+    """
+
+    pid: int
+    fd: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of memory that processes share, or can share.
+
+    Attributes:
+        kind: "System V", "POSIX" (below /dev/shm), "memfd", "anonymous" (MAP_SHARED without a
+            file), "file" (a file that is mapped MAP_SHARED), "DRM" (memory of a graphics card).
+        huge: whether it consists of huge pages of hugetlbfs; None: not known.
+        name: its path, the name of a memfd, "SYSV 0x2a"; "" for anonymous memory.
+        key: of a System V segment; None for others, 0: IPC_PRIVATE.
+        id: of a System V segment (shmid); None for others.
+        dev: the device, major << 32 | minor; 0 for System V segments.
+        inode: its number.
+        size: in bytes; None: this user may not see it.
+        resident: bytes of it that are in memory; None: likewise.
+        swapped: bytes of it that are in swap; None: likewise.
+        mappers: the processes that map it.
+        descriptors: the descriptors that lead to it.
+        attached: how often a System V segment is attached (nattch), by processes that could not
+            be read, too; None for others.
+        creator: PID of the process that created a System V segment; None: not known.
+        creator_ended: whether that process has ended; None: not known.
+        owner: user ID of its owner; None: not known.
+        orphan: whether it has a name or a key and no process maps or holds it; None: processes
+            that could not be read may do so.
+    """
+
+    kind: str
+    huge: bool | None
+    name: str
+    key: int | None
+    id: int | None
+    dev: int
+    inode: int
+    size: int | None
+    resident: int | None
+    swapped: int | None
+    mappers: tuple[SegmentMapper, ...]
+    descriptors: tuple[SegmentDescriptor, ...]
+    attached: int | None
+    creator: int | None
+    creator_ended: bool | None
+    owner: int | None
+    orphan: bool | None
+
+    @property
+    def leaked(self) -> bool:
+        """Whether it was left behind: an orphan whose creator is not known to run."""
+        return bool(self.orphan) and self.creator_ended is not False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        found["mappers"] = [mapper._asdict() for mapper in self.mappers]
+        found["descriptors"] = [one._asdict() for one in self.descriptors]
+        found["leaked"] = self.leaked
+        return found
+
+
+class Segments(Sequence[Segment]):
+    """Segments, the largest first, and what could not be seen.
+
+    Attributes:
+        listed: the segments.
+        processes: how many processes were read.
+        denied: PIDs of the processes that this user may not read: they may map further segments.
+        gone: how many processes ended meanwhile.
+    """
+
+    __slots__ = ("denied", "gone", "listed", "processes")
+
+    def __init__(self, listed: Sequence[Segment], processes: int, denied: list[int], gone: int):
+        self.listed = listed
+        self.processes = processes
+        self.denied = denied
+        self.gone = gone
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Segment]: ...
+
+    def __getitem__(self, index: int | slice) -> Segment | Sequence[Segment]:
+        return self.listed[index]
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def __repr__(self) -> str:
+        denied = f", {len(self.denied)} processes denied" if self.denied else ""
+        return f"<Segments: {len(self.listed)}{denied}>"
+
+    def of(self, pid: int) -> Segments:
+        """Those that a process maps or holds open."""
+        chosen = [
+            segment
+            for segment in self.listed
+            if pid in [one.pid for one in segment.mappers]
+            or pid in [one.pid for one in segment.descriptors]
+        ]
+        return Segments(chosen, self.processes, self.denied, self.gone)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {
+            "segments": [segment.to_dict() for segment in self.listed],
+            "processes": self.processes,
+            "denied": self.denied,
+            "gone": self.gone,
+        }
+
+
+# ---- texts ----
+
+
+class SystemVSegment(NamedTuple):
+    """A line of /proc/sysvipc/shm (proc_sysvipc(5)), sizes in bytes."""
+
+    key: int
+    id: int
+    mode: int
+    size: int
+    creator: int
+    attached: int
+    owner: int
+    created: int
+    resident: int | None
+    swapped: int | None
+
+
+def parse_sysvipc(data: bytes) -> list[SystemVSegment]:
+    """The segments in a text of /proc/sysvipc/shm; columns are found by their headings."""
+    lines = data.decode("ascii", "replace").splitlines()
+    heading = lines[0].split() if lines else []
+    found = []
+    for line in lines[1:]:
+        row = dict(zip(heading, line.split(), strict=False))
+        try:
+            found.append(
+                SystemVSegment(
+                    int(row["key"]) & 0xFFFFFFFF,
+                    int(row["shmid"]),
+                    int(row["perms"], 8),
+                    int(row["size"]),
+                    int(row["cpid"]),
+                    int(row["nattch"]),
+                    int(row["uid"]),
+                    int(row["ctime"]),
+                    int(row["rss"]) if "rss" in row else None,
+                    int(row["swap"]) if "swap" in row else None,
+                )
+            )
+        except (KeyError, ValueError):
+            continue
+    return found
+
+
+class SharedMapping(NamedTuple):
+    """A line of maps that maps shared memory."""
+
+    start: int
+    end: int
+    writable: bool
+    dev: int
+    inode: int
+    name: bytes
+
+
+def parse_shared_maps(maps: bytes) -> Iterator[SharedMapping]:
+    r"""The shared memory in a text of /proc/PID/maps.
+
+    >>> text = b"7f00-8f00 rw-s 00000000 00:01 99    /dev/shm/a (deleted)\n"
+    >>> [(one.inode, one.name) for one in parse_shared_maps(text)]
+    [(99, b'/dev/shm/a (deleted)')]
+    """
+    for found in LINE.finditer(maps):
+        start, end, write, _, major, minor, inode, name = found.groups()
+        yield SharedMapping(
+            int(start, 16),
+            int(end, 16),
+            write == b"w",
+            int(major, 16) << 32 | int(minor, 16),
+            int(inode),
+            name,
+        )
+
+
+def kind_of(name: bytes) -> str:
+    """The kind of a segment by the name that the kernel prints."""
+    if name.startswith(b"/SYSV"):
+        return "System V"
+    if name.startswith(b"/dev/shm/"):
+        return "POSIX"
+    if name.startswith(b"/memfd:"):
+        return "memfd"
+    if name.startswith((b"/dev/zero", b"/anon_hugepage")):
+        return "anonymous"
+    if name.startswith((b"/dev/dri/", b"/drm mm object", b"/i915", b"/dmabuf", b"anon_inode:i915")):
+        return "DRM"
+    return "file"
+
+
+def shown_name(kind: str, name: bytes) -> str:
+    """The name of a segment, as its users know it."""
+    text = os.fsdecode(name)
+    if kind == "anonymous":
+        return ""
+    if kind == "memfd":
+        return text.removeprefix("/memfd:").removesuffix(" (deleted)")
+    if kind == "System V":
+        key = text[len("/SYSV") :].split(" ")[0]
+        return f"SYSV 0x{key.lstrip('0') or '0'}"
+    return text
+
+
+# ---- what is there ----
+
+
+@dataclass(slots=True)
+class Draft:
+    """A segment while its users are collected."""
+
+    kind: str
+    name: bytes
+    dev: int
+    inode: int
+    stat: os.stat_result | Descriptor | None = None
+    link: tuple[ProcessFiles, str] | None = None
+    huge: bool | None = None
+    mappers: dict[int, list[int]] = field(default_factory=dict)
+    descriptors: list[SegmentDescriptor] = field(default_factory=list)
+
+
+def segments(*, root: str | os.PathLike[str] = "/proc") -> Segments:
+    """All shared memory of the machine: who maps it, who holds it open, what nobody uses.
+
+    A segment is one piece of memory, whichever processes map it: System V and POSIX shared memory,
+    memfds, memory that is shared between parent and child, files that are mapped MAP_SHARED, and
+    memory of graphics cards. It also lives by descriptors alone, or by its name or key alone.
+
+    Args:
+        root: a live /proc.
+
+    Raises:
+        Unsupported: root is no live /proc.
+
+    Source: shm_overview(7), sysvipc(7), memfd_create(2), proc_pid_maps(5), proc_sysvipc(5).
+
+    >>> import mmap, procmem
+    >>> memory = mmap.mmap(-1, 8192)
+    >>> memory[:1] = b"x"
+    >>> mine = [one for one in procmem.segments() if one.kind == "anonymous"
+    ...         and any(mapper.pid == procmem.Process().pid for mapper in one.mappers)]
+    >>> 8192 in [one.size for one in mine] or mine[0].size is None
+    True
+    """
+    found = read_descriptors(all_pids(root), FILES, root)
+    drafts: dict[tuple[str, int, int], Draft] = {}
+    denied = set(found.denied)
+    gone = found.gone
+    names: dict[int, str] = {}
+
+    def name(pid: int) -> str:
+        if pid not in names:
+            names[pid] = name_of(pid, root)
+        return names[pid]
+
+    from procmem.errors import AccessDenied, ProcmemError
+
+    for pid in all_pids(root):
+        try:
+            files = ProcessFiles(pid, root)
+            text = files.read("maps")
+        except AccessDenied:
+            denied.add(pid)
+            continue
+        except (ProcmemError, OSError):
+            continue
+        for mapping in parse_shared_maps(text):
+            add_mapping(drafts, files, mapping)
+    for one in found.listed:
+        kind = kind_of(one.name)
+        key = key_of(kind, one.dev, one.inode)
+        draft = drafts.get(key)
+        if draft is None and kind in ("POSIX", "memfd", "System V", "DRM", "anonymous"):
+            if kind == "anonymous" and one.name == b"/dev/zero":
+                continue  # the device
+            draft = drafts[key] = Draft(kind, one.name, one.dev, one.inode)
+        if draft is not None:
+            draft.descriptors.append(SegmentDescriptor(one.pid, one.fd, name(one.pid)))
+            draft.stat = draft.stat or one
+    add_names(drafts)
+    by_id = system_v(drafts, root)
+    swapping = swap_in_use()
+    made = [
+        finished(draft, by_id.get(draft.inode), denied, name, swapping, root)
+        for draft in drafts.values()
+    ]
+    made.sort(key=lambda segment: (-(segment.resident or 0), -(segment.size or 0), segment.name))
+    return Segments(made, found.processes, sorted(denied), gone)
+
+
+def key_of(kind: str, dev: int, inode: int) -> tuple[str, int, int]:
+    """What identifies a segment: System V segments have IDs in place of inode numbers."""
+    return ("System V", 0, inode) if kind == "System V" else ("", dev, inode)
+
+
+def add_mapping(
+    drafts: dict[tuple[str, int, int], Draft], files: ProcessFiles, mapping: SharedMapping
+) -> None:
+    """Adds one line of maps."""
+    kind = kind_of(mapping.name)
+    key = key_of(kind, mapping.dev, mapping.inode)
+    draft = drafts.get(key)
+    if draft is None:
+        draft = drafts[key] = Draft(kind, mapping.name, mapping.dev, mapping.inode)
+    if draft.stat is None:
+        link = f"map_files/{mapping.start:x}-{mapping.end:x}"
+        draft.stat = stat_link(files, link, follow=True)
+        if draft.stat is not None:
+            draft.link = (files, link)
+    if draft.huge is None:
+        draft.huge = is_huge(files, mapping.start)
+    mine = draft.mappers.setdefault(files.pid, [0, 0])
+    mine[0] += mapping.end - mapping.start
+    mine[1] |= mapping.writable
+
+
+def is_huge(files: ProcessFiles, address: int) -> bool | None:
+    """Whether a mapping has pages of hugetlbfs: PROCMAP_QUERY shows the page size."""
+    from procmem.errors import ProcmemError
+
+    vma = ffi.new("pm_vma *")
+    try:
+        with files.memory("maps") as maps:
+            if lib.pm_query_vma(maps.fd, address, 0, ffi.NULL, vma):
+                return None
+    except (ProcmemError, OSError):
+        return None
+    return bool(vma.page_size > PAGE_SIZE)
+
+
+def add_names(drafts: dict[tuple[str, int, int], Draft]) -> None:
+    """Adds the files of /dev/shm that nobody uses."""
+    for path, _, files in os.walk("/dev/shm"):  # noqa: S108 - shm_open(3) puts them there
+        for file in files:
+            try:
+                found = os.stat(f"{path}/{file}", follow_symlinks=False)
+            except OSError:
+                continue
+            if not stat.S_ISREG(found.st_mode):
+                continue
+            dev = os.major(found.st_dev) << 32 | os.minor(found.st_dev)
+            key = key_of("POSIX", dev, found.st_ino)
+            if key not in drafts:
+                name = os.fsencode(f"{path}/{file}")
+                drafts[key] = Draft("POSIX", name, dev, found.st_ino)
+            drafts[key].stat = found
+
+
+def system_v(
+    drafts: dict[tuple[str, int, int], Draft], root: str | os.PathLike[str]
+) -> dict[int, SystemVSegment]:
+    """Adds the System V segments that nobody maps; all that the kernel lists, by ID."""
+    by_id = {one.id: one for one in parse_sysvipc(system_file("sysvipc/shm", root) or b"")}
+    for one in by_id.values():
+        key = key_of("System V", 0, one.id)
+        if key not in drafts:
+            drafts[key] = Draft("System V", b"/SYSV%08x (deleted)" % one.key, 0, one.id)
+    return by_id
+
+
+def swap_in_use() -> bool:
+    """Whether anything is in swap on this machine."""
+    found = re.findall(rb"^Swap(?:Total|Free): +(\d+)", system_file("meminfo") or b"", re.MULTILINE)
+    return len(found) != 2 or found[0] != found[1]
+
+
+def finished(
+    draft: Draft,
+    listed: SystemVSegment | None,
+    denied: set[int],
+    name: Callable[[int], str],
+    swapping: bool,
+    root: str | os.PathLike[str],
+) -> Segment:
+    """The segment of a draft."""
+    of_system_v = draft.kind == "System V"
+    listed = listed if of_system_v else None
+    if listed is not None:
+        sizes: Sizes = (listed.size, listed.resident, listed.swapped)
+        owner: int | None = listed.owner
+    else:
+        sizes = sizes_of(draft, swapping)
+        owner = getattr(draft.stat, "st_uid", None)
+    held = bool(draft.mappers or draft.descriptors)
+    named = draft.kind in ("POSIX", "System V") and (of_system_v or links_of(draft.stat) != 0)
+    orphan: bool | None = False
+    if listed is not None:
+        orphan = listed.attached == 0
+    elif named and not held:
+        orphan = is_unused(draft)
+        if orphan is None and not denied:
+            orphan = True
+    creator = listed.creator if listed else None
+    return Segment(
+        draft.kind,
+        draft.huge,
+        shown_name(draft.kind, draft.name),
+        listed.key if listed else None,
+        draft.inode if of_system_v else None,
+        0 if of_system_v else draft.dev,
+        draft.inode,
+        *sizes,
+        tuple(
+            SegmentMapper(pid, name(pid), mine[0], bool(mine[1]))
+            for pid, mine in sorted(draft.mappers.items())
+        ),
+        tuple(draft.descriptors),
+        listed.attached if listed else None,
+        creator,
+        has_ended(creator, listed.created, root) if listed and creator else None,
+        owner,
+        orphan,
+    )
+
+
+def is_unused(draft: Draft) -> bool | None:
+    """Whether nobody has a file open or mapped, also no process that can't be read; None: unknown.
+
+    The kernel grants a write lease only on a file that nobody else has open; a mapping counts. It
+    is given back at once. Should somebody open the file meanwhile, that waits for these
+    microseconds, and the kernel sends the signal that is set here, which is ignored by default.
+    """
+    if not isinstance(draft.stat, os.stat_result):
+        return None
+    try:
+        fd = os.open(draft.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if (found.st_dev, found.st_ino) != (draft.stat.st_dev, draft.stat.st_ino):
+            return None
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return False if error.errno == errno.EAGAIN else None
+    finally:
+        os.close(fd)
+    return True
+
+
+def links_of(found: os.stat_result | Descriptor | None) -> int | None:
+    """How many names a file has; None: not known."""
+    if found is None:
+        return None
+    return found.st_nlink if isinstance(found, os.stat_result) else found.links
+
+
+def sizes_of(draft: Draft, swapping: bool) -> Sizes:
+    """Size, resident and swapped bytes of a segment that is a file, mostly of tmpfs."""
+    found = draft.stat
+    if found is None:
+        return None, None, None
+    if isinstance(found, os.stat_result):
+        size, held, mode = found.st_size, found.st_blocks * BLOCK, found.st_mode
+    else:
+        size, held, mode = found.size, found.blocks * BLOCK, found.mode
+    if not stat.S_ISREG(mode):
+        return None, None, None
+    if draft.kind == "file":
+        return size, cached(draft), 0
+    if draft.huge or not swapping:
+        return size, held, 0
+    resident = cached(draft)
+    # tmpfs counts its pages whether they are in memory or in swap.
+    return size, resident, None if resident is None else max(held - resident, 0)
+
+
+def cached(draft: Draft) -> int | None:
+    """Bytes of a segment's file that are in the page cache (cachestat(2)); None: not known."""
+    if draft.link is None or not isinstance(draft.stat, os.stat_result):
+        return None
+    from procmem.errors import ProcmemError
+
+    try:
+        fd = open_link(*draft.link, draft.stat)
+    except ProcmemError:
+        return None
+    if fd is None:
+        return None
+    try:
+        room = ffi.new("pm_cached *")
+        if lib.pm_cachestat(fd, 0, 0, room):
+            return None
+        return int(room.cached) * PAGE_SIZE
+    finally:
+        os.close(fd)
+
+
+def has_ended(pid: int, created: int, root: str | os.PathLike[str]) -> bool:
+    """Whether the process that created a segment has ended: its PID may be another's by now."""
+    from procmem.errors import ProcmemError
+
+    try:
+        began = ProcessFiles(pid, root).stat().starttime
+    except (ProcmemError, OSError):
+        return True
+    boot = re.search(rb"^btime (\d+)", system_file("stat", root) or b"", re.MULTILINE)
+    if boot is None:
+        return False
+    # Both are rounded to seconds.
+    return int(boot[1]) + began / os.sysconf("SC_CLK_TCK") > created + 2

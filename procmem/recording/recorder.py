@@ -61,6 +61,9 @@ SMALL_HEAP = 16 << 20
 HEAP_SHARE = 0.25
 """The part of the recorder's share that is saved up for reading the heap."""
 
+LAST_PATIENCE = 10
+"""How many times what can be saved up the last reading of the heap may cost."""
+
 HEAP_PAUSE = 1.0
 """Seconds between two readings of the heap at least."""
 
@@ -315,11 +318,15 @@ class Recorder:
             return found
         return None
 
-    def _can_read_heap(self) -> bool:
-        """Whether the heap is read with the first and the last snapshot."""
+    def _can_read_heap(self, patience: int = 1) -> bool:
+        """Whether the heap is read with the first or the last snapshot.
+
+        Args:
+            patience: how many times the CPU time that can be saved up it may cost.
+        """
         if self._heap is not None:
             return self._heap
-        return self._heap_cost(self._seen) <= self._heap_most
+        return self._heap_cost(self._seen) <= patience * self._heap_most
 
     def _heap_cost(self, seen: Fingerprint) -> float:
         """CPU seconds that reading the heap would take now."""
@@ -464,7 +471,8 @@ class Recorder:
     def _take_last(self) -> None:
         """The last snapshot, at the level of detail of the first, whatever it costs."""
         now = time.monotonic()
-        wants_heap = self._can_read_heap()
+        # Without the last reading the first is of no use.
+        wants_heap = self._can_read_heap(LAST_PATIENCE if self._heap_income else 1)
         if (
             self.last.detail == self._details[0]
             and now - self._taken_at < self.every

@@ -10,6 +10,7 @@ import pytest
 
 from procmem import MiB, Process, Recorder, Recording
 from procmem.recording.heaps import heap_growth
+from procmem.recording.recorder import SMALL_HEAP
 from procmem.snapshots.heaps import ArenaSummary, HeapSummary
 from procmem.view.recording import recording_dict, recording_summary
 from tests.support.holding import Holding, built_holding
@@ -179,6 +180,18 @@ def test_a_recorder_reads_the_heap_first_and_last(
         found = recording.diff().heap
         assert found is not None
         assert found.in_use == pytest.approx(8 * MiB, rel=0.1)
+
+
+@pytest.mark.parametrize("times, read", [(5, True), (20, False)])
+def test_the_last_reading_may_cost_more_than_the_first(
+    target: Holding, times: int, read: bool
+) -> None:
+    made = Recorder(Process(target.pid))
+    assert made.last.heap is not None
+    made._heap_price = times * made._heap_most / SMALL_HEAP
+    made._taken_at -= 1.0  # so that the last one is taken at all
+    made.ask_to_stop()
+    assert (made.run()[-1].heap is not None) is read
 
 
 def test_a_recorder_reads_the_heap_when_it_has_grown(

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             is_int = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_int else signal.SIG_DFL)
+    use_executable_directory()
     # Workers of xdist inherit the controller's directory, so that each variant is compiled once.
     if DIRECTORY not in os.environ:
         made = targets.make_directory()
@@ -47,6 +49,17 @@ def pytest_configure(config: pytest.Config) -> None:
     # readline(3) sets them in the environment of xdist's workers; tables are cut to COLUMNS.
     os.environ.pop("COLUMNS", None)
     os.environ.pop("LINES", None)
+
+
+def use_executable_directory() -> None:
+    """Tests build programs and run them: not in a TMPDIR that is mounted noexec."""
+    usual = tempfile.gettempdir()
+    for place in (usual, "/var/tmp", "/tmp", os.getcwd()):
+        if os.access(place, os.W_OK) and not os.statvfs(place).f_flag & os.ST_NOEXEC:
+            if place != usual:
+                os.environ["TMPDIR"] = tempfile.tempdir = place
+            return
+    raise pytest.UsageError(f"{usual} is mounted noexec: set TMPDIR to a directory for programs")
 
 
 def forget(directory: Path) -> None:

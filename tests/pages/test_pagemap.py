@@ -17,6 +17,7 @@ from procmem import PageMap, PageState
 from procmem.pages import pagemap as module
 from procmem.pages import scan
 from procmem.procfs import probes
+from tests.support.specimens import in_memory
 from tests.support.targets import NOBODY, PAGE, Advice, TargetError, machine
 
 if TYPE_CHECKING:
@@ -133,8 +134,9 @@ def test_files_and_shared_memory(target: Target, tmp_path: Path, way: str) -> No
     assert pages_of(target, shared).row()[:4] == "FFFF"
     ours = pages_of(target, private)
     assert ours[30].state is ours[31].state is PageState.ANONYMOUS
-    target.read(private.page(0, 4))
-    assert pages_of(target, private).row()[:4] == pages_of(target, shared).row()[:4] == "ffff"
+    with in_memory(path):
+        target.read(private.page(0, 4))
+        assert pages_of(target, private).row()[:4] == pages_of(target, shared).row()[:4] == "ffff"
     memory = target.map(8, "rw-s")
     target.touch(memory, 5)
     assert pages_of(target, memory).row() == "FFFFF..."

@@ -24,6 +24,7 @@ from procmem.experiments import Specimen
 from procmem.experiments.specimen.libc import verdict
 from procmem.regions.threads import Thread
 from tests.support.snapshots import accounts, anon, change_of, table
+from tests.support.specimens import in_memory
 from tests.support.targets import PAGE, Advice, Mapping, Target, TargetError, needs
 from tests.support.targets.machine import hugepage_size, hugepages, swap
 
@@ -367,8 +368,9 @@ def test_copies_of_files(target: Target, tmp_path: Path) -> None:
         # Dirty pages of the file could not be told from copies.
         os.fsync(file.fileno())
     area = target.map_file(path, 32, "rw-p")
-    target.read(area)
-    found = of(target, lambda: target.touch(area, 9))
+    with in_memory(path):
+        target.read(area)
+        found = of(target, lambda: target.touch(area, 9))
     change = at(found, area)
     assert change.cause is C.COPY_ON_WRITE
     assert (change.copied, change.rss, change.minor) == (9 * PAGE, 0, 9)

@@ -260,8 +260,8 @@ ffi.cdef(
 # ---- the quiet helper (procmem.experiments) ----
 
 SYSTEM_CALLS = """
-    mmap munmap mprotect mremap madvise mlock mlock2 munlock brk memfd_create ftruncate openat close
-    wait4 prctl userfaultfd ioctl getpid
+    mmap munmap mprotect mremap madvise mlock mlock2 munlock mincore brk memfd_create ftruncate
+    openat close wait4 prctl userfaultfd ioctl getpid
 """
 ffi.cdef("".join(f"#define SYS_{name} ...\n" for name in SYSTEM_CALLS.split()))
 ffi.cdef(

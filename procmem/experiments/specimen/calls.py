@@ -24,9 +24,11 @@ from procmem.experiments.specimen.arguments import (
     part,
     protection,
 )
+from procmem.experiments.specimen.helper import SCRATCH
 from procmem.experiments.specimen.kernel import has_swap
 from procmem.native import lib
 from procmem.procfs import huge_page_size
+from procmem.procfs.mapped import read_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -444,6 +446,7 @@ class Calls:
         stride = integer("the stride", unit if stride is None else stride, 1)
         value = integer("the byte", value, -WORD)
         way = order if isinstance(order, Order) else order_of(order, pages, seed)
+        self._forget_reclaimed(address, address + (pages - 1) * stride + 1)
 
         def predict(tally: Tally, _result: int) -> Trap | None:
             return self.space.touch(
@@ -460,6 +463,28 @@ class Calls:
             predict,
             self._doubt(address),
         )
+
+    def _forget_reclaimed(self, start: int, end: int) -> None:
+        """Takes out of the model's page cache what the kernel has dropped from its own since.
+
+        It may drop clean pages of files at any time. Pages that came are the model's own to know.
+        Source: mincore(2), which reports all pages of files that the caller may not write.
+        """
+        size = self.space.rules.page_size
+        helper = self._stepper.helper
+        for region in self.space.vmas.within(start // size, -(-end // size)):
+            backing = region.backing
+            if backing is None or backing.kind != "file" or backing.cache.doubt:
+                continue
+            for first in range(region.start, region.end, SCRATCH):
+                pages = min(SCRATCH, region.end - first)
+                op = lib.PM_OP_CALL + lib.SYS_mincore
+                if helper.quiet(op, first * size, pages * size, helper.scratch):
+                    break
+                states = read_memory(helper.files, helper.scratch, pages)
+                at = first - region.start + region.offset
+                gone = sum(1 << at + page for page, state in enumerate(states) if not state & 1)
+                backing.cache.held &= ~gone
 
     def _doubt(self, address: int) -> str | None:
         region = self.space.vmas.at(address // self.space.rules.page_size)

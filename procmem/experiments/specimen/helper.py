@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["Helper"]
+__all__ = ["SCRATCH", "Helper"]
+
+SCRATCH = 4096
+"""Bytes of its scratch buffer (PM_SCRATCH_SIZE)."""
 
 REQUEST = Struct("=7Q")
 FIGURES = Struct("=10Q")
@@ -221,7 +224,7 @@ class Helper:
 
     def store(self, data: bytes) -> None:
         """Writes into its scratch buffer."""
-        if len(data) > 4096:
+        if len(data) > SCRATCH:
             raise BadArgument("a path may have 4,095 bytes")
         for at in range(0, len(data), 40):
             words = Struct("=5Q").unpack(data[at : at + 40].ljust(40, b"\0"))

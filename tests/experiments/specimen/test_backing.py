@@ -14,7 +14,7 @@ import pytest
 from procmem.errors import BadArgument, SyscallError, Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.specimen.backing import disk_file, pages_in_memory
-from tests.support.specimens import PAGE, area, in_memory, shared
+from tests.support.specimens import PAGE, area, in_memory, moved, shared
 from tests.support.stories import M
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ def test_a_file_that_was_written_in_large_pieces_faults_as_predicted(tmp_path: P
             step = s.read(mapped)
         assert step.agrees or not step.exact, (step.delta, step.predicted)
         assert step.delta.minor in (64, 1024)  # fault-around, or a tmpfs
+
+
+def test_what_the_kernel_dropped_since_is_a_major_fault() -> None:
+    try:
+        with disk_file(64, PAGE) as fd, Specimen() as s:
+            shown = area(s.mmap(pages=64, prot="r", file=fd))
+            s.madvise(shown, "random")
+            os.posix_fadvise(fd, 8 * PAGE, 40 * PAGE, os.POSIX_FADV_DONTNEED)
+            assert pages_in_memory(fd, 64 * PAGE) == 24
+            step = s.read(shown, order="backward")
+    except Unsupported as error:
+        pytest.skip(str(error))
+    assert moved(step)["major"] == 40
 
 
 def test_pages_in_memory() -> None:

@@ -97,6 +97,17 @@ def doctor() -> list[Feature]:
         "pagemap shows 0 for them: needs CAP_SYS_ADMIN",
     )
     file("/proc/kpageflags", "frames(): what each page frame is", "frames() is denied: needs root")
+    file(
+        "/proc/kpagecgroup",
+        "container: which control group is charged for a page frame",
+        "container shows no parts by process, use and file: needs root (CONFIG_MEMCG)",
+    )
+    probed(
+        "cachestat(2)",
+        probes.has_cachestat,
+        "cache, container: what of a file is in the page cache, dirty, evicted",
+        "mincore(2) has what is cached alone, and takes longer (before Linux 6.5)",
+    )
     probed(
         "soft-dirty bits",
         probes.has_soft_dirty,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "can_read",
     "counters_lag",
+    "has_cachestat",
     "has_pagemap_scan",
     "has_procmap_query",
     "has_soft_dirty",
@@ -113,6 +114,16 @@ def has_pagemap_scan() -> bool:
         stride = len(words)
         status = lib.pm_residency_scan(fd, words, 1, stride, lib.PM_HEADER_WORDS - 1, info)
         return bool(status != -errno.ENOTTY)
+    finally:
+        os.close(fd)
+
+
+@cache
+def has_cachestat() -> bool:
+    """Whether cachestat(2) is there (Linux 6.5), and not forbidden by a seccomp(2) filter."""
+    fd = os.memfd_create("probe", os.MFD_CLOEXEC)
+    try:
+        return bool(lib.pm_cachestat(fd, 0, 0, ffi.new("pm_cached *")) == 0)
     finally:
         os.close(fd)
 

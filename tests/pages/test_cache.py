@@ -30,13 +30,13 @@ def memory() -> Iterator[int]:
     os.close(fd)
 
 
-def without_cachestat(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_cachestat(monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSYS) -> None:
     class Old:
         def __getattr__(self, name: str) -> object:
             return getattr(lib, name)
 
         def pm_cachestat(self, *_: object) -> int:
-            return -errno.ENOSYS
+            return -number
 
     monkeypatch.setattr(cache, "lib", Old())
 
@@ -53,6 +53,15 @@ def test_mincore_where_there_is_no_cachestat(memory: int, monkeypatch: pytest.Mo
     assert cache_of(memory, PAGE) == CacheUse(
         20 * PAGE + 100, 8 * PAGE, None, None, None, None, "mincore"
     )
+
+
+def test_a_filter_that_refuses_cachestat(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_cachestat(monkeypatch, errno.EPERM)
+    monkeypatch.setattr(probes, "has_cachestat", lambda: False)
+    assert cache_of(memory, PAGE).source == "mincore"
+    monkeypatch.setattr(probes, "has_cachestat", lambda: True)
+    with pytest.raises(PermissionError):
+        cache_of(memory, PAGE)
 
 
 def test_a_file_larger_than_a_window(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import shutil
+import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 import procmem
 from procmem.system.controlgroup import ControlGroup
+from procmem.system.hierarchies import memory_hierarchy
 from tests.support.paths import FIXTURES
 from tests.support.targets import PAGE, Target, TargetDied, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import Any
 
 ID = "0123456789abcdef" * 4
 SAVED = FIXTURES / f"cgroups/linux-6.12-v2/tree/system.slice/docker-{ID}.scope"
@@ -143,3 +150,35 @@ def test_errors(tmp_path: Path) -> None:
         ControlGroup(tmp_path)
     with pytest.raises(procmem.NoSuchProcess):
         ControlGroup(1 << 30)
+
+
+def in_namespace(group: Path, *before: str) -> dict[str, Any]:
+    """What `procmem container self` shows in a cgroup namespace whose root is the group."""
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare(1) is missing")
+    command = f"{shlex.quote(sys.executable)} -m procmem container --json self"
+    script = f"echo $$ > {group}/cgroup.procs && exec unshare --cgroup --mount sh -c " + (
+        shlex.quote(" && ".join([*before, f"exec {command}"]))
+    )
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    if "unshare failed" in done.stderr or "permission denied" in done.stderr:
+        pytest.skip(f"no namespaces here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    return cast("dict[str, Any]", found)
+
+
+def test_inside_a_container_with_the_hosts_mount(group: Path) -> None:
+    found = in_namespace(group)
+    assert (found["path"], found["limit"]) == (str(group), 1 << 30)
+    assert found["usage"] > 0
+
+
+def test_inside_a_container_with_a_mount_of_its_own(group: Path) -> None:
+    version, point, _ = memory_hierarchy()
+    kind = "cgroup2" if version == 2 else "cgroup -o memory"
+    found = in_namespace(group, f"umount {point}", f"mount -t {kind} group {point}")
+    # Its own group is the root of what it sees, and still has a limit and kernel memory.
+    assert (found["path"], found["limit"]) == (point, 1 << 30)
+    assert found["kernel"] > 0
+    assert [one["pid"] for one in found["processes"]] != []

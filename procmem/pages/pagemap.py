@@ -399,7 +399,7 @@ class PageMap(Columnar, SequenceOf[Page]):
 
     @property
     def handle(self) -> Any:
-        """Its entries as native.lib's functions take them (pm_pages *); valid while it exists."""
+        """Its entries as native.lib's functions take them (`pm_pages *`); valid while it exists."""
         return self._pages
 
     # ---- for data frames --------------------------------------------------------

@@ -20,6 +20,7 @@ __all__ = [
     "count",
     "in_unit",
     "kib",
+    "parse_size",
     "signal_name",
     "signed",
     "signed_in_unit",
@@ -33,6 +34,11 @@ GiB = 1 << 30
 
 UNITS = ("KiB", "B", "MiB", "GiB", "human")
 """Units for the figures of tables; "human": each figure in the unit that needs few digits."""
+
+
+FACTORS = {"": 1, "B": 1, "K": KiB, "M": MiB, "G": GiB}
+SIZE = r"([+\u2212-]?)\s*([0-9][0-9_,]{,24})(\.[0-9]{1,24})?\s*([A-Za-z]*)"
+"""A size as people write it; U+2212 is a minus sign, too."""
 
 
 def unit_name(unit: str) -> str:
@@ -197,3 +203,33 @@ def signal_name(number: int, *, meaning: bool = False) -> str:
             return f"signal {number}"
         name = f"SIGRTMIN+{number - signal.SIGRTMIN}"
     return f"{name} ({signal.strsignal(number)})" if meaning else name
+
+
+def parse_size(text: str) -> int:
+    """The size that a text states, in bytes; K, KB and KiB are all 1,024 bytes.
+
+    Raises:
+        ValueError: it is not a size, or not a whole number of bytes.
+
+    >>> parse_size("4 KiB"), parse_size("4K"), parse_size("4096"), parse_size("1.5 MiB")
+    (4096, 4096, 4096, 1572864)
+    """
+    import re  # not needed where sizes are only printed
+
+    match = re.fullmatch(SIZE, text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size")
+    sign, whole, part, unit = match.groups()
+    name = unit.upper().removesuffix("BYTES").removesuffix("BYTE").removesuffix("IB")
+    name = name if name in FACTORS else name.removesuffix("B")
+    if name not in FACTORS:
+        raise ValueError(f"{unit!r} is not a unit of memory")
+    digits = re.sub("[_,]", "", whole)
+    factor = FACTORS[name]
+    size = int(digits) * factor
+    if part:
+        extra, left = divmod(int(part[1:]) * factor, 10 ** (len(part) - 1))
+        if left:
+            raise ValueError(f"{text!r} is not a whole number of bytes")
+        size += extra
+    return size if sign in ("", "+") else -size

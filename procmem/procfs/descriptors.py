@@ -14,7 +14,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ANON", "FIFOS", "FILES", "SOCKETS", "Descriptor", "Descriptors", "read_descriptors"]
+__all__ = [
+    "ANON",
+    "FIFOS",
+    "FILES",
+    "SOCKETS",
+    "Descriptor",
+    "Descriptors",
+    "own_descriptors",
+    "read_descriptors",
+]
 
 FIFOS: int = lib.PM_FD_FIFOS
 SOCKETS: int = lib.PM_FD_SOCKETS
@@ -190,3 +199,14 @@ def as_list(found: object) -> list[Descriptor]:
         )
         for one in found.list[0 : found.count]  # type: ignore[attr-defined]
     ]
+
+
+def own_descriptors() -> dict[int, str]:
+    """The open descriptors of this process, each with the text of its link (proc_pid_fd(5))."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # the descriptor that listed them
+            continue
+    return found

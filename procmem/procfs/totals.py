@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from procmem.procfs.text import parse_status
@@ -74,6 +75,24 @@ STATUS_FIELDS = (
 def usage_from_status(status: dict[str, str]) -> MemoryUsage:
     """The figures of a parsed /proc/PID/status."""
     return MemoryUsage._make(in_bytes(status.get(field)) for field in STATUS_FIELDS)
+
+
+def reset_peak_rss(pid: int) -> bool:
+    """Sets VmHWM of a process to its VmRSS (proc_pid_clear_refs(5), "5"; Linux 4.0).
+
+    Returns:
+        Whether the kernel did it.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.write(fd, b"5") == 1
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def read_status(files: ProcessFiles) -> dict[str, str]:

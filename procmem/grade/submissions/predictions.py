@@ -12,6 +12,7 @@ from typing import Any
 
 from procmem.grade.errors import SubmissionError
 from procmem.grade.sandbox.untrusted import open_below
+from procmem.units import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
     from procmem.grade.submissions.quiz import Question
 
-__all__ = ["Predictions", "parse_size"]
+__all__ = ["Predictions"]
 
-UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-SIZE = re.compile(r"([+−-]?)\s*([0-9][0-9_,]{,24})(\.[0-9]{1,24})?\s*([A-Za-z]*)")
 LONGEST = 16 << 10
 """The largest file that is read, since parsing takes time by the square of the dots in a name."""
 
@@ -33,34 +32,6 @@ AN_EXAMPLE = '12345 or "12 KiB"'
 """Not the size of a page or a buffer, which students would take for the answer."""
 
 MISSING = object()
-
-
-def parse_size(text: str) -> int:
-    """The size that a text states, in bytes; K, KB and KiB are all 1,024 bytes.
-
-    Raises:
-        ValueError: it is not a size, or not a whole number of bytes.
-
-    >>> parse_size("4 KiB"), parse_size("4K"), parse_size("4096"), parse_size("1.5 MiB")
-    (4096, 4096, 4096, 1572864)
-    """
-    match = SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not a size")
-    sign, whole, part, unit = match.groups()
-    name = unit.upper().removesuffix("BYTES").removesuffix("BYTE").removesuffix("IB")
-    name = name if name in UNITS else name.removesuffix("B")
-    if name not in UNITS:
-        raise ValueError(f"{unit!r} is not a unit of memory")
-    digits = re.sub("[_,]", "", whole)
-    factor = UNITS[name]
-    size = int(digits) * factor
-    if part:
-        extra, left = divmod(int(part[1:]) * factor, 10 ** (len(part) - 1))
-        if left:
-            raise ValueError(f"{text!r} is not a whole number of bytes")
-        size += extra
-    return size if sign in ("", "+") else -size
 
 
 class Predictions:

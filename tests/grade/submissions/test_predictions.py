@@ -16,7 +16,7 @@ from procmem.grade import (
     Predictions,
     SubmissionError,
 )
-from procmem.grade.submissions.predictions import parse_size
+from procmem.units import parse_size
 from tests.support.labs_made import make_lab
 
 if TYPE_CHECKING:

@@ -1,0 +1,140 @@
+"""The process that watches a test's process: `python -m procmem.testing.watcher PID`.
+
+It reads requests from stdin, a line each, and answers each with a line of JSON. It takes the
+snapshots, because a process that takes them of itself changes what it measures. It ends with its
+stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from procmem.errors import ProcmemError
+from procmem.process import Process
+from procmem.procfs.totals import reset_peak_rss
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from procmem.snapshots import Diff, Snapshot
+
+__all__ = ["Watcher"]
+
+
+class Watcher:
+    """Answers requests about one process.
+
+    Args:
+        pid: the process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.process = Process(pid)
+        self.before: Snapshot | None = None
+
+    def answer(self, request: str) -> dict[str, Any]:
+        """What a request asks for; {"error": ...} if it can't be had."""
+        try:
+            if request == "begin":
+                return self.begin()
+            if request == "end":
+                return self.end()
+        except (ProcmemError, OSError) as error:
+            return {"error": str(error)}
+        return {"error": f"no request is called {request!r}"}
+
+    def begin(self) -> dict[str, Any]:
+        """Takes the first snapshot, and sets the peak of RSS back to what RSS is."""
+        reset = reset_peak_rss(self.process.pid)
+        self.before = before = self.process.snapshot()
+        memory = self.process.memory()
+        return {
+            "rss": before.rss,
+            "vsz": before.vsz,
+            "peak_vsz": memory.peak_vsz,
+            "peak_rss": memory.peak_rss,
+            "peak_was_reset": reset,
+        }
+
+    def end(self) -> dict[str, Any]:
+        """Takes the second snapshot; what changed since the first."""
+        if self.before is None:
+            return {"error": "nothing was begun"}
+        memory = self.process.memory()
+        after = self.process.snapshot()
+        diff = after - self.before
+        return {
+            "rss": diff.rss,
+            "vsz": diff.vsz,
+            "own": own(diff),
+            "peak_vsz": memory.peak_vsz,
+            "peak_rss": memory.peak_rss,
+            "page_size": after.regions.page_size,
+            "gained": [region for change in diff.changes for region in gained(change)],
+            "explained": explained(diff),
+        }
+
+
+def own(diff: Diff) -> int | None:
+    """By how many bytes memory grew that is not that of files: anonymous, shared and in swap."""
+    total = 0
+    for sign, snapshot in ((-1, diff.before), (1, diff.after)):
+        memory = snapshot.memory
+        parts = (None,) if memory is None else (memory.rss_anon, memory.rss_shmem, memory.swap or 0)
+        if None in parts:
+            return diff.rss
+        total += sign * sum(part or 0 for part in parts)
+    return total
+
+
+def gained(change: Any) -> list[dict[str, Any]]:
+    """The regions of a change that cover addresses which were not mapped before."""
+    ranges = change.gained
+    found = []
+    for region in change.after:
+        size = sum(max(0, min(region.end, end) - max(region.start, start)) for start, end in ranges)
+        if size:
+            use = region.use
+            found.append(
+                {
+                    "start": region.start,
+                    "end": region.end,
+                    "gained": size,
+                    "perms": str(region.perms),
+                    "kind": region.kind.value,
+                    "owner": None if region.owner is None else region.owner.value,
+                    "use": None if use is None else use.name,
+                    "name": region.pathname or region.name,
+                }
+            )
+    return found
+
+
+def explained(diff: Diff) -> str:
+    """The diff as the command prints it."""
+    from procmem.view.diff import diff_table
+
+    return diff_table(diff, width=100)
+
+
+def main() -> None:
+    """Answers requests until stdin ends."""
+    # The tested process reads the answers: nothing else may be written there.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    watcher = None
+    for line in sys.stdin:
+        try:
+            watcher = watcher or Watcher(int(sys.argv[1]))
+            answer = watcher.answer(line.strip())
+        except ProcmemError as error:
+            answer = {"error": str(error)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

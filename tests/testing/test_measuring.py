@@ -1,0 +1,53 @@
+"""The fixture `memory`: figures of a part of a test, against what the part mapped and touched."""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from procmem import calls
+from procmem.testing.measuring import MemoryOfTest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = mmap.PAGESIZE
+ANON = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+
+@pytest.fixture
+def measuring() -> Iterator[MemoryOfTest]:
+    made = MemoryOfTest()
+    yield made
+    made.end()
+
+
+def test_what_was_mapped_and_touched(measuring: MemoryOfTest) -> None:
+    with measuring.measure() as used:
+        area = mmap.mmap(-1, 1000 * PAGE, flags=ANON)
+        for page in range(500):
+            area[page * PAGE] = 1
+    # The interpreter itself may have mapped an arena meanwhile.
+    assert used.vsz in (1000 * PAGE, 1000 * PAGE + (1 << 20))
+    assert used.own is not None
+    assert 500 * PAGE <= used.own <= 540 * PAGE
+    assert "mapped" in used.why
+    area.close()
+
+
+def test_what_was_given_back(measuring: MemoryOfTest) -> None:
+    area = mmap.mmap(-1, 1000 * PAGE, flags=ANON)
+    area.write(bytes(1000 * PAGE))
+    with measuring.measure() as used:
+        area.close()
+    assert used.own is not None
+    assert -1000 * PAGE <= used.own <= -960 * PAGE
+    assert "unmapped" in used.why
+
+
+def test_one_call(measuring: MemoryOfTest) -> None:
+    found = measuring.bracket(calls.mmap, pages=7)
+    assert found.delta.vsz == 7 * PAGE
+    found.result.close()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         KiB,
         MiB,
         anonymous,
+        blocked,
         bss,
         count,
         data,
@@ -116,6 +117,7 @@ __all__ = [
     "Walk",
     "Wall",
     "anonymous",
+    "blocked",
     "bss",
     "build",
     "count",
@@ -157,8 +159,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
         {
             "checks.allocations": "Pieces pieces",
             "checks.answers": "installed predicted verify",
-            "checks.facts": "PAGE Area GiB KiB MiB anonymous bss count data family heap "
-            "libc_version libraries malloc_heap mmap_threshold pipes regions same_bytes stack "
+            "checks.facts": "PAGE Area GiB KiB MiB anonymous blocked bss count data family "
+            "heap libc_version libraries malloc_heap mmap_threshold pipes regions same_bytes stack "
             "stack_limit text thread_stack threads top_pad",
             "checks.mallocs": "MallocState malloc_state",
             "checks.points": "not_possible only partly points",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from procmem.grade.runs.hangs import Relatives
     from procmem.grade.runs.run import Run
+    from procmem.grade.sandbox.waiting import ThreadState
     from procmem.heap.heap import Heap
     from procmem.ipc.ends import Pipes
     from procmem.regions import RegionTable
@@ -36,6 +37,7 @@ __all__ = [
     "KiB",
     "MiB",
     "anonymous",
+    "blocked",
     "bss",
     "count",
     "data",
@@ -213,6 +215,13 @@ def family(run: Run) -> Relatives:
     from procmem.grade.runs.hangs import Relatives
 
     return Relatives(run.pid)
+
+
+def blocked(run: Run) -> tuple[ThreadState, ...]:
+    """The threads of a program that waits and of its descendants, and the calls they wait in."""
+    from procmem.grade.sandbox import waiting
+
+    return tuple(waiting.threads(family(run).pids) or ())
 
 
 def pipes(run: Run) -> Pipes:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
-    from procmem.heap.heap import Heap, HeapArena, HeapSize, Trim
+    from procmem.heap.heap import Heap, HeapArena, HeapHole, HeapSize, Trim
     from procmem.heap.python import PythonClass, PythonHeap
     from procmem.ipc.blocked import pipes
     from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
@@ -131,6 +131,7 @@ __all__ = [
     "GiB",
     "Heap",
     "HeapArena",
+    "HeapHole",
     "HeapSize",
     "HugeRegion",
     "InvalidPid",
@@ -240,7 +241,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "errors": "AccessDenied BadArgument ElfError InvalidPid KernelThread MappingInUse "
             "MemoryFault MissingExtra NoSuchProcess NotAPid ParseError ProcessChanged ProcessError "
             "ProcmemError SyscallError Unsupported ZombieProcess",
-            "heap.heap": "Heap HeapArena HeapSize Trim",
+            "heap.heap": "Heap HeapArena HeapHole HeapSize Trim",
             "heap.python": "PythonClass PythonHeap",
             "system.controlgroup": "ControlGroup",
             "ipc.blocked": "pipes",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import struct
+import sys
 import time
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from procmem.native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from procmem.heap.layout import ArenaState, MallocParameters
 
@@ -57,6 +59,12 @@ often at least, if it is so small that it is copied."""
 COPIED = 64 << 20
 """The most bytes that are copied, and then looked into. A copy takes so little time that few heaps
 change meanwhile; larger heaps are read as they are walked."""
+
+MOST_STEPS = 1 << 24
+"""The most words and chunks that are tried to find a row of chunks."""
+
+NONCONTIGUOUS = 2
+"""A bit of malloc_state.flags: the arena's rows need not follow each other."""
 
 LIBC = re.compile(r".*/libc(\.so\.6|-2[\d.]*\.so)")
 REACH = {8: 4096, 4: 2048}
@@ -128,11 +136,15 @@ class FoundArena:
         walk: the native walk of all rows; None: not walked yet.
         fast_chunks, free_chunks: native lists of the chunks in fast bins and in other bins.
         fast, bins, top, tcache: bytes.
-        tcached: the number of chunks in the caches of threads.
         walked: whether every row was walked to its end.
         last, last_size: address and size of the chunk in use nearest to the end; 0: none.
         main: whether it is the main arena.
         links: the links of its free lists, to compare them with a second reading.
+        parameters: of the main arena, the struct malloc_par of its C library; None: not found.
+        cached: a native list of the chunks in the caches of threads.
+        threads: IDs of the threads that allocate from it.
+        threads_sure: whether the arena counts as many threads, and all keep its address at the
+            same place of their storage.
         doubts: what was inconsistent, a phrase each.
         impossible: whether more of it is free than it has.
     """
@@ -146,14 +158,22 @@ class FoundArena:
     bins: int = 0
     top: int = 0
     tcache: int = 0
-    tcached: int = 0
     walked: bool = False
     last: int = 0
     last_size: int = 0
     main: bool = False
     links: bytes = b""
+    parameters: MallocParameters | None = None
+    cached: Any = None
+    threads: tuple[int, ...] = ()
+    threads_sure: bool = False
     doubts: list[str] = field(default_factory=list)
     impossible: bool = False
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether each of its rows begins where the break was."""
+        return not int.from_bytes(self.state.raw[4:8], sys.byteorder) & NONCONTIGUOUS
 
 
 def broken(at: int, what: str) -> str:
@@ -181,7 +201,7 @@ class ArenaReader:
         memory: its resident memory.
         regions: its regions, by address.
         word: bytes of an address in its program: 8 or 4.
-        heads: an address in each of its threads' descriptors (get_robust_list(2)).
+        heads: for each of its threads an address in its descriptor (get_robust_list(2)).
         running: whether threads run, so that links may change while they are followed.
     """
 
@@ -190,7 +210,7 @@ class ArenaReader:
         memory: ResidentMemory,
         regions: Sequence[Region],
         word: int,
-        heads: Iterable[int],
+        heads: Mapping[int, int],
         *,
         running: bool = False,
     ) -> None:
@@ -199,20 +219,21 @@ class ArenaReader:
         self.regions = regions
         self.word = word
         self.align = 16
-        self.heads = list(heads)
+        self.heads = dict(heads)
         self.distance: int | None = None
         self.doubts: list[str] = []
-        self.parameters: MallocParameters | None = None
         self.images: dict[int, Any] = {}
         self.ring_doubts: list[str] = []
         self.taken: set[int] = set()
         self.seen: dict[int, tuple[Tcache, bytes]] = {}
+        # Of another /proc, PIDs may be other processes' for process_vm_readv(2).
+        self.pid = memory.files.pid if memory.files.has_our_numbers else 0
 
     # ---- arenas ----------------------------------------------------------
 
     def find(self) -> list[FoundArena]:
-        """All arenas, the main arena first, of each C library in the process."""
-        found: list[FoundArena] = []
+        """All arenas, of each C library in the process the main arena first."""
+        groups: list[list[FoundArena]] = []
         self.ring_doubts = []
         self.taken = set()
         places = [r for r in self.regions if self._writable_file(r)]
@@ -223,24 +244,29 @@ class ArenaReader:
             for candidate in find_states(data, region.start, self.word):
                 ring = self.ring(candidate, data, region.start)
                 if ring:
-                    found += ring
+                    ring[0].parameters = self._parameters([region, *places])
+                    groups.append(ring)
                     break
-        if found:
-            self._find_parameters(places)
-        return found
+        # First that whose heap is below the break: the C library of the program itself.
+        groups.sort(key=lambda ring: self._region_name(ring[0].state.top) != "[heap]")
+        return [one for ring in groups for one in ring]
+
+    def _region_name(self, address: int) -> str | None:
+        names = (r.pathname for r in self.regions if r.start <= address < r.end)
+        return next(names, None)
 
     def _writable_file(self, region: Region) -> bool:
         perms = region.perms
         return bool(perms.write and perms.private and region.inode)
 
-    def _find_parameters(self, places: Sequence[Region]) -> None:
+    def _parameters(self, places: Sequence[Region]) -> MallocParameters | None:
         heaps = [(r.start, r.end) for r in self.regions if r.perms.write and not r.inode]
         for region in places:
             data = self.memory.read(region.start, min(region.size, LARGEST_DATA))
             found = find_parameters(data, self.word, heaps)
             if found is not None:
-                self.parameters = found
-                return
+                return found
+        return None
 
     def ring(self, main: ArenaState, data: bytes, base: int) -> list[FoundArena]:
         """A main arena and all arenas linked with it; empty: main is not really an arena.
@@ -314,7 +340,8 @@ class ArenaReader:
         if not state.has_memory:
             return []
         if found.main:
-            start = self.parameters.heap if self.parameters else self._region_start(state.top)
+            known = found.parameters
+            start = known.heap if known else self._region_start(state.top)
             return [ChunkRow(self.aligned(start), self.end_from(start))]
         length = HEAP_LENGTH[word]
         heap = state.top // length * length
@@ -361,8 +388,9 @@ class ArenaReader:
     # ---- what is in them -------------------------------------------------
 
     def _new_walk(self, image: Any = None) -> Any:
+        memory = self.memory
         made = lib.pm_heap_new(
-            self.memory.files.pid, self.memory.pagemap, PAGE_SIZE, self.word, self.align
+            self.pid, memory.mem, memory.pagemap, PAGE_SIZE, self.word, self.align
         )
         if made == ffi.NULL:
             raise MemoryError
@@ -378,7 +406,8 @@ class ArenaReader:
         until = time.monotonic() + PATIENCE
         best = None
         for attempt in range(TRIES):
-            tried = FoundArena(self.again(found.state) or found.state, main=found.main)
+            state = self.again(found.state) or found.state
+            tried = FoundArena(state, main=found.main, parameters=found.parameters)
             self._measure(tried)
             if best is None or not best.walked or (tried.walked and not tried.doubts):
                 best = tried
@@ -521,25 +550,98 @@ class ArenaReader:
         top = found.state.top if found.state.has_memory else 0
         walk.image = self.copy(found) or ffi.NULL
         found.walked = True
-        for row in found.rows:
+        rows, found.rows = found.rows, []
+        while rows:
+            row = rows.pop(0)
             status = lib.pm_heap_walk(walk, row.first, row.end, top)
             if status != lib.PM_HEAP_END:
                 found.doubts.append(self._why(status, walk, "the row of chunks"))
                 found.walked = False
             elif found.main and not walk.top_size:
-                found.doubts.append(
-                    broken(walk.at, f"the row of chunks ends there, before its top at {top:#x}")
-                )
-                found.walked = False
+                after = int(walk.at) + int(walk.fence)
+                rows = rows or self.further_rows(found, row, after)
+                row = ChunkRow(row.first, after)
+                if not rows:
+                    found.doubts.append(
+                        broken(walk.at, f"the row of chunks ends there, before its top at {top:#x}")
+                    )
+                    found.walked = False
             elif not walk.top_size and row.end - walk.at - walk.fence >= self.align:
                 found.doubts.append(broken(walk.at, "a row of chunks ends there, before its heap"))
             if walk.top_size:
                 found.top = int(walk.top_size)
+            if found.main and walk.top_size:
+                row = ChunkRow(row.first, int(walk.at + walk.top_size))
+            found.rows.append(row)
             if walk.last_in_use:
                 found.last = int(walk.last_in_use)
                 found.last_size = int(walk.last_size)
         found.bins = int(walk.free_bytes)
         lib.pm_heap_forget(walk)
+
+    def further_rows(self, found: FoundArena, row: ChunkRow, after: int) -> list[ChunkRow]:
+        """The rows of a main arena after one that ends before the arena's top.
+
+        If somebody else has moved the break (sbrk(2)), malloc goes on behind that memory. If the
+        break can't be moved, malloc maps memory for further rows, and so it does in a C library
+        that was loaded by dlmopen(3).
+        """
+        top = found.state.top
+        seek = self._new_walk()
+        seek.steps = MOST_STEPS
+        if row.first < top < row.end:
+            start = lib.pm_heap_seek(seek, self.aligned(after), row.end, top, self.align)
+            return [ChunkRow(start, row.end)] if start else []
+        if found.contiguous:
+            return []
+        rows = []
+        for region in self.regions:
+            perms = region.perms
+            if region.inode or not perms.write or not perms.private:
+                continue
+            at = region.start
+            while at < region.end:
+                start = lib.pm_heap_seek(seek, self.aligned(at), region.end, top, PAGE_SIZE)
+                if not start:
+                    break
+                end = int(seek.at) + int(seek.top_size or seek.fence)
+                if start != row.first:
+                    rows.append(ChunkRow(start, end))
+                at = -(-end // PAGE_SIZE) * PAGE_SIZE
+        if not any(one.first <= top < one.end for one in rows):
+            return []
+        total = sum(-(-one.end // PAGE_SIZE) - one.first // PAGE_SIZE for one in rows)
+        total += -(-after // PAGE_SIZE) - row.first // PAGE_SIZE
+        if total * PAGE_SIZE != found.state.system:
+            found.doubts.append(
+                f"{total * PAGE_SIZE} bytes of the arena at {found.state.address:#x} were found, "
+                f"which has {found.state.system}"
+            )
+        return sorted(rows, key=lambda one: one.first <= top < one.end)
+
+    def walk_pages(self, found: FoundArena, pages: Any) -> tuple[Any, bool]:
+        """A second walk, which counts what is in use on each resident page.
+
+        Returns:
+            The walk, and whether it found as much in use as the first.
+        """
+        walk = self._new_walk()
+        idle = new_chunks()
+        for chunks in (found.fast_chunks, found.cached):
+            if chunks is not None:
+                for chunk in chunks.list[0 : chunks.count]:
+                    lib.pm_chunks_add(idle, chunk.address, chunk.size)
+        lib.pm_heap_sort(idle)
+        walk.pages, walk.cached = pages, idle
+        top = found.state.top if found.state.has_memory else 0
+        fits = True
+        for row in found.rows:
+            # Chunks come by address; the heaps of an arena may not.
+            walk.cached_at = 0
+            fits = lib.pm_heap_walk(walk, row.first, row.end, top) == lib.PM_HEAP_END and fits
+            if lib.pm_heap_last_page(walk) == lib.PM_HEAP_NO_MEMORY:
+                raise MemoryError
+        return walk, fits and walk.in_use == found.walk.in_use
 
     def again(self, state: ArenaState) -> ArenaState | None:
         """An arena's struct malloc_state, read once more; None: it is none any longer."""
@@ -606,11 +708,11 @@ class ArenaReader:
         """How far from threads' descriptors malloc's variables are, the same for all threads."""
         addresses = {one.state.address for one in arenas}
         self.distance = None
-        if any(self.thread_arena(head, addresses) for head in self.heads):
+        if any(self.thread_arena(head, addresses) for head in self.heads.values()):
             self.distance = 0
             return
         # Only the first thread: before the storage of others is their stack.
-        for head in self.heads[:1]:
+        for head in list(self.heads.values())[:1]:
             try:
                 start = max(self._region_start(head), head - FURTHEST)
             except NotAHeap:  # set_robust_list(2) takes any address
@@ -640,9 +742,6 @@ class ArenaReader:
     def add_caches(self, arenas: Sequence[FoundArena]) -> None:
         """Adds the chunks in the caches of threads to the arenas that they belong to."""
         main = arenas[0]
-        self.doubts = []
-        self.seen = {}
-        counted = set()
         self.find_distance(arenas)
         if self.distance is None:
             if main.state.has_memory:
@@ -650,12 +749,16 @@ class ArenaReader:
                     "the caches of threads were not found: what they hold counts as in use"
                 )
             return
+        self.find_threads(arenas)
         addresses = {one.state.address for one in arenas}
+        for one in arenas:
+            one.cached = new_chunks()
         ranges = sorted(
             ((row.first, row.end, one) for one in arenas for row in one.rows),
             key=lambda entry: entry[0],
         )
         starts = [first for first, _, _ in ranges]
+        counted = set()
 
         def inside(address: int) -> FoundArena | None:
             index = bisect_right(starts, address) - 1
@@ -665,7 +768,7 @@ class ArenaReader:
         for image in self.images.values():
             image.next = images or ffi.NULL
             images = image
-        for head in self.heads:
+        for head in self.heads.values():
             doubts = []
             suspects: dict[int, tuple[Tcache, bytes]] = {}
             recognized = False
@@ -684,10 +787,10 @@ class ArenaReader:
                 counted.add(address)
                 self.seen[address] = layout, links
                 for chunk in chunks.list[0 : chunks.count]:
-                    one = inside(chunk.address)
-                    if one is not None:
-                        one.tcache += chunk.size
-                        one.tcached += 1
+                    owner = inside(chunk.address)
+                    if owner is not None:
+                        owner.tcache += chunk.size
+                        lib.pm_chunks_add(owner.cached, chunk.address, chunk.size)
             own = None if recognized else self.thread_arena(head, addresses)
             if own and (doubts or not self.has_no_cache(own[0])):
                 doubts = doubts or [
@@ -697,7 +800,7 @@ class ArenaReader:
                 self.seen.update(suspects)
         for one in arenas:
             if one.fast + one.bins + one.top + one.tcache > one.state.system:
-                one.tcache = one.tcached = 0
+                one.tcache, one.cached = 0, new_chunks()
                 self.doubts.append(
                     "the caches of threads hold more than the arena at"
                     f" {one.state.address:#x} has: they count as in use"
@@ -750,17 +853,21 @@ class ArenaReader:
             doubt = self._follow(lists, entry, size, chunks, MOST_CACHED) or doubt
         return chunks, doubt, data + links_of(chunks)
 
-    def serving(
-        self, arenas: Sequence[FoundArena], heads: Mapping[int, int]
-    ) -> dict[int, tuple[int, ...]]:
-        """For each arena the threads whose thread-local storage has its address (thread_arena)."""
+    def find_threads(self, arenas: Sequence[FoundArena]) -> None:
+        """Finds the threads whose own storage has the address of an arena (thread_arena)."""
         addresses = {one.state.address for one in arenas}
-        found: dict[int, list[int]] = {}
-        for tid, head in heads.items():
+        places: dict[int, tuple[int, int]] = {}
+        for tid, head in self.heads.items():
             nearest = self.thread_arena(head, addresses)
             if nearest is not None:
-                found.setdefault(nearest[1], []).append(tid)
-        return {address: tuple(sorted(tids)) for address, tids in found.items()}
+                places[tid] = nearest[0] - head, nearest[1]
+        usual = Counter(place for place, _ in places.values()).most_common(1)
+        for one in arenas:
+            threads = [tid for tid, (_, address) in places.items() if address == one.state.address]
+            one.threads = tuple(sorted(threads))
+            one.threads_sure = len(threads) == one.state.attached and all(
+                places[tid][0] == usual[0][0] for tid in threads
+            )
 
 
 def total(chunks: Any) -> int:

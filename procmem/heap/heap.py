@@ -7,6 +7,10 @@ import time
 from typing import NamedTuple
 
 from procmem.heap.glibc import PAGE_SIZE, ArenaReader, new_chunks
+from procmem.heap.mapped import MappedChunk, find_mapped
+from procmem.heap.others import allocator_name
+from procmem.heap.parts import HeapPart, Span, parts_of
+from procmem.heap.pinned import HeapPages, page_uses
 from procmem.heap.python import read_python
 from procmem.native import ffi, lib
 from procmem.pages.pagemap import new_pages
@@ -14,18 +18,31 @@ from procmem.procfs import probes
 from procmem.procfs.activity import idle_since
 from procmem.procfs.resident import ResidentMemory
 from procmem.procfs.totals import read_status, usage_from_status
+from procmem.regions.kinds import RegionKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from procmem.heap.glibc import FoundArena
+    from procmem.heap.others import OtherAllocator
     from procmem.heap.python import PythonHeap
     from procmem.procfs import ProcessFiles
-    from procmem.regions.region import Region
+    from procmem.regions.region import Region, ResidentRegion
 
-__all__ = ["Heap", "HeapArena", "HeapSize", "Trim", "read_heap"]
+__all__ = [
+    "Heap",
+    "HeapArena",
+    "HeapHole",
+    "HeapLocked",
+    "HeapSize",
+    "Locks",
+    "Surroundings",
+    "Trim",
+    "find_locks",
+    "read_heap",
+]
 
 ATTEMPTS = 5
 PATIENCE = 0.5
@@ -34,6 +51,24 @@ PATIENCE = 0.5
 MOST_DOUBTS = 20
 
 PYTHON = re.compile(r".*/(lib)?python3\.\d+(t?)[^/]*")
+
+
+class Surroundings(NamedTuple):
+    """What is around the heap of a process.
+
+    Attributes:
+        regions: its regions, by address.
+        word: bytes of an address in its program: 8 or 4.
+        programs: the runtimes and libraries in it, and the evidence for each.
+    """
+
+    regions: Sequence[ResidentRegion]
+    word: int
+    programs: Mapping[str, str]
+
+
+class HeapLocked(Exception):
+    """A thread of the stopped process was inside malloc, and holds the lock of an arena."""
 
 
 class HeapSize(NamedTuple):
@@ -53,7 +88,7 @@ class HeapSize(NamedTuple):
 
 
 class TrimRange(NamedTuple):
-    """Memory that malloc_trim(3) would return: its start address, and its resident bytes."""
+    """Adjacent resident pages that malloc_trim(3) would return: their address, and their bytes."""
 
     start: int
     resident: int
@@ -64,11 +99,35 @@ class Trim(NamedTuple):
 
     Attributes:
         total: resident bytes that it would return.
-        ranges: where these are; ranges without resident pages are left out.
+        ranges: where these are: whole resident pages.
     """
 
     total: int
     ranges: tuple[TrimRange, ...]
+
+    def pages(self) -> Iterator[int]:
+        """The address of each resident page that it would return."""
+        for one in self.ranges:
+            yield from range(one.start, one.start + one.resident, PAGE_SIZE)
+
+
+class HeapHole(NamedTuple):
+    """A large free chunk of an arena.
+
+    Attributes:
+        address: of the chunk.
+        size: its bytes.
+        resident: those in memory.
+        above: the number of chunks in use between it and the top: as long as there is one, the
+            arena can't be shortened by this hole.
+        above_bytes: the bytes of these chunks.
+    """
+
+    address: int
+    size: int
+    resident: int
+    above: int
+    above_bytes: int
 
 
 class HeapArena(NamedTuple):
@@ -90,10 +149,18 @@ class HeapArena(NamedTuple):
             not be walked.
         threads: IDs of the threads whose thread-local storage has this arena's address
             (thread_arena): they allocate from it.
+        threads_guess: whether that is no proof: the arena counts more or fewer threads.
+        attached: the number of threads that use it, by its own count (attached_threads).
         last_in_use: the address of the chunk in use that is nearest to the top: memory before
             it can't be returned by moving the top; None: there is none, or it is not known.
         last_size: the size of that chunk; None: not known.
+        last_cached: whether that chunk is free, and kept in a thread's cache or a fast bin.
         locked: whether a thread held the arena's lock while it was read.
+        heaps: start and end of each piece of memory that it has: below the break, or in heaps of
+            up to 64 MiB.
+        holes: its largest free chunks of a page or more, the largest first.
+        others: bytes of `system` that somebody else has obtained between two pieces of the main
+            arena by moving the break (sbrk(2)). malloc counts them as in use.
 
     Source: malloc/malloc.c of glibc, struct malloc_state; mallinfo(3).
     """
@@ -113,6 +180,12 @@ class HeapArena(NamedTuple):
     last_in_use: int | None
     last_size: int | None
     locked: bool
+    threads_guess: bool = False
+    attached: int = 0
+    last_cached: bool = False
+    heaps: tuple[tuple[int, int], ...] = ()
+    holes: tuple[HeapHole, ...] = ()
+    others: int = 0
 
 
 class Heap:
@@ -122,14 +195,23 @@ class Heap:
     makes a mapping of its own (`mmapped`), nor memory that the program mapped itself.
 
     Attributes:
-        allocator: "glibc malloc"; None: no arena of it was found.
-        arenas: the arenas, the main arena first.
+        allocator: which allocator serves malloc: "glibc malloc", "musl malloc", "jemalloc",
+            "tcmalloc", "mimalloc", "AddressSanitizer"...; "Go runtime" in a program without malloc;
+            None: not known. Only arenas of glibc's malloc are read from inside.
+        arenas: the arenas of glibc's malloc, the main arena first.
         mmapped: bytes of allocations that are mappings of their own; None: not known.
         mmaps: the number of these; None: not known.
+        mapped: these, as far as they were found, the largest first.
         python: the memory of CPython's allocator for small objects; None: no CPython 3 was
             found in the process.
+        others: what other allocators and runtimes have in their regions, which are not read from
+            inside.
+        parts: what the process's memory consists of. The sizes add up to VSZ, the resident bytes to
+            RSS, but for a difference of `unexplained`.
+        pages: how much of each resident page is in use; None: not asked for.
         certain: whether all data structures are consistent, and none changed during the reading.
         doubts: what was inconsistent or changed, a phrase each.
+        held: for how many seconds the process was stopped for the reading; None: it was not.
         pid: the process's ID.
         rss: its VmRSS in bytes when the heap was read; None: not known.
     """
@@ -138,9 +220,13 @@ class Heap:
         self,
         arenas: Sequence[HeapArena],
         *,
+        allocator: str | None,
         mmapped: int | None,
         mmaps: int | None,
+        mapped: Sequence[MappedChunk],
         python: PythonHeap | None,
+        parts: Sequence[HeapPart],
+        pages: HeapPages | None,
         doubts: Sequence[str],
         trim: Trim,
         sizes: Mapping[int, tuple[int, int]],
@@ -150,16 +236,21 @@ class Heap:
         self.pid = pid
         self.rss = rss
         self.arenas = tuple(arenas)
-        self.allocator = "glibc malloc" if arenas else None
+        self.allocator = allocator
         self.mmapped = mmapped
         self.mmaps = mmaps
+        self.mapped = tuple(mapped)
         self.python = python
+        self.others: tuple[OtherAllocator, ...] = ()
+        self.parts = tuple(parts)
+        self.pages = pages
         self.doubts = tuple(doubts)
+        self.held: float | None = None
         self._trim = trim
         self._sizes = dict(sizes)
 
     def __repr__(self) -> str:
-        what = self.allocator or "no malloc"
+        what = self.allocator or "an unknown allocator"
         return f"<Heap of {what}: {self.in_use} bytes in use, {self.free} free>"
 
     @property
@@ -197,6 +288,17 @@ class Heap:
         """Resident bytes that malloc_trim(0) would return to the kernel."""
         return self._trim.total
 
+    @property
+    def unexplained(self) -> int | None:
+        """VmRSS minus the resident bytes of all parts; None: VmRSS is not known.
+
+        Many kernels count RSS per CPU, so that VmRSS lags behind the page table, and a process that
+        is not stopped may change between the readings.
+        """
+        if self.rss is None:
+            return None
+        return self.rss - sum(part.resident for part in self.parts)
+
     def trim(self) -> Trim:
         """The memory that malloc_trim(0) would return to the kernel (malloc_trim(3))."""
         return self._trim
@@ -212,6 +314,7 @@ class Heap:
             "pid": self.pid,
             "allocator": self.allocator,
             "rss": self.rss,
+            "held": self.held,
             "system": self.system,
             "in_use": self.in_use,
             "tcache": self.tcache,
@@ -222,7 +325,15 @@ class Heap:
             "mmapped": self.mmapped,
             "certain": self.certain,
             "doubts": list(self.doubts),
-            "arenas": [arena._asdict() for arena in self.arenas],
+            "arenas": [
+                {**arena._asdict(), "holes": [hole._asdict() for hole in arena.holes]}
+                for arena in self.arenas
+            ],
+            "mapped": [one._asdict() for one in self.mapped],
+            "parts": [part._asdict() for part in self.parts],
+            "unexplained": self.unexplained,
+            "others": [one._asdict() for one in self.others],
+            "pages": None if self.pages is None else self.pages.to_dict(),
             "trim": [one._asdict() for one in self._trim.ranges],
             "sizes": [one._asdict() for one in self.by_size()],
             "python": None
@@ -242,24 +353,28 @@ class Heap:
 
 def read_heap(
     files: ProcessFiles,
-    maps: Callable[[], Sequence[Region]],
-    word_size: Callable[[Sequence[Region]], int],
+    look: Callable[[], Surroundings],
+    *,
+    pages: bool = False,
+    stopped: bool = False,
 ) -> Heap:
     """Reads what malloc and Python have allocated in a process.
 
     Args:
         files: the process.
-        maps: reads its regions, by address.
-        word_size: bytes of an address in a program with such regions: 8 or 4.
+        look: finds out what is around the heap.
+        pages: count what is in use on each page, too.
+        stopped: whether the process is stopped: then nothing is tried again.
 
     Raises:
         AccessDenied: this user may not read its memory (ptrace(2), access mode checking).
+        HeapLocked: it is stopped while a thread is inside malloc.
         NoSuchProcess, ZombieProcess, ProcessChanged: it has ended, or runs another program.
     """
     with ResidentMemory(files, required=True) as memory:
         until = time.monotonic() + PATIENCE
-        for _ in range(ATTEMPTS):
-            heap = read_once(files, memory, maps, word_size)
+        for _ in range(1 if stopped else ATTEMPTS):
+            heap = read_once(files, memory, look, pages=pages, stopped=stopped)
             memory.check()
             if heap.certain or time.monotonic() > until:
                 break
@@ -269,54 +384,134 @@ def read_heap(
 def read_once(
     files: ProcessFiles,
     memory: ResidentMemory,
-    maps: Callable[[], Sequence[Region]],
-    word_size: Callable[[Sequence[Region]], int],
+    look: Callable[[], Surroundings],
+    *,
+    pages: bool,
+    stopped: bool,
 ) -> Heap:
     """Reads it once: what does not fit, or changes meanwhile, is a doubt."""
-    before = idle_since(files)
-    regions = maps()
-    word = word_size(regions)
-    heads = {}
-    for tid in files.thread_ids():
-        head = lib.pm_robust_list(tid)
-        if head:
-            heads[tid] = head
-    reader = ArenaReader(memory, regions, word, heads.values(), running=before is None)
+    before = None if stopped else idle_since(files)
+    running = before is None and not stopped
+    around = look()
+    regions, word = around.regions, around.word
+    reader = ArenaReader(memory, regions, word, descriptors(files, word), running=running)
     arenas = reader.find()
+    if stopped and any(one.state.locked for one in arenas):
+        raise HeapLocked
     for one in arenas:
         reader.measure(one)
-    if arenas:
-        reader.add_caches(arenas)
-    serving = reader.serving(arenas, heads)
-    pages, unread = read_pages(memory, arenas)
+    for group in groups_of(arenas):
+        reader.add_caches(group)
     python = read_python(memory, regions) if has_python(regions) else None
+    parameters = [one.parameters for one in arenas if one.parameters is not None]
+    mmaps = sum(one.mmaps for one in parameters)
+    direct = list(find_mapped(memory, [one for one in regions if is_anonymous(one)], word, mmaps))
+    spans = spans_of(arenas, direct, python, regions, PAGE_SIZE)
+    entries, unread = read_pages(memory, spans)
+    counted = [
+        Span(start, end, resident_in(start, end, entries), owner) for start, end, owner in spans
+    ]
+    rss = usage_from_status(read_status(files)).rss
     # Of a process that did not run in between all is of one moment.
-    idle = before is not None and idle_since(files) == before
+    idle = stopped or (before is not None and idle_since(files) == before)
     doubts = reader.changes(arenas, idle=idle)
     if not idle and python is not None and read_python(memory, regions) != python:
         doubts.append("Python's objects changed while they were read")
     doubts += reader.ring_doubts + [doubt for one in arenas for doubt in one.doubts]
     doubts += reader.doubts + unread
-    if len(doubts) > MOST_DOUBTS:
-        doubts[MOST_DOUBTS:] = [f"{len(doubts) - MOST_DOUBTS} more like these"]
+    possible = [one for one in arenas if not one.impossible]
     made: list[HeapArena] = []
     ranges: list[TrimRange] = []
     sizes: dict[int, tuple[int, int]] = {}
-    for one in arenas:
-        if not one.impossible:
-            made.append(arena_of(one, pages, word, serving, regions, ranges))
-            count_sizes(one, sizes)
-    parameters = reader.parameters
+    for one in possible:
+        made.append(arena_of(one, entries, word, regions, ranges))
+        count_sizes(one, sizes)
+    trim = Trim(sum(one.resident for one in ranges), tuple(ranges))
+    used = None
+    if pages:
+        used, moved = page_counts(reader, possible, entries, counted, trim)
+        doubts += moved
+    if len(doubts) > MOST_DOUBTS:
+        doubts[MOST_DOUBTS:] = [f"{len(doubts) - MOST_DOUBTS} more like these"]
+    mapped = sorted(
+        (
+            MappedChunk(start, size, resident_in(start, start + size, entries))
+            for start, size in direct
+        ),
+        key=lambda one: one.size,
+        reverse=True,
+    )
     return Heap(
         made,
-        mmapped=None if parameters is None else parameters.mmapped,
-        mmaps=None if parameters is None else parameters.mmaps,
+        allocator=allocator_name(
+            around.programs,
+            glibc=bool(made),
+            used=any(one.system for one in made),
+            paths=[region.pathname or "" for region in regions],
+        ),
+        mmapped=sum(one.mmapped for one in parameters) if parameters else None,
+        mmaps=mmaps if parameters else None,
+        mapped=mapped,
         python=python,
+        parts=parts_of(regions, counted, inside(possible, made, trim, entries, counted, python)),
+        pages=used,
         doubts=doubts,
-        trim=Trim(sum(one.resident for one in ranges), tuple(ranges)),
+        trim=trim,
         sizes=sizes,
         pid=files.pid,
-        rss=usage_from_status(read_status(files)).rss,
+        rss=rss,
+    )
+
+
+class Locks:
+    """The locks of a process's arenas.
+
+    Args:
+        memory: its resident memory.
+        addresses: of the arenas, which begin with their locks.
+    """
+
+    def __init__(self, memory: ResidentMemory, addresses: Iterable[int]) -> None:
+        self.memory = memory
+        self.addresses = tuple(addresses)
+
+    def free(self) -> bool:
+        """Whether no thread holds any of them."""
+        return not any(any(self.memory.read(address, 4)) for address in self.addresses)
+
+
+def find_locks(memory: ResidentMemory, regions: Sequence[Region], word: int) -> Locks:
+    """The locks of the arenas that a process has now."""
+    found = ArenaReader(memory, regions, word, {}).find()
+    return Locks(memory, [one.state.address for one in found])
+
+
+def descriptors(files: ProcessFiles, word: int) -> dict[int, int]:
+    """An address in the descriptor of each thread; none where thread IDs are not those of /proc."""
+    if not files.has_our_numbers:
+        return {}
+    ask = lib.pm_robust_list if word == 8 else lib.pm_robust_list_32
+    heads = {tid: int(ask(tid)) for tid in files.thread_ids()}
+    return {tid: head for tid, head in heads.items() if head}
+
+
+def groups_of(arenas: Iterable[FoundArena]) -> list[list[FoundArena]]:
+    """The arenas of each C library."""
+    groups: list[list[FoundArena]] = []
+    for one in arenas:
+        if one.main:
+            groups.append([])
+        groups[-1].append(one)
+    return groups
+
+
+def is_anonymous(region: Region) -> bool:
+    perms = region.perms
+    return bool(
+        not region.inode
+        and perms.write
+        and perms.private
+        and region.kind in (RegionKind.ANON, RegionKind.ARENA, RegionKind.BSS)
     )
 
 
@@ -326,15 +521,67 @@ def has_python(regions: Iterable[Region]) -> bool:
     )
 
 
-def read_pages(memory: ResidentMemory, arenas: Sequence[FoundArena]) -> tuple[Any, list[str]]:
-    """The page table entries of all memory that contains chunks, and what could not be read."""
+def spans_of(
+    arenas: Iterable[FoundArena],
+    mapped: Iterable[tuple[int, int]],
+    python: PythonHeap | None,
+    regions: Sequence[Region],
+    page: int,
+) -> list[tuple[int, int, str]]:
+    """The memory of arenas, of direct mappings and of Python, cut by regions, without overlaps."""
+    ranges: list[tuple[int, int, str]] = []
+    for one in arenas:
+        for row in one.rows:
+            # An arena's heap begins with headers, which malloc counts as in use.
+            start = row.first if one.main else row.first // page * page
+            ranges.append((start, row.end, "malloc"))
+        ranges += [(start, end, "malloc") for start, end in gaps_in(one, regions)]
+    ranges += [(start, start + size, "mapped") for start, size in mapped]
+    if python is not None:
+        ranges += [(one.address, one.address + one.size, "python") for one in python.arenas]
+    found: list[tuple[int, int, str]] = []
+    ranges.sort()
+    behind = 0
+    number = 0
+    for start, end, owner in ranges:
+        at = max(start, behind)
+        while number < len(regions) and regions[number].end <= at:
+            number += 1
+        for region in regions[number:]:
+            if region.start >= end:
+                break
+            first, last = max(at, region.start), min(end, region.end)
+            if first < last:
+                found.append((first, last, owner))
+        behind = max(behind, end)
+    return found
+
+
+def gaps_in(found: FoundArena, regions: Iterable[Region]) -> list[tuple[int, int]]:
+    """What somebody else has obtained by sbrk(2) between two pieces of a main arena.
+
+    malloc counts it as its own, and in use.
+    """
+    if not found.main or not found.contiguous:
+        return []
+    return [
+        (before.end, after.first)
+        for before, after in zip(found.rows, found.rows[1:], strict=False)
+        if any(r.start <= before.end < after.first <= r.end for r in regions)
+    ]
+
+
+def read_pages(
+    memory: ResidentMemory, spans: Iterable[tuple[int, int, str]]
+) -> tuple[Any, list[str]]:
+    """The page table entries of some ranges, and what could not be read."""
     pages = new_pages()
     scan = probes.has_pagemap_scan()
     zero = probes.zero_frame()
     behind = 0
-    for row in sorted(row for one in arenas for row in one.rows):
-        at = ffi.new("uint64_t *", max(behind, row.first // PAGE_SIZE))
-        last = -(-row.end // PAGE_SIZE)
+    for start, end, _ in spans:
+        at = ffi.new("uint64_t *", max(behind, start // PAGE_SIZE))
+        last = -(-end // PAGE_SIZE)
         while at[0] < last:
             if lib.pm_pages_read(pages, memory.pagemap, PAGE_SIZE, at, last, scan, zero):
                 where = at[0] * PAGE_SIZE
@@ -343,11 +590,119 @@ def read_pages(memory: ResidentMemory, arenas: Sequence[FoundArena]) -> tuple[An
     return pages, []
 
 
+def resident_in(start: int, end: int, pages: Any) -> int:
+    """The resident bytes of a range."""
+    one = ffi.new("pm_chunk *", (start, end - start))
+    listed = ffi.new("pm_chunks *", {"list": one, "count": 1})
+    return int(lib.pm_heap_resident(listed, pages, PAGE_SIZE, 0, 0, ffi.NULL))
+
+
+def page_counts(
+    reader: ArenaReader,
+    arenas: Iterable[FoundArena],
+    entries: Any,
+    spans: Iterable[Span],
+    trim: Trim,
+) -> tuple[HeapPages, list[str]]:
+    """How much of each page of the arenas is in use, by a second walk; and what did not fit."""
+    walks, doubts = [], []
+    for one in arenas:
+        walk, fits = reader.walk_pages(one, entries)
+        walks.append(walk)
+        if one.walked and not fits:
+            doubts.append(f"the arena at {one.state.address:#x} changed between two walks")
+    rows = [(span.start, span.end) for span in spans if span.owner == "malloc"]
+    resident = sum(
+        resident_in(start // PAGE_SIZE * PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE, entries)
+        for start, end in rows
+    )
+    found = HeapPages(
+        page_uses(walks),
+        page_size=PAGE_SIZE,
+        resident=resident // PAGE_SIZE,
+        whole=sum(int(walk.full_pages) for walk in walks),
+        returned=trim.total // PAGE_SIZE,
+    )
+    return found, doubts
+
+
+def inside(
+    found: Sequence[FoundArena],
+    arenas: Sequence[HeapArena],
+    trim: Trim,
+    entries: Any,
+    spans: Sequence[Span],
+    python: PythonHeap | None,
+) -> list[HeapPart]:
+    """The parts that the memory of malloc and of Python consists of."""
+    parts: list[HeapPart] = []
+    rows = [span for span in spans if span.owner == "malloc"]
+    if rows:
+        free = sum(one.free + one.fast + one.top for one in arenas)
+        resident_free = sum(one.resident_free for one in arenas)
+        tcache = sum(one.tcache for one in arenas)
+        cached = sum(
+            int(lib.pm_heap_resident(one.cached, entries, PAGE_SIZE, 0, 0, ffi.NULL))
+            for one in found
+            if one.cached is not None
+        )
+        size = sum(span.end - span.start for span in rows)
+        resident = sum(span.resident for span in rows)
+        parts += [
+            HeapPart(
+                "malloc: in use",
+                size - free - tcache,
+                resident - resident_free - cached,
+                "chunks of the program, and malloc's own data",
+            ),
+            HeapPart("malloc: caches of threads", tcache, cached, "free chunks in tcaches"),
+            HeapPart(
+                "malloc: free, returned by a trim", trim.total, trim.total, "see malloc_trim(3)"
+            ),
+            HeapPart(
+                "malloc: free, kept by a trim",
+                resident_free - trim.total,
+                resident_free - trim.total,
+                "on pages that are partly in use, or fast chunks and the end of the top",
+            ),
+            HeapPart(
+                "malloc: free, not in memory",
+                free - resident_free,
+                0,
+                "returned already, or never touched, or in swap",
+            ),
+        ]
+    direct = [span for span in spans if span.owner == "mapped"]
+    if direct:
+        parts.append(
+            HeapPart(
+                "malloc: direct mappings",
+                sum(span.end - span.start for span in direct),
+                sum(span.resident for span in direct),
+                "large allocations, each a mapping of its own",
+            )
+        )
+    own = [span for span in spans if span.owner == "python"]
+    if python is not None and own:
+        size = sum(span.end - span.start for span in own)
+        resident = sum(span.resident for span in own)
+        used = min(python.in_use, resident)
+        parts += [
+            HeapPart("Python: objects", used, used, "blocks of up to 512 bytes in use"),
+            HeapPart(
+                "Python: free in arenas",
+                size - used,
+                resident - used,
+                "free blocks, headers of pools, and pools that are not used",
+            ),
+        ]
+    return parts
+
+
 def arena_of(
     found: FoundArena,
     pages: Any,
     word: int,
-    serving: Mapping[int, Sequence[int]],
     regions: Sequence[Region],
     ranges: list[TrimRange],
 ) -> HeapArena:
@@ -382,6 +737,21 @@ def arena_of(
     last_size = None
     if found.walked and found.last:
         last_size = found.last_size
+    idle = [list_ for list_ in (found.cached, found.fast_chunks) if list_ is not None]
+    cached = bool(found.last) and any(
+        chunk.address == found.last for chunks in idle for chunk in chunks.list[0 : chunks.count]
+    )
+    holes = [
+        HeapHole(
+            int(hole.address),
+            int(hole.size),
+            resident_in(hole.address, hole.address + hole.size, pages),
+            int(walk.used_count - hole.used),
+            int(walk.in_use - hole.bytes),
+        )
+        for hole in walk.holes[0 : walk.hole_count]
+        if found.walked
+    ]
     return HeapArena(
         state.address,
         found.main,
@@ -394,10 +764,16 @@ def arena_of(
         int(resident),
         int(trimmed),
         int(walk.used_count) - int(found.fast_chunks.count) if found.walked else None,
-        tuple(serving.get(state.address, ())),
+        found.threads,
         found.last or None,
         last_size,
         state.locked,
+        not found.threads_sure,
+        state.attached,
+        cached,
+        tuple((row.first, row.end) for row in found.rows),
+        tuple(sorted(holes, key=lambda hole: hole.size, reverse=True)),
+        sum(end - start for start, end in gaps_in(found, regions)),
     )
 
 

@@ -73,6 +73,7 @@ ffi.cdef(
     int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
     int pm_is_proc(int fd);
     uint64_t pm_robust_list(int tid);
+    uint64_t pm_robust_list_32(int tid);
 
     #define PM_RSS ...
     #define PM_SWAP ...
@@ -173,17 +174,25 @@ ffi.cdef(
     #define PM_HEAP_SMALL ...
     #define PM_HEAP_SIZES ...
     typedef struct { uint64_t address, size; } pm_chunk;
-    typedef struct { pm_chunk *list; size_t count; ...; } pm_chunks;
+    typedef struct { pm_chunk *list; size_t count, room; } pm_chunks;
+    #define PM_HEAP_HOLES ...
+    typedef struct { uint64_t address, size, used, bytes; } pm_hole;
+    typedef struct { uint64_t page, bytes, count, chunk, size; } pm_page_use;
     typedef struct pm_image { const struct pm_image *next; size_t size; ...; } pm_image;
     typedef struct {
         const pm_image *image;
+        int probe; uint64_t steps; const pm_pages *pages; const pm_chunks *cached;
+        pm_hole holes[...]; size_t hole_count;
+        pm_page_use *uses; size_t use_count, full_pages, cached_at;
         uint64_t mark_size, in_use, used_count, free_bytes; uint64_t sizes[...];
         pm_chunks free, large, marked;
         uint64_t at, top_size, last_in_use, last_size, fence; int error; uint64_t pages_read;
         ...;
     } pm_heap;
-    pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word,
+    pm_heap *pm_heap_new(int pid, int mem, int pagemap, uint64_t page_size, uint64_t word,
                          uint64_t align);
+    uint64_t pm_heap_seek(pm_heap *heap, uint64_t from, uint64_t end, uint64_t top, uint64_t step);
+    int pm_heap_last_page(pm_heap *heap);
     void pm_heap_free(pm_heap *heap);
     void pm_heap_forget(pm_heap *heap);
     int pm_heap_words(pm_heap *heap, uint64_t address, size_t count, uint64_t *out);
@@ -194,6 +203,7 @@ ffi.cdef(
     int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
                  uint64_t size, size_t most, pm_chunks *out);
     int pm_heap_bin(pm_heap *heap, uint64_t bin, size_t most, pm_chunks *out);
+    void pm_heap_sort(pm_chunks *chunks);
     void pm_heap_join(pm_chunks *chunks);
     uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages,
                               uint64_t page_size, uint64_t skip, int whole, pm_chunks *out);
@@ -291,6 +301,16 @@ ffi.cdef(
     long pm_specimen_fork(int request, int reply, long flags, long cpu);
     """
 )
+# ---- processes that are stopped while they are read (procmem.tracing.holding) ----
+
+ffi.cdef(
+    """
+    typedef struct { int pid; uint64_t limit; int tid; size_t count; uint64_t began, end; ...; }
+        pm_hold;
+    int pm_hold_begin(pm_hold *hold);
+    void pm_hold_end(pm_hold *hold);
+    """
+)
 # ---- programs that are followed (procmem.tracing.tracer) ----
 
 ffi.cdef(
@@ -352,6 +372,7 @@ PARTS = (
     "measure",
     "specimen",
     "breakpoints",
+    "hold",
     "tracer",
     "descriptors",
     "columns",

@@ -222,6 +222,7 @@ static void check_resident(pm_chunks *chunks, uint64_t skip, int whole)
     }
     found = pm_heap_resident(chunks, pages, PAGE, skip, whole, &given);
     REQUIRE(found == expected && sum(&given) == found);
+    REQUIRE(pm_heap_resident(chunks, pages, PAGE, skip, whole, NULL) == found);
     free(given.list);
     pm_pages_free(pages);
 }
@@ -295,7 +296,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
             put(BASE + i / 2 * word, some_word(data[i], data[i + 1]));
         made.top = BASE + data[1] * 64u;
     }
-    heap = pm_heap_new(1, 3, PAGE, word, 16);
+    heap = pm_heap_new(1, -1, 3, PAGE, word, 16);
     if (!heap)
         abort();
     heap->mark_size = 32 + 16 * (data[0] & 7);

@@ -29,13 +29,15 @@ int pm_chunks_add(pm_chunks *chunks, uint64_t address, uint64_t size)
     return 0;
 }
 
-pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word, uint64_t align)
+pm_heap *pm_heap_new(int pid, int mem, int pagemap, uint64_t page_size, uint64_t word, uint64_t align)
 {
     pm_heap *heap = calloc(1, sizeof *heap);
 
     if (!heap)
         return NULL;
     heap->pid = pid;
+    heap->mem = mem;
+    heap->steps = UINT64_MAX;
     heap->pagemap = pagemap;
     heap->page_size = page_size;
     heap->word = word;
@@ -60,6 +62,7 @@ void pm_heap_free(pm_heap *heap)
     free(heap->free.list);
     free(heap->large.list);
     free(heap->marked.list);
+    free(heap->uses);
     pm_heap_forget(heap);
     free(heap);
 }
@@ -232,7 +235,8 @@ static int fetch(pm_heap *heap, uint64_t address, uint64_t end)
     }
     local = (struct iovec){heap->buffer, count * heap->page_size};
     remote = (struct iovec){(void *)(uintptr_t)(page * heap->page_size), count * heap->page_size};
-    got = process_vm_readv(heap->pid, &local, 1, &remote, 1, 0);
+    got = heap->pid ? process_vm_readv(heap->pid, &local, 1, &remote, 1, 0)
+                    : pread(heap->mem, heap->buffer, local.iov_len, (off_t)(page * heap->page_size));
     if (got < (ssize_t)heap->page_size) {
         heap->error = got < 0 ? errno : EFAULT;
         heap->view_start = heap->view_end = 0;
@@ -279,6 +283,89 @@ int pm_heap_words(pm_heap *heap, uint64_t address, size_t count, uint64_t *out)
     return PM_HEAP_END;
 }
 
+static int resident(const pm_pages *pages, uint64_t page)
+{
+    uint64_t entry = pm_pages_entry(pages, page);
+
+    return entry & PM_ENTRY_PRESENT && !(entry & PM_ENTRY_ZERO);
+}
+
+int pm_heap_last_page(pm_heap *heap)
+{
+    pm_page_use on = heap->on;
+
+    heap->on = (pm_page_use){0, 0, 0, 0, 0};
+    if (!on.count || !resident(heap->pages, on.page))
+        return PM_HEAP_END;
+    if (on.bytes >= heap->page_size) {
+        heap->full_pages++;
+        return PM_HEAP_END;
+    }
+    if (heap->use_count == heap->use_room) {
+        size_t room = heap->use_room ? heap->use_room * 2 : 256;
+        pm_page_use *uses = realloc(heap->uses, room * sizeof *uses);
+
+        if (!uses)
+            return PM_HEAP_NO_MEMORY;
+        heap->uses = uses;
+        heap->use_room = room;
+    }
+    on.page *= heap->page_size;
+    heap->uses[heap->use_count++] = on;
+    return PM_HEAP_END;
+}
+
+/* Counts the pages that a chunk in use is on; chunks come by address. */
+static int use_pages(pm_heap *heap, uint64_t chunk, uint64_t size)
+{
+    uint64_t end = chunk + size, page;
+    const pm_chunks *cached = heap->cached;
+
+    if (cached) {
+        while (heap->cached_at < cached->count && cached->list[heap->cached_at].address < chunk)
+            heap->cached_at++;
+        if (heap->cached_at < cached->count && cached->list[heap->cached_at].address == chunk)
+            return PM_HEAP_END;
+    }
+    for (uint64_t at = chunk; at < end; at = (page + 1) * heap->page_size) {
+        page = at / heap->page_size;
+        if (page != heap->on.page) {
+            if (pm_heap_last_page(heap))
+                return PM_HEAP_NO_MEMORY;
+            heap->on = (pm_page_use){page, 0, 0, chunk, size};
+        }
+        heap->on.count++;
+        heap->on.bytes += (end < (page + 1) * heap->page_size ? end : (page + 1) * heap->page_size) - at;
+    }
+    return PM_HEAP_END;
+}
+
+static void add_hole(pm_heap *heap, uint64_t chunk, uint64_t size)
+{
+    size_t least = 0;
+
+    if (heap->hole_count < PM_HEAP_HOLES) {
+        least = heap->hole_count++;
+    } else {
+        for (size_t i = 1; i < PM_HEAP_HOLES; i++)
+            if (heap->holes[i].size < heap->holes[least].size)
+                least = i;
+        if (heap->holes[least].size >= size)
+            return;
+    }
+    heap->holes[least] = (pm_hole){chunk, size, heap->used_count, heap->in_use};
+}
+
+static int add_free(pm_heap *heap, uint64_t chunk, uint64_t size)
+{
+    if (pm_chunks_add(&heap->free, chunk, size))
+        return PM_HEAP_NO_MEMORY;
+    heap->free_bytes += size;
+    if (size >= heap->page_size)
+        add_hole(heap, chunk, size);
+    return PM_HEAP_END;
+}
+
 static int add_used(pm_heap *heap, uint64_t chunk, uint64_t size)
 {
     if (size < PM_HEAP_SMALL)
@@ -291,7 +378,7 @@ static int add_used(pm_heap *heap, uint64_t chunk, uint64_t size)
     heap->last_size = size;
     if (size == heap->mark_size && pm_chunks_add(&heap->marked, chunk, size))
         return PM_HEAP_NO_MEMORY;
-    return PM_HEAP_END;
+    return heap->pages ? use_pages(heap, chunk, size) : PM_HEAP_END;
 }
 
 int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
@@ -303,7 +390,7 @@ int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
     heap->ahead = 2;
     for (;; before = chunk, before_size = size, chunk += size) {
         heap->at = chunk;
-        if (chunk < first || chunk > end - 2 * heap->word)
+        if (chunk < first || chunk > end - 2 * heap->word || !heap->steps--)
             return PM_HEAP_BAD;
         bad = word_at(heap, chunk + heap->word, end, &head);
         if (bad)
@@ -311,7 +398,7 @@ int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
         size = head & ~(uint64_t)SIZE_BITS;
         if (before) {
             if (head & PREV_INUSE) {
-                bad = add_used(heap, before, before_size);
+                bad = heap->probe ? PM_HEAP_END : add_used(heap, before, before_size);
             } else {
                 /* A free chunk has its size once more at its end. */
                 bad = word_at(heap, chunk, end, &next);
@@ -319,8 +406,7 @@ int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
                     return bad;
                 if (next != before_size)
                     return PM_HEAP_BAD;
-                bad = pm_chunks_add(&heap->free, before, before_size) ? PM_HEAP_NO_MEMORY : 0;
-                heap->free_bytes += bad ? 0 : before_size;
+                bad = heap->probe ? PM_HEAP_END : add_free(heap, before, before_size);
             }
             if (bad)
                 return bad;
@@ -356,6 +442,33 @@ int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
                       : heap->ahead < BUFFER_PAGES ? heap->ahead * 2
                                                    : BUFFER_PAGES;
     }
+}
+
+uint64_t pm_heap_seek(pm_heap *heap, uint64_t from, uint64_t end, uint64_t top, uint64_t step)
+{
+    uint64_t head, page = heap->page_size;
+    int bad;
+
+    heap->probe = 1;
+    for (uint64_t at = from; at + 4 * heap->word <= end && heap->steps; at += step) {
+        heap->ahead = 1;
+        bad = word_at(heap, at + heap->word, end, &head);
+        if (bad) {
+            if (bad != PM_HEAP_ABSENT && bad != PM_HEAP_SWAPPED)
+                break;
+            /* The first of its addresses that is tried on the next page. */
+            at += ((at + heap->word) / page * page + page - heap->word - at - 1) / step * step;
+            continue;
+        }
+        heap->steps--;
+        /* Nothing is before the first chunk, and fence posts do not begin a row. */
+        if (!(head & PREV_INUSE) || (head & ~(uint64_t)SIZE_BITS) < 4 * heap->word)
+            continue;
+        if (pm_heap_walk(heap, at, end, top) == PM_HEAP_END &&
+            (heap->top_size || heap->fence == 4 * heap->word))
+            return at;
+    }
+    return 0;
 }
 
 /* Whether malloc could make a chunk of a size. */
@@ -448,13 +561,19 @@ static int by_address(const void *a, const void *b)
     return (one->address > other->address) - (one->address < other->address);
 }
 
+void pm_heap_sort(pm_chunks *chunks)
+{
+    if (chunks->count)
+        qsort(chunks->list, chunks->count, sizeof *chunks->list, by_address);
+}
+
 void pm_heap_join(pm_chunks *chunks)
 {
     size_t kept = 0;
 
     if (!chunks->count)
         return;
-    qsort(chunks->list, chunks->count, sizeof *chunks->list, by_address);
+    pm_heap_sort(chunks);
     for (size_t i = 1; i < chunks->count; i++) {
         pm_chunk *last = &chunks->list[kept];
 
@@ -466,11 +585,16 @@ void pm_heap_join(pm_chunks *chunks)
     chunks->count = kept + 1;
 }
 
-static int resident(const pm_pages *pages, uint64_t page)
+/* Adds resident bytes to a list of ranges; they come by address. */
+static int add_range(pm_chunks *out, uint64_t start, uint64_t end)
 {
-    uint64_t entry = pm_pages_entry(pages, page);
-
-    return entry & PM_ENTRY_PRESENT && !(entry & PM_ENTRY_ZERO);
+    if (!out || start == end)
+        return 0;
+    if (out->count && out->list[out->count - 1].address + out->list[out->count - 1].size == start) {
+        out->list[out->count - 1].size += end - start;
+        return 0;
+    }
+    return pm_chunks_add(out, start, end - start);
 }
 
 uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64_t page_size,
@@ -480,7 +604,7 @@ uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64
 
     for (size_t i = 0; i < chunks->count; i++) {
         const pm_chunk *chunk = &chunks->list[i];
-        uint64_t start, end = chunk->address + chunk->size, first, last, found = 0;
+        uint64_t start, end = chunk->address + chunk->size, first, last;
 
         if (chunk->size <= skip)
             continue;
@@ -493,17 +617,29 @@ uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64
             continue;
         first = (start + page_size - 1) / page_size;
         last = end / page_size;
+        if (out) {
+            uint64_t page = start / page_size, found[2 * 256];
+            size_t count;
+
+            while ((count = pm_pages_frames(pages, &page, (end - 1) / page_size + 1, NULL, 0, found, 256)))
+                for (size_t k = 0; k < count; k++) {
+                    uint64_t at = found[2 * k] * page_size, to = at + page_size;
+
+                    at = at > start ? at : start;
+                    to = to < end ? to : end;
+                    sum += to - at;
+                    if (add_range(out, at, to))
+                        return UINT64_MAX;
+                }
+            continue;
+        }
         if (start % page_size && resident(pages, start / page_size))
-            found += (end < first * page_size ? end : first * page_size) - start;
+            sum += (end < first * page_size ? end : first * page_size) - start;
         if (last > first)
-            found += page_size * pm_pages_count(pages, first, last,
-                                                PM_ENTRY_PRESENT | PM_ENTRY_ZERO,
-                                                PM_ENTRY_PRESENT);
+            sum += page_size * pm_pages_count(pages, first, last, PM_ENTRY_PRESENT | PM_ENTRY_ZERO,
+                                              PM_ENTRY_PRESENT);
         if (end % page_size && last >= first && resident(pages, last))
-            found += end - last * page_size;
-        sum += found;
-        if (out && pm_chunks_add(out, start, found))
-            return UINT64_MAX;
+            sum += end - last * page_size;
     }
     return sum;
 }

@@ -44,15 +44,37 @@ typedef struct pm_image {
     size_t count, run_room;
 } pm_image;
 
+/* The largest free chunks: `used` and `bytes` are the chunks in use, and their bytes, before each. */
+#define PM_HEAP_HOLES 16
+typedef struct {
+    uint64_t address, size, used, bytes;
+} pm_hole;
+
+/* A resident page that has `count` chunks in use on it, which take `bytes` of it; `chunk` is the first. */
+typedef struct {
+    uint64_t page, bytes, count, chunk, size;
+} pm_page_use;
+
 typedef struct {
     /* given */
-    int pid, pagemap;
+    int pid, mem, pagemap; /* pid 0: memory is read by `mem`, a descriptor of /proc/PID/mem */
     uint64_t page_size, word, align;
     uint64_t mark_size; /* in-use chunks of this size are listed in `marked`; 0: none */
+    int probe;          /* walk only, count nothing */
+    uint64_t steps;     /* chunks that may still be walked */
+    /* For the use of pages: which are resident, and chunks by address that are free although their row
+     * says that they are in use. NULL: pages are not counted. */
+    const pm_pages *pages;
+    const pm_chunks *cached;
     /* found, added up over several rows */
     uint64_t in_use, used_count, free_bytes; /* bytes and chunks in use as the row has it */
     uint64_t sizes[PM_HEAP_SIZES]; /* how many in use of each size / 8 */
     pm_chunks free, large, marked;
+    pm_hole holes[PM_HEAP_HOLES];
+    size_t hole_count;
+    pm_page_use *uses; /* resident pages of which a part is in use */
+    size_t use_count, use_room, full_pages, cached_at;
+    pm_page_use on; /* the page up to which pages are counted */
     /* of the last row */
     uint64_t at;          /* where the walk ended */
     uint64_t top_size;    /* of the chunk at `top`, if the row ended there */
@@ -69,7 +91,7 @@ typedef struct {
     uint64_t ahead; /* pages that the next read takes */
 } pm_heap;
 
-pm_heap *pm_heap_new(int pid, int pagemap, uint64_t page_size, uint64_t word, uint64_t align);
+pm_heap *pm_heap_new(int pid, int mem, int pagemap, uint64_t page_size, uint64_t word, uint64_t align);
 void pm_heap_free(pm_heap *heap);
 /* Frees what is kept of the process's memory: what comes next is read anew. */
 void pm_heap_forget(pm_heap *heap);
@@ -87,6 +109,13 @@ int pm_heap_words(pm_heap *heap, uint64_t address, size_t count, uint64_t *out);
  * fence posts before `end`. */
 int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top);
 
+/* The first address from `from` on at which a row of chunks begins that ends at `top`, or at two fence
+ * posts, as main arenas have them; every `step` bytes are tried. 0: there is none. */
+uint64_t pm_heap_seek(pm_heap *heap, uint64_t from, uint64_t end, uint64_t top, uint64_t step);
+
+/* Adds the last page to `uses`. */
+int pm_heap_last_page(pm_heap *heap);
+
 /* Follows a singly linked list of chunks from `first`, the address of the first link, which is after a
  * header, and adds at most `most` chunks to `out`. `to_header`: links point to headers; `mangled`: links
  * are combined with their own address >> 12; `size`: of each chunk, 0: not checked. Any result but
@@ -97,12 +126,15 @@ int pm_heap_list(pm_heap *heap, uint64_t first, int to_header, int mangled,
 /* Follows a doubly linked bin, whose head is at `bin` (as a chunk), and lists its chunks. */
 int pm_heap_bin(pm_heap *heap, uint64_t bin, size_t most, pm_chunks *out);
 
+/* Sorts chunks by address. */
+void pm_heap_sort(pm_chunks *chunks);
+
 /* Sorts chunks by address and joins those that are adjacent. */
 void pm_heap_join(pm_chunks *chunks);
 
 /* Bytes of chunks on resident pages that are not the zero page, from `skip` bytes after each
- * chunk's start on; `whole`: only whole pages count. Unless `out` is NULL, adds the start of each
- * range and the resident bytes in it to `out`. UINT64_MAX: no memory. */
+ * chunk's start on; `whole`: only whole pages count. Unless `out` is NULL, adds each
+ * resident range to it. UINT64_MAX: no memory. */
 uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64_t page_size,
                           uint64_t skip, int whole, pm_chunks *out);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/vfs.h>
@@ -112,6 +114,38 @@ uint64_t pm_robust_list(int tid)
         return 0;
     return (uint64_t)(uintptr_t)head;
 }
+
+#ifdef __x86_64__
+#define SYS_GET_ROBUST_LIST_32 312
+
+uint64_t pm_robust_list_32(int tid)
+{
+    uint32_t *out, head = 0;
+    long result = SYS_GET_ROBUST_LIST_32;
+
+    /* The kernel keeps a list for each word size; that of 32-bit programs can be asked for by a
+     * 32-bit call only, whose arguments are addresses below 4 GiB. */
+    if (tid <= 0 || prctl(PR_GET_SECCOMP, 0, 0, 0, 0))
+        return 0;
+    out = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    if (out == MAP_FAILED)
+        return 0;
+    __asm__ volatile("int $0x80"
+                     : "+a"(result)
+                     : "b"((long)tid), "c"(out), "d"(out + 1)
+                     : "memory", "r8", "r9", "r10", "r11");
+    if (!result)
+        head = *out;
+    munmap(out, 4096);
+    return head;
+}
+#else
+uint64_t pm_robust_list_32(int tid)
+{
+    (void)tid;
+    return 0;
+}
+#endif
 
 /* Adds [start, end) to word `to` of the records it meets, from record *from
  * on, and what is in no record to *stray. Ranges come in ascending order. */

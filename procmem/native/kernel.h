@@ -36,6 +36,10 @@ int pm_is_proc(int fd);
  * keep in the thread's descriptor. 0: it has none, or this user may not read it. */
 uint64_t pm_robust_list(int tid);
 
+/* That of a thread of a 32-bit program; 0: not known, which is so on other machines than x86-64, and
+ * under a seccomp(2) filter, which might end the caller. */
+uint64_t pm_robust_list_32(int tid);
+
 typedef struct {
     uint64_t stray;   /* bytes found populated outside of the given regions */
     uint64_t huge;    /* bytes mapped by huge pages, transparent ones or of hugetlbfs */

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from procmem.native import lib
-from procmem.process.facts import same_numbers, word_size
+from procmem.process.facts import word_size
 from procmem.procfs.resident import ResidentMemory
 from procmem.regions.kinds import ARENA_SIZES, RegionKind
 from procmem.regions.region import PAGE_SIZE
@@ -40,7 +40,7 @@ def arenas_of(files: ProcessFiles, table: RegionTable[Any], tids: Iterable[int])
         tids: IDs of its threads.
     """
     regions = [region for region in table if region.kind is RegionKind.ARENA]
-    if not regions or not same_numbers(files):
+    if not regions or not files.has_our_numbers:
         return {}
     word = word_size(table)
     length = ARENA_SIZES[word == 4]

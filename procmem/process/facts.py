@@ -156,17 +156,6 @@ def still_mapped(
 # ---- threads -------------------------------------------------------------------
 
 
-def same_numbers(files: ProcessFiles) -> bool:
-    """Whether thread IDs in that /proc are the same as for this process's system calls.
-
-    They are not in the /proc of another PID namespace (pid_namespaces(7)).
-    """
-    try:
-        return files.root == "/proc" and os.readlink("/proc/self") == str(os.getpid())
-    except OSError:
-        return False
-
-
 def find_stacks(
     files: ProcessFiles,
     facts: Facts,
@@ -178,7 +167,7 @@ def find_stacks(
 
     spaces = Spaces(regions)
     word = word_size(regions)
-    numbers = same_numbers(files)
+    numbers = files.has_our_numbers
     pointers: dict[int, tuple[int | None, int]] = {}
     for tid in files.thread_ids():
         try:

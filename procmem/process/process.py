@@ -256,16 +256,25 @@ class Process:
 
         return pagemap_of(self.files, start, end)
 
-    def heap(self) -> Heap:
+    def heap(self, *, stop: bool = False, pages: bool = False) -> Heap:
         """What malloc and Python hold inside it: in use, free, and what a trim would return.
 
-        Read from its resident memory, without stopping it or bringing a page in. glibc's malloc
-        (2.26 and later) and CPython's allocator for small objects are read; of other allocators
-        nothing is said. A heap that changes during the reading is read again, and what does not
-        fit is in `Heap.doubts`.
+        Read from its resident memory, without bringing a page in. glibc's malloc (2.26 and later)
+        and CPython's allocator for small objects are read from inside; of other allocators
+        `Heap.others` has what their regions contain. Without `stop`, a heap that changes during the
+        reading is read again, and what still does not fit is in `Heap.doubts`.
+
+        Args:
+            stop: stop all threads of the process while it is read (ptrace(2)), so that nothing
+                changes. `Heap.held` says for how long. The process goes on even if this one is
+                killed meanwhile.
+            pages: count what is in use on each page, too (`Heap.pages`), by a second walk.
 
         Raises:
-            AccessDenied: the reader lacks the rights of ptrace(2) over the process.
+            AccessDenied: the reader lacks the rights of ptrace(2) over the process, or, with stop,
+                another process traces it.
+            BadArgument: a process can't stop itself.
+            Unsupported: a thread waits in the kernel and can't be stopped.
             NoSuchProcess, ZombieProcess, KernelThread, ProcessChanged
 
         Source: malloc/malloc.c and malloc/arena.c of glibc, Objects/obmalloc.c of CPython.
@@ -275,10 +284,9 @@ class Process:
         >>> heap.python is not None
         True
         """
-        from procmem.heap.heap import read_heap
-        from procmem.process.facts import word_size
+        from procmem.process.heaps import heap_of
 
-        return read_heap(self.files, lambda: list(self.maps()), word_size)
+        return heap_of(self.files, stop=stop, pages=pages)
 
     def frames(self, start: int, end: int) -> list[Frame]:
         """The page frames of a range: how often each is mapped, and what it is used for.

@@ -432,6 +432,17 @@ class ProcessFiles:
         directory = self.directory()
         return bool(lib.pm_is_proc(directory.fd))
 
+    @property
+    def has_our_numbers(self) -> bool:
+        """Whether its PID and thread IDs are the same for this process's system calls.
+
+        They are not in the /proc of another PID namespace (pid_namespaces(7)).
+        """
+        try:
+            return self.root == "/proc" and os.readlink("/proc/self") == str(os.getpid())
+        except OSError:
+            return False
+
     # ---- reading ---------------------------------------------------------
 
     def open(self, name: str) -> int:

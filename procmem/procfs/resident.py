@@ -79,6 +79,11 @@ class ResidentMemory:
         """The descriptor of /proc/PID/pagemap."""
         return self._fds[1] if self._fds else -1
 
+    @property
+    def mem(self) -> int:
+        """The descriptor of /proc/PID/mem."""
+        return self._fds[0] if self._fds else -1
+
     def entry(self, address: int) -> int:
         """The entry of a page in pagemap; 0: nothing there, or it can't be read."""
         if not self._fds or not 0 <= address < 1 << 63:

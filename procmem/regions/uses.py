@@ -659,8 +659,10 @@ def allocators(layout: Layout) -> None:
         if program is None:
             continue
         for run in layout.runs():
-            if run.start % aligned == 0 or run.reserved > GUARD_LIMIT:
-                for index in range(run.first, run.last + 1):
+            whole = run.start % aligned == 0 or run.reserved > GUARD_LIMIT
+            for index in range(run.first, run.last + 1):
+                # Where it maps memory beside other memory, both may be one region.
+                if whole or layout.regions[index].size >= aligned:
                     layout.claim(index, Use(name, program.evidence, guess=True))
         if name != "tcmalloc":
             continue

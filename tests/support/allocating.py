@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Allocating", "ArenaInfo", "MallocInfo", "built", "compiled"]
+__all__ = ["Allocating", "ArenaInfo", "MallocInfo", "Shape", "Shaped", "built", "compiled"]
 
 
 class ArenaInfo(NamedTuple):
@@ -110,6 +110,56 @@ class Allocating:
         (last,) = re.findall(r"^mallinfo (.*)$", text, re.MULTILINE)
         figures = [int(word) for word in last.split()]
         return MallocInfo(tuple(arenas), *figures)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+class Shape(NamedTuple):
+    """What a program of a known shape says: mallinfo2(3), and a number of its own."""
+
+    uordblks: int
+    fordblks: int
+    arena: int
+    hblks: int
+    hblkhd: int
+    number: int
+
+
+class Shaped:
+    """targets/heaps.c, running: its heap has a known shape. It ends with its `with` block.
+
+    Args:
+        directory: it is compiled into it.
+        shape: what the heap is like; see the program.
+        flags: of the compiler.
+    """
+
+    def __init__(self, directory: Path, shape: str, *flags: str) -> None:
+        program = compiled("heaps", str(directory), *flags)
+        self.process = subprocess.Popen(
+            [program, shape], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.pid = self.process.pid
+        self.said = self._line()
+
+    def _line(self) -> Shape:
+        assert self.process.stdout is not None
+        return Shape(*map(int, self.process.stdout.readline().split()))
+
+    def trim(self) -> Shape:
+        """Has it call malloc_trim(0)."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("trim\n")
+        self.process.stdin.flush()
+        return self._line()
 
     def __enter__(self) -> Self:
         return self

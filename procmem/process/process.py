@@ -284,7 +284,7 @@ class Process:
         >>> heap.python is not None
         True
         """
-        from procmem.process.heaps import heap_of
+        from procmem.process.allocators import heap_of
 
         return heap_of(self.files, stop=stop, pages=pages)
 

@@ -10,6 +10,7 @@ import os
 import re
 import struct
 import sys
+from itertools import pairwise
 from typing import NamedTuple
 
 TYPE_CHECKING = False
@@ -144,7 +145,7 @@ class PythonHeap(NamedTuple):
     def by_use(self) -> list[PythonBucket]:
         """The arenas by the share of their bytes that is in use."""
         rows = []
-        for least, most in zip(SHARES, SHARES[1:], strict=False):
+        for least, most in pairwise(SHARES):
             members = [
                 one for one in self.arenas if least * one.size <= 100 * one.in_use < most * one.size
             ]
@@ -236,7 +237,7 @@ def read_python(memory: ResidentMemory, regions: Sequence[Region]) -> PythonHeap
 def blocks_in(pool: Pool, memory: ResidentMemory) -> list[PythonBlock]:
     """The blocks of a pool that are in use: those that were used and are not in its free list."""
     first = pool.address + HEADER.size
-    idle = set()
+    idle: set[int] = set()
     at = pool.free
     while at and len(idle) <= pool.capacity:
         if at in idle or not first <= at < pool.address + pool.unused:

@@ -777,7 +777,8 @@ class ArenaReader:
                     recognized = True
                     continue
                 chunks, doubt, links = self.cached(layout, address, images)
-                if doubt and self.running:
+                # What holds no chunk at all is something else than a cache.
+                if doubt and self.running and chunks.count:
                     self.doubts.append(doubt)
                 elif doubt:
                     doubts.append(doubt)

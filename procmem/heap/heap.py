@@ -9,7 +9,7 @@ from typing import NamedTuple
 from procmem.heap.glibc import PAGE_SIZE, ArenaReader, new_chunks
 from procmem.heap.mapped import MappedChunk, find_mapped
 from procmem.heap.others import allocator_name
-from procmem.heap.parts import HeapPart, Span, parts_of
+from procmem.heap.parts import HeapPart, HeapSpan, parts_of
 from procmem.heap.pinned import HeapPages, page_uses
 from procmem.heap.python import read_python
 from procmem.native import ffi, lib
@@ -409,7 +409,7 @@ def read_once(
     spans = spans_of(arenas, direct, python, regions, PAGE_SIZE)
     entries, unread = read_pages(memory, spans)
     counted = [
-        Span(start, end, resident_in(start, end, entries), owner) for start, end, owner in spans
+        HeapSpan(start, end, resident_in(start, end, entries), owner) for start, end, owner in spans
     ]
     rss = usage_from_status(read_status(files)).rss
     # Of a process that did not run in between all is of one moment.
@@ -601,7 +601,7 @@ def page_counts(
     reader: ArenaReader,
     arenas: Iterable[FoundArena],
     entries: Any,
-    spans: Iterable[Span],
+    spans: Iterable[HeapSpan],
     trim: Trim,
 ) -> tuple[HeapPages, list[str]]:
     """How much of each page of the arenas is in use, by a second walk; and what did not fit."""
@@ -631,7 +631,7 @@ def inside(
     arenas: Sequence[HeapArena],
     trim: Trim,
     entries: Any,
-    spans: Sequence[Span],
+    spans: Sequence[HeapSpan],
     python: PythonHeap | None,
 ) -> list[HeapPart]:
     """The parts that the memory of malloc and of Python consists of."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from procmem.regions.region import ResidentRegion
 
-__all__ = ["HeapPart", "Span", "parts_of"]
+__all__ = ["HeapPart", "HeapSpan", "parts_of"]
 
 K = RegionKind
 GROUPS = {
@@ -38,7 +38,7 @@ ROOM = (
 OUTSIDE = "outside malloc in [heap]", "memory below the break that malloc did not obtain"
 
 
-class Span(NamedTuple):
+class HeapSpan(NamedTuple):
     """A range of addresses that belongs to malloc or to Python.
 
     Attributes:
@@ -72,7 +72,7 @@ class HeapPart(NamedTuple):
 
 
 def parts_of(
-    regions: Sequence[ResidentRegion], spans: Iterable[Span], inside: Sequence[HeapPart]
+    regions: Sequence[ResidentRegion], spans: Iterable[HeapSpan], inside: Sequence[HeapPart]
 ) -> list[HeapPart]:
     """Parts that add up to the sizes and the resident bytes of all regions.
 

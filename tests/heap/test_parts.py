@@ -5,7 +5,7 @@ import os
 import pytest
 
 import procmem
-from procmem.heap.parts import HeapPart, Span, parts_of
+from procmem.heap.parts import HeapPart, HeapSpan, parts_of
 from tests.support.allocating import Allocating, Shaped, built
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ def test_parts_of_no_heap_are_those_of_the_regions() -> None:
 def test_what_is_known_inside_a_region_is_taken_off() -> None:
     table = procmem.Process().residency()
     largest = max(table, key=lambda region: region.size)
-    span = Span(largest.start, largest.start + 4096, 0, "python")
+    span = HeapSpan(largest.start, largest.start + 4096, 0, "python")
     inside = HeapPart("known", 4096, 0, "")
     parts = parts_of(list(table), [span], [inside])
     assert parts[0] == inside

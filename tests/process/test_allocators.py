@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, r
 
 def test_a_stopped_heap_is_exact_while_it_allocates(tmp_path: Path) -> None:
     with Allocating(built(str(tmp_path)), 3) as target:
-        worker = threading.Thread(target=target.go, args=(1, 3_000_000))
+        worker = threading.Thread(target=target.go, args=(1, 300_000))
         worker.start()
         try:
             for _ in range(5):

@@ -7,9 +7,11 @@ import re
 from typing import NamedTuple
 
 from procmem.errors import ProcessError, Unsupported
+from procmem.pages.cache import cache_of
 from procmem.pages.sharing import FrameSharing
 from procmem.process.pages import pagemap_of, without_hugetlb
 from procmem.procfs import ProcessFiles, probes
+from procmem.procfs.mapped import open_link, stat_link
 from procmem.system.processes import PAGE_SIZE, Freed
 
 TYPE_CHECKING = False
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from procmem.system.processes import MachineProcess
 
 __all__ = ["Freeing", "can_read_frames", "read_freeing"]
-
-BLOCK = 512
-"""st_blocks of stat(2) counts these."""
 
 SHARED_ANONYMOUS = re.compile(
     rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) (\d+) +/dev/zero \(deleted\)$", re.MULTILINE
@@ -124,13 +123,19 @@ class Freeing:
 def size_of_object(files: ProcessFiles, start: str, end: str) -> int:
     """The bytes in memory of the shared memory that a region maps; 0: this user may not ask.
 
-    Also pages that no process has in its page table at the time.
+    Also pages that no process has in its page table at the time, but none that are in swap.
     """
+    name = f"map_files/{start}-{end}"
+    found = stat_link(files, name, follow=True)
+    fd = None if found is None else open_link(files, name, found)
+    if fd is None:
+        return 0
     try:
-        blocks = os.stat(f"map_files/{start}-{end}", dir_fd=files.directory().fd).st_blocks
+        return cache_of(fd, PAGE_SIZE).cached
     except OSError:
         return 0
-    return blocks * BLOCK
+    finally:
+        os.close(fd)
 
 
 def can_read_frames(root: str) -> bool:

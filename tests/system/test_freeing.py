@@ -14,10 +14,10 @@ from procmem.procfs import probes
 from procmem.system import machine as module
 from procmem.system.freeing import Freeing
 from procmem.system.processes import read_process
-from tests.support.targets import PAGE, Child, machine
+from tests.support.targets import PAGE, Advice, Child, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from procmem.system.processes import Freed, MachineProcess
@@ -102,6 +102,30 @@ def test_shared_memory_without_a_name_ends_with_its_last_process(
     # The child is gone, and the pages that it alone had touched are still there.
     (last,) = freed_by([[target.pid]])
     assert last.shared == 150 * PAGE
+
+
+@needs_frames
+def test_shared_memory_in_swap_is_not_in_memory(start: Callable[..., Target]) -> None:
+    with machine.swap() as setting:
+        setting.or_skip()
+        target = start()
+        shared = target.map(100, "rw-s")
+        target.touch(shared)
+        process = procmem.Process(target.pid)
+        for _ in range(50):
+            target.madvise(shared, Advice.PAGEOUT)
+            if process.smaps().total("swap"):
+                break
+        else:
+            pytest.skip("the kernel swapped nothing out")
+        region = process.smaps().find(shared.start)
+        assert region is not None
+        assert region.swap is not None
+        (freed,) = freed_by([[target.pid]])
+        assert freed.shared <= 100 * PAGE - region.swap
+        target.touch(shared)
+        (back,) = freed_by([[target.pid]])
+        assert back.shared == 100 * PAGE
 
 
 def stat_of(group: Path, field: str) -> int:

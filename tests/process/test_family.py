@@ -132,7 +132,11 @@ def test_the_zero_page_is_no_memory(target: Target) -> None:
 
 
 def test_after_execve_nothing_is_inherited(target: Target) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as started:
+    words, pipe = [sys.executable, "-c", "input(chr(10))"], subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe) as started:
+        # execve(2) closes Popen's pipe before it is done.
+        assert started.stdout is not None
+        started.stdout.read(1)
         family = procmem.Process().family()
         (member,) = [each for each in family.members if each.pid == started.pid]
         assert member.executed

@@ -86,8 +86,12 @@ def test_a_saved_tree_without_the_file(target: Target, tmp_path: Path) -> None:
 
 def test_a_script_is_called_by_its_name(tmp_path: Path) -> None:
     script = tmp_path / "the-script.py"
-    script.write_text("input()")
-    with subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE) as started:
+    script.write_text("input(chr(10))")
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, script], stdin=pipe, stdout=pipe) as started:
+        # execve(2) closes Popen's pipe before the new arguments are there.
+        assert started.stdout is not None
+        started.stdout.read(1)
         found = read(started.pid)
         assert found.name == "the-script.py"
         assert found.command == f"{sys.executable} {script}"

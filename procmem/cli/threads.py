@@ -38,6 +38,11 @@ def main(argv: list[str]) -> int:
         help="the order of the threads; the default is touched, the deepest stack first",
     )  # fmt: skip
     made.add_argument("--top", type=int, metavar="N", help="list only the first N threads")
+    made.add_argument(
+        "--stop", action="store_true",
+        help="stop the process for a moment while it is read (ptrace), so that what running "
+            "threads have in use is known, too; a line says for how long",
+    )  # fmt: skip
     options = made.parse_args(argv)
     refuse_with_json(
         made, options, units=IN_BYTES, columns=ALL_FIELDS, top="which has every thread",
@@ -48,7 +53,7 @@ def main(argv: list[str]) -> int:
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
-        stacks = process.stacks()
+        stacks = process.stacks(stop=options.stop)
         if options.json:
             found.append(stacks.to_dict())
             return

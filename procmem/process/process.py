@@ -490,7 +490,7 @@ class Process:
         """
         return threads_of(self.files, self.maps())
 
-    def stacks(self) -> Stacks:
+    def stacks(self, *, stop: bool = False) -> Stacks:
         """The stack of each thread: reserved, ever touched, in use, and the room that is left.
 
         The addresses of a stack come from its thread's descriptor (glibc, musl), its depth from
@@ -498,8 +498,13 @@ class Process:
         stopped, so threads that start or end meanwhile may be missing. See LiveStack for what is
         not known of which threads.
 
+        Args:
+            stop: stop all threads while they are read (ptrace(2)), so that what running threads
+                have in use is known, too. `stopped` says how long that was.
+
         Raises:
-            Unsupported: a saved tree, or a kernel without pagemap.
+            Unsupported: a saved tree, or a kernel without pagemap; a thread that does not stop.
+            BadArgument: it is to be stopped, and it is this process.
 
         Source: proc_pid_task(5), proc_pid_syscall(5), pagemap.rst, getrlimit(2).
 
@@ -510,7 +515,7 @@ class Process:
         """
         from procmem.process.stacks import read_stacks
 
-        return read_stacks(self.files)
+        return read_stacks(self.files, stop=stop)
 
     # ---- what it shares with others -----------------------------------------
 

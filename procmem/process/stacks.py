@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from procmem.regions import Region, RegionTable
     from procmem.regions.facts import Facts, Stack
     from procmem.regions.reading import MapsReading
+    from procmem.tracing.holding import Stopped
 
 __all__ = ["AlternateStack", "LiveStack", "RegionGroup", "Stacks", "read_stacks"]
 
@@ -163,6 +164,7 @@ class Stacks(Sequence[LiveStack]):
         max_regions: the most that it may have (vm.max_map_count); None: not known.
         groups: what the regions are for, the most frequent purpose first.
         unknown: what could not be read, a phrase each.
+        stopped: how long its threads were stopped for the reading; None: they were not.
     """
 
     def __init__(
@@ -181,6 +183,7 @@ class Stacks(Sequence[LiveStack]):
         self.max_regions = max_regions
         self.groups = tuple(groups)
         self.unknown = tuple(unknown)
+        self.stopped: Stopped | None = None
 
     def __len__(self) -> int:
         return len(self._stacks)
@@ -222,16 +225,34 @@ class Stacks(Sequence[LiveStack]):
             "max_regions": self.max_regions,
             "groups": [one._asdict() for one in self.groups],
             "unknown": list(self.unknown),
+            "stopped": None if self.stopped is None else self.stopped._asdict(),
             "stacks": [one.to_dict() for one in self._stacks],
         }
 
 
-def read_stacks(files: ProcessFiles) -> Stacks:
+def read_stacks(files: ProcessFiles, *, stop: bool = False) -> Stacks:
     """The stacks of all threads of a process; see Process.stacks().
 
     Raises:
         AccessDenied, NoSuchProcess, ZombieProcess, KernelThread, ProcessChanged, Unsupported
+        BadArgument: it is to be stopped, and it is this process.
     """
+    # A thread that is stopped shows no other state.
+    states = {tid: state for tid, _, state in threads_now(files)}
+    # What is remembered of its ELF files, and imports, are no reason to stop it for longer.
+    found = read_once(files, states)
+    if not stop:
+        return found
+    from procmem.tracing.holding import Hold
+
+    with Hold(files) as hold:
+        found = read_once(files, states)
+    found.stopped = hold.stopped
+    return found
+
+
+def read_once(files: ProcessFiles, states: Mapping[int, str]) -> Stacks:
+    """Reads the stacks; the states of threads are those given, where they are."""
     kept: list[Facts | None] = []
 
     def find(regions: Sequence[Region], reading: MapsReading) -> Facts | None:
@@ -246,7 +267,10 @@ def read_stacks(files: ProcessFiles) -> Stacks:
         memory = ResidentMemory(files)
         try:
             search = StackSearch(files, table, pagemap, memory, located)
-            found = [search.stack(*one) for one in threads_now(files)]
+            found = [
+                search.stack(tid, name, states.get(tid, state))
+                for tid, name, state in threads_now(files)
+            ]
         finally:
             memory.close()
         pagemap.check()

@@ -155,7 +155,7 @@ def stacks_notes(stacks: Stacks) -> list[str]:
     if running:
         notes.append(
             f"{count(len(running), 'thread')} in state R: of a running thread the kernel shows no "
-            "stack pointer, so what it has in use is not known"
+            "stack pointer, so what it has in use is not known (--stop)"
         )
     if other:
         places = Counter(printable(one.elsewhere or "") for one in other).most_common()
@@ -175,6 +175,8 @@ def stacks_notes(stacks: Stacks) -> list[str]:
         )
     if any(one.guard_marks and one.guard for one in stacks):
         notes.append("*: guard marks in the page table, which split no region")
+    if stacks.stopped is not None:
+        notes.append(f"Its threads were stopped for {1000 * stacks.stopped.seconds:.1f} ms")
     notes += [one[0].upper() + one[1:] for one in stacks.unknown]
     return notes
 

@@ -26,6 +26,7 @@ from procmem.experiments import Specimen
 from procmem.process.stacks import IS_X86, StackSearch, guard_gap, used
 from procmem.procfs import probes
 from tests.support.deep import Deep, built_stacks
+from tests.support.stacks import wait_for
 
 if TYPE_CHECKING:
     from tests.support.deep import Truth
@@ -172,6 +173,23 @@ def test_a_running_thread_shows_no_stack_pointer(place: str) -> None:
         assert one.in_use is None
         assert one.end is not None
         assert one.end - (one.touched or 0) == truth.lowest // PAGE * PAGE
+
+
+def test_a_process_that_is_stopped_shows_all_stack_pointers(place: str) -> None:
+    with Deep(built_stacks(place), "runs", 18) as target:
+        target.stacks()
+        stacks = Process(target.pid).stacks(stop=True)
+        ((one, truth),) = of_threads(target, stacks)
+        assert one.state == "R"
+        agrees(one, truth)
+        assert stacks.stopped is not None
+        assert stacks.stopped.threads == 2
+        assert stacks.to_dict()["stopped"]["seconds"] == stacks.stopped.seconds > 0
+        # It goes on.
+        assert Process(target.pid).stacks().stopped is None
+        wait_for(lambda: Process(target.pid).stacks()[1].state == "R")
+    with pytest.raises(ProcmemError):
+        Process().stacks(stop=True)
 
 
 def test_the_main_thread_has_exited(place: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from procmem.cli.arguments import (
@@ -42,16 +43,27 @@ def main(argv: list[str]) -> int:
         "--root", default="/proc", metavar="DIR", help="the /proc in which PIDs are looked up"
     )
     made.add_argument(
+        "--files",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="look for page cache in this file, or below this directory, too: of files that no "
+        "process has open (may be repeated; as root)",
+    )
+    made.add_argument(
         "--all", action="store_true", help="show all rows, and not the largest ones alone"
     )
     table_options(made)
     options = made.parse_args(argv)
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS, all=ALL_FIELDS)
+    for path in options.files:
+        if not os.path.exists(path):
+            made.error(f"--files: {path}: no such file or directory")
     status = 0
     found = []
     for word in options.groups:
         try:
-            group = ControlGroup(word, root=options.root)
+            group = ControlGroup(word, files=options.files, root=options.root)
         except (ProcmemError, OSError) as error:
             complain("container", reason(error))
             status = 1

@@ -206,21 +206,31 @@ def cached_path(path: str | os.PathLike[str]) -> CachedFile:
         OSError: it does not exist, or may not be opened.
     """
     name = os.fspath(path)
-    handle = os.open(name, os.O_PATH | os.O_CLOEXEC)
+    opened = open_regular(name)
+    if opened is None:
+        return CachedFile(name, None, reason="not a regular file")
+    deleted = os.fstat(opened).st_nlink == 0
+    use, reason = asked(opened)
+    return CachedFile(name, use, deleted, reason=reason)
+
+
+def open_regular(path: str) -> int | None:
+    """A descriptor of a file; None: it is no regular file, and was not opened.
+
+    Raises:
+        OSError: it does not exist, or may not be opened.
+    """
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            return CachedFile(name, None, reason="not a regular file")
-        fd = os.open(
-            f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        )
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        return os.open(f"/proc/self/fd/{handle}", flags)
     except OSError as error:
-        error.filename = name
+        error.filename = path
         raise
     finally:
         os.close(handle)
-    use, reason = asked(fd)
-    return CachedFile(name, use, status.st_nlink == 0, reason=reason)
 
 
 def page_cache(path: str | os.PathLike[str]) -> list[CachedFile]:
@@ -244,23 +254,37 @@ def page_cache(path: str | os.PathLike[str]) -> list[CachedFile]:
     >>> found.cache is None or found.cache.cached >= 0
     True
     """
-    top = os.stat(path)
-    if not stat.S_ISDIR(top.st_mode):
+    if not stat.S_ISDIR(os.stat(path).st_mode):
         return [cached_path(path)]
-    os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     found = []
+    for name in files_below(path):
+        try:
+            found.append(cached_path(name))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            found.append(CachedFile(name, None, reason=error.strerror or str(error)))
+    return by_size(found)
+
+
+def files_below(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The regular files below a directory, on its file system; links are not followed.
+
+    Raises:
+        OSError: the directory may not be read.
+    """
+    device = os.stat(path).st_dev
+    os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     for directory, names, files in os.walk(path):
-        names[:] = [name for name in names if on_device(f"{directory}/{name}", top.st_dev)]
+        names[:] = [name for name in names if on_device(f"{directory}/{name}", device)]
         for name in files:
             whole = os.path.join(directory, name)
             try:
-                if stat.S_ISREG(os.lstat(whole).st_mode):
-                    found.append(cached_path(whole))
-            except FileNotFoundError:
+                regular = stat.S_ISREG(os.lstat(whole).st_mode)
+            except OSError:
                 continue
-            except OSError as error:
-                found.append(CachedFile(whole, None, reason=error.strerror or str(error)))
-    return by_size(found)
+            if regular:
+                yield whole
 
 
 def on_device(path: str, device: int) -> bool:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from procmem.errors import ProcessError, ProcmemError, Unsupported
 from procmem.native import ffi, lib
-from procmem.pages.cache import cache_frames
+from procmem.pages.cache import cache_frames, cache_of
 from procmem.pages.frames import FrameFlags, words_of
 from procmem.pages.pagemap import LIMIT
 from procmem.process import Process, processes
-from procmem.process.held import held_files
+from procmem.process.held import files_below, held_files, open_regular
 from procmem.process.pages import pagemap_of
 from procmem.procfs import probes
 from procmem.procfs.mapped import open_link
@@ -108,7 +108,8 @@ class Charges(NamedTuple):
         anon: anonymous memory by process and use, largest first.
         anon_unmapped: anonymous memory that no process of the group maps: others do, or it is
             in the swap cache, or was freed meanwhile.
-        files: by file, largest first: those that its processes have mapped or open.
+        files: by file, largest first: those that its processes have mapped or open, and those that
+            were asked for.
         file_rest, shmem_rest: what is left of "file" and "shmem": files that were closed,
             System V segments that nobody maps, and the like.
         outside: processes outside of the group that map pages it is charged for.
@@ -127,7 +128,9 @@ class Charges(NamedTuple):
     unread: list[int]
 
 
-def charges_of(path: str, pids: Iterable[int], root: str = "/proc") -> Charges:
+def charges_of(
+    path: str, pids: Iterable[int], root: str = "/proc", files: Iterable[str] = ()
+) -> Charges:
     """What a group, with all groups below it, is charged for, by page frames.
 
     Reads eight bytes for each page frame of the machine, the page maps of all processes, and
@@ -137,9 +140,11 @@ def charges_of(path: str, pids: Iterable[int], root: str = "/proc") -> Charges:
         path: the directory of the group.
         pids: its processes.
         root: the /proc to read.
+        files: files and directories to look into besides, for files that nobody has open.
 
     Raises:
         Unsupported: the reader is not root, or the kernel has no /proc/kpagecgroup.
+        OSError: one of `files` does not exist.
 
     Source: Documentation/admin-guide/mm/pagemap.rst.
     """
@@ -170,6 +175,8 @@ def charges_of(path: str, pids: Iterable[int], root: str = "/proc") -> Charges:
             except (ProcmemError, OSError):
                 unread.append(process.pid)
     whole.read_files(members, root)
+    for name in files:
+        whole.read_path(name)
     return whole.charges(inodes, path, root, unread)
 
 
@@ -299,6 +306,27 @@ class ChargedFrames:
                         self.files[held.key] = FileFrames(held.path, frames)
             except ProcmemError:
                 continue
+
+    def read_path(self, path: str) -> None:
+        """Finds the frames of a file, or of each file below a directory."""
+        for name in files_below(path) if os.path.isdir(path) else [path]:
+            try:
+                fd = open_regular(name)
+            except OSError:
+                if name == path:
+                    raise
+                continue
+            if fd is None:
+                continue
+            try:
+                about = os.fstat(fd)
+                key = (about.st_dev, about.st_ino)
+                if key not in self.files and cache_of(fd, PAGE_SIZE).cached:
+                    self.files[key] = FileFrames(name, cache_frames(fd, PAGE_SIZE))
+            except OSError:
+                continue
+            finally:
+                os.close(fd)
 
     def charges(self, inodes: dict[int, str], path: str, root: str, unread: list[int]) -> Charges:
         """All of it as a result."""

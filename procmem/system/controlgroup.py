@@ -16,6 +16,8 @@ from procmem.system.hierarchies import find_group, group_pids, memory_hierarchy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from procmem.system.accounting import GroupFigures
 
 __all__ = ["ControlGroup", "GroupProcess"]
@@ -61,6 +63,8 @@ class ControlGroup:
         what: a directory below /sys/fs/cgroup, or a saved copy; a PID; "self"; a path as
             /proc/PID/cgroup shows it; the name of a group; the ID of a container, see
             find_group().
+        files: files and directories to look into for page cache that it is charged for; files that
+            its processes have mapped or open are found without.
         root: the /proc in which PIDs are looked up.
 
     Attributes:
@@ -88,6 +92,7 @@ class ControlGroup:
         "_files",
         "_is_root",
         "_limits",
+        "_look_into",
         "_processes",
         "_root",
         "figures",
@@ -97,9 +102,16 @@ class ControlGroup:
         "version",
     )
 
-    def __init__(self, what: str | os.PathLike[str] | int = "self", *, root: str = "/proc") -> None:
+    def __init__(
+        self,
+        what: str | os.PathLike[str] | int = "self",
+        *,
+        files: Iterable[str] = (),
+        root: str = "/proc",
+    ) -> None:
         word = what if isinstance(what, int) else os.fspath(what)
         self._root = root
+        self._look_into = tuple(files)
         self.path = find_group(word, root=root)
         self.version = version_of(self.path)
         self.live = is_live(self.path)
@@ -257,7 +269,9 @@ class ControlGroup:
         if not self.live:
             raise Unsupported("kpagecgroup", "these are saved files, without page frames")
         if self._charges is None:
-            self._charges = charges_of(self.path, group_pids(self.path), self._root)
+            self._charges = charges_of(
+                self.path, group_pids(self.path), self._root, self._look_into
+            )
         return self._charges
 
     @property

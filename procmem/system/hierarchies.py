@@ -167,6 +167,7 @@ def find_group(what: str | int, *, root: str = "/proc") -> str:
         what: a directory; a PID, or "self"; a path below the mount point, as /proc/PID/cgroup
             shows it ("/system.slice/ssh.service"); the name of a group ("ssh.service"); the ID
             of a container of docker, podman, containerd or CRI-O, at least its first six digits.
+            A decimal number is a PID if there is such a process.
         root: the /proc in which PIDs are looked up.
 
     Raises:
@@ -183,7 +184,8 @@ def find_group(what: str | int, *, root: str = "/proc") -> str:
     if word in ("self", "/proc/self"):
         return group_of(int(os.readlink(f"{root}/self")), hierarchy, root)
     number = word.removeprefix("/proc/").rstrip("/")
-    if number.isascii() and number.isdecimal() and len(number) <= 10:
+    # PIDs are not written with a zero first; IDs of containers may begin with one.
+    if number.isascii() and number.isdecimal() and len(number) <= 10 and number[0] != "0":
         try:
             return group_of(int(number), hierarchy, root)
         except NoSuchProcess:

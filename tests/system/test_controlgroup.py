@@ -68,7 +68,6 @@ def test_its_parts_make_up_its_usage(group: Path) -> None:
         if os.path.exists("/proc/kpagecgroup"):
             exact = found.charges.frames
             assert exact["anon"] >= anon
-            anon = exact["anon"]
             assert exact["shmem"] == shmem
 
         def settled() -> bool:

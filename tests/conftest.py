@@ -134,7 +134,7 @@ def target_binary() -> Path:
         return targets.build()
     except CannotBuild as error:
         if "no C compiler" in str(error):
-            pytest.skip("no C compiler to build the test targets with")
+            pytest.skip("no gcc and no cc to build the test targets with")
         raise
 
 

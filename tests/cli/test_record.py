@@ -114,7 +114,7 @@ class TestCommands:
         limit = f"ulimit -f 8; exec {sys.executable} -m procmem record {specimen.pid}"
         with mapping(specimen, 0.002):
             done = subprocess.run(
-                ["sh", "-c", f"{limit} -o {path} --every 2ms --share 100"],
+                ["sh", "-c", f"{limit} -o '{path}' --every 2ms --share 100"],
                 capture_output=True, text=True, check=False, timeout=60,
             )  # fmt: skip
         assert done.returncode == 1

@@ -61,7 +61,8 @@ def test_ctrl_c_is_the_programs(program: str) -> None:
 
 def test_nobody_reads_the_trace(program: str) -> None:
     ran = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m procmem trace -- {program} many 3000 2>&1 | head -n 1"],
+        ["sh", "-c", '"$0" -m procmem trace -- "$1" many 3000 2>&1 | head -n 1',
+         sys.executable, program],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert ran.stdout.split()[:2] == ["TID", "ΔVSZ"]
@@ -115,7 +116,9 @@ def test_the_table_explains_malloc(program: str) -> None:
     )
 
 
-def test_what_is_said_of_another_malloc_and_of_arenas(program: str, tmp_path: Path) -> None:
+def test_what_is_said_of_another_malloc_and_of_arenas(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen(program)
     source, library = tmp_path / "own.c", tmp_path / "own.so"
     source.write_text(
@@ -138,7 +141,8 @@ def test_what_is_said_of_another_malloc_and_of_arenas(program: str, tmp_path: Pa
         """
     )
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
-    own = shell("--", "env", f"LD_PRELOAD={library}", program, "mallocs").stderr
+    monkeypatch.chdir(tmp_path)  # no path in LD_PRELOAD may hold spaces
+    own = shell("--", "env", "LD_PRELOAD=./own.so", program, "mallocs").stderr
     assert re.search(r" malloc +\d+ KiB: no room, mmap makes some", own)
     assert "mmap made room" in own
     assert "arena" not in own
@@ -297,7 +301,7 @@ def test_nothing_is_left_of_a_command_that_is_killed(place: Path) -> None:
     untraced = build(place, source, name="untraced")
     with subprocess.Popen(
         [sys.executable, "-m", "procmem", "trace", "-f", "-o", os.devnull, "--",
-         "sh", "-c", f"while {untraced} x; [ $? = 3 ]; do :; done"],
+         "sh", "-c", 'while "$0" x; [ $? = 3 ]; do :; done', untraced],
         start_new_session=True, stdout=subprocess.PIPE,
     ) as started:  # fmt: skip
         time.sleep(1)

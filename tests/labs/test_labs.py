@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from procmem.grade import Lab, Status, grade
+from procmem.grade import Lab, NotPossibleHere, Status, grade
 from procmem.grade.exports.shown import verdict
 from tests.support.lab_variants import LABS, VARIANTS, submission, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -88,6 +92,26 @@ def test_the_starter_builds_and_is_told_what_is_missing(name: str) -> None:
             assert check.message or check.expected, check.name
             assert check.hint, f"{check.name} has no hint"
             assert "Traceback" not in (check.message or ""), story(result)
+
+
+@pytest.mark.parametrize(
+    "name, call",
+    [
+        ("modify-areas", lambda checks, place: checks.compiled(place, "int x;")),
+        ("static-dynamic", lambda checks, place: checks.build(place, "waits")),
+    ],
+)
+def test_checks_that_compile_need_a_compiler(
+    name: str, call: Callable[[Any, Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("checks", Path(LABS[name].directory, "checks.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    checks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(checks)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotPossibleHere, match="no C compiler"):
+        call(checks, tmp_path)
 
 
 @pytest.mark.slow

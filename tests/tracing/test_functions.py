@@ -178,11 +178,14 @@ void free(void *at) __attribute__((ifunc("choose_free")));
 """
 
 
-def test_functions_that_are_chosen_at_the_start(place: Path) -> None:
+def test_functions_that_are_chosen_at_the_start(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """STT_GNU_IFUNC: the address in the symbol table is not the one that is called."""
     made = build(place, CHOSEN, "-shared", "-fPIC", name="chosen.so")
     user = build(place, LEAKS, "-pthread", name="user")
-    traced = trace([user], env={**os.environ, "LD_PRELOAD": str(made)}, malloc=True)
+    monkeypatch.chdir(made.parent)  # no path in LD_PRELOAD may hold spaces
+    traced = trace([user], env={**os.environ, "LD_PRELOAD": f"./{made.name}"}, malloc=True)
     assert traced.returncode == 0
     if not traced.breakpoints:
         pytest.skip("breakpoints are only possible on x86-64")

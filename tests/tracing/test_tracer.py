@@ -351,7 +351,7 @@ def test_a_program_of_32_bits(program: str, tmp_path: Path, seccomp: bool) -> No
     traced = trace([tmp_path / "x86"], seccomp=seccomp, malloc=True)
     assert (traced.returncode, traced.foreign) == (5, [traced.pid])
     assert [call.name for call in traced] == ["execve"]
-    after = trace(["sh", "-c", f"{tmp_path}/x86; :"], follow=True, seccomp=seccomp)
+    after = trace(["sh", "-c", '"$0"; :', tmp_path / "x86"], follow=True, seccomp=seccomp)
     assert sorted(after.ended.values()) == [0, 5]
     ran = shell(*([] if seccomp else ["--no-seccomp"]), "--", str(tmp_path / "x86"))
     assert ran.returncode == 5
@@ -451,7 +451,7 @@ def test_children_made_with_clone_untraced_run_as_alone(
                 [mapped] = [c for c in traced if c.pid != traced.pid and c.name == "mmap"][:1]
                 assert mapped.delta_vsz == PAGE
     for how in ("p", "bp"):
-        traced = trace(["sh", "-c", f"{untraced} {how}"], seccomp=seccomp, malloc=malloc)
+        traced = trace(["sh", "-c", f'"$0" {how}', untraced], seccomp=seccomp, malloc=malloc)
         assert traced.returncode == 3
 
 

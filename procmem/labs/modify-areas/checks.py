@@ -199,7 +199,10 @@ def compiled(directory, code):
     source = directory / "code.c"
     source.write_text(code)
     command = ["cc", "-O1", "-c", "-o", directory / "code.o", source]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except FileNotFoundError:
+        not_possible("no C compiler (cc) is installed for the checks")
     if done.returncode:
         not_possible(f"cc: {done.stderr.strip()}")
     return procmem.size(directory / "code.o")

@@ -149,7 +149,10 @@ def build(directory, name, *options):
     source.write_text(WAITS)
     path = directory / name
     command = ["cc", "-O1", *options, "-o", path, source]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except FileNotFoundError:
+        not_possible("no C compiler (cc) is installed for the checks")
     if done.returncode:
         not_possible(f"cc {' '.join(options)}: {done.stderr.strip()}")
     return path

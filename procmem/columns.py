@@ -152,10 +152,10 @@ def bitmap(bits: Sequence[bool]) -> tuple[bytes, int]:
 def text_of(text: str) -> bytes:
     r"""A string as UTF-8, which Arrow asks for.
 
-    Bytes of a name that are not UTF-8 (surrogateescape) become \\xNN.
+    Bytes of a name that are not UTF-8 (surrogateescape) become \xNN.
 
-    >>> text_of("caf\\udce9")
-    b'caf\\\\xe9'
+    >>> text_of("caf\udce9")
+    b'caf\\xe9'
     """
     try:
         return text.encode()

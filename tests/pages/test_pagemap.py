@@ -234,7 +234,7 @@ def test_hugetlb(target: Target, way: str) -> None:
         target.touch(mapping.page(0))
         pages = pages_of(target, mapping)
         assert pages.present.count(True) * PAGE == size
-        if probes.shows_page_frames() and way == "PAGEMAP_SCAN":
+        if probes.shows_page_frames() and probes.has_pagemap_scan():
             found = procmem.Process(target.pid).translate(mapping.start + size // 2 + 5)
             assert found.mapping_size == size
             assert found.offset == 5
@@ -281,6 +281,7 @@ def test_both_ways_tell_the_same(target: Target, monkeypatch: pytest.MonkeyPatch
 @needs_scan
 def test_sparse_and_dense_parts_in_turn(target: Target) -> None:
     mapping = target.map(200_000)
+    target.madvise(mapping, Advice.NOHUGEPAGE)
     touched: set[int] = set()
     at = 0
     for dense, gap in ((1, 600), (3, 5), (5000, 17), (1200, 70_000), (1, 1), (513, 511), (2, 9000)):

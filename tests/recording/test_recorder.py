@@ -200,7 +200,10 @@ class TestRecorder:
     def test_it_goes_on_where_the_first_thread_ended(self, target: Target) -> None:
         target.exit_leader()
         made = Recorder(Process(target.pid), every=0.01)
-        assert made.run(0.1).ended == "the time is over"
+        for _ in range(100):  # on a slow machine one turn takes longer than 0.1 s
+            assert made.run(0.1).ended == "the time is over"
+            if made.turns > 1:
+                break
         assert made.turns > 1
         target.touch(target.map(4), 4)
         assert made.turn() is not None

@@ -28,6 +28,11 @@ needs_frames = pytest.mark.skipif(
 )
 
 
+ATTEMPTS = 10
+"""Readings until one is exact: the kernel may move pages meanwhile (compaction), and then shows
+them as swapped."""
+
+
 def read(*pids: int) -> list[MachineProcess]:
     found = [read_process(pid, "/proc") for pid in pids]
     return [process for process in found if process is not None]
@@ -35,13 +40,16 @@ def read(*pids: int) -> list[MachineProcess]:
 
 def freed_by(groups: list[list[int]]) -> list[Freed]:
     """What ending each of some groups would free; their PIDs are all that are read."""
-    freeing = Freeing()
-    for group in groups:
-        for pid in group:
-            freeing.add(pid, "/proc")
-    freeing.settle("/proc")
-    found = freeing.of_groups([read(*group) for group in groups])
-    return [freed for freed in found if freed is not None]
+    for _ in range(ATTEMPTS):
+        freeing = Freeing()
+        for group in groups:
+            for pid in group:
+                freeing.add(pid, "/proc")
+        freeing.settle("/proc")
+        found = [freed for freed in freeing.of_groups([read(*g) for g in groups]) if freed]
+        if all(freed.exact for freed in found):
+            break
+    return found
 
 
 def frees(*pids: int, beside: int) -> Freed:
@@ -205,12 +213,17 @@ def test_without_frames_it_is_a_lower_bound(target: Target) -> None:
         assert not freed.exact
         assert process.uss is not None
         assert freed.size <= process.uss
+        anonymous = procmem.Process(target.pid).pagemap(0, 1 << 47).counts().anonymous
+        assert freed.size <= anonymous * PAGE
         # 500 pages are shared with the child: they are not the target's alone.
         assert freed.size < 500 * PAGE
         target.touch(mapping, 300)
         (after,) = [p for p in procmem.machine(frames=False).processes if p.pid == target.pid]
         assert after.frees is not None
-        assert after.frees >= 300 * PAGE
+        assert after.counters is not None
+        assert after.counters.pss_file is not None
+        # Of pages of files it is known only how large its share is, not which are its alone.
+        assert after.frees >= 300 * PAGE - after.counters.pss_file
         group = found.freed([process])
         assert group == freed
 

@@ -112,8 +112,8 @@ def test_child_waits_in_open(seen):
         raise SubmissionError(
             f"{now.name(end.pid)} has the FIFO open already (descriptor {end.fd})"
         )
-    waits = [one.pid for one in now.fifo.blocked if one.to == "open"]
-    assert waits == [child], "who waits in open()"
+    waits = [now.name(one.pid) for one in now.fifo.blocked if one.to == "open"]
+    assert waits == [now.name(child)], "who waits in open()"
 
 
 @points(
@@ -134,10 +134,15 @@ def test_one_end_each(seen):
                 f"{now.name(end.pid)} has opened the FIFO for reading and writing (O_RDWR, "
                 f"descriptor {end.fd}): it is its own reader, and does not wait for another one"
             )
-    assert [end.pid for end in now.fifo.writers] == [now.program], "who has it open for writing"
-    assert [end.pid for end in now.fifo.readers] == [child], "who has it open for reading"
-    reads = [one.pid for one in now.fifo.blocked if one.to in ("read", "end")]
-    assert reads == [child], "who waits for more bytes: after the word nothing is in the FIFO"
+    writers, readers = (
+        [now.name(end.pid) for end in ends] for ends in (now.fifo.writers, now.fifo.readers)
+    )
+    assert writers == [now.name(now.program)], "who has it open for writing"
+    assert readers == [now.name(child)], "who has it open for reading"
+    reads = [now.name(one.pid) for one in now.fifo.blocked if one.to in ("read", "end")]
+    assert reads == [now.name(child)], (
+        "who waits for more bytes: after the word nothing is in the FIFO"
+    )
 
 
 @points(

@@ -171,6 +171,7 @@ def test_lock_is_shared(seen):
     needs="test_lock_is_shared",
 )
 def test_lock_is_for_processes(seen):
+    assert len(seen.look(2).locks) == CHILDREN, "children that wait for a lock (in futex(2))"
     for _, operation in seen.look(2).locks.values():
         if operation & PRIVATE:
             raise SubmissionError(

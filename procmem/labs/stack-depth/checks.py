@@ -285,8 +285,12 @@ def test_guard(guarded):
 def test_ends_in_the_guard(guarded):
     mine = thread_stack(guarded, 1)
     ended = guarded.failure
+    if ended is None:
+        raise SubmissionError(
+            f"it ended with status {guarded.ended.status}, where SIGSEGV should have killed it"
+        )
     if not isinstance(ended, ProgramCrashed):
-        raise ended or SubmissionError("it was not killed by a signal")
+        raise ended
     assert signal.Signals(ended.signal).name == "SIGSEGV", "the signal that killed it"
     if ended.address is None:
         not_possible("the address of a fatal signal is not known here")

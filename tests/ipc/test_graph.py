@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import select
 import signal
 import socket
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import procmem
+from benchmarks.deadlocks import Case
 from tests.support.blocking import Children, needs_calls, state_of, until, until_blocked
 
 if TYPE_CHECKING:
@@ -454,3 +456,10 @@ def test_plain_values(children: Children) -> None:
     found = procmem.waits([child]).to_dict()
     assert [wait["pid"] for wait in found["waits"] if wait["pid"] == child] == [child]
     assert child not in [pid for cycle in found["deadlocks"] for pid in cycle]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_processes_and_pipes(seed: int) -> None:
+    """The truth is known by construction; python -m benchmarks.deadlocks makes 1,000 of them."""
+    with Case(random.Random(seed)) as case:
+        assert case.verdict() == ""

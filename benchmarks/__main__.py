@@ -13,6 +13,7 @@ from benchmarks.footprint import memory
 from benchmarks.machine import machines, stalls
 from benchmarks.overhead import overhead
 from benchmarks.pagemaps import pagemaps
+from benchmarks.pipes import pipes
 from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
 from benchmarks.recordings import recordings
@@ -48,6 +49,7 @@ BENCHMARKS = {
     "stacks": stacks,
     "machine": machines,
     "stalls": stalls,
+    "pipes": pipes,
 }
 
 

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["POLLED", "AskedFd", "asked", "parse_epoll"]
+__all__ = ["POLLED", "TWO_ENDS", "AskedFd", "CallRequest", "asked", "parse_epoll"]
 
 POLLIN, POLLOUT = 1, 4
 IN = ("read",)
@@ -22,6 +22,9 @@ POLLED = POLLS | SELECTS | EPOLLS
 
 MOST_POLLED = 4096
 """Descriptors of one call; more are not read from the process's memory."""
+
+TWO_ENDS = {"splice": (0, 2), "tee": (0, 1), "sendfile": (1, 0), "copy_file_range": (0, 2)}
+"""Calls that read from one descriptor and write to another, with the places of both."""
 
 RECEIVES = frozenset(("recvfrom", "recvmsg", "recvmmsg", "accept", "accept4"))
 SENDS = frozenset(("sendto", "sendmsg", "sendmmsg", "connect"))
@@ -71,13 +74,8 @@ def asked(
         return one(arguments[0], "read")
     if call in WRITES or call in SENDS:
         return one(arguments[0], "write")
-    if call in ("splice", "sendfile", "copy_file_range", "tee"):
-        source, sink = {
-            "splice": (0, 2),
-            "tee": (0, 1),
-            "sendfile": (1, 0),
-            "copy_file_range": (0, 2),
-        }[call]
+    if call in TWO_ENDS:
+        source, sink = TWO_ENDS[call]
         return CallRequest(
             (AskedFd(number(arguments[source]), "read"), AskedFd(number(arguments[sink]), "write")),
             False,

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
 
-from procmem.ipc.ends import BlockedThread, Pipe, Pipes, find_pipes
+from procmem.errors import ParseError
+from procmem.ipc.asked import POLLED, TWO_ENDS
+from procmem.ipc.ends import BlockedThread, Pipe, Pipes, pipes_from
 from procmem.ipc.requests import OPENS, opening_of, request_of
-from procmem.procfs.blocked import read_states
+from procmem.procfs.blocked import NAMES, READS, WRITES, ThreadState
+from procmem.procfs.descriptors import FIFOS, read_descriptors
+from procmem.procfs.files import pids as all_pids
+from procmem.procfs.text import parse_stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
 
-    from procmem.procfs.blocked import ProcessState
+    from procmem.procfs.descriptors import BlockedCall
 
 __all__ = ["pipes", "with_blocked"]
+
+INTERESTING = READS | WRITES | POLLED | OPENS | TWO_ENDS.keys()
+"""Calls that block in a pipe or in opening a FIFO."""
 
 
 def pipes(pids: Iterable[int] | None = None, *, root: str | os.PathLike[str] = "/proc") -> Pipes:
@@ -43,30 +50,19 @@ def pipes(pids: Iterable[int] | None = None, *, root: str | os.PathLike[str] = "
     >>> os.close(read), os.close(write)
     (None, None)
     """
-    found = find_pipes(root)
-    if pids is not None:
-        wanted = set(pids)
-        # Who opens a FIFO holds no end yet, so all of the wanted are asked.
-        states = read_states(sorted({*wanted, *holders(found.among(wanted))}), root)
-        return with_blocked(found, states, root).among(wanted)
-    return with_blocked(found, read_states(all_readable(found, root), root), root)
-
-
-def all_readable(found: Pipes, root: str | os.PathLike[str]) -> list[int]:
-    """All processes whose threads may be blocked in a pipe, or in opening a FIFO."""
-    from procmem.procfs.files import pids
-
-    denied = set(found.denied)
-    return [pid for pid in pids(root) if pid not in denied]
-
-
-def holders(found: Pipes) -> set[int]:
-    """The processes that hold an end."""
-    return {pid for pipe in found for pid in pipe.pids}
+    found = read_descriptors(all_pids(root), FIFOS, root, calls=True)
+    joined = with_blocked(pipes_from(found, root), found.calls, root)
+    if pids is None:
+        return joined
+    chosen = joined.among(set(pids))
+    for pipe in chosen:
+        for end in (*pipe.readers, *pipe.writers):
+            end.flags  # noqa: B018 - reads them while the descriptor is there
+    return chosen
 
 
 def with_blocked(
-    found: Pipes, states: dict[int, ProcessState], root: str | os.PathLike[str] = "/proc"
+    found: Pipes, calls: Iterable[BlockedCall], root: str | os.PathLike[str] = "/proc"
 ) -> Pipes:
     """The pipes with the threads that are blocked in them.
 
@@ -80,32 +76,41 @@ def with_blocked(
     by_file = {(pipe.dev, pipe.inode): number for number, pipe in enumerate(found)}
     blocked: dict[int, list[BlockedThread]] = {}
     listed = list(found)
-    for state in states.values():
-        for thread in state.threads:
-            if thread.state != "S" or not thread.call:
+    for pid, tid, call, arguments in calls:
+        name = NAMES.get(call)
+        if name not in INTERESTING:
+            continue
+        thread = ThreadState(pid, tid, "S", name, arguments, 0)
+        if name in OPENS:
+            opening = opening_of(thread, root)
+            if opening is None or not sleeps(pid, tid, root):
                 continue
-            if thread.call in OPENS:
-                opening = opening_of(thread, root)
-                if opening is None:
-                    continue
-                key = (opening.dev, opening.inode)
-                if key not in by_file:
-                    by_file[key] = len(listed)
-                    listed.append(only_opened(opening.path, *key))
-                who = BlockedThread(thread.pid, thread.tid, thread.call, "open")
-                blocked.setdefault(by_file[key], []).append(who)
-                continue
-            request = request_of(thread, root)
-            for fd, to in request.asked if request else ():
-                number = by_end.get((thread.pid, fd))
-                if number is not None:
-                    who = BlockedThread(thread.pid, thread.tid, thread.call, to)
-                    blocked.setdefault(number, []).append(who)
+            key = (opening.dev, opening.inode)
+            if key not in by_file:
+                by_file[key] = len(listed)
+                listed.append(only_opened(opening.path, *key))
+            who = BlockedThread(pid, tid, name, "open")
+            blocked.setdefault(by_file[key], []).append(who)
+            continue
+        request = request_of(thread, root)
+        for fd, to in request.asked if request else ():
+            number = by_end.get((pid, fd))
+            if number is not None and sleeps(pid, tid, root):
+                blocked.setdefault(number, []).append(BlockedThread(pid, tid, name, to))
     joined = [
-        replace(pipe, blocked=tuple(blocked[number])) if number in blocked else pipe
+        pipe._replace(blocked=tuple(blocked[number])) if number in blocked else pipe
         for number, pipe in enumerate(listed)
     ]
     return Pipes(joined, found.processes, found.denied, found.gone)
+
+
+def sleeps(pid: int, tid: int, root: str | os.PathLike[str]) -> bool:
+    """Whether a thread sleeps, and is not stopped in its call (SIGSTOP, ptrace(2))."""
+    try:
+        with open(f"{os.fspath(root)}/{pid}/task/{tid}/stat", "rb", buffering=0) as file:
+            return parse_stat(file.read(4096)).state == "S"
+    except (OSError, ParseError):
+        return False
 
 
 def only_opened(path: str, dev: int, inode: int) -> Pipe:

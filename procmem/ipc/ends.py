@@ -6,11 +6,17 @@ import os
 import select
 from _thread import allocate_lock
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, overload
 
 from procmem.native import ffi, lib
-from procmem.procfs.descriptors import FIFOS, pipe_device, read_descriptors
+from procmem.procfs.descriptors import (
+    FIFOS,
+    READING,
+    WRITING,
+    fdinfo_of,
+    pipe_device,
+    read_descriptors,
+)
 from procmem.procfs.files import pids as all_pids
 
 TYPE_CHECKING = False
@@ -24,48 +30,88 @@ __all__ = ["BlockedThread", "Pipe", "PipeEnd", "Pipes", "find_pipes", "name_of"]
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
 
-class PipeEnd(NamedTuple):
+class PipeEnd:
     """A descriptor that leads to an end of a pipe.
 
     Attributes:
         pid: the process that holds it (its thread group ID).
         fd: the descriptor's number.
         name: the process's command name (comm), at most 15 bytes.
-        flags: of the descriptor, as fcntl(2) F_GETFL returns them, with O_CLOEXEC.
+        reads: whether it was opened for reading.
+        writes: whether it was opened for writing.
     """
 
-    pid: int
-    fd: int
-    name: str
-    flags: int
+    __slots__ = ("_flags", "_inode", "_root", "fd", "name", "pid", "reads", "writes")
+
+    def __init__(
+        self,
+        pid: int,
+        fd: int,
+        name: str,
+        access: int,
+        inode: int,
+        root: str | os.PathLike[str] = "/proc",
+    ) -> None:
+        self.pid = pid
+        self.fd = fd
+        self.name = name
+        self.reads = bool(access & READING)
+        self.writes = bool(access & WRITING)
+        self._inode = inode
+        self._root = root
+        self._flags: int | None = UNREAD
+
+    def __repr__(self) -> str:
+        return f"PipeEnd(pid={self.pid}, fd={self.fd}, name={self.name!r})"
 
     @property
-    def nonblocking(self) -> bool:
-        """Whether reads and writes through it never block (O_NONBLOCK)."""
-        return bool(self.flags & os.O_NONBLOCK)
+    def flags(self) -> int | None:
+        """The descriptor's flags, as fcntl(2) F_GETFL returns them, with O_CLOEXEC.
+
+        procmem.pipes() of all processes reads them when they are first asked for, since they cost
+        more than all the rest; None: the descriptor was closed by then.
+        """
+        if self._flags == UNREAD:
+            text = fdinfo_of(self.pid, self.fd, self._root)
+            same = number_after(text, b"ino:") in (None, self._inode)  # since Linux 5.14
+            flags = number_after(text, b"flags:", 8)
+            self._flags = flags if same else None
+        return self._flags
 
     @property
-    def close_on_exec(self) -> bool:
-        """Whether execve(2) closes it (O_CLOEXEC)."""
-        return bool(self.flags & os.O_CLOEXEC)
+    def nonblocking(self) -> bool | None:
+        """Whether reads and writes through it never block (O_NONBLOCK); None: see flags."""
+        return None if self.flags is None else bool(self.flags & os.O_NONBLOCK)
 
     @property
-    def reads(self) -> bool:
-        """Whether it was opened for reading."""
-        return self.flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR)
-
-    @property
-    def writes(self) -> bool:
-        """Whether it was opened for writing."""
-        return self.flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
+    def close_on_exec(self) -> bool | None:
+        """Whether execve(2) closes it (O_CLOEXEC); None: see flags."""
+        return None if self.flags is None else bool(self.flags & os.O_CLOEXEC)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         return {
-            **self._asdict(),
+            "pid": self.pid,
+            "fd": self.fd,
+            "name": self.name,
+            "flags": self.flags,
             "nonblocking": self.nonblocking,
             "close_on_exec": self.close_on_exec,
         }
+
+
+UNREAD = -1
+
+
+def number_after(text: bytes, name: bytes, base: int = 10) -> int | None:
+    """A number in a text of fdinfo; None: it is not there."""
+    for line in text.split(b"\n"):
+        if line.startswith(name):
+            try:
+                return int(line[len(name) :], base)
+            except ValueError:
+                return None
+    return None
 
 
 class BlockedThread(NamedTuple):
@@ -84,8 +130,7 @@ class BlockedThread(NamedTuple):
     to: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pipe:
+class Pipe(NamedTuple):
     """A pipe or a FIFO.
 
     Attributes:
@@ -213,20 +258,24 @@ def pipes_from(found: Descriptors, root: str | os.PathLike[str]) -> Pipes:
     """The pipes that descriptors lead to, measured."""
     ends: dict[tuple[int, int], list[Descriptor]] = {}
     for one in found.listed:
-        if one.is_fifo:
-            ends.setdefault((one.dev, one.inode), []).append(one)
-    names = {pid: name_of(pid, root) for pid in {one.pid for one in found.listed}}
+        if one.access:
+            ends.setdefault((one.inode, one.dev), []).append(one)
     fills = measured(ends)
-    listed = [
-        made(group, names, fills[key])
-        for key, group in sorted(ends.items(), key=lambda item: (item[0][1], item[0][0]))
-    ]
+    listed = [made(ends[key], found.names, fills[key], root) for key in sorted(ends)]
     return Pipes(listed, found.processes, found.denied, found.gone)
 
 
-def made(group: list[Descriptor], names: dict[int, str], fill: Fill | None) -> Pipe:
+def made(
+    group: list[Descriptor],
+    names: dict[int, str],
+    fill: Fill | None,
+    root: str | os.PathLike[str],
+) -> Pipe:
     """One pipe."""
-    held = [PipeEnd(one.pid, one.fd, names[one.pid], one.flags or 0) for one in group]
+    held = [
+        PipeEnd(one.pid, one.fd, names.get(one.pid, ""), one.access, one.inode, root)
+        for one in group
+    ]
     readers = tuple(end for end in held if end.reads)
     writers = tuple(end for end in held if end.writes)
     first = group[0]
@@ -312,12 +361,12 @@ def measured(ends: dict[tuple[int, int], list[Descriptor]]) -> dict[tuple[int, i
 
 def writes(one: Descriptor) -> bool:
     """Whether it is a write end."""
-    return (one.flags or 0) & os.O_ACCMODE != os.O_RDONLY
+    return bool(one.access & WRITING)
 
 
 def fill_from(out: Any, one: Descriptor) -> Fill:
     """What was measured at one end: poll(2) shows each side what concerns it."""
-    reads = (one.flags or 0) & os.O_ACCMODE != os.O_WRONLY
+    reads = bool(one.access & READING)
     return Fill(
         out.capacity,
         out.waiting,

@@ -7,7 +7,7 @@ import stat
 from typing import NamedTuple
 
 from procmem.ipc.asked import asked
-from procmem.procfs.blocked import read_at
+from procmem.procfs.descriptors import fdinfo_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,20 +51,6 @@ def memory_of(pid: int, address: int, size: int, root: str | os.PathLike[str] = 
         return b""
     finally:
         os.close(fd)
-
-
-def fdinfo_of(pid: int, fd: int, root: str | os.PathLike[str] = "/proc") -> bytes:
-    """The text of /proc/PID/fdinfo/FD; empty if it can't be read."""
-    try:
-        directory = os.open(f"{os.fspath(root)}/{pid}/fdinfo", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return read_at(directory, str(fd))
-    except OSError:
-        return b""
-    finally:
-        os.close(directory)
 
 
 def request_of(thread: ThreadState, root: str | os.PathLike[str] = "/proc") -> CallRequest | None:

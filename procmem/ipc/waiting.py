@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from procmem.ipc.asked import POLLED
 from procmem.ipc.locks import holds_lock, parse_locks
 from procmem.ipc.mutexes import futex_wait
-from procmem.ipc.requests import OPENS, fdinfo_of, memory_of, opening_of, request_of
+from procmem.ipc.requests import OPENS, memory_of, opening_of, request_of
 from procmem.ipc.sockets import unix_sockets
 from procmem.procfs.blocked import SIGNALS, SLEEPS, WAITS
-from procmem.procfs.descriptors import ANON, FILES, SOCKETS, read_descriptors
+from procmem.procfs.descriptors import ANON, FILES, SOCKETS, fdinfo_of, read_descriptors
 from procmem.procfs.files import ProcessFiles, pids, system_file
 
 TYPE_CHECKING = False

@@ -220,15 +220,18 @@ ffi.cdef(
     #define PM_FD_SOCKETS ...
     #define PM_FD_ANON ...
     #define PM_FD_FILES ...
-    #define PM_NO_FLAGS ...
     typedef struct { uint64_t dev, inode, size, blocks, rdev; int32_t pid, fd;
-                     uint32_t mode, links, flags, name, name_size; ...; } pm_descriptor;
-    typedef struct { pm_descriptor *list; size_t count; char *text; size_t text_size, seen; ...;
-    } pm_descriptors;
+                     uint32_t mode, links, access, name, name_size; } pm_descriptor;
+    typedef struct { uint64_t arguments[6]; int32_t pid, tid; int64_t call; } pm_blocked;
+    typedef struct { int32_t pid; uint32_t name, name_size; } pm_owner;
+    typedef struct { pm_descriptor *list; size_t count; pm_owner *owners; size_t owner_count;
+                     pm_blocked *blocked; size_t blocked_count;
+                     char *text; size_t text_size, seen; ...; } pm_descriptors;
     pm_descriptors *pm_descriptors_new(void);
     void pm_descriptors_free(pm_descriptors *found);
     int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, int pid,
                             unsigned kinds, uint64_t pipefs);
+    int pm_blocked_scan(pm_descriptors *found, int root, int pid);
     typedef struct { uint64_t capacity, waiting; int32_t events; } pm_pipe;
     int pm_pipe_measure(int pidfd, int fd, uint64_t dev, uint64_t inode, pm_pipe *out);
     """

@@ -57,54 +57,64 @@ pm_descriptors *pm_descriptors_new(void)
 void pm_descriptors_free(pm_descriptors *found)
 {
     free(found->list);
+    free(found->owners);
+    free(found->blocked);
     free(found->text);
     free(found->buffer);
     free(found);
 }
 
-static int make_room(pm_descriptors *found)
+/* Room for one more element of a list; NULL: there is no memory. */
+static void *grown(void *list, size_t count, size_t *room, size_t size)
 {
-    if (found->count == found->room) {
-        size_t room = found->room ? found->room * 2 : 256;
-        pm_descriptor *list = realloc(found->list, room * sizeof *list);
+    size_t more = *room ? *room * 2 : 256;
+    void *made;
 
-        if (!list)
-            return -ENOMEM;
-        found->list = list;
-        found->room = room;
-    }
-    if (found->text_room - found->text_size < LINK_ROOM) {
-        size_t room = found->text_room ? found->text_room * 2 : 4 * LINK_ROOM;
-        char *text;
+    if (count < *room)
+        return list;
+    if (!(made = realloc(list, more * size)))
+        return NULL;
+    *room = more;
+    return made;
+}
 
-        if (room > UINT32_MAX || !(text = realloc(found->text, room)))
-            return -ENOMEM;
-        found->text = text;
-        found->text_room = room;
-    }
+static int text_room(pm_descriptors *found)
+{
+    size_t room = found->text_room ? found->text_room * 2 : 4 * LINK_ROOM;
+    char *text;
+
+    if (found->text_room - found->text_size >= LINK_ROOM)
+        return 0;
+    if (room > UINT32_MAX || !(text = realloc(found->text, room)))
+        return -ENOMEM;
+    found->text = text;
+    found->text_room = room;
     return 0;
 }
 
-/* The flags of a descriptor, if it still leads to that inode. */
-static uint32_t flags_of(int fdinfo, const char *name, uint64_t inode)
+static int make_room(pm_descriptors *found)
 {
-    char text[512], *at;
-    uint32_t flags = PM_NO_FLAGS;
+    pm_descriptor *list = grown(found->list, found->count, &found->room, sizeof *list);
+
+    if (!list)
+        return -ENOMEM;
+    found->list = list;
+    return text_room(found);
+}
+
+/* Reads a small file below a directory as a string; its size, or -1. */
+static ssize_t read_small(int directory, const char *name, char *out, size_t room)
+{
     ssize_t got;
-    int fd = openat(fdinfo, name, O_RDONLY | O_CLOEXEC);
+    int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return flags;
-    got = read(fd, text, sizeof text - 1);
+        return -1;
+    got = read(fd, out, room - 1);
     close(fd);
-    if (got <= 0)
-        return flags;
-    text[got] = 0;
-    if ((at = strstr(text, "\nino:\t")) && strtoull(at + 6, NULL, 10) != inode)
-        return flags; /* ino: since Linux 5.14 */
-    if ((at = strstr(text, "flags:\t")))
-        flags = (uint32_t)strtoul(at + 7, NULL, 8);
-    return flags;
+    if (got >= 0)
+        out[got] = 0;
+    return got;
 }
 
 static int wanted(const struct file_status *is, unsigned kinds)
@@ -123,8 +133,8 @@ static int wanted(const struct file_status *is, unsigned kinds)
     return 0;
 }
 
-static int add(pm_descriptors *found, int fds, int *fdinfo, const char *name, int pid,
-               unsigned kinds, uint64_t pipefs)
+static int add(pm_descriptors *found, int fds, const char *name, int pid, unsigned kinds,
+               uint64_t pipefs)
 {
     struct file_status is;
     pm_descriptor *one;
@@ -145,13 +155,11 @@ static int add(pm_descriptors *found, int fds, int *fdinfo, const char *name, in
     one->fd = atoi(name);
     one->mode = is.mode;
     one->links = is.links;
-    one->flags = PM_NO_FLAGS;
     if (S_ISFIFO(is.mode)) {
-        if (*fdinfo == -1)
-            *fdinfo = openat(fds, "../fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        one->flags = flags_of(*fdinfo, name, is.inode);
-        if (one->flags == PM_NO_FLAGS)
-            return 0; /* closed, or another file's by now */
+        if (syscall(SYS_statx, fds, name, DONT_SYNC | AT_SYMLINK_NOFOLLOW, STATUS_BASIC, &is))
+            return 0; /* closed by now */
+        one->access = (is.mode & S_IRUSR ? 1 : 0) | (is.mode & S_IWUSR ? 2 : 0);
+        is.mode = (uint16_t)one->mode;
     }
     if (!S_ISSOCK(is.mode) && one->dev != pipefs) {
         ssize_t got = readlinkat(fds, name, found->text + found->text_size, LINK_ROOM);
@@ -166,11 +174,35 @@ static int add(pm_descriptors *found, int fds, int *fdinfo, const char *name, in
     return 0;
 }
 
+/* Adds the command name of a process whose descriptors were added. */
+static int add_owner(pm_descriptors *found, int root, int pid)
+{
+    char path[64];
+    ssize_t got;
+    pm_owner *owners =
+        grown(found->owners, found->owner_count, &found->owner_room, sizeof *owners);
+
+    if (!owners || text_room(found))
+        return -ENOMEM;
+    found->owners = owners;
+    snprintf(path, sizeof path, "%d/comm", pid);
+    got = read_small(root, path, found->text + found->text_size, 128);
+    if (got > 0 && found->text[found->text_size + (size_t)got - 1] == '\n')
+        got--;
+    owners += found->owner_count++;
+    owners->pid = pid;
+    owners->name = (uint32_t)found->text_size;
+    owners->name_size = got > 0 ? (uint32_t)got : 0;
+    found->text_size += owners->name_size;
+    return 0;
+}
+
 int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, int pid,
                         unsigned kinds, uint64_t pipefs)
 {
     char path[64];
-    int fds, fdinfo = -1, status = 0;
+    size_t before = found->count;
+    int fds, status = 0;
 
     snprintf(path, sizeof path, "%.40s/fd", directory);
     fds = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -191,12 +223,66 @@ int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, 
             if (entry->name[0] < '0' || entry->name[0] > '9')
                 continue;
             found->seen++;
-            status = add(found, fds, &fdinfo, entry->name, pid, kinds, pipefs);
+            status = add(found, fds, entry->name, pid, kinds, pipefs);
         }
     }
-    if (fdinfo >= 0)
-        close(fdinfo);
     close(fds);
+    if (!status && found->count != before)
+        status = add_owner(found, root, pid);
+    return status;
+}
+
+/* A line of /proc/PID/syscall: "running", or numbers. */
+static int add_blocked(pm_descriptors *found, const char *text, int pid, int tid)
+{
+    pm_blocked *list;
+    char *at;
+    int64_t call;
+    int i;
+
+    if (*text != '-' && (*text < '0' || *text > '9'))
+        return 0;
+    list = grown(found->blocked, found->blocked_count, &found->blocked_room, sizeof *list);
+    if (!list)
+        return -ENOMEM;
+    found->blocked = list;
+    call = strtoll(text, &at, 10);
+    list += found->blocked_count++;
+    memset(list, 0, sizeof *list);
+    list->pid = pid;
+    list->tid = tid;
+    list->call = call;
+    for (i = 0; call >= 0 && i < 6; i++)
+        list->arguments[i] = strtoull(at, &at, 16);
+    return 0;
+}
+
+int pm_blocked_scan(pm_descriptors *found, int root, int pid)
+{
+    char path[300], text[512];
+    int tasks, status = 0;
+
+    snprintf(path, sizeof path, "%d/task", pid);
+    tasks = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (tasks < 0)
+        return -errno;
+    while (!status) {
+        long got = syscall(SYS_getdents64, tasks, found->buffer, BUFFER), at = 0;
+
+        if (got <= 0)
+            break;
+        while (at < got && !status) {
+            const struct entry *entry = (const void *)(found->buffer + at);
+
+            at += entry->size;
+            if (entry->name[0] < '0' || entry->name[0] > '9')
+                continue;
+            snprintf(path, sizeof path, "%.255s/syscall", entry->name);
+            if (read_small(tasks, path, text, sizeof text) > 0)
+                status = add_blocked(found, text, pid, atoi(entry->name));
+        }
+    }
+    close(tasks);
     return status;
 }
 

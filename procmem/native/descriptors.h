@@ -6,28 +6,42 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PM_FD_FIFOS 1u   /* pipes and FIFOs, with their flags */
+#define PM_FD_FIFOS 1u   /* pipes and FIFOs, with their access */
 #define PM_FD_SOCKETS 2u
 #define PM_FD_ANON 4u    /* eventfd, epoll and the like: what the kernel keeps without a file */
 #define PM_FD_FILES 8u   /* regular files; devices, too */
-#define PM_NO_FLAGS UINT32_MAX
 
 typedef struct {
     uint64_t dev;             /* major << 32 | minor */
     uint64_t inode, size, blocks, rdev;
     int32_t pid, fd;
     uint32_t mode, links;     /* st_mode, st_nlink */
-    uint32_t flags;           /* of fcntl(2), with O_CLOEXEC; PM_NO_FLAGS: not read */
+    uint32_t access;          /* of FIFOs: 1 opened for reading, 2 for writing, 3 for both */
     uint32_t name, name_size; /* in the text; size 0: not read */
 } pm_descriptor;
 
 typedef struct {
+    uint64_t arguments[6];
+    int32_t pid, tid;
+    int64_t call; /* -1: blocked outside of a call */
+} pm_blocked;
+
+typedef struct {
+    int32_t pid;
+    uint32_t name, name_size;
+} pm_owner;
+
+typedef struct {
     pm_descriptor *list;
     size_t count;
+    pm_owner *owners; /* the processes of the list, with their command names */
+    size_t owner_count;
+    pm_blocked *blocked;
+    size_t blocked_count;
     char *text;
     size_t text_size;
     size_t seen; /* descriptors of all kinds, of all processes */
-    size_t room, text_room;
+    size_t room, owner_room, blocked_room, text_room;
     char *buffer;
 } pm_descriptors;
 
@@ -39,9 +53,14 @@ void pm_descriptors_free(pm_descriptors *found);
  * is read. Those that are closed meanwhile are left out.
  *
  * statx(2) on /proc/PID/fd/N has the kind, the device and the inode for the price of readlink(2), so
- * links are read only where the name is needed. It does not ask a server for what a file is now. */
+ * links are read only where the name is needed. It does not ask a server for what a file is now.
+ * The permissions of the link itself show how it was opened, for half of that; its flags are in
+ * fdinfo, which costs three times as much and is not read here. */
 int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, int pid,
                         unsigned kinds, uint64_t pipefs);
+
+/* Adds what the threads of a process are blocked in (/proc/PID/task/TID/syscall, proc(5)). */
+int pm_blocked_scan(pm_descriptors *found, int root, int pid);
 
 typedef struct {
     uint64_t capacity, waiting;

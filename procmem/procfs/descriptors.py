@@ -13,14 +13,19 @@ from procmem.native import ffi, lib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 __all__ = [
     "ANON",
     "FIFOS",
     "FILES",
+    "READING",
     "SOCKETS",
+    "WRITING",
+    "BlockedCall",
     "Descriptor",
     "Descriptors",
+    "fdinfo_of",
     "own_descriptors",
     "read_descriptors",
 ]
@@ -29,7 +34,8 @@ FIFOS: int = lib.PM_FD_FIFOS
 SOCKETS: int = lib.PM_FD_SOCKETS
 ANON: int = lib.PM_FD_ANON
 FILES: int = lib.PM_FD_FILES
-"""Kinds of descriptors that read_descriptors() may be asked for."""
+READING, WRITING = 1, 2
+"""Kinds of descriptors that read_descriptors() may be asked for, and how one was opened."""
 
 GONE = (errno.ENOENT, errno.ESRCH)
 
@@ -42,7 +48,7 @@ class Descriptor(NamedTuple):
         fd: its number.
         dev, inode: what it leads to; dev is major << 32 | minor.
         mode: st_mode of stat(2): kind and permissions; the kind of an eventfd and the like is 0.
-        flags: as of fcntl(2) F_GETFL, with O_CLOEXEC; None for other kinds than FIFOS.
+        access: of FIFOS, how it was opened: READING, WRITING, or both; 0 for other kinds.
         name: the text of the link /proc/PID/fd/N; empty for sockets and pipes without a name.
         size, blocks, links: st_size, st_blocks (512 bytes each) and st_nlink of stat(2).
         rdev: of a device, major << 32 | minor.
@@ -53,7 +59,7 @@ class Descriptor(NamedTuple):
     dev: int
     inode: int
     mode: int
-    flags: int | None
+    access: int
     name: bytes
     size: int
     blocks: int
@@ -71,6 +77,21 @@ class Descriptor(NamedTuple):
         return stat.S_ISSOCK(self.mode)
 
 
+class BlockedCall(NamedTuple):
+    """A thread that does not run, and the call that it is in (proc_pid_syscall(5)).
+
+    Attributes:
+        pid, tid: its IDs.
+        number: of the call; -1: none.
+        arguments: of the call.
+    """
+
+    pid: int
+    tid: int
+    number: int
+    arguments: tuple[int, ...]
+
+
 class Descriptors(NamedTuple):
     """Descriptors of several processes.
 
@@ -80,6 +101,8 @@ class Descriptors(NamedTuple):
         processes: how many processes were read.
         denied: PIDs of the processes that this user may not read.
         gone: how many ended meanwhile.
+        names: the command names (comm) of the processes whose descriptors are listed.
+        calls: the threads of all processes that do not run, if they were asked for.
     """
 
     listed: list[Descriptor]
@@ -87,6 +110,8 @@ class Descriptors(NamedTuple):
     processes: int
     denied: list[int]
     gone: int
+    names: dict[int, str]
+    calls: list[BlockedCall]
 
 
 @cache
@@ -102,7 +127,11 @@ def pipe_device() -> int:
 
 
 def read_descriptors(
-    pids: Iterable[int], kinds: int, root: str | os.PathLike[str] = "/proc"
+    pids: Iterable[int],
+    kinds: int,
+    root: str | os.PathLike[str] = "/proc",
+    *,
+    calls: bool = False,
 ) -> Descriptors:
     """The descriptors of some processes.
 
@@ -112,6 +141,7 @@ def read_descriptors(
         pids: process IDs.
         kinds: FIFOS, SOCKETS, ANON or FILES (regular files and character devices), or several.
         root: a /proc tree.
+        calls: whether to read what the processes' threads are blocked in, too.
 
     Raises:
         Unsupported: root is no live /proc.
@@ -148,16 +178,33 @@ def read_descriptors(
                 raise OSError(-status, os.strerror(-status), f"{os.fspath(root)}/{pid}/fd")
             else:
                 processes += 1
+                if calls and lib.pm_blocked_scan(found, directory, pid) == -errno.ENOMEM:
+                    raise MemoryError
     finally:
         os.close(directory)
-    return Descriptors(as_list(found), int(found.seen), processes, denied, gone)
+    text = bytes(ffi.buffer(found.text, found.text_size)) if found.text_size else b""
+    return Descriptors(
+        as_list(found, text),
+        int(found.seen),
+        processes,
+        denied,
+        gone,
+        {
+            one.pid: text[one.name : one.name + one.name_size].decode("utf-8", "surrogateescape")
+            for one in found.owners[0 : found.owner_count]
+        },
+        [
+            BlockedCall(one.pid, one.tid, one.call, tuple(one.arguments))
+            for one in found.blocked[0 : found.blocked_count]
+        ],
+    )
 
 
-def scan_process(found: object, root: int, pid: int, kinds: int) -> int:
+def scan_process(found: Any, root: int, pid: int, kinds: int) -> int:
     """Adds those of one process; 0 or a negated errno."""
-    seen = found.seen  # type: ignore[attr-defined]  # of cffi
+    seen = found.seen
     status = int(lib.pm_descriptors_scan(found, root, b"%d" % pid, pid, kinds, pipe_device()))
-    if status or found.seen != seen:  # type: ignore[attr-defined]
+    if status or found.seen != seen:
         return status
     # A leading thread that has exited shows none: those of the process are another thread's.
     try:
@@ -174,15 +221,13 @@ def scan_process(found: object, root: int, pid: int, kinds: int) -> int:
     for tid in tids:
         name = f"{pid}/task/{tid}".encode()
         status = int(lib.pm_descriptors_scan(found, root, name, pid, kinds, pipe_device()))
-        if found.seen != seen:  # type: ignore[attr-defined]
+        if found.seen != seen:
             return status
     return 0
 
 
-def as_list(found: object) -> list[Descriptor]:
+def as_list(found: Any, text: bytes) -> list[Descriptor]:
     """The records as Python objects."""
-    text = bytes(ffi.buffer(found.text, found.text_size)) if found.text_size else b""  # type: ignore[attr-defined]
-    unread = lib.PM_NO_FLAGS
     return [
         Descriptor(
             one.pid,
@@ -190,14 +235,14 @@ def as_list(found: object) -> list[Descriptor]:
             one.dev,
             one.inode,
             one.mode,
-            None if one.flags == unread else one.flags,
+            one.access,
             text[one.name : one.name + one.name_size],
             one.size,
             one.blocks,
             one.links,
             one.rdev,
         )
-        for one in found.list[0 : found.count]  # type: ignore[attr-defined]
+        for one in found.list[0 : found.count]
     ]
 
 
@@ -210,3 +255,18 @@ def own_descriptors() -> dict[int, str]:
         except OSError:  # the descriptor that listed them
             continue
     return found
+def fdinfo_of(pid: int, fd: int, root: str | os.PathLike[str] = "/proc") -> bytes:
+    """The text of /proc/PID/fdinfo/FD; empty if it can't be read."""
+    try:
+        file = os.open(f"{os.fspath(root)}/{pid}/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        data = b""
+        while part := os.read(file, 65536):
+            data += part
+        return data
+    except OSError:
+        return b""
+    finally:
+        os.close(file)

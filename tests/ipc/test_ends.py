@@ -69,9 +69,21 @@ def test_flags_are_those_of_the_descriptor(children: Children) -> None:
     assert not found.readers[0].close_on_exec
     assert found.writers[0].nonblocking
     assert found.writers[0].close_on_exec
+    assert found.writers[0].flags is not None
     assert found.writers[0].flags & ~os.O_CLOEXEC == fcntl.fcntl(write, fcntl.F_GETFL)
     assert found.writers[0].writes
     assert not found.writers[0].reads
+
+
+def test_flags_of_all_pipes_are_read_when_they_are_asked_for(children: Children) -> None:
+    read, write = children.pipe()
+    inode = os.fstat(read).st_ino
+    (found,) = [pipe for pipe in procmem.pipes() if pipe.inode == inode]
+    children.close(write)
+    assert found.readers[0].flags == os.O_RDONLY | os.O_CLOEXEC
+    assert found.writers[0].flags is None
+    assert found.writers[0].nonblocking is None
+    assert found.writers[0].to_dict()["close_on_exec"] is None
 
 
 @pytest.mark.parametrize("size", [1, 100, 3000, 4096, 5000])

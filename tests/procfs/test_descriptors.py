@@ -7,17 +7,27 @@ import socket
 import stat
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from procmem import Unsupported
-from procmem.procfs.descriptors import ANON, FIFOS, FILES, SOCKETS, pipe_device, read_descriptors
+from procmem.procfs.descriptors import (
+    ANON,
+    FIFOS,
+    FILES,
+    READING,
+    SOCKETS,
+    WRITING,
+    fdinfo_of,
+    pipe_device,
+    read_descriptors,
+)
 from procmem.procfs.files import pids
+from tests.support.blocking import needs_calls, until_blocked
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from procmem.procfs.descriptors import Descriptor
 
 
@@ -48,19 +58,45 @@ def test_each_kind_is_found_where_it_is_asked_for(tmp_path: Path) -> None:
     assert ends[0] not in mine(FIFOS)
 
 
-def test_a_pipe_has_its_inode_its_flags_and_no_name() -> None:
+def test_a_pipe_has_its_inode_its_access_and_no_name() -> None:
     read, write = os.pipe()
     try:
-        os.set_blocking(read, False)
         found = mine(FIFOS)
         assert found[read].inode == found[write].inode == os.fstat(read).st_ino
         assert found[read].dev == pipe_device()
-        assert found[read].flags == os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        assert found[write].flags == os.O_WRONLY | os.O_CLOEXEC
+        assert (found[read].access, found[write].access) == (READING, WRITING)
         assert found[read].name == b""
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_a_fifo_opened_for_both(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    both = os.open(tmp_path / "fifo", os.O_RDWR)
+    assert mine(FIFOS)[both].access == READING | WRITING
+    assert os.fsdecode(mine(FIFOS)[both].name) == str(tmp_path / "fifo")
+    os.close(both)
+
+
+@needs_calls
+def test_names_and_calls_of_the_processes() -> None:
+    with subprocess.Popen(["sleep", "1000"], stdin=subprocess.PIPE) as child:
+        until_blocked(child.pid, "clock_nanosleep", "nanosleep")
+        found = read_descriptors([child.pid], FIFOS, calls=True)
+        assert found.names == {child.pid: "sleep"}
+        (call,) = found.calls
+        assert (call.pid, call.tid) == (child.pid, child.pid)
+        text = Path(f"/proc/{child.pid}/syscall").read_text().split()
+        assert call.number == int(text[0])
+        assert call.arguments == tuple(int(word, 16) for word in text[1:7])
+        child.kill()
+    assert read_descriptors([os.getpid()], FIFOS).calls == []
+
+
+def test_fdinfo() -> None:
+    assert fdinfo_of(os.getpid(), 0).startswith(b"pos:")
+    assert fdinfo_of(os.getpid(), 1 << 20) == b""
 
 
 def test_all_descriptors_are_counted() -> None:

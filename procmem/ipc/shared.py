@@ -355,7 +355,7 @@ def segments(*, root: str | os.PathLike[str] = "/proc") -> Segments:
         try:
             files = ProcessFiles(pid, root)
             text = files.read("maps")
-        except AccessDenied:
+        except AccessDenied:  # no kernel threads: those raise KernelThread
             denied.add(pid)
             continue
         except (ProcmemError, OSError):

@@ -9,6 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from procmem.native import ffi, lib
+from procmem.procfs.text import parse_stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ def read_descriptors(
         for pid in pids:
             status = scan_process(found, directory, pid, kinds)
             if status in (-errno.EACCES, -errno.EPERM):
-                denied.append(pid)
+                if not is_kernel_thread(directory, pid):
+                    denied.append(pid)
             elif -status in GONE:
                 gone += 1
             elif status:
@@ -198,6 +200,20 @@ def read_descriptors(
             for one in found.blocked[0 : found.blocked_count]
         ],
     )
+
+
+def is_kernel_thread(root: int, pid: int) -> bool:
+    """Whether a process is a thread of the kernel, which has no descriptors."""
+    try:
+        fd = os.open(f"{pid}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+    except OSError:
+        return False
+    try:
+        return parse_stat(os.read(fd, 4096)).is_kernel_thread
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def scan_process(found: Any, root: int, pid: int, kinds: int) -> int:
@@ -255,6 +271,8 @@ def own_descriptors() -> dict[int, str]:
         except OSError:  # the descriptor that listed them
             continue
     return found
+
+
 def fdinfo_of(pid: int, fd: int, root: str | os.PathLike[str] = "/proc") -> bytes:
     """The text of /proc/PID/fdinfo/FD; empty if it can't be read."""
     try:

@@ -57,7 +57,7 @@ class Code(NamedTuple):
     why: str
 
 
-class Segment(NamedTuple):
+class CodeSegment(NamedTuple):
     """An executable PT_LOAD segment, with addresses of the file, and the functions in it."""
 
     offset: int
@@ -68,7 +68,7 @@ class Segment(NamedTuple):
     why: str
 
 
-KEPT: dict[tuple[int, ...], tuple[Segment, ...]] = {}
+KEPT: dict[tuple[int, ...], tuple[CodeSegment, ...]] = {}
 """Segments of files by device, inode, size and mtime."""
 
 
@@ -106,7 +106,7 @@ def find(pid: int, start: int, end: int, offset: int, inode: int, path: bytes) -
 
 
 def there(
-    files: ProcessFiles, segment: Segment, bias: int, bounds: tuple[int, int], name: bytes
+    files: ProcessFiles, segment: CodeSegment, bias: int, bounds: tuple[int, int], name: bytes
 ) -> tuple[list[tuple[int, int, bool]], str]:
     """The functions of a mapped segment, and which allocator of its own a runtime has."""
     if name.startswith(LOADERS):
@@ -135,7 +135,7 @@ def opened(files: ProcessFiles, start: int, end: int, inode: int, path: bytes) -
                 yield fd
 
 
-def segments_of(fd: int, key: tuple[int, ...], path: bytes, prefix: str) -> tuple[Segment, ...]:
+def segments_of(fd: int, key: tuple[int, ...], path: bytes, prefix: str) -> tuple[CodeSegment, ...]:
     """The executable segments of a file; kept, since all programs map the same libc.
 
     Raises:
@@ -148,7 +148,7 @@ def segments_of(fd: int, key: tuple[int, ...], path: bytes, prefix: str) -> tupl
     return KEPT[key]
 
 
-def read(elf: ElfFile, path: bytes, prefix: str) -> tuple[Segment, ...]:
+def read(elf: ElfFile, path: bytes, prefix: str) -> tuple[CodeSegment, ...]:
     # On other architectures the tracer reports that it sets no breakpoints.
     if not elf.layout.is64 or (elf.header.e_machine != EM_X86_64 and X86):
         return ()
@@ -182,6 +182,6 @@ def read(elf: ElfFile, path: bytes, prefix: str) -> tuple[Segment, ...]:
                 inside.append((number, value, chooses, code))
         padded = load.p_memsz == load.p_filesz
         found.append(
-            Segment(load.p_offset, load.p_vaddr, load.p_filesz, padded, tuple(inside), why)
+            CodeSegment(load.p_offset, load.p_vaddr, load.p_filesz, padded, tuple(inside), why)
         )
     return tuple(found)

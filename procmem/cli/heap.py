@@ -30,16 +30,29 @@ def main(argv: list[str]) -> int:
     made = parser(
         "heap",
         "Shows what glibc's malloc and Python hold inside a process: in use, free, and what "
-        "malloc_trim(3) would return. The process is not stopped or changed.",
+        "malloc_trim(3) would return. The process is not changed, and not stopped but with --stop.",
     )
     table_options(made)
+    made.add_argument(
+        "--arenas", action="store_true", help="list all arenas, and their largest free chunks"
+    )
+    made.add_argument(
+        "--pages",
+        action="store_true",
+        help="count what is in use on each page, and which small chunks keep pages in memory",
+    )
+    made.add_argument(
+        "--stop",
+        action="store_true",
+        help="stop the process while it is read, so that nothing changes (ptrace(2))",
+    )
     made.add_argument("--sizes", action="store_true", help="list the sizes of chunks and blocks")
     options = made.parse_args(argv)
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
-        heap = process.heap()
+        heap = process.heap(stop=options.stop, pages=options.pages)
         if options.json:
             found.append(heap.to_dict())
             return
@@ -48,7 +61,9 @@ def main(argv: list[str]) -> int:
                 heap,
                 width=table_columns(),
                 unit=options.units,
+                arenas=options.arenas,
                 sizes=options.sizes,
+                pages=options.pages,
                 chosen=options.columns,
             )
         )

@@ -11,7 +11,7 @@ from procmem.heap.mapped import MappedChunk, find_mapped
 from procmem.heap.others import allocator_name
 from procmem.heap.parts import HeapPart, HeapSpan, parts_of
 from procmem.heap.pinned import HeapPages, page_uses
-from procmem.heap.python import read_python
+from procmem.heap.python import named_allocator, read_python
 from procmem.native import ffi, lib
 from procmem.pages.pagemap import new_pages
 from procmem.procfs import probes
@@ -220,13 +220,13 @@ class Heap:
         self,
         arenas: Sequence[HeapArena],
         *,
-        allocator: str | None,
+        allocator: str | None = None,
         mmapped: int | None,
         mmaps: int | None,
-        mapped: Sequence[MappedChunk],
+        mapped: Sequence[MappedChunk] = (),
         python: PythonHeap | None,
-        parts: Sequence[HeapPart],
-        pages: HeapPages | None,
+        parts: Sequence[HeapPart] = (),
+        pages: HeapPages | None = None,
         doubts: Sequence[str],
         trim: Trim,
         sizes: Mapping[int, tuple[int, int]],
@@ -236,7 +236,7 @@ class Heap:
         self.pid = pid
         self.rss = rss
         self.arenas = tuple(arenas)
-        self.allocator = allocator
+        self.allocator = allocator or ("glibc malloc" if arenas else None)
         self.mmapped = mmapped
         self.mmaps = mmaps
         self.mapped = tuple(mapped)
@@ -339,7 +339,13 @@ class Heap:
             "python": None
             if python is None
             else {
-                "arenas": [arena._asdict() for arena in python.arenas],
+                "arenas": [
+                    {**arena._asdict(), "held": [block._asdict() for block in arena.held]}
+                    for arena in python.arenas
+                ],
+                "allocator": python.allocator,
+                "evidence": python.evidence,
+                "guess": python.guess,
                 "pools": python.pools,
                 "pool_size": python.pool_size,
                 "in_use": python.in_use,
@@ -402,10 +408,18 @@ def read_once(
         reader.measure(one)
     for group in groups_of(arenas):
         reader.add_caches(group)
-    python = read_python(memory, regions) if has_python(regions) else None
+    anonymous = [region for region in regions if is_anonymous(region)]
+    python = read_python(memory, anonymous) if has_python(regions) else None
+    named = python
+    if named is not None and not named.pools:
+        paths = (region.pathname or "" for region in regions)
+        named = named_allocator(named, paths, files.read("environ"))
     parameters = [one.parameters for one in arenas if one.parameters is not None]
     mmaps = sum(one.mmaps for one in parameters)
-    direct = list(find_mapped(memory, [one for one in regions if is_anonymous(one)], word, mmaps))
+    others = [(row.first // PAGE_SIZE * PAGE_SIZE, row.end) for one in arenas for row in one.rows]
+    if python is not None:
+        others += [(one.address, one.address + one.size) for one in python.arenas]
+    direct = list(find_mapped(memory, anonymous, word, mmaps, others))
     spans = spans_of(arenas, direct, python, regions, PAGE_SIZE)
     entries, unread = read_pages(memory, spans)
     counted = [
@@ -415,7 +429,7 @@ def read_once(
     # Of a process that did not run in between all is of one moment.
     idle = stopped or (before is not None and idle_since(files) == before)
     doubts = reader.changes(arenas, idle=idle)
-    if not idle and python is not None and read_python(memory, regions) != python:
+    if not idle and python is not None and read_python(memory, anonymous) != python:
         doubts.append("Python's objects changed while they were read")
     doubts += reader.ring_doubts + [doubt for one in arenas for doubt in one.doubts]
     doubts += reader.doubts + unread
@@ -452,7 +466,7 @@ def read_once(
         mmapped=sum(one.mmapped for one in parameters) if parameters else None,
         mmaps=mmaps if parameters else None,
         mapped=mapped,
-        python=python,
+        python=named,
         parts=parts_of(regions, counted, inside(possible, made, trim, entries, counted, python)),
         pages=used,
         doubts=doubts,
@@ -511,7 +525,7 @@ def is_anonymous(region: Region) -> bool:
         not region.inode
         and perms.write
         and perms.private
-        and region.kind in (RegionKind.ANON, RegionKind.ARENA, RegionKind.BSS)
+        and region.kind in (RegionKind.ANON, RegionKind.BSS)
     )
 
 

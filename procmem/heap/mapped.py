@@ -61,7 +61,11 @@ def mapped_at(page: bytes, room: int, word: int) -> int:
 
 
 def find_mapped(
-    memory: ResidentMemory, regions: Sequence[Region], word: int, count: int
+    memory: ResidentMemory,
+    regions: Sequence[Region],
+    word: int,
+    count: int,
+    others: Sequence[tuple[int, int]] = (),
 ) -> Iterator[tuple[int, int]]:
     """Address and size of each allocation that is a mapping of its own.
 
@@ -73,11 +77,16 @@ def find_mapped(
         regions: the regions in which they may be: anonymous, private and writable.
         word: bytes of an address in the program.
         count: how many there are (n_mmaps of struct malloc_par).
+        others: starts and ends of ranges that are known to be something else.
     """
+    ends = dict(others)
     tried = 0
     for region in regions:
         at = region.start
         while at < region.end and count > 0 and tried < MOST_TRIED:
+            if at in ends:
+                at = ends[at]
+                continue
             size = mapped_at(memory.read(at, PAGE_SIZE), region.end - at, word)
             if size:
                 yield at, size

@@ -25,8 +25,8 @@ REPLACING = {
 }
 """Allocators that take the place of the C library's malloc, if a program is linked with them."""
 
-READ = frozenset({"CPython objects"})
-"""Uses of memory that are read from inside."""
+NOT_ALLOCATORS = frozenset({"CPython objects", "stack of an ended thread"})
+"""Uses of anonymous memory that are read from inside, or belong to no allocator."""
 
 ANONYMOUS = frozenset({RegionKind.ANON, RegionKind.HEAP})
 
@@ -91,7 +91,7 @@ def is_others(region: Region, allocator: str | None) -> bool:
     if region.kind not in ANONYMOUS:
         return False
     if region.use is not None:
-        return region.use.name not in READ
+        return region.use.name not in NOT_ALLOCATORS
     return allocator == "musl malloc" and bool(region.perms.write)
 
 

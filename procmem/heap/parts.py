@@ -35,6 +35,7 @@ ROOM = (
     "malloc: room of arenas",
     "heaps of 64 MiB (1 MiB in 32-bit programs) are reserved as a whole",
 )
+BESIDE = "Python: beside its arenas", "what aligning pools leaves, and other mappings in between"
 OUTSIDE = "outside malloc in [heap]", "memory below the break that malloc did not obtain"
 
 
@@ -118,6 +119,8 @@ def group_of(region: ResidentRegion, *, malloc: bool) -> tuple[str, str, bool]:
     if kind is K.ARENA or (malloc and kind is not K.HEAP):
         return (*ROOM, region.kind_guess and not malloc)
     use = region.use
+    if use is not None and use.name == "CPython objects":
+        return (*BESIDE, use.guess)
     if use is not None and kind in (K.ANON, K.HEAP):
         return use.name, use.evidence, use.guess
     if kind is K.HEAP:

@@ -65,3 +65,15 @@ def test_no_heap_of_glibc_is_said(run: Run) -> None:
         ran = run("heap", specimen.pid)
     assert ran.status == 0
     assert "No heap of glibc's malloc was found" in ran.out
+
+
+def test_a_stopped_process_and_its_pages(run: Run, target: Allocating) -> None:
+    ran = run("heap", "--stop", "--pages", "--arenas", target.pid)
+    assert ran.status == 0
+    assert "The process was stopped for " in ran.out
+    assert "In use on a page" in ran.out
+    assert "Largest holes" in ran.out
+    (found,) = json.loads(run("heap", "--json", "--stop", "--pages", target.pid).out)
+    assert found["held"] > 0
+    assert found["pages"]["returned"] * found["pages"]["page_size"] == found["trimmable"]
+    assert sum(part["resident"] for part in found["parts"]) + found["unexplained"] == found["rss"]

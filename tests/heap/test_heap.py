@@ -47,7 +47,7 @@ def test_each_arena_equals_what_malloc_says_of_itself(program: Path, threads: in
             agree(process.heap(), target.info())
 
 
-@pytest.mark.parametrize("threads", [0, 3])
+@pytest.mark.parametrize("threads", [0, 8])
 def test_a_trim_returns_what_was_predicted(program: Path, threads: int) -> None:
     with Allocating(program, threads) as target:
         process = procmem.Process(target.pid)

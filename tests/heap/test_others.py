@@ -160,7 +160,7 @@ def test_a_jvm(tmp_path: Path) -> None:
     assert heap.arenas[0].system > 0
     (own,) = (one for one in heap.others if one.name == "JVM heap")
     assert own.guess
-    assert own.reserved + own.committed >= 64 << 20
+    assert own.reserved + own.committed >= 32 << 20
 
 
 def test_v8() -> None:

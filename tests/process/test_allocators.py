@@ -61,3 +61,43 @@ def test_a_python_process_is_joined_of_both() -> None:
     assert named["Python: objects"].size == heap.python.in_use
     ours = [part.size for part in heap.parts if part.name.startswith("Python")]
     assert sum(ours) > 20000 * 336
+
+
+SERVICE = """
+import ctypes, sys, threading
+def work():
+    mine = [bytearray(4000) for _ in range(5000)]
+    kept.append(mine[::400])
+    done.wait()
+kept, done = [], threading.Barrier(4)
+for _ in range(3):
+    threading.Thread(target=work).start()
+done.wait()
+trim = ctypes.CDLL(None).malloc_trim
+print(flush=True)
+sys.stdin.readline()
+trim(0)
+print(flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_trim_of_a_python_service_confirms_the_prediction() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        inspected = procmem.Process(process.pid)
+        heap = inspected.heap(stop=True)
+        before = {region.start: region.rss or 0 for region in inspected.smaps()}
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        after = sum(region.rss or 0 for region in inspected.smaps())
+        process.stdin.close()
+    assert heap.certain
+    assert heap.trimmable > 3 * 5000 * 4000 * 9 // 10
+    # Reading the line and calling the function take a few pages themselves.
+    assert abs(sum(before.values()) - after - heap.trimmable) < 256 << 10

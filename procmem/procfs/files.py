@@ -164,9 +164,10 @@ def huge_page_size() -> int:
     """The default size of huge pages of hugetlbfs, in bytes: Hugepagesize of proc_meminfo(5).
 
     Raises:
-        Unsupported: the kernel has no huge pages.
+        Unsupported: the kernel has no huge pages, or /proc/meminfo is hidden.
     """
-    for line in (system_file("meminfo") or b"").split(b"\n"):
+    text = system_file("meminfo")
+    for line in (text or b"").split(b"\n"):
         name, _, value = line.partition(b":")
         if name == b"Hugepagesize":
             return int(value.split()[0]) * 1024
@@ -174,7 +175,9 @@ def huge_page_size() -> int:
 
     raise Unsupported(
         "hugetlbpage",
-        "this kernel has no huge pages (CONFIG_HUGETLBFS): no Hugepagesize in /proc/meminfo",
+        "/proc/meminfo is hidden, as by subset=pid in the mount of /proc (proc(5))"
+        if text is None
+        else "this kernel has no huge pages (CONFIG_HUGETLBFS): no Hugepagesize in /proc/meminfo",
     )
 
 

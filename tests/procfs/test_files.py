@@ -741,5 +741,8 @@ def test_the_huge_page_size_is_the_one_of_hugetlbfs(monkeypatch: pytest.MonkeyPa
     }
     assert files.huge_page_size() in sizes
     monkeypatch.setattr(files, "system_file", lambda _: b"MemTotal: 4 kB\nHugePages_Free: 0\n")
-    with pytest.raises(Unsupported, match="hugetlbpage"):
+    with pytest.raises(Unsupported, match=r"hugetlbpage.*CONFIG_HUGETLBFS"):
+        files.huge_page_size()
+    monkeypatch.setattr(files, "system_file", lambda _: None)
+    with pytest.raises(Unsupported, match="meminfo is hidden"):
         files.huge_page_size()

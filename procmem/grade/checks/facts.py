@@ -197,7 +197,7 @@ def malloc_heap(run: Run) -> Heap:
     from procmem.grade.errors import SubmissionError
 
     found = run.process.heap()
-    if found.allocator is None:
+    if not found.arenas:
         if libc_version() is None:
             not_possible("malloc of another C library than the GNU one can't be read")
         raise SubmissionError(

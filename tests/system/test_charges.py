@@ -41,6 +41,11 @@ def now(group: Path) -> Charges:
     return ControlGroup(group).charges
 
 
+def mapped(charges: Charges) -> int:
+    """Anonymous memory that its processes map: what was freed may be charged a little longer."""
+    return sum(row.size for row in charges.anon)
+
+
 def anon(charges: Charges, pid: int | None) -> int:
     return sum(row.size for row in charges.anon if row.pid == pid)
 
@@ -53,7 +58,7 @@ def test_anonymous_memory_moves_by_what_was_touched_and_copied(group: Path) -> N
         mapping = target.map(400)
         target.touch(mapping, 300)
         touched = now(group)
-        assert touched.frames["anon"] - before.frames["anon"] == 300 * PAGE
+        assert mapped(touched) - mapped(before) == 300 * PAGE
         assert anon(touched, target.pid) - anon(before, target.pid) == 300 * PAGE
         with target.fork() as child:
             child.touch(mapping, 1)
@@ -63,11 +68,11 @@ def test_anonymous_memory_moves_by_what_was_touched_and_copied(group: Path) -> N
             assert anon(forked, None) >= 299 * PAGE
             child.touch(mapping, 41)
             copied = now(group)
-            assert copied.frames["anon"] - forked.frames["anon"] == 40 * PAGE
+            assert mapped(copied) - mapped(forked) == 40 * PAGE
             assert anon(copied, child.pid) - anon(forked, child.pid) == 40 * PAGE
             assert anon(copied, target.pid) - anon(forked, target.pid) == 40 * PAGE
             assert anon(copied, None) - anon(forked, None) == -40 * PAGE
-            assert copied.unread == []
+            assert target.pid not in copied.unread
         assert (
             sum(row.size for row in touched.anon) + touched.anon_unmapped
             == (touched.frames["anon"])
@@ -115,15 +120,17 @@ def test_a_page_belongs_to_the_group_that_touched_it_first(group: Path) -> None:
                 assert inner.frames["shmem"] == 50 * PAGE
                 (row,) = [row for row in inner.files if row.shmem]
                 assert (row.size, row.cached) == (50 * PAGE, 150 * PAGE)
-                mapped = {one.name: one.size for one in inner.charged_elsewhere}
-                assert mapped[str(group)] >= 100 * PAGE
+                payers = {one.name: one.size for one in inner.charged_elsewhere}
+                assert payers[str(group)] >= 100 * PAGE
                 target.read(mapping)
                 inner = charges_of(str(other), [child.pid])
                 (outside,) = [one for one in inner.outside if one.pid == target.pid]
                 assert outside.size >= 50 * PAGE
                 # The group above has both, and nobody else maps them.
                 both = now(group)
-                assert (both.frames["shmem"], both.outside) == (150 * PAGE, [])
+                assert both.frames["shmem"] == 150 * PAGE
+                # Others may map pages of libraries that these two brought back.
+                assert {target.pid, child.pid}.isdisjoint(one.pid for one in both.outside)
     finally:
         other.rmdir()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import mmap
 import os
 import random
 import select
@@ -400,6 +402,40 @@ def test_an_eventfd_is_known_by_its_number(children: Children) -> None:
     found = procmem.waits([child])
     assert only(found, child).kind == "eventfd"
     assert dead(children, found) == [[child]]
+
+
+@pytest.mark.skipif(
+    "CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="the C library is not glibc"
+)
+def test_a_lock_in_shared_memory_has_an_owner_which_is_a_guess(children: Children) -> None:
+    libc = ctypes.CDLL(None)
+    with mmap.mmap(-1, mmap.PAGESIZE) as memory:
+        word = ctypes.c_char.from_buffer(memory)
+        address = ctypes.c_void_p(ctypes.addressof(word))
+        kind = ctypes.create_string_buffer(64)
+        libc.pthread_mutexattr_init(kind)
+        libc.pthread_mutexattr_setpshared(kind, 1)
+        libc.pthread_mutex_init(address, kind)
+        libc.pthread_mutex_lock(address)
+        child = children.start(lambda: libc.pthread_mutex_lock(address), "futex")
+        found = procmem.waits([child])
+        wait = only(found, child)
+        assert (wait.kind, wait.holders, wait.owner) == ("futex", (os.getpid(),), os.getpid())
+        assert wait.guess
+        assert "by the layout of glibc's mutex" in found.why(child)
+        assert dead(children, found) == []
+
+        def twice() -> None:
+            libc.pthread_mutex_init(address, kind)
+            libc.pthread_mutex_lock(address)
+            libc.pthread_mutex_lock(address)
+
+        itself = children.start(twice, "futex")
+        found = procmem.waits([itself])
+        assert only(found, itself).owner == itself
+        assert dead(children, found) == [[itself]]
+        assert "rests on the layout of glibc's mutex" in found.why(itself)
+        del word
 
 
 def test_a_thread_that_runs_is_a_way_out(children: Children) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.compare import FULL, SMOKE, Row, Skip
 from benchmarks.footprint import memory
+from benchmarks.largeheap import large_heap
 from benchmarks.machine import machines, stalls
 from benchmarks.overhead import overhead
 from benchmarks.pagemaps import pagemaps
@@ -50,6 +51,7 @@ BENCHMARKS = {
     "machine": machines,
     "stalls": stalls,
     "pipes": pipes,
+    "heap": large_heap,
 }
 
 

@@ -1,9 +1,11 @@
-/* The bare PROCMAP_QUERY: what region_at() is held against. Nothing of procmem
- * is in it. */
+/* The bare calls that ours are held against: PROCMAP_QUERY for region_at(), process_vm_readv() for
+ * heap(). Nothing of procmem is in it. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <time.h>
 
 /* include/uapi/linux/fs.h, struct procmap_query. */
@@ -36,4 +38,21 @@ int64_t query_all(int maps_fd, const uint64_t *addresses, uint64_t count)
     }
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
     return (int64_t)(end.tv_sec - start.tv_sec) * 1000000000 + (end.tv_nsec - start.tv_nsec);
+}
+
+/* Reads [start, end) of a process, all of which is resident, and throws it away. */
+int64_t read_all(int pid, uint64_t start, uint64_t end)
+{
+    static char buffer[1 << 18];
+
+    while (start < end) {
+        size_t size = end - start < sizeof buffer ? end - start : sizeof buffer;
+        struct iovec local = {buffer, size}, remote = {(void *)(uintptr_t)start, size};
+        ssize_t got = process_vm_readv(pid, &local, 1, &remote, 1, 0);
+
+        if (got <= 0)
+            return -1;
+        start += (uint64_t)got;
+    }
+    return 0;
 }

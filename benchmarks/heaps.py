@@ -4,8 +4,9 @@ Run `python -m benchmarks.heaps --histories 10000 --seed 1`, or `--busy 1000`: t
 of processes that allocate as fast as they can, or in bursts, in up to eight threads, with trims and
 forks. What they hold is known within bounds at any time, and each answer is right for a time within
 the reading, or said to be doubtful.
- A history is a number of random calls
-of malloc, free, realloc, calloc and aligned forms in up to nine threads. After each, every
+
+A history is a number of random calls of malloc, free, realloc, calloc, aligned forms and
+malloc_trim in up to ten threads, which free each other's pieces, end and begin. After each, every
 arena's figures are compared with malloc_info(3) and mallinfo2(3) to the byte, and after some
 malloc_trim(3) is called and what it returned compared with what was predicted.
 """
@@ -46,9 +47,7 @@ def differences(heap: procmem.Heap, info: MallocInfo) -> list[str]:
 
 def trimmed(target: Allocating, process: procmem.Process, heap: procmem.Heap) -> list[str]:
     """What malloc_trim(0) did otherwise than predicted."""
-    before = sum(region.rss or 0 for region in process.smaps())
-    target.ask("trim")
-    gone = before - sum(region.rss or 0 for region in process.smaps())
+    gone = target.trim(process)
     return [] if gone == heap.trimmable else [f"trim {heap.trimmable} and {gone}"]
 
 
@@ -96,7 +95,10 @@ def main() -> int:
                 process = procmem.Process(target.pid)
                 for _ in range(min(50, options.histories - done)):
                     seed, steps = chance.randrange(1 << 30), chance.choice([1, 10, 100, 1000, 5000])
-                    target.go(seed, steps, chance.choice([2000, 100_000, 400_000, 3_000_000]))
+                    if chance.random() < 0.1:
+                        target.ask("renew")
+                    largest = chance.choice([2000, 100_000, 400_000, 3_000_000])
+                    target.go(seed, steps, largest, chance.randrange(threads + 1))
                     heap = process.heap()
                     wrong = differences(heap, target.info())
                     if chance.random() < 0.2:

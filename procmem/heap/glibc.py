@@ -445,7 +445,7 @@ class ArenaReader:
                 f"{MADE}: of the arena at {state.address:#x}, the free chunks have"
                 f" {found.bins} bytes, those in bins {total(bins)}"
             )
-        found.free_chunks = found.walk.free if found.walked else bins
+        found.free_chunks = ffi.addressof(found.walk, "free") if found.walked else bins
         found.impossible = found.fast + found.bins + found.top > state.system
         if found.impossible:
             found.doubts.append(broken(state.address, "more of the arena is free than it has"))
@@ -459,7 +459,7 @@ class ArenaReader:
         if image == ffi.NULL:
             raise MemoryError
         for row in sorted(found.rows):
-            if row.end - row.first > 16 * COPIED:
+            if row.end - row.first > left:
                 return None
             status = lib.pm_image_add(reader, image, row.first, row.end, left)
             if status == lib.PM_HEAP_NO_MEMORY:
@@ -696,13 +696,18 @@ class ArenaReader:
             for index, value in enumerate(values):
                 yield page * PAGE_SIZE + index * self.word, value
 
-    def thread_arena(self, head: int, addresses: Container[int]) -> tuple[int, int] | None:
-        """Where a thread keeps the address of its arena (thread_arena), and that address."""
+    def arena_places(self, head: int, addresses: Container[int]) -> list[tuple[int, int]]:
+        """Where a thread's own storage has the address of an arena, and that address."""
         middle = head + (self.distance or 0)
         reach = REACH[self.word]
         above = reach if self.distance else 0
-        near = (one for one in self._words(middle - reach, middle + above) if one[1] in addresses)
-        return min(near, key=lambda one: abs(one[0] - middle), default=None)
+        return [one for one in self._words(middle - reach, middle + above) if one[1] in addresses]
+
+    def thread_arena(self, head: int, addresses: Container[int]) -> tuple[int, int] | None:
+        """Where a thread keeps the address of its arena (thread_arena), and that address."""
+        middle = head + (self.distance or 0)
+        places = self.arena_places(head, addresses)
+        return min(places, key=lambda one: abs(one[0] - middle), default=None)
 
     def find_distance(self, arenas: Sequence[FoundArena]) -> None:
         """How far from threads' descriptors malloc's variables are, the same for all threads."""
@@ -724,20 +729,20 @@ class ArenaReader:
                         self.distance = address - head
                         return
 
-    def caches(self, head: int, inside: Inside) -> Iterator[tuple[Tcache, int]]:
-        """What may be the caches of a thread: its own storage has their addresses."""
+    def caches(self, head: int, inside: Inside) -> Iterator[tuple[Tcache, int, int]]:
+        """What may be the caches of a thread, and where its own storage has their addresses."""
         middle = head + (self.distance or 0)
         reach = REACH[self.word]
-        seen = set()
-        for _, value in self._words(middle - reach, middle + reach):
-            if value in seen or value % self.align or inside(value) is None:
+        seen: dict[int, list[Tcache]] = {}
+        for place, value in self._words(middle - reach, middle + reach):
+            if value % self.align or inside(value) is None:
                 continue
-            seen.add(value)
             # With the bits PREV_INUSE, which the chunk before decides, and NON_MAIN_ARENA.
-            size = int.from_bytes(self.memory.read(value - self.word, self.word), "little")
-            for layout in TCACHES[self.word]:
-                if size & ~5 == layout.chunk:
-                    yield layout, value
+            if value not in seen:
+                size = int.from_bytes(self.memory.read(value - self.word, self.word), "little")
+                seen[value] = [one for one in TCACHES[self.word] if size & ~5 == one.chunk]
+            for layout in seen[value]:
+                yield layout, value, place
 
     def add_caches(self, arenas: Sequence[FoundArena]) -> None:
         """Adds the chunks in the caches of threads to the arenas that they belong to."""
@@ -768,37 +773,48 @@ class ArenaReader:
         for image in self.images.values():
             image.next = images or ffi.NULL
             images = image
-        for head in self.heads.values():
+        heads = list(self.heads.values())
+        places = {head: self.arena_places(head, addresses) for head in heads}
+        near = {head: list(self.caches(head, inside)) for head in heads}
+        # Each C library has its place near that of the arena's address, the same in all threads.
+        common = {
+            place - head
+            for head in heads
+            for _, _, place in near[head]
+            if any(abs(own - place) <= NEAR for own, _ in places[head])
+        }
+        for head in heads:
             doubts = []
-            suspects: dict[int, tuple[Tcache, bytes]] = {}
             recognized = False
-            for layout, address in self.caches(head, inside):
+            for layout, address, place in near[head]:
+                if common and place - head not in common:
+                    continue
                 if address in counted:
                     recognized = True
                     continue
                 chunks, doubt, links = self.cached(layout, address, images)
-                # What holds no chunk at all is something else than a cache.
-                if doubt and self.running and chunks.count:
-                    self.doubts.append(doubt)
-                elif doubt:
-                    doubts.append(doubt)
-                    suspects[address] = layout, links
-                    continue
-                recognized = True
-                counted.add(address)
                 self.seen[address] = layout, links
+                if doubt:
+                    # What holds no chunk at all is something else than a cache.
+                    if not self.running or chunks.count or common:
+                        doubts.append(doubt)
+                    if not self.running or not chunks.count:
+                        continue
+                recognized = recognized or not doubt
+                counted.add(address)
                 for chunk in chunks.list[0 : chunks.count]:
                     owner = inside(chunk.address)
                     if owner is not None:
                         owner.tcache += chunk.size
                         lib.pm_chunks_add(owner.cached, chunk.address, chunk.size)
-            own = None if recognized else self.thread_arena(head, addresses)
-            if own and (doubts or not self.has_no_cache(own[0])):
-                doubts = doubts or [
+            own = self.thread_arena(head, addresses)
+            # A thread that has only asked for aligned memory has no cache.
+            if recognized or not own or (common and all(self.is_null(head + n) for n in common)):
+                continue
+            if doubts or not self.has_no_cache(own[0]):
+                self.doubts += [doubt for doubt in doubts if doubt not in self.doubts] or [
                     "a thread's cache was not found: what it holds counts as in use"
                 ]
-                self.doubts += [doubt for doubt in doubts if doubt not in self.doubts]
-                self.seen.update(suspects)
         for one in arenas:
             if one.fast + one.bins + one.top + one.tcache > one.state.system:
                 one.tcache, one.cached = 0, new_chunks()
@@ -806,6 +822,10 @@ class ArenaReader:
                     "the caches of threads hold more than the arena at"
                     f" {one.state.address:#x} has: they count as in use"
                 )
+
+    def is_null(self, address: int) -> bool:
+        """Whether the word at an address is 0."""
+        return self.memory.read(address, self.word) == bytes(self.word)
 
     def has_no_cache(self, place: int) -> bool:
         """Whether a thread has freed nothing yet, in glibc 2.43: only then its cache is made.
@@ -872,4 +892,5 @@ class ArenaReader:
 
 
 def total(chunks: Any) -> int:
-    return sum(chunk.size for chunk in chunks.list[0 : chunks.count]) if chunks.count else 0
+    """Bytes of a list of chunks."""
+    return int(lib.pm_chunks_total(chunks))

@@ -724,8 +724,8 @@ def arena_of(
     state = found.state
     free = new_chunks()
     for chunks in (found.fast_chunks, found.free_chunks):
-        for chunk in chunks.list[0 : chunks.count]:
-            lib.pm_chunks_add(free, chunk.address, chunk.size)
+        if lib.pm_chunks_add_all(free, chunks):
+            raise MemoryError
     lib.pm_heap_join(free)
     top = new_chunks()
     if found.top:
@@ -799,20 +799,29 @@ def ends_at_break(end: int, regions: Sequence[Region]) -> bool:
 def count_sizes(found: FoundArena, sizes: dict[int, tuple[int, int]]) -> None:
     if not found.walked:
         return
-    counts: dict[int, list[int]] = {}
     walk = found.walk
-    for index in range(lib.PM_HEAP_SIZES):
-        if walk.sizes[index]:
-            counts[index * 8] = [int(walk.sizes[index]), 0]
-    for chunk in walk.large.list[0 : walk.large.count]:
-        counts.setdefault(int(chunk.size), [0, 0])[0] += 1
-    fast = found.fast_chunks
-    for chunk in fast.list[0 : fast.count]:
-        row = counts.setdefault(int(chunk.size), [0, 0])
-        row[0] -= 1
-        row[1] += 1
-    for chunk in walk.free.list[0 : walk.free.count]:
-        counts.setdefault(int(chunk.size), [0, 0])[1] += 1
-    for size, (used, free) in counts.items():
+    used, fast, free = list(walk.sizes), by_size(found.fast_chunks), by_size(found.free_chunks)
+    for large in walk.large.list[0 : walk.large.count]:
+        free[1].setdefault(int(large.size), [0, 0])[0] += 1
+
+    def add(size: int, in_use: int, free: int) -> None:
         before = sizes.get(size, (0, 0))
-        sizes[size] = (before[0] + used, before[1] + free)
+        sizes[size] = (before[0] + in_use, before[1] + free)
+
+    # malloc marks chunks in fast bins as used.
+    for index, (one, held, other) in enumerate(zip(used, fast[0], free[0], strict=True)):
+        if one or other:
+            add(index * 8, one - held, held + other)
+    for size, (in_use, unused) in free[1].items():
+        add(size, in_use, unused)
+
+
+def by_size(chunks: Any) -> tuple[list[int], dict[int, list[int]]]:
+    """How many chunks there are of each size / 8, and of larger ones: 0 in use, so many free."""
+    sizes, large = ffi.new("uint64_t[]", lib.PM_HEAP_SIZES), new_chunks()
+    if lib.pm_chunks_sizes(chunks, sizes, large):
+        raise MemoryError
+    larger: dict[int, list[int]] = {}
+    for chunk in large.list[0 : large.count]:
+        larger.setdefault(int(chunk.size), [0, 0])[1] += 1
+    return list(sizes), larger

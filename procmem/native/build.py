@@ -209,6 +209,9 @@ ffi.cdef(
                               uint64_t page_size, uint64_t skip, int whole, pm_chunks *out);
     pm_chunks *pm_chunks_new(void);
     int pm_chunks_add(pm_chunks *chunks, uint64_t address, uint64_t size);
+    int pm_chunks_add_all(pm_chunks *chunks, const pm_chunks *more);
+    uint64_t pm_chunks_total(const pm_chunks *chunks);
+    int pm_chunks_sizes(const pm_chunks *chunks, uint64_t *sizes, pm_chunks *large);
     void pm_chunks_free(pm_chunks *chunks);
     """
 )

@@ -569,11 +569,16 @@ void pm_heap_sort(pm_chunks *chunks)
 
 void pm_heap_join(pm_chunks *chunks)
 {
-    size_t kept = 0;
+    size_t kept = 0, sorted = 1;
 
     if (!chunks->count)
         return;
-    pm_heap_sort(chunks);
+    /* A walk lists them by address. */
+    while (sorted < chunks->count &&
+           chunks->list[sorted - 1].address <= chunks->list[sorted].address)
+        sorted++;
+    if (sorted < chunks->count)
+        pm_heap_sort(chunks);
     for (size_t i = 1; i < chunks->count; i++) {
         pm_chunk *last = &chunks->list[kept];
 
@@ -647,6 +652,37 @@ uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64
 pm_chunks *pm_chunks_new(void)
 {
     return calloc(1, sizeof(pm_chunks));
+}
+
+int pm_chunks_add_all(pm_chunks *chunks, const pm_chunks *more)
+{
+    for (size_t i = 0; i < more->count; i++)
+        if (pm_chunks_add(chunks, more->list[i].address, more->list[i].size))
+            return -1;
+    return 0;
+}
+
+uint64_t pm_chunks_total(const pm_chunks *chunks)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < chunks->count; i++)
+        if (__builtin_add_overflow(sum, chunks->list[i].size, &sum))
+            return UINT64_MAX;
+    return sum;
+}
+
+int pm_chunks_sizes(const pm_chunks *chunks, uint64_t *sizes, pm_chunks *large)
+{
+    for (size_t i = 0; i < chunks->count; i++) {
+        const pm_chunk *one = &chunks->list[i];
+
+        if (one->size < PM_HEAP_SMALL)
+            sizes[one->size / 8]++;
+        else if (pm_chunks_add(large, one->address, one->size))
+            return -1;
+    }
+    return 0;
 }
 
 void pm_chunks_free(pm_chunks *chunks)

@@ -140,6 +140,11 @@ uint64_t pm_heap_resident(const pm_chunks *chunks, const pm_pages *pages, uint64
 
 pm_chunks *pm_chunks_new(void);
 int pm_chunks_add(pm_chunks *chunks, uint64_t address, uint64_t size);
+int pm_chunks_add_all(pm_chunks *chunks, const pm_chunks *more);
+/* Bytes; UINT64_MAX: more than 64 bits hold. */
+uint64_t pm_chunks_total(const pm_chunks *chunks);
+/* Counts chunks below PM_HEAP_SMALL by size / 8, and adds the others to `large`. */
+int pm_chunks_sizes(const pm_chunks *chunks, uint64_t *sizes, pm_chunks *large);
 void pm_chunks_free(pm_chunks *chunks);
 
 #endif

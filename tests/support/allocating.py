@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    import procmem
+
 __all__ = ["Allocating", "ArenaInfo", "MallocInfo", "Shape", "Shaped", "built", "compiled"]
 
 
@@ -88,9 +90,20 @@ class Allocating:
             lines.append(line)
         raise AssertionError("it ended")
 
-    def go(self, seed: int, steps: int, largest: int = 200_000) -> None:
-        """Has every thread take so many steps."""
-        self.ask(f"go {seed} {steps} {largest}")
+    def go(self, seed: int, steps: int, largest: int = 200_000, shift: int = 0) -> None:
+        """Has every thread take so many steps, with the pieces of the thread so many numbers on."""
+        self.ask(f"go {seed} {steps} {largest} {shift}")
+
+    def trim(self, process: procmem.Process) -> int:
+        """Has it call malloc_trim(0), and says how many bytes of its anonymous memory went."""
+
+        def anonymous() -> int:
+            # Not that of files: the call may bring in a page of its own code.
+            return sum(r.rss or 0 for r in process.smaps() if not r.inode)
+
+        before = anonymous()
+        self.ask("trim")
+        return before - anonymous()
 
     def info(self) -> MallocInfo:
         """What malloc says."""

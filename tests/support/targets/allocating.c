@@ -1,7 +1,7 @@
 /* Random histories of malloc, free, realloc, calloc and aligned forms, in any number of threads.
  *
- * Each line on standard input is a command: `go SEED STEPS LARGEST` has every thread take so many
- * steps, `cache COUNT SIZE` has every thread free so many pieces, all at last; `trim` calls
+ * Each line on standard input is a command: `go SEED STEPS LARGEST [SHIFT]` has every thread take so
+ * many steps, with the pieces of the thread so many numbers on; `renew` ends all threads and begins others; `cache COUNT SIZE` has every thread free so many pieces, all at last; `trim` calls
  * malloc_trim(0), `info` prints what malloc says of itself;
  * `overwrite`, `top`, `spoil`, `loop KIND` and `fake COUNT KIND MAIN` break the heap. Each is answered
  * by lines that end with one that says "done". Nothing here allocates beside the histories. */
@@ -28,7 +28,8 @@ static pthread_barrier_t begin, end;
 static unsigned seed;
 static long steps;
 static size_t largest;
-static int cached, leave;
+static int threads, shift, cached, leave;
+static pthread_t all[THREADS];
 static __thread volatile char own[OWN];
 
 static void fill_cache(void)
@@ -49,6 +50,8 @@ static void take(void **mine, unsigned state)
         size_t size = (unsigned)rand_r(&state) % (rand_r(&state) % 64 ? 2000 : largest + 1);
         void *piece = mine[which];
 
+        if (!(rand_r(&state) % 3000))
+            malloc_trim(0);
         if (!piece) {
             piece = choice < 2    ? calloc(1, size)
                     : choice == 2 ? aligned_alloc(64u << (choice % 4), (size + 63) / 64 * 64)
@@ -66,18 +69,38 @@ static void take(void **mine, unsigned state)
     }
 }
 
-static void *serve(void *mine)
+static void *serve(void *first)
 {
     for (;;) {
+        void **mine;
+
         pthread_barrier_wait(&begin);
         if (leave)
             return NULL;
+        /* The pieces of another thread: what that one's arena gave is freed here. */
+        mine = pieces[((size_t)((void **)first - pieces[0]) / PIECES + (size_t)shift) %
+                      ((size_t)threads + 1)];
         if (cached)
             fill_cache();
         else
-            take(mine, seed * 31 + (unsigned)((void **)mine - pieces[0]));
+            take(mine, seed * 31 + (unsigned)((void **)first - pieces[0]));
         pthread_barrier_wait(&end);
     }
+}
+
+static void begin_threads(void)
+{
+    leave = 0;
+    for (int i = 0; i < threads; i++)
+        pthread_create(&all[i], NULL, serve, pieces[i + 1]);
+}
+
+static void end_threads(void)
+{
+    leave = 1;
+    pthread_barrier_wait(&begin);
+    for (int i = 0; i < threads; i++)
+        pthread_join(all[i], NULL);
 }
 
 /* A list of free chunks that leads back into itself. */
@@ -151,16 +174,14 @@ int main(int argc, char **argv)
 {
     static char out[1 << 20], line[256], kind[16];
     int count;
-    int threads = argc > 1 ? atoi(argv[1]) : 0;
-    pthread_t all[THREADS];
 
+    threads = argc > 1 ? atoi(argv[1]) : 0;
     setvbuf(stdout, out, _IOFBF, sizeof out);
     if (threads > THREADS)
         return 2;
     pthread_barrier_init(&begin, NULL, (unsigned)threads + 1);
     pthread_barrier_init(&end, NULL, (unsigned)threads + 1);
-    for (int i = 0; i < threads; i++)
-        pthread_create(&all[i], NULL, serve, pieces[i + 1]);
+    begin_threads();
     for (;;) {
         size_t length = 0;
 
@@ -169,9 +190,9 @@ int main(int argc, char **argv)
         line[length] = 0;
         if (!length)
             break;
-        if (sscanf(line, "go %u %ld %zu", &seed, &steps, &largest) == 3) {
+        if (sscanf(line, "go %u %ld %zu %d", &seed, &steps, &largest, &shift) >= 3) {
             pthread_barrier_wait(&begin);
-            take(pieces[0], seed);
+            take(pieces[shift], seed);
             pthread_barrier_wait(&end);
         } else if (sscanf(line, "cache %d %zu", &cached, &largest) == 2) {
             cached = cached < 16 ? cached : 16;
@@ -181,7 +202,7 @@ int main(int argc, char **argv)
             cached = 0;
         } else if (!strcmp(line, "overwrite")) {
             /* The size of a chunk, as a write beyond a piece's end would leave it. */
-            char *piece = malloc(3000), *next = malloc(3000);
+            char *volatile piece = malloc(3000), *volatile next = malloc(3000);
 
             while (next != piece + malloc_usable_size(piece) + 8) {
                 piece = next;
@@ -191,7 +212,7 @@ int main(int argc, char **argv)
             printf("%p\n", (void *)(next - 16));
         } else if (!strcmp(line, "top")) {
             /* The size of the last chunk. */
-            char *piece = malloc(120000), *next = piece + malloc_usable_size(piece) + 8;
+            char *volatile piece = malloc(120000), *volatile next = piece + malloc_usable_size(piece) + 8;
 
             while (next - 16 + (*(size_t *)(next - 8) & ~7ul) != (char *)sbrk(0)) {
                 piece = malloc(120000);
@@ -221,6 +242,9 @@ int main(int argc, char **argv)
             if (!child)
                 pause();
             printf("%d\n", child);
+        } else if (!strcmp(line, "renew")) {
+            end_threads();
+            begin_threads();
         } else if (!strcmp(line, "trim")) {
             malloc_trim(0);
         } else if (!strcmp(line, "info")) {
@@ -233,9 +257,6 @@ int main(int argc, char **argv)
         puts("done");
         fflush(stdout);
     }
-    leave = 1;
-    pthread_barrier_wait(&begin);
-    for (int i = 0; i < threads; i++)
-        pthread_join(all[i], NULL);
+    end_threads();
     return 0;
 }

@@ -379,10 +379,10 @@ def read_heap(
     """
     with ResidentMemory(files, required=True) as memory:
         until = time.monotonic() + PATIENCE
-        for _ in range(1 if stopped else ATTEMPTS):
+        for attempt in range(1 if stopped else ATTEMPTS):
             heap = read_once(files, memory, look, pages=pages, stopped=stopped)
             memory.check()
-            if heap.certain or time.monotonic() > until:
+            if heap.certain or (attempt and time.monotonic() > until):
                 break
     return heap
 

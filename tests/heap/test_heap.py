@@ -55,7 +55,8 @@ def test_a_trim_returns_what_was_predicted(program: Path, threads: int) -> None:
             target.go(seed, 20000)
             heap = process.heap()
             gone = target.trim(process)
-            assert gone == heap.trimmable > 0
+            # 0, if the history ended with a trim.
+            assert gone == heap.trimmable >= 0
             assert sum(one.resident for one in heap.trim().ranges) == gone
             assert process.heap().trimmable == 0
 

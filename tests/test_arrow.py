@@ -17,6 +17,8 @@ import pytest
 import procmem
 from procmem.arrow import Columnar
 from procmem.errors import BadArgument, MissingExtra
+from procmem.ipc.ends import Pipe, Pipes
+from procmem.ipc.shared import Segments
 from tests.support.saved_tables import saved_table
 
 PAGE = mmap.PAGESIZE
@@ -217,9 +219,71 @@ class TestOthers:
         assert [row["cause"] for row in found] == [str(change.cause) for change in changed.changes]
         assert polars().DataFrame(changed).height == len(changed.changes)
 
+    def test_pipes(self) -> None:
+        read, write = os.pipe()
+        try:
+            os.write(write, bytes(5000))
+            found = procmem.Process().pipes()
+            rows = {row["inode"]: row for row in arrow().table(found).to_pylist()}
+            assert len(rows) == len(found)
+            mine = rows[os.fstat(read).st_ino]
+            assert (mine["waiting"], mine["slots"], mine["full"]) == (5000, 65536 // PAGE, False)
+            assert (mine["readers"], mine["writers"], mine["blocked"]) == (1, 1, 0)
+            assert (mine["capacity"], mine["path"]) == (65536, None)
+            assert polars().DataFrame(found).height == len(found)
+        finally:
+            os.close(read)
+            os.close(write)
+        hidden = Pipe(7, 8 << 32 | 1, "/a", None, None, None, None, (), (), None, False, ())
+        (row,) = arrow().table(Pipes([hidden], 1, [], 0)).to_pylist()
+        assert (row["dev"], row["path"], row["waiting"], row["full"]) == ("08:01", "/a", None, None)
+        assert (row["has_readers"], row["has_writers"]) == (None, False)
+
+    def test_segments(self) -> None:
+        fd = os.memfd_create("procmem arrow", 0)
+        try:
+            os.write(fd, bytes(10_000))
+            with mmap.mmap(fd, 2 * PAGE):
+                found = procmem.segments().of(os.getpid())
+        finally:
+            os.close(fd)
+        (mine,) = [
+            row for row in arrow().table(found).to_pylist() if row["name"] == "procmem arrow"
+        ]
+        assert (mine["kind"], mine["size"]) == ("memfd", 10_000)
+        assert mine["resident"] == -(-10_000 // PAGE) * PAGE
+        # mmap.mmap() keeps a copy of the descriptor.
+        assert (mine["mappers"], mine["descriptors"], mine["leaked"]) == (1, 2, False)
+        assert (mine["key"], mine["creator_ended"], mine["owner"]) == (None, None, os.geteuid())
+        assert polars().DataFrame(found).height == len(found)
+
+    def test_a_machine(self) -> None:
+        found = procmem.machine(frames=False)
+        rows = arrow().table(found).to_pylist()
+        assert [row["pid"] for row in rows] == [process.pid for process in found.processes]
+        for process, row in zip(found.processes, rows, strict=True):
+            exact = row.pop("frees_exact")
+            assert exact is (None if process.freed is None else process.freed.exact)
+            assert row["unread"] == (process.unread or None)
+            for name in row.keys() - {"unread", "user", "name", "command"}:
+                assert row[name] == getattr(process, name)
+        (me,) = [row for row in rows if row["pid"] == os.getpid()]
+        assert me["rss"] >= me["pss"] >= me["uss"] > me["frees"] > 0
+        assert polars().DataFrame(found.select("pid", "pss")).columns == ["pid", "pss"]
+
+
+@pytest.mark.parametrize("made", [Pipes, Segments])
+def test_a_table_without_rows_and_one_that_is_a_sequence(made: Any) -> None:
+    assert arrow().table(made([], 0, [], 0)).num_rows == 0
+    listed = made([1, 2, 3], 0, [], 0)
+    assert (len(listed), listed[1], listed[-2:], list(listed)) == (3, 2, [2, 3], [1, 2, 3])
+    assert (2 in listed, 4 in listed, listed.index(3), listed.count(1)) == (True, False, 2, 1)
+    assert list(reversed(listed)) == [3, 2, 1]
+
 
 def test_every_public_table_has_columns() -> None:
-    tables = [procmem.RegionTable, procmem.Recording, procmem.Trace, procmem.Diff, procmem.PageMap]
+    tables = [procmem.RegionTable, procmem.Recording, procmem.Trace, procmem.Diff, procmem.PageMap,
+              procmem.Machine, procmem.Pipes, procmem.Segments]  # fmt: skip
     assert all(issubclass(table, Columnar) for table in tables)
 
 

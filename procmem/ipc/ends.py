@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import select
 from _thread import allocate_lock
-from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, overload
 
+from procmem.arrow import Columnar, SequenceOf
 from procmem.native import ffi, lib
 from procmem.procfs.descriptors import (
     FIFOS,
@@ -21,11 +22,14 @@ from procmem.procfs.files import pids as all_pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from procmem.arrow import Makers
+    from procmem.columns import ArrowColumn
     from procmem.procfs.descriptors import Descriptor, Descriptors
 
-__all__ = ["BlockedThread", "Pipe", "PipeEnd", "Pipes", "find_pipes", "name_of"]
+__all__ = ["BlockedThread", "Pipe", "PipeEnd", "Pipes", "device_text", "find_pipes", "name_of"]
 
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
@@ -191,7 +195,7 @@ class Pipe(NamedTuple):
         }
 
 
-class Pipes(Sequence[Pipe]):
+class Pipes(Columnar, SequenceOf[Pipe]):
     """Pipes, by inode, and what could not be seen.
 
     Attributes:
@@ -235,6 +239,35 @@ class Pipes(Sequence[Pipe]):
         chosen = [pipe for pipe in self.listed if not pids.isdisjoint(pipe.pids)]
         return Pipes(chosen, self.processes, self.denied, self.gone)
 
+    def arrow_makers(self) -> Makers:
+        """What makes each column for data frames, a row for each pipe.
+
+        readers, writers and blocked are how many there are.
+        """
+        from procmem.columns import booleans, categories, numbers, texts
+
+        listed = self.listed
+
+        def values(name: str, unit: str) -> ArrowColumn:
+            return numbers(name, [getattr(pipe, name) for pipe in listed]).described(unit)
+
+        def counts(name: str) -> ArrowColumn:
+            return numbers(name, [len(getattr(pipe, name)) for pipe in listed])
+
+        def truths(name: str) -> ArrowColumn:
+            return booleans(name, [getattr(pipe, name) for pipe in listed])
+
+        sizes = {"capacity": "bytes", "waiting": "bytes", "slots": "pages"}
+        return {
+            "inode": lambda: numbers("inode", [pipe.inode for pipe in listed]),
+            "dev": lambda: categories("dev", [device_text(pipe.dev) for pipe in listed]),
+            "path": lambda: texts("path", [pipe.path for pipe in listed]),
+            **{name: partial(values, name, unit) for name, unit in sizes.items()},
+            "full": partial(truths, "full"),
+            **{name: partial(counts, name) for name in ("readers", "writers", "blocked")},
+            **{name: partial(truths, name) for name in ("has_readers", "has_writers")},
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         return {
@@ -243,6 +276,11 @@ class Pipes(Sequence[Pipe]):
             "denied": self.denied,
             "gone": self.gone,
         }
+
+
+def device_text(dev: int) -> str:
+    """A device, major << 32 | minor, as proc_pid_maps(5) prints it."""
+    return f"{dev >> 32:02x}:{dev & 0xFFFFFFFF:02x}"
 
 
 def find_pipes(root: str | os.PathLike[str] = "/proc") -> Pipes:

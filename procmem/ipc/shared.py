@@ -8,11 +8,12 @@ import os
 import re
 import signal
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, overload
 
-from procmem.ipc.ends import name_of
+from procmem.arrow import Columnar, SequenceOf
+from procmem.ipc.ends import device_text, name_of
 from procmem.native import ffi, lib
 from procmem.procfs.descriptors import FILES, read_descriptors
 from procmem.procfs.files import ProcessFiles, system_file
@@ -21,8 +22,10 @@ from procmem.procfs.mapped import open_link, stat_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from procmem.arrow import Makers
+    from procmem.columns import ArrowColumn
     from procmem.procfs.descriptors import Descriptor
 
 __all__ = [
@@ -140,7 +143,7 @@ class Segment:
         return found
 
 
-class Segments(Sequence[Segment]):
+class Segments(Columnar, SequenceOf[Segment]):
     """Segments, the largest first, and what could not be seen.
 
     Attributes:
@@ -183,6 +186,39 @@ class Segments(Sequence[Segment]):
             or pid in [one.pid for one in segment.descriptors]
         ]
         return Segments(chosen, self.processes, self.denied, self.gone)
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column for data frames, a row for each segment.
+
+        mappers and descriptors are how many there are.
+        """
+        from procmem.columns import booleans, categories, numbers, texts
+
+        listed = self.listed
+
+        def values(name: str, unit: str | None = None) -> ArrowColumn:
+            return numbers(name, [getattr(one, name) for one in listed]).described(unit)
+
+        def counts(name: str) -> ArrowColumn:
+            return numbers(name, [len(getattr(one, name)) for one in listed])
+
+        def truths(name: str) -> ArrowColumn:
+            return booleans(name, [getattr(one, name) for one in listed])
+
+        sizes = "size", "resident", "swapped"
+        return {
+            "kind": lambda: categories("kind", [one.kind for one in listed]),
+            "huge": partial(truths, "huge"),
+            "name": lambda: texts("name", [one.name for one in listed]),
+            "key": partial(values, "key"),
+            "id": partial(values, "id"),
+            "dev": lambda: categories("dev", [device_text(one.dev) for one in listed]),
+            "inode": partial(values, "inode"),
+            **{name: partial(values, name, "bytes") for name in sizes},
+            **{name: partial(counts, name) for name in ("mappers", "descriptors")},
+            **{name: partial(values, name) for name in ("attached", "creator", "owner")},
+            **{name: partial(truths, name) for name in ("creator_ended", "orphan", "leaked")},
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""

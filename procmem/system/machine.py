@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
+from procmem.arrow import Columnar
 from procmem.procfs import parse_statm, pids
 from procmem.procfs.sweep import sweep
 from procmem.system.freeing import can_read_frames, read_freeing
 from procmem.system.memory import parts_of, read_sums
 from procmem.system.pace import Pace
-from procmem.system.processes import Freed, read_process
+from procmem.system.processes import SIZES, Freed, read_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from procmem.arrow import Makers
+    from procmem.columns import ArrowColumn
     from procmem.system.freeing import Freeing
     from procmem.system.memory import KernelSums, MemoryPart
     from procmem.system.processes import MachineProcess
@@ -108,7 +112,7 @@ class ProcessGroup:
         }
 
 
-class Machine:
+class Machine(Columnar):
     """The memory of the machine, read once by machine().
 
     Kernel threads and zombies have no memory and are left out, and so are processes that ended
@@ -217,6 +221,36 @@ class Machine:
             return None
         anonymous, shared, _ = (sum(column) for column in zip(*known, strict=True))
         return Freed(anonymous, shared, exact=False)
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column for data frames, a row for each process.
+
+        frees_exact is False where `frees` is a lower bound. command, cgroup and service are read
+        now, unless they were asked for before; of a process that has ended by then, command is
+        comm and the others are missing.
+        """
+        from procmem.columns import booleans, categories, numbers, texts
+
+        listed = self.processes
+
+        def values(name: str, unit: str | None = None) -> ArrowColumn:
+            return numbers(name, [getattr(one, name) for one in listed]).described(unit)
+
+        def words(name: str) -> ArrowColumn:
+            return categories(name, [getattr(one, name) or None for one in listed])
+
+        def exact() -> ArrowColumn:
+            freed = [one.freed for one in listed]
+            return booleans("frees_exact", [None if one is None else one.exact for one in freed])
+
+        return {
+            **{name: partial(values, name) for name in ("pid", "ppid", "uid")},
+            **{name: partial(words, name) for name in ("name", "user", "cgroup", "service")},
+            "command": lambda: texts("command", [one.command for one in listed]),
+            **{name: partial(values, name, "bytes") for name in (*SIZES, "frees")},
+            "frees_exact": exact,
+            "unread": partial(words, "unread"),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from procmem.procfs.sweep import Swept
 
-__all__ = ["Freed", "MachineProcess", "read_process"]
+__all__ = ["SIZES", "Freed", "MachineProcess", "read_process"]
 
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
 
@@ -248,6 +248,7 @@ class MachineProcess:
 
 
 SIZES = ("rss", "pss", "uss", "swap", "swap_pss", "huge", "hugetlb", "ksm")
+"""The attributes of a process that are sizes in bytes."""
 
 
 @cache

@@ -6,7 +6,9 @@ structures differ, the layout is recognised by pointers between the structures.
 
 from __future__ import annotations
 
+import os
 import struct
+from bisect import bisect_right
 from typing import NamedTuple
 
 TYPE_CHECKING = False
@@ -22,12 +24,24 @@ MOST_BEFORE = 16
 """The most words before `top` in any version: a lock, flags, up to eleven fast bins."""
 
 DEFAULT = 128 << 10
-LARGEST_THRESHOLD = 32 << 20
-"""DEFAULT_MMAP_THRESHOLD_MAX of 64-bit programs."""
+"""The first value of M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD (mallopt(3))."""
 
-PARAMETERS = 24
-"""The first words of struct malloc_par, which in any version include sbrk_base, where the heap
-starts."""
+LARGEST_THRESHOLD = {8: 32 << 20, 4: 512 << 10}
+"""DEFAULT_MMAP_THRESHOLD_MAX: malloc itself sets no larger one."""
+
+MMAPS = 65536
+"""DEFAULT_MMAP_MAX, the first value of M_MMAP_MAX."""
+
+ARENA_TEST = {8: 8, 4: 2}
+"""The first value of M_ARENA_TEST: NARENAS_FROM_NCORES(1)."""
+
+MOST_ARENAS = 1 << 20
+"""M_ARENA_TEST and M_ARENA_MAX beyond this are not believed."""
+
+MOST_SETTINGS = 9
+"""The most words of struct malloc_par before its ints: limits, and sizes of huge pages."""
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ArenaState(NamedTuple):
@@ -85,16 +99,13 @@ class MallocParameters(NamedTuple):
         mmaps: the number of allocations that are mappings of their own now (n_mmaps).
         mmapped: bytes of these mappings (mmapped_mem).
         heap: the address at which the main heap starts (sbrk_base); 0: there is none yet.
-        mmap_threshold: bytes from which on malloc makes a mapping for an allocation that its
-            arenas have no room for.
 
-    Source: malloc/malloc.c of glibc; mallopt(3), M_MMAP_THRESHOLD.
+    Source: malloc/malloc.c of glibc.
     """
 
     mmaps: int
     mmapped: int
     heap: int
-    mmap_threshold: int
 
 
 def words_of(data: bytes, word: int) -> Sequence[int]:
@@ -203,29 +214,66 @@ def find_parameters(
 ) -> MallocParameters | None:
     """The struct malloc_par in a part of a file's writable data; None: it is not there.
 
+    If several places are possible, that at which most settings have their first values.
+
     Args:
         data: the memory.
         word: bytes of an address in the program.
         heaps: start and end of each region in which the heap may start.
     """
     words = words_of(data, word)
-    largest = LARGEST_THRESHOLD if word == 8 else 512 << 10
-    for at in range(1, len(words) - PARAMETERS):
-        trim, _, threshold = words[at - 1 : at + 2]
-        if not threshold or (trim not in (DEFAULT, 2 * threshold) and trim < word):
+    places: list[int] = []
+    starts = sorted(start for start, _ in heaps)
+    ends = sorted(end for _, end in heaps)
+    lowest, highest = (starts[0], ends[-1]) if heaps else (0, 0)
+    for at, value in enumerate(words):
+        if lowest <= value < highest:
+            index = bisect_right(starts, value) - 1
+            if index >= 0 and value < ends[index]:
+                places.append(at)
+        elif value == DEFAULT and at >= 2 and words[at - 2] == DEFAULT:
+            # Before the first allocation there is no heap.
+            places += [one for one in range(at + 5, at + 15) if not any(words[one : one + 1])]
+    found = [one for place in places for one in parameters_at(data, words, place, word)]
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def parameters_at(
+    data: bytes, words: Sequence[int], place: int, word: int
+) -> Iterator[tuple[int, MallocParameters]]:
+    """What struct malloc_par may be around a word, and how many settings have their first values.
+
+    Until the program sets a limit by mallopt(3) or a tunable, malloc changes the limits itself, in
+    a way that is known. Afterwards (no_dyn_threshold) they may have any value.
+
+    Args:
+        data: the memory.
+        words: its words.
+        place: the index of the word that may be sbrk_base.
+        word: bytes of an address.
+    """
+    if not MOST_SETTINGS + 5 <= place < len(words):
+        return
+    mmapped, most = words[place - 2], words[place - 1]
+    if mmapped > most or mmapped % PAGE or most % PAGE:
+        return
+    # Since 2.35 an int of padding may follow the four ints, and another int precedes them.
+    for start in ((place - 2) * word - 16, (place - 2) * word - 20):
+        mmaps, allowed, peak, fixed = struct.unpack_from("=4i", data, start)
+        if not 0 <= mmaps <= peak or fixed not in (0, 1):
             continue
-        if threshold > largest and threshold != DEFAULT:
+        if (mmaps == 0) != (mmapped == 0) or (peak == 0) != (most == 0):
             continue
-        if threshold != DEFAULT and trim != 2 * threshold:
-            continue
-        for place in range(at + 4, at + PARAMETERS):
-            if not any(start <= words[place] < end for start, end in heaps):
+        for settings in range(5, MOST_SETTINGS + 1):
+            first = start // word - settings
+            trim, pad, threshold, test, arenas = words[first : first + 5]
+            dynamic = trim == threshold == DEFAULT or (
+                DEFAULT < threshold <= LARGEST_THRESHOLD[word] and trim == 2 * threshold
+            )
+            if not (dynamic or fixed) or max(test, arenas) > MOST_ARENAS:
                 continue
-            mmapped, most = words[place - 2], words[place - 1]
-            end = (place - 2) * word
-            # Since 2.35 an int of padding precedes the four ints, and another int follows them.
-            for start in (end - 16, end - 20):
-                mmaps, allowed, peak, fixed = struct.unpack_from("=4i", data, start)
-                if mmapped <= most and 0 <= mmaps <= peak and allowed > 0 and fixed in (0, 1):
-                    return MallocParameters(mmaps, mmapped, words[place], threshold)
-    return None
+            usual = (trim == DEFAULT, pad == DEFAULT, threshold == DEFAULT, allowed == MMAPS)
+            count = 2 * (sum(usual) + (test == ARENA_TEST[word]) + 2 * dynamic) + (arenas == 0)
+            # Zeros are everywhere: at least one of the other values.
+            if count >= (2 if words[place] else 10):
+                yield count, MallocParameters(mmaps, mmapped, words[place])

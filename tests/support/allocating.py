@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from functools import cache
@@ -14,6 +15,8 @@ from tests.support.paths import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
     import procmem
@@ -153,12 +156,27 @@ class Shaped:
         directory: it is compiled into it.
         shape: what the heap is like; see the program.
         flags: of the compiler.
+        options: parameters of mallopt(3) and their values.
+        tunables: GLIBC_TUNABLES in its environment.
     """
 
-    def __init__(self, directory: Path, shape: str, *flags: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        shape: str,
+        *flags: str,
+        options: Mapping[int, int] | None = None,
+        tunables: str = "",
+    ) -> None:
         program = compiled("heaps", str(directory), *flags)
+        settings = [str(number) for pair in (options or {}).items() for number in pair]
         self.process = subprocess.Popen(
-            [program, shape], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [program, shape, *settings],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "GLIBC_TUNABLES": tunables} if tunables else None,
+            text=True,
+            bufsize=1,
         )
         self.pid = self.process.pid
         self.said = self._line()

@@ -1,4 +1,5 @@
-/* Heaps of a known shape. The first argument chooses it. Each line of standard input has malloc_trim(0)
+/* Heaps of a known shape. The first argument chooses it; further ones are parameters of mallopt(3) and
+ * their values, by turns, which are set before. Each line of standard input has malloc_trim(0)
  * called; before the first, and after each, a line is printed: mallinfo2(3) of the C library, and a
  * number that the shape is about. */
 #define _GNU_SOURCE
@@ -115,6 +116,21 @@ static size_t direct(void)
     return 7;
 }
 
+/* Small pieces, and some that may be mappings of their own: one of these is freed again. */
+static size_t mixed(void)
+{
+    void *large[4];
+
+    for (int i = 0; i < 64; i++)
+        pieces[i] = filled(1000);
+    for (size_t i = 0; i < 4; i++)
+        memset(large[i] = malloc((i + 1) * 300000), 1, 1000);
+    free(large[1]);
+    for (int i = 0; i < 64; i += 2)
+        free(pieces[i]);
+    return 0;
+}
+
 static void report(size_t number)
 {
     struct mallinfo2 now = info();
@@ -128,12 +144,15 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; size_t (*make)(void); } shapes[] = {
         {"top", top}, {"pages", pages}, {"foreign", foreign}, {"stuck", stuck},
-        {"second", second}, {"direct", direct},
+        {"second", second}, {"direct", direct}, {"mixed", mixed},
     };
     char line[16];
     size_t number = 0;
 
     setvbuf(stdout, out, _IOFBF, sizeof out);
+    for (int i = 2; i + 1 < argc; i += 2)
+        if (!mallopt(atoi(argv[i]), atoi(argv[i + 1])))
+            return 2;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (argc > 1 && !strcmp(argv[1], shapes[i].name))
             number = shapes[i].make();

@@ -48,14 +48,11 @@ def mapped_at(page: bytes, room: int, word: int) -> int:
         offset = boundary - header
         before, head = struct.unpack_from(f"=2{'QI'[word == 4]}", page, offset)
         size = before + (head & ~SIZE_BITS)
-        if (
-            head & SIZE_BITS == IS_MMAPPED
-            and before == offset
-            and size
-            and size % PAGE_SIZE == 0
-            and size <= room
-        ):
-            return int(size)
+        if head & SIZE_BITS == IS_MMAPPED and before == offset:
+            # Since 2.43 the size does not include the header.
+            for whole in (size, size + header):
+                if whole and whole % PAGE_SIZE == 0 and whole <= room:
+                    return int(whole)
         boundary *= 2
     return 0
 

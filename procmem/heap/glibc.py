@@ -281,7 +281,7 @@ class ArenaReader:
         while not base <= at < main.bins:
             state = self.arena(at)
             if state is None or len(others) >= MOST_ARENAS or at in seen:
-                whole = self.placed_anyhow(main, data, base)
+                whole = self.placed_anyhow(main, data, base, before)
                 if whole is not None:
                     self.ring_doubts.append(broken(at, "no arena, but one is linked there"))
                 break
@@ -297,16 +297,30 @@ class ArenaReader:
             return []
         return [FoundArena(whole, main=True), *others]
 
-    def placed_anyhow(self, main: ArenaState, data: bytes, base: int) -> ArenaState | None:
-        """A main arena whose start no other arena names, if it has memory."""
+    def placed_anyhow(
+        self, main: ArenaState, data: bytes, base: int, words: int | None
+    ) -> ArenaState | None:
+        """A main arena whose start no other arena names, if it has memory.
+
+        Args:
+            main: the arena.
+            data: the memory around it.
+            base: the address of data.
+            words: how many words another arena has before its bins; None: there is no other.
+        """
         if not any(r.start <= main.top < r.end and r.perms.write for r in self.regions):
             return None
+        found = {}
         for before in BEFORE_TOP[self.word]:
             address = main.bins - (before + 2) * self.word
             whole = placed(main, address, data, base) if address >= base else None
-            if whole is not None:
-                return whole
-        return None
+            if whole is not None and words in (None, before + 2):
+                found[address] = whole
+        # The first thread uses it, so that its own storage has the address.
+        for head in self.heads.values():
+            for _, address in self.arena_places(head, found):
+                return found[address]
+        return next(iter(found.values()), None)
 
     def arena(self, address: int) -> ArenaState | None:
         """The arena at an address, which must be in its first heap; None: there is none.

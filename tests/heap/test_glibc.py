@@ -235,3 +235,14 @@ def test_threads_are_sure_if_the_arena_counts_as_many(program: Path) -> None:
         arenas = procmem.Process(target.pid).heap().arenas
         assert [arena.attached for arena in arenas] == [1, 1, 1, 1]
         assert not any(arena.threads_guess for arena in arenas)
+
+
+def test_a_main_arena_whose_link_leads_nowhere(program: Path) -> None:
+    with Allocating(program) as target:
+        target.go(1, 3000)
+        (main,) = procmem.Process(target.pid).heap().arenas
+        (where,) = target.ask(f"fake 0 none {main.address:x}")
+        heap = procmem.Process(target.pid).heap()
+        (found,) = heap.arenas
+        assert found._replace(locked=main.locked) == main
+        assert any(f"{MADE}, at {int(where, 16) + 48:#x}: " in doubt for doubt in heap.doubts)

@@ -15,6 +15,7 @@ from procmem.cli.arguments import (
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.ipc.blocked import pipes
+from procmem.process.naming import names_of
 from procmem.view.json import json_text
 from procmem.view.pipes import pipes_text
 
@@ -43,7 +44,10 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(json_text(found.to_dict(), "pipes"))
         return 0
     try:
-        sys.stdout.write(pipes_text(found, pid=pid, width=table_columns(), chosen=options.columns))
+        names = names_of({one for pipe in found for one in pipe.pids}, options.root)
+        sys.stdout.write(
+            pipes_text(found, pid=pid, names=names, width=table_columns(), chosen=options.columns)
+        )
     except BadArgument as error:
         made.error(str(error))
     return 0

@@ -16,6 +16,7 @@ from procmem.cli.arguments import (
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.ipc.shared import segments
+from procmem.process.naming import names_of
 from procmem.view.json import json_text
 from procmem.view.shm import segments_text
 
@@ -44,8 +45,16 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(json_text(found.to_dict(), "segments"))
         return 0
     try:
+        pids = {one.pid for each in found for one in each.mappers}
+        pids.update(one.pid for each in found for one in each.descriptors)
         sys.stdout.write(
-            segments_text(found, width=table_columns(), unit=options.units, chosen=options.columns)
+            segments_text(
+                found,
+                names=names_of(pids, options.root),
+                width=table_columns(),
+                unit=options.units,
+                chosen=options.columns,
+            )
         )
     except BadArgument as error:
         made.error(str(error))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, overload
 from procmem.arrow import Columnar, SequenceOf
 from procmem.ipc.ends import device_text, name_of
 from procmem.native import ffi, lib
+from procmem.pages.pagemap import read_pagemap
 from procmem.procfs.descriptors import FILES, read_descriptors
 from procmem.procfs.files import ProcessFiles, system_file
 from procmem.procfs.files import pids as all_pids
@@ -62,12 +63,15 @@ class SegmentMapper(NamedTuple):
         name: its command name (comm).
         size: bytes of its address space that map it.
         writable: whether it may write to it.
+        resident: bytes of the segment that its page table maps, each page as often as it does;
+            None: not asked for (segments(pages=True)), or this user may not see it.
     """
 
     pid: int
     name: str
     size: int
     writable: bool
+    resident: int | None = None
 
 
 class SegmentDescriptor(NamedTuple):
@@ -348,10 +352,11 @@ class Draft:
     link: tuple[ProcessFiles, str] | None = None
     huge: bool | None = None
     mappers: dict[int, list[int]] = field(default_factory=dict)
+    mapped: dict[int, int | None] = field(default_factory=dict)
     descriptors: list[SegmentDescriptor] = field(default_factory=list)
 
 
-def segments(*, root: str | os.PathLike[str] = "/proc") -> Segments:
+def segments(*, root: str | os.PathLike[str] = "/proc", pages: bool = False) -> Segments:
     """All shared memory of the machine: who maps it, who holds it open, what nobody uses.
 
     A segment is one piece of memory, whichever processes map it: System V and POSIX shared memory,
@@ -360,6 +365,8 @@ def segments(*, root: str | os.PathLike[str] = "/proc") -> Segments:
 
     Args:
         root: a live /proc.
+        pages: read the page maps of the mappers, too, for how much of a segment each has in its
+            page table (`resident` of SegmentMapper). That takes time for each page.
 
     Raises:
         Unsupported: root is no live /proc.
@@ -397,7 +404,9 @@ def segments(*, root: str | os.PathLike[str] = "/proc") -> Segments:
         except (ProcmemError, OSError):
             continue
         for mapping in parse_shared_maps(text):
-            add_mapping(drafts, files, mapping)
+            mapped = add_mapping(drafts, files, mapping)
+            if pages:
+                add_pages(mapped, files, mapping)
     for one in found.listed:
         kind = kind_of(one.name)
         key = key_of(kind, one.dev, one.inode)
@@ -427,7 +436,7 @@ def key_of(kind: str, dev: int, inode: int) -> tuple[str, int, int]:
 
 def add_mapping(
     drafts: dict[tuple[str, int, int], Draft], files: ProcessFiles, mapping: SharedMapping
-) -> None:
+) -> Draft:
     """Adds one line of maps."""
     kind = kind_of(mapping.name)
     key = key_of(kind, mapping.dev, mapping.inode)
@@ -444,6 +453,28 @@ def add_mapping(
     mine = draft.mappers.setdefault(files.pid, [0, 0])
     mine[0] += mapping.end - mapping.start
     mine[1] |= mapping.writable
+    return draft
+
+
+def add_pages(draft: Draft, files: ProcessFiles, mapping: SharedMapping) -> None:
+    """Adds the pages of one mapping that the page table has.
+
+    Pages of a private mapping that were written to are the process's own, and not the segment's.
+    """
+    from procmem.errors import ProcmemError
+
+    known = draft.mapped.get(files.pid, 0)
+    found = None
+    # The page map does not say of what a device maps that it belongs to a file.
+    if known is not None and draft.kind != "DRM":
+        try:
+            with files.memory("pagemap", beside_maps=True) as pagemap:
+                counts = read_pagemap(pagemap.fd, mapping.start, mapping.end, PAGE_SIZE).counts()
+                pagemap.check()
+            found = known + (counts.file + counts.file_shared) * PAGE_SIZE
+        except (ProcmemError, OSError):
+            pass
+    draft.mapped[files.pid] = found
 
 
 def is_huge(files: ProcessFiles, address: int) -> bool | None:
@@ -533,7 +564,7 @@ def finished(
         draft.inode,
         *sizes,
         tuple(
-            SegmentMapper(pid, name(pid), mine[0], bool(mine[1]))
+            SegmentMapper(pid, name(pid), mine[0], bool(mine[1]), draft.mapped.get(pid))
             for pid, mine in sorted(draft.mappers.items())
         ),
         tuple(draft.descriptors),

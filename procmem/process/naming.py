@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from procmem.errors import ProcmemError
+from procmem.procfs import ProcessFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Iterable, Iterator
 
-    from procmem.procfs import ProcessFiles
-
-__all__ = ["INTERPRETERS", "base", "called", "name_of", "script_of", "text"]
+__all__ = ["INTERPRETERS", "base", "called", "name_of", "names_of", "script_of", "text"]
 
 INTERPRETERS = re.compile(
     r"(python|pypy|perl|ruby|php|lua|node|nodejs|deno|bun|java|mono|bash|dash|sh|zsh|ksh|fish|"
@@ -87,3 +87,18 @@ def called(files: ProcessFiles) -> str:
     except (ProcmemError, OSError):
         return "?"
     return name_of(comm, [text(word) for word in cmdline.rstrip(b"\0").split(b"\0")]) or "?"
+
+
+def names_of(pids: Iterable[int], root: str | os.PathLike[str] = "/proc") -> dict[int, str]:
+    """The names of live processes, as called() makes them; without those that can't be read."""
+    found = {}
+    for pid in set(pids):
+        try:
+            files = ProcessFiles(pid, root)
+        except ProcmemError:
+            continue
+        name = called(files)
+        files.close()
+        if name != "?":
+            found[pid] = name
+    return found

@@ -8,7 +8,7 @@ from procmem.view.names import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
 
@@ -21,28 +21,38 @@ def pipes_text(
     found: Pipes,
     *,
     pid: int | None = None,
+    names: Mapping[int, str] | None = None,
     width: int | None = None,
     chosen: Sequence[str] | None = None,
 ) -> str:
-    """A sentence, a table with a row for each end, and what could not be seen.
+    """What needs attention, a table with a row for each end, and what could not be seen.
 
     Args:
-        found: the pipes.
+        found: the pipes. Those that need attention come first in the table.
         pid: the process that was asked about: if it is blocked, that is said first.
+        names: names of processes by PID, where better ones than comm are known.
         width: cells of a line; None: as many as are needed.
         chosen: keys of the columns to show; None: all.
 
     Raises:
         BadArgument: there is no column of that key.
     """
-    text = prose(pipes_sentence(found, pid), width)
+    names = names or {}
+    text = prose(pipes_sentence(found, pid, names), width)
     if len(found):
-        text += "\n" + pipe_table(found, width=width, chosen=chosen)
+        text += "\n" + pipe_table(found, names, width=width, chosen=chosen)
     return text + unseen_text(found.denied, "hold further ends", width)
 
 
-def pipes_sentence(found: Pipes, pid: int | None = None) -> str:
-    """How many pipes there are, and which of them somebody is blocked in."""
+def pipes_sentence(
+    found: Pipes, pid: int | None = None, names: Mapping[int, str] | None = None
+) -> str:
+    """How many pipes there are, and which of them need attention.
+
+    The process that was asked about comes first, then full pipes whose writers are blocked, FIFOs
+    that are being opened, and ends that nobody holds. Waiting for input is normal, so that those
+    who do so are only counted, unless they are few.
+    """
     if not len(found):
         return "No pipe and no FIFO is open."
     fifos = sum(pipe.path is not None for pipe in found)
@@ -54,15 +64,27 @@ def pipes_sentence(found: Pipes, pid: int | None = None) -> str:
     said += f", {count(waiting, 'byte')} waiting to be read" if waiting else ", all empty"
     if any(pipe.waiting is None for pipe in found):
         said += " as far as can be seen"
+    names = names or {}
     blocked = [(pipe, thread) for pipe in found for thread in pipe.blocked]
-    blocked.sort(key=lambda each: each[1].pid != pid)
-    named = [f"{whose(pipe, thread)} {DOES[thread.to]} {shown(pipe)}" for pipe, thread in blocked]
-    if named:
-        more = len(named) - MOST_NAMED
-        said += f". Blocked: {', '.join(named[:MOST_NAMED])}"
-        said += f" and {count(more, 'other')}" if more > 0 else ""
-    return said + "."
+    blocked.sort(key=lambda each: (each[1].pid != pid, URGENCY[each[1].to]))
+    urgent = [each for each in blocked if each[1].pid == pid or each[1].to in ("write", "open")]
+    calm = [each for each in blocked if each not in urgent]
+    sentences = [said]
+    if urgent:
+        sentences.append(f"Blocked: {some([does(*each, names) for each in urgent])}")
+    sentences += one_sided(found)
+    if 0 < len(calm) <= MOST_NAMED:
+        sentences.append(f"Waiting: {', '.join(does(*each, names) for each in calm)}")
+    elif calm:
+        threads = len({(thread.pid, thread.tid) for _, thread in calm})
+        end = " or the end of the other side" if any(each.to == "end" for _, each in calm) else ""
+        sentences.append(
+            f"{count(threads, 'thread')} {'waits' if threads == 1 else 'wait'} for input{end}"
+        )
+    return ". ".join(sentences) + "."
 
+
+URGENCY = {"write": 0, "open": 1, "end": 2, "read": 3}
 
 DOES = {
     "read": "reads",
@@ -72,10 +94,32 @@ DOES = {
 }
 
 
-def whose(pipe: Pipe, thread: BlockedThread) -> str:
+def some(words: Sequence[str]) -> str:
+    """The first few, and how many more."""
+    more = len(words) - MOST_NAMED
+    return ", ".join(words[:MOST_NAMED]) + (f" and {count(more, 'other')}" if more > 0 else "")
+
+
+def does(pipe: Pipe, thread: BlockedThread, names: Mapping[int, str]) -> str:
+    """What a blocked thread does: "4711 (cat) writes to pipe 81, which is full"."""
+    full = ", which is full" if thread.to == "write" and pipe.full else ""
+    return f"{whose(pipe, thread, names)} {DOES[thread.to]} {shown(pipe)}{full}"
+
+
+def one_sided(found: Pipes) -> Iterator[str]:
+    """Sentences about the pipes of which nobody holds one of the ends."""
+    no_readers = [shown(pipe) for pipe in found if pipe.has_readers is False]
+    no_writers = [shown(pipe) for pipe in found if pipe.has_writers is False]
+    if no_readers:
+        yield f"No process can read from {some(no_readers)}: a write fails with SIGPIPE or EPIPE"
+    if no_writers:
+        yield f"No process can write to {some(no_writers)}: once empty, a read returns end of file"
+
+
+def whose(pipe: Pipe, thread: BlockedThread, names: Mapping[int, str]) -> str:
     """A blocked thread by its process's name."""
-    names = {end.pid: end.name for end in (*pipe.readers, *pipe.writers)}
-    name = names.get(thread.pid)
+    known = {end.pid: end.name for end in (*pipe.readers, *pipe.writers)}
+    name = names.get(thread.pid) or known.get(thread.pid)
     return f"{thread.pid} ({printable(name)})" if name else f"{thread.pid}"
 
 
@@ -84,7 +128,20 @@ def shown(pipe: Pipe) -> str:
     return printable(pipe.name)
 
 
-def pipe_table(found: Pipes, *, width: int | None, chosen: Sequence[str] | None = None) -> str:
+def urgency(pipe: Pipe) -> int:
+    """0: somebody can't write to it or open it; 1: nobody holds one of its ends; 2: neither."""
+    if any(thread.to in ("write", "open") for thread in pipe.blocked):
+        return 0
+    return 1 if pipe.has_readers is False or pipe.has_writers is False else 2
+
+
+def pipe_table(
+    found: Pipes,
+    names: Mapping[int, str],
+    *,
+    width: int | None,
+    chosen: Sequence[str] | None = None,
+) -> str:
     """A row for each end; a pipe's own figures are in its first row."""
     made = [
         Column("pipe", "Pipe", floor=12, keep_end=True),
@@ -94,15 +151,15 @@ def pipe_table(found: Pipes, *, width: int | None, chosen: Sequence[str] | None 
         Column("end", "End"),
         Column("pid", "PID", ">"),
         Column("fd", "FD", ">"),
-        Column("name", "Name", floor=8),
+        Column("name", "Name", floor=12),
         Column("flags", "Flags", rank=2),
         Column("blocked", "Blocked in", rank=1),
     ]
-    rows = [row for pipe in found for row in rows_of(pipe)]
+    rows = [row for pipe in sorted(found, key=urgency) for row in rows_of(pipe, names)]
     return fitted(made, rows, width=width, chosen=chosen)
 
 
-def rows_of(pipe: Pipe) -> Iterator[list[str]]:
+def rows_of(pipe: Pipe, names: Mapping[int, str]) -> Iterator[list[str]]:
     """The rows of one pipe."""
     head = [
         printable(pipe.path) if pipe.path else str(pipe.inode),
@@ -113,7 +170,7 @@ def rows_of(pipe: Pipe) -> Iterator[list[str]]:
     writers = [("both" if end.reads else "write", end) for end in pipe.writers]
     readers = [("read", end) for end in pipe.readers if not end.writes]
     for way, end in writers + readers:
-        yield [*head, way, *end_cells(pipe, end)]
+        yield [*head, way, *end_cells(pipe, end, names)]
         head = ["", "", "", ""]
     for way, held, exists in (
         ("write", pipe.writers, pipe.has_writers),
@@ -128,11 +185,12 @@ def rows_of(pipe: Pipe) -> Iterator[list[str]]:
     pids = {end.pid for end in (*pipe.readers, *pipe.writers)}
     for thread in pipe.blocked:
         if thread.pid not in pids:
-            yield [*head, "", str(thread.pid), "", "", "", thread.call]
+            name = printable(names.get(thread.pid, ""))
+            yield [*head, "", str(thread.pid), "", name, "", thread.call]
             head = ["", "", "", ""]
 
 
-def end_cells(pipe: Pipe, end: PipeEnd) -> list[str]:
+def end_cells(pipe: Pipe, end: PipeEnd, names: Mapping[int, str]) -> list[str]:
     """The cells of one descriptor."""
     flags = ["nonblock"] if end.nonblocking else []
     flags += ["cloexec"] if end.close_on_exec else []
@@ -147,7 +205,7 @@ def end_cells(pipe: Pipe, end: PipeEnd) -> list[str]:
     return [
         str(end.pid),
         str(end.fd),
-        printable(end.name) or "?",
+        printable(names.get(end.pid, end.name)) or "?",
         ",".join(flags) or "-",
         ",".join(calls) or "-",
     ]

@@ -9,7 +9,7 @@ from procmem.view.pipes import unseen_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from procmem.ipc.shared import Segment, Segments
 
@@ -17,10 +17,14 @@ __all__ = ["segments_sentence", "segments_text"]
 
 MOST_ADVISED = 3
 
+MOST_USERS = 6
+"""Processes that are named for each segment; --columns mapped,open and --json name all."""
+
 
 def segments_text(
     found: Segments,
     *,
+    names: Mapping[int, str] | None = None,
     width: int | None = None,
     unit: str = "KiB",
     chosen: Sequence[str] | None = None,
@@ -29,16 +33,17 @@ def segments_text(
 
     Args:
         found: the segments.
+        names: names of processes by PID, where better ones than comm are known.
         width: cells of a line; None: as many as are needed.
         unit: of sizes, one of units.UNITS.
-        chosen: keys of the columns to show; None: all.
+        chosen: keys of the columns to show; None: those that have something to show.
 
     Raises:
         BadArgument: there is no column of that key.
     """
     text = prose(segments_sentence(found), width)
     if len(found):
-        text += "\n" + segment_table(found, width=width, unit=unit, chosen=chosen)
+        text += "\n" + segment_table(found, names or {}, width=width, unit=unit, chosen=chosen)
     return text + unseen_text(found.denied, "map further segments", width)
 
 
@@ -75,7 +80,12 @@ def removal(segment: Segment) -> str:
 
 
 def segment_table(
-    found: Segments, *, width: int | None, unit: str, chosen: Sequence[str] | None
+    found: Segments,
+    names: Mapping[int, str],
+    *,
+    width: int | None,
+    unit: str,
+    chosen: Sequence[str] | None,
 ) -> str:
     """A row for each segment."""
     size = in_unit(unit)
@@ -89,6 +99,7 @@ def segment_table(
         Column("state", "State", rank=1),
         Column("mapped", "Mapped by", floor=12),
         Column("open", "Open in", floor=8, rank=4),
+        Column("users", "Used by", floor=24, wrapped=True),
     ]
     rows = [
         [
@@ -99,13 +110,39 @@ def segment_table(
             size(segment.resident),
             size(segment.swapped),
             state(segment),
-            processes([(one.pid, one.name) for one in segment.mappers]),
-            processes([(one.pid, one.name) for one in segment.descriptors]),
+            processes([(one.pid, one.name) for one in segment.mappers], names),
+            processes([(one.pid, one.name) for one in segment.descriptors], names),
+            users(segment, names),
         ]
         for segment in found
     ]
+    if chosen is None:
+        left_out = {"mapped", "open"}
+        if all(segment.id is None for segment in found):
+            left_out.add("id")
+        if all(segment.swapped == 0 for segment in found):
+            left_out.add("swapped")
+        chosen = [column.key for column in made if column.key not in left_out]
     text = fitted(made, rows, width=width, chosen=chosen)
+    if "users" in chosen and any(" only)" in row[-1] for row in rows):
+        text += prose("fd ... only: the process has it open and does not map it.", width)
     return text + (f"Sizes in {unit_name(unit)}.\n" if unit_name(unit) else "")
+
+
+def users(segment: Segment, names: Mapping[int, str]) -> str:
+    """The first few processes that map a segment, and those that only have it open."""
+    opened: dict[int, list[int]] = {}
+    for one in segment.descriptors:
+        opened.setdefault(one.pid, []).append(one.fd)
+    found = [named(one.pid, one.name, names) for one in segment.mappers]
+    mapping = {one.pid for one in segment.mappers}
+    for one in segment.descriptors:
+        if one.pid not in mapping and one.pid in opened:
+            fds = ",".join(map(str, opened.pop(one.pid)))
+            found.append(f"{named(one.pid, one.name, names)} (fd {fds} only)")
+    more = len(found) - MOST_USERS
+    shown = ", ".join(found[:MOST_USERS]) or "-"
+    return shown + (f" and {more:,} more" if more > 0 else "")
 
 
 def state(segment: Segment) -> str:
@@ -117,8 +154,11 @@ def state(segment: Segment) -> str:
     return "orphan" if segment.orphan else "in use"
 
 
-def processes(named: Sequence[tuple[int, str]]) -> str:
+def processes(found: Iterable[tuple[int, str]], names: Mapping[int, str]) -> str:
     """Some processes, each once."""
-    return (
-        ", ".join(dict.fromkeys(f"{pid} {printable(name)}".rstrip() for pid, name in named)) or "-"
-    )
+    return ", ".join(dict.fromkeys(named(pid, name, names) for pid, name in found)) or "-"
+
+
+def named(pid: int, name: str, names: Mapping[int, str]) -> str:
+    """A process by its PID and name."""
+    return f"{pid} {printable(names.get(pid, name))}".rstrip()

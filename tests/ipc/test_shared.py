@@ -55,6 +55,46 @@ def test_memory_of_parent_and_child(children: Children) -> None:
             assert (found.size, found.resident, found.swapped) == (64 * PAGE, 3 * PAGE, 0)
 
 
+def test_what_each_process_has_in_its_page_table(children: Children) -> None:
+    # A page that is read brings its neighbours along, but none that another page table maps.
+    size, far = 1024 * PAGE, 1000
+    fd = os.memfd_create("procmem pages", 0)
+    try:
+        os.truncate(fd, size)
+        with (
+            mmap.mmap(fd, size) as shared,
+            mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE) as private,
+        ):
+            for page in range(8):
+                shared[page * PAGE] = 1
+
+            def touch() -> None:
+                with mmap.mmap(fd, size) as again:
+                    for page in (1, 2, 3, far):
+                        again[page * PAGE] = 1
+                    signal.pause()
+
+            child = children.start(touch, *PAUSE)
+
+            def mapped() -> dict[int, int | None]:
+                (found,) = [
+                    one for one in procmem.segments(pages=True) if one.name == "procmem pages"
+                ]
+                assert found.resident == 9 * PAGE
+                return {mapper.pid: mapper.resident for mapper in found.mappers}
+
+            assert mapped()[child] == 4 * PAGE
+            before = mapped()[os.getpid()]
+            assert before == 8 * PAGE
+            private[0] = 1
+            assert mapped()[os.getpid()] == before, "a copied page is not the segment's"
+            assert private[far * PAGE] == 1
+            assert mapped()[os.getpid()] == before + PAGE, "read through the private mapping"
+        assert all(mapper.resident is None for one in procmem.segments() for mapper in one.mappers)
+    finally:
+        os.close(fd)
+
+
 def test_a_memfd_lives_by_its_descriptor_alone() -> None:
     fd = os.memfd_create("procmem test", 0)
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from procmem.process.naming import called, name_of
+from procmem.process.naming import called, name_of, names_of
 from procmem.procfs import ProcessFiles
 
 if TYPE_CHECKING:
@@ -40,3 +40,10 @@ def test_the_name_of_a_live_process(target: Target) -> None:
     assert called(ProcessFiles(os.getpid())) != "?"
     target.close()
     assert called(files) == "?"
+
+
+def test_names_of_several_processes(target: Target) -> None:
+    gone = 1 << 30
+    assert names_of([target.pid, gone, target.pid]) == {
+        target.pid: called(ProcessFiles(target.pid))
+    }

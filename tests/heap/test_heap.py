@@ -7,7 +7,7 @@ import pytest
 import procmem
 import procmem.heap.heap as module
 from procmem import native
-from tests.support.allocating import Allocating, built
+from tests.support.allocating import Allocating, Shaped, anonymous, built
 from tests.support.busy import Busy, Mode, busy_program, wrong
 
 TYPE_CHECKING = False
@@ -116,3 +116,36 @@ def test_a_page_table_that_can_not_be_read_is_a_doubt(
         monkeypatch.setattr(module, "lib", Refusing())
         heap = procmem.Process(target.pid).heap()
     assert any("page table can't be read" in doubt for doubt in heap.doubts)
+
+
+@pytest.mark.parametrize("kind", ["forgetful", "leaking"])
+def test_a_service_in_cpp_with_eight_arenas(kind: str, tmp_path: Path) -> None:
+    """RSS alone is about the same in both: one has freed what the other has leaked."""
+    # On a machine with one processor there would be no more than eight with the main arena.
+    limit = "glibc.malloc.arena_max=16"
+    with Shaped(tmp_path, kind, program="service", tunables=limit) as target:
+        process = procmem.Process(target.pid)
+        heap = process.heap()
+        said = target.said
+        assert heap.doubts == ()
+        used = [arena for arena in heap.arenas if arena.threads and not arena.main]
+        assert len(used) == len({arena.threads for arena in used}) == 8
+        assert heap.in_use + heap.tcache == said.uordblks
+        assert (heap.free, heap.system) == (said.fordblks, said.arena)
+        # Headers of chunks, the nodes of the map, and what the C++ library keeps.
+        assert said.number <= heap.in_use < 1.1 * said.number + 600_000
+        before = anonymous(process)
+        after = target.trim()
+        assert before - anonymous(process) == heap.trimmable
+        assert after.uordblks == said.uordblks
+        if kind == "leaking":
+            assert heap.in_use > 40_000_000
+            assert heap.trimmable < heap.in_use // 20
+        else:
+            assert heap.in_use < 2_000_000
+            assert heap.trimmable > 40_000_000
+        again = process.heap()
+        assert again.doubts == ()
+        assert again.trimmable == 0
+        # A trim joins fast chunks with their neighbours, and takes nothing that is in use.
+        assert again.in_use + again.tcache == after.uordblks

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     import procmem
 
-__all__ = ["Allocating", "ArenaInfo", "MallocInfo", "Shape", "Shaped", "built", "compiled"]
+__all__ = [
+    "Allocating",
+    "ArenaInfo",
+    "MallocInfo",
+    "Shape",
+    "Shaped",
+    "anonymous",
+    "built",
+    "compiled",
+]
 
 
 class ArenaInfo(NamedTuple):
@@ -54,16 +63,24 @@ def compiled(name: str, directory: str, *flags: str) -> Path:
     """A target, compiled into a directory; the test is skipped where that can't be done."""
     out = Path(directory) / (name + "".join(flags).replace("-", "_"))
     source = TARGETS / f"{name}.c"
-    command = ["cc", "-O1", "-pthread", *flags, "-o", str(out), str(source)]
+    compiler = "cc"
+    if not source.exists():
+        source, compiler = source.with_suffix(".cc"), "c++"
+    command = [compiler, "-O1", "-pthread", *flags, "-o", str(out), str(source)]
     try:
         made = subprocess.run(command, check=False, capture_output=True, text=True)
     except FileNotFoundError:
-        pytest.skip("no C compiler here")
+        pytest.skip("no C or C++ compiler here")
     if made.returncode:
         if "mallinfo2" in made.stderr:
             pytest.skip("a C library without mallinfo2")
         pytest.skip(f"can't be built with {flags}: {made.stderr[:200]}")
     return out
+
+
+def anonymous(process: procmem.Process) -> int:
+    """Its RSS without that of files: malloc_trim(3) may bring in a page of its own code."""
+    return sum(r.rss or 0 for r in process.smaps() if not r.inode)
 
 
 class Allocating:
@@ -99,14 +116,9 @@ class Allocating:
 
     def trim(self, process: procmem.Process) -> int:
         """Has it call malloc_trim(0), and says how many bytes of its anonymous memory went."""
-
-        def anonymous() -> int:
-            # Not that of files: the call may bring in a page of its own code.
-            return sum(r.rss or 0 for r in process.smaps() if not r.inode)
-
-        before = anonymous()
+        before = anonymous(process)
         self.ask("trim")
-        return before - anonymous()
+        return before - anonymous(process)
 
     def info(self) -> MallocInfo:
         """What malloc says."""
@@ -150,7 +162,7 @@ class Shape(NamedTuple):
 
 
 class Shaped:
-    """targets/heaps.c, running: its heap has a known shape. It ends with its `with` block.
+    """A program whose heap has a known shape, running. It ends with its `with` block.
 
     Args:
         directory: it is compiled into it.
@@ -158,6 +170,7 @@ class Shaped:
         flags: of the compiler.
         options: parameters of mallopt(3) and their values.
         tunables: GLIBC_TUNABLES in its environment.
+        program: its name in targets.
     """
 
     def __init__(
@@ -167,11 +180,12 @@ class Shaped:
         *flags: str,
         options: Mapping[int, int] | None = None,
         tunables: str = "",
+        program: str = "heaps",
     ) -> None:
-        program = compiled("heaps", str(directory), *flags)
+        built_program = compiled(program, str(directory), *flags)
         settings = [str(number) for pair in (options or {}).items() for number in pair]
         self.process = subprocess.Popen(
-            [program, shape, *settings],
+            [built_program, shape, *settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "GLIBC_TUNABLES": tunables} if tunables else None,

@@ -32,6 +32,13 @@ EXPERIMENTS = {
     "copy": "read and write, mmap, sendfile, copy_file_range: timed",
     "malloc": "brk or mmap; the dynamic threshold; what free gives back",
     "threads": "a stack and its guard; an arena for a thread that allocates",
+    "sharing": "writes to shared mappings are seen by others, to private not",
+    "pipe-capacity": "bytes and slots: full at 65,536, or at 48,000",
+    "pipe-ends": "end of file after the last writer, SIGPIPE without a reader",
+    "pipe-atomicity": "several writers: mixed only above PIPE_BUF",
+    "fifo": "who waits in open; what a FIFO loses with its last descriptor",
+    "stdio-buffer": "printed, but not in the pipe yet: stdio's buffers",
+    "file-size": "ftell, lseek and stat; what is buffered; holes",
 }
 """Names, and what each shows. The function is in the module of the name, with underscores."""
 

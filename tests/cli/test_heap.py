@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import procmem
+from procmem.units import about
 from tests.support.allocating import Allocating, built
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ def test_the_sentence_comes_first(run: Run, target: Allocating) -> None:
     ran = run("heap", target.pid)
     assert ran.status == 0
     heap = procmem.Process(target.pid).heap()
-    trimmable = f"{heap.trimmable / (1 << 20):.1f}".removesuffix(".0")
     sentence = " ".join(ran.out.split("\n\n")[0].split())
-    assert f"malloc_trim(0) would return {trimmable} MiB" in sentence
+    assert f"malloc_trim(0) would return {about(heap.trimmable)}" in sentence
     assert "Not certain" not in ran.out
     rows = {line.split()[0] for line in ran.out.splitlines() if line}
     assert {"main", "1", "2", "total"} <= rows

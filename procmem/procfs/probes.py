@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "averages_map_counts",
     "can_read",
     "counters_lag",
     "has_cachestat",
@@ -150,6 +151,40 @@ def has_soft_dirty() -> bool:
 def shows_guard_pages() -> bool:
     """Whether pagemap shows guard pages (Linux 6.15), those of MADV_GUARD_INSTALL."""
     return bool(entry_of_a_page(guarded) & 1 << 58)
+
+
+@cache
+def averages_map_counts() -> bool | None:
+    """Whether kpagecount has one rounded average for all pages of a large folio.
+
+    Kernels that are built with CONFIG_NO_PAGE_MAPCOUNT (Linux 6.15) do not count how often each
+    of these pages is mapped. None: the kernel's configuration can't be read.
+
+    Source: Documentation/admin-guide/mm/pagemap.rst.
+    """
+    for path in ("/proc/config.gz", f"/boot/config-{os.uname().release}"):
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+            if path.endswith(".gz"):
+                import gzip
+
+                data = gzip.decompress(data)
+        except (OSError, EOFError):
+            continue
+        return has_averages(data)
+    return None
+
+
+def has_averages(config: bytes) -> bool:
+    r"""The answer of averages_map_counts() by the text of a kernel's configuration.
+
+    >>> has_averages(b"CONFIG_MMU=y\nCONFIG_NO_PAGE_MAPCOUNT=y\n")
+    True
+    >>> has_averages(b"# CONFIG_NO_PAGE_MAPCOUNT is not set\nCONFIG_PAGE_MAPCOUNT=y\n")
+    False
+    """
+    return b"CONFIG_NO_PAGE_MAPCOUNT=y" in config.split(b"\n")
 
 
 FRAME = (1 << 55) - 1

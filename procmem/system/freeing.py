@@ -91,7 +91,7 @@ class Freeing:
         of_member: list[int | None] = [None] * len(self.own)
         anonymous = [0] * len(groups)
         shared = [0] * len(groups)
-        exact = [True] * len(groups)
+        exact = [probes.averages_map_counts() is not True] * len(groups)
         known = [False] * len(groups)
         for place, group in enumerate(groups):
             for process in group:

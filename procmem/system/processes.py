@@ -34,7 +34,8 @@ class Freed(NamedTuple):
         anonymous: bytes of anonymous memory that only they map.
         shared: bytes of shared anonymous memory (mmap(2), MAP_SHARED | MAP_ANONYMOUS) that only
             they map. It has no name, so that it ends with the last process that maps it.
-        exact: False: a lower bound.
+        exact: False: a lower bound; an estimate where the kernel has only averages of how often
+            pages are mapped (probes.averages_map_counts()).
     """
 
     anonymous: int

@@ -78,7 +78,9 @@ def test_what_each_process_has_in_its_page_table(children: Children) -> None:
 
             def mapped() -> dict[int, int | None]:
                 (found,) = [
-                    one for one in procmem.segments(pages=True) if one.name == "procmem pages"
+                    one
+                    for one in procmem.segments(pages=True)
+                    if one.name == "procmem pages" and os.getpid() in users(one)
                 ]
                 assert found.resident == 9 * PAGE
                 return {mapper.pid: mapper.resident for mapper in found.mappers}

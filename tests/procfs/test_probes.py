@@ -45,3 +45,13 @@ def test_guard_pages_show_only_where_the_kernel_knows_them() -> None:
     assert bool(entry >> 58 & 1) == probes.shows_guard_pages()
     # A written page never has the bit.
     assert not probes.entry_of_a_page(probes.written) >> 58 & 1
+
+
+def test_the_kernels_configuration_says_how_mappings_are_counted() -> None:
+    assert probes.has_averages(b"CONFIG_A=y\nCONFIG_NO_PAGE_MAPCOUNT=y\n")
+    assert not probes.has_averages(b"# CONFIG_NO_PAGE_MAPCOUNT is not set\n")
+    assert not probes.has_averages(b"")
+    known = os.path.exists("/proc/config.gz") or os.path.exists(
+        f"/boot/config-{os.uname().release}"
+    )
+    assert known or probes.averages_map_counts() is None

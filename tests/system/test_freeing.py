@@ -242,6 +242,23 @@ def test_the_machine_reads_frames_if_it_may(target: Target) -> None:
     assert mine.freed.size >= process.freed.size
 
 
+@needs_frames
+def test_where_the_kernel_has_only_averages_nothing_is_exact(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.touch(target.map(10))
+    freeing = Freeing()
+    freeing.add(target.pid, "/proc")
+    freeing.settle("/proc")
+    for averages in (True, False, None):
+        monkeypatch.setattr(probes, "averages_map_counts", lambda averages=averages: averages)
+        (freed,) = freeing.of_groups([read(target.pid)])
+        assert freed is not None
+        assert freed.anonymous >= 10 * PAGE
+        if averages:
+            assert not freed.exact
+
+
 def test_an_ordinary_user_gets_a_lower_bound_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "can_read_frames", lambda root: False)
     (mine,) = [each for each in procmem.machine().processes if each.pid == os.getpid()]

@@ -5,8 +5,13 @@
 
 In a block of ```text each line that begins with "$ " is a command for sh(1), and what follows is
 its output. The commands share a temporary directory. PID is a process that was started for them,
-`cat` of /dev/zero, and is ended afterwards. "[...]" as a last line cuts the output to as many lines
-as there were.
+`cat` of /dev/zero. SERVER is another, which runs the block of ```python on the page, server.py, in
+the same directory until that makes the file "ready". Both are ended afterwards. "[...]" as a last
+line cuts the output to as many lines as there were.
+
+Best run in a PID namespace of its own, so that no other processes of the machine are shown:
+
+    unshare --pid --fork --mount --mount-proc python3 scripts/gallery.py
 """
 
 from __future__ import annotations
@@ -18,12 +23,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/gallery.md"
 WIDTH = 92
 """Columns of the terminal that the commands believe in."""
 BLOCK = re.compile(r"^```text\n(.*?)^```$", re.M | re.S)
+PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 CUT = "[...]\n"
 
 
@@ -58,25 +65,37 @@ def run_again(block: str, environment: dict[str, str], directory: str) -> str:
 def refreshed(page: str) -> str:
     """The page with the output of each command as it is now."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    with (
-        tempfile.TemporaryDirectory() as directory,
+    environment = {**os.environ, "PATH": path, "COLUMNS": str(WIDTH)}
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as ended:
+        target = started(["cat", "/dev/zero"], directory, ended)
+        time.sleep(0.2)  # until it has started, and mapped its libraries
+        environment["PID"] = str(target.pid)
+        program = PROGRAM.search(page)
+        if program is not None:
+            Path(directory, "server.py").write_text(program[1])
+            server = started([sys.executable, "server.py"], directory, ended)
+            while not Path(directory, "ready").exists() and server.poll() is None:
+                time.sleep(0.1)
+            time.sleep(0.5)  # until all its threads wait
+            environment["SERVER"] = str(server.pid)
+        return BLOCK.sub(
+            lambda found: f"```text\n{run_again(found[1], environment, directory)}```", page
+        )
+
+
+def started(command: list[str], directory: str, ended: ExitStack) -> subprocess.Popen[bytes]:
+    """A process that is killed when `ended` is closed."""
+    process = ended.enter_context(
         subprocess.Popen(
-            ["cat", "/dev/zero"], stdout=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"}
-        ) as target,
-    ):
-        try:
-            time.sleep(0.2)  # until it has started, and mapped its libraries
-            environment = {
-                **os.environ,
-                "PATH": path,
-                "COLUMNS": str(WIDTH),
-                "PID": str(target.pid),
-            }
-            return BLOCK.sub(
-                lambda found: f"```text\n{run_again(found[1], environment, directory)}```", page
-            )
-        finally:
-            target.kill()
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    )
+    ended.callback(process.kill)
+    return process
 
 
 if __name__ == "__main__":

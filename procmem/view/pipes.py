@@ -71,10 +71,10 @@ def pipes_sentence(
     calm = [each for each in blocked if each not in urgent]
     sentences = [said]
     if urgent:
-        sentences.append(f"Blocked: {some([does(*each, names) for each in urgent])}")
+        sentences.append(f"Blocked: {some(said_once(urgent, names))}")
     sentences += one_sided(found)
     if 0 < len(calm) <= MOST_NAMED:
-        sentences.append(f"Waiting: {', '.join(does(*each, names) for each in calm)}")
+        sentences.append(f"Waiting: {', '.join(said_once(calm, names))}")
     elif calm:
         threads = len({(thread.pid, thread.tid) for _, thread in calm})
         end = " or the end of the other side" if any(each.to == "end" for _, each in calm) else ""
@@ -104,6 +104,15 @@ def does(pipe: Pipe, thread: BlockedThread, names: Mapping[int, str]) -> str:
     """What a blocked thread does: "4711 (cat) writes to pipe 81, which is full"."""
     full = ", which is full" if thread.to == "write" and pipe.full else ""
     return f"{whose(pipe, thread, names)} {DOES[thread.to]} {shown(pipe)}{full}"
+
+
+def said_once(blocked: Sequence[tuple[Pipe, BlockedThread]], names: Mapping[int, str]) -> list[str]:
+    """What blocked threads do; threads of a process that do the same are counted."""
+    found: dict[str, int] = {}
+    for pipe, thread in blocked:
+        text = does(pipe, thread, names)
+        found[text] = found.get(text, 0) + 1
+    return [text if n == 1 else f"{text} ({n} threads)" for text, n in found.items()]
 
 
 def one_sided(found: Pipes) -> Iterator[str]:

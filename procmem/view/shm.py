@@ -53,7 +53,8 @@ def segments_sentence(found: Segments) -> str:
         return "No shared memory is in use."
     known = [segment for segment in found if segment.resident is not None]
     said = count(len(found), "segment")
-    said += f", {about(sum(segment.resident or 0 for segment in known))} of them in memory"
+    them = "it" if len(found) == 1 else "them"
+    said += f", {about(sum(segment.resident or 0 for segment in known))} of {them} in memory"
     if len(known) < len(found):
         said += f" (of {len(found) - len(known)} that is not known)"
     orphans = [segment for segment in found if segment.orphan]

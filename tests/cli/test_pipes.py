@@ -110,6 +110,10 @@ def test_who_waits_for_input_is_named_if_few_or_asked_about() -> None:
     assert pipes_sentence(many, 12, {12: "x.py"}) == (
         "5 pipes, all empty. Blocked: 12 (x.py) reads pipe 2. 4 threads wait for input."
     )
+    twice = pipe(5, WRITES, WRITES._replace(tid=3), waiting=4096)
+    assert "yes) writes to pipe 5, which is full (2 threads)." in pipes_sentence(
+        Pipes([twice], 2, [], 0)
+    )
     end = BlockedThread(1, 1, "poll", "end")
     assert pipes_sentence(Pipes([*many, pipe(9, end)], 2, [], 0)).endswith(
         "6 threads wait for input or the end of the other side."

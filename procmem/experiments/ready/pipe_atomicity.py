@@ -51,16 +51,16 @@ def together(tell: Teller, writers: int, writes: int, size: int) -> None:
         for number, one in enumerate(all_of_them):
             piece = f"{bytes([97 + number])!r} * {size}"
             one.begin(f"sum(os.write({write}, {piece}) for _ in range({writes}))")
-        total = writers * writes * size
-        data = read_exactly(read, total)
+        pieces = writers * writes
+        whole = sum(len(set(read_exactly(read, size))) == 1 for _ in range(pieces))
         written = sum(one.answer() for one in all_of_them)
-    pieces = [data[at : at + size] for at in range(0, total, size)]
     tell.claim(
-        f"{writers} processes write {size:,} bytes {writes:,} times: written", total, written
+        f"{writers} processes write {size:,} bytes {writes:,} times: written",
+        pieces * size,
+        written,
     )
     tell.claim(
-        f"pieces of {size:,} bytes that came whole", len(pieces),
-        sum(len(set(piece)) == 1 for piece in pieces),
+        f"pieces of {size:,} bytes that came whole", pieces, whole,
         f"Up to PIPE_BUF, {PIPE_BUF:,} bytes, a write is never mixed with another one."
         if size == PIPE_BUF else "",
     )  # fmt: skip

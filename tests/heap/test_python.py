@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,31 @@ sys._debugmallocstats()
 print("done", file=sys.stderr, flush=True)
 sys.stdin.read(1)
 """
+MALLINFO = """
+import ctypes, random, sys
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]
+ask = ctypes.CDLL(None).mallinfo2
+ask.restype = Info
+random.seed(3)
+kept = [bytes(random.randrange(500)) for _ in range(100000)]
+kept = [piece for piece in kept if random.random() < 0.5]
+info = ask()
+# arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost
+print(info.h, info.i, info.e, flush=True)
+sys.stdin.read(1)
+"""
+KEEPING = """
+import sys
+# 33 bytes are the object's own: blocks of 400 bytes.
+kept = [bytes(367) for _ in range(30000)]
+kept = kept[::1500]
+print(*map(id, kept), flush=True)
+sys.stdin.readline()
+kept.clear()
+print("dropped", flush=True)
+sys.stdin.readline()
+"""
 ROW = re.compile(r"\s*\d+\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*")
 
 
@@ -33,10 +59,15 @@ def interpreters() -> list[str]:
     return sorted(found)
 
 
+@pytest.mark.parametrize("hooks", [False, True])
 @pytest.mark.parametrize("python", interpreters())
-def test_size_classes_equal_those_the_interpreter_prints(python: str) -> None:
+def test_size_classes_equal_those_the_interpreter_prints(python: str, hooks: bool) -> None:
     with subprocess.Popen(
-        [python, "-I", "-c", CODE], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [python, "-s", "-c", CODE],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONMALLOC": "debug"} if hooks else {},
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
@@ -56,6 +87,16 @@ def test_size_classes_equal_those_the_interpreter_prints(python: str) -> None:
         assert found is None or found.pools == 0
         return
     assert found is not None
+    built_with = subprocess.run(
+        [python, "-I", "-c", "import sys; print(hasattr(sys, 'gettotalrefcount'))"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    # Debug builds always have the hooks.
+    hooked = hooks or built_with.stdout == "True\n"
+    assert found.allocator == ("pymalloc with debug hooks" if hooked else "pymalloc")
+    assert not found.guess
     assert len(found.arenas) == arenas
     assert found.classes.keys() == truth.keys()
     for size, blocks in found.classes.items():
@@ -67,25 +108,68 @@ def test_size_classes_equal_those_the_interpreter_prints(python: str) -> None:
     assert found.in_use == sum(size * one.in_use for size, one in found.classes.items())
 
 
-def test_an_interpreter_without_the_allocator() -> None:
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="no glibc")
+@pytest.mark.parametrize("python", interpreters())
+@pytest.mark.parametrize("setting", ["malloc", "malloc_debug"])
+def test_an_interpreter_without_the_allocator(python: str, setting: str) -> None:
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            CODE.replace("_debugmallocstats", "getrefcount").replace(
-                "getrefcount()", "getrefcount(0)"
-            ),
-        ],
+        [python, "-s", "-c", MALLINFO],
         stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        env={"PYTHONMALLOC": "malloc"},
+        env={"PYTHONMALLOC": setting},
     ) as process:
         assert process.stdin is not None
-        assert process.stderr is not None
-        assert process.stderr.readline() == "done\n"
+        assert process.stdout is not None
+        line = process.stdout.readline()
         heap = procmem.Process(process.pid).heap()
         process.stdin.close()
+    if not line:
+        pytest.skip(f"{python} has no ctypes, or the C library no mallinfo2")
+    uordblks, fordblks, hblkhd = map(int, line.split())
+    assert heap.doubts == ()
     assert heap.python is not None
     assert heap.python.pools == 0
+    assert heap.python.guess
+    assert (heap.python.allocator, heap.python.evidence) == (
+        "malloc",
+        f"PYTHONMALLOC={setting} in its environment",
+    )
+    # After mallinfo2 the interpreter prints what it returned.
+    assert abs(heap.in_use + heap.tcache - uordblks) < 16384
+    assert abs(heap.free - fordblks) < 16384 + 135168
+    assert heap.mmapped == hblkhd
     assert heap.in_use > 5_000_000
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_objects_that_keep_arenas(python: str) -> None:
+    with subprocess.Popen(
+        [python, "-I", "-c", KEEPING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        kept = {int(word) for word in process.stdout.readline().split()}
+        before = procmem.Process(process.pid).heap().python
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "dropped\n"
+        after = procmem.Process(process.pid).heap().python
+        process.stdin.close()
+    assert before is not None
+    assert after is not None
+    pinned = before.pinned()
+    assert all(len(arena.held) == arena.blocks > 0 for arena in pinned)
+    # Those that are kept by nothing else; the interpreter may have taken a pool in some.
+    alone = [arena for arena in pinned if {block.address for block in arena.held} <= kept]
+    held = {block.address for arena in alone for block in arena.held}
+    assert len(alone) >= 5
+    assert 2 * len(held) > len(kept)
+    assert {block.size for arena in alone for block in arena.held} == {400}
+    # CPython keeps one empty arena for later, and may have put a new pool into another.
+    left = {arena.address for arena in alone} & {arena.address for arena in after.arenas}
+    assert len(left) <= 2

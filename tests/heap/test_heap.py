@@ -149,3 +149,24 @@ def test_a_service_in_cpp_with_eight_arenas(kind: str, tmp_path: Path) -> None:
         assert again.trimmable == 0
         # A trim joins fast chunks with their neighbours, and takes nothing that is in use.
         assert again.in_use + again.tcache == after.uordblks
+
+
+@pytest.mark.parametrize("flags", [(), ("-static",), ("-m32",)])
+@pytest.mark.parametrize("shape", ["mixed", "pages", "top"])
+def test_a_container_seen_from_outside(shape: str, flags: tuple[str, ...], tmp_path: Path) -> None:
+    with Shaped(tmp_path, shape, *flags, root=tmp_path / "root") as target:
+        process = procmem.Process(target.pid)
+        assert os.readlink(f"/proc/{target.pid}/root") == str(tmp_path / "root")
+        assert os.readlink(f"/proc/{target.pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+        heap, said = process.heap(), target.said
+        assert heap.doubts == ()
+        assert heap.allocator == "glibc malloc"
+        assert heap.in_use + heap.tcache == said.uordblks
+        assert (heap.free, heap.system) == (said.fordblks, said.arena)
+        assert (heap.mmaps, heap.mmapped) == (said.hblks, said.hblkhd)
+        assert heap.arenas[0].threads == (target.pid,)
+        before = anonymous(process)
+        target.trim()
+        assert before - anonymous(process) == heap.trimmable
+        assert heap.trimmable > 10_000_000 or shape != "top"
+        assert process.heap().trimmable == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -161,6 +162,25 @@ class Shape(NamedTuple):
     number: int
 
 
+def contained(program: Path, root: Path) -> list[str]:
+    """The command that runs a program as in a container: with namespaces and files of its own."""
+    command = ["unshare", "--pid", "--mount", "--fork", "--kill-child"]
+    try:
+        tried = subprocess.run([*command, "true"], check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("unshare is not here")
+    if tried.returncode:
+        pytest.skip(f"no namespaces here: {tried.stderr.strip()}")
+    listed = subprocess.run(["ldd", program], check=False, capture_output=True, text=True)
+    for name in re.findall(r"(/\S+) \(0x", listed.stdout):
+        place = root / name.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, place)
+    root.mkdir(exist_ok=True)
+    shutil.copy(program, root / "program")
+    return [*command, "chroot", str(root), "/program"]
+
+
 class Shaped:
     """A program whose heap has a known shape, running. It ends with its `with` block.
 
@@ -171,6 +191,8 @@ class Shaped:
         options: parameters of mallopt(3) and their values.
         tunables: GLIBC_TUNABLES in its environment.
         program: its name in targets.
+        root: it runs in PID and mount namespaces of its own, with this as its root directory,
+            which gets copies of it and of its libraries. Needs root.
     """
 
     def __init__(
@@ -181,11 +203,13 @@ class Shaped:
         options: Mapping[int, int] | None = None,
         tunables: str = "",
         program: str = "heaps",
+        root: Path | None = None,
     ) -> None:
         built_program = compiled(program, str(directory), *flags)
         settings = [str(number) for pair in (options or {}).items() for number in pair]
+        command = [str(built_program)] if root is None else contained(built_program, root)
         self.process = subprocess.Popen(
-            [built_program, shape, *settings],
+            [*command, shape, *settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "GLIBC_TUNABLES": tunables} if tunables else None,
@@ -193,7 +217,14 @@ class Shaped:
             bufsize=1,
         )
         self.pid = self.process.pid
-        self.said = self._line()
+        try:
+            self.said = self._line()
+            if root is not None:
+                children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+                self.pid = int(children)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def _line(self) -> Shape:
         assert self.process.stdout is not None

@@ -54,9 +54,12 @@ def segments_sentence(found: Segments) -> str:
     known = [segment for segment in found if segment.resident is not None]
     said = count(len(found), "segment")
     them = "it" if len(found) == 1 else "them"
-    said += f", {about(sum(segment.resident or 0 for segment in known))} of {them} in memory"
-    if len(known) < len(found):
-        said += f" (of {len(found) - len(known)} that is not known)"
+    if known:
+        said += f", {about(sum(segment.resident or 0 for segment in known))} of {them} in memory"
+        if len(known) < len(found):
+            said += f" (of {len(found) - len(known)} that is not known)"
+    else:
+        said += f", how much of {them} is in memory is not known"
     orphans = [segment for segment in found if segment.orphan]
     if not orphans:
         return f"{said}; none is left without a user." if not unknown(found) else f"{said}."

@@ -63,10 +63,11 @@ def segment(
     descriptors: tuple[SegmentDescriptor, ...] = (),
     *,
     shmid: int | None = None,
+    resident: int | None = 4096,
     swapped: int | None = 0,
 ) -> Segment:
     name = "/dev/shm/a-name-that-is-longer-than-a-narrow-terminal-has-room-for"
-    return Segment("POSIX", False, name, None, shmid, 0, 1, 4096, 4096, swapped, mappers,
+    return Segment("POSIX", False, name, None, shmid, 0, 1, 4096, resident, swapped, mappers,
                    descriptors, None, None, None, 0, False)  # fmt: skip
 
 
@@ -99,3 +100,15 @@ def test_columns_with_nothing_to_show_are_left_out() -> None:
     assert "Swap" in heading(segment(swapped=4096))
     assert "Swap" in heading(segment(swapped=None))
     assert "ID" in segments_text(Segments([segment()], 0, [], 0), chosen=["id"])
+
+
+def test_what_is_not_known_is_not_said_to_be_nothing() -> None:
+    def sentence(*segments: Segment) -> str:
+        return segments_text(Segments(segments, 0, [], 0)).split("\n")[0]
+
+    hidden = segment(resident=None, swapped=None)
+    end = "; none is left without a user."
+    assert sentence(hidden) == f"1 segment, how much of it is in memory is not known{end}"
+    assert sentence(hidden, segment()) == (
+        f"2 segments, 4 KiB of them in memory (of 1 that is not known){end}"
+    )

@@ -797,6 +797,14 @@ class ArenaReader:
             for _, _, place in near[head]
             if any(abs(own - place) <= NEAR for own, _ in places[head])
         }
+        # A pointer that only resembles it is one in some threads: the true place holds in each
+        # thread a cache, or nothing yet.
+        held = {head: {place for _, _, place in near[head]} for head in heads}
+        common = {
+            n
+            for n in common
+            if all(head + n in held[head] or self.is_null(head + n) for head in heads)
+        } or common
         for head in heads:
             doubts = []
             recognized = False

@@ -220,13 +220,17 @@ def scan_process(found: Any, root: int, pid: int, kinds: int) -> int:
     """Adds those of one process; 0 or a negated errno."""
     seen = found.seen
     status = int(lib.pm_descriptors_scan(found, root, b"%d" % pid, pid, kinds, pipe_device()))
-    if status or found.seen != seen:
+    denied = status in (-errno.EACCES, -errno.EPERM)
+    if found.seen != seen or (status and not denied):
         return status
-    # A leading thread that has exited shows none: those of the process are another thread's.
+    # A leading thread that has exited shows none, and only to root: those of the process are
+    # another thread's.
+    if denied and not has_exited(root, pid):
+        return status
     try:
         threads = os.stat(f"{pid}/task", dir_fd=root).st_nlink - 2
         if threads < 2:
-            return 0
+            return status
         fd = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
         try:
             tids = os.listdir(fd)
@@ -239,7 +243,20 @@ def scan_process(found: Any, root: int, pid: int, kinds: int) -> int:
         status = int(lib.pm_descriptors_scan(found, root, name, pid, kinds, pipe_device()))
         if found.seen != seen:
             return status
-    return 0
+    return status if denied else 0
+
+
+def has_exited(root: int, pid: int) -> bool:
+    """Whether the leading thread of a process is a zombie (proc_pid_stat(5))."""
+    try:
+        fd = os.open(f"{pid}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+        try:
+            text = os.read(fd, 1 << 12)
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    return text.rpartition(b") ")[2].startswith(b"Z")
 
 
 def as_list(found: Any, text: bytes) -> list[Descriptor]:

@@ -75,6 +75,7 @@ def test_what_a_kernel_prints_needs_no_copy_of_the_line(text: Text) -> None:
 @given(st.data())
 def test_chunks_cut_anywhere_are_the_whole(data: st.DataObject) -> None:
     text = data.draw(maps_texts).data
+    assume(saved_text(text) == text)  # names of CR alone look like lines that end in CR LF
     chunks = data.draw(cut(text))
     scan = scan_chunks(chunks, native.MAPS, "<maps>")
     table: RegionTable[Region] = table_from_scan(scan, native.MAPS)

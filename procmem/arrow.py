@@ -64,16 +64,17 @@ class Columnar:
     r"""What data frames read as a table: polars.DataFrame(it), pyarrow.table(it).
 
     >>> import procmem
-    >>> table = procmem.parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\\n")
+    >>> table = procmem.parse_maps(b"00400000-0040b000 r-xp 00000000 08:01 7 /bin/cat\n")
     >>> type(table.__arrow_c_stream__()).__name__
     'PyCapsule'
     """
 
     __slots__ = ()
 
-    def arrow_makers(self) -> Makers:
-        """What makes each column, by the columns' names, in their order."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def arrow_makers(self) -> Makers:
+            """What makes each column, by the columns' names, in their order: each table has it."""
 
     def select(self, *columns: str) -> Selection:
         """Only these columns, for a data frame: what is not asked for costs nothing.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from procmem.names import escaped
+
 __all__ = [
     "cell",
     "cells",
@@ -12,9 +14,6 @@ __all__ = [
     "shorter",
     "show_only_ascii",
 ]
-
-SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
-
 
 _only_ascii = False
 
@@ -34,25 +33,12 @@ def only_ascii() -> bool:
 
 
 def printable(text: str) -> str:
-    r"""The text with everything escaped that is not a plain printable character.
+    r"""The text with everything escaped that is not a plain printable character; see escaped().
 
-    A file's name may contain escape sequences that clear the screen or forge a line, characters
-    that change the direction of writing, and bytes that are not valid text.
-    A backslash is doubled and spaces at the ends are escaped, so that different
-    names always look different.
-
-    >>> printable("a\x1b[2Jb\nc"), printable("back\\slash"), printable("\udcff é")
-    ('a\\x1b[2Jb\\nc', 'back\\\\slash', '\\xff é')
+    >>> printable("a\x1b[2Jb\nc")
+    'a\\x1b[2Jb\\nc'
     """
-    if (
-        text.isprintable()
-        and "\\" not in text
-        and text == text.strip(" ")
-        and (text.isascii() or not _only_ascii)
-    ):
-        return text
-    start, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
-    return "".join(shown(char) if start <= at < end else "\\x20" for at, char in enumerate(text))
+    return escaped(text, only_ascii=_only_ascii)
 
 
 def clipped(text: str, most: int = 40) -> str:
@@ -114,16 +100,3 @@ def cell(character: str) -> int:
         return 1 if code == 0xAD or 0x600 <= code <= 0x8E2 or code in (0x110BD, 0x110CD) else 0
     wide = east_asian_width(character) in ("W", "F")
     return 2 if wide or 0x3248 <= code <= 0x324F or 0x4DC0 <= code <= 0x4DFF else 1
-
-
-def shown(char: str) -> str:
-    if char in SHORT:
-        return SHORT[char]
-    if char.isprintable() and (char.isascii() or not _only_ascii):
-        return char
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8 (PEP 383)
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:  # others would look like such bytes
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

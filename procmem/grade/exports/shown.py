@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from procmem.grade.results import ONE_EARLY, ONE_LATE, Status
-from procmem.view.names import clipped, printable, shown
+from procmem.view.names import clipped, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def clean(text: str, most: int = LONGEST) -> str:
         text = f"{text[:most]}\n... {len(text) - most:,} more characters"
     text = COLOURS.sub("", text).replace("\r\n", "\n")
     return "".join(
-        char if char.isprintable() or char in "\n\t" else shown(char) for char in text
+        char if char.isprintable() or char in "\n\t" else printable(char) for char in text
     ).rstrip()
 
 

@@ -1,0 +1,243 @@
+"""Small static HTML for `_repr_html_()` of procmem's classes: escaped text, tables, bars.
+
+No script, no link, no file: notebooks' viewers strip scripts, and a mail has no network. Colours
+follow the page: text and lines have its own (currentColor), fills have a rule for dark pages. Where
+a viewer strips `<style>`, the colours of light pages are left.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import NamedTuple
+
+from procmem.names import escaped
+from procmem.picture.palette import ink, tone
+from procmem.units import about
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["UNKNOWN", "BarPart", "Markup", "bar", "block", "details", "facts", "html", "table"]
+
+UNKNOWN = "unknown"
+"""The word for what could not be read; it is never drawn as 0."""
+
+LONGEST = 256
+"""Characters of a text that are shown; a path may have 4,096, and a table shows many."""
+
+
+class Markup(str):
+    """Text that is HTML already: the functions of this module escape every other text."""
+
+    __slots__ = ()
+
+
+def html(text: str | None, *, most: int | None = LONGEST) -> Markup:
+    r"""Text as HTML, fit for attributes, too: nothing in it becomes a tag or a line of its own.
+
+    Control characters, characters that change the direction of writing, and bytes that are no text
+    are made visible first, as on a terminal.
+
+    Args:
+        text: any text; Markup stays as it is; None: what was not read, shown as "unknown".
+        most: characters that are kept, the end and the beginning of a longer text; None: all.
+
+    >>> html("</script><img onerror=1>\x1b[2J\udcff")
+    '&lt;/script&gt;&lt;img onerror=1&gt;\\x1b[2J\\xff'
+    >>> html(None)
+    'unknown'
+    """
+    if isinstance(text, Markup):
+        return text
+    if text is None:
+        return Markup(UNKNOWN)
+    shown = escaped(text)
+    if most is not None and len(shown) > most:
+        half = max(0, most - 5) // 2
+        shown = f"{shown[:half]} ... {shown[len(shown) - half :]}"
+    return Markup(escape(shown, quote=True))
+
+
+class BarPart(NamedTuple):
+    """A part of a bar.
+
+    Attributes:
+        name: the kind or use, which determines its tone; "?" after it marks a guess.
+        value: its length; None: not known, then it is listed but not drawn.
+        text: the value in words; empty: as bytes.
+    """
+
+    name: str
+    value: int | None
+    text: str = ""
+
+
+WIDTH = 640
+HEIGHT = 22
+LETTER = 12
+"""The least width of a part that has its letter in it."""
+
+
+def bar(parts: Sequence[BarPart], title: str, *, total: int | None = None) -> Markup:
+    """A bar of parts side by side as an inline SVG, each in its tone with its letter.
+
+    Args:
+        parts: the parts, in their order; negative values are drawn by their size.
+        title: what the whole is, for those who see no picture.
+        total: the length of the whole bar, if it is more than the parts; None: their sum.
+    """
+    known = [part for part in parts if part.value]
+    whole = max(total or 0, sum(abs(part.value or 0) for part in known)) or 1
+    drawn: list[str] = []
+    done = 0
+    for part in known:
+        one, length = tone(part.name), abs(part.value or 0)
+        # Both ends are rounded, not the length: parts stay side by side.
+        start, end = WIDTH * done / whole, WIDTH * (done + length) / whole
+        done += length
+        width = max(end - start, 0.5)
+        said = html(f"{part.name}: {words(part)}")
+        drawn.append(
+            f'<rect {filled(one.light, one.dark)} x="{start:.1f}" y="0.5" width="{width:.1f}" '
+            f'height="{HEIGHT - 1}" stroke="currentColor" stroke-width="0.5">'
+            f"<title>{said}</title></rect>"
+        )
+        if width >= LETTER:
+            drawn.append(
+                f'<text {filled(ink(one.light), ink(one.dark))} x="{(start + end) / 2:.1f}" '
+                f'y="{HEIGHT / 2 + 4:.0f}" text-anchor="middle" font-size="11" '
+                f'font-family="sans-serif" aria-hidden="true">{html(one.mark)}</text>'
+            )
+    listed = ", ".join(f"{part.name} {words(part)}" for part in parts[:12])
+    if len(parts) > 12:
+        listed += f", and {len(parts) - 12} more"
+    label = html(f"{title}: {listed}" if parts else f"{title}: nothing", most=None)
+    return Markup(
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+        f'height="{HEIGHT}" style="max-width:100%">{"".join(drawn)}</svg>'
+    )
+
+
+def words(part: BarPart) -> str:
+    """The value of a part in words."""
+    if part.text or part.value is None:
+        return part.text or UNKNOWN
+    return ("-" if part.value < 0 else "") + about(part.value)
+
+
+def swatch(name: str) -> Markup:
+    """A small square in the tone of a kind or use, with its letter, as in a legend."""
+    one = tone(name)
+    return Markup(
+        f'<svg aria-hidden="true" width="14" height="14" viewBox="0 0 14 14">'
+        f'<rect {filled(one.light, one.dark)} width="14" height="14"/>'
+        f'<text {filled(ink(one.light), ink(one.dark))} x="7" y="11" text-anchor="middle" '
+        f'font-size="10" font-family="sans-serif">{html(one.mark)}</text></svg> '
+    )
+
+
+def table(
+    heading: Sequence[str],
+    rows: Iterable[Sequence[str | None]],
+    align: str,
+    *,
+    caption: str = "",
+    footer: Sequence[str | None] | None = None,
+    tones: int | None = None,
+) -> Markup:
+    """A table.
+
+    Args:
+        heading: a title for each column.
+        rows: texts, one for each column, escaped unless they are Markup; None: "unknown".
+        align: "<" or ">" for each column.
+        caption: a line above it; empty: none.
+        footer: a last row, such as totals.
+        tones: the column of kinds or uses, which get a swatch; None: there is none.
+    """
+
+    def row(cells: Sequence[str | None], tag: str, *, swatches: bool = False) -> str:
+        made = []
+        for at, (text, way) in enumerate(zip(cells, align, strict=True)):
+            side = "right" if way == ">" else "left"
+            colour = swatch(text) if swatches and at == tones and text else ""
+            scope = ' scope="col"' if tag == "th" else ""
+            made.append(f'<{tag}{scope} style="text-align:{side}">{colour}{html(text)}</{tag}>')
+        return f"<tr>{''.join(made)}</tr>"
+
+    body = "".join(row(cells, "td", swatches=True) for cells in rows)
+    foot = "" if footer is None else f"<tfoot>{row(footer, 'td')}</tfoot>"
+    said = f"<caption>{html(caption, most=None)}</caption>" if caption else ""
+    return Markup(
+        f"<table>{said}<thead>{row(heading, 'th')}</thead><tbody>{body}</tbody>{foot}</table>"
+    )
+
+
+def facts(rows: Iterable[tuple[str, str | None]]) -> Markup:
+    """A table of names and values, one pair in each row."""
+    made = "".join(
+        f'<tr><th scope="row" style="text-align:left">{html(name)}</th>'
+        f'<td style="text-align:left">{html(value)}</td></tr>'
+        for name, value in rows
+    )
+    return Markup(f"<table><tbody>{made}</tbody></table>")
+
+
+def details(summary: str, *inside: str) -> Markup:
+    """A part that opens on a click, such as the table behind a picture."""
+    return Markup(
+        f"<details><summary>{html(summary, most=None)}</summary>{joined(inside)}</details>"
+    )
+
+
+def block(title: str, *inside: str, label: str = "") -> Markup:
+    """A whole answer: a title and its parts, with the style that they need.
+
+    Args:
+        title: a line of text.
+        inside: tables, bars and texts in their order; texts become paragraphs.
+        label: what the whole is, for screen readers; empty: the title.
+    """
+    return Markup(
+        f'<div class="procmem" role="group" aria-label="{html(label or title, most=None)}">'
+        f"<style>{STYLE}</style><p><strong>{html(title, most=None)}</strong></p>"
+        f"{joined(inside)}</div>"
+    )
+
+
+def joined(inside: Iterable[str]) -> str:
+    return "".join(
+        part if isinstance(part, Markup) else f"<p>{html(part, most=None)}</p>"
+        for part in inside
+        if part
+    )
+
+
+DARK_PAGES = (
+    'body[data-jp-theme-light="false"]',  # JupyterLab and Notebook 7
+    ".vscode-dark",
+    ".vscode-high-contrast",
+    'html[theme="dark"]',  # Colab
+    "body.theme-dark",
+)
+"""Pages that are dark whatever the system's setting is."""
+
+
+STYLE = (
+    ".procmem{{font-size:13px}}.procmem p{{margin:.3em 0}}"
+    ".procmem table{{border-collapse:collapse;margin:.3em 0;font-variant-numeric:tabular-nums}}"
+    ".procmem caption{{text-align:left}}"
+    ".procmem th,.procmem td{{padding:1px 8px 1px 0;overflow-wrap:anywhere}}"
+    ".procmem thead th{{border-bottom:1px solid currentColor}}"
+    ".procmem tfoot td{{border-top:1px solid currentColor}}"
+    ":is({pages}) .procmem .pm{{fill:var(--pm)}}"
+    "@media(prefers-color-scheme:dark){{"
+    'body:not([data-jp-theme-light="true"],.vscode-light) .procmem .pm{{fill:var(--pm)}}}}'
+).format(pages=",".join(DARK_PAGES))
+"""Rules that hold inside of a block only; `--pm` is an element's colour on dark pages."""
+
+
+def filled(light: str, dark: str) -> str:
+    """The attributes of an SVG element: its colour on light pages, and on dark ones."""
+    return f'class="pm" fill="{light}" style="--pm:{dark}"'

@@ -105,27 +105,30 @@ class KnownMemory:
         return made
 
     def overlapping(self, start: int, end: int) -> list[Span]:
-        first = max(0, bisect_right(self.starts, start) - 1)
         last = bisect_left(self.starts, end)
-        spans = (self.spans[at] for at in self.starts[first:last])
-        return [span for span in spans if span.start < end and start < span.end]
+        first = max(0, bisect_right(self.starts, start, 0, last) - 1)
+        # Spans do not overlap each other: only the first may end before the range begins.
+        spans = [self.spans[at] for at in self.starts[first:last]]
+        return spans[1:] if spans and spans[0].end <= start else spans
 
     def add(self, span: Span) -> None:
         self.forget(span.start, span.end)
         if len(self.starts) < MOST:
-            self.starts.insert(bisect_left(self.starts, span.start), span.start)
-            self.spans[span.start] = span
+            self._insert(span)
+
+    def _insert(self, span: Span) -> None:
+        self.starts.insert(bisect_left(self.starts, span.start), span.start)
+        self.spans[span.start] = span
 
     def forget(self, start: int, end: int) -> None:
         """Forgets everything in a range that was unmapped or replaced."""
         for span in self.overlapping(start, end):
             del self.starts[bisect_left(self.starts, span.start)]
             del self.spans[span.start]
-            left, right = span._replace(end=start), span._replace(start=end)
-            for rest in (left, right):
-                if rest.start < rest.end:
-                    self.starts.insert(bisect_left(self.starts, rest.start), rest.start)
-                    self.spans[rest.start] = rest
+            if span.start < start:
+                self._insert(span._replace(end=start))
+            if end < span.end:
+                self._insert(span._replace(start=end))
         for stacks in (self.stacks, self.ended):
             if stacks:
                 drop(stacks, start, end)

@@ -48,11 +48,15 @@ Sizes = tuple["int | None", "int | None", "int | None"]
 """Size, resident and swapped bytes; None: not known."""
 
 LINE = re.compile(
-    rb"^([0-9a-f]+)-([0-9a-f]+) .(.).(?:(s)|p) [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) ([1-9]\d*) +"
+    rb"^([0-9a-f]+)-([0-9a-f]+) .(.).(?:(s)|p) [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) "
+    rb"([1-9]\d*|0(?= +/SYSV)) +"
     rb"((?(4)[^\n]*|(?:/dev/shm/|/memfd:|/SYSV|/dev/zero )[^\n]*))$",
     re.MULTILINE,
 )
-"""A line of maps that maps shared memory, MAP_SHARED or privately."""
+"""A line of maps that maps shared memory, MAP_SHARED or privately.
+
+The inode number of a System V segment is its ID, which is 0 for the first of an IPC namespace.
+"""
 
 
 class SegmentMapper(NamedTuple):

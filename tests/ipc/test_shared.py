@@ -6,6 +6,8 @@ import ctypes
 import mmap
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -271,3 +273,36 @@ def test_what_is_shared_in_a_text_of_maps() -> None:
     ]  # fmt: skip
     assert shown_name("System V", b"/SYSV0000002a (deleted)") == "SYSV 0x2a"
     assert shown_name("System V", b"/SYSV00000000 (deleted)") == "SYSV 0x0"
+
+
+def test_the_first_segment_of_an_ipc_namespace_has_no_inode_number_but_0() -> None:
+    text = (
+        b"1000-3000 rw-s 00000000 00:01 0    /SYSV00000000 (deleted)\n"
+        b"3000-4000 rw-p 00000000 00:00 0 \n"
+        b"4000-5000 rw-p 00000000 00:00 0    [heap]\n"
+    )
+    assert [(one.start, one.inode) for one in parse_shared_maps(text)] == [(0x1000, 0)]
+
+
+FIRST = """
+import ctypes, procmem
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+made = libc.shmget(0, 8192, 0o1600)
+libc.shmat(made, None, 0)
+assert made == 0, made
+(one,) = [one for one in procmem.segments() if one.kind == "System V" and one.mappers]
+print(one.id, one.size, one.orphan, *(mapper.pid for mapper in one.mappers))
+print(procmem.Process().pid)
+"""
+
+
+def test_the_first_segment_of_an_ipc_namespace_is_mapped(libc: ctypes.CDLL) -> None:
+    done = subprocess.run(
+        ["unshare", "--user", "--ipc", sys.executable, "-c", FIRST],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "unshare:" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    segment, pid = done.stdout.splitlines()
+    assert segment.split() == ["0", "8192", "False", pid]

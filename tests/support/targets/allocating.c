@@ -140,6 +140,8 @@ static void fake(int count, const char *kind, uintptr_t *first)
 
     if (base == (uintptr_t)MAP_FAILED)
         exit(3);
+    /* Each arena is written to: with huge pages everywhere that would be 10 GB. */
+    madvise((void *)base, ((size_t)count + 1) * LENGTH, MADV_NOHUGEPAGE);
     base = (base + LENGTH - 1) / LENGTH * LENGTH;
     /* Of a process with one arena the ring is a link to itself. */
     while (first[next] != (uintptr_t)first)

@@ -172,6 +172,21 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         found = suspects_of(self._snapshots, self._figures, self.ended, least)
         return [one for one in found if one.growth.confidence >= confidence]
 
+    def svg(self, title: str = "") -> str:
+        """The recording as an SVG picture: RSS by kind of region over time, with the peak marked.
+
+        Args:
+            title: the picture's title; empty: it names the process.
+        """
+        from procmem.recording.pictures import kinds_over_time, recording_svg
+        from procmem.snapshots.pictures import whose
+
+        peak = self.peak("rss")
+        found = kinds_over_time(self._snapshots, self._figures, self.times)
+        ends = None if peak is None else (peak.value, peak.at)
+        subject = whose(self[0]) if len(self) else "no process"
+        return recording_svg(found, len(self), ends, subject, title)
+
     def arrow_makers(self) -> Makers:
         """What makes each column for data frames, a row for each snapshot.
 

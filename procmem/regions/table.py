@@ -291,6 +291,27 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         """Where the table was read, and its page size."""
         return {"source": self.source, "page_size": str(self.page_size)}
 
+    def svg(self, title: str = "") -> str:
+        """The table as an SVG picture: bars by kind and by use, and the address space.
+
+        One `svg` element without scripts and links, for slides, hand-outs and HTML pages. Gaps are
+        drawn as gaps, never to scale. Of many regions neighbours are drawn as one, and it says so.
+
+        Args:
+            title: the picture's title; empty: where the table was read.
+
+        >>> from procmem import Process
+        >>> Process().maps().svg().startswith("<svg ")
+        True
+        """
+        from procmem.names import escaped
+        from procmem.picture.svg import document
+        from procmem.regions.pictures import panels
+
+        said = [] if self.consistent else ["The process changed its mappings while they were read."]
+        drawn = panels(self._regions, self.region_type)
+        return document(title or f"Memory in {escaped(self.source)}", said, drawn)
+
     def to_json(self, indent: int | None = None) -> str:
         """The table as JSON, from which from_json() restores it without loss.
 

@@ -156,6 +156,19 @@ class MomentDiff(Columnar, TotalsDiff):
         rss = "" if self.rss is None else f", RSS {signed(self.rss)}"
         return f"<Diff: {len(self.tables)} changes, VSZ {signed(self.vsz)}{rss}>"
 
+    def svg(self, title: str = "") -> str:
+        """The diff as an SVG picture: the causes, and both snapshots side by side.
+
+        Regions that are new, gone or changed are marked, with what changed.
+
+        Args:
+            title: the picture's title; empty: it names the process.
+        """
+        from procmem.snapshots.pictures import diff_svg
+
+        causes = [f"{one.words}." for one in self.causes]
+        return diff_svg(self, self.changes, causes, title)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values; the snapshots themselves are left out."""
         return {

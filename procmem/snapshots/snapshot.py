@@ -55,6 +55,16 @@ class Snapshot(Moment):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(vars(saved.from_dict(state)))
 
+    def svg(self, title: str = "") -> str:
+        """The snapshot as an SVG picture: totals, bars by kind and by use, the address space.
+
+        Args:
+            title: the picture's title; empty: it names the process.
+        """
+        from procmem.snapshots.pictures import snapshot_svg
+
+        return snapshot_svg(self, title)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
         return saved.to_dict(self)

@@ -197,6 +197,36 @@ class Story:
             "tables": [one.to_dict() for one in self.tables],
         }
 
+    def svg(self, title: str = "") -> str:
+        """The story as an SVG picture: what each step changed in VSZ and RSS, and the claims.
+
+        Args:
+            title: the picture's title; empty: the story's.
+        """
+        from procmem.picture.shapes import StepChange
+        from procmem.picture.svg import document, prose, steps
+
+        rows = [
+            StepChange(one.label, (one.step.delta.vsz, one.step.delta.rss), one.agrees)
+            for one in self.told
+            if one.step is not None
+        ]
+        claims = [
+            f"{one.label}: expected {one.claim.expected}, seen {one.claim.seen}"
+            + (f" {one.claim.unit}" if one.claim.unit else "")
+            for one in self.told
+            if one.claim is not None
+        ]
+        panels = [steps("What each step changed", ("VSZ", "RSS"), rows)] if rows else []
+        panels += [prose("Claims", claims)] if claims else []
+        said = [self.question]
+        said.append(
+            f"Not possible here: {self.skipped}."
+            if self.skipped
+            else f"{self.agreed} of {self.total} as predicted."
+        )
+        return document(title or self.title, said, panels)
+
     def __repr__(self) -> str:
         verdict = f"skipped: {self.skipped}" if self.skipped else f"{self.agreed} of {self.total}"
         return f"<Story {self.name}: {verdict}>"

@@ -17,6 +17,7 @@ from procmem.experiments.specimen.libc import verdict
 from procmem.experiments.specimen.step import Delta
 from procmem.view.experiment import story_text
 from tests.support.stories import made_step, sample, story
+from tests.support.svgs import Drawing
 
 pytestmark = pytest.mark.skipif(
     os.sysconf("SC_PAGE_SIZE") != 4096, reason="the figures here are those of 4 KiB pages"
@@ -158,3 +159,24 @@ def test_nothing_is_left_behind(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert after[:2] == before[:2]
     assert after[2] <= before[2] + 4  # malloc's own
     assert os.listdir(tmp_path) == []
+
+
+def test_a_story_as_a_picture() -> None:
+    told = story("lazy-allocation")
+    found = Drawing(told.svg())
+    assert found.title == "Lazy allocation"
+    assert found.stays_inside()
+    for one in told.told:
+        assert one.step is not None
+        delta = one.step.delta
+        assert f"{one.label}: VSZ {delta.vsz // 1024:+,} KiB".replace("+0 KiB", "0 bytes") in (
+            found.words
+        )
+    assert {"+4,000 KiB", "+40 KiB", "-4,000 KiB"} <= set(found.texts)
+
+
+def test_claims_and_what_is_not_possible_are_in_the_picture() -> None:
+    told = Story("x", "X", "Why?", sample().told)
+    assert "Claims:" not in Drawing(told.svg()).title
+    skipped = Drawing(Story("x", "X", "Why?", skipped="no pipes here").svg())
+    assert "Not possible here: no pipes here." in skipped.words

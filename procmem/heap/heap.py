@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from matplotlib.axes import Axes
+
     from procmem.heap.glibc import FoundArena
     from procmem.heap.others import OtherAllocator
     from procmem.heap.python import PythonHeap
@@ -188,6 +190,16 @@ class HeapArena(NamedTuple):
     others: int = 0
 
 
+ARENA_PARTS = (
+    ("in_use", "in use", "heap"),
+    ("tcache", "caches of threads", "arena"),
+    ("fast", "fast bins", "code"),
+    ("free", "free", "reserved"),
+    ("top", "free at the end", "other"),
+)
+"""The parts of an arena, which make up what it has from the kernel: name, words and colour."""
+
+
 class Heap:
     """What malloc and Python have allocated in a process, read from its resident memory.
 
@@ -306,6 +318,25 @@ class Heap:
     def by_size(self) -> list[HeapSize]:
         """The numbers of chunks in use and free of each size, by ascending size."""
         return [HeapSize(size, *self._sizes[size]) for size in sorted(self._sizes)]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """A bar for each arena of malloc: what is in use, cached and free, with matplotlib.
+
+        Args:
+            ax: where to draw; None: on a new figure.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        from procmem.picture import plots
+        from procmem.picture.shapes import TimeLayer
+
+        names = ["main arena" if one.main else f"arena {one.address:x}" for one in self.arenas]
+        layers = [
+            TimeLayer(name, key, tuple(getattr(one, part) for one in self.arenas))
+            for part, name, key in ARENA_PARTS
+        ]
+        return plots.stacks(plots.axes_of(ax, "Heap.plot()"), names, layers)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values; sizes in bytes, addresses as integers."""

@@ -1,14 +1,15 @@
 """The rows that pictures are drawn from: bars, the address space, layers over time. Plain data.
 
-A process may have 65,530 regions (vm.max_map_count), and a picture has room for a few dozen rows. So
-neighbouring regions are drawn as one where they matter least: next to each other, with one name,
-unchanged, small.
+A process may have 65,530 regions (vm.max_map_count), and a picture has room for a few dozen rows.
+So neighbouring regions are drawn as one where they matter least: next to each other, with one
+name, unchanged, small.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from heapq import nlargest
+from itertools import pairwise
 from typing import NamedTuple
 
 TYPE_CHECKING = False
@@ -94,7 +95,7 @@ class MapBlock(NamedTuple):
         detail: of a single region; else empty.
         size: bytes of the regions, without gaps between them.
         resident: bytes in memory; None: not known.
-        count: the number of regions.
+        regions: how many they are.
         mark, note: as of MapSpan. Of several regions that are not all alike: CHANGED.
     """
 
@@ -105,7 +106,7 @@ class MapBlock(NamedTuple):
     detail: str
     size: int
     resident: int | None
-    count: int
+    regions: int
     mark: str
     note: str
 
@@ -162,12 +163,14 @@ def added(values: Iterable[int | None]) -> int | None:
 
 
 def largest_bars(bars: Sequence[SizeBar], most: int = MOST_BARS) -> list[SizeBar]:
-    """The bars, and the sum of those that do not fit as a last one: they are in descending order."""
+    """The bars, which are in descending order; those that do not fit are added up in a last one."""
     if len(bars) <= most:
         return list(bars)
     shown, rest = list(bars[: most - 1]), bars[most - 1 :]
     befores = [bar.before for bar in rest]
-    before = None if None in befores else tuple(map(added, zip(*filter(None, befores), strict=True)))
+    before = (
+        None if None in befores else tuple(map(added, zip(*filter(None, befores), strict=True)))
+    )
     values = tuple(map(added, zip(*(bar.values for bar in rest), strict=True)))
     return [*shown, SizeBar(f"{len(rest)} others", "other", values, before)]
 
@@ -237,7 +240,7 @@ def map_rows(
     found = clusters(before, after)
     if len(found) > most:
         borders = range(1, len(found))
-        weights = [weight(one, other) for one, other in zip(found, found[1:], strict=False)]
+        weights = [weight(one, other) for one, other in pairwise(found)]
         kept = sorted(nlargest(most - 1, borders, key=lambda at: weights[at - 1]))
     else:
         kept = list(range(1, len(found)))

@@ -2,7 +2,7 @@
 
 A picture is one element without scripts and without anything from elsewhere. Its `desc` states in
 words what is drawn, so that a screen reader reads the figures, and each shape has a title with the
-exact figures. Colours follow the reader's light or dark setting; beside each colour stands a letter.
+exact figures. Colours follow the reader's light or dark setting; a letter stands beside each.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ WIDTH = 760
 EDGE = 16
 INNER = WIDTH - 2 * EDGE
 
+START = '<svg xmlns="http://www.w3.org/2000/svg" role="img" class="procmem-svg"'
+
 INKS = {
     "ink": ("#1d2329", "#e4e7ea"),
     "dim": ("#56616b", "#a3aeb8"),
@@ -53,7 +55,7 @@ INKS = {
 CELL = 6.2
 """The width that a character of 11 units is given room for; those of East Asia take two."""
 
-SIGNS = {NEW: "+", GONE: "\u2212", CHANGED: "\u2195", "": ""}  # noqa: RUF001 - a minus sign
+SIGNS = {NEW: "+", GONE: "\u2212", CHANGED: "\u2195", "": ""}
 MARK_WORDS = {NEW: "new", GONE: "gone afterwards", CHANGED: "changed"}
 
 
@@ -207,8 +209,7 @@ def document(title: str, said: Sequence[str], panels: Sequence[Panel]) -> str:
     height = math.ceil(top + EDGE - 14)
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" class="procmem-svg" '
-            f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
+            f'{START} viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
             f"<title>{text_of(title)}</title>",
             f"<desc>{text_of(' '.join(filter(None, words)))}</desc>",
             f"<style>{style(tones)}</style>",
@@ -235,11 +236,13 @@ def style(tones: Iterable[str]) -> str:
     chosen = [tone(name) for name in sorted(tones)]
     for at in (0, 1):
         rules = [
-            f".procmem-svg .{name}{{fill:{colours[at]}}}.procmem-svg .{name}-line{{stroke:{colours[at]}}}"
+            f".procmem-svg .{name}{{fill:{colours[at]}}}"
+            f".procmem-svg .{name}-line{{stroke:{colours[at]}}}"
             for name, colours in INKS.items()
         ]
         rules += [
-            f".procmem-svg .{class_of(one.name)}{{fill:{(one.light, one.dark)[at]}}}" for one in chosen
+            f".procmem-svg .{class_of(one.name)}{{fill:{(one.light, one.dark)[at]}}}"
+            for one in chosen
         ]
         text = "".join(rules)
         looks.append(f"@media (prefers-color-scheme:dark){{{text}}}" if at else text)
@@ -248,7 +251,7 @@ def style(tones: Iterable[str]) -> str:
 
 def is_picture(start: bytes) -> bool:
     """Whether a file that starts like this is one of our pictures, and may be overwritten."""
-    return start.startswith(b'<svg xmlns="http://www.w3.org/2000/svg" role="img" class="procmem-svg"')
+    return start.startswith(START.encode())
 
 
 def prose(title: str, sentences: Sequence[str], most: int = 12) -> Panel:
@@ -289,13 +292,14 @@ def bars(
     room = column - FIGURE - (82 if pairs else 6)
     high = 30 if pairs else 20
     most = [
-        max([side[at] or 0 for row in rows for side in (row.values, row.before or ()) if side] or [0])
+        max(
+            [side[at] or 0 for row in rows for side in (row.values, row.before or ()) if side]
+            or [0]
+        )
         for at in range(len(figures))
     ]
     shapes = [heading(title)]
-    shapes += [
-        written(LABEL + at * column, 10, name, "ink sub") for at, name in enumerate(figures)
-    ]
+    shapes += [written(LABEL + at * column, 10, name, "ink sub") for at, name in enumerate(figures)]
     words = [f"{title}:"]
     top = 18.0
     for row in [*rows, *([total] if total is not None else [])]:
@@ -336,7 +340,12 @@ def bars(
     if pairs:
         top += 14
         shapes.append(
-            written(0, top, "Upper bar: before. Lower bar: after. Each column has a scale of its own.", "dim")
+            written(
+                0,
+                top,
+                "Upper bar: before. Lower bar: after. Each column has a scale of its own.",
+                "dim",
+            )
         )
     else:
         top += 14
@@ -346,9 +355,7 @@ def bars(
 
 
 def rule(x: float, y: float, to_x: float, to_y: float, look: str = "rule-line line") -> str:
-    return (
-        f'<path d="M{number(x)} {number(y)}L{number(to_x)} {number(to_y)}" class="{look}"/>'
-    )
+    return f'<path d="M{number(x)} {number(y)}L{number(to_x)} {number(to_y)}" class="{look}"/>'
 
 
 # ---- an address space ---------------------------------------------------------------
@@ -409,7 +416,7 @@ def address_map(
     said = "Filled: in memory; pale: address space without memory. Not to scale."
     regions = len(after) if not two else max(len(after), len(before or ()))
     if regions > len(rows) and any(
-        block.count > 1 for row in rows for block in (*row.after, *row.before)
+        block.regions > 1 for row in rows for block in (*row.after, *row.before)
     ):
         said += f" Neighbours are drawn as one: {regions:,} regions in {len(rows)} rows."
     if marks := marks_in(rows):
@@ -417,9 +424,7 @@ def address_map(
     for piece in lines_of(said, INNER):
         top += 15
         shapes.append(written(0, top, piece, "dim"))
-    tones = frozenset(
-        tone(block.key).name for row in rows for block in (*row.after, *row.before)
-    )
+    tones = frozenset(tone(block.key).name for row in rows for block in (*row.after, *row.before))
     return Panel(top + 4, "".join(shapes), tones, " ".join(words))
 
 
@@ -459,8 +464,8 @@ def block_shapes(block: MapBlock, x: float, y: float, wide: float, high: float) 
         yield written(left + across + 8, y + 12, SIGNS[block.mark], "ink bold", "middle")
     text, room = left + across + 16, wide - (left - x) - across - 18
     name = block.names[0]
-    if block.count > 1:
-        name = f"{block.count:,} regions: {', '.join(block.names[:4])}"
+    if block.regions > 1:
+        name = f"{block.regions:,} regions: {', '.join(block.names[:4])}"
         if len(block.names) > 4:
             name += " …"
     elif block.detail:
@@ -482,8 +487,8 @@ def block_shapes(block: MapBlock, x: float, y: float, wide: float, high: float) 
 def block_words(block: MapBlock) -> str:
     """All figures of a block, in words."""
     name = block.names[0]
-    if block.count > 1:
-        name = f"{block.count:,} regions ({', '.join(block.names[:8])}"
+    if block.regions > 1:
+        name = f"{block.regions:,} regions ({', '.join(block.names[:8])}"
         name += f" and {len(block.names) - 8:,} more)" if len(block.names) > 8 else ")"
     said = f"{block.start:x}-{block.end:x} {name}"
     said += f" {block.detail}" if block.detail else ""
@@ -587,7 +592,17 @@ def areas(
     for layer in layers:
         upper = [low + (value or 0) for low, value in zip(lower, layer.values, strict=True)]
         runs = list(known_runs(layer.values))
-        path = "".join(area_path(times[a:b], lower[a:b], upper[a:b], x_of, y_of, last if b == len(times) else times[b]) for a, b in runs)
+        path = "".join(
+            area_path(
+                times[a:b],
+                lower[a:b],
+                upper[a:b],
+                x_of,
+                y_of,
+                last if b == len(times) else times[b],
+            )
+            for a, b in runs
+        )
         if path:
             drawn.append(
                 f'<path d="{path}" class="{class_of(layer.key)}">'
@@ -605,7 +620,13 @@ def areas(
         shapes.append(f'<circle cx="{number(x)}" cy="{number(y)}" r="3.5" class="ink"/>')
         anchor = "end" if x > left + wide * 0.6 else "start"
         shapes.append(
-            written(x - 6 if anchor == "end" else x + 6, y - 6, cut(said, wide * 0.6), "ink bold", anchor)
+            written(
+                x - 6 if anchor == "end" else x + 6,
+                y - 6,
+                cut(said, wide * 0.6),
+                "ink bold",
+                anchor,
+            )
         )
     shapes.append(rule(left, 30 + PLOT, left + wide, 30 + PLOT, "ink-line line"))
     for when, label in (ticks or time_ticks)(last):
@@ -667,8 +688,9 @@ def area_path(
         if x != old_x or y != old_y:
             path.append(f"H{number(x)}V{number(y)}")
     path.append(f"H{number(x_of(end))}V{number(back[-1][1])}")
-    for at in range(len(back) - 1, 0, -1):
-        path.append(f"H{number(back[at][0])}V{number(back[at - 1][1])}")
+    path += [
+        f"H{number(back[at][0])}V{number(back[at - 1][1])}" for at in range(len(back) - 1, 0, -1)
+    ]
     return "".join([*path, f"H{number(back[0][0])}Z"])
 
 
@@ -724,14 +746,21 @@ def steps(title: str, figures: Sequence[str], rows: Sequence[StepChange]) -> Pan
             shapes.append(rule(middle, top, middle, top + high))
             said.append(f"{figure} {'not known' if value is None else signed(value)}")
             if not value:
-                shapes.append(
-                    written(middle + 5, top + 14, "-" if value is None else "0", "dim")
-                )
+                shapes.append(written(middle + 5, top + 14, "-" if value is None else "0", "dim"))
                 continue
             width = max(half * abs(value) / most, 1)
             x = middle if value > 0 else middle - width
             text = difference(value)
-            shapes.append(box(x, top + 4, width, 13, class_of(STEP_KEYS[at % 2]), f"{row.name}: {figure} {signed(value)}"))
+            shapes.append(
+                box(
+                    x,
+                    top + 4,
+                    width,
+                    13,
+                    class_of(STEP_KEYS[at % 2]),
+                    f"{row.name}: {figure} {signed(value)}",
+                )
+            )
             anchor = "start" if value > 0 else "end"
             beside = middle + width + 5 if value > 0 else middle - width - 5
             shapes.append(written(beside, top + 14.5, text, "ink", anchor))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from procmem.names import escaped
+from procmem.picture import plots
 from procmem.picture.shapes import TimeLayer
 from procmem.picture.svg import areas, document, time_ticks
 from procmem.regions.kinds import MARK
@@ -13,6 +14,8 @@ from procmem.units import count, kib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
 
     from procmem.recording.packed import SnapshotFigures
     from procmem.snapshots import Snapshot
@@ -53,7 +56,9 @@ def kinds_of(snapshot: Snapshot) -> dict[str, int | None]:
         found[kind] = None if rss is None or before is None else before + rss
         if region.kind_guess and rss:
             guesses.add(kind)
-    return {kind + MARK if kind in guesses else kind: rss for kind, rss in found.items() if rss != 0}
+    return {
+        kind + MARK if kind in guesses else kind: rss for kind, rss in found.items() if rss != 0
+    }
 
 
 def drawn(figures: Sequence[SnapshotFigures], times: Sequence[float]) -> list[int]:
@@ -122,12 +127,7 @@ def recording_svg(
         subject: the process.
         title: the picture's title; empty: it names the process.
     """
-    marked = None
-    if peak is not None:
-        value, at = peak
-        when = next((when for when, rss in found.line if rss == value), 0.0)
-        place = f"{when:.1f} s (snapshot {at})" if found.clocks else f"snapshot {at}"
-        marked = when, value, f"peak {kib(value)} at {place}"
+    marked = marked_peak(found, peak)
     notes = [f"The line is RSS in {count(len(found.line), 'snapshot')}."]
     if found.layers:
         notes[0] += (
@@ -150,6 +150,46 @@ def recording_svg(
     if found.clocks and found.line:
         said += f" in {found.line[-1][0]:.1f} s"
     return document(title or f"Memory of {subject} over time", [f"{said}."], [drawing])
+
+
+def marked_peak(
+    found: KindsOverTime, peak: tuple[int, int] | None
+) -> tuple[float, int, str] | None:
+    """Time, bytes and words of the largest RSS."""
+    if peak is None:
+        return None
+    value, at = peak
+    when = next((when for when, rss in found.line if rss == value), 0.0)
+    place = f"{when:.1f} s (snapshot {at})" if found.clocks else f"snapshot {at}"
+    return when, value, f"peak {kib(value)} at {place}"
+
+
+def plot_kinds(found: KindsOverTime, peak: tuple[int, int] | None, axes: Axes | None) -> Axes:
+    """RSS by kind with matplotlib; see Recording.plot()."""
+    return plots.areas(
+        plots.axes_of(axes, "Recording.plot()"),
+        found.times,
+        found.layers,
+        line=found.line,
+        peak=marked_peak(found, peak),
+        across="seconds" if found.clocks else "snapshot",
+    )
+
+
+def plot_figure(
+    values: Sequence[int | None], times: Sequence[float | None], name: str, axes: Axes | None
+) -> Axes:
+    """A figure over time with matplotlib; see Recording.plot()."""
+    clocks = None not in times
+    places = times if clocks else range(len(times))
+    points = [
+        (float(when or 0), value)
+        for when, value in zip(places, values, strict=True)
+        if value is not None
+    ]
+    label = {"page_tables": "page tables", "swap": "swap"}.get(name, name.upper())
+    across = "seconds" if clocks else "snapshot"
+    return plots.lines(plots.axes_of(axes, "Recording.plot()"), [(label, points)], label, across)
 
 
 def number_ticks(most: float) -> list[tuple[float, str]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
+
     from procmem.arrow import Makers
     from procmem.columns import ArrowColumn
     from procmem.recording.growth import Growth
@@ -186,6 +188,25 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         ends = None if peak is None else (peak.value, peak.at)
         subject = whose(self[0]) if len(self) else "no process"
         return recording_svg(found, len(self), ends, subject, title)
+
+    def plot(self, ax: Axes | None = None, *, figure: str | None = None) -> Axes:
+        """RSS by kind of region over time, or one figure, with matplotlib.
+
+        Args:
+            ax: where to draw; None: on a new figure.
+            figure: "vsz", "rss", "swap" or "page_tables", as a line; None: RSS by kind.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+            BadArgument: there is no such figure.
+        """
+        from procmem.recording.pictures import kinds_over_time, plot_figure, plot_kinds
+
+        if figure is not None:
+            return plot_figure(self.values(figure), self.times, figure, ax)
+        found = kinds_over_time(self._snapshots, self._figures, self.times)
+        peak = self.peak("rss")
+        return plot_kinds(found, None if peak is None else (peak.value, peak.at), ax)
 
     def arrow_makers(self) -> Makers:
         """What makes each column for data frames, a row for each snapshot.

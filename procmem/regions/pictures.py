@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from procmem.errors import BadArgument
 from procmem.names import escaped
+from procmem.picture import plots
 from procmem.picture.shapes import MapSpan, SizeBar, added
 from procmem.picture.svg import address_map, bars
 from procmem.regions.kinds import MARK, kind_word, name_word
@@ -12,10 +14,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from matplotlib.axes import Axes
+
     from procmem.picture.svg import Panel
     from procmem.regions.region import Region
 
-__all__ = ["by_use", "compared_bars", "figures_of", "group_bars", "panels", "spans", "sum_bar"]
+__all__ = [
+    "by_use",
+    "compared_bars",
+    "figure_at",
+    "figures_of",
+    "group_bars",
+    "panels",
+    "plot_bars",
+    "plot_changes",
+    "spans",
+    "sum_bar",
+]
 
 KERNEL_HALF = 1 << 63
 """VmSize does not count [vsyscall], which starts above."""
@@ -166,3 +181,48 @@ def panels(
     if any(region.use is not None for region in regions):
         found.append(bars("By use", names, group_bars(regions, region_type, by_use), whole))
     return [*found, address_map(title, spans(regions))]
+
+
+def plot_bars(
+    regions: Sequence[Region],
+    region_type: type[Region],
+    axes: Axes | None,
+    by: str = "kind",
+    figure: str | None = None,
+) -> Axes:
+    """Bars with matplotlib; see RegionTable.plot()."""
+    ways = {"kind": by_kind, "use": by_use}
+    if by not in ways:
+        raise BadArgument(f"by is {' or '.join(ways)}, not {by!r}")
+    at, name = figure_at(figures_of(region_type), figure)
+    rows = group_bars(regions, region_type, ways[by])
+    return plots.bars(plots.axes_of(axes, "RegionTable.plot()"), rows, name, at)
+
+
+def plot_changes(
+    before: Sequence[Region],
+    after: Sequence[Region],
+    figures: Sequence[tuple[str, str]],
+    axes: Axes | None,
+    figure: str | None = None,
+) -> Axes:
+    """Bars for the changes of two snapshots with matplotlib; see Diff.plot()."""
+    at, name = figure_at(figures, figure)
+    *rows, _ = compared_bars(before, after, figures)
+    changed = [row for row in rows if row.before is None or row.before[at] != row.values[at]]
+    return plots.pairs(plots.axes_of(axes, "Diff.plot()"), changed, name, at)
+
+
+def figure_at(figures: Sequence[tuple[str, str]], asked: str | None) -> tuple[int, str]:
+    """The place and the name of a figure.
+
+    Raises:
+        BadArgument: it was not read.
+    """
+    names = [name for name, _ in figures]
+    if asked is None:
+        asked = "rss" if "RSS" in names else "vsz"
+    if asked.upper() not in names:
+        known = ", ".join(name.lower() for name in names)
+        raise BadArgument(f"figures of these regions are {known}, not {asked!r}")
+    return names.index(asked.upper()), asked.upper()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar, overload
 
+    from matplotlib.axes import Axes
+
     from procmem import native
     from procmem.arrow import Makers
     from procmem.regions.kinds import RegionKind
@@ -311,6 +313,22 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         said = [] if self.consistent else ["The process changed its mappings while they were read."]
         drawn = panels(self._regions, self.region_type)
         return document(title or f"Memory in {escaped(self.source)}", said, drawn)
+
+    def plot(self, ax: Axes | None = None, *, by: str = "kind", figure: str | None = None) -> Axes:
+        """A bar for each kind or use, with matplotlib.
+
+        Args:
+            ax: where to draw; None: on a new figure.
+            by: "kind" or "use".
+            figure: "vsz", "rss", "pss" or "uss"; None: "rss" if it was read, else "vsz".
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+            BadArgument: there is no such group, or the figure was not read.
+        """
+        from procmem.regions.pictures import plot_bars
+
+        return plot_bars(self._regions, self.region_type, ax, by, figure)
 
     def to_json(self, indent: int | None = None) -> str:
         """The table as JSON, from which from_json() restores it without loss.

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from matplotlib.axes import Axes
+
     from procmem.arrow import Makers
     from procmem.columns import ArrowColumn
     from procmem.snapshots.changes import Explanation
@@ -168,6 +170,21 @@ class MomentDiff(Columnar, TotalsDiff):
 
         causes = [f"{one.words}." for one in self.causes]
         return diff_svg(self, self.changes, causes, title)
+
+    def plot(self, ax: Axes | None = None, *, figure: str | None = None) -> Axes:
+        """A bar for the change of each kind of region, with matplotlib.
+
+        Args:
+            ax: where to draw; None: on a new figure.
+            figure: "vsz", "rss", "pss" or "uss"; None: "rss" if both snapshots have it, else "vsz".
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+            BadArgument: a snapshot does not have the figure.
+        """
+        from procmem.snapshots.pictures import plot_diff
+
+        return plot_diff(self, ax, figure)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values; the snapshots themselves are left out."""

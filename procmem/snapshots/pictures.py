@@ -7,19 +7,21 @@ import time
 from procmem.names import escaped
 from procmem.picture.shapes import CHANGED, GONE, NEW
 from procmem.picture.svg import address_map, bars, document, prose
-from procmem.regions.pictures import compared_bars, figures_of, panels, spans
+from procmem.regions.pictures import compared_bars, figures_of, panels, plot_changes, spans
 from procmem.units import approximate, count, kib, signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from matplotlib.axes import Axes
+
     from procmem.picture.svg import Panel
     from procmem.snapshots.changes import Change
     from procmem.snapshots.comparison import TotalsDiff
     from procmem.snapshots.moment import Moment
 
-__all__ = ["diff_svg", "side_by_side", "snapshot_svg", "whose"]
+__all__ = ["diff_svg", "plot_diff", "side_by_side", "snapshot_svg", "whose"]
 
 MOST_SIDE_BY_SIDE = 26
 """Rows of two address spaces that are drawn beside each other."""
@@ -55,7 +57,9 @@ def snapshot_svg(moment: Moment, title: str) -> str:
     )
 
 
-def diff_svg(found: TotalsDiff, changes: Sequence[Change], causes: Sequence[str], title: str) -> str:
+def diff_svg(
+    found: TotalsDiff, changes: Sequence[Change], causes: Sequence[str], title: str
+) -> str:
     """A diff as an SVG picture: both snapshots side by side; see Diff.svg().
 
     Args:
@@ -86,14 +90,13 @@ def side_by_side(
     """Two snapshots beside each other: their address spaces and their bars, with what changed.
 
     Args:
-        before, after: the snapshots.
+        before: the earlier snapshot.
+        after: the later one.
         changes: from one to the other.
         headings: what stands above the two.
     """
     old, new = marks_of(changes)
-    shared = figures_of(after.regions.region_type)
-    known = figures_of(before.regions.region_type)
-    figures = [one for one in shared if one in known][:2]
+    figures = common_figures(before, after)[:2]
     *rows, whole = compared_bars(list(before.regions), list(after.regions), figures)
     return [
         address_map(
@@ -126,3 +129,16 @@ def marks_of(changes: Iterable[Change]) -> tuple[Marks, Marks]:
         for region in change.after:
             new[region.start] = (CHANGED if change.before else NEW, note)
     return old, new
+
+
+def common_figures(before: Moment, after: Moment) -> list[tuple[str, str]]:
+    """The figures that the regions of both snapshots have, each with its attribute."""
+    known = figures_of(before.regions.region_type)
+    return [one for one in figures_of(after.regions.region_type) if one in known]
+
+
+def plot_diff(found: TotalsDiff, axes: Axes | None, figure: str | None) -> Axes:
+    """A diff with matplotlib; see Diff.plot()."""
+    before, after = found.before, found.after
+    figures = common_figures(before, after)
+    return plot_changes(list(before.regions), list(after.regions), figures, axes, figure)

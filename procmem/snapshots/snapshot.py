@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from matplotlib.axes import Axes
+
     from procmem.procfs import ProcessFiles
     from procmem.regions import RegionTable
     from procmem.regions.threads import Thread
@@ -64,6 +66,14 @@ class Snapshot(Moment):
         from procmem.snapshots.pictures import snapshot_svg
 
         return snapshot_svg(self, title)
+
+    def plot(self, ax: Axes | None = None, *, by: str = "kind", figure: str | None = None) -> Axes:
+        """A bar for each kind or use of its regions, with matplotlib; see RegionTable.plot().
+
+        Raises:
+            MissingExtra, BadArgument: as there.
+        """
+        return self.regions.plot(ax, by=by, figure=figure)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, TypeAlias, overload
 
+    from matplotlib.axes import Axes
+
     from procmem.arrow import Makers
     from procmem.regions import Region
 
@@ -695,6 +697,21 @@ class Trace(Columnar, SequenceOf[MemoryCall]):
     def exact(self) -> bool:
         """Whether every call made its whole change alone."""
         return not self.reason
+
+    def plot(self, ax: Axes | None = None, *, figure: str = "rss") -> Axes:
+        """VSZ or RSS of each traced process over time, by its calls, with matplotlib.
+
+        Args:
+            ax: where to draw; None: on a new figure.
+            figure: "vsz" or "rss".
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+            BadArgument: there is no such figure.
+        """
+        from procmem.tracing.pictures import plot_figure
+
+        return plot_figure(self, ax, figure)
 
     def __repr__(self) -> str:
         more = f", {self.dropped} not kept" if self.dropped else ""

@@ -9,6 +9,7 @@ import procmem.heap.heap as module
 from procmem import native
 from tests.support.allocating import Allocating, Shaped, anonymous, built
 from tests.support.busy import Busy, Mode, busy_program, wrong
+from tests.support.plotted import plotted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,3 +171,17 @@ def test_a_container_seen_from_outside(shape: str, flags: tuple[str, ...], tmp_p
         assert before - anonymous(process) == heap.trimmable
         assert heap.trimmable > 10_000_000 or shape != "top"
         assert process.heap().trimmable == 0
+
+
+def test_a_plot_has_the_parts_of_each_arena(program: Path) -> None:
+    with Allocating(program, 2) as target:
+        target.go(1, 300)
+        heap = procmem.Process(target.pid).heap()
+    axes = plotted(heap.plot)
+    widths = [bar.get_width() for bar in axes.patches]
+    count = len(heap.arenas)
+    assert len(widths) == 5 * count
+    for at, arena in enumerate(heap.arenas):
+        assert sum(widths[at::count]) == arena.system
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[0] == "main arena"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -51,12 +52,12 @@ def test_many_regions_fit_and_none_is_lost(count: int) -> None:
     rows = map_rows(regions, most=40)
     assert len(rows) == 40
     blocks = [block for row in rows for block in row.after]
-    assert sum(block.count for block in blocks) == count
+    assert sum(block.regions for block in blocks) == count
     assert sum(block.size for block in blocks) == added(one.end - one.start for one in regions)
     assert added(block.resident for block in blocks) == added(one.resident for one in regions)
     assert blocks[0].start == regions[0].start
     assert blocks[-1].end == regions[-1].end
-    edges = [(one.end, other.start) for one, other in zip(blocks, blocks[1:], strict=False)]
+    edges = [(one.end, other.start) for one, other in pairwise(blocks)]
     assert [row.gap for row in rows[1:]] == [start - end for end, start in edges]
 
 
@@ -64,7 +65,7 @@ def test_the_segments_of_one_file_are_joined_first() -> None:
     libraries = [span(100 * n + part, 1, f"lib{n}") for n in range(1, 11) for part in range(5)]
     rows = map_rows(libraries, most=10)
     assert [row.after[0].names for row in rows] == [(f"lib{n}",) for n in range(1, 11)]
-    assert {row.after[0].count for row in rows} == {5}
+    assert {row.after[0].regions for row in rows} == {5}
 
 
 def test_a_change_keeps_its_row_among_many_regions() -> None:
@@ -72,7 +73,7 @@ def test_a_change_keeps_its_row_among_many_regions() -> None:
     regions[2500] = span(5000, 1, "same", mark=NEW, note="mapped")
     rows = map_rows(regions, most=10)
     [marked] = [row for row in rows if row.changed]
-    assert marked.after[0].count == 1
+    assert marked.after[0].regions == 1
     assert marked.after[0].note == "mapped"
     assert marks_in(rows) == (NEW,)
 
@@ -83,7 +84,7 @@ def test_thousands_of_equal_changes_are_drawn_as_one() -> None:
     assert len(rows) == 4
     blocks = [block for row in rows for block in row.after if block.mark]
     assert {block.mark for block in blocks} == {NEW}
-    assert sum(block.count for block in blocks) == 4999
+    assert sum(block.regions for block in blocks) == 4999
     assert any(block.note.endswith("regions new") for block in blocks)
 
 
@@ -103,7 +104,7 @@ def test_a_split_region_stands_beside_its_parts() -> None:
     assert [block.names[0] for block in row.after] == ["a", "b", "c"]
     many = [span(10 + at, 1, f"p{at}") for at in range(40)]
     [row] = map_rows(many, [span(10, 40, "whole")])
-    assert [block.count for block in row.after] == [40]
+    assert [block.regions for block in row.after] == [40]
 
 
 def test_what_was_not_read_of_one_is_not_known_of_all() -> None:

@@ -134,8 +134,7 @@ def test_areas_are_stacked_and_the_peak_is_marked() -> None:
     paths = {
         path.attrib["class"]: path.attrib["d"]
         for path in found.root.iter()
-        if path.attrib.get("class", "").startswith("t-")
-        and "d" in path.attrib
+        if path.attrib.get("class", "").startswith("t-") and "d" in path.attrib
     }
     # What is not known is left out: two pieces.
     assert paths["t-heap"].count("M") == 2
@@ -188,10 +187,21 @@ def test_golden() -> None:
     """Every panel, looked at in a browser, light and dark."""
     before = [MapSpan(0x400000, 0x401000, "text", "prog", "r-xp text", 4096)]
     before.append(MapSpan(0x600000, 0x621000, "heap", "heap", "rw-p", 8192, CHANGED))
-    before.append(MapSpan(0x900000, 0x901000, "anon", "anonymous", "rw-p anon", 0, GONE, "unmapped"))
+    before.append(
+        MapSpan(0x900000, 0x901000, "anon", "anonymous", "rw-p anon", 0, GONE, "unmapped")
+    )
     after = [before[0], before[1]._replace(end=0x642000, note="VSZ +132 KiB")]
     after.append(
-        MapSpan(0x7F0000000000, 0x7F0000100000, "anon", "anonymous", "rw-p anon", 512 * KiB, NEW, "mapped, touched")
+        MapSpan(
+            0x7F0000000000,
+            0x7F0000100000,
+            "anon",
+            "anonymous",
+            "rw-p anon",
+            512 * KiB,
+            NEW,
+            "mapped, touched",
+        )
     )
     rows = [SizeBar("heap", "heap", (264 * KiB, 8 * KiB), (132 * KiB, 8 * KiB))]
     rows.append(SizeBar("anon?", "anon", (1 * MiB, 512 * KiB), (4 * KiB, 0)))
@@ -209,8 +219,22 @@ def test_golden() -> None:
                 prose("Why", ["anonymous memory was mapped (mmap).", "the heap was grown (brk)."]),
                 address_map("Address space", after, before),
                 bars("By kind", ["VSZ", "RSS"], rows, SizeBar("all", "", (MiB, 0), (0, 0))),
-                areas("RSS by kind", [0, 1, 2, 3], layers, line=line, peak=(1.0, 4 * MiB, "peak 4,096 KiB at 1.0 s (snapshot 1)")),
-                steps("Steps", ["VSZ", "RSS"], [StepChange("map 1,000 pages", (4_096_000, 0), judged=True), StepChange("write to 10 of them", (0, 40_960), judged=True), StepChange("unmap all", (-4_096_000, -40_960), judged=False)]),
+                areas(
+                    "RSS by kind",
+                    [0, 1, 2, 3],
+                    layers,
+                    line=line,
+                    peak=(1.0, 4 * MiB, "peak 4,096 KiB at 1.0 s (snapshot 1)"),
+                ),
+                steps(
+                    "Steps",
+                    ["VSZ", "RSS"],
+                    [
+                        StepChange("map 1,000 pages", (4_096_000, 0), judged=True),
+                        StepChange("write to 10 of them", (0, 40_960), judged=True),
+                        StepChange("unmap all", (-4_096_000, -40_960), judged=False),
+                    ],
+                ),
             ],
         ),
     )

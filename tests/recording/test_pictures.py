@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from procmem import Recording, parse_smaps
+import pytest
+
+from procmem import BadArgument, Recording, parse_smaps
 from procmem.recording.packed import figures_of
 from procmem.recording.pictures import MOST_DRAWN, drawn, kinds_of, kinds_over_time
 from procmem.snapshots import Snapshot
+from tests.support.plotted import plotted
 from tests.support.recordings import paced, replace_clock
-from tests.support.snapshots import anon, table
+from tests.support.snapshots import anon, mapped, table
 from tests.support.svgs import Drawing, golden
 
 if TYPE_CHECKING:
@@ -22,7 +26,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def recording_of(*pages: int, **how: Any) -> Recording:
     return Recording(
-        [replace_clock(table(anon(0, 900, rss=rss)), at / 10) for at, rss in enumerate(pages)], **how
+        [replace_clock(table(anon(0, 900, rss=rss)), at / 10) for at, rss in enumerate(pages)],
+        **how,
     )
 
 
@@ -32,7 +37,7 @@ def over_time(one: Recording) -> Any:
 
 def test_layers_are_the_memory_of_each_kind(specimen: Specimen) -> None:
     def work(_: int) -> None:
-        specimen.touch(specimen.mmap(pages=10).mapping)
+        specimen.touch(mapped(specimen, 10))
 
     one = paced(specimen, work)
     found = over_time(one)
@@ -41,9 +46,9 @@ def test_layers_are_the_memory_of_each_kind(specimen: Specimen) -> None:
     for at, snapshot in enumerate(one):
         assert sum(layer.values[at] for layer in found.layers) == snapshot.regions.total("rss")
         assert found.line[at] == (at / 10, snapshot.rss)
-    [mapped] = [layer for layer in found.layers if layer.key == "anon"]
-    assert mapped is found.layers[0]
-    grown = [b - a for a, b in zip(mapped.values, mapped.values[1:], strict=False)]
+    [anonymous] = [layer for layer in found.layers if layer.key == "anon"]
+    assert anonymous is found.layers[0]
+    grown = [b - a for a, b in pairwise(anonymous.values)]
     assert grown == [10 * PAGE] * 39
     peak = one.peak("rss")
     assert peak is not None
@@ -112,3 +117,20 @@ def test_golden() -> None:
     """Looked at in a browser."""
     one = recording_of(10, 20, 40, 60, 400, 380, 100, 110, 120, 120)
     golden("recording", one.svg("Ten snapshots"))
+
+
+def test_plots_have_the_memory_of_each_kind() -> None:
+    one = recording_of(10, 20, 40, 10)
+    axes = plotted(one.plot)
+    line, peak = axes.lines
+    assert list(line.get_ydata()) == one.values("rss")
+    assert list(line.get_xdata()) == one.times
+    assert list(peak.get_ydata()) == [40 * 4096]
+    [area] = axes.collections
+    assert {y for _, y in area.get_paths()[0].vertices} == {0, *one.values("rss")}
+    axes = plotted(one.plot, figure="vsz")
+    assert list(axes.lines[0].get_ydata()) == one.values("vsz")
+    assert axes.get_ylabel() == "VSZ"
+    with pytest.raises(BadArgument, match="figures are vsz, rss, swap, page_tables"):
+        one.plot(figure="pss")
+    plotted(Recording([]).plot)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from procmem import Process, RegionTable, parse_maps, parse_smaps
+from procmem import BadArgument, Process, RegionTable, parse_maps, parse_smaps
 from procmem.regions.pictures import (
     by_use,
     compared_bars,
@@ -15,6 +17,7 @@ from procmem.regions.pictures import (
     sum_bar,
 )
 from tests.support.paths import FIXTURES
+from tests.support.plotted import plotted
 from tests.support.svgs import Drawing, golden
 
 VSYSCALL = 0xFFFFFFFFFF600000
@@ -22,7 +25,7 @@ VSYSCALL = 0xFFFFFFFFFF600000
 
 @pytest.mark.parametrize("detail", ["maps", "residency", "smaps"])
 def test_bars_add_up_to_the_totals_of_the_table(detail: str) -> None:
-    table: RegionTable = Process().snapshot(detail).regions
+    table: RegionTable[Any] = Process().snapshot(detail).regions
     figures = figures_of(table.region_type)
     assert [name for name, _ in figures] == {
         "maps": ["VSZ"],
@@ -118,3 +121,18 @@ def test_golden() -> None:
     """A captured process, looked at in a browser."""
     data = (FIXTURES / "linux-6.1-btrfs-x86_64.smaps").read_bytes()
     golden("regions", parse_smaps(data, source="linux-6.1-btrfs-x86_64.smaps").svg())
+
+
+def test_plots_have_the_figures_of_the_table() -> None:
+    table = Process().smaps()
+    for figure, attribute in figures_of(table.region_type):
+        axes = plotted(table.plot, figure=figure.lower())
+        counted = table.filter(end=1 << 63)
+        assert sum(bar.get_width() for bar in axes.patches) == counted.total(attribute)
+        assert axes.get_xlabel() == figure
+    axes = plotted(Process().maps().plot, by="use")
+    assert axes.get_xlabel() == "VSZ"
+    with pytest.raises(BadArgument, match="figures of these regions are vsz, not 'rss'"):
+        Process().maps().plot(figure="rss")
+    with pytest.raises(BadArgument, match="by is kind or use, not 'path'"):
+        table.plot(by="path")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
 
-from procmem import Snapshot, diff
+import pytest
+
+from procmem import BadArgument, Snapshot, diff
 from procmem.experiments import Specimen
 from procmem.picture.shapes import CHANGED, GONE, NEW
 from procmem.snapshots.moment import Identity
 from procmem.snapshots.pictures import marks_of, whose
 from procmem.units import kib
-from tests.support.snapshots import anon, table
+from tests.support.plotted import plotted
+from tests.support.snapshots import anon, mapped, table
 from tests.support.svgs import Drawing, golden
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -20,7 +22,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def test_a_snapshot_has_its_totals_in_words() -> None:
     with Specimen() as s:
-        s.touch(s.mmap(pages=7).mapping)
+        s.touch(mapped(s, 7))
         now = s.process.snapshot()
     found = Drawing(now.svg())
     assert found.title == f"Memory of process {s.pid} (specimen)"
@@ -31,12 +33,12 @@ def test_a_snapshot_has_its_totals_in_words() -> None:
 
 def test_a_diff_shows_what_was_mapped_touched_grown_and_unmapped() -> None:
     with Specimen() as s:
-        gone: Any = s.mmap(pages=3).mapping
-        kept: Any = s.mmap(pages=100).mapping
+        gone = mapped(s, 3)
+        kept = mapped(s, 100)
         before = s.process.snapshot()
         s.munmap(gone)
         s.touch(kept, pages=10)
-        s.touch(s.mmap(pages=1000).mapping, pages=5)
+        s.touch(mapped(s, 1000), pages=5)
         after = s.process.snapshot()
     changes = (after - before).changes
     old, new = marks_of(changes)
@@ -74,7 +76,9 @@ def test_snapshots_of_different_detail_show_what_both_have() -> None:
 def test_two_processes_are_named() -> None:
     with Specimen() as s, Specimen() as t:
         found = Drawing(diff(s.process.snapshot(), t.process.snapshot()).svg())
-    assert f"Two processes: process {s.pid} (specimen) and process {t.pid} (specimen)." in found.words
+    assert (
+        f"Two processes: process {s.pid} (specimen) and process {t.pid} (specimen)." in found.words
+    )
 
 
 def test_hostile_names_of_processes_are_text() -> None:
@@ -97,3 +101,19 @@ def test_golden() -> None:
     before = table(anon(0, 4, rss=2), anon(100, 33, rss=1))
     after = table(anon(0, 4, rss=2), anon(100, 66, rss=40), anon(5000, 1000, rss=10))
     golden("diff", diff(before, after).svg("Before and after"))
+
+
+def test_plots_have_the_changes_of_each_kind() -> None:
+    with Specimen() as s:
+        before = s.process.snapshot()
+        s.touch(mapped(s, 1000), pages=10)
+        after = s.process.snapshot()
+    axes = plotted((after - before).plot)
+    assert [bar.get_width() for bar in axes.patches] == [10 * PAGE]
+    assert axes.get_xlabel() == "change of RSS"
+    axes = plotted((after - before).plot, figure="vsz")
+    assert [bar.get_width() for bar in axes.patches] == [1000 * PAGE]
+    axes = plotted(after.plot)
+    assert sum(bar.get_width() for bar in axes.patches) == after.rss
+    with pytest.raises(BadArgument, match="not 'swap'"):
+        (after - before).plot(figure="swap")

@@ -1,10 +1,10 @@
-"""SVG read strictly: well-formed, without scripts, with nothing from elsewhere; and goldens of it."""
+"""SVG read strictly: well-formed, no scripts, nothing from elsewhere; and goldens of it."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from tests.support.paths import FIXTURES
 
@@ -29,7 +29,7 @@ class Drawing:
         text.encode()  # lone surrogates could not be written to a file
         assert "<!" not in text
         assert "<?" not in text
-        self.root = ElementTree.fromstring(text)
+        self.root = ET.fromstring(text)
         assert self.root.tag == f"{SVG}svg"
         assert self.root.attrib["role"] == "img"
         for element in self.root.iter():
@@ -54,7 +54,7 @@ class Drawing:
             if element is not self.root and element.find(f"{SVG}title") is not None
         ]
 
-    def boxes(self, look: str) -> Iterator[ElementTree.Element]:
+    def boxes(self, look: str) -> Iterator[ET.Element]:
         """The rectangles that have a class."""
         for element in self.root.iter(f"{SVG}rect"):
             if look in element.attrib["class"].split():
@@ -69,7 +69,7 @@ class Drawing:
                 left, top, width, height = (
                     float(element.attrib[name]) for name in ("x", "y", "width", "height")
                 )
-                inside = 0 <= x + left and x + left + width <= wide and y + top + height <= high
+                inside = x + left >= 0 and x + left + width <= wide and y + top + height <= high
                 if not inside or width < 0 or height < 0:
                     return False
         return True

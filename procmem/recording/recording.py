@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from typing import TextIO
 
     from matplotlib.axes import Axes
 
@@ -188,6 +189,24 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         ends = None if peak is None else (peak.value, peak.at)
         subject = whose(self[0]) if len(self) else "no process"
         return recording_svg(found, len(self), ends, subject, title)
+
+    def to_perfetto(self, file: str | os.PathLike[str] | TextIO, *, causes: bool = True) -> None:
+        """Writes the recording for Perfetto (ui.perfetto.dev) and Chrome: the Trace Event Format.
+
+        VSZ, RSS, swap, page tables, threads, page faults and RSS by kind of region are counters;
+        what changed, and why, are instants. Times are CLOCK_MONOTONIC.
+
+        Args:
+            file: a path, which is written anew, or an open text file.
+            causes: whether to find out what changed, which takes about as long as the rest.
+
+        Raises:
+            BadArgument: the snapshots have no clocks.
+            OSError: it can't be written.
+        """
+        from procmem.recording.exports import write_perfetto
+
+        write_perfetto(self, file, causes=causes)
 
     def plot(self, ax: Axes | None = None, *, figure: str | None = None) -> Axes:
         """RSS by kind of region over time, or one figure, with matplotlib.

@@ -24,7 +24,7 @@ from procmem.tracing.arguments import decode, decode_siginfo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, TypeAlias, overload
+    from typing import Any, TextIO, TypeAlias, overload
 
     from matplotlib.axes import Axes
 
@@ -697,6 +697,46 @@ class Trace(Columnar, SequenceOf[MemoryCall]):
     def exact(self) -> bool:
         """Whether every call made its whole change alone."""
         return not self.reason
+
+    def to_perfetto(self, file: str | os.PathLike[str] | TextIO) -> None:
+        """Writes the trace for Perfetto (ui.perfetto.dev) and Chrome: the Trace Event Format.
+
+        A slice for each call, with its arguments and effects, VSZ and RSS as counters, forks,
+        execve and exits as instants. Times are CLOCK_MONOTONIC.
+
+        Args:
+            file: a path, which is written anew, or an open text file.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        from procmem.tracing.exports import PerfettoTrace, opened
+
+        with opened(file) as out:
+            made = PerfettoTrace(out, self.pid)
+            for call in self:
+                made.add(call)
+            made.close()
+
+    def to_speedscope(self, file: str | os.PathLike[str] | TextIO) -> None:
+        """Writes the trace for speedscope (speedscope.app).
+
+        A profile over time for each thread, with malloc's functions around the system calls that
+        they make, and profiles of the bytes by which calls raised VSZ and RSS.
+
+        Args:
+            file: a path, which is written anew, or an open text file.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        from procmem.tracing.exports import FlameTrace, opened
+
+        with opened(file) as out:
+            made = FlameTrace(out, self.pid)
+            for call in self:
+                made.add(call)
+            made.close()
 
     def plot(self, ax: Axes | None = None, *, figure: str = "rss") -> Axes:
         """VSZ or RSS of each traced process over time, by its calls, with matplotlib.

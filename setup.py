@@ -1,16 +1,21 @@
-"""The native parts; all else is in pyproject.toml."""
+"""The native parts, and the files below share/; all else is in pyproject.toml."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
+
+# Only here does setuptools have it.
+from distutils.command.install_data import install_data  # isort: skip
 
 ALONE = (
     "-nostdlib -static -ffreestanding -fno-stack-protector -fno-pie -no-pie"
@@ -56,6 +61,46 @@ class BuildAll(build_ext):
             raise CompileError(str(error)) from error
 
 
+class InstallShared(install_data):
+    """Adds completion for shells and manual pages, which procmem makes of its own tables.
+
+    PROCMEM_SHARE: a directory with these files, for a build for another processor, whose
+    libraries this Python cannot load.
+    """
+
+    def run(self) -> None:
+        if self.get_finalized_command("build_py").editable_mode:  # type: ignore[attr-defined]
+            return
+        made = Path(os.environ.get("PROCMEM_SHARE") or self.make())
+        places: dict[str, list[str]] = {}
+        for path in sorted(one for one in made.rglob("*") if one.is_file()):
+            where = Path("share", path.relative_to(made)).parent
+            places.setdefault(str(where), []).append(str(path))
+        self.data_files = list(places.items())
+        super().run()
+
+    def make(self) -> Path:
+        build = self.get_finalized_command("build")
+        home = str(Path(build.build_lib).resolve())
+        made = Path(build.build_base, "share").resolve()
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        words = ("completion", "all", "--no-config", "-o", str(made))
+        done = subprocess.run(
+            [sys.executable, "-m", "procmem", *words],
+            cwd=home,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")]),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            check=False,
+        )
+        if done.returncode:
+            self.warn("completion for shells and manual pages could not be made")
+        return made
+
+
 def program(name: str, *arguments: str, source: str = "specimen") -> Program:
     return Program(
         f"procmem.native.{name}",
@@ -73,7 +118,9 @@ programs.append(program("jail", source="jail"))
 
 setup(
     cffi_modules=["procmem/native/build.py:ffi"],
-    cmdclass={"build_ext": BuildAll},
+    cmdclass={"build_ext": BuildAll, "install_data": InstallShared},
+    # What they are is known when they have been made.
+    data_files=[("share", [])],
     ext_modules=[
         Extension(
             "procmem.native._records",

@@ -40,6 +40,7 @@ COMMANDS = {
     "grade": "grade many submissions of a lab, with reports",
     "doctor": "which kernel features and permissions procmem has here",
     "demo": "a first look: the memory of two live processes",
+    "completion": "completion for bash, zsh and fish, and the manual pages",
 }
 
 USAGE = """\

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import sys
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from procmem.cli.terminal import fitted_help
 from procmem.errors import BadArgument, ProcmemError
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABSENT",
+    "DESCRIBE",
     "FORCE",
     "AskedRange",
+    "Described",
     "Parser",
     "address",
     "address_range",
@@ -53,41 +56,93 @@ FORCE = "let -o overwrite any file, follow a symbolic link, and write to a FIFO 
 ABSENT = object()
 """Stands for a PID that was not given."""
 
+DESCRIBE = "--\0describe"
+"""As the last argument: the command raises Described instead of doing its work."""
+
 SUBJECT = (
     'a process ID, a name, "self", or what was saved: a snapshot, number N of a recording '
     "(FILE:N), a core, a text of maps or smaps, a directory with files of /proc"
 )
 
 
+class Described(BaseException):
+    """Carries the parser of a command to cli/tables.py."""
+
+    def __init__(self, made: Parser) -> None:
+        super().__init__(made.prog)
+        self.parser = made
+
+
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line that says what is expected, without usage."""
+    """An ArgumentParser whose errors are one line that says what is expected, without usage.
+
+    Its help ends with the examples of the command. Defaults are taken from the user's
+    configuration, see cli/config.py.
+    """
 
     refused: dict[str, str] | None = None
     """Options of other commands, such as "--columns", and why this command does not have them."""
 
+    configured: dict[str, str] | None = None
+    """Options whose defaults come from the configuration, and where: file and line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_argument(
+            "--no-config",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="ignore the defaults of the configuration file",
+        )
+
     def format_help(self) -> str:
         """As in argparse, but no line is wider than the terminal."""
-        return fitted_help(super().format_help())
+        from procmem.cli.examples import examples_text
+
+        return fitted_help(super().format_help()) + examples_text(self.prog)
 
     def error(self, message: str) -> NoReturn:
         """Prints what is wrong in one line and exits with status 2."""
-        self.exit(2, f"{self.prog}: {reworded(message)} (usage: {self.prog} --help)\n")
+        said = reworded(message)
+        for name, where in (self.configured or {}).items():
+            if re.search(rf"--{name}(?![-\w])", said):
+                said += f"; the default of --{name} is from {printable_words(where)}, which "
+                said += "--no-config ignores"
+        self.exit(2, f"{self.prog}: {said} (usage: {self.prog} --help)\n")
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """As in argparse; for an unknown option it suggests the one that was probably meant."""
-        for word in sys.argv[1:] if args is None else args:
+        words = sys.argv[1:] if args is None else args
+        for word in words:
             name = word.partition("=")[0]
             if self.refused and name in self.refused:
                 self.error(f"{name} is not for {self.prog}, {self.refused[name]}")
-        options, rest = self.parse_known_args(args, namespace)
-        self._refuse(rest)
-        return options
+        return self._parsed(words, self.parse_known_args, namespace)
 
     def parse_mixed(self, args: Sequence[str]) -> argparse.Namespace:
         """As parse_args(), but options may stand between operands."""
-        options, rest = self.parse_known_intermixed_args(args)
+        return self._parsed(args, self.parse_known_intermixed_args, None)
+
+    def _parsed(
+        self,
+        words: Sequence[str],
+        parse: Callable[..., tuple[argparse.Namespace, list[str]]],
+        namespace: argparse.Namespace | None,
+    ) -> argparse.Namespace:
+        if words and words[-1] is DESCRIBE:
+            raise Described(self)
+        path = config_path()
+        if path is None:
+            options, rest = parse(words, namespace)
+        else:
+            from procmem.cli.config import parse_with_config
+
+            options, rest, self.configured = parse_with_config(
+                self, path, lambda: parse(words, namespace), reworded
+            )
+        vars(options).pop("no_config", None)
         self._refuse(rest)
         return options
 
@@ -102,6 +157,16 @@ class Parser(argparse.ArgumentParser):
         self.error(f"{printable(word)}: unexpected argument")
 
 
+def config_path() -> str | None:
+    """The user's configuration, if there is one; None also if PROCMEM_CONFIG is empty."""
+    path = os.environ.get("PROCMEM_CONFIG")
+    if path is not None:
+        return path or None
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    path = f"{home}/procmem/config.toml"
+    return path if os.path.isabs(path) and os.path.lexists(path) else None
+
+
 def reworded(message: str) -> str:
     """Rewords a message of argparse."""
     text = message.removeprefix("argument ")
@@ -110,7 +175,7 @@ def reworded(message: str) -> str:
         names = [name.strip("'\" ") for name in found[3].split(",")]
         word = found[2].strip("'\"")
         return printable_words(
-            f"{found[1]}: there is no {word!a}{did_you_mean(word, names)}; one of "
+            f"{found[1]}: there is no '{word}'{did_you_mean(word, names)}; one of "
             f"{', '.join(names)} is expected"
         )
     found = re.fullmatch(r"the following arguments are required: (.*)", text)

@@ -17,7 +17,6 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem doctor --help`."""
-    set_right()
     made = Parser(
         prog="procmem doctor",
         description="Reports which kernel features and permissions procmem has on this machine, "
@@ -29,6 +28,7 @@ def main(argv: list[str]) -> int:
         "--columns": "which prints no table of sizes",
     }
     options = made.parse_args(argv)
+    set_right()
     features = doctor()
     try:
         features += [Feature(*wall) for wall in walls()]

@@ -30,8 +30,8 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem grade --help`."""
-    set_right()
     options = parser().parse_args(argv)
+    set_right()
     lab = find(options.lab)
     screen = Screen(quiet=options.json)
     if not options.dask and (said := Sandbox().warning()):

@@ -29,8 +29,8 @@ __all__ = ["main"]
 
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem lab --help`."""
-    set_right()
     options = parser().parse_args(argv)
+    set_right()
     status: int = options.run(options)
     return status
 

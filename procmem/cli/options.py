@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Options", "UsageError"]
+__all__ = ["Options", "UsageError", "options_text"]
 
 
 class UsageError(Exception):
@@ -108,6 +108,31 @@ class Options:
             listed = " ".join(f"'--{name}'" for name in fitting)
             raise UsageError(f"option '--{asked}' is ambiguous; possibilities: {listed}")
         return fitting[0]
+
+
+def options_text(table: Sequence[tuple[tuple[str, ...], str, str]]) -> str:
+    """The lines of --help for the options of a command that imitates another tool.
+
+    Args:
+        table: for each option its names, what stands for its value or "", and what it does.
+
+    >>> print(options_text([(("-A", "--range"), "LOW", "from LOW on"), (("-o",), "X", "as X")]))
+      -A, --range=LOW  from LOW on
+      -o X             as X
+    <BLANKLINE>
+    """
+    from textwrap import fill
+
+    rows = []
+    for names, metavar, says in table:
+        sign = "=" if names[-1].startswith("--") else " "
+        rows.append((", ".join(names) + (f"{sign}{metavar}" if metavar else ""), says))
+    width = max(len(shown) for shown, _ in rows) + 4
+    return "".join(
+        fill(says, 80, initial_indent=f"  {shown:<{width - 2}}", subsequent_indent=" " * width)
+        + "\n"
+        for shown, says in rows
+    )
 
 
 def strtoul(text: str, base: int) -> tuple[int, str]:

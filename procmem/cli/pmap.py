@@ -10,7 +10,7 @@ import os
 import sys
 
 from procmem import native
-from procmem.cli.options import Options, UsageError, strtoul
+from procmem.cli.options import Options, UsageError, options_text, strtoul
 from procmem.cli.terminal import fitted_help, is_utf8
 from procmem.procfs import ProcessFiles, parse_stat, parse_status
 from procmem.regions.read import read_scan
@@ -42,25 +42,31 @@ __all__ = ["main"]
 UNREADABLE = 1
 NOT_FOUND = 42
 
-USAGE = """\
+HEAD = """\
 usage: procmem pmap [OPTION]... PID...
 
 The memory map of processes, as pmap of procps-ng 4.0.2 prints it. A PID is
 decimal, octal (0...), hexadecimal (0x...) or /proc/PID.
 
-  -x, --extended             resident and dirty memory of each mapping
-  -X                         a column for most counters of /proc/PID/smaps
-  -XX                        a column for everything there
-  -d, --device               offset and device of mapped files
-  -c, --read-rc              the columns that ~/.pmaprc names
-  -C, --read-rc-from=FILE    the columns that FILE names
-  -n, --create-rc            write a ~/.pmaprc to start from
-  -N, --create-rc-to=FILE    the same, to FILE
-  -p, --show-path            whole paths
-  -q, --quiet                no headings and no totals
-  -A, --range=LOW[,HIGH]     only what lies in this range (hexadecimal)
-  -h, --help                 this help
-  -V, --version              the version
+"""
+
+TABLE = (
+    (("-x", "--extended"), "", "resident and dirty memory of each mapping"),
+    (("-X",), "", "a column for most counters of /proc/PID/smaps"),
+    (("-XX",), "", "a column for everything there"),
+    (("-d", "--device"), "", "offset and device of mapped files"),
+    (("-c", "--read-rc"), "", "the columns that ~/.pmaprc names"),
+    (("-C", "--read-rc-from"), "FILE", "the columns that FILE names"),
+    (("-n", "--create-rc"), "", "write a ~/.pmaprc to start from"),
+    (("-N", "--create-rc-to"), "FILE", "the same, to FILE"),
+    (("-p", "--show-path"), "", "whole paths"),
+    (("-q", "--quiet"), "", "no headings and no totals"),
+    (("-A", "--range"), "LOW[,HIGH]", "only what lies in this range (hexadecimal)"),
+    (("-h", "--help"), "", "this help"),
+    (("-V", "--version"), "", "the version"),
+)
+
+NOTES = """\
 
 Exit status: 0; 1 a process could not be read, or usage; 42 a process was not
 found; 43 both.
@@ -177,7 +183,10 @@ def understand(argv: list[str], request: PmapRequest) -> list[str] | None:
     options = Options(argv, SHORT, LONG)
     for option, value in options:
         if option == "h":
-            sys.stdout.write(fitted_help(USAGE))
+            from procmem.cli.examples import examples_text
+
+            sys.stdout.write(fitted_help(HEAD + options_text(TABLE) + NOTES))
+            sys.stdout.write(examples_text("procmem pmap"))
             return None
         if option == "V":
             from procmem._version import __version__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from procmem.cli.options import strtoul
+from procmem.cli.options import options_text, strtoul
 from procmem.cli.terminal import fitted_help, is_utf8, screen_columns
 from procmem.procfs import ProcessFiles, parse_stat, parse_status, pids, system_file
 from procmem.view.ps import COLUMNS, FormatError, Row, parse_format, process_table
@@ -22,23 +22,28 @@ __all__ = ["main"]
 
 DEFAULT_FORMAT = "pid,rss,vsz,comm"
 
-USAGE = f"""\
+HEAD = """\
 usage: procmem ps [-o COLUMNS] -p PIDS
 
 Memory of processes, as ps of procps-ng 4.0.2 prints it.
 
-  -p, --pid PIDS            these processes; PIDs at the end work, too
-  -q, --quick-pid PIDS      the same, in the order given
-  -e, -A                    all processes
-  -o, --format COLUMNS      what to print, "name", "name:width" or "name=heading"
-                            each ({DEFAULT_FORMAT})
-  --no-headers              without the heading
-  -w                        132 columns wide; -ww: as wide as it gets
-  --top                     those that use most memory: see procmem top --help
-  --help, --version
-
-Sizes are KiB. Columns:
 """
+
+TABLE = (
+    (("-p", "--pid"), "PIDS", "these processes; PIDs at the end work, too"),
+    (("-q", "--quick-pid"), "PIDS", "the same, in the order given"),
+    (("-e", "-A"), "", "all processes"),
+    (
+        ("-o", "--format"),
+        "COLUMNS",
+        f'what to print, "name", "name:width" or "name=heading" each ({DEFAULT_FORMAT})',
+    ),
+    (("--no-headers",), "", "without the heading"),
+    (("-w",), "", "132 columns wide; -ww: as wide as it gets"),
+    (("--top",), "", "those that use most memory: see procmem top --help"),
+    (("--help",), "", "this help"),
+    (("-V", "--version"), "", "the version"),
+)
 
 NO_HEADINGS = (
     "no-header",
@@ -79,7 +84,7 @@ def main(argv: list[str], root: str = "/proc") -> int:
         The exit status: 0; 1 where no process was found, and for usage.
     """
     if argv in (["--help"], ["--version"], ["-V"]):
-        sys.stdout.write(fitted_help(usage()) if argv == ["--help"] else version())
+        sys.stdout.write(usage() if argv == ["--help"] else version())
         return 0
     if argv[:1] == ["--top"]:
         from procmem.cli import top
@@ -124,13 +129,18 @@ def main(argv: list[str], root: str = "/proc") -> int:
 
 def usage() -> str:
     """The text of --help."""
+    from procmem.cli.examples import examples_text
+
+    return fitted_help(HEAD + options_text(TABLE) + notes()) + examples_text("procmem ps")
+
+
+def notes() -> str:
+    """What --help says below the options."""
     import textwrap
 
-    return (
-        USAGE
-        + textwrap.fill(", ".join(COLUMNS), 76, initial_indent="  ", subsequent_indent="  ")
-        + "\n"
-    )
+    names = ", ".join(COLUMNS)
+    rows = textwrap.fill(names, 76, initial_indent="  ", subsequent_indent="  ")
+    return f"\nSizes are KiB. Columns:\n{rows}\n"
 
 
 def version() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from procmem.cli.options import Options, UsageError
+from procmem.cli.options import Options, UsageError, options_text
 from procmem.cli.terminal import fitted_help
 from procmem.native import ffi, lib
 from procmem.view.size import (
@@ -35,24 +35,35 @@ __all__ = ["main"]
 MISSING, MALFORMED, NOT_RECOGNIZED = 1, 2, 3
 """Exit statuses; the command exits with that of the last error."""
 
-USAGE = """\
+HEAD = """\
 usage: procmem size [OPTION]... [FILE]...
 
 Bytes of text, data and bss of ELF files, or of each member of an archive, as
-size of GNU Binutils 2.40 prints them. Without a file: a.out.
+size of GNU Binutils 2.40 prints them. Without a file: a.out. @FILE stands for
+arguments that are read from FILE.
 
-  -A, -B, -G, --format=sysv|berkeley|gnu   the format (berkeley)
-  -d, -o, -x, --radix=10|8|16              decimal, octal or hexadecimal numbers
-  -t, --totals                             a line of totals (not with -A)
-      --common                             count common symbols as bss
-      --target=NAME                        checked, and not needed
-  -f                                       ignored
-      --json                               everything known about each file
-      --explain                            why each section counts as it does, and how
-                                           the sums become bytes of address space
-  @FILE                                    read arguments from FILE
-  -h, --help                               this help
-  -v, -V, --version                        the version
+"""
+
+TABLE = (
+    (("-A", "-B", "-G"), "", "the format: System V, Berkeley (the default), GNU"),
+    (("--format",), "sysv|berkeley|gnu", "the same"),
+    (("-d", "-o", "-x"), "", "decimal (the default), octal or hexadecimal numbers"),
+    (("--radix",), "10|8|16", "the same"),
+    (("-t", "--totals"), "", "a line of totals (not with -A)"),
+    (("--common",), "", "count common symbols as bss"),
+    (("--target",), "NAME", "checked, and not needed"),
+    (("-f",), "", "ignored"),
+    (("--json",), "", "everything known about each file"),
+    (
+        ("--explain",),
+        "",
+        "why each section counts as it does, and how the sums become bytes of address space",
+    ),
+    (("-h", "--help"), "", "this help"),
+    (("-v", "-V", "--version"), "", "the version"),
+)
+
+NOTES = """\
 
 Exit status: 0; 1 a file is missing, empty or no ordinary file, or usage; 2 an
 archive is malformed; 3 a format is not recognised. The last error's counts.
@@ -228,10 +239,15 @@ def understand(argv: list[str], request: SizeRequest) -> list[str] | None:
         sys.stdout.write(f"procmem size {__version__}, as size of GNU Binutils 2.40\n")
         return None
     if wants_help:
-        sys.stdout.write(fitted_help(USAGE))
+        from procmem.cli.examples import examples_text
+
+        sys.stdout.write(fitted_help(HEAD + options_text(TABLE) + NOTES))
+        sys.stdout.write(examples_text("procmem size"))
         return None
     for ours in ("json", "explain"):
-        others = [option for option in given if option in TABLE or option in ("json", "explain")]
+        others = [
+            option for option in given if option in OF_TABLES or option in ("json", "explain")
+        ]
         if ours in given and others != [ours]:
             other = next(option for option in others if option != ours)
             shown_as = f"-{other}" if len(other) == 1 else f"--{other}"
@@ -241,7 +257,7 @@ def understand(argv: list[str], request: SizeRequest) -> list[str] | None:
     return options.operands
 
 
-TABLE = ("A", "B", "G", "d", "o", "x", "t", "common", "format", "radix")
+OF_TABLES = ("A", "B", "G", "d", "o", "x", "t", "common", "format", "radix")
 """Options that affect only the table."""
 
 

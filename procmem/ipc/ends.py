@@ -378,7 +378,8 @@ def measured(ends: dict[tuple[int, int], list[Descriptor]]) -> dict[tuple[int, i
     A copy of an end is a reference to it: if its holder closes it meanwhile, the other side sees
     that when the copy is closed, microseconds later. With a copy of a write end, the end of file
     comes that much later, and nothing is lost. With a copy of the last read end a write could
-    succeed that should have raised SIGPIPE. So only write ends are copied where there are any.
+    succeed that should have raised SIGPIPE. So only write ends are copied where there are any; it
+    remains possible if the holder has meanwhile given the number of its write end to a read end.
     Where there is none, nobody can write, unless an unseen process holds one: a read end is copied.
     """
     found: dict[tuple[int, int], Fill | None] = dict.fromkeys(ends)

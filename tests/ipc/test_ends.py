@@ -210,16 +210,22 @@ def test_a_reader_gets_the_end_of_file_while_procmem_looks() -> None:
 
 def test_a_writer_gets_sigpipe_while_procmem_looks() -> None:
     """A copy of a write end, not of the read end, is taken: the last reader ends when it closes."""
+    # Numbers that nothing else takes: the one of a write end must not become that of a read end.
+    read, write = 600, 601
     with Looking() as looking:
         for _ in range(300):
-            with Children() as children:
-                read, write = children.pipe()
+            for low, fixed in zip(os.pipe(), (read, write), strict=True):
+                os.dup2(low, fixed, inheritable=False)
+                os.close(low)
+            try:
                 looking.at(read, write)
                 for _ in range(20):
                     os.write(write, b"x")
-                children.close(read)
+                os.close(read)
                 with pytest.raises(BrokenPipeError):
                     os.write(write, b"x")
+            finally:
+                os.close(write)
     assert looking.measured
 
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define MANY 100000
@@ -150,6 +151,8 @@ int main(int argc, char **argv)
     size_t number = 0;
 
     setvbuf(stdout, out, _IOFBF, sizeof out);
+    /* What was written is resident, and no more, however huge pages are set. */
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     for (int i = 2; i + 1 < argc; i += 2)
         if (!mallopt(atoi(argv[i]), atoi(argv[i + 1])))
             return 2;

@@ -5,6 +5,10 @@ of processes that allocate as fast as they can, or in bursts, in up to eight thr
 forks. What they hold is known within bounds at any time, and each answer is right for a time within
 the reading, or said to be doubtful.
 
+`--python 1000` compares that many histories of objects in an interpreter with
+sys._debugmallocstats(): each size class is equal, since nothing is allocated between the report and
+the reading. `--interpreter` names another one than this.
+
 A history is a number of random calls of malloc, free, realloc, calloc, aligned forms and
 malloc_trim in up to ten threads, which free each other's pieces, end and begin. After each, every
 arena's figures are compared with malloc_info(3) and mallinfo2(3) to the byte, and after some
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +27,7 @@ from pathlib import Path
 import procmem
 from tests.support.allocating import Allocating, built
 from tests.support.busy import Busy, Mode, busy_program, wrong
+from tests.support.interpreters import Interpreted, class_differences
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,12 +83,37 @@ def busy(readings: int, program: Path, directory: Path) -> int:
     return right != done
 
 
+def python(histories: int, seed: int, interpreter: str) -> int:
+    """Compares size classes of an interpreter with its own report; 1: one was not equal."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    equal = done = compared = 0
+    while done < histories:
+        with Interpreted(interpreter) as target:
+            process = procmem.Process(target.pid)
+            for _ in range(min(100, histories - done)):
+                one, steps = chance.randrange(1 << 30), chance.choice([1, 10, 100, 1000, 10000])
+                truth = target.go(one, steps)
+                found = process.heap()
+                wrong = [*found.doubts, *class_differences(found.python, truth)]
+                done += 1
+                equal += not wrong
+                compared += len(truth.classes)
+                if wrong:
+                    print(f"history {done}, seed {one}, {steps} steps: {'; '.join(wrong)}")
+    print(f"{equal} of {done} histories equal, in {compared} size classes")
+    return equal != done
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--busy", type=int, help="only read so often what changes meanwhile")
+    parser.add_argument("--python", type=int, help="only compare so many of CPython's objects")
+    parser.add_argument("--interpreter", default=sys.executable, help="with --python: which one")
     options = parser.parse_args()
+    if options.python:
+        return python(options.python, options.seed, options.interpreter)
     chance = random.Random(options.seed)  # noqa: S311 - repeatable on purpose
     equal = done = trims = 0
     with tempfile.TemporaryDirectory() as directory:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
-    from procmem.heap.heap import Heap, HeapArena, HeapHole, HeapSize, Trim
+    from procmem.heap.arena import HeapArena, HeapHole, HeapSize, Trim
+    from procmem.heap.heap import Heap
     from procmem.heap.python import PythonClass, PythonHeap
     from procmem.ipc.blocked import pipes
     from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
@@ -241,7 +242,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "errors": "AccessDenied BadArgument ElfError InvalidPid KernelThread MappingInUse "
             "MemoryFault MissingExtra NoSuchProcess NotAPid ParseError ProcessChanged ProcessError "
             "ProcmemError SyscallError Unsupported ZombieProcess",
-            "heap.heap": "Heap HeapArena HeapHole HeapSize Trim",
+            "heap.arena": "HeapArena HeapHole HeapSize Trim",
+            "heap.heap": "Heap",
             "heap.python": "PythonClass PythonHeap",
             "system.controlgroup": "ControlGroup",
             "ipc.blocked": "pipes",

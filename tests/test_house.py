@@ -57,7 +57,6 @@ ELSEWHERE: dict[str, str] = {
     ),
     "grade/checks/plugin": "grade/grading/test_grade.py",
     "grade/checks/fixtures": "grade/grading/test_grade.py",
-    "grade/checks/mallocs": "labs/test_labs.py",
     "grade/checks/wording": "grade/checks/test_explain.py",
     "grade/grading/by_hand": "test_pytest_plugin.py",
     "grade/grading/overview": "grade/grading/test_many.py",

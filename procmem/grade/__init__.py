@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Area,
         GiB,
         KiB,
+        MallocState,
         MiB,
         anonymous,
         blocked,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         libc_version,
         libraries,
         malloc_heap,
+        malloc_state,
         mmap_threshold,
         pipes,
         regions,
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
         threads,
         top_pad,
     )
-    from procmem.grade.checks.mallocs import MallocState, malloc_state
     from procmem.grade.checks.points import not_possible, only, partly, points
     from procmem.grade.errors import (
         AsksAgain,
@@ -159,10 +160,9 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
         {
             "checks.allocations": "Pieces pieces",
             "checks.answers": "installed predicted verify",
-            "checks.facts": "PAGE Area GiB KiB MiB anonymous blocked bss count data family "
-            "heap libc_version libraries malloc_heap mmap_threshold pipes regions same_bytes stack "
-            "stack_limit text thread_stack threads top_pad",
-            "checks.mallocs": "MallocState malloc_state",
+            "checks.facts": "PAGE Area GiB KiB MallocState MiB anonymous blocked bss count data "
+            "family heap libc_version libraries malloc_heap malloc_state mmap_threshold pipes "
+            "regions same_bytes stack stack_limit text thread_stack threads top_pad",
             "checks.points": "not_possible only partly points",
             "errors": "AsksAgain BuildFailed LabError MachineError NeverAsked NotPossibleHere "
             "OutputFlood OverLimit ProgramCrashed ProgramEnded ProgramSleeps ProgramSpins "

@@ -99,6 +99,8 @@ class MallocParameters(NamedTuple):
         mmaps: the number of allocations that are mappings of their own now (n_mmaps).
         mmapped: bytes of these mappings (mmapped_mem).
         heap: the address at which the main heap starts (sbrk_base); 0: there is none yet.
+        threshold: the size in bytes from which an allocation that does not fit into free memory
+            becomes a mapping of its own (mmap_threshold), as it is now.
 
     Source: malloc/malloc.c of glibc.
     """
@@ -106,6 +108,7 @@ class MallocParameters(NamedTuple):
     mmaps: int
     mmapped: int
     heap: int
+    threshold: int
 
 
 def words_of(data: bytes, word: int) -> Sequence[int]:
@@ -231,9 +234,11 @@ def find_parameters(
             index = bisect_right(starts, value) - 1
             if index >= 0 and value < ends[index]:
                 places.append(at)
-        elif value == DEFAULT and at >= 2 and words[at - 2] == DEFAULT:
-            # Before the first allocation there is no heap.
-            places += [one for one in range(at + 5, at + 15) if not any(words[one : one + 1])]
+        elif value == DEFAULT and at >= 2 and DEFAULT in words[at - 2 : at]:
+            # Before the first allocation there is no heap: trim_threshold and top_pad, which stands
+            # behind it, or mmap_threshold, which follows, have their first values.
+            third = at if words[at - 2] == DEFAULT else at + 1
+            places += [one for one in range(third + 5, third + 15) if not any(words[one : one + 1])]
     found = [one for place in places for one in parameters_at(data, words, place, word)]
     return max(found, key=lambda one: one[0])[1] if found else None
 
@@ -274,6 +279,8 @@ def parameters_at(
                 continue
             usual = (trim == DEFAULT, pad == DEFAULT, threshold == DEFAULT, allowed == MMAPS)
             count = 2 * (sum(usual) + (test == ARENA_TEST[word]) + 2 * dynamic) + (arenas == 0)
+            # Counts of mappings that fit each other.
+            count += mmaps > 0
             # Zeros are everywhere: at least one of the other values.
             if count >= (2 if words[place] else 10):
-                yield count, MallocParameters(mmaps, mmapped, words[place])
+                yield count, MallocParameters(mmaps, mmapped, words[place], threshold)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from procmem.procfs.resident import ResidentMemory
     from procmem.regions.region import Region
 
-__all__ = ["MappedChunk", "find_mapped"]
+__all__ = ["MappedChunk", "find_mapped", "mapped_at"]
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 IS_MMAPPED = 2

@@ -182,7 +182,7 @@ ffi.cdef(
     typedef struct {
         const pm_image *image;
         int probe; uint64_t steps; const pm_pages *pages; const pm_chunks *cached;
-        pm_hole holes[...]; size_t hole_count;
+        pm_hole holes[...]; size_t hole_count; uint64_t largest_free;
         pm_page_use *uses; size_t use_count, full_pages, cached_at;
         uint64_t mark_size, in_use, used_count, free_bytes; uint64_t sizes[...];
         pm_chunks free, large, marked;

@@ -264,6 +264,29 @@ static void check_list(pm_heap *heap, uint64_t first, int how, uint64_t size)
     free(out.list);
 }
 
+/* What is found begins a row, and the search ends soon whatever there is. */
+static uint64_t check_seek(const truth *made, uint64_t from, uint64_t step)
+{
+    enum { MOST = 20000 };
+    pm_heap *heap = pm_heap_new(1, -1, 3, PAGE, word, 16);
+    uint64_t found;
+
+    if (!heap)
+        abort();
+    heap->steps = MOST;
+    reads = 0;
+    found = pm_heap_seek(heap, from, BASE + SIZE, made->top, step);
+    REQUIRE(reads <= 8 * MOST + 4 * SIZE / step && heap->steps <= MOST);
+    REQUIRE(!heap->used_count && !heap->free.count && !heap->large.count);
+    if (found) {
+        REQUIRE(found >= from && found < BASE + SIZE && (found - from) % step == 0);
+        REQUIRE(get(found + word) & PREV_INUSE);
+        REQUIRE(heap->top_size || heap->fence);
+    }
+    pm_heap_free(heap);
+    return found;
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     pm_heap *heap;
@@ -354,6 +377,14 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
             REQUIRE(pm_heap_bin(heap, BIN, 10000, &out) == PM_HEAP_BAD);
         }
     }
+    /* The memory of a sound heap may have changed above. */
+    if (!whole || made.fast_count + made.free_count < 2)
+        for (i = 0; i < 2; i++) {
+            uint64_t from = i ? BASE + data[1] * word : FIRST;
+            uint64_t found = check_seek(&made, from, data[0] & 1 ? PAGE : 16);
+
+            REQUIRE(!whole || i || found == FIRST);
+        }
     if (how & LISTED || !whole)
         for (i = 0; i < 4; i++)
             check_list(heap, some_word(data[i], data[i + 1]), data[i],

@@ -361,6 +361,8 @@ static int add_free(pm_heap *heap, uint64_t chunk, uint64_t size)
     if (pm_chunks_add(&heap->free, chunk, size))
         return PM_HEAP_NO_MEMORY;
     heap->free_bytes += size;
+    if (size > heap->largest_free)
+        heap->largest_free = size;
     if (size >= heap->page_size)
         add_hole(heap, chunk, size);
     return PM_HEAP_END;
@@ -390,8 +392,9 @@ int pm_heap_walk(pm_heap *heap, uint64_t first, uint64_t end, uint64_t top)
     heap->ahead = 2;
     for (;; before = chunk, before_size = size, chunk += size) {
         heap->at = chunk;
-        if (chunk < first || chunk > end - 2 * heap->word || !heap->steps--)
+        if (chunk < first || chunk > end - 2 * heap->word || !heap->steps)
             return PM_HEAP_BAD;
+        heap->steps--;
         bad = word_at(heap, chunk + heap->word, end, &head);
         if (bad)
             return bad;

@@ -72,6 +72,7 @@ typedef struct {
     pm_chunks free, large, marked;
     pm_hole holes[PM_HEAP_HOLES];
     size_t hole_count;
+    uint64_t largest_free;
     pm_page_use *uses; /* resident pages of which a part is in use */
     size_t use_count, use_room, full_pages, cached_at;
     pm_page_use on; /* the page up to which pages are counted */

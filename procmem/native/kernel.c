@@ -185,6 +185,9 @@ static void clear(uint64_t *words, size_t count, size_t stride, size_t at)
 }
 
 #define RANGES 2048
+/* Pages that one call finds: the kernel holds mmap_lock during it, so that an mmap(2) of the process
+ * waits for its end. */
+#define SCANNED 8192
 
 int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stride, size_t at,
                       pm_residency *out)
@@ -192,7 +195,7 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
     struct page_range *ranges;
     struct page_scan scan;
     size_t from = 0;
-    uint64_t end;
+    uint64_t end, page = (uint64_t)sysconf(_SC_PAGESIZE);
     long got, i;
 
     memset(out, 0, sizeof *out);
@@ -210,6 +213,7 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
         return 0;
     scan.end = end;
     scan.vec_len = RANGES;
+    scan.max_pages = SCANNED;
     scan.category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED;
     scan.category_mask = PAGE_PFNZERO;
     scan.category_inverted = PAGE_PFNZERO;
@@ -219,6 +223,8 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
         return -ENOMEM;
     scan.vec = (uint64_t)(uintptr_t)ranges;
     for (;;) {
+        uint64_t found = 0;
+
         got = ioctl(pagemap_fd, SCAN_PAGES, &scan);
         if (got < 0 && errno == EINTR)
             continue;
@@ -234,6 +240,7 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
         for (i = 0; i < got; i++) {
             const struct page_range *range = &ranges[i];
 
+            found += range->end - range->start;
             if (range->categories & PAGE_GUARD)
                 continue;
             if (range->categories & PAGE_PRESENT) {
@@ -252,8 +259,8 @@ int pm_residency_scan(int pagemap_fd, uint64_t *words, size_t count, size_t stri
             }
         }
         /* walk_end may be stale on a finished scan with many ranges: the
-         * count alone says whether there is more, the last range says where. */
-        if (got < RANGES) {
+         * counts alone say whether there is more, the last range says where. */
+        if (got < RANGES && found < SCANNED * page) {
             got = 0;
             break;
         }

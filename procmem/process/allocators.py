@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 
-from procmem.heap.heap import HeapLocked, Surroundings, find_locks, read_heap
 from procmem.heap.others import is_others, others_in
+from procmem.heap.reading import HeapLocked, Surroundings, find_locks, read_heap
 from procmem.process.facts import facts_of, word_size
 from procmem.process.reading import read_residency, read_smaps
 from procmem.procfs.resident import ResidentMemory

@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.heap.heap import Heap, HeapArena
+    from procmem.heap.arena import HeapArena
+    from procmem.heap.heap import Heap
 
 __all__ = ["arena_table", "heap_sentence", "heap_text", "size_table"]
 

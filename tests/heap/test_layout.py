@@ -55,6 +55,7 @@ def agrees(target: Shaped) -> None:
         {MMAP_THRESHOLD: 65536},
         {MMAP_THRESHOLD: 500_000},
         {MMAP_THRESHOLD: 4096},
+        {MMAP_THRESHOLD: 0},
         {TRIM_THRESHOLD: 0},
         {TRIM_THRESHOLD: -1},
         {TRIM_THRESHOLD: 10 << 20, MMAP_THRESHOLD: 1 << 18},

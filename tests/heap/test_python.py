@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -9,16 +8,17 @@ import sys
 import pytest
 
 import procmem
+from tests.support.interpreters import (
+    Interpreted,
+    class_differences,
+    has_pymalloc,
+    interpreters,
+)
 
-CODE = """
-import random, sys
-random.seed(3)
-kept = [bytes(random.randrange(500)) for _ in range(100000)]
-kept = [piece for piece in kept if random.random() < 0.5]
-sys._debugmallocstats()
-print("done", file=sys.stderr, flush=True)
-sys.stdin.read(1)
-"""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MALLINFO = """
 import ctypes, random, sys
 class Info(ctypes.Structure):
@@ -44,49 +44,13 @@ kept.clear()
 print("dropped", flush=True)
 sys.stdin.readline()
 """
-ROW = re.compile(r"\s*\d+\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*")
-
-
-def interpreters() -> list[str]:
-    found = {sys.executable}
-    for minor in range(10, 16):
-        path = shutil.which(f"python3.{minor}")
-        if (
-            path
-            and subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0
-        ):
-            found.add(path)
-    return sorted(found)
 
 
 @pytest.mark.parametrize("hooks", [False, True])
 @pytest.mark.parametrize("python", interpreters())
-def test_size_classes_equal_those_the_interpreter_prints(python: str, hooks: bool) -> None:
-    with subprocess.Popen(
-        [python, "-s", "-c", CODE],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={"PYTHONMALLOC": "debug"} if hooks else {},
-    ) as process:
-        assert process.stdin is not None
-        assert process.stderr is not None
-        truth = {}
-        arenas = None
-        for line in process.stderr:
-            if line == "done\n":
-                break
-            if row := ROW.fullmatch(line):
-                size, pools, in_use, free = map(int, row.groups())
-                truth[size] = pools, in_use, free
-            if match := re.match(r"# arenas allocated current\s+=\s+(\d+)", line):
-                arenas = int(match[1])
-        found = procmem.Process(process.pid).heap().python
-        process.stdin.close()
-    if arenas is None:
-        assert found is None or found.pools == 0
-        return
-    assert found is not None
+def test_size_classes_equal_those_the_interpreter_reports(python: str, hooks: bool) -> None:
+    if not has_pymalloc(python):
+        pytest.skip(f"{python} has no allocator of its own")
     built_with = subprocess.run(
         [python, "-I", "-c", "import sys; print(hasattr(sys, 'gettotalrefcount'))"],
         check=True,
@@ -95,17 +59,17 @@ def test_size_classes_equal_those_the_interpreter_prints(python: str, hooks: boo
     )
     # Debug builds always have the hooks.
     hooked = hooks or built_with.stdout == "True\n"
-    assert found.allocator == ("pymalloc with debug hooks" if hooked else "pymalloc")
-    assert not found.guess
-    assert len(found.arenas) == arenas
-    assert found.classes.keys() == truth.keys()
-    for size, blocks in found.classes.items():
-        # Printing takes a few objects itself.
-        assert abs(blocks.in_use - truth[size][1]) <= 3
-        assert blocks.in_use + blocks.free == sum(truth[size][1:])
-        assert blocks.pools == truth[size][0]
-    assert sum(abs(one.in_use - truth[size][1]) for size, one in found.classes.items()) <= 10
-    assert found.in_use == sum(size * one.in_use for size, one in found.classes.items())
+    with Interpreted(python, **({"PYTHONMALLOC": "debug"} if hooks else {})) as target:
+        for seed, steps in ((1, 10), (2, 40000), (3, 20000)):
+            truth = target.go(seed, steps)
+            found = procmem.Process(target.pid).heap().python
+            assert class_differences(found, truth) == []
+            assert found is not None
+            assert found.allocator == ("pymalloc with debug hooks" if hooked else "pymalloc")
+            assert not found.guess
+            used = sum(size * one.in_use for size, one in found.classes.items())
+            assert found.in_use == used
+    assert len(truth.classes) > 20
 
 
 @pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="no glibc")
@@ -173,3 +137,23 @@ def test_objects_that_keep_arenas(python: str) -> None:
     # CPython keeps one empty arena for later, and may have put a new pool into another.
     left = {arena.address for arena in alone} & {arena.address for arena in after.arenas}
     assert len(left) <= 2
+
+
+def test_an_interpreter_inside_a_program_of_another_name(tmp_path: Path) -> None:
+    service = tmp_path / "service"
+    shutil.copy(os.path.realpath(sys.executable), service)
+    code = "kept = [bytes(300) for _ in range(5000)]; print(len(kept), flush=True); input()"
+    with subprocess.Popen(
+        [service, "-S", "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONHOME": f"{sys.base_prefix}:{sys.base_exec_prefix}"},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            pytest.skip("this interpreter does not run from another directory")
+        found = procmem.Process(process.pid).heap().python
+        process.stdin.close()
+    assert found is not None
+    assert found.classes[336].in_use >= 5000

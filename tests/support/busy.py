@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["Bounds", "Busy", "Mode", "busy_program", "distance", "wrong"]
+__all__ = ["Bounds", "Busy", "Mode", "busy_program", "distance", "nonsense", "wrong"]
 
 CALLS = 4000
 """After so many calls a thread has an arena and blocks."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 
-from procmem.heap.heap import Heap, HeapArena, HeapHole, Trim
+from procmem.heap.arena import HeapArena, HeapHole, Trim
+from procmem.heap.heap import Heap
 from procmem.heap.others import OtherAllocator
 from procmem.heap.parts import HeapPart
 from procmem.heap.pinned import HeapPages

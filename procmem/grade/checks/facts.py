@@ -35,6 +35,7 @@ __all__ = [
     "Area",
     "GiB",
     "KiB",
+    "MallocState",
     "MiB",
     "anonymous",
     "blocked",
@@ -46,6 +47,7 @@ __all__ = [
     "libc_version",
     "libraries",
     "malloc_heap",
+    "malloc_state",
     "mmap_threshold",
     "pipes",
     "regions",
@@ -209,6 +211,42 @@ def malloc_heap(run: Run) -> Heap:
         why = "; ".join(found.doubts) or "its chunks can't be followed"
         raise SubmissionError(f"the program has damaged its heap: {why}")
     return found
+
+
+class MallocState(NamedTuple):
+    """What decides where the next large block comes from.
+
+    Attributes:
+        room: the largest request that the main heap can serve without growing, in bytes.
+        threshold: the size from which malloc maps a block that does not fit into the heap.
+    """
+
+    room: int
+    threshold: int
+
+
+def malloc_state(run: Run) -> MallocState | None:
+    """What glibc's malloc will do next in a program that waits.
+
+    Returns:
+        None: there is no such heap (another malloc), or it can't be read.
+
+    Source: malloc/malloc.c of glibc: a chunk has a header of a word, and the top keeps MINSIZE.
+    """
+    from procmem.process.facts import word_size
+
+    try:
+        found = run.process.heap()
+        word = word_size(run.process.maps())
+    except ProcmemError:
+        return None
+    if not found.arenas or found.mmap_threshold is None:
+        return None
+    main = found.arenas[0]
+    if not main.system or main.largest_free is None:
+        return None
+    room = max(main.top - 4 * word, main.largest_free) - word
+    return MallocState(max(room, 0), found.mmap_threshold)
 
 
 def family(run: Run) -> Relatives:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,17 @@ from procmem.experiments import Specimen
 from procmem.grade import (
     PAGE,
     KiB,
+    MallocState,
     Submission,
     SubmissionError,
     anonymous,
     bss,
     data,
     heap,
+    libc_version,
     libraries,
     malloc_heap,
+    malloc_state,
     mmap_threshold,
     regions,
     same_bytes,
@@ -135,3 +139,49 @@ def test_the_inside_of_malloc(tmp_path: Path, blocks: int) -> None:
             return
         sizes = {row.size: row.in_use for row in malloc_heap(run).by_size()}
     assert sum(many for size, many in sizes.items() if 70008 <= size < 70080) == blocks
+
+
+STATE = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(void)
+{
+    char line[2], *volatile hole, *volatile kept, *volatile large, *before;
+
+    large = malloc(1 << 20);
+    free(large);
+    hole = malloc(90000);
+    kept = malloc(40);
+    free(hole);
+    if (read(0, line, 2) < 0)
+        return 1;
+    before = sbrk(0);
+    hole = malloc(ROOM);
+    printf("same=%d ", sbrk(0) == before);
+    free(hole);
+    large = malloc(ROOM + 1);
+    printf("more=%d\\n", sbrk(0) != before);
+    fflush(stdout);
+    return read(0, line, 2) < 0;
+}
+"""
+
+
+def test_what_malloc_will_do_next(tmp_path: Path) -> None:
+    if libc_version() is None:
+        pytest.skip("the C library is not the GNU one")
+    (tmp_path / "state.c").write_text(STATE)
+    word = struct.calcsize("P")
+    # 90,000 bytes and a header, in whole 16 bytes; without it as much as fits.
+    room = (90000 + word + 15) // 16 * 16 - word
+    build = ["cc", f"-DROOM={room}", "-o", "state", "state.c"]
+    with (
+        Submission(tmp_path, build=build, program=["./state"]) as made,
+        made.program().run() as run,
+    ):
+        run.pause()
+        assert malloc_state(run) == MallocState(room, (1 << 20) + PAGE)
+        run.answer()
+        run.pause()
+        assert "same=1 more=1" in run.output

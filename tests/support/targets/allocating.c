@@ -3,6 +3,7 @@
  * Each line on standard input is a command: `go SEED STEPS LARGEST [SHIFT]` has every thread take so
  * many steps, with the pieces of the thread so many numbers on; `renew` ends all threads and begins others; `cache COUNT SIZE` has every thread free so many pieces, all at last; `trim` calls
  * malloc_trim(0), `info` prints what malloc says of itself;
+ * `pageout` asks the kernel to swap the heap out, `exec` runs cat, `fork` prints the PID of a child that waits;
  * `overwrite`, `top`, `spoil`, `loop KIND` and `fake COUNT KIND MAIN` break the heap. Each is answered
  * by lines that end with one that says "done". Nothing here allocates beside the histories. */
 #define _GNU_SOURCE
@@ -29,6 +30,7 @@ static unsigned seed;
 static long steps;
 static size_t largest;
 static int threads, shift, cached, leave;
+static char *lowest; /* of the heap */
 static pthread_t all[THREADS];
 static __thread volatile char own[OWN];
 
@@ -179,6 +181,7 @@ int main(int argc, char **argv)
     int count;
 
     threads = argc > 1 ? atoi(argv[1]) : 0;
+    lowest = (char *)(((uintptr_t)sbrk(0) + 4095) / 4096 * 4096);
     setvbuf(stdout, out, _IOFBF, sizeof out);
     if (threads > THREADS)
         return 2;
@@ -237,6 +240,8 @@ int main(int argc, char **argv)
             loop(line + 5);
         } else if (sscanf(line, "fake %d %15s %zx", &count, kind, &largest) == 3) {
             fake(count, kind, (uintptr_t *)largest);
+        } else if (!strcmp(line, "pageout")) {
+            madvise(lowest, (size_t)((char *)sbrk(0) - lowest), 21 /* MADV_PAGEOUT */);
         } else if (!strcmp(line, "exec")) {
             execl("/bin/cat", "cat", (char *)NULL);
         } else if (!strcmp(line, "fork")) {

@@ -154,9 +154,10 @@ class CacheReader:
             if recognized or not own or empty:
                 continue
             if doubts or not self.has_no_cache(own[0]):
-                self.doubts += [doubt for doubt in doubts if doubt not in self.doubts] or [
+                doubts = doubts or [
                     "a thread's cache was not found: what it holds counts as in use"
                 ]
+                self.doubts += [doubt for doubt in doubts if doubt not in self.doubts]
         for arena in arenas:
             if arena.fast + arena.bins + arena.top + arena.tcache > arena.state.system:
                 arena.tcache, arena.cached = 0, new_chunks()
@@ -189,11 +190,15 @@ class CacheReader:
                 yield Candidate(seen[value], value, place)
 
     def layouts(self, address: int) -> list[Tcache]:
-        """The layouts whose size a chunk has."""
+        """The layouts whose size a chunk has.
+
+        It is larger if what would be left of it is smaller than any chunk (MINSIZE).
+        """
         word = self.chunks.word
-        size = int.from_bytes(self.chunks.memory.read(address - word, word), sys.byteorder)
+        head = int.from_bytes(self.chunks.memory.read(address - word, word), sys.byteorder)
         # With the bits PREV_INUSE, which the chunk before decides, and NON_MAIN_ARENA.
-        return [one for one in TCACHES[word] if size & ~5 == one.chunk]
+        size = head & ~5
+        return [one for one in TCACHES[word] if one.chunk <= size < one.chunk + 4 * word]
 
     def mapped_layouts(self, address: int) -> list[Tcache]:
         """The layouts that a chunk may have which is a mapping of its own.

@@ -52,6 +52,17 @@ def test_a_cache_that_is_broken_is_a_doubt(program: Path) -> None:
         assert any(f"{MADE}, at 0x" in doubt for doubt in heap.doubts)
 
 
+def test_a_cache_in_a_chunk_that_is_a_little_larger(program: Path) -> None:
+    """malloc gives a whole chunk if what would be left is too small for another one."""
+    with Allocating(program, 3, GLIBC_TUNABLES="glibc.malloc.arena_max=1") as target:
+        target.ask("snug")
+        target.ask("cache 3 100")
+        heap, info = procmem.Process(target.pid).heap(), target.info()
+        assert heap.doubts == ()
+        assert heap.in_use + heap.tcache == info.uordblks
+        assert heap.tcache >= 4 * 3 * 112
+
+
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_cache_that_is_a_mapping_of_its_own(program: Path, threads: int) -> None:
     """That of the first thread, if M_MMAP_THRESHOLD is lower than its size."""

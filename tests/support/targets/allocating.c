@@ -4,6 +4,7 @@
  * many steps, with the pieces of the thread so many numbers on; `renew` ends all threads and begins others; `cache COUNT SIZE` has every thread free so many pieces, all at last; `trim` calls
  * malloc_trim(0), `info` prints what malloc says of itself;
  * `pageout` asks the kernel to swap the heap out, `exec` runs cat, `fork` prints the PID of a child that waits;
+ * `snug` leaves free chunks in which the caches of new threads just fit;
  * `overwrite`, `top`, `spoil`, `loop KIND` and `fake COUNT KIND MAIN` break the heap. Each is answered
  * by lines that end with one that says "done". Nothing here allocates beside the histories. */
 #define _GNU_SOURCE
@@ -20,6 +21,7 @@
 
 #define PIECES 4000
 #define THREADS 16
+#define SNUG 0x290 /* makes chunks of 0x2a0 bytes */
 #ifndef OWN
 #define OWN 8 /* bytes of thread-local variables */
 #endif
@@ -250,6 +252,20 @@ int main(int argc, char **argv)
             if (!child)
                 pause();
             printf("%d\n", child);
+        } else if (!strcmp(line, "snug")) {
+            /* Free chunks that are 16 bytes larger than those of threads' caches: what is left of
+             * one would be too small for a chunk. */
+            void *row[24];
+
+            for (int i = 0; i < 24; i++) {
+                row[i] = malloc(SNUG);
+                own[0] = *(volatile char *)malloc(40);
+            }
+            for (int i = 0; i < 24; i++)
+                free(row[i]);
+            own[0] = *(volatile char *)malloc(120000);
+            end_threads();
+            begin_threads();
         } else if (!strcmp(line, "renew")) {
             end_threads();
             begin_threads();

@@ -9,12 +9,15 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from procmem.errors import ParseError
+from procmem.picture.shapes import CHANGED, GONE, NEW, MapBlock, MapRow, SizeBar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Build", "BuildResult", "CheckResult", "Grade", "Status"]
+__all__ = ["Build", "BuildResult", "CheckResult", "Grade", "PhasePicture", "Status"]
+
+MARKS = (NEW, GONE, CHANGED)
 
 
 ONE_LATE = "one wait later this check passes: does this step come one wait late?"
@@ -164,6 +167,73 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class PhasePicture:
+    """What a program's memory was at one wait and at the next: what a picture is drawn from.
+
+    Attributes:
+        before: the earlier wait's name; empty: there was only one.
+        after: the later one's.
+        vsz: change of VSZ, in bytes; of a single wait: VSZ.
+        rss: likewise of RSS; None: not known.
+        figures: names of the figures of `bars`.
+        rows: the address space, in rows.
+        bars: VSZ and RSS by kind of region; the last one is the sum.
+    """
+
+    before: str
+    after: str
+    vsz: int
+    rss: int | None
+    figures: tuple[str, ...]
+    rows: tuple[MapRow, ...]
+    bars: tuple[SizeBar, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> PhasePicture:
+        """The picture that to_dict() returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such record.
+        """
+        return PhasePicture(
+            str(record["before"]),
+            str(record["after"]),
+            int(record["vsz"]),
+            number(record["rss"]),
+            tuple(map(str, record["figures"])),
+            tuple(
+                MapRow(int(gap), tuple(map(block_from, after)), tuple(map(block_from, before)))
+                for gap, after, before in record["rows"]
+            ),
+            tuple(
+                SizeBar(
+                    str(name),
+                    str(key),
+                    tuple(map(number, values)),
+                    None if before is None else tuple(map(number, before)),
+                )
+                for name, key, values, before in record["bars"]
+            ),
+        )
+
+
+def number(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def block_from(values: Any) -> MapBlock:
+    start, end, key, names, detail, size, resident, regions, mark, note = values
+    return MapBlock(
+        int(start), int(end), str(key), tuple(map(str, names)) or ("",), str(detail), int(size),
+        number(resident), int(regions), str(mark) if mark in MARKS else "", str(note),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Grade:
     """The results of one submission.
 
@@ -179,6 +249,7 @@ class Grade:
         machine: the machine that it was graded on: kernel, page size, libc, compiler, kind of
             sandbox.
         version: the version of procmem.
+        pictures: what the program's memory was at its waits.
     """
 
     lab: str
@@ -191,6 +262,7 @@ class Grade:
     seconds: float = 0.0
     machine: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: str = ""
+    pictures: tuple[PhasePicture, ...] = ()
 
     @property
     def score(self) -> float:
@@ -269,6 +341,7 @@ class Grade:
             "checks": [check.to_dict() for check in self.checks],
             "seconds": self.seconds,
             "machine": dict(self.machine),
+            "pictures": [one.to_dict() for one in self.pictures],
         }
 
     def to_json(self, indent: int | None = None) -> str:
@@ -305,6 +378,7 @@ class Grade:
                 seconds=record["seconds"],
                 machine=record["machine"],
                 version=record["version"],
+                pictures=tuple(map(PhasePicture.from_dict, record.get("pictures", ()))),
             )
             told = record["score"], record["max_score"]
         except ParseError:

@@ -31,8 +31,10 @@ __all__ = [
     "document",
     "is_picture",
     "prose",
+    "row_map",
     "size_ticks",
     "steps",
+    "style",
     "time_ticks",
 ]
 
@@ -42,7 +44,8 @@ WIDTH = 760
 EDGE = 16
 INNER = WIDTH - 2 * EDGE
 
-START = '<svg xmlns="http://www.w3.org/2000/svg" role="img" class="procmem-svg"'
+NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
+START = f'<svg{NAMESPACE} role="img" class="procmem-svg"'
 
 INKS = {
     "ink": ("#1d2329", "#e4e7ea"),
@@ -184,13 +187,17 @@ def class_of(key: str) -> str:
 # ---- the whole picture --------------------------------------------------------------
 
 
-def document(title: str, said: Sequence[str], panels: Sequence[Panel]) -> str:
+def document(
+    title: str, said: Sequence[str], panels: Sequence[Panel], *, alone: bool = True
+) -> str:
     """The picture of some panels, below each other, as one `svg` element.
 
     Args:
         title: what is shown, in a few words.
         said: lines below it.
         panels: what is drawn.
+        alone: whether it is a file by itself. False: it is part of a page of HTML, which has
+            style() once for all its pictures.
     """
     top = EDGE + 14.0
     body = [written(EDGE, top, cut(title, INNER * 0.8), "ink head")]
@@ -207,12 +214,13 @@ def document(title: str, said: Sequence[str], panels: Sequence[Panel]) -> str:
         tones |= panel.tones
         words.append(panel.words)
     height = math.ceil(top + EDGE - 14)
+    start = START if alone else START.replace(NAMESPACE, "")
     return "\n".join(
         [
-            f'{START} viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
+            f'{start} viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
             f"<title>{text_of(title)}</title>",
             f"<desc>{text_of(' '.join(filter(None, words)))}</desc>",
-            f"<style>{style(tones)}</style>",
+            *([f"<style>{style(tones)}</style>"] if alone else []),
             box(0, 0, WIDTH, height, "paper"),
             *body,
             "</svg>\n",
@@ -383,17 +391,28 @@ def address_map(
         most: the most rows; where there are more regions, neighbours are drawn as one.
         headings: what stands above the two.
     """
-    rows = map_rows(after, before or (), most)
     two = before is not None
+    return row_map(title, map_rows(after, before or (), most), headings if two else None)
+
+
+def row_map(title: str, rows: Sequence[MapRow], headings: tuple[str, str] | None = None) -> Panel:
+    """An address space whose rows are made already; see address_map().
+
+    Args:
+        title: whose it is.
+        rows: its rows.
+        headings: what stands above the two that are beside each other; None: there is one.
+    """
+    two = headings is not None
     wide = (INNER - 20) / 2 if two else INNER
     shapes = [heading(title)]
     words = [f"{title}, from low addresses to high ones:"]
     top = 16.0
-    if two:
+    if headings is not None:
         top += 16
         shapes += [
-            written(side * (wide + 20) + ADDRESS + 8, top, heading, "ink sub")
-            for side, heading in enumerate(headings)
+            written(side * (wide + 20) + ADDRESS + 8, top, cut(said, wide - ADDRESS - 8), "ink sub")
+            for side, said in enumerate(headings)
         ]
         top += 6
     for row in rows:
@@ -403,28 +422,30 @@ def address_map(
             top += 18
         sides = [row.before, row.after] if two else [row.after]
         high = max(sum(height_of(block, wide) for block in side) for side in sides)
-        for side, blocks in enumerate(sides):
+        for side, column in enumerate(sides):
             y = top
-            for at, block in enumerate(blocks):
+            for at, block in enumerate(column):
                 tall = height_of(block, wide)
-                if at == len(blocks) - 1:
+                if at == len(column) - 1:
                     tall = top + high - y  # the last one fills the row
                 shapes += block_shapes(block, side * (wide + 20), y, wide, tall)
                 y += tall
         words.append(row_words(row, two=two))
         top += high
     said = "Filled: in memory; pale: address space without memory. Not to scale."
-    regions = len(after) if not two else max(len(after), len(before or ()))
-    if regions > len(rows) and any(
-        block.regions > 1 for row in rows for block in (*row.after, *row.before)
-    ):
+    blocks = [block for row in rows for block in (*row.after, *row.before)]
+    if any(block.regions > 1 for block in blocks):
+        regions = max(
+            sum(block.regions for row in rows for block in row.after),
+            sum(block.regions for row in rows for block in row.before),
+        )
         said += f" Neighbours are drawn as one: {regions:,} regions in {len(rows)} rows."
     if marks := marks_in(rows):
         said += " " + ", ".join(f"{SIGNS[mark]} {MARK_WORDS[mark]}" for mark in marks) + "."
     for piece in lines_of(said, INNER):
         top += 15
         shapes.append(written(0, top, piece, "dim"))
-    tones = frozenset(tone(block.key).name for row in rows for block in (*row.after, *row.before))
+    tones = frozenset(tone(block.key).name for block in blocks)
     return Panel(top + 4, "".join(shapes), tones, " ".join(words))
 
 

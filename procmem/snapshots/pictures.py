@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from procmem.names import escaped
-from procmem.picture.shapes import CHANGED, GONE, NEW
-from procmem.picture.svg import address_map, bars, document, prose
+from procmem.picture.shapes import CHANGED, GONE, NEW, map_rows
+from procmem.picture.svg import bars, document, prose, row_map
 from procmem.regions.pictures import compared_bars, figures_of, panels, plot_changes, spans
 from procmem.units import approximate, count, kib, signed
 
@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from procmem.picture.shapes import MapRow, SizeBar
     from procmem.picture.svg import Panel
     from procmem.snapshots.changes import Change
     from procmem.snapshots.comparison import TotalsDiff
     from procmem.snapshots.moment import Moment
 
-__all__ = ["diff_svg", "plot_diff", "side_by_side", "snapshot_svg", "whose"]
+__all__ = [
+    "bars_beside",
+    "common_figures",
+    "diff_svg",
+    "plot_diff",
+    "rows_beside",
+    "side_by_side",
+    "snapshot_svg",
+    "whose",
+]
 
 MOST_SIDE_BY_SIDE = 26
 """Rows of two address spaces that are drawn beside each other."""
@@ -95,19 +105,25 @@ def side_by_side(
         changes: from one to the other.
         headings: what stands above the two.
     """
-    old, new = marks_of(changes)
-    figures = common_figures(before, after)[:2]
-    *rows, whole = compared_bars(list(before.regions), list(after.regions), figures)
+    *rows, whole = bars_beside(before, after)
     return [
-        address_map(
-            "Address space",
-            spans(list(after.regions), new),
-            spans(list(before.regions), old),
-            most=MOST_SIDE_BY_SIDE,
-            headings=headings,
-        ),
-        bars("By kind", [name for name, _ in figures], rows, whole),
+        row_map("Address space", rows_beside(before, after, changes), headings),
+        bars("By kind", [name for name, _ in common_figures(before, after)[:2]], rows, whole),
     ]
+
+
+def rows_beside(
+    before: Moment, after: Moment, changes: Iterable[Change], most: int = MOST_SIDE_BY_SIDE
+) -> list[MapRow]:
+    """The rows of two address spaces beside each other, with what changed; at most so many."""
+    old, new = marks_of(changes)
+    return map_rows(spans(list(after.regions), new), spans(list(before.regions), old), most)
+
+
+def bars_beside(before: Moment, after: Moment) -> list[SizeBar]:
+    """Pairs of bars for VSZ and RSS of each kind, and a last one with the sums."""
+    figures = common_figures(before, after)[:2]
+    return compared_bars(list(before.regions), list(after.regions), figures)
 
 
 Marks = dict[int, tuple[str, str]]

@@ -6,7 +6,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
-from procmem.grade.results import BuildResult, CheckResult, Grade, Status
+from procmem.grade.results import BuildResult, CheckResult, Grade, PhasePicture, Status
+from procmem.picture.shapes import NEW, MapBlock, MapRow, SizeBar
 
 SECRET = "the-hidden-checks-own-words"
 TRACE = "a-traceback-of-the-grader"
@@ -37,6 +38,16 @@ def check(
     return CheckResult(f"test_{name}", f"title of {name}", status, score, points, **more)
 
 
+def picture(words: str, before: str | None = None) -> PhasePicture:
+    """A picture with the same words wherever words can stand."""
+    block = MapBlock(4096, 12288, words, (words,), words, 8192, 4096, 1, NEW, words)
+    bar = SizeBar(words, words, (8192, None), (4096, 0))
+    return PhasePicture(
+        words if before is None else before, words, 4096, None, ("VSZ", "RSS"),
+        (MapRow(0, (block,), (block._replace(mark=""),)), MapRow(1 << 40, (block,))), (bar, bar),
+    )  # fmt: skip
+
+
 MIXED = Grade(
     "alloc-size",
     "alice",
@@ -62,6 +73,7 @@ MIXED = Grade(
     seconds=1.5,
     machine={"kernel": "6.1", "libc": "glibc 2.36", "walls": ["x"]},
     version="0.1.0",
+    pictures=(picture("wait"), picture("wait", "")),
 )
 """3.5 of 10 points; 3 more were not counted."""
 FULL = replace(MIXED, checks=MIXED.checks[:1])
@@ -95,7 +107,10 @@ def hostile(words: str) -> Grade:
     ]  # fmt: skip
     build = BuildResult(ok=False, output=words, command=(words, words))
     machine = {words: words}
-    return Grade(words, words, tuple(checks), build, machine=machine, version=words)
+    pictures = (picture(words), picture(words, ""))
+    return Grade(
+        words, words, tuple(checks), build, machine=machine, version=words, pictures=pictures
+    )
 
 
 class Tags(HTMLParser):

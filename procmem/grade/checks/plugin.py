@@ -6,6 +6,7 @@ adds it to a run of pytest that an instructor starts.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
@@ -38,6 +39,7 @@ from procmem.grade.errors import (
     SubmissionError,
 )
 from procmem.grade.results import ONE_EARLY, ONE_LATE, BuildResult, CheckResult, Status
+from procmem.grade.runs.pictures import pictures_of
 from procmem.grade.runs.run import HIDES
 from procmem.grade.runs.visits import Walk
 from procmem.grade.sandbox.kinds import INSIDE
@@ -47,6 +49,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from procmem.grade.results import PhasePicture
     from procmem.grade.submissions.lab import Lab
     from procmem.grade.submissions.submission import Submission
     from procmem.snapshots import Snapshot
@@ -80,9 +83,11 @@ class Collector:
         self.tell = tell
         self.results: dict[str, CheckResult] = {}
         self.error: str | None = None
+        self.pictures: tuple[PhasePicture, ...] = ()
         self._order: list[str] = []
         self._comparisons: list[Compared] = []
         self._begun = 0.0
+        self._known = 0
         source = os.path.abspath(submission.source)
         self._places = {
             submission.directory: INSIDE,
@@ -140,6 +145,7 @@ class Collector:
         if not self._is_mine(item):
             return
         self._begun = time.monotonic()
+        self._known = len(self.submission.runs)
         self.tell({"event": "begins", "name": item.name})
         self._comparisons.clear()
         for name in needed(item, self._order):
@@ -184,8 +190,26 @@ class Collector:
         report = (yield).get_result()
         if result is not None and report.failed:
             self.shorten(report, result)
+        if call.when == "call" and not mark_of(item).hidden:
+            self._draw(item)
         if call.when == "teardown" and item.name in self.results:
             self.tell({"event": "result", "result": self.results[item.name].to_dict()})
+
+    def _draw(self, item: pytest.Function) -> None:
+        """Keeps pictures of the first run with several waits, else of one with a single wait.
+
+        Runs that a hidden check makes by itself are not drawn: what it does stays hidden.
+        """
+        if self.pictures and self.pictures[0].before:
+            return
+        walked = [one.phases for one in item.funcargs.values() if isinstance(one, Walk)]
+        walked += [run.phases for run in self.submission.runs[self._known :]]
+        for phases in walked:
+            if len(phases) > 1 or (phases and not self.pictures):
+                # A grade is worth more than its picture.
+                with contextlib.suppress(Exception):
+                    self.pictures = pictures_of(phases)
+                return
 
     def shorten(self, report: pytest.TestReport, result: CheckResult) -> None:
         """Sets what pytest's own report shows of a result."""

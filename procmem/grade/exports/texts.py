@@ -6,6 +6,12 @@ import re
 from html import escape
 from textwrap import wrap
 
+from procmem.grade.exports.pictures import (
+    TITLE,
+    pictures_html,
+    pictures_markdown,
+    pictures_style,
+)
 from procmem.grade.exports.shown import (
     amount,
     build_failed,
@@ -115,6 +121,12 @@ def markdown(grade: Grade) -> str:
         lines += [f"{standing(row).capitalize()}: {row.worth} points.", ""] if row.counted else []
         lines += [f"- **{label}**: {inline(found)}" for label, found in row.details]
         lines.append("")
+    if grade.pictures:
+        lines += [f"## {TITLE}", ""]
+    for caption, table in pictures_markdown(grade.pictures):
+        lines += [f"{inline(caption)}.", "", "| kind | before | after |", "|---|---|---|"]
+        lines += [f"| {' | '.join(map(inline, cells))} |" for cells in table]
+        lines.append("")
     return "\n".join(lines)
 
 
@@ -176,7 +188,11 @@ pre { background: var(--card); border: 1px solid var(--rule); border-radius: .5r
   overflow: auto }
 footer { color: var(--dim); font-size: .85rem; margin-top: 1.5rem }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .35rem } }
-@media print { .check { break-inside: avoid } }
+.picture { background: var(--card); border: 1px solid var(--rule); border-radius: .5rem;
+  padding: .5rem .9rem; margin: 0 0 .6rem; overflow-x: auto }
+.picture summary { cursor: pointer }
+.picture svg { display: block; width: 100%; min-width: 34rem; height: auto; margin-top: .5rem }
+@media print { .check, .picture { break-inside: avoid } }
 """
 
 
@@ -191,14 +207,16 @@ def html(grade: Grade) -> str:
         said = escape(clean(grade.build.output)) or "(it printed nothing)"
         body.append(f"<h2>{escape(heading)}</h2><pre>{said}</pre>")
     body += [check_html(row) for row in rows(grade)]
+    body += pictures_html(grade.pictures)
     if footer := machine_line(grade):
         body.append(f"<footer>{escape(footer)}</footer>")
+    looks = STYLE + pictures_style(grade.pictures)
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>{lab}: {who}</title>\n<style>{STYLE}</style>\n</head>\n<body>",
+            f"<title>{lab}: {who}</title>\n<style>{looks}</style>\n</head>\n<body>",
             *body,
             "</body>\n</html>\n",
         ]

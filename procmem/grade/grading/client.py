@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from procmem.grade.grading.graded_on import machine
-from procmem.grade.results import BuildResult, CheckResult, Grade, Status
+from procmem.grade.results import BuildResult, CheckResult, Grade, PhasePicture, Status
 from procmem.grade.sandbox.inherited import above_standard, without_traces
 
 TYPE_CHECKING = False
@@ -42,6 +42,7 @@ class Heard:
         self.sandbox: str | None = None
         self.unopened: str | None = None
         self.notes: tuple[str, ...] = ()
+        self.pictures: tuple[PhasePicture, ...] = ()
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Takes an event."""
@@ -61,6 +62,8 @@ class Heard:
                 self.sandbox = event["kind"]
             case "files":
                 self.unopened, self.notes = event["unopened"], tuple(event["notes"])
+            case "pictures":
+                self.pictures = tuple(map(PhasePicture.from_dict, event["pictures"]))
             case "error":
                 self.error = event["error"]
             case "done":
@@ -95,6 +98,7 @@ class Heard:
             seconds=round(seconds, 6),
             machine=here,
             version=__version__,
+            pictures=self.pictures,
         )
 
 

@@ -74,6 +74,8 @@ def run_checks(lab: Lab, submission: Submission, tell: Callable[[dict[str, Any]]
     built = collector.build()
     if built is not None:
         tell({"event": "build", "build": {**asdict(built), "command": list(built.command)}})
+    if collector.pictures:
+        tell({"event": "pictures", "pictures": [one.to_dict() for one in collector.pictures]})
     if collector.error is not None:
         tell({"event": "error", "error": collector.error})
     elif status == pytest.ExitCode.NO_TESTS_COLLECTED:

@@ -690,3 +690,43 @@ def test_the_solution_says_what_is_right(tmp_path: Path) -> None:
     assert "solution does not work here" in (found.check("test_broken").message or "")
     (sent / "predictions.toml").write_text("waits = 3\n")
     assert grade(lab, sent).check("test_waits").status is Status.FAILED
+
+
+# ---- pictures ----
+
+WALKS = """
+from procmem.grade import points, walk
+
+@points(1, "a hidden check with a run of its own", hidden=True)
+def test_hidden(program):
+    walk(program, "secret", "more secret", "most secret")
+
+@points(1, "a check of a run")
+def test_run(program):
+    seen = walk(program, "at the start", "mapped", "written")
+    assert (seen[2] - seen[1]).vsz >= 4096
+"""
+
+
+def test_the_pictures_are_of_the_first_run_that_is_not_hidden(tmp_path: Path) -> None:
+    toml = 'program = ["./lazy"]\nbuild = ["cc", "-o", "lazy", "lazy.c"]\nfiles = ["lazy.c"]\n'
+    lab = make_lab(tmp_path / "lab", WALKS, toml)
+    found = grade(lab, make_submission(tmp_path / "sub", {"lazy.c": LAZY}))
+    assert statuses(found) == {"hidden": "passed", "run": "passed"}
+    assert [(one.before, one.after) for one in found.pictures] == [
+        ("at the start", "mapped"),
+        ("mapped", "written"),
+    ]
+    written = found.pictures[1]
+    assert (written.vsz, written.rss) == (0, os.sysconf("SC_PAGE_SIZE"))
+    assert Grade.from_json(found.to_json()) == found
+    assert found.for_student().pictures == found.pictures
+
+
+def test_without_a_run_there_is_no_picture(graded: Callable[..., Grade]) -> None:
+    found = graded("""
+@points(1, "passes")
+def test_passes():
+    pass
+""")
+    assert found.pictures == ()

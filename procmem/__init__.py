@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from procmem.heap.heap import Heap
     from procmem.heap.python import PythonClass, PythonHeap
     from procmem.ipc.blocked import pipes
-    from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
+    from procmem.ipc.ends import Pipe, Pipes
     from procmem.ipc.graph import Waits, waits
+    from procmem.ipc.holders import BlockedThread, PipeEnd
+    from procmem.ipc.pairs import EventFd, SocketEnd, SocketPair
     from procmem.ipc.shared import (
         Segment,
         SegmentDescriptor,
@@ -121,6 +123,7 @@ __all__ = [
     "Device",
     "Diff",
     "ElfError",
+    "EventFd",
     "Family",
     "FamilyMember",
     "FamilyRegion",
@@ -192,6 +195,8 @@ __all__ = [
     "Sharers",
     "SharingProcess",
     "Snapshot",
+    "SocketEnd",
+    "SocketPair",
     "Stacks",
     "Symbol",
     "SyscallError",
@@ -247,7 +252,9 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "heap.python": "PythonClass PythonHeap",
             "system.controlgroup": "ControlGroup",
             "ipc.blocked": "pipes",
-            "ipc.ends": "BlockedThread Pipe PipeEnd Pipes",
+            "ipc.ends": "Pipe Pipes",
+            "ipc.holders": "BlockedThread PipeEnd",
+            "ipc.pairs": "EventFd SocketEnd SocketPair",
             "pages.cache": "CacheUse",
             "ipc.graph": "Waits waits",
             "ipc.shared": "Segment SegmentDescriptor SegmentMapper Segments segments",

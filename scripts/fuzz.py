@@ -1,7 +1,8 @@
 """Fuzzes the code that reads files of other programs, for a given time.
 
 Targets in C are the scanner of maps and smaps, the sizes of ELF files, the comparison of two
-readings, the page map, the walk over a heap, and the placing of breakpoints. Builds
+readings, the page map, who maps the same frames, the walk over a heap, and the placing of
+breakpoints. Builds
 procmem/native/fuzz_TARGET.c with AddressSanitizer and UndefinedBehaviorSanitizer: under libFuzzer
 if a clang that has it is there (on Debian: apt-get install clang libclang-rt-14-dev), else with gcc
 and the driver in fuzz_driver.h. Starts from the fixtures and this machine's own /proc/self; from
@@ -252,6 +253,13 @@ def page_tables(_engine: Engine) -> Iterator[bytes]:
         yield bytes([how, chance.randrange(256)]) + chance.randbytes(2 * 2 ** (how % 8))
 
 
+def processes(_engine: Engine) -> Iterator[bytes]:
+    """Pages of a few processes, two bytes for each, after a header."""
+    chance = random.Random(4)
+    for how in range(128):
+        yield bytes([how, chance.randrange(256)]) + chance.randbytes(4 * 2 ** (how % 9))
+
+
 def heaps(_engine: Engine) -> Iterator[bytes]:
     """Chunks or words of memory, two bytes for each, after a header."""
     chance = random.Random(3)
@@ -276,6 +284,7 @@ SEEDS: dict[str, Callable[[Engine], Iterator[bytes]]] = {
     "compare": readings,
     "breakpoints": code,
     "pagemap": page_tables,
+    "sharing": processes,
     "heap": heaps,
 }
 """What each target in C starts from."""

@@ -1,4 +1,4 @@
-"""procmem pipes: pipes and FIFOs, who holds which end, what is in them, who is blocked."""
+"""procmem pipes: pipes, FIFOs, socket pairs, eventfds: their holders, fill, blocked threads."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem pipes --help`."""
     made = parser(
         "pipes",
-        "Shows pipes and FIFOs: who holds which end, the bytes waiting in each, and who is blocked "
-        "in it. Without a PID, those of all processes. Nothing is opened or changed.",
+        "Shows pipes and FIFOs, pairs of Unix sockets and eventfds: who holds which end, the bytes "
+        "waiting in each, and who is blocked in it. Without a PID, those of all processes. Nothing "
+        "is opened or changed.",
         pids="?",
     )
     columns_option(made)
@@ -44,7 +45,8 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(json_text(found.to_dict(), "pipes"))
         return 0
     try:
-        names = names_of({one for pipe in found for one in pipe.pids}, options.root)
+        held = (*found, *found.sockets, *found.eventfds)
+        names = names_of({one for each in held for one in each.pids}, options.root)
         sys.stdout.write(
             pipes_text(found, pid=pid, names=names, width=table_columns(), chosen=options.columns)
         )

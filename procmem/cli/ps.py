@@ -8,7 +8,7 @@ import sys
 from procmem.cli.options import options_text, strtoul
 from procmem.cli.terminal import fitted_help, is_utf8, screen_columns
 from procmem.procfs import ProcessFiles, parse_stat, parse_status, pids, system_file
-from procmem.view.ps import COLUMNS, FormatError, Row, parse_format, process_table
+from procmem.view.ps import COLUMNS, OWN, FormatError, Row, parse_format, process_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def notes() -> str:
     """What --help says below the options."""
     import textwrap
 
-    names = ", ".join(COLUMNS)
+    names = ", ".join((*COLUMNS, *OWN))
     rows = textwrap.fill(names, 76, initial_indent="  ", subsequent_indent="  ")
     return f"\nSizes are KiB. Columns:\n{rows}\n"
 

@@ -12,7 +12,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["POLLED", "TWO_ENDS", "AskedFd", "CallRequest", "asked", "parse_epoll"]
+__all__ = [
+    "POLLED",
+    "RECEIVES",
+    "SENDS",
+    "TWO_ENDS",
+    "AskedFd",
+    "CallRequest",
+    "asked",
+    "parse_epoll",
+]
 
 POLLIN, POLLOUT = 1, 4
 IN = ("read",)

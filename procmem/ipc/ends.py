@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import select
+import struct
 from _thread import allocate_lock
 from functools import partial
 from typing import NamedTuple, overload
 
 from procmem.arrow import Columnar, SequenceOf
+from procmem.ipc.holders import BlockedThread, PipeEnd
+from procmem.ipc.pairs import Channels
 from procmem.native import ffi, lib
 from procmem.procfs.descriptors import (
     FIFOS,
     READING,
+    RECORD,
     WRITING,
-    fdinfo_of,
     pipe_device,
     read_descriptors,
 )
@@ -22,116 +25,17 @@ from procmem.procfs.files import pids as all_pids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from procmem.arrow import Makers
     from procmem.columns import ArrowColumn
-    from procmem.procfs.descriptors import Descriptor, Descriptors
+    from procmem.ipc.pairs import EventFd, SocketPair
+    from procmem.procfs.descriptors import Descriptors
 
-__all__ = ["BlockedThread", "Pipe", "PipeEnd", "Pipes", "device_text", "find_pipes", "name_of"]
+__all__ = ["Pipe", "Pipes", "device_text", "find_pipes", "name_of", "pipes_from"]
 
 PAGE_SIZE = os.sysconf("SC_PAGESIZE")
-
-
-class PipeEnd:
-    """A descriptor that leads to an end of a pipe.
-
-    Attributes:
-        pid: the process that holds it (its thread group ID).
-        fd: the descriptor's number.
-        name: the process's command name (comm), at most 15 bytes.
-        reads: whether it was opened for reading.
-        writes: whether it was opened for writing.
-    """
-
-    __slots__ = ("_flags", "_inode", "_root", "fd", "name", "pid", "reads", "writes")
-
-    def __init__(
-        self,
-        pid: int,
-        fd: int,
-        name: str,
-        access: int,
-        inode: int,
-        root: str | os.PathLike[str] = "/proc",
-    ) -> None:
-        self.pid = pid
-        self.fd = fd
-        self.name = name
-        self.reads = bool(access & READING)
-        self.writes = bool(access & WRITING)
-        self._inode = inode
-        self._root = root
-        self._flags: int | None = UNREAD
-
-    def __repr__(self) -> str:
-        return f"PipeEnd(pid={self.pid}, fd={self.fd}, name={self.name!r})"
-
-    @property
-    def flags(self) -> int | None:
-        """The descriptor's flags, as fcntl(2) F_GETFL returns them, with O_CLOEXEC.
-
-        procmem.pipes() of all processes reads them when they are first asked for, since they cost
-        more than all the rest; None: the descriptor was closed by then.
-        """
-        if self._flags == UNREAD:
-            text = fdinfo_of(self.pid, self.fd, self._root)
-            same = number_after(text, b"ino:") in (None, self._inode)  # since Linux 5.14
-            flags = number_after(text, b"flags:", 8)
-            self._flags = flags if same else None
-        return self._flags
-
-    @property
-    def nonblocking(self) -> bool | None:
-        """Whether reads and writes through it never block (O_NONBLOCK); None: see flags."""
-        return None if self.flags is None else bool(self.flags & os.O_NONBLOCK)
-
-    @property
-    def close_on_exec(self) -> bool | None:
-        """Whether execve(2) closes it (O_CLOEXEC); None: see flags."""
-        return None if self.flags is None else bool(self.flags & os.O_CLOEXEC)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return {
-            "pid": self.pid,
-            "fd": self.fd,
-            "name": self.name,
-            "flags": self.flags,
-            "nonblocking": self.nonblocking,
-            "close_on_exec": self.close_on_exec,
-        }
-
-
-UNREAD = -1
-
-
-def number_after(text: bytes, name: bytes, base: int = 10) -> int | None:
-    """A number in a text of fdinfo; None: it is not there."""
-    for line in text.split(b"\n"):
-        if line.startswith(name):
-            try:
-                return int(line[len(name) :], base)
-            except ValueError:
-                return None
-    return None
-
-
-class BlockedThread(NamedTuple):
-    """A thread that is blocked in a call on a pipe.
-
-    Attributes:
-        pid, tid: its process and its own ID.
-        call: the system call: read, write, poll, openat, ...
-        to: what it wants to do: "read", "write", "open", "end" (poll for nothing but the end of
-            the other side).
-    """
-
-    pid: int
-    tid: int
-    call: str
-    to: str
 
 
 class Pipe(NamedTuple):
@@ -206,13 +110,25 @@ class Pipes(Columnar, SequenceOf[Pipe]):
         gone: how many processes ended meanwhile.
     """
 
-    __slots__ = ("denied", "gone", "listed", "processes")
+    __slots__ = ("_channels", "_pids", "_read", "denied", "gone", "listed", "processes")
 
-    def __init__(self, listed: Sequence[Pipe], processes: int, denied: list[int], gone: int):
+    def __init__(
+        self,
+        listed: Sequence[Pipe],
+        processes: int,
+        denied: list[int],
+        gone: int,
+        *,
+        read: Callable[[], Channels] | None = None,
+        pids: set[int] | None = None,
+    ) -> None:
         self.listed = listed
         self.processes = processes
         self.denied = denied
         self.gone = gone
+        self._read = read
+        self._pids = pids
+        self._channels: Channels | None = None
 
     @overload
     def __getitem__(self, index: int) -> Pipe: ...
@@ -237,7 +153,28 @@ class Pipes(Columnar, SequenceOf[Pipe]):
     def among(self, pids: set[int]) -> Pipes:
         """Those that any of some processes holds an end of, or is blocked in."""
         chosen = [pipe for pipe in self.listed if not pids.isdisjoint(pipe.pids)]
-        return Pipes(chosen, self.processes, self.denied, self.gone)
+        among = set(pids) if self._pids is None else self._pids & pids
+        return Pipes(chosen, self.processes, self.denied, self.gone, read=self._read, pids=among)
+
+    @property
+    def sockets(self) -> Sequence[SocketPair]:
+        """The connected pairs of Unix sockets, of the same processes.
+
+        They are read when they or the eventfds are first asked for, since that costs as much as
+        the pipes. Sockets of other network namespaces are not among them.
+        """
+        return self._others().sockets
+
+    @property
+    def eventfds(self) -> Sequence[EventFd]:
+        """The eventfds, of the same processes, read together with `sockets`."""
+        return self._others().eventfds
+
+    def _others(self) -> Channels:
+        if self._channels is None:
+            found = self._read() if self._read else Channels((), ())
+            self._channels = found if self._pids is None else found.among(self._pids)
+        return self._channels
 
     def arrow_makers(self) -> Makers:
         """What makes each column for data frames, a row for each pipe.
@@ -272,6 +209,8 @@ class Pipes(Columnar, SequenceOf[Pipe]):
         """As plain values, for JSON."""
         return {
             "pipes": [pipe.to_dict() for pipe in self.listed],
+            "sockets": [pair.to_dict() for pair in self.sockets],
+            "eventfds": [one.to_dict() for one in self.eventfds],
             "processes": self.processes,
             "denied": self.denied,
             "gone": self.gone,
@@ -294,33 +233,35 @@ def find_pipes(root: str | os.PathLike[str] = "/proc") -> Pipes:
 
 def pipes_from(found: Descriptors, root: str | os.PathLike[str]) -> Pipes:
     """The pipes that descriptors lead to, measured."""
-    ends: dict[tuple[int, int], list[Descriptor]] = {}
-    for one in found.listed:
-        if one.access:
-            ends.setdefault((one.inode, one.dev), []).append(one)
+    names, text, pipefs = found.names, found.text, pipe_device()
+    ends: dict[tuple[int, int], list[PipeEnd]] = {}
+    paths: dict[tuple[int, int], str] = {}
+    # Records, not Descriptors: a machine has thousands, and those would take as long as the rest.
+    for dev, inode, _, _, _, pid, fd, _, _, access, name, size, _ in RECORD.iter_unpack(
+        found.records
+    ):
+        if not access:
+            continue
+        key = inode, dev
+        end = PipeEnd(pid, fd, names.get(pid, ""), access, inode, root)
+        if key in ends:
+            ends[key].append(end)
+        else:
+            ends[key] = [end]
+            if dev != pipefs:
+                paths[key] = os.fsdecode(text[name : name + size])
     fills = measured(ends)
-    listed = [made(ends[key], found.names, fills[key], root) for key in sorted(ends)]
+    listed = [made(*key, paths.get(key), ends[key], fills[key]) for key in sorted(ends)]
     return Pipes(listed, found.processes, found.denied, found.gone)
 
 
-def made(
-    group: list[Descriptor],
-    names: dict[int, str],
-    fill: Fill | None,
-    root: str | os.PathLike[str],
-) -> Pipe:
+def made(inode: int, dev: int, path: str | None, held: list[PipeEnd], fill: Fill | None) -> Pipe:
     """One pipe."""
-    held = [
-        PipeEnd(one.pid, one.fd, names.get(one.pid, ""), one.access, one.inode, root)
-        for one in group
-    ]
-    readers = tuple(end for end in held if end.reads)
-    writers = tuple(end for end in held if end.writes)
-    first = group[0]
-    path = os.fsdecode(first.name) if first.dev != pipe_device() else None
+    readers = tuple([end for end in held if end.access & READING])
+    writers = tuple([end for end in held if end.access & WRITING])
     return Pipe(
-        first.inode,
-        first.dev,
+        inode,
+        dev,
         path,
         fill.capacity if fill else None,
         fill.waiting if fill else None,
@@ -362,7 +303,7 @@ class Fill(NamedTuple):
 
 
 _copying = allocate_lock()
-"""Held while a copy of a descriptor exists: a child that is forked by another thread then would
+"""Held while copies of descriptors are made: a child that is forked by another thread then would
 inherit the copy and keep the end open."""
 
 os.register_at_fork(
@@ -371,9 +312,15 @@ os.register_at_fork(
     after_in_child=_copying.release,
 )
 
+TOGETHER = 32
+"""Pipes that are measured before a thread that forks may go on."""
 
-def measured(ends: dict[tuple[int, int], list[Descriptor]]) -> dict[tuple[int, int], Fill | None]:
-    """What each pipe holds.
+MEASURED = struct.Struct("=2Q2i2Q2i")
+"""pm_pipe of native/descriptors.h."""
+
+
+def measured(ends: dict[tuple[int, int], list[PipeEnd]]) -> dict[tuple[int, int], Fill | None]:
+    """What each pipe holds, by inode and device as the ends are.
 
     A copy of an end is a reference to it: if its holder closes it meanwhile, the other side sees
     that when the copy is closed, microseconds later. With a copy of a write end, the end of file
@@ -383,65 +330,53 @@ def measured(ends: dict[tuple[int, int], list[Descriptor]]) -> dict[tuple[int, i
     Where there is none, nobody can write, unless an unseen process holds one: a read end is copied.
     """
     found: dict[tuple[int, int], Fill | None] = dict.fromkeys(ends)
-    out = ffi.new("pm_pipe *")
-    with PidFds() as open_pid:
-        for key in sorted(ends, key=lambda key: ends[key][0].pid):
-            for one in [one for one in ends[key] if writes(one)] or ends[key]:
-                pidfd = open_pid(one.pid)
-                if pidfd < 0:
-                    continue
-                with _copying:
-                    status = lib.pm_pipe_measure(pidfd, one.fd, one.dev, one.inode, out)
-                if status == 0:
-                    found[key] = fill_from(out, one)
-                    break
+    left = {
+        key: [one for one in group if one.access & WRITING] or group for key, group in ends.items()
+    }
+    attempt = 0
+    while left:
+        asked = sorted([(group[attempt].pid, key) for key, group in left.items()])
+        for start in range(0, len(asked), TOGETHER):
+            some = [key for _, key in asked[start : start + TOGETHER]]
+            found.update(
+                zip(some, fills_of(some, [left[key][attempt] for key in some]), strict=True)
+            )
+        # Another process's descriptor may be copied, or one that was not closed meanwhile.
+        attempt += 1
+        left = {
+            key: group for key, group in left.items() if found[key] is None and len(group) > attempt
+        }
     return found
 
 
-def writes(one: Descriptor) -> bool:
-    """Whether it is a write end."""
-    return bool(one.access & WRITING)
-
-
-def fill_from(out: Any, one: Descriptor) -> Fill:
-    """What was measured at one end: poll(2) shows each side what concerns it."""
-    reads = bool(one.access & READING)
-    return Fill(
-        out.capacity,
-        out.waiting,
-        not out.events & select.POLLOUT if writes(one) else None,
-        True if reads else not out.events & select.POLLERR,
-        True if writes(one) else not out.events & select.POLLHUP,
+def fills_of(keys: Sequence[tuple[int, int]], ends: Sequence[PipeEnd]) -> list[Fill | None]:
+    """What is measured at an end of each of some pipes; None: it could not be copied."""
+    pack = MEASURED.pack
+    data = bytearray(
+        b"".join(
+            [
+                pack(dev, inode, end.pid, end.fd, 0, 0, 0, 0)
+                for (inode, dev), end in zip(keys, ends, strict=True)
+            ]
+        )
     )
+    with _copying:
+        lib.pm_pipes_measure(ffi.from_buffer("pm_pipe[]", data), len(ends))
+    return [
+        None if status else fill_from(capacity, waiting, events, end.access)
+        for end, (_, _, _, _, capacity, waiting, events, status) in zip(
+            ends, MEASURED.iter_unpack(data), strict=True
+        )
+    ]
 
 
-class PidFds:
-    """Opens pidfds, and keeps the last one open."""
-
-    __slots__ = ("fd", "pid")
-
-    def __init__(self) -> None:
-        self.pid = self.fd = -1
-
-    def __enter__(self) -> PidFds:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes it."""
-        fd, self.fd, self.pid = self.fd, -1, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __call__(self, pid: int) -> int:
-        """That of a process; -1 if it can't be opened."""
-        if pid != self.pid:
-            self.close()
-            self.pid = pid
-            try:
-                self.fd = os.pidfd_open(pid)
-            except OSError:
-                self.fd = -1
-        return self.fd
+def fill_from(capacity: int, waiting: int, events: int, access: int) -> Fill:
+    """What was measured at one end: poll(2) shows each side what concerns it."""
+    is_writer = access & WRITING
+    return Fill(
+        capacity,
+        waiting,
+        not events & select.POLLOUT if is_writer else None,
+        True if access & READING else not events & select.POLLERR,
+        True if is_writer else not events & select.POLLHUP,
+    )

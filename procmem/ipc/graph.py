@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 
 from procmem.ipc.deadlocks import Waiter, cycles_of, stuck_threads
-from procmem.ipc.ends import find_pipes
 from procmem.ipc.sentences import Reasons
 from procmem.ipc.waiting import SIGCHLD, TIMERS, Scene, bits
 from procmem.procfs.blocked import read_states
-from procmem.procfs.files import pids as all_pids
+from procmem.procfs.descriptors import FIFOS, read_descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +31,10 @@ class Waits:
         deadlocks: sets of processes, each a list of PIDs, that wait for each other and for nobody
             else: none of them can go on.
         stuck: the threads (IDs) that can never go on, because they wait for a deadlock.
-        states: the processes, by PID.
-        pipes: all pipes.
-        denied: PIDs of the processes that this user may not see: what they hold is not known.
+        states: the processes that were read, by PID.
+        pipes: all pipes, if a thread waits at one; else none.
+        denied: PIDs of the processes that this user may not see, as far as they had to be read:
+            what they hold is not known.
     """
 
     __slots__ = ("deadlocks", "denied", "edges", "pipes", "states", "stuck")
@@ -145,10 +145,12 @@ def waits(pids: Iterable[int] | None = None, *, root: str | os.PathLike[str] = "
         raise Unsupported(
             "waits", f"the numbers of system calls of {os.uname().machine} are not known here"
         )
+    read_descriptors((), FIFOS, root)  # raises where root is no live /proc
     wanted = None if pids is None else set(pids)
     found = look(root, wanted)
     if found.deadlocks:
-        again = look(root, wanted)
+        # Now all that are involved are read before what they wait for.
+        again = look(root, wanted, found.states)
         lasting = [one for one in found.deadlocks if one in again.deadlocks]
         if lasting != again.deadlocks:
             again.stuck &= found.stuck
@@ -159,13 +161,27 @@ def waits(pids: Iterable[int] | None = None, *, root: str | os.PathLike[str] = "
     return found
 
 
-def look(root: str | os.PathLike[str], wanted: set[int] | None) -> Waits:
-    """One look at all processes."""
-    before = read_states(all_pids(root), root)
-    found = find_pipes(root)
-    scene = Scene(before, found, root)
+def look(root: str | os.PathLike[str], wanted: set[int] | None, first: Iterable[int] = ()) -> Waits:
+    """Reads once what threads wait for.
+
+    Args:
+        root: the /proc.
+        wanted: only these processes, and those that they wait for, however far; None: all.
+        first: processes that are read before all else.
+
+    Raises:
+        Unsupported: root is no live /proc.
+    """
+    scene = Scene(root)
+    states = scene.states
+    if wanted is None:
+        states.load_all()
+    else:
+        states.load(wanted)
+        states.load(first)
+    asked = [pid for pid in (states.read if wanted is None else wanted) if pid in states]
+    before = states.read
     edges: dict[int, list[Wait]] = {}
-    asked = list(before) if wanted is None else [pid for pid in wanted if pid in before]
     seen = set(asked)
     while asked:
         pid = asked.pop()
@@ -177,12 +193,12 @@ def look(root: str | os.PathLike[str], wanted: set[int] | None) -> Waits:
                 other
                 for wait in waits
                 for other in wait.holders
-                if other not in seen and other in before
+                if other not in seen and other in states
             }
             seen |= new
             asked += new
         if before[pid].caught & bits(SIGCHLD):
-            new = {other for other in scene.children.get(pid, ()) if other not in seen}
+            new = {other for other in scene.children(pid) if other not in seen}
             seen |= new
             asked += new
     after = read_states(sorted(seen), root)
@@ -211,13 +227,7 @@ def look(root: str | os.PathLike[str], wanted: set[int] | None) -> Waits:
         for tid in sorted(edges, key=lambda tid: (edges[tid][0].pid, tid))
         for wait in edges[tid]
     ]
-    denied = sorted({*found.denied, *(pid for pid in before if is_denied(before[pid]))})
-    return Waits(listed, deadlocks, stuck, before, found, denied)
-
-
-def is_denied(state: ProcessState) -> bool:
-    """Whether a process has threads that may not be seen; kernel threads have none here."""
-    return bool(state.threads) and not state.seen
+    return Waits(listed, deadlocks, stuck, before, scene.pipes, scene.denied)
 
 
 def waiters_of(edges: dict[int, list[Wait]], scene: Scene) -> list[Waiter]:
@@ -231,7 +241,7 @@ def waiters_of(edges: dict[int, list[Wait]], scene: Scene) -> list[Waiter]:
         processes = {other for wait in waits if wait.owner is None for other in wait.holders}
         if scene.states[pid].caught & bits(SIGCHLD):
             # A handler runs when a child ends, so whoever lets the child run ends the wait.
-            processes.update(other for other in scene.children.get(pid, ()))
+            processes.update(scene.children(pid))
         found.append(Waiter(tid, pid, frozenset(processes), threads))
     return found
 

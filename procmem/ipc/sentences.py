@@ -286,6 +286,8 @@ class Reasons:
             return f"waits for its {which} {self.names(wait.holders, wait.pid)} to end"
         if wait.kind in ("lock", "futex"):
             return self.at_lock(wait, on)
+        if wait.kind in QUEUES:
+            return self.at_queue(wait, on)
         if wait.kind == "signal":
             return f"waits for a signal ({wait.call})"
         if wait.kind == "time":
@@ -331,6 +333,21 @@ class Reasons:
         count = "" if role == "other side" else count
         return f"{said}; its {count}{roles} {verb} {held}{self.names(wait.holders, wait.pid)}"
 
+    def at_queue(self, wait: Wait, on: str) -> str:
+        """A wait at a semaphore, a message queue or an io_uring."""
+        said = {
+            "rise": f"waits for {on} to rise",
+            "zero": f"waits for {on} to become 0",
+            "receive": f"waits for a message in {on}",
+            "send": f"waits until it can send to {on}",
+        }.get(wait.to, f"waits for {on}")
+        said += f" ({wait.call})" + (", for a limited time" if wait.way_out == TIME else "")
+        if not wait.holders:
+            return said
+        if wait.guess:
+            return f"{said}; {self.names(wait.holders, wait.pid)} changed it last"
+        return f"{said}; open in {self.names(wait.holders, wait.pid)}"
+
     def at_lock(self, wait: Wait, on: str) -> str:
         """A wait for a lock."""
         if wait.kind == "lock":
@@ -350,7 +367,8 @@ class Reasons:
         return f"waits in futex at {on} until {who} wakes it"
 
 
-ENDS = ("fifo", "pipe", "socket", "futex", "eventfd")
+QUEUES = ("semaphore", "message queue", "io_uring")
+ENDS = ("fifo", "pipe", "socket", "futex", "eventfd", *QUEUES)
 SAID = ("", TIME, UNSEEN)
 """Ways out that the words for a wait have already."""
 

@@ -18,8 +18,9 @@ NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST, NLM_F_DUMP = 1, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-UDIAG_SHOW_NAME, UDIAG_SHOW_PEER, UDIAG_SHOW_RQLEN = 1, 4, 16
-UNIX_DIAG_NAME, UNIX_DIAG_PEER, UNIX_DIAG_RQLEN = 0, 2, 4
+UDIAG_SHOW_NAME, UDIAG_SHOW_PEER, UDIAG_SHOW_RQLEN, UDIAG_SHOW_MEMINFO = 1, 4, 16, 32
+UNIX_DIAG_NAME, UNIX_DIAG_PEER, UNIX_DIAG_RQLEN, UNIX_DIAG_MEMINFO = 0, 2, 4, 5
+SHOWN = UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN | UDIAG_SHOW_MEMINFO
 """include/uapi/linux/netlink.h, sock_diag.h, unix_diag.h."""
 
 
@@ -32,6 +33,8 @@ class UnixSocket(NamedTuple):
         name: the path it is bound to; an abstract one begins with "@"; empty without one.
         peer: the inode of the socket that it is connected with; None: with none.
         waiting: bytes that it received and that were not read yet; None: not known.
+        queued: bytes of memory that hold what it sent, until that is read; None: not known.
+        limit: the most that `queued` may be before a write waits (SO_SNDBUF); None: not known.
     """
 
     inode: int
@@ -39,12 +42,13 @@ class UnixSocket(NamedTuple):
     name: str
     peer: int | None
     waiting: int | None
+    queued: int | None = None
+    limit: int | None = None
 
 
 def unix_sockets() -> dict[int, UnixSocket] | None:
     """The Unix sockets of this network namespace by inode; None: this kernel does not show them."""
-    request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0,
-                          UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN, 0, 0)  # fmt: skip
+    request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, SHOWN, 0, 0)
     head = struct.pack(
         "=IHHII", 16 + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, 0
     )
@@ -86,7 +90,7 @@ def parse_unix_sockets(data: bytes) -> dict[int, UnixSocket]:
         if kind != SOCK_DIAG_BY_FAMILY or len(body) < 16:
             continue
         _, socket_kind, _, _, inode = struct.unpack_from("=BBBBI", body)
-        name, peer, waiting = "", None, None
+        name, peer, waiting, queued, limit = "", None, None, None, None
         at = 16
         while at + 4 <= len(body):
             size, attribute = struct.unpack_from("=HH", body, at)
@@ -101,6 +105,9 @@ def parse_unix_sockets(data: bytes) -> dict[int, UnixSocket]:
                     peer = struct.unpack("=I", value)[0] or None
                 elif attribute == UNIX_DIAG_RQLEN:
                     waiting = struct.unpack_from("=I", value)[0]
+                elif attribute == UNIX_DIAG_MEMINFO:
+                    # SK_MEMINFO_WMEM_ALLOC and SK_MEMINFO_SNDBUF of linux/sock_diag.h.
+                    queued, limit = struct.unpack_from("=8x2I", value)
             at += (size + 3) & ~3
-        found[inode] = UnixSocket(inode, socket_kind, name, peer, waiting)
+        found[inode] = UnixSocket(inode, socket_kind, name, peer, waiting, queued, limit)
     return found

@@ -8,12 +8,22 @@ import stat
 from typing import Any, NamedTuple
 
 from procmem.ipc.asked import POLLED
+from procmem.ipc.ends import Pipes, find_pipes
+from procmem.ipc.holders import number_after
 from procmem.ipc.locks import holds_lock, parse_locks
 from procmem.ipc.mutexes import futex_wait
+from procmem.ipc.queues import (
+    MESSAGES,
+    POSIX_MESSAGES,
+    SEMAPHORES,
+    ring_wait,
+    same_ipc_namespace,
+    system_v_wait,
+)
 from procmem.ipc.requests import OPENS, memory_of, opening_of, request_of
 from procmem.ipc.sockets import unix_sockets
-from procmem.procfs.blocked import SIGNALS, SLEEPS, WAITS
-from procmem.procfs.descriptors import ANON, FILES, SOCKETS, fdinfo_of, read_descriptors
+from procmem.procfs.blocked import SIGNALS, SLEEPS, WAITS, read_states
+from procmem.procfs.descriptors import ANON, FIFOS, FILES, SOCKETS, fdinfo_of, read_descriptors
 from procmem.procfs.files import ProcessFiles, pids, system_file
 
 TYPE_CHECKING = False
@@ -21,14 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from procmem.ipc.asked import CallRequest
-    from procmem.ipc.ends import Pipe, Pipes
+    from procmem.ipc.ends import Pipe
     from procmem.ipc.locks import FileLock
     from procmem.ipc.mutexes import FutexWait
+    from procmem.ipc.queues import QueueWait
     from procmem.ipc.sockets import UnixSocket
     from procmem.procfs.blocked import ProcessState, ThreadState
     from procmem.procfs.descriptors import Descriptor
 
-__all__ = ["Scene", "Wait"]
+__all__ = ["Scene", "Wait", "is_denied"]
 
 
 class Wait(NamedTuple):
@@ -38,10 +49,10 @@ class Wait(NamedTuple):
         pid, tid: the process and the thread that wait.
         name: the process's command name (comm).
         call: the system call that the thread is blocked in.
-        kind: "pipe", "fifo", "socket", "eventfd", "process", "lock", "futex", "signal", "time",
-            "terminal", "tracer", "stop" or "other".
+        kind: "pipe", "fifo", "socket", "eventfd", "process", "lock", "futex", "semaphore",
+            "message queue", "io_uring", "signal", "time", "terminal", "tracer", "stop" or "other".
         to: what it wants: "read", "write", "open", "end" (of the other side, of a process), "lock",
-            "wake", "go on".
+            "wake", "rise" or "zero" (of a semaphore), "receive", "send", "complete", "go on".
         on: what it waits at, such as "pipe 81"; empty if `kind` says it.
         fd: the descriptor; None without one.
         holders: the processes that could end the wait, ascending: holders of the other end,
@@ -49,7 +60,8 @@ class Wait(NamedTuple):
         owner: the thread that has the lock; None: not known, or any thread of the holders will do.
         way_out: why the wait may end although all holders wait, too: a time limit, a signal, a
             holder that can't be seen; empty: it can't.
-        guess: whether holders rest on the layout of glibc's mutex, which the kernel does not know.
+        guess: whether holders rest on the layout of glibc's mutex, which the kernel does not know;
+            or, of a semaphore or a message queue, are only who changed it last.
     """
 
     pid: int
@@ -82,38 +94,137 @@ somebody must send; SIGCHLD, which comes from children; SIGWINCH, which readline
 of faults; and the two that the C library uses itself."""
 
 
+class States:
+    """The states of processes, each read when it is first asked for.
+
+    Args:
+        root: the /proc.
+
+    Attributes:
+        read: those that were read, by PID.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = "/proc") -> None:
+        self.root = root
+        self.read: dict[int, ProcessState] = {}
+        self._absent: set[int] = set()
+        self._whole = False
+
+    def get(self, pid: int) -> ProcessState | None:
+        """The state of a process; None: there is none."""
+        if pid not in self.read and pid not in self._absent:
+            self.load((pid,))
+        return self.read.get(pid)
+
+    def load(self, pids: Iterable[int]) -> None:
+        """Reads some processes that were not read yet."""
+        new = [pid for pid in pids if pid not in self.read]
+        self.read.update(read_states(new, self.root))
+        self._absent.update(pid for pid in new if pid not in self.read)
+
+    def load_all(self) -> dict[int, ProcessState]:
+        """All processes."""
+        if not self._whole:
+            self._whole = True
+            self.load(pids(self.root))
+        return self.read
+
+    def __getitem__(self, pid: int) -> ProcessState:
+        found = self.get(pid)
+        if found is None:
+            raise KeyError(pid)
+        return found
+
+    def __contains__(self, pid: object) -> bool:
+        return isinstance(pid, int) and self.get(pid) is not None
+
+
+class Threads:
+    """The threads of a /proc, to ask whether there is one of an ID."""
+
+    def __init__(self, root: str | os.PathLike[str] = "/proc") -> None:
+        self.root = root
+
+    def __contains__(self, tid: object) -> bool:
+        return isinstance(tid, int) and self.process_of(tid) is not None
+
+    def process_of(self, tid: int) -> int | None:
+        """The process that a thread belongs to; None: there is no such thread."""
+        if tid <= 0:
+            return None
+        try:
+            with open(f"{os.fspath(self.root)}/{tid}/status", "rb", buffering=0) as file:
+                return number_after(file.read(65536) or b"", b"Tgid:")
+        except OSError:
+            return None
+
+
 class Scene:
     """What was read of the machine at one time, to find out what a thread waits for.
 
+    Everything is read where a thread needs it: most wait for what one process shows.
+
     Args:
-        states: all processes.
-        found: all pipes.
         root: the /proc.
+
+    Attributes:
+        states: the processes.
+        threads: the threads.
     """
 
-    def __init__(
-        self,
-        states: dict[int, ProcessState],
-        found: Pipes,
-        root: str | os.PathLike[str] = "/proc",
-    ) -> None:
-        self.states = states
+    def __init__(self, root: str | os.PathLike[str] = "/proc") -> None:
         self.root = root
-        self.pipes = found
-        self.ends: dict[tuple[int, int], Pipe] = {
-            (end.pid, end.fd): pipe for pipe in found for end in (*pipe.readers, *pipe.writers)
-        }
-        self.tids = {thread.tid for state in states.values() for thread in state.threads}
-        self.children: dict[int, list[int]] = {}
-        for state in states.values():
-            if state.threads:
-                self.children.setdefault(state.parent, []).append(state.pid)
+        self.states = States(root)
+        self.threads = Threads(root)
+        self._pipes: Pipes | None = None
+        self._ends: dict[tuple[int, int], Pipe] = {}
+        self._children: dict[int, list[int]] | None = None
+        self._denied: set[int] = set()
+        self._tables: dict[int, dict[int, Descriptor]] = {}
         self._locks: list[FileLock] | None = None
         self._others: dict[tuple[int, int], Descriptor] | None = None
         self._sockets: dict[int, UnixSocket] | None = None
         self._eventfds: dict[tuple[int, int], int] | None = None
 
     # ---- what is read only where a thread needs it ----
+
+    @property
+    def pipes(self) -> Pipes:
+        """All pipes if a thread needed them, else none."""
+        return Pipes((), 0, [], 0) if self._pipes is None else self._pipes
+
+    @property
+    def denied(self) -> list[int]:
+        """The processes whose descriptors or threads were needed and may not be read."""
+        unseen = (pid for pid, state in self.states.read.items() if is_denied(state))
+        return sorted({*self._denied, *self.pipes.denied, *unseen})
+
+    def ends(self) -> dict[tuple[int, int], Pipe]:
+        """The pipe that each descriptor of an end leads to."""
+        if self._pipes is None:
+            self._pipes = find_pipes(self.root)
+            self._ends = {
+                (end.pid, end.fd): pipe
+                for pipe in self._pipes
+                for end in (*pipe.readers, *pipe.writers)
+            }
+        return self._ends
+
+    def children(self, pid: int) -> list[int]:
+        """The children of a process that have not ended."""
+        if self._children is None:
+            self._children = {}
+            for state in self.states.load_all().values():
+                if state.threads:
+                    self._children.setdefault(state.parent, []).append(state.pid)
+        return self._children.get(pid, [])
+
+    def descriptor(self, pid: int, fd: int) -> Descriptor | None:
+        """A descriptor of a process; None: it is not there."""
+        if pid not in self._tables:
+            found = read_descriptors([pid], FIFOS | SOCKETS | ANON | FILES, self.root)
+            self._tables[pid] = {one.fd: one for one in found.listed}
+        return self._tables[pid].get(fd)
 
     def locks(self) -> list[FileLock]:
         """The locks that processes wait for."""
@@ -125,6 +236,7 @@ class Scene:
         """The descriptors of all processes that are no pipes, by process and number."""
         if self._others is None:
             found = read_descriptors(pids(self.root), SOCKETS | ANON | FILES, self.root)
+            self._denied.update(found.denied)
             self._others = {(one.pid, one.fd): one for one in found.listed}
         return self._others
 
@@ -141,7 +253,7 @@ class Scene:
                 key: number
                 for key, one in self.others().items()
                 if one.name == b"anon_inode:[eventfd]"
-                and (number := field(fdinfo_of(*key, self.root), b"eventfd-id:")) is not None
+                and (number := number_after(fdinfo_of(*key, self.root), b"eventfd-id:")) is not None
             }
         return self._eventfds
 
@@ -164,7 +276,7 @@ class Scene:
         if thread.state not in "SD" or not call:
             return []
         if call == "vfork" or (call == "clone" and arguments[0] & CLONE_VFORK):
-            return [wait("process", "end", on="vfork", holders=self._children(thread.pid))]
+            return [wait("process", "end", on="vfork", holders=self._waited_for(thread.pid))]
         if thread.state == "D":
             return [wait("other", "go on", on="the disk or a device", way_out=KERNEL)]
         if call in OPENS:
@@ -177,7 +289,7 @@ class Scene:
             call,
             arguments,
             lambda address, size: memory_of(thread.pid, address, size, self.root),
-            self.tids,
+            self.threads,
             {one.tid for one in state.threads},
         )
         if futex is not None:
@@ -187,6 +299,12 @@ class Scene:
             return [wait("signal", "wake", way_out=TIME if limited else "a signal")]
         if call in SLEEPS:
             return [wait("time", "wake", way_out=TIME)]
+        if call in SEMAPHORES | MESSAGES:
+            return self._system_v(thread, wait)
+        if call in POSIX_MESSAGES:
+            return [self._posix_queue(thread, wait)]
+        if call == "io_uring_enter":
+            return [self._ring(thread, wait)]
         request = request_of(thread, self.root)
         if request is None:
             return [wait("other", "go on", on=call, way_out="what it waits for is not known")]
@@ -227,11 +345,11 @@ class Scene:
         *,
         polled: bool,
     ) -> Wait | None:
-        pipe = self.ends.get((thread.pid, fd))
+        other = self.descriptor(thread.pid, fd)
+        pipe = self.ends().get((thread.pid, fd)) if other is None or other.is_fifo else None
         if pipe is not None:
             return self._pipe(state, pipe, fd, to, wait, polled=polled)
-        other = self.others().get((thread.pid, fd))
-        if other is None:
+        if other is None or other.is_fifo:
             return wait("other", to, on=f"descriptor {fd}", fd=fd, way_out=UNSEEN)
         if other.is_socket:
             return self._socket(thread, state, other, to, wait, polled=polled)
@@ -239,7 +357,7 @@ class Scene:
         if name == "anon_inode:[eventfd]":
             return self._eventfd(thread, state, fd, to, wait)
         if name.endswith("[pidfd]"):
-            pid = field(fdinfo_of(thread.pid, fd, self.root), b"Pid:")
+            pid = number_after(fdinfo_of(thread.pid, fd, self.root), b"Pid:")
             known = pid is not None and pid in self.states
             return wait(
                 "process",
@@ -354,12 +472,71 @@ class Scene:
         way_out = f"a process that opens it for {'writing' if opening.to == 'read' else 'reading'}"
         return wait("fifo", "open", on=opening.path, way_out=way_out)
 
-    def _children(self, pid: int) -> tuple[int, ...]:
-        traced = [state.pid for state in self.states.values() if state.tracer == pid]
-        return tuple(sorted({*self.children.get(pid, ()), *traced}))
+    def _waited_for(self, pid: int) -> tuple[int, ...]:
+        """The processes for whose end a process may wait: its children, and those it traces."""
+        states = self.states.load_all().values()
+        traced = [state.pid for state in states if state.tracer == pid]
+        return tuple(sorted({*self.children(pid), *traced}))
+
+    def _system_v(self, thread: ThreadState, wait: Callable[..., Wait]) -> list[Wait]:
+        here = same_ipc_namespace(thread.pid, self.root)
+        found = system_v_wait(
+            thread.call,
+            thread.arguments,
+            lambda address, size: memory_of(thread.pid, address, size, self.root),
+            here=here,
+        )
+        return [] if found is None else [self._queued(thread, found, wait)]
+
+    def _queued(self, thread: ThreadState, found: QueueWait, wait: Callable[..., Wait]) -> Wait:
+        """A wait at something that any process may change: who did it last is only a guess."""
+        way_out = WAYS[found.to]
+        last = found.last if found.last != thread.pid else None
+        if last is not None and last not in self.states:
+            way_out += f"; {last}, which changed it last, has ended"
+            last = None
+        return wait(
+            found.kind,
+            found.to,
+            on=found.on,
+            holders=() if last is None else (last,),
+            guess=last is not None,
+            way_out=TIME if found.limited else way_out,
+        )
+
+    def _posix_queue(self, thread: ThreadState, wait: Callable[..., Wait]) -> Wait:
+        """A wait at a POSIX message queue, which is a file (mq_overview(7))."""
+        fd = thread.arguments[0] & 0x7FFFFFFF
+        to = "receive" if thread.call == "mq_timedreceive" else "send"
+        file = self.descriptor(thread.pid, fd)
+        if file is None:
+            return wait("message queue", to, on=f"descriptor {fd}", fd=fd, way_out=UNSEEN)
+        state = "empty" if to == "receive" else "full"
+        holders = {
+            pid
+            for (pid, _), one in self.others().items()
+            if (one.dev, one.inode) == (file.dev, file.inode)
+        }
+        return wait(
+            "message queue",
+            to,
+            on=f"the message queue {os.fsdecode(file.name)}, which is {state}",
+            fd=fd,
+            holders=tuple(sorted(holders)),
+            way_out=TIME if thread.arguments[4] else "another process that opens the queue",
+        )
+
+    def _ring(self, thread: ThreadState, wait: Callable[..., Wait]) -> Wait:
+        fd = thread.arguments[0] & 0x7FFFFFFF
+        found = ring_wait(
+            thread.arguments,
+            fdinfo_of(thread.pid, fd, self.root),
+            lambda address, size: memory_of(thread.pid, address, size, self.root),
+        )
+        return self._queued(thread, found, wait)._replace(fd=fd)
 
     def _child(self, thread: ThreadState, state: ProcessState, wait: Callable[..., Wait]) -> Wait:
-        children = self._children(thread.pid)
+        children = self._waited_for(thread.pid)
         asked = thread.arguments[0] & 0xFFFFFFFF
         asked = asked - (1 << 32) if asked >> 31 else asked
         which: tuple[int, ...] = children
@@ -367,7 +544,7 @@ class Scene:
             if asked == 1:  # P_PID
                 which = tuple(pid for pid in children if pid == thread.arguments[1])
             elif asked == 3:  # P_PIDFD
-                pid = field(fdinfo_of(thread.pid, thread.arguments[1], self.root), b"Pid:")
+                pid = number_after(fdinfo_of(thread.pid, thread.arguments[1], self.root), b"Pid:")
                 which = tuple(one for one in children if one == pid)
         elif asked > 0:
             which = tuple(pid for pid in children if pid == asked)
@@ -383,7 +560,7 @@ class Scene:
         mine = [lock for lock in self.locks() if lock.pid in (thread.pid, -1, 0)]
         kinds = ("flock",) if thread.call == "flock" else ("fcntl", "OFD")
         fd = thread.arguments[0] & 0x7FFFFFFF
-        file = self.others().get((thread.pid, fd))
+        file = self.descriptor(thread.pid, fd)
         lock = next(
             (
                 one
@@ -424,7 +601,7 @@ class Scene:
         place = f"{futex.address:#x}"
         way_out = TIME if futex.limited else ""
         if futex.owner is not None:
-            owner = next(pid for pid, one in self.states.items() if has(one, futex.owner))
+            owner = self.threads.process_of(futex.owner) or futex.owner
             if futex.ends:
                 on = f"the end of thread {futex.owner}"
                 return wait("futex", "end", on=on, holders=(owner,), owner=futex.owner,
@@ -449,7 +626,7 @@ class Scene:
         if futex.owner is not None:
             return f" in {name}", alone
         same = re.compile(rb" %s %s(?: |$)" % (re.escape(line[3]), line[4]), re.MULTILINE)
-        mappers = {pid for pid in self.states if same.search(maps_of(pid, self.root))}
+        mappers = {pid for pid in pids(self.root) if same.search(maps_of(pid, self.root))}
         return f" in {name}", tuple(sorted({thread.pid, *mappers}))
 
 
@@ -467,9 +644,19 @@ TERMINALS = (4, 5, 136, 137, 138, 139, 140, 141, 142, 143, 204, 229)
 """Major numbers of terminals (Documentation/admin-guide/devices.txt)."""
 
 
-def has(state: ProcessState, tid: int) -> bool:
-    """Whether a thread is one of a process."""
-    return any(thread.tid == tid for thread in state.threads)
+WAYS = {
+    "rise": "a process that raises it",
+    "zero": "a process that lowers it",
+    "receive": "a process that sends",
+    "send": "a process that receives",
+    "complete": "the kernel, when a request of the ring completes",
+}
+"""What ends a wait at a semaphore, a message queue or an io_uring."""
+
+
+def is_denied(state: ProcessState) -> bool:
+    """Whether a process has threads that may not be seen; kernel threads have none here."""
+    return bool(state.threads) and not state.seen
 
 
 def maps_of(pid: int, root: str | os.PathLike[str]) -> bytes:
@@ -506,12 +693,3 @@ def outside(name: str) -> tuple[str, str]:
 def pids_of(ends: Iterable[object]) -> tuple[int, ...]:
     """The processes that hold ends, ascending."""
     return tuple(sorted({end.pid for end in ends}))  # type: ignore[attr-defined]
-
-
-def field(text: bytes, name: bytes) -> int | None:
-    """A number in a text of fdinfo."""
-    for line in text.split(b"\n"):
-        if line.startswith(name):
-            value = line[len(name) :].strip()
-            return int(value) if value.isdigit() else None
-    return None

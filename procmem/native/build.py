@@ -224,19 +224,25 @@ ffi.cdef(
     #define PM_FD_ANON ...
     #define PM_FD_FILES ...
     typedef struct { uint64_t dev, inode, size, blocks, rdev; int32_t pid, fd;
-                     uint32_t mode, links, access, name, name_size; } pm_descriptor;
+                     uint32_t mode, links, access, name, name_size, owner; } pm_descriptor;
     typedef struct { uint64_t arguments[6]; int32_t pid, tid; int64_t call; } pm_blocked;
     typedef struct { int32_t pid; uint32_t name, name_size; } pm_owner;
     typedef struct { pm_descriptor *list; size_t count; pm_owner *owners; size_t owner_count;
                      pm_blocked *blocked; size_t blocked_count;
-                     char *text; size_t text_size, seen; ...; } pm_descriptors;
+                     char *text; size_t text_size, seen; int lists_from; ...; } pm_descriptors;
     pm_descriptors *pm_descriptors_new(void);
     void pm_descriptors_free(pm_descriptors *found);
     int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, int pid,
                             unsigned kinds, uint64_t pipefs);
     int pm_blocked_scan(pm_descriptors *found, int root, int pid);
-    typedef struct { uint64_t capacity, waiting; int32_t events; } pm_pipe;
-    int pm_pipe_measure(int pidfd, int fd, uint64_t dev, uint64_t inode, pm_pipe *out);
+    typedef struct { uint64_t dev, inode; int32_t pid, fd; uint64_t capacity, waiting;
+                     int32_t events, status; } pm_pipe;
+    void pm_pipes_measure(pm_pipe *pipes, size_t count);
+
+    typedef struct { int32_t value, pid, rising, for_zero; } pm_semaphore;
+    typedef struct { uint64_t bytes, limit, messages; int32_t sender, receiver; } pm_queue;
+    int pm_semaphore_read(int set, int number, pm_semaphore *out);
+    int pm_queue_read(int id, pm_queue *out);
     """
 )
 # ---- calls of this process on its own memory (procmem.calls) ----
@@ -381,6 +387,7 @@ PARTS = (
     "hold",
     "tracer",
     "descriptors",
+    "sysv",
     "columns",
 )
 ffi.set_source(

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,9 @@ struct file_status {
 #define GET_PIPE_SIZE 1032
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd 438
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
 #endif
 
 #define BUFFER 32768
@@ -133,6 +137,9 @@ static int wanted(const struct file_status *is, unsigned kinds)
     return 0;
 }
 
+#define NOT_THERE 1
+
+/* Adds a descriptor if it is of these kinds; NOT_THERE: statx(2) failed. */
 static int add(pm_descriptors *found, int fds, const char *name, int pid, unsigned kinds,
                uint64_t pipefs)
 {
@@ -140,7 +147,9 @@ static int add(pm_descriptors *found, int fds, const char *name, int pid, unsign
     pm_descriptor *one;
     int error;
 
-    if (syscall(SYS_statx, fds, name, DONT_SYNC, STATUS_BASIC, &is) || !wanted(&is, kinds))
+    if (syscall(SYS_statx, fds, name, DONT_SYNC, STATUS_BASIC, &is))
+        return NOT_THERE;
+    if (!wanted(&is, kinds))
         return 0;
     if ((error = make_room(found)))
         return error;
@@ -155,6 +164,7 @@ static int add(pm_descriptors *found, int fds, const char *name, int pid, unsign
     one->fd = atoi(name);
     one->mode = is.mode;
     one->links = is.links;
+    one->owner = is.uid;
     if (S_ISFIFO(is.mode)) {
         if (syscall(SYS_statx, fds, name, DONT_SYNC | AT_SYMLINK_NOFOLLOW, STATUS_BASIC, &is))
             return 0; /* closed by now */
@@ -197,26 +207,82 @@ static int add_owner(pm_descriptors *found, int root, int pid)
     return 0;
 }
 
+/* The next number, as text. */
+static void next_number(char *text)
+{
+    size_t size = strlen(text), at = size;
+
+    while (at && text[at - 1] == '9')
+        text[--at] = '0';
+    if (at) {
+        text[at - 1]++;
+        return;
+    }
+    text[0] = '1';
+    memset(text + 1, '0', size);
+    text[size + 1] = 0;
+}
+
+/* Where the listing of /proc/PID/fd continues for a number: behind "." and ".." (fs/proc/fd.c). */
+static long list_from(pm_descriptors *found, int fds, long number)
+{
+    if (lseek(fds, 2 + number, SEEK_SET) < 0)
+        return -1;
+    return syscall(SYS_getdents64, fds, found->buffer, BUFFER);
+}
+
+/* Whether a listing can begin at a number: tried at this process's own directory. */
+static int can_list_from(pm_descriptors *found, int root)
+{
+    const struct entry *first = (const void *)found->buffer;
+    int fds = openat(root, "self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), can;
+
+    if (fds < 0)
+        return 0;
+    can = list_from(found, fds, fds) > 0 && first->name[0] != '.' && atoi(first->name) == fds;
+    close(fds);
+    return can;
+}
+
 int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, int pid,
                         unsigned kinds, uint64_t pipefs)
 {
-    char path[64];
+    char path[64], number[16] = "0";
     size_t before = found->count;
+    long got;
     int fds, status = 0;
 
+    if (!found->lists_from)
+        found->lists_from = can_list_from(found, root) ? 1 : -1;
     snprintf(path, sizeof path, "%.40s/fd", directory);
     fds = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fds < 0)
         return -errno;
+    /* Most tables have no gap, and then a listing would only repeat the numbers. It begins at the
+     * first one that is not there, so that each number is asked for once in either way. Since Linux
+     * 6.2 the directory's size is the number of descriptors, which saves a question in vain. */
+    if (found->lists_from > 0) {
+        struct stat size;
+        long left = fstat(fds, &size) || size.st_size <= 0 ? LONG_MAX : (long)size.st_size;
+
+        while (left-- > 0 && !(status = add(found, fds, number, pid, kinds, pipefs))) {
+            found->seen++;
+            next_number(number);
+        }
+        if (status == NOT_THERE)
+            status = 0;
+        got = list_from(found, fds, atoi(number));
+    } else
+        got = syscall(SYS_getdents64, fds, found->buffer, BUFFER);
     while (!status) {
-        long got = syscall(SYS_getdents64, fds, found->buffer, BUFFER), at = 0;
+        long at = 0;
 
         if (got <= 0) {
             /* The directory of a process that ends may fail in the middle. */
             status = got < 0 && errno != ENOENT && errno != ESRCH ? -errno : 0;
             break;
         }
-        while (at < got && !status) {
+        while (at < got && status >= 0) {
             const struct entry *entry = (const void *)(found->buffer + at);
 
             at += entry->size;
@@ -225,6 +291,10 @@ int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, 
             found->seen++;
             status = add(found, fds, entry->name, pid, kinds, pipefs);
         }
+        if (status == NOT_THERE) /* closed by now, or of a dead server */
+            status = 0;
+        if (!status)
+            got = syscall(SYS_getdents64, fds, found->buffer, BUFFER);
     }
     close(fds);
     if (!status && found->count != before)
@@ -257,12 +327,27 @@ static int add_blocked(pm_descriptors *found, const char *text, int pid, int tid
     return 0;
 }
 
+/* What a thread is blocked in, from a file below an open directory. */
+static int scan_call(pm_descriptors *found, int directory, const char *path, int pid, int tid)
+{
+    char text[512];
+
+    return read_small(directory, path, text, sizeof text) > 0 ? add_blocked(found, text, pid, tid)
+                                                              : 0;
+}
+
 int pm_blocked_scan(pm_descriptors *found, int root, int pid)
 {
-    char path[300], text[512];
+    struct file_status is;
+    char path[300];
     int tasks, status = 0;
 
+    /* The links of task are those of a directory, and one for each thread (fs/proc/base.c). */
     snprintf(path, sizeof path, "%d/task", pid);
+    if (!syscall(SYS_statx, root, path, DONT_SYNC, STATUS_BASIC, &is) && is.links == 3) {
+        snprintf(path, sizeof path, "%d/syscall", pid);
+        return scan_call(found, root, path, pid, pid);
+    }
     tasks = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (tasks < 0)
         return -errno;
@@ -278,37 +363,54 @@ int pm_blocked_scan(pm_descriptors *found, int root, int pid)
             if (entry->name[0] < '0' || entry->name[0] > '9')
                 continue;
             snprintf(path, sizeof path, "%.255s/syscall", entry->name);
-            if (read_small(tasks, path, text, sizeof text) > 0)
-                status = add_blocked(found, text, pid, atoi(entry->name));
+            status = scan_call(found, tasks, path, pid, atoi(entry->name));
         }
     }
     close(tasks);
     return status;
 }
 
-int pm_pipe_measure(int pidfd, int fd, uint64_t dev, uint64_t inode, pm_pipe *out)
+static int measure(int pidfd, pm_pipe *pipe)
 {
     struct stat is;
     struct pollfd asked;
-    int waiting = 0, capacity, error = 0;
-    int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+    int waiting = 0, capacity = 0, error = 0;
+    int copy = (int)syscall(SYS_pidfd_getfd, pidfd, pipe->fd, 0);
 
     if (copy < 0)
         return -errno;
     asked.fd = copy;
     asked.events = POLLIN | POLLOUT;
     asked.revents = 0;
-    if (fstat(copy, &is) || !S_ISFIFO(is.st_mode) || is.st_ino != inode ||
-        ((uint64_t)major(is.st_dev) << 32 | minor(is.st_dev)) != dev)
+    if (fstat(copy, &is) || !S_ISFIFO(is.st_mode) || is.st_ino != pipe->inode ||
+        ((uint64_t)major(is.st_dev) << 32 | minor(is.st_dev)) != pipe->dev)
         error = -ENOENT;
     else if ((capacity = fcntl(copy, GET_PIPE_SIZE)) < 0 || ioctl(copy, FIONREAD, &waiting) ||
              poll(&asked, 1, 0) < 0)
         error = -errno;
     close(copy);
     if (!error) {
-        out->capacity = (uint64_t)capacity;
-        out->waiting = (uint64_t)waiting;
-        out->events = asked.revents;
+        pipe->capacity = (uint64_t)capacity;
+        pipe->waiting = (uint64_t)waiting;
+        pipe->events = asked.revents;
     }
     return error;
+}
+
+void pm_pipes_measure(pm_pipe *pipes, size_t count)
+{
+    int pid = -1, pidfd = -1;
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        if (pipes[i].pid != pid) {
+            if (pidfd >= 0)
+                close(pidfd);
+            pid = pipes[i].pid;
+            pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        }
+        pipes[i].status = pidfd < 0 ? -ESRCH : measure(pidfd, &pipes[i]);
+    }
+    if (pidfd >= 0)
+        close(pidfd);
 }

@@ -18,6 +18,7 @@ typedef struct {
     uint32_t mode, links;     /* st_mode, st_nlink */
     uint32_t access;          /* of FIFOs: 1 opened for reading, 2 for writing, 3 for both */
     uint32_t name, name_size; /* in the text; size 0: not read */
+    uint32_t owner;           /* st_uid */
 } pm_descriptor;
 
 typedef struct {
@@ -43,6 +44,7 @@ typedef struct {
     size_t seen; /* descriptors of all kinds, of all processes */
     size_t room, owner_room, blocked_room, text_room;
     char *buffer;
+    int lists_from; /* whether a listing can begin at any number; 0: not tried yet */
 } pm_descriptors;
 
 pm_descriptors *pm_descriptors_new(void);
@@ -62,13 +64,18 @@ int pm_descriptors_scan(pm_descriptors *found, int root, const char *directory, 
 /* Adds what the threads of a process are blocked in (/proc/PID/task/TID/syscall, proc(5)). */
 int pm_blocked_scan(pm_descriptors *found, int root, int pid);
 
+/* A pipe, by one of its descriptors, and what it holds if status is 0. */
 typedef struct {
+    uint64_t dev, inode;
+    int32_t pid, fd;
     uint64_t capacity, waiting;
     int32_t events; /* of poll(2) */
+    int32_t status;
 } pm_pipe;
 
-/* What a pipe holds, from a copy of a descriptor of another process (pidfd_getfd(2)) that exists
- * for these few calls. -ENOENT: the descriptor leads to another file than (dev, inode). */
-int pm_pipe_measure(int pidfd, int fd, uint64_t dev, uint64_t inode, pm_pipe *out);
+/* What pipes hold, each from a copy of a descriptor of another process (pidfd_getfd(2)) that exists
+ * for a few calls. Status -ENOENT: the descriptor leads to another file than (dev, inode). Pipes of
+ * one process should follow each other. */
+void pm_pipes_measure(pm_pipe *pipes, size_t count);
 
 #endif

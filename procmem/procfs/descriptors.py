@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 from functools import cache
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ __all__ = [
     "FIFOS",
     "FILES",
     "READING",
+    "RECORD",
     "SOCKETS",
     "WRITING",
     "BlockedCall",
@@ -53,6 +55,7 @@ class Descriptor(NamedTuple):
         name: the text of the link /proc/PID/fd/N; empty for sockets and pipes without a name.
         size, blocks, links: st_size, st_blocks (512 bytes each) and st_nlink of stat(2).
         rdev: of a device, major << 32 | minor.
+        owner: user ID of the owner of what it leads to.
     """
 
     pid: int
@@ -66,6 +69,7 @@ class Descriptor(NamedTuple):
     blocks: int
     links: int
     rdev: int
+    owner: int
 
     @property
     def is_fifo(self) -> bool:
@@ -97,7 +101,8 @@ class Descriptors(NamedTuple):
     """Descriptors of several processes.
 
     Attributes:
-        listed: those of the kinds that were asked for, by process, then as the kernel lists them.
+        records: those of the kinds that were asked for, packed.
+        text: the texts that they refer to.
         seen: how many descriptors of all kinds were looked through.
         processes: how many processes were read.
         denied: PIDs of the processes that this user may not read.
@@ -106,13 +111,31 @@ class Descriptors(NamedTuple):
         calls: the threads of all processes that do not run, if they were asked for.
     """
 
-    listed: list[Descriptor]
+    records: bytes
+    text: bytes
     seen: int
     processes: int
     denied: list[int]
     gone: int
     names: dict[int, str]
     calls: list[BlockedCall]
+
+    @property
+    def listed(self) -> list[Descriptor]:
+        """The descriptors, by process, then as the kernel lists them."""
+        text = self.text
+        return [
+            Descriptor(
+                pid, fd, dev, inode, mode, access, text[name : name + size],
+                length, blocks, links, rdev, owner,
+            )
+            for dev, inode, length, blocks, rdev, pid, fd, mode, links, access, name, size, owner
+            in RECORD.iter_unpack(self.records)
+        ]  # fmt: skip
+
+
+RECORD = struct.Struct("=5Q2i6I")
+"""pm_descriptor of native/descriptors.h; attributes of cffi take ten times as long."""
 
 
 @cache
@@ -186,7 +209,8 @@ def read_descriptors(
         os.close(directory)
     text = bytes(ffi.buffer(found.text, found.text_size)) if found.text_size else b""
     return Descriptors(
-        as_list(found, text),
+        bytes(ffi.buffer(found.list, found.count * RECORD.size)) if found.count else b"",
+        text,
         int(found.seen),
         processes,
         denied,
@@ -195,10 +219,7 @@ def read_descriptors(
             one.pid: text[one.name : one.name + one.name_size].decode("utf-8", "surrogateescape")
             for one in found.owners[0 : found.owner_count]
         },
-        [
-            BlockedCall(one.pid, one.tid, one.call, tuple(one.arguments))
-            for one in found.blocked[0 : found.blocked_count]
-        ],
+        as_calls(found),
     )
 
 
@@ -259,23 +280,18 @@ def has_exited(root: int, pid: int) -> bool:
     return text.rpartition(b") ")[2].startswith(b"Z")
 
 
-def as_list(found: Any, text: bytes) -> list[Descriptor]:
-    """The records as Python objects."""
+CALL = struct.Struct("=6Q2iq")
+"""pm_blocked of native/descriptors.h."""
+
+
+def as_calls(found: Any) -> list[BlockedCall]:
+    """The blocked threads as Python objects."""
+    if not found.blocked_count:
+        return []
+    data = bytes(ffi.buffer(found.blocked, found.blocked_count * CALL.size))
     return [
-        Descriptor(
-            one.pid,
-            one.fd,
-            one.dev,
-            one.inode,
-            one.mode,
-            one.access,
-            text[one.name : one.name + one.name_size],
-            one.size,
-            one.blocks,
-            one.links,
-            one.rdev,
-        )
-        for one in found.list[0 : found.count]
+        BlockedCall(pid, tid, number, tuple(arguments))
+        for *arguments, pid, tid, number in CALL.iter_unpack(data)
     ]
 
 

@@ -74,6 +74,12 @@ def diff_table(
     if not changes:
         return text
     rows, footer = table_rows(found, every=every, unit=unit)
+    if chosen is None:
+        chosen = [
+            column.key
+            for column in COLUMNS
+            if column.key not in SELDOM or any(getattr(one, SELDOM[column.key]) for one in changes)
+        ]
     return f"{text}\n" + fitted(COLUMNS, rows, footer=footer, width=width, chosen=chosen)
 
 
@@ -86,6 +92,10 @@ def totals(found: Diff) -> str:
     parts.append(f"RSS {rss}")
     if found.swap:
         parts.append(f"swap {signed_kib(found.swap)}")
+    for what, name in (("huge pages", "anon_huge_pages"), ("KSM", "ksm"), ("hugetlb", "hugetlb")):
+        changed_by = added(getattr(one, name) for one in found.changes)
+        if changed_by:
+            parts.append(f"{what} {signed_kib(changed_by)}")
     for value, what in ((found.minor, "minor fault"), (found.major, "major fault")):
         if value or (value is not None and what == "minor fault"):
             parts.append(count(value, what))
@@ -101,9 +111,16 @@ COLUMNS = (
     Column("vsz", "VSZ", ">", 2),
     Column("rss", "RSS", ">"),
     Column("copied", "Copied", ">", 3),
+    Column("swap", "Swap", ">", 6),
+    Column("huge", "Huge", ">", 7),
+    Column("ksm", "KSM", ">", 8),
+    Column("hugetlb", "Hugetlb", ">", 6),
     Column("minor", "Minor", ">", 5),
     Column("region", "Region", floor=16),
 )
+
+SELDOM = {"swap": "swap", "huge": "anon_huge_pages", "ksm": "ksm", "hugetlb": "hugetlb"}
+"""Columns that are shown where there is something in them, or that are chosen, with attributes."""
 
 
 def table_rows(found: Diff, *, every: bool, unit: str) -> tuple[list[list[str]], list[str]]:
@@ -125,6 +142,7 @@ def table_rows(found: Diff, *, every: bool, unit: str) -> tuple[list[list[str]],
                 signed(added(change.vsz for change in others)),
                 signed(added(change.rss for change in others)),
                 signed(added(change.copied for change in others)),
+                *(signed(added(getattr(one, name) for one in others)) for name in SELDOM.values()),
                 number(added(change.minor for change in others)),
                 f"and {count(len(others), 'more region')} (--all)",
             ]
@@ -133,14 +151,17 @@ def table_rows(found: Diff, *, every: bool, unit: str) -> tuple[list[list[str]],
     if left:
         rss = None if found.rss is None else left.rss
         minor = None if found.minor is None else left.minor
-        rows.append(["remainder", "", signed(left.vsz), signed(rss), "", number(minor), ""])
+        none = [""] * (1 + len(SELDOM))
+        rows.append(["remainder", "", signed(left.vsz), signed(rss), *none, number(minor), ""])
     copied = added(change.copied for change in changes)
     rss_total = signed(found.rss)
     if found.rss is not None and found.rss_error != 0:
         rss_total = f"~{rss_total}"
     name = unit_name(unit)
     footer = [f"total, {name}" if name else "total", ""]
-    footer += [signed(found.vsz), rss_total, signed(copied), number(found.minor)]
+    footer += [signed(found.vsz), rss_total, signed(copied)]
+    footer += [signed(added(getattr(one, name) for one in changes)) for name in SELDOM.values()]
+    footer.append(number(found.minor))
     return rows, [*footer, count(len(changes), "change")]
 
 
@@ -170,6 +191,7 @@ def row(change: Change, signed: Callable[[int | None], str]) -> list[str]:
         signed(change.vsz),
         signed(change.rss),
         signed(change.copied) if change.copied or change.unshared else "",
+        *(signed(getattr(change, name)) for name in SELDOM.values()),
         number(change.minor),
         region_name(change.region),
     ]
@@ -211,6 +233,9 @@ def snapshot_summary(one: Snapshot, *, width: int | None = None, unit: str = "Ki
         ("VSZ", size(one.vsz)),
         ("RSS", size(one.rss) if one.rss is None else approximate(size(one.rss), one.rss_error)),
     ]
+    for what, value in rarely_used(one).items():
+        if value:
+            rows.append((what, size(value)))
     if one.page_tables is not None:
         rows.append(("page tables", size(one.page_tables)))
     if one.faults is not None:
@@ -223,6 +248,16 @@ def snapshot_summary(one: Snapshot, *, width: int | None = None, unit: str = "Ki
         rows.append(("moved", "it allocated or touched memory while it was read"))
     rows += [("not read", f"{what}: {printable(why)}") for what, why in one.unavailable.items()]
     return pairs(rows, width)
+
+
+def rarely_used(one: Snapshot) -> dict[str, int | None]:
+    """Swap, and the parts of RSS that huge pages map and that KSM has merged, as far as known."""
+    regions = one.regions
+    found: dict[str, int | None] = {"swap": one.swap}
+    for what, name in (("huge pages", "huge"), ("KSM", "ksm"), ("hugetlb", "hugetlb")):
+        if hasattr(regions.region_type, name):
+            found[what] = added(getattr(region, name) for region in regions)
+    return found
 
 
 def heap_rows(heap: HeapSummary, size: Callable[[int | None], str]) -> list[tuple[str, str]]:

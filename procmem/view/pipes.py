@@ -1,4 +1,4 @@
-"""Pipes as text: a sentence, a row for each end, and what could not be seen."""
+"""Pipes, socket pairs and eventfds as text: a sentence, a row for each end, what is not seen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
+    from procmem.ipc.ends import Pipe, Pipes
+    from procmem.ipc.holders import BlockedThread, PipeEnd
+    from procmem.ipc.pairs import EventFd, SocketEnd, SocketPair
 
 __all__ = ["pipes_sentence", "pipes_text", "unseen_text"]
 
@@ -41,6 +43,15 @@ def pipes_text(
     text = prose(pipes_sentence(found, pid, names), width)
     if len(found):
         text += "\n" + pipe_table(found, names, width=width, chosen=chosen)
+    if found.sockets or found.eventfds:
+        text += "\n" + prose(others_sentence(found, names), width)
+    for title, rows in (
+        ("Socket", [row for pair in in_order(found.sockets) for row in pair_rows(pair, names)]),
+        ("Eventfd", [row for one in found.eventfds for row in eventfd_rows(one, names)]),
+    ):
+        if rows:
+            keys = OTHER_KEYS if chosen is None else chosen
+            text += "\n" + fitted(table_columns(title), rows, width=width, chosen=keys)
     return text + unseen_text(found.denied, "hold further ends", width)
 
 
@@ -127,9 +138,7 @@ def one_sided(found: Pipes) -> Iterator[str]:
 
 def whose(pipe: Pipe, thread: BlockedThread, names: Mapping[int, str]) -> str:
     """A blocked thread by its process's name."""
-    known = {end.pid: end.name for end in (*pipe.readers, *pipe.writers)}
-    name = names.get(thread.pid) or known.get(thread.pid)
-    return f"{thread.pid} ({printable(name)})" if name else f"{thread.pid}"
+    return named(thread, (*pipe.readers, *pipe.writers), names)
 
 
 def shown(pipe: Pipe) -> str:
@@ -152,8 +161,14 @@ def pipe_table(
     chosen: Sequence[str] | None = None,
 ) -> str:
     """A row for each end; a pipe's own figures are in its first row."""
-    made = [
-        Column("pipe", "Pipe", floor=12, keep_end=True),
+    rows = [row for pipe in sorted(found, key=urgency) for row in rows_of(pipe, names)]
+    return fitted(table_columns("Pipe"), rows, width=width, chosen=chosen)
+
+
+def table_columns(title: str) -> list[Column]:
+    """The columns of pipes; those of socket pairs and eventfds have the same keys."""
+    return [
+        Column("pipe", title, floor=12, keep_end=True),
         Column("waiting", "Waiting", ">"),
         Column("capacity", "Capacity", ">", 3),
         Column("slots", "Slots", ">", 4),
@@ -164,8 +179,86 @@ def pipe_table(
         Column("flags", "Flags", rank=2),
         Column("blocked", "Blocked in", rank=1),
     ]
-    rows = [row for pipe in sorted(found, key=urgency) for row in rows_of(pipe, names)]
-    return fitted(made, rows, width=width, chosen=chosen)
+
+
+OTHER_KEYS = ("pipe", "waiting", "end", "pid", "fd", "name", "flags", "blocked")
+"""What socket pairs and eventfds have: no slots, and no capacity in bytes."""
+
+
+def others_sentence(found: Pipes, names: Mapping[int, str]) -> str:
+    """How many socket pairs and eventfds there are, and who waits until a write is possible."""
+    counted = []
+    if found.sockets:
+        ends = [end for pair in found.sockets for end in pair.ends]
+        waiting = sum(end.waiting or 0 for end in ends)
+        said = count(len(found.sockets), "socket pair")
+        counted.append(said + (f", {count(waiting, 'byte')} waiting to be read" if waiting else ""))
+    if found.eventfds:
+        counted.append(count(len(found.eventfds), "eventfd"))
+    held_up = [
+        f"{named(thread, end.holders, names)} writes to socket {end.inode}"
+        + (", which is full" if end.full else "")
+        for pair in found.sockets
+        for end in pair.ends
+        for thread in end.blocked
+        if thread.to == "write"
+    ]
+    held_up += [
+        f"{named(thread, one.holders, names)} writes to eventfd {one.id}, which is full"
+        for one in found.eventfds
+        for thread in one.blocked
+        if thread.to == "write" and one.full
+    ]
+    sentences = ["; ".join(counted)]
+    if held_up:
+        sentences.append(f"Blocked: {some(list(dict.fromkeys(held_up)))}")
+    return ". ".join(sentences) + "."
+
+
+def named(thread: BlockedThread, holders: Sequence[PipeEnd], names: Mapping[int, str]) -> str:
+    """A blocked thread by its process's name."""
+    known = {end.pid: end.name for end in holders}
+    name = names.get(thread.pid) or known.get(thread.pid)
+    return f"{thread.pid} ({printable(name)})" if name else f"{thread.pid}"
+
+
+def in_order(pairs: Sequence[SocketPair]) -> list[SocketPair]:
+    """Those first to which a write waits, then those in which bytes wait."""
+    return sorted(
+        pairs,
+        key=lambda pair: (
+            not any(end.full for end in pair.ends),
+            not any(end.waiting for end in pair.ends),
+        ),
+    )
+
+
+def pair_rows(pair: SocketPair, names: Mapping[int, str]) -> Iterator[list[str]]:
+    """The rows of a pair of sockets: its first socket's holders, then the other's."""
+    for end, other, sign in zip(pair.ends, reversed(pair.ends), ("", "= "), strict=True):
+        name = f"{sign}{end.inode}" + (f" {printable(end.path)}" if end.path else "")
+        full = " full" if other.full else ""
+        yield from holder_rows(
+            [name, figure(end.waiting) + full, figure(end.limit), "", pair.kind], end, names
+        )
+
+
+def eventfd_rows(one: EventFd, names: Mapping[int, str]) -> Iterator[list[str]]:
+    """The rows of an eventfd: a row for each holder."""
+    head = [str(one.id), str(one.value) + (" full" if one.full else ""), "", ""]
+    return holder_rows([*head, "semaphore" if one.semaphore else "counter"], one, names)
+
+
+def holder_rows(
+    head: list[str], end: SocketEnd | EventFd, names: Mapping[int, str]
+) -> Iterator[list[str]]:
+    """A row for each descriptor; one that says so if none was seen."""
+    if not end.holders:
+        yield [*head, "?", "", "not seen", "", ""]
+    for holder in end.holders:
+        calls = sorted({thread.call for thread in end.blocked if thread.pid == holder.pid})
+        yield [*head, *holder_cells(holder, calls, names)]
+        head = [""] * len(head)
 
 
 def rows_of(pipe: Pipe, names: Mapping[int, str]) -> Iterator[list[str]]:
@@ -200,9 +293,7 @@ def rows_of(pipe: Pipe, names: Mapping[int, str]) -> Iterator[list[str]]:
 
 
 def end_cells(pipe: Pipe, end: PipeEnd, names: Mapping[int, str]) -> list[str]:
-    """The cells of one descriptor."""
-    flags = ["nonblock"] if end.nonblocking else []
-    flags += ["cloexec"] if end.close_on_exec else []
+    """The cells of one descriptor of a pipe."""
     side = [*(["read", "end"] if end.reads else []), *(["write", "end"] if end.writes else [])]
     calls = sorted(
         {
@@ -211,6 +302,13 @@ def end_cells(pipe: Pipe, end: PipeEnd, names: Mapping[int, str]) -> list[str]:
             if thread.pid == end.pid and (thread.to in side or thread.to == "open")
         }
     )
+    return holder_cells(end, calls, names)
+
+
+def holder_cells(end: PipeEnd, calls: Sequence[str], names: Mapping[int, str]) -> list[str]:
+    """The cells of one descriptor."""
+    flags = ["nonblock"] if end.nonblocking else []
+    flags += ["cloexec"] if end.close_on_exec else []
     return [
         str(end.pid),
         str(end.fd),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from procmem.procfs import Stat
     from procmem.regions import Counters
 
-__all__ = ["COLUMNS", "FormatError", "PsColumn", "Row", "parse_format", "process_table"]
+__all__ = ["COLUMNS", "OWN", "FormatError", "PsColumn", "Row", "parse_format", "process_table"]
 
 UNKNOWN = b"-"
 """Shown for what may not be read; ps prints 0."""
@@ -154,6 +154,21 @@ def proportional(row: Row) -> bytes | int:
     return UNKNOWN if pss is None else pss // 1024
 
 
+def huge(row: Row) -> bytes | int:
+    return counters(row, "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped")
+
+
+def merged(row: Row) -> bytes | int:
+    return counters(row, "KSM")
+
+
+def counters(row: Row, *names: str) -> bytes | int:
+    """The sum of some counters of smaps_rollup, in KiB; "-" if the kernel prints none of them."""
+    known = [row.rollup[name] for name in names if row.rollup and name in row.rollup]
+    sizes = [value for value in known if isinstance(value, int)]
+    return sum(sizes) // 1024 if sizes else UNKNOWN
+
+
 def state(row: Row) -> bytes:
     return row.status.get("State", row.stat.state)[:1].encode("ascii", "replace")
 
@@ -237,6 +252,14 @@ COLUMNS = {
     "command": PsColumn("COMMAND", 27, arguments, right=False, cut="short", needs="cmdline"),
     "cmd": PsColumn("CMD", 27, arguments, right=False, cut="short", needs="cmdline"),
 }
+
+OWN = {
+    "swap": PsColumn("SWAP", 5, lambda row: row.kb("VmSwap")),
+    "huge": PsColumn("HUGE", 5, huge, needs="rollup"),
+    "hugetlb": PsColumn("HUGETLB", 7, lambda row: row.kb("HugetlbPages")),
+    "ksm": PsColumn("KSM", 5, merged, needs="rollup"),
+}
+"""Columns that ps(1) does not have: the parts of RSS, and what is not in it. In KiB."""
 """The columns by the names of ps."""
 
 
@@ -269,7 +292,7 @@ def parse_format(text: str, pid_digits: int = PID_DIGITS) -> list[PsColumn]:
     for part in parts:
         named, equals, heading = part.partition("=")
         name, colon, digits = named.partition(":")
-        column = COLUMNS.get(name)
+        column = COLUMNS.get(name) or OWN.get(name)
         if column is None:
             raise FormatError(f'unknown user-defined format specifier "{name}"')
         heading = heading if equals else column.heading

@@ -82,8 +82,9 @@ def process_table(
         ]
         for process in processes
     ]
-    footer = ["", unit_name(unit), *figures(total, figure), plural(len(total)), ""]
-    return fitted(made, rows, footer=footer, width=width, chosen=chosen)
+    footer = [unit_name(unit), "", *figures(total, figure), plural(len(total)), ""]
+    text = fitted(made, rows, footer=footer, width=width, chosen=chosen)
+    return text + unit_line(unit, "pid", chosen)
 
 
 def group_table(
@@ -104,7 +105,15 @@ def group_table(
     ]
     rows = [[str(len(group)), *figures(group, figure), printable(group.name)] for group in groups]
     footer = [str(len(total)), *figures(total, figure), f"total, {unit_name(unit)}".rstrip(", ")]
-    return fitted(made, rows, footer=footer, width=width, chosen=chosen)
+    text = fitted(made, rows, footer=footer, width=width, chosen=chosen)
+    return text + unit_line(unit, "name", chosen)
+
+
+def unit_line(unit: str, key: str, chosen: Sequence[str] | None) -> str:
+    """A line with the unit of the figures, where the column that has it was not chosen."""
+    if chosen is None or key in chosen or not unit_name(unit):
+        return ""
+    return f"Sizes in {unit_name(unit)}.\n"
 
 
 def plural(number: int) -> str:

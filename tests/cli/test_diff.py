@@ -15,6 +15,7 @@ from procmem.experiments import Specimen
 from procmem.snapshots import diff
 from procmem.view.diff import diff_table
 from tests.support.paths import FIXTURES
+from tests.support.snapshots import anon, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -294,3 +295,20 @@ def test_what_was_not_read_is_no_zero(capsys: Any, tmp_path: Path) -> None:
         for name in ("rss", "swap", "copied", "unshared", "lazy_free", "minor"):
             assert change[name] is None
         assert [cause["rss"] for cause in json.loads(out)["causes"]] == [None]
+
+
+def test_swap_huge_pages_and_ksm_have_columns_where_they_changed() -> None:
+    huge: dict[str, Any] = {"AnonHugePages": 8192, "Swap": 4096, "KSM": 12288}
+    before = table(anon(0, 100, rss=64, AnonHugePages=0, Swap=0, KSM=0), anon(0x900, 100, rss=64))
+    after = table(anon(0, 100, rss=64, **huge), anon(0x900, 100, rss=64))
+    text = diff_table(diff(before, after))
+    heading = text.splitlines()[-5].split()
+    assert heading == ["Change", "Start", "VSZ", "RSS", "Copied", "Swap", "Huge", "KSM", "Minor",
+                       "Region"]  # fmt: skip
+    row = text.splitlines()[-3].split()
+    assert {"+4", "+8", "+12"} <= set(row)
+    said = " ".join(text.split())
+    assert "huge pages +8" in said
+    assert "KSM +12" in said
+    more = table(anon(0, 100, rss=65, AnonHugePages=0, Swap=0, KSM=0), anon(0x900, 100, rss=64))
+    assert "KSM" not in diff_table(diff(before, more))

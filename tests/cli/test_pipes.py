@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
+from procmem.ipc.ends import Pipe, Pipes
+from procmem.ipc.holders import BlockedThread, PipeEnd
 from procmem.view.pipes import pipes_sentence, pipes_text
 from tests.support.blocking import Children, needs_calls, until_blocked
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import procmem
 from procmem.procfs import parse_stat, parse_status
 from procmem.regions import Counters
 from procmem.view.ps import COLUMNS, FormatError, Row, parse_format, process_table
@@ -653,3 +654,16 @@ def test_it_is_a_command(target: Target) -> None:
     assert answer.out == b"%5d target\n" % target.pid or b"target" in answer.out
     assert (answer.status, answer.err) == (0, b"")
     assert Path(f"/proc/{target.pid}").exists()
+
+
+def test_what_ps_lacks_is_the_kernels_own_figure(target: Target) -> None:
+    """Swap, huge pages and KSM, beside the parts of smaps_rollup and status of the same process."""
+    answer = ours(["ps", "-o", "swap=,huge=,hugetlb=,ksm=", "-p", str(target.pid)])
+    rollup, status = procmem.Process(target.pid).rollup(), procmem.Process(target.pid).memory()
+    parts = [rollup.get(name) for name in ("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped")]
+    huge = sum(part for part in parts if isinstance(part, int))
+    ksm = rollup.get("KSM")
+    assert answer.out.split() == [
+        b"%d" % (figure // 1024) if isinstance(figure, int) else b"-"
+        for figure in (status.swap, huge, status.hugetlb or 0, ksm)
+    ]

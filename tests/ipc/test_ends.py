@@ -13,6 +13,7 @@ import pytest
 
 import procmem
 from procmem.ipc.ends import PAGE_SIZE, measured
+from procmem.ipc.holders import PipeEnd
 from procmem.procfs.descriptors import FIFOS, read_descriptors
 from tests.support.blocking import Children, needs_calls
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from procmem import Pipe
-    from procmem.procfs.descriptors import Descriptor
 
 F_SETPIPE_SZ = 1031
 
@@ -166,13 +166,14 @@ class Looking:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look)
-        self._ends: dict[tuple[int, int], list[Descriptor]] = {}
+        self._ends: dict[tuple[int, int], list[PipeEnd]] = {}
         self.measured = 0
 
     def at(self, *fds: int) -> None:
         """Measures the pipe of these descriptors from now on."""
         found = [one for one in read_descriptors([os.getpid()], FIFOS).listed if one.fd in fds]
-        self._ends = {(found[0].dev, found[0].inode): found}
+        ends = [PipeEnd(one.pid, one.fd, "", one.access, one.inode) for one in found]
+        self._ends = {(found[0].inode, found[0].dev): ends}
 
     def _look(self) -> None:
         while not self._stop.is_set():

@@ -6,13 +6,7 @@ import os
 
 import pytest
 
-from procmem.ipc.waiting import TIME, bits, field, mapping_of, maps_of, outside
-
-
-def test_fields_of_fdinfo() -> None:
-    assert field(b"pos:\t0\neventfd-id: 38\n", b"eventfd-id:") == 38
-    assert field(b"Pid:\t-1\n", b"Pid:") is None
-    assert field(b"", b"Pid:") is None
+from procmem.ipc.waiting import TIME, bits, mapping_of, maps_of, outside
 
 
 def test_the_line_of_maps_that_covers_an_address() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procmem import Unsupported
+from procmem.native import lib
 from procmem.procfs.descriptors import (
     ANON,
     FIFOS,
@@ -23,6 +25,7 @@ from procmem.procfs.descriptors import (
     fdinfo_of,
     pipe_device,
     read_descriptors,
+    scan_process,
 )
 from procmem.procfs.files import pids
 from tests.support.blocking import needs_calls, until_blocked
@@ -113,6 +116,39 @@ def test_many_descriptors_are_all_found() -> None:
     finally:
         for fd in opened:
             os.close(fd)
+
+
+@pytest.mark.parametrize("lists_from", [1, -1])
+def test_descriptors_behind_gaps_are_all_found(lists_from: int) -> None:
+    """Numbers without a gap are tried, the others listed: where a listing can begin anywhere."""
+    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(40)]
+    left = {fd for at, fd in enumerate(opened) if at % 3 and at != 39}
+    for fd in set(opened) - left:
+        os.close(fd)
+    high = fcntl.fcntl(opened[1], fcntl.F_DUPFD_CLOEXEC, 900)
+    made = lib.pm_descriptors_new()
+    made.lists_from = lists_from
+    proc = os.open("/proc", os.O_RDONLY)
+    try:
+        assert scan_process(made, proc, os.getpid(), FILES) == 0
+        fds = [one.fd for one in made.list[0 : made.count]]
+        assert left | {high} <= set(fds)
+        assert len(fds) == len(set(fds))
+    finally:
+        lib.pm_descriptors_free(made)
+        for fd in (*left, high, proc):
+            os.close(fd)
+
+
+def test_the_listing_of_this_kernel_can_begin_anywhere() -> None:
+    made = lib.pm_descriptors_new()
+    proc = os.open("/proc", os.O_RDONLY)
+    try:
+        scan_process(made, proc, os.getpid(), FILES)
+        assert made.lists_from == 1
+    finally:
+        lib.pm_descriptors_free(made)
+        os.close(proc)
 
 
 def test_processes_that_end_are_counted() -> None:

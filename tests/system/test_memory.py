@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from procmem import Unsupported
 from procmem.system.memory import (
+    PAGE_SIZE,
     KernelSums,
     parse_meminfo,
     parse_sockstat,
@@ -112,3 +114,44 @@ def test_texts_of_the_kernel() -> None:
 def test_a_tree_without_meminfo(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="meminfo"):
         read_sums(str(tmp_path))
+
+
+FLAGS = {"anon": 12, "slab": 7, "tables": 26, "free": 10}
+"""Bits of /proc/kpageflags (Documentation/admin-guide/mm/pagemap.rst)."""
+
+NEAR = 0.03
+"""What other programs may allocate while 24 GiB of flags are read, as a part of MemTotal."""
+
+
+def frames_by_use() -> dict[str, int]:
+    """Bytes of the page frames of some kinds, by the kernel's flags of each."""
+    numpy = pytest.importorskip("numpy")
+    counts = dict.fromkeys(FLAGS, 0)
+    with open("/proc/kpageflags", "rb", buffering=0) as file:
+        while data := file.read(1 << 20):
+            flags = numpy.frombuffer(data, dtype=numpy.uint64)
+            for name, bit in FLAGS.items():
+                counts[name] += int(((flags >> numpy.uint64(bit)) & numpy.uint64(1)).sum())
+    return {name: count * PAGE_SIZE for name, count in counts.items()}
+
+
+@pytest.mark.skipif(not os.access("/proc/kpageflags", os.R_OK), reason="page flags are for root")
+def test_the_parts_agree_with_the_flags_of_all_page_frames() -> None:
+    """The machine goes on meanwhile, so it is tried until both readings are of a quiet second."""
+    apart: dict[str, int] = {}
+    for _ in range(30):
+        sums = read_sums()
+        flags = frames_by_use()
+        info, total = sums.meminfo, sums.meminfo["MemTotal"]
+        parts = {part.name: part.size for part in parts_of(sums, pss=0, pss_shmem=0, unread=0)[0]}
+        slab = parts["slab, reclaimable"] + parts["slab, not reclaimable"]
+        apart = {
+            "anon": flags["anon"] - info["AnonPages"],
+            "tables": flags["tables"] - parts["page tables"],
+            "slab": flags["slab"] - slab,
+            "free": flags["free"] - parts["free"],
+        }
+        if all(abs(size) < NEAR * total for size in apart.values()):
+            break
+    else:
+        pytest.fail(f"apart by bytes: {apart}")

@@ -13,7 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd
+    from procmem.ipc.ends import Pipe
+    from procmem.ipc.holders import BlockedThread, PipeEnd
 
 __all__ = ["Relatives", "hang"]
 

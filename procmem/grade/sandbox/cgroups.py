@@ -9,6 +9,10 @@ import os
 import signal
 import time
 
+from procmem.procfs import system_file
+from procmem.procfs.text import parse_cgroup
+from procmem.system.hierarchies import parse_hierarchies
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,60 +25,19 @@ MARK = "procmem-job-"
 CONTROLLERS = ("memory", "pids")
 
 
-def mounts() -> dict[str, tuple[str, str]]:
-    """Mount point and root of each hierarchy by controller; that of v2 as ""."""
-    found: dict[str, tuple[str, str]] = {}
-    with open("/proc/self/mountinfo", "rb") as file:
-        for line in file:
-            fields = os.fsdecode(line).split()
-            at = fields.index("-")
-            kind, options = fields[at + 1], fields[at + 3]
-            root, point = (unescape(field) for field in fields[3:5])
-            if kind == "cgroup2":
-                found.setdefault("", (point, root))
-            elif kind == "cgroup":
-                for name in options.split(","):
-                    if name in CONTROLLERS:
-                        found.setdefault(name, (point, root))
-    return found
-
-
-def unescape(field: str) -> str:
-    return os.fsdecode(os.fsencode(field).decode("unicode_escape").encode("latin-1"))
-
-
-def own() -> dict[str, str]:
-    """This process's group in each hierarchy."""
-    found = {}
-    with open("/proc/self/cgroup", "rb") as file:
-        for line in file:
-            _, names, path = os.fsdecode(line.rstrip(b"\n")).split(":", 2)
-            for name in names.split(","):
-                found[name] = path
-    return found
-
-
-def below(point: str, root: str, path: str) -> str:
-    """The path of a group in a mounted tree that begins at `root` of the hierarchy."""
-    inner = os.path.relpath(path, root) if path.startswith(root) else "."
-    return os.path.normpath(os.path.join(point, inner))
-
-
 def parents() -> dict[str, str]:
     """For each controller, a directory in which this user may create groups."""
     found: dict[str, str] = {}
-    try:
-        mounted, mine = mounts(), own()
-    except (OSError, ValueError):
-        return found
+    mounted = parse_hierarchies(system_file("self/mountinfo") or b"")
+    mine = parse_cgroup(system_file("self/cgroup") or b"")
     for name in CONTROLLERS:
         if name in mounted and name in mine:
-            here = below(*mounted[name], mine[name])
+            here = mounted[name].directory(mine[name]) or mounted[name].point
             if os.access(here, os.W_OK):
                 found[name] = here
     if "" in mounted and "" in mine and len(found) < len(CONTROLLERS):
-        point, root = mounted[""]
-        here = below(point, root, mine[""])
+        point = mounted[""].point
+        here = mounted[""].directory(mine[""]) or point
         # No group that holds processes can hand controllers down, but the root
         # (cgroup-v2.rst, "No Internal Process Constraint"): a group beside ours may do.
         while here.startswith(point):

@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import tempfile
 
 from procmem.grade.errors import MachineError, SandboxError
@@ -83,6 +84,8 @@ def words_for(error: OSError) -> str:
     there = temporary_directory()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{there} is full: free some space there, or set TMPDIR to another directory"
+    if error.errno in (errno.EACCES, errno.EPERM) and error.filename == sys.executable:
+        return f"{sys.executable}: {error.strerror}: this user must be able to run the interpreter"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT):
         return f"{there}: {error.strerror}: set TMPDIR to a directory that can be written to"
     if error.errno == errno.EAGAIN:

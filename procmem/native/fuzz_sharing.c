@@ -103,6 +103,16 @@ static void add_page(unsigned who, unsigned sort, unsigned frame)
         own_pages[who]++;
 }
 
+/* A reading marks the zero page; what is added by hand has no mark. */
+static void mark_zeros(pm_pages *pages, const uint64_t *marked)
+{
+    size_t i, page;
+
+    for (i = 0; i < pages->segment_count; i++)
+        for (page = 0; page < pages->segments[i].count; page++)
+            pages->entries[pages->segments[i].at + page] = marked[pages->segments[i].page + page];
+}
+
 static void check_groups(const pm_sharing *sharing, unsigned processes, int choice)
 {
     uint32_t groups[PROCESSES];
@@ -192,6 +202,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         pages[who] = pm_pages_new();
         if (!pages[who] || pm_pages_add(pages[who], 0, entries[who], page_count[who]))
             abort();
+        mark_zeros(pages[who], entries[who]);
     }
     allocations_left = how & STARVED ? choice & 31 : -1;
     sharing = pm_sharing_new();

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from procmem.heap.chunks import PAGE_SIZE, FoundArena, broken
+from procmem.heap.chunks import LIBC, PAGE_SIZE, FoundArena, broken
 from procmem.heap.layout import find_parameters, find_states, placed, state_at
 
 TYPE_CHECKING = False
@@ -32,7 +30,6 @@ MOST_LIBRARIES = 64
 
 LARGEST_DATA = 4 << 20
 """The most bytes of a region of a file's writable data that are searched."""
-LIBC = re.compile(r".*/libc(\.so\.6|-2[\d.]*\.so)")
 
 
 class ArenaFinder:

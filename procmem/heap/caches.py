@@ -6,7 +6,7 @@ import sys
 from bisect import bisect_right
 from typing import Any, NamedTuple
 
-from procmem.heap.chunks import PAGE_SIZE, broken, links_of, new_chunks
+from procmem.heap.chunks import LIBC, PAGE_SIZE, broken, links_of, new_chunks
 from procmem.heap.mapped import mapped_at
 from procmem.heap.storage import NEAR, REACH
 from procmem.native import ffi, lib
@@ -124,6 +124,8 @@ class CacheReader:
         }
         near = {head: list(self.candidates(head, places[head], inside)) for head in heads}
         common = self.common_places(places, near)
+        # Where malloc's variables stand in a program without shared libraries is not as certain.
+        shared = LIBC.fullmatch(self.chunks.region_name(arenas[0].state.address) or "") is not None
         counted: set[int] = set()
         for head in heads:
             doubts = []
@@ -153,7 +155,8 @@ class CacheReader:
             empty = common and all(self.chunks.is_null(head + n) for n in common)
             if recognized or not own or empty:
                 continue
-            if doubts or not self.has_no_cache(own[0]):
+            none = not near[head] and shared and self.points_nowhere(own[0], inside)
+            if doubts or not (none or self.has_no_cache(own[0])):
                 doubts = doubts or [
                     "a thread's cache was not found: what it holds counts as in use"
                 ]
@@ -257,6 +260,14 @@ class CacheReader:
         return any(
             self.cached(layout, address)[2] != links
             for address, (layout, links) in self.seen.items()
+        )
+
+    def points_nowhere(self, place: int, inside: Inside) -> bool:
+        """Whether no variable near the address of a thread's arena points into an arena."""
+        return not any(
+            inside(value) is not None or self.mapped_layouts(value)
+            for address, value in self.chunks.words(place - NEAR, place + NEAR)
+            if value and abs(address - place) <= NEAR
         )
 
     def has_no_cache(self, place: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import sys
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from procmem.regions.region import Region
 
 __all__ = [
+    "LIBC",
     "MADE",
     "PAGE_SIZE",
     "ChunkReader",
@@ -32,6 +34,9 @@ __all__ = [
 ]
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
+LIBC = re.compile(r".*/libc(\.so\.6|-2[\d.]*\.so)")
+"""The file of a C library that programs share."""
 
 NONCONTIGUOUS = 2
 """A bit of malloc_state.flags: the arena's rows need not follow each other."""

@@ -5,9 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BUFFER_PAGES 64
+/* Each read takes the process's mmap_lock, and overtakes an mmap(2) of the process that waits for it and
+ * has yet to wake up, for 4 ms (RWSEM_WAIT_TIMEOUT, kernel/locking/rwsem.c): after so many pages a
+ * pause lets it in. */
+#define PAUSED_AFTER 1024
+#define PAUSE 20000 /* nanoseconds; timers add 50 microseconds */
 #define COPIED_AT_ONCE (1 << 20) /* bytes */
 #define WINDOW 512 /* entries of pagemap that are read at once */
 #define PREV_INUSE 1
@@ -87,6 +93,15 @@ static int entry_of(pm_heap *heap, uint64_t page, uint64_t *out)
     }
     *out = heap->entries[page - heap->entries_first];
     return PM_HEAP_END;
+}
+
+static void count_pages(pm_heap *heap, uint64_t count)
+{
+    uint64_t before = heap->pages_read;
+
+    heap->pages_read += count;
+    if (before / PAUSED_AFTER != heap->pages_read / PAUSED_AFTER)
+        nanosleep(&(struct timespec){0, PAUSE}, NULL);
 }
 
 /* ---- a copy ---- */
@@ -170,7 +185,7 @@ int pm_image_add(pm_heap *heap, pm_image *image, uint64_t start, uint64_t end, s
             return PM_HEAP_UNREAD;
         }
         size = (uint64_t)got / heap->page_size * heap->page_size;
-        heap->pages_read += size / heap->page_size;
+        count_pages(heap, size / heap->page_size);
         image->runs[image->count++] = (pm_copied){
             first * heap->page_size, first * heap->page_size + size, image->size};
         image->size += size;
@@ -242,7 +257,7 @@ static int fetch(pm_heap *heap, uint64_t address, uint64_t end)
         heap->view_start = heap->view_end = 0;
         return PM_HEAP_UNREAD;
     }
-    heap->pages_read += (uint64_t)got / heap->page_size;
+    count_pages(heap, (uint64_t)got / heap->page_size);
     heap->view = heap->buffer;
     heap->view_start = page * heap->page_size;
     heap->view_end = heap->view_start + (uint64_t)got / heap->page_size * heap->page_size;

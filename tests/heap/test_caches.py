@@ -52,6 +52,16 @@ def test_a_cache_that_is_broken_is_a_doubt(program: Path) -> None:
         assert any(f"{MADE}, at 0x" in doubt for doubt in heap.doubts)
 
 
+def test_a_thread_that_has_only_asked_for_aligned_memory_has_no_cache(program: Path) -> None:
+    with Allocating(program) as target:
+        # The only call of this history is aligned_alloc(3).
+        target.go(12, 1, 2000)
+        heap, info = procmem.Process(target.pid).heap(), target.info()
+    assert heap.doubts == ()
+    assert heap.tcache == 0
+    assert heap.in_use == info.uordblks > 0
+
+
 def test_a_cache_in_a_chunk_that_is_a_little_larger(program: Path) -> None:
     """malloc gives a whole chunk if what would be left is too small for another one."""
     with Allocating(program, 3, GLIBC_TUNABLES="glibc.malloc.arena_max=1") as target:

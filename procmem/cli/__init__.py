@@ -29,6 +29,7 @@ COMMANDS = {
     "why": "why a process hangs: what it waits for, and who could end that",
     "query": "what is mapped at an address",
     "record": "the memory of a process over time, recorded to a file",
+    "report": "a report as one HTML file: pictures, causes, tables, to open or to send",
     "watch": "changes of a process's memory as they happen",
     "exporter": "the memory of chosen processes as metrics for Prometheus",
     "experiment": "what mmap, fork, page faults and more do to memory, step by step",

@@ -16,6 +16,7 @@ __all__ = [
     "IS_GUARD",
     "IS_HUGE",
     "IS_PRESENT",
+    "IS_SOFT_DIRTY",
     "IS_SWAPPED",
     "IS_ZERO",
     "Range",
@@ -34,7 +35,7 @@ SCAN = Struct("=12Q")
 RANGES = 1024
 
 IS_FILE, IS_PRESENT, IS_SWAPPED, IS_ZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
-IS_HUGE, IS_GUARD = 1 << 6, 1 << 8
+IS_HUGE, IS_SOFT_DIRTY, IS_GUARD = 1 << 6, 1 << 7, 1 << 8
 IS_WRITTEN = 1 << 1
 PROTECT_WHAT_MATCHES, FAIL_WITHOUT_ASYNC = 1 << 0, 1 << 1
 """PM_SCAN_WP_MATCHING, PM_SCAN_CHECK_WPASYNC."""

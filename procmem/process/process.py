@@ -591,6 +591,38 @@ class Process:
             return attach(snapshot, None, "a saved tree has no memory")
         return attach(snapshot, summary_of(self.heap()))
 
+    def report(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
+        """Writes a report as one HTML file, which a browser opens without any network.
+
+        It shows where the memory is, by kind and use, the address space as a map, the pages of each
+        region, what malloc and Python hold, the stacks, and how the totals reconcile. load() reads
+        the snapshot back from it.
+
+        Args:
+            path: the file; None: a name such as "procmem-1234.html" in the current directory. An
+                existing report is overwritten.
+            force: overwrite any other file, too.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            FileExistsError: another program's file has that name.
+            OSError: it can't be written.
+        """
+        from procmem.errors import AccessDenied, Unsupported
+        from procmem.process.heaps import attach
+        from procmem.process.reporting import process_page
+        from procmem.snapshots.reporting import write_report
+
+        taken = self.snapshot()
+        try:
+            taken = self.with_heap(taken)
+        except (AccessDenied, Unsupported) as error:
+            taken = attach(taken, None, str(error))
+        page = process_page(self.files, taken)
+        return write_report(page, path, f"procmem-{self.pid}.html", force=force)
+
 
 class Share(NamedTuple):
     """Pages of one process that are in the same frames as pages of another.

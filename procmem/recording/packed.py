@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import weakref
 import zlib
 from array import array
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, overload
 
+from procmem.picture.embedded import START, is_report
 from procmem.snapshots.heaps import summary_from
 from procmem.snapshots.moment import DETAILS
 from procmem.snapshots.saved import (
@@ -23,6 +25,7 @@ from procmem.snapshots.saved import (
     checked,
     content_of,
     damage,
+    kept_file,
     open_saved,
     unpacked,
     unpacker,
@@ -31,6 +34,8 @@ from procmem.snapshots.snapshot import snapshot_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from procmem.errors import ParseError
     from procmem.snapshots import Snapshot
     from procmem.snapshots.heaps import HeapSummary
@@ -53,6 +58,8 @@ class SnapshotFigures(NamedTuple):
         own: memory that is not that of files: RssAnon + RssShmem + VmSwap (proc_pid_status(5)).
         rss_error: by how much rss may be off; 0: it is exact; None: not known.
         heap: what malloc and Python held.
+        comm, exe: the command name and the executable, which execve(2) changes.
+        threads: the number of threads.
     """
 
     detail: str
@@ -64,6 +71,9 @@ class SnapshotFigures(NamedTuple):
     own: int | None = None
     rss_error: int | None = 0
     heap: HeapSummary | None = None
+    comm: str | None = None
+    exe: str | None = None
+    threads: int | None = None
 
 
 def own(memory: dict[str, Any]) -> int | None:
@@ -88,6 +98,9 @@ def figures_of(snapshot: Snapshot) -> SnapshotFigures:
         None if snapshot.memory is None else own(snapshot.memory._asdict()),
         snapshot.rss_error,
         snapshot.heap,
+        snapshot.identity.comm,
+        snapshot.identity.exe,
+        None if snapshot.threads is None else len(snapshot.threads),
     )
 
 
@@ -165,6 +178,10 @@ class PackedSnapshots(Sequence["Snapshot"]):
                 self._kept.popitem(last=False)
         return found
 
+    def content(self, index: int) -> bytes:
+        """A snapshot as it is stored, without the length and checksum of its frame."""
+        return self._contents[self._chosen[index]]
+
     def _bad(self, number: int, error: Exception) -> ParseError:
         return damage(self._source, f"snapshot {number + 1}", f"no snapshot: {error}")
 
@@ -193,6 +210,7 @@ def head_of(content: bytes) -> dict[str, Any]:
 
 def figures_in(head: dict[str, Any]) -> SnapshotFigures:
     clock, memory = head["clock"] or {}, head["memory"] or {}
+    identity = head["identity"] or {}
     if head["detail"] not in DETAILS:
         raise ValueError(f"its level of detail is unknown: {head['detail']!r:.40}")
     return SnapshotFigures(
@@ -205,7 +223,15 @@ def figures_in(head: dict[str, Any]) -> SnapshotFigures:
         checked("memory", own(memory), True),
         checked("rss_error", head.get("rss_error", 0), True),
         summary_from(head.get("heap")),
+        same(checked("comm", identity.get("comm"), True)),
+        same(checked("exe", identity.get("exe"), True)),
+        None if head["threads"] is None else len(head["threads"]),
     )
+
+
+def same(text: str | None) -> str | None:
+    """The text, of which all snapshots of a recording then share one copy."""
+    return None if text is None else sys.intern(text)
 
 
 def read_index(path: str | os.PathLike[str]) -> tuple[PackedSnapshots, ParseError | None]:
@@ -224,15 +250,22 @@ def read_index(path: str | os.PathLike[str]) -> tuple[PackedSnapshots, ParseErro
     fault = None
     with open_saved(path) as file:
         start = file.read(len(MAGIC))
-        if start != MAGIC:
+        inside: BinaryIO = file
+        if start == START[: len(MAGIC)]:
+            data = start + content_of(file, MOST - len(start))
+            if not is_report(data):
+                raise ParseError(source, 1, start, "no recording")
+            inside = kept_file(data, source)
+        elif start != MAGIC:
             raise ParseError(source, 1, start, "no recording")
+        kept: list[bytes] = []
         at = len(MAGIC)
-        while start := file.read(FRAME.size):
+        while start := inside.read(FRAME.size):
             number = len(places) + 1
             bad = partial(damage, source, f"snapshot {number}, at byte {at}")
             at += FRAME.size
             size, checksum = FRAME.unpack(start) if len(start) == FRAME.size else (1, 0)
-            content = content_of(file, size)
+            content = content_of(inside, size)
             if len(content) < size:
                 fault = bad("the file was cut off here" if size <= MOST else TOO_LARGE)
                 break
@@ -241,9 +274,13 @@ def read_index(path: str | os.PathLike[str]) -> tuple[PackedSnapshots, ParseErro
                 break
             places.append(at)
             sizes.append(size)
+            if inside is not file:
+                kept.append(content)
             at += size
         else:
             if not places:
                 fault = ParseError(source, 1, b"", "it holds no whole snapshot")
+        if inside is not file:
+            return PackedSnapshots(kept, source), fault
         fd = os.dup(file.fileno())
     return PackedSnapshots(Stored(fd, places, sizes), source), fault

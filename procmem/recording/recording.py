@@ -89,6 +89,33 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         """
         save_all(self._snapshots, path, force=force)
 
+    def report(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
+        """Writes a report as one HTML file, which a browser opens without any network.
+
+        It shows RSS by kind over time with its peak, and for any range what changed and why; what
+        may be a leak; events. Recording.load() and load() read back the snapshots that are in it:
+        all, or those that have room in about 4 MB.
+
+        Args:
+            path: the file; None: a name such as "procmem-1234-recording.html" in the current
+                directory. An existing report is overwritten.
+            force: overwrite any other file, too.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            FileExistsError: another program's file has that name.
+            OSError: it can't be written.
+            MissingExtra: Bokeh, which draws the figures over time, is not installed.
+            BadArgument: the recording is empty.
+        """
+        from procmem.recording.reporting import recording_page
+        from procmem.snapshots.reporting import default_name, write_report
+
+        page = recording_page(self._snapshots, self._figures, self.ended)
+        return write_report(page, path, default_name(self[0], "recording"), force=force)
+
     def __len__(self) -> int:
         return len(self._snapshots)
 

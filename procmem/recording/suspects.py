@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from procmem.recording.packed import SnapshotFigures
     from procmem.snapshots import Snapshot
 
-__all__ = ["Suspect", "SuspectPlace", "suspects_of"]
+__all__ = ["KnownRegions", "Suspect", "SuspectPlace", "suspects_of"]
 
 GAPS = 0.15
 """The longest time between two snapshots with the memory of each region, as a share of the whole
@@ -214,6 +214,9 @@ class Search:
         full = [number for number in self.measured if details[chosen[number]] == details[0]]
         anchors = {len(chosen) - 1, *full[-1:], 0}
         self.anchors = [snapshots[chosen[number]] for number in sorted(anchors, reverse=True)]
+        self._known = KnownRegions(self.anchors)
+        # By the identity of the anchors' regions, which live as long as the anchors do.
+        self._keys: dict[int, Key] = {}
         self.groups = self.collect()
 
     def collect(self) -> dict[Key, Group]:
@@ -397,16 +400,7 @@ class Search:
 
     def with_kind(self, region: Any) -> Any:
         """The same region in a snapshot that has reliable kinds: the last, or the first."""
-        for anchor in self.anchors:
-            for address in (region.start, region.end - 1):
-                other = anchor.regions.find(address)
-                if (
-                    other is not None
-                    and other.perms == region.perms
-                    and (other.inode, other.dev) == (region.inode, region.dev)
-                ):
-                    return other
-        return region
+        return self._known(region)
 
     def users(self, start: int, end: int) -> tuple[tuple[int, str], ...]:
         """The threads whose malloc arena starts there, by the last snapshot that has threads."""
@@ -421,7 +415,12 @@ class Search:
     def key_of(self, region: Any) -> Key:
         """The key under which a region is counted."""
         known = self.with_kind(region)
-        return kind_word(known), NUMBERED.get(known.kind) or known.name, str(region.perms)
+        key = None if known is region else self._keys.get(id(known))
+        if key is None:
+            key = kind_word(known), NUMBERED.get(known.kind) or known.name, str(region.perms)
+            if known is not region:
+                self._keys[id(known)] = key
+        return key
 
     def held(self, region: Any) -> int:
         """Memory and swap of a region; 0 for mapped files, whose pages do not leak."""
@@ -450,6 +449,42 @@ class Search:
         """Whether a region is counted under a key; a key without permissions is a whole kind."""
         found = self.key_of(region)
         return found == key if key[2] else found[0] == key[0]
+
+
+class KnownRegions:
+    """Finds regions in snapshots that have reliable kinds.
+
+    In the other snapshots of a recording the kinds come from the text of maps alone.
+
+    Args:
+        anchors: those snapshots; the first one that has a region counts.
+    """
+
+    def __init__(self, anchors: Sequence[Snapshot]) -> None:
+        self.anchors = anchors
+        self._found: dict[Any, Any] = {}
+
+    def __call__(self, region: Any) -> Any:
+        """The same region in such a snapshot; if none has it, the region itself."""
+        inode, perms = region.inode, region.perms
+        place = region.start, region.end, inode, perms, region.dev if inode else None
+        found = self._found.get(place)
+        if found is None:
+            found = self._found[place] = self.search(region, perms) or False
+        return found or region
+
+    def search(self, region: Any, perms: Any) -> Any:
+        """The region of the first snapshot that has it; None: none has."""
+        for anchor in self.anchors:
+            for address in (region.start, region.end - 1):
+                other = anchor.regions.find(address)
+                if (
+                    other is not None
+                    and other.perms == perms
+                    and (other.inode, other.dev) == (region.inode, region.dev)
+                ):
+                    return other
+        return None
 
 
 def add(to: Group, other: Group) -> None:

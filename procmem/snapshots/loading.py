@@ -1,4 +1,4 @@
-"""Moments from files: procmem's own, trees of /proc, texts of maps and smaps, ELF cores."""
+"""Moments from files: procmem's own, reports, trees of /proc, texts of maps and smaps, cores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from itertools import islice
 
 from procmem import native
+from procmem.picture.embedded import is_report
 from procmem.procfs import ProcessFiles, pids
 from procmem.regions.read import read_table
 from procmem.regions.text import parse_maps, parse_smaps
@@ -17,6 +18,7 @@ from procmem.snapshots.saved import (
     TOO_LARGE,
     content_of,
     from_json,
+    kept_file,
     open_saved,
     read_frames,
 )
@@ -80,6 +82,9 @@ def each(path: str | os.PathLike[str]) -> Iterator[Moment]:
             from procmem.errors import ParseError
 
             raise ParseError(name, 0, b"", TOO_LARGE)
+    if is_report(data):
+        yield from read_frames(kept_file(data, name), name)
+        return
     if data.lstrip()[:1] in (b"{", b"["):
         yield from_json(data, name)
         return

@@ -121,7 +121,13 @@ def check_directory(directory: str, fail: Callable[[int], None]) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[BinaryIO]:
+def replacing(
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    is_ours: Callable[[bytes], bool] = is_snapshot,
+    what: str = "snapshot or recording",
+) -> Iterator[BinaryIO]:
     """A file to write, which replaces `path` at the end of the block.
 
     If the block raises, `path` stays as it was.
@@ -129,11 +135,13 @@ def replacing(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[
     Args:
         path: the file.
         force: overwrite another program's file, too; see check_output().
+        is_ours: as for check_output().
+        what: likewise.
 
     Raises:
         As check_output().
     """
-    found = check_output(path, force=force)
+    found = check_output(path, force=force, is_ours=is_ours, what=what)
     name = os.path.realpath(path) if force else os.fspath(path)
     if found is not None and not stat.S_ISREG(found.st_mode):
         with open(os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY), "wb") as file:

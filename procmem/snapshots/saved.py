@@ -9,6 +9,7 @@ size. A file that was cut off can be read up to its last whole frame, and damage
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import os
@@ -16,13 +17,14 @@ import stat
 import sys
 import zlib
 from array import array
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate
 from struct import Struct
 from types import MappingProxyType
 
 from procmem import native
 from procmem.native import ffi
+from procmem.picture.embedded import kept_in
 from procmem.procfs.totals import Faults, MemoryUsage
 from procmem.regions.json import check_types
 from procmem.regions.reading import scan_chunks
@@ -40,7 +42,16 @@ if TYPE_CHECKING:
 
     from procmem.errors import ParseError
 
-__all__ = ["MAGIC", "from_dict", "from_json", "read_frames", "save_all", "to_dict"]
+__all__ = [
+    "MAGIC",
+    "framed",
+    "from_dict",
+    "from_json",
+    "kept_file",
+    "read_frames",
+    "save_all",
+    "to_dict",
+]
 
 FORMAT = "procmem.snapshot/1"
 FRAME = Struct("<II")
@@ -389,10 +400,10 @@ def text_of(about: dict[str, Any], columns: list[array[int]], strings: list[byte
         if raw:
             lines.append(strings[raw])
         else:
-            perms = (perms_name & low).to_bytes(4, sys.byteorder)
-            numbers = dev >> 32, dev & low
             name = strings[perms_name >> 32]
-            lines.append(plain_line(start & top, end & top, perms, offset, numbers, inode, name))
+            lines.append(
+                line_of(start & top, end & top, perms_name & low, offset, dev, inode, name)
+            )
         if place in extras:
             lines += counter_lines(extras[place])
         if flags:
@@ -401,6 +412,15 @@ def text_of(about: dict[str, Any], columns: list[array[int]], strings: list[byte
             lines.append(flag_lines[flags])
     body = b"\n".join(lines)
     return body if about["unterminated"] or not lines else body + b"\n"
+
+
+@lru_cache(maxsize=1 << 13)
+def line_of(
+    start: int, end: int, perms: int, offset: int, dev: int, inode: int, name: bytes
+) -> bytes:
+    """A line of maps. Most lines of a snapshot are those of the snapshot before it, too."""
+    letters = perms.to_bytes(4, sys.byteorder)
+    return plain_line(start, end, letters, offset, (dev >> 32, dev & 0xFFFF_FFFF), inode, name)
 
 
 # ---- files -----------------------------------------------------------------------
@@ -428,7 +448,11 @@ def frame(snapshot: Moment, *, quick: bool = False) -> bytes:
         quick: pack it in a fifth of the time; the frame is a quarter larger.
     """
     raw = packed(snapshot)
-    content = zlib.compress(raw, QUICK) if quick else dense(raw)
+    return framed(zlib.compress(raw, QUICK) if quick else dense(raw))
+
+
+def framed(content: bytes) -> bytes:
+    """The frame of a packed snapshot."""
     return FRAME.pack(len(content), zlib.crc32(content)) + content
 
 
@@ -491,6 +515,28 @@ def content_of(file: BinaryIO, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def kept_file(data: bytes, source: str) -> BinaryIO:
+    """The file of snapshots in a report, read up to the end of MAGIC.
+
+    Args:
+        data: the report.
+        source: where it is from, for error messages.
+
+    Raises:
+        ParseError: it was cut off, or is damaged.
+    """
+    from procmem.errors import ParseError
+
+    try:
+        file = io.BytesIO(kept_in(data))
+    except ValueError as error:
+        raise ParseError(source, 0, b"", str(error)) from error
+    start = file.read(len(MAGIC))
+    if start != MAGIC:
+        raise ParseError(source, 0, start, "the report has no snapshots")
+    return file
 
 
 def read_frames(file: BinaryIO, source: str) -> Iterator[Moment]:

@@ -112,6 +112,29 @@ class Snapshot(Moment):
         else:
             saved.save_all([self], path, force=force)
 
+    def report(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
+        """Writes a report as one HTML file, which a browser opens without any network.
+
+        It shows where the memory is, by kind and use, the address space as a map, the regions, and
+        how the totals reconcile. load() reads the snapshot back from it.
+
+        Args:
+            path: the file; None: a name such as "procmem-1234-snapshot.html" in the current
+                directory. An existing report is overwritten.
+            force: overwrite any other file, too.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            FileExistsError: another program's file has that name.
+            OSError: it can't be written.
+        """
+        from procmem.snapshots.reporting import default_name, moment_page, write_report
+
+        name = default_name(self, "snapshot")
+        return write_report(moment_page(self), path, name, force=force)
+
     @staticmethod
     def load(path: str | os.PathLike[str], number: int | None = None) -> Snapshot:
         """The snapshot in a file or saved tree, or one of several; see procmem.load()."""
@@ -169,6 +192,28 @@ class Diff(MomentDiff):
 
     before: Snapshot
     after: Snapshot
+
+    def report(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
+        """Writes a report as one HTML file, which a browser opens without any network.
+
+        It shows what changed, why, and where, with the memory before and after. load() reads both
+        snapshots back from it: number 0 and 1.
+
+        Args:
+            path: the file; None: a name such as "procmem-1234-diff.html" in the current directory.
+                An existing report is overwritten.
+            force: overwrite any other file, too.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            FileExistsError: another program's file has that name.
+            OSError: it can't be written.
+        """
+        from procmem.snapshots.reporting import default_name, diff_page, write_report
+
+        return write_report(diff_page(self), path, default_name(self.after, "diff"), force=force)
 
 
 def diff(before: Snapshot, after: Snapshot) -> Diff:

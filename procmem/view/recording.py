@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from textwrap import fill
 
+from procmem.recording.wording import place_words, suspect_words
 from procmem.units import about, approximate, count, in_unit, signed, unit_name
 from procmem.view.columns import Column, fitted, known, narrowed
 from procmem.view.names import printable
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from procmem.recording.heaps import HeapGrowth
     from procmem.recording.recording import Recording
-    from procmem.recording.suspects import Suspect, SuspectPlace
+    from procmem.recording.suspects import Suspect
     from procmem.snapshots import Diff, Snapshot
 
 __all__ = ["change_lines", "chosen_figures", "ended_line", "recording_dict", "recording_summary"]
@@ -187,56 +187,11 @@ def unmeasured_lines(recording: Recording) -> list[str]:
 
 def suspect_lines(one: Suspect) -> list[str]:
     """What grew, where, since when and how fast, and what it may be."""
-    when = "during the whole recording" if one.whole else f"from {one.since:.1f} s to the end"
-    if one.figure == "size" and one.kind == "file":
-        may = "files that stay mapped"
-    elif one.figure == "size":
-        may = "addresses that are reserved but not used yet"
-    else:
-        may = "a leak, or something that was not full yet"
-    verdict = f"It looks like {may}" if one.heap is None else heap_words(one.heap)
-    text = (
-        f"{printable(one.name)} ({one.kind}) grew {when}: {about(one.gained)} in"
-        f" {one.gained / one.rate:.1f} s, {about(round(one.rate))} a second"
-        f"{', in size only' if one.figure == 'size' else ''}. {verdict}."
-    )
-    lines = [fill(text, 80, subsequent_indent="  ")]
-    whole = one.elsewhere + sum(place.gained for place in one.places)
-    for place in one.places:
-        share = f"  {100 * place.gained / whole:.0f} % of it" if place.gained < whole else ""
-        users = f", {used_by(place)}" if place.threads else ""
-        where = f"at {place.start:012x}-{place.end:012x}{share}{users}"
-        lines.append(fill(where, 80, initial_indent="  ", subsequent_indent="    "))
-    if one.elsewhere:
-        lines.append(f"  {100 * one.elsewhere / whole:.0f} % of it at other addresses")
+    lines = [fill(suspect_words(one), 80, subsequent_indent="  ")]
+    lines += [
+        fill(where, 80, initial_indent="  ", subsequent_indent="    ") for where in place_words(one)
+    ]
     return lines
-
-
-def heap_words(heap: HeapGrowth) -> str:
-    """What the allocator gained, live or free, and what that means."""
-    where = "Python's allocator" if heap.allocator == "Python" else "malloc"
-    when = f"from {heap.since:.1f} to {heap.until:.1f} s"
-    live = f"{where} has {about(heap.in_use)} more in use"
-    free = f"{about(heap.resident_free)} more free in memory"
-    would = f"malloc_trim(0) would return {about(heap.trimmable_now)}"
-    if heap.verdict == "live":
-        words = f"It is live: {live} ({when}). A leak, or something that was not full yet"
-    elif heap.verdict == "kept":
-        words = f"It is not live: {where} has {free} ({when}), freed and not returned; {would}"
-    elif heap.verdict == "fragmented":
-        words = f"It is fragmentation: {where} has {free} ({when}), in holes between what is in use"
-        words += "" if heap.allocator == "Python" else f"; {would}"
-    else:
-        words = f"It is both live and free: {live} and {free} ({when})"
-    return words if heap.certain else f"{words} (not certain: the heap changed while it was read)"
-
-
-def used_by(place: SuspectPlace) -> str:
-    """The threads that allocate from this arena."""
-    tid, name = place.threads[0]
-    first = f"the arena of thread {tid} ({printable(name)})"
-    others = len(place.threads) - 1
-    return first if not others else f"{first} and {count(others, 'other thread')}"
 
 
 def beginning(last: Snapshot) -> str:

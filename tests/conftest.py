@@ -49,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # readline(3) sets them in the environment of xdist's workers; tables are cut to COLUMNS.
     os.environ.pop("COLUMNS", None)
     os.environ.pop("LINES", None)
+    # Services that run tests set some of these; texts are compared without colours.
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        os.environ.pop(name, None)
 
 
 def use_executable_directory() -> None:

@@ -141,6 +141,8 @@ def run(words: list[str]) -> int:
 
         sys.stdout.write(f"procmem {__version__}\n")
         return 0
+    from procmem.cli.terminal import colour_output
+
     if words[0] not in COMMANDS:
         from procmem.view.columns import did_you_mean
 
@@ -150,6 +152,8 @@ def run(words: list[str]) -> int:
         )
         return 2
     try:
+        # What imitates another program has no colours, whatever is asked for.
+        colour_output("never" if words[0] in ("pmap", "ps", "size") else "auto")
         return command(words[0])(words[1:])
     except (BrokenPipeError, KeyboardInterrupt, SystemExit):
         raise
@@ -169,6 +173,8 @@ def run(words: list[str]) -> int:
             said = f"{os.fsdecode(error.filename)}: {error.strerror}"
         sys.stderr.write(f"procmem {words[0]}: {printable(said)}\n")
         return 1
+    finally:
+        colour_output("never")
 
 
 def command(name: str) -> Callable[[list[str]], int]:

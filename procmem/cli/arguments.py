@@ -9,7 +9,7 @@ import re
 import sys
 from typing import Any, TypeAlias
 
-from procmem.cli.terminal import fitted_help
+from procmem.cli.terminal import WHEN, colour_output, fitted_help
 from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
 from procmem.process.finding import command_line_of, resolve
@@ -21,7 +21,7 @@ from procmem.view.names import printable, shorter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 
 __all__ = [
@@ -74,7 +74,7 @@ class Described(BaseException):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line that says what is expected, without usage.
+    """An ArgumentParser with --color, whose errors are one line without usage.
 
     Its help ends with the examples of the command. Defaults are taken from the user's
     configuration, see cli/config.py.
@@ -88,6 +88,17 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Python 3.14 would colour the help text, whose lines are measured afterwards.
+        self.color = False
+        colour: dict[str, Any] = {"dest": "color", "choices": WHEN, "metavar": "WHEN"}
+        self.add_argument(
+            "--color",
+            default=argparse.SUPPRESS,
+            help="use colours: auto (the default: on a terminal, unless NO_COLOR is set), always "
+            "or never",
+            **colour,
+        )
+        self.add_argument("--colour", default=argparse.SUPPRESS, help=argparse.SUPPRESS, **colour)
         self.add_argument(
             "--no-config",
             action="store_true",
@@ -143,6 +154,9 @@ class Parser(argparse.ArgumentParser):
                 self, path, lambda: parse(words, namespace), reworded
             )
         vars(options).pop("no_config", None)
+        when = vars(options).pop("color", argparse.SUPPRESS)
+        if when in WHEN:
+            colour_output(when)
         self._refuse(rest)
         return options
 

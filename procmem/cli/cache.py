@@ -17,6 +17,7 @@ from procmem.cli.arguments import (
     subject,
     table_options,
 )
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.process.held import page_cache
@@ -73,7 +74,8 @@ def main(argv: list[str]) -> int:
 
     def show(process: Process) -> None:
         nonlocal unknown
-        files = process.cached_files()
+        with Progress(f"asking for the files of {process.pid}"):
+            files = process.cached_files()
         unknown |= bool(files) and not any(file.cache for file in files)
         if options.json:
             found.append({"pid": process.pid, "path": None, "files": cache_json(files)})
@@ -86,7 +88,8 @@ def main(argv: list[str]) -> int:
             heading = None if options.json else sys.stdout.write
             return for_each_process("cache", [word], options.root, show, heading=heading)
         try:
-            files = page_cache(word)
+            with Progress(f"asking for {word}"):
+                files = page_cache(word)
         except OSError as error:
             complain("cache", f"{word}: {error.strerror}")
             return 1

@@ -14,6 +14,7 @@ from procmem.cli.arguments import (
     subject,
     table_options,
 )
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError
 from procmem.system.controlgroup import ControlGroup
@@ -72,17 +73,17 @@ def main(argv: list[str]) -> int:
             found.append(container_json(group))
             continue
         try:
-            sys.stdout.write(
-                container_text(
+            with Progress(f"reading {word}"):
+                text = container_text(
                     group,
                     width=table_columns(),
                     unit=options.units,
                     chosen=options.columns,
                     all_rows=options.all,
                 )
-            )
         except BadArgument as error:
             made.error(str(error))
+        sys.stdout.write(text)
     if options.json:
         sys.stdout.write(json_text(found, "processes"))
     return status

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from procmem.cli.arguments import Parser
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns, table_columns
 from procmem.errors import BadArgument
 from procmem.experiments.ready.story import EXPERIMENTS, find
@@ -60,16 +61,15 @@ def main(argv: list[str]) -> int:
     options = vars(made.parse_args(argv[1:]))
     as_json = options.pop("json")
     stories = []
+    end = "\n" if name == "all" else ""
     try:
-        for story in told(list(functions), options, quick=name == "all"):
-            stories.append(story)
-            if not as_json:
-                sys.stdout.write(
-                    narrowed(story_text(story, screen_columns() or 80), table_columns())
-                )
-                if name == "all":
-                    sys.stdout.write("\n")
-                sys.stdout.flush()
+        # Without a thread: experiments measure what this process does, too.
+        with Progress("experiments", total=len(functions), delay=0, thread=False) as shown:
+            for story in told(list(functions), options, shown, quick=name == "all"):
+                stories.append(story)
+                if not as_json:
+                    text = story_text(story, screen_columns() or 80)
+                    shown.say(narrowed(text, table_columns()) + end)
     except BadArgument as error:
         made.error(printable(str(error)))
     if as_json:
@@ -79,8 +79,12 @@ def main(argv: list[str]) -> int:
     return 0 if all(story.agrees for story in stories) else 1
 
 
-def told(names: list[str], options: dict[str, Any], *, quick: bool) -> Iterator[Story]:
-    for name in names:
+def told(
+    names: list[str], options: dict[str, Any], shown: Progress, *, quick: bool
+) -> Iterator[Story]:
+    for done, name in enumerate(names):
+        if len(names) > 1:
+            shown.show(done, name)
         function = find(name)
         yield function(**(getattr(function, "quick", {}) if quick else options))
 

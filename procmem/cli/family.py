@@ -14,6 +14,7 @@ from procmem.cli.arguments import (
     row_limit,
     table_options,
 )
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.process.finding import oldest
@@ -52,7 +53,8 @@ def main(argv: list[str]) -> int:
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
-        family = process.family()
+        with Progress(f"comparing the forks of {process.pid}"):
+            family = process.family()
         if options.json:
             found.append(family.to_dict())
             return

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from textwrap import wrap
 
 from procmem.cli.arguments import Parser
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns
 from procmem.errors import MissingExtra
 from procmem.grade.exports.files import FORMATS
 from procmem.grade.grading.many import grade_all
-from procmem.grade.grading.overview import bar, outcome_line, overview
+from procmem.grade.grading.overview import outcome_line, overview
 from procmem.grade.sandbox.inherited import set_right
 from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.labs import find
@@ -41,6 +42,7 @@ def main(argv: list[str]) -> int:
         if options.dask:
             executor, slots = dask(stack, options.dask)
             jobs = jobs or slots
+        stack.enter_context(screen.progress)
         try:
             summary = grade_all(
                 lab,
@@ -53,14 +55,12 @@ def main(argv: list[str]) -> int:
                 formats=options.format or tuple(FORMATS),
             )
         except KeyboardInterrupt:
-            screen.clear()
+            screen.progress.close()
             sys.stderr.write(
                 f"procmem grade: stopped {screen.far()}; finished submissions are kept, and the "
                 f"same command continues from there\n"
             )
             return 130
-        finally:
-            screen.clear()
     if options.json:
         sys.stdout.write(json_text(summary.to_dict()))
     else:
@@ -139,27 +139,16 @@ class Screen:
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
         self.width = screen_columns() or 80
-        self.bar = sys.stderr.isatty()
-        self.done = self.total = 0
-        self.drawn = False
+        self.progress = Progress("grading", delay=0)
 
     def show(self, outcome: Outcome, summary: Summary) -> None:
-        self.done, self.total = len(summary.outcomes), summary.total
-        self.clear()
+        """Prints the outcome, and how far all of it is."""
+        self.progress.total = summary.total
+        self.progress.show(len(summary.outcomes), left=summary.remaining)
         if not self.quiet:
-            sys.stdout.write(outcome_line(outcome) + "\n")
-            sys.stdout.flush()
-        if self.bar:
-            sys.stderr.write(bar(summary, self.width))
-            sys.stderr.flush()
-            self.drawn = True
+            self.progress.say(outcome_line(outcome) + "\n")
 
     def far(self) -> str:
         """The progress, in words."""
-        return f"after {self.done} of {self.total}" if self.total else "before the first was done"
-
-    def clear(self) -> None:
-        if self.drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self.drawn = False
+        done, total = self.progress.done, self.progress.total
+        return f"after {done} of {total}" if total else "before the first was done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.view.heap import heap_text
@@ -52,7 +54,8 @@ def main(argv: list[str]) -> int:
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
-        heap = process.heap(stop=options.stop, pages=options.pages)
+        with Progress(f"reading the heap of {process.pid}", thread=process.pid != os.getpid()):
+            heap = process.heap(stop=options.stop, pages=options.pages)
         if options.json:
             found.append(heap.to_dict())
             return

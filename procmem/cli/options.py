@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 
+from procmem.cli.terminal import WHEN
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Options", "UsageError", "options_text"]
+__all__ = ["Options", "UsageError", "check_colour", "options_text"]
 
 
 class UsageError(Exception):
@@ -23,7 +25,7 @@ class Options:
     """The options of a command line, in order, and then its operands.
 
     Options and operands may be mixed; "--" ends the options. A long option may be
-    abbreviated as long as it is unambiguous.
+    abbreviated as long as it is unambiguous. --color is accepted everywhere, and has no effect.
 
     Args:
         argv: the arguments, without the command's name.
@@ -63,6 +65,8 @@ class Options:
         for argument in rest:
             if argument == "--":
                 self.operands.extend(rest)
+            elif argument.partition("=")[0] == "--color" and "color" not in self._long:
+                check_colour(argument, rest)
             elif argument.startswith("--"):
                 yield self._long_option(argument[2:], rest)
             elif argument.startswith("-") and argument != "-":
@@ -133,6 +137,24 @@ def options_text(table: Sequence[tuple[tuple[str, ...], str, str]]) -> str:
         + "\n"
         for shown, says in rows
     )
+
+
+def check_colour(argument: str, rest: Iterator[str]) -> None:
+    """Checks --color, which every command takes; what imitates another program has no colours.
+
+    Args:
+        argument: "--color" or "--color=WHEN".
+        rest: the arguments behind it.
+
+    Raises:
+        UsageError: there is no WHEN, or an unknown one.
+    """
+    _, equals, given = argument.partition("=")
+    when = given if equals else next(rest, None)
+    if when is None:
+        raise UsageError("option '--color' requires an argument")
+    if when not in WHEN:
+        raise UsageError(f"invalid argument '{when}' for '--color'")
 
 
 def strtoul(text: str, base: int) -> tuple[int, str]:

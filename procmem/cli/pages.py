@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Any
 
@@ -95,17 +94,11 @@ def main(argv: list[str]) -> int:
         help="show the page frame and the physical address of an address (needs root)",
     )
     made.add_argument("--width", type=width, metavar="N", help="letters per row")
-    made.add_argument(
-        "--colour",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="auto: on a terminal, unless NO_COLOR is set",
-    )
     table_options(made, default="")
     # Options may stand between the PID and a RANGE.
     options = made.parse_mixed(argv)
     whole = "which has every page"
-    refuse_with_json(made, options, width=whole, colour=whole, units=IN_BYTES, columns=ALL_FIELDS)
+    refuse_with_json(made, options, width=whole, units=IN_BYTES, columns=ALL_FIELDS)
     tables = [one for one in ("frames", "sharers", "tables") if getattr(options, one)]
     shown = len(tables) + bool(options.translate)
     if options.columns and (options.translate or shown > 1 or (options.ranges and not shown)):
@@ -166,13 +159,6 @@ def width(text: str) -> int:
     return int(text)
 
 
-def is_coloured(how: str) -> bool:
-    """Whether rows get colours."""
-    if how == "auto":
-        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return how == "always"
-
-
 def resolve(table: RegionTable[Region], asked: AskedRange) -> list[tuple[int, int]] | str:
     """The address ranges of a RANGE, or a message why there are none."""
     if isinstance(asked, str):
@@ -215,23 +201,21 @@ def is_hidden(region: Region) -> bool:
 
 def pictures(parts: list[Part], options: Any) -> str:
     """The pages as text."""
-    colour = is_coloured(options.colour)
     screen = table_columns()
     if options.ranges:
         # An address and blanks stand before the letters.
         width = options.width or max(8, min(64, (screen or 80) - 16))
-        text = "\n".join(picture(part, width=width, colour=colour, screen=screen) for part in parts)
+        text = "\n".join(picture(part, width=width, screen=screen) for part in parts)
     else:
         width = options.width or max(8, min(32, 32 if screen is None else screen - 64))
         text = overview(
             parts,
             width=width,
-            colour=colour,
             screen=screen,
             unit=options.units,
             chosen=options.columns,
         )
-    return f"{text}\n{legend(parts, colour=colour, screen=screen)}"
+    return f"{text}\n{legend(parts, screen=screen)}"
 
 
 def scheme() -> PagingScheme | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from procmem.cli.options import options_text, strtoul
+from procmem.cli.options import UsageError, check_colour, options_text, strtoul
 from procmem.cli.terminal import fitted_help, is_utf8, screen_columns
 from procmem.procfs import ProcessFiles, parse_stat, parse_status, pids, system_file
 from procmem.view.ps import COLUMNS, OWN, FormatError, Row, parse_format, process_table
@@ -93,7 +93,7 @@ def main(argv: list[str], root: str = "/proc") -> int:
     try:
         request = understand(argv)
         columns = columns_of(request, root)
-    except (PsUsageError, FormatError) as error:
+    except (PsUsageError, FormatError, UsageError) as error:
         from procmem.view.names import printable
 
         # The first line is that of ps, byte for byte.
@@ -163,7 +163,9 @@ def understand(argv: list[str]) -> PsRequest:
     for argument in rest:
         if argument in ("", "-", "--"):
             raise PsUsageError("garbage option")
-        if argument.startswith("--"):
+        if argument.partition("=")[0] == "--color":
+            check_colour(argument, rest)
+        elif argument.startswith("--"):
             long_option(argument[2:], rest, request)
         elif argument.startswith("-"):
             short_options(argument[1:], rest, request)

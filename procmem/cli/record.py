@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import sys
 import time
+from functools import partial
 
 from procmem.cli.arguments import (
     ABSENT,
@@ -19,6 +19,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ParseError
 from procmem.recording.recorder import DETAILS, Recorder
@@ -117,22 +118,34 @@ def record(asked: Namespace, process: Process) -> int:
     except OSError as error:
         complain(asked.output, error.strerror or str(error))
         return 1
-    progress = Progress(not asked.quiet and sys.stderr.isatty())
     status = 0
-    with stopped_by_signals(recorder) as received:
+    what = f"recording {process.pid}"
+    # Without a thread: this process may be the one that is recorded.
+    shown = Progress(what, quiet=asked.quiet, delay=0.25, thread=False)
+    with stopped_by_signals(recorder) as received, shown:
         try:
-            recording = recorder.run(asked.span, progress.show)
+            recording = recorder.run(asked.span, partial(show_progress, shown))
         except OSError as error:
             complain(asked.output, error.strerror or str(error))
             status, recorder.ended = 1, "the file could not be written"
             recording = recorder.recording
         finally:
-            progress.clear()
             recorder.close()
     if received:
         recording.ended = "interrupted" if signal.SIGINT in received else "terminated"
     show(recording, asked, recorder.turns, recorder.cost)
     return status
+
+
+def show_progress(shown: Progress, recorder: Recorder, _: Snapshot | None) -> None:
+    """How long it has lasted, what was taken, and what that costs."""
+    spent = max(time.monotonic() - shown.begun, 1e-3)
+    rss, mark = recorder.last.rss, "~" if recorder.last.rss_error != 0 else ""
+    shown.show(
+        what=f"{recorder.taken:,} snapshots,"
+        f" {'' if rss is None else f'RSS {mark}{kib(rss)}, '}"
+        f"{100 * recorder.cost / spent:.1f} % of a CPU"
+    )
 
 
 def report(asked: Namespace) -> int:
@@ -194,39 +207,3 @@ def stopped_by_signals(recorder: Recorder) -> Iterator[set[int]]:
     finally:
         for number, was in old.items():
             signal.signal(number, was)
-
-
-class Progress:
-    """A progress line on a terminal, updated four times a second."""
-
-    def __init__(self, shown: bool) -> None:
-        self.shown = shown
-        self._begun = self._last = time.monotonic()
-
-    def show(self, recorder: Recorder, _: Snapshot | None) -> None:
-        """Updates the line."""
-        now = time.monotonic()
-        if not self.shown or now - self._last < 0.25:
-            return
-        self._last = now
-        spent = now - self._begun
-        rss, mark = recorder.last.rss, "~" if recorder.last.rss_error != 0 else ""
-        text = (
-            f"{spent:.0f} s, {recorder.taken:,} snapshots,"
-            f" {'' if rss is None else f'RSS {mark}{kib(rss)}, '}"
-            f"{100 * recorder.cost / spent:.1f} % of a CPU"
-        )
-        self._rewrite(text)
-
-    def clear(self) -> None:
-        """Removes the line."""
-        self._rewrite("")
-
-    def _rewrite(self, text: str) -> None:
-        if self.shown:
-            try:
-                width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-                sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
-                sys.stderr.flush()
-            except OSError:  # the terminal has gone; the recording goes on
-                self.shown = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from procmem.cli.arguments import (
@@ -12,6 +13,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.snapshots import Snapshot
 from procmem.snapshots.moment import DETAILS
@@ -74,7 +76,9 @@ def main(argv: list[str]) -> int:
     taken: list[Snapshot] = []
 
     def take(process: Process) -> None:
-        keep(process.snapshot(options.detail, heap=options.heap))
+        with Progress(f"reading {process.pid}", thread=process.pid != os.getpid()):
+            one = process.snapshot(options.detail, heap=options.heap)
+        keep(one)
 
     def keep(one: Snapshot) -> None:
         taken.append(one)

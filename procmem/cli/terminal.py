@@ -1,4 +1,4 @@
-"""Width and character set of the terminal that a command writes to."""
+"""Width, character set and colours of the terminal that a command writes to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO
 
-__all__ = ["fitted_help", "is_utf8", "screen_columns", "table_columns"]
+__all__ = [
+    "WHEN",
+    "colour_output",
+    "fitted_help",
+    "is_utf8",
+    "number_of_colours",
+    "screen_columns",
+    "table_columns",
+]
+
+WHEN = ("auto", "always", "never")
+"""What --color takes."""
 
 COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 """The values that Python sets LC_CTYPE to if the locale is C (PEP 538)."""
@@ -67,6 +78,32 @@ def table_columns(stream: IO[str] | None = None) -> int | None:
         return None
     given = [f"{name}={os.environ.get(name)}".encode() for name in ("COLUMNS", "LINES")]
     return None if all(one in started_with for one in given) else screen_columns(stream)
+
+
+def number_of_colours(when: str = "auto") -> int:
+    """How many colours stdout is given: 0 (none), 256, or 2**24.
+
+    Args:
+        when: one of WHEN. "auto": on a terminal. NO_COLOR prevents that, FORCE_COLOR makes colours
+            without a terminal, too, and is the stronger of both; each counts if it is not empty
+            (no-color.org, force-color.org).
+    """
+    ask = os.environ.get
+    if when == "auto" and not ask("FORCE_COLOR"):
+        if ask("NO_COLOR") or ask("TERM") == "dumb" or not sys.stdout.isatty():
+            return 0
+    elif when == "never":
+        return 0
+    return 1 << 24 if ask("COLORTERM") in ("truecolor", "24bit") else 256
+
+
+def colour_output(when: str = "auto") -> None:
+    """Switches the colours of tables on or off; see number_of_colours()."""
+    number = number_of_colours(when)
+    if number or "procmem.view.colours" in sys.modules:
+        from procmem.view.colours import show_colours
+
+        show_colours(number)
 
 
 LEAST = 24

@@ -17,6 +17,7 @@ from procmem.cli.arguments import (
     row_limit,
     table_options,
 )
+from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
@@ -102,12 +103,14 @@ def main(argv: list[str]) -> int:
     if options.pids and not wanted:
         return status
     try:
-        found = machine(
-            root=options.root,
-            frames=False if options.fast or options.memory else None,
-            share=options.share,
-            max_stall=options.max_stall,
-        )
+        with Progress("reading processes") as shown:
+            found = machine(
+                root=options.root,
+                frames=False if options.fast or options.memory else None,
+                share=options.share,
+                max_stall=options.max_stall,
+                progress=shown.show,
+            )
         text = as_json(found, options, wanted) if options.json else as_text(found, options, wanted)
     except BadArgument as error:
         made.error(str(error))

@@ -24,10 +24,12 @@ __all__ = [
     "PAGE_TONES",
     "TONES",
     "USE_TONES",
+    "VERDICT_TONES",
     "Tone",
     "contrast",
     "escape_sequence",
     "ink",
+    "is_known",
     "kind_tones",
     "page_tone",
     "tone",
@@ -66,27 +68,27 @@ class Tone(NamedTuple):
 
 
 _TONES = (
-    Tone("text", "#5c70ae", "#6c7fbc", "#5c90fc", 69, "T", ""),
-    Tone("rodata", "#7c95b9", "#779ec0", "#18a1be", 31, "R", "/"),
-    Tone("relro", "#2622eb", "#646c8b", "#6e11fb", 93, "L", "//"),
-    Tone("data", "#1faa3c", "#7bff23", "#376718", 28, "D", "|"),
-    Tone("bss", "#0f6256", "#c0f6ed", "#729c8a", 66, "B", "||"),
-    Tone("heap", "#b58a76", "#b27756", "#bb886c", 137, "H", "x"),
-    Tone("arena", "#9f726f", "#c89290", "#fc568c", 168, "A", "xx"),
-    Tone("stack", "#46301b", "#f1d9ba", "#735642", 95, "S", "\\"),
-    Tone("thread stack", "#4f4801", "#f2ef9b", "#75780e", 100, "W", "\\\\"),
-    Tone("guard", "#f96407", "#8a6457", "#cc824e", 166, "G", "o"),
-    Tone("anon", "#8f72fd", "#6755e8", "#6a63e0", 62, "N", "-"),
-    Tone("file", "#4b603c", "#756f04", "#67733c", 58, "F", "."),
-    Tone("shared memory", "#7b3f75", "#ffbef6", "#b2477f", 132, "Y", "O"),
-    Tone("hugetlb", "#995671", "#a98295", "#986d71", 131, "U", "*"),
-    Tone("kernel", "#353535", "#6c6d70", "#655955", 59, "K", ".."),
-    Tone("device", "#003e4d", "#89bdc9", "#0d86a3", 30, "V", "+"),
-    Tone("other", "#939393", "#b3c1ba", "#8a959d", 246, "O", "+-"),
-    Tone("objects", "#af5602", "#db7622", "#e67403", 202, "J", "--"),
-    Tone("code", "#4c038d", "#a28bfe", "#5c50a1", 61, "C", "/-"),
-    Tone("metadata", "#0b8285", "#41ce78", "#1c686a", 29, "M", "|-"),
-    Tone("reserved", "#767a48", "#b0c230", "#88785b", 101, "Z", "xo"),
+    Tone("text", "#1e96ff", "#2e97fe", "#1e96ff", 33, "T", ""),
+    Tone("rodata", "#0d425c", "#2d8298", "#13a1b8", 31, "R", "/"),
+    Tone("relro", "#281292", "#c1b7ff", "#6740c6", 92, "L", "//"),
+    Tone("data", "#448f08", "#a8c68e", "#779f57", 65, "D", "|"),
+    Tone("bss", "#4f7565", "#9ccdbe", "#49766c", 66, "B", "||"),
+    Tone("heap", "#d77b57", "#f26703", "#90480a", 130, "H", "x"),
+    Tone("arena", "#92463b", "#d32d2e", "#c03c47", 131, "A", "xx"),
+    Tone("stack", "#524e01", "#fcef44", "#986606", 94, "S", "\\"),
+    Tone("thread stack", "#2d3400", "#cec350", "#819204", 100, "W", "\\\\"),
+    Tone("guard", "#917151", "#a69c8c", "#9e927d", 246, "G", "o"),
+    Tone("anon", "#5e41a9", "#a678c1", "#805cdc", 98, "N", "-"),
+    Tone("file", "#243427", "#d5f3d8", "#698063", 101, "F", "."),
+    Tone("shared memory", "#ff4ca9", "#d52c7d", "#f950b6", 199, "Y", "O"),
+    Tone("hugetlb", "#820e38", "#ab565b", "#7f4e54", 95, "U", "*"),
+    Tone("kernel", "#505050", "#697077", "#847d83", 102, "K", ".."),
+    Tone("device", "#2b626e", "#57c2c7", "#168598", 30, "V", "+"),
+    Tone("other", "#787e84", "#96969d", "#969391", 245, "O", "+-"),
+    Tone("objects", "#f44216", "#cb7e5e", "#ff5d38", 202, "J", "--"),
+    Tone("code", "#2e6aea", "#7e57d3", "#525889", 60, "C", "/-"),
+    Tone("metadata", "#1b9fa7", "#86fefd", "#1c656b", 59, "M", "|-"),
+    Tone("reserved", "#9d9282", "#e7f1ae", "#596637", 58, "Z", "xo"),
 )
 
 TONES = {one.name: one for one in _TONES}
@@ -194,16 +196,29 @@ def _like(name: str, kind: str, mark: str) -> Tone:
 
 
 PAGE_TONES = {
+    "absent": _like("absent", "other", "."),
+    "anonymous": _like("anonymous", "objects", "A"),
+    "anonymous shared": _like("anonymous shared", "anon", "a"),
+    "file": _like("file", "text", "F"),
+    "file shared": _like("file shared", "device", "f"),
+    "zero": _like("zero", "kernel", "z"),
+    "swapped": _like("swapped", "code", "s"),
+    "guard": _like("guard", "guard", "g"),
+    # For pictures of one property alone.
     "resident": _like("resident", "text", "r"),
     "dirty": _like("dirty", "objects", "d"),
-    "shared": _like("shared", "shared memory", "s"),
-    "file": _like("file", "file", "f"),
-    "huge": _like("huge", "metadata", "h"),
-    "swapped": _like("swapped", "code", "w"),
-    "guard": _like("guard", "guard", "g"),
-    "absent": _like("absent", "other", "."),
+    "shared": _like("shared", "shared memory", "S"),
+    "huge": _like("huge", "metadata", "H"),
 }
-"""The tones of the states of pages, for page maps."""
+"""The tones of the states of pages, for page maps; the letters are those of PageState."""
+
+VERDICT_TONES = {
+    "good": Tone("good", "#006d8f", "#56b4e9", "#0087af", 31, "+", ""),
+    "bad": Tone("bad", "#b5332e", "#ff8170", "#d7432a", 160, "!", "xx"),
+    "warning": Tone("warning", "#8f5b00", "#f0b429", "#a86f00", 136, "!", "//"),
+    "faint": Tone("faint", "#6b6b6b", "#9a9a9a", "#7f7f7f", 244, " ", ""),
+}
+"""The tones of verdicts: blue and red, not green and red."""
 
 
 def tone(name: str | None) -> Tone:
@@ -225,6 +240,15 @@ def tone(name: str | None) -> Tone:
         other = "anon" if plain.endswith(" of glibc") else "other"
         known = next((found for start, found in USE_TONES if plain.startswith(start)), other)
     return TONES[known]
+
+
+def is_known(name: str) -> bool:
+    """Whether the palette has a tone for a kind or a use; it draws all others as "other".
+
+    >>> is_known("Go heap?"), is_known("slab")
+    (True, False)
+    """
+    return name == "other" or tone(name).name != "other"
 
 
 def page_tone(state: str) -> Tone:

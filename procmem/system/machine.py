@@ -342,6 +342,7 @@ def machine(
     frames: bool | None = None,
     share: float = 1.0,
     max_stall: float | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Machine:
     """Reads the memory of the whole machine: each process's RSS, PSS, USS and swap, and the rest.
 
@@ -353,6 +354,7 @@ def machine(
         share: the share of one CPU that it may use; it rests between processes.
         max_stall: seconds. A process whose own mmap(2) calls would probably have to wait longer,
             judging by its size, is not read; see MachineProcess.unread. None: all are read.
+        progress: called after each process with the number of those that were read so far.
 
     Raises:
         Unsupported: root is no /proc.
@@ -383,6 +385,8 @@ def machine(
         process = stalls.read(pid, root)
         if process is not None:
             found.append(process)
+        if progress is not None:
+            progress(len(found))
         pace.rest()
     sums = read_sums(root)
     return Machine(found, sums, read_freeing(found, root, pace) if frames else None)

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from procmem.errors import BadArgument
 from procmem.units import in_unit
+from procmem.view.colours import faint, has_colours
 from procmem.view.names import cells, padded, shorter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["Column", "columns", "fitted", "kib", "narrowed", "pairs", "prose"]
 
@@ -33,6 +34,10 @@ class Column(NamedTuple):
         floor: the width to which its texts are cut before columns are left out; 0: never cut.
         keep_end: texts are cut at the start, as for paths.
         wrapped: texts continue in further lines instead of being cut; only for the last column.
+        paint: makes a coloured text of what is shown of a cell, and of the whole cell; called
+            only if the output has colours, and not for heading and footer.
+        like: the key of the column whose whole cell `paint` is given instead, if that column is
+            left out; otherwise this one is not painted.
     """
 
     key: str
@@ -42,6 +47,8 @@ class Column(NamedTuple):
     floor: int = 0
     keep_end: bool = False
     wrapped: bool = False
+    paint: Callable[[str, str], str] | None = None
+    like: str = ""
 
 
 def columns(
@@ -98,7 +105,7 @@ def fitted(
     shown, widths = places_that_fit(made, places, natural, width)
     lines = []
     for number, row in enumerate([[column.title for column in made], *whole]):
-        lines += row_lines(made, shown, row, widths, wraps=0 < number <= len(body))
+        lines += row_lines(made, shown, row, widths, inside=0 < number <= len(body))
         if number == 0 or (footer and number == len(body)):
             lines.append((" " * GAP).join("-" * widths[place] for place in shown))
     if footer and not body:
@@ -144,18 +151,34 @@ def row_lines(
     row: Sequence[str],
     widths: dict[int, int],
     *,
-    wraps: bool,
+    inside: bool,
 ) -> list[str]:
-    """A row as lines; more than one if its last column is wrapped."""
+    """A row as lines; more than one if its last column is wrapped.
+
+    Args:
+        made: the columns.
+        shown: the places of those that are shown.
+        row: a text for each column.
+        widths: cells, by place.
+        inside: whether it is neither heading nor footer.
+    """
     parts, rest = [], []
+    coloured = inside and has_colours()
+    place_of = {column.key: place for place, column in enumerate(made)} if coloured else {}
     for place in shown:
         column, room = made[place], widths[place]
         text = row[place]
-        if column.wrapped and wraps and cells(text) > room:
+        if column.wrapped and inside and cells(text) > room:
             text, *rest = wrapped(text, room)
         else:
             text = shorter(text, room, keep_end=column.keep_end)
-        parts.append(padded(text, room, column.align))
+        cell = padded(text, room, column.align)
+        if coloured and column.paint is not None and text:
+            # The escape sequences take no cells: blanks were counted without them.
+            source = place_of.get(column.like, place)
+            if not column.like or source not in shown:
+                cell = cell.replace(text, column.paint(text, row[source]), 1)
+        parts.append(cell)
     indent = sum(widths[place] + GAP for place in shown[:-1])
     return [(" " * GAP).join(parts).rstrip(), *(" " * indent + text for text in rest)]
 
@@ -170,7 +193,7 @@ def left_out(titles: Sequence[str], width: int | None) -> str:
     named = ", ".join(titles[:MOST_NAMED])
     if len(titles) > MOST_NAMED:
         named += f" and {len(titles) - MOST_NAMED} more"
-    return prose(f"Not in {width} columns: {named} (--columns selects).", width)
+    return faint(prose(f"Not in {width} columns: {named} (--columns selects).", width))
 
 
 def known(word: str, names: Sequence[str], what: str) -> str:
@@ -256,12 +279,17 @@ def wrapped(text: str, width: int, indent: int = 0) -> list[str]:
     return [*lines, line]
 
 
-def pairs(rows: Iterable[tuple[str, str]], screen: int | None = None) -> str:
+def pairs(
+    rows: Iterable[tuple[str, str]],
+    screen: int | None = None,
+    paints: Mapping[str, Callable[[str, str], str]] | None = None,
+) -> str:
     """Lines with a name and a value each.
 
     Args:
         rows: pairs of a name and a value.
         screen: cells per line; longer values are wrapped. None: they are not.
+        paints: how values are coloured, by their names; see Column.paint.
     """
     listed = list(rows)
     width = max(cells(name) for name, _ in listed)
@@ -269,7 +297,8 @@ def pairs(rows: Iterable[tuple[str, str]], screen: int | None = None) -> str:
     for name, value in listed:
         head = padded(name, width + GAP)
         if screen is None or width + GAP + cells(value) <= screen:
-            text += f"{head}{value}".rstrip() + "\n"
+            paint = (paints or {}).get(name) if has_colours() else None
+            text += f"{head}{paint(value, value) if paint else value}".rstrip() + "\n"
             continue
         room = screen - width - GAP
         indent = " " * (width + GAP)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from procmem.errors import Unsupported
+from procmem.picture.palette import is_known
 from procmem.units import about, count, in_unit, unit_name
+from procmem.view.colours import by_kind
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import clipped, printable
 
@@ -116,7 +118,7 @@ def waterfall(
     """The usage and its parts."""
     size = in_unit(unit)
     made = [
-        Column("part", "Charged for", floor=20),
+        Column("part", "Charged for", floor=20, paint=by_use),
         Column("size", "Size", ">"),
         Column("share", "Share", ">", 1),
     ]
@@ -129,6 +131,14 @@ def waterfall(
     rows = [row(*one) for one in lines_of(group, charges, None if all_rows else MOST)]
     footer = row(f"usage, {unit_name(unit)}".removesuffix(", "), whole)
     return fitted(made, rows, footer=footer if whole is not None else None, width=width)
+
+
+def by_use(text: str, whole: str) -> str:
+    """A line of anonymous memory, with its use coloured, if it is one and is not cut."""
+    who, colon, use = whole.rpartition(": ")
+    if not colon or text != whole or not whole.startswith("  ") or not is_known(use):
+        return text
+    return f"{who}{colon}{by_kind(use, use)}"
 
 
 def lines_of(

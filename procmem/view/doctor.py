@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textwrap import fill
 
+from procmem.view.colours import by_word
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from procmem.process.doctor import Feature
 
 __all__ = ["doctor_table"]
+
+verdict = by_word({"yes": "good", "no": "warning"})
 
 
 def doctor_table(features: Sequence[Feature], width: int = 80) -> str:
@@ -23,14 +27,11 @@ def doctor_table(features: Sequence[Feature], width: int = 80) -> str:
             f" ({feature.detail})" if feature.found and feature.detail else ""
         )
         here = "yes" if feature.found else "no"
-        lines.append(
-            fill(
-                serves,
-                width,
-                initial_indent=f"{feature.name:<{name_width}}  {here:<3}  ",
-                subsequent_indent=indent,
-            )
-        )
+        first = f"{feature.name:<{name_width}}  {here:<3}  "
+        text = fill(serves, width, initial_indent=first, subsequent_indent=indent)
+        # The colours' own characters have no width, so they come last.
+        start = name_width + 2
+        lines.append(text[:start] + verdict(here, here) + text[start + len(here) :])
         if not feature.found:
             why = f" ({feature.detail})" if feature.detail else ""
             lines.append(

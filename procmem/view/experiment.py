@@ -6,7 +6,8 @@ from itertools import groupby
 from textwrap import wrap
 
 from procmem.units import comparable
-from procmem.view.columns import columns, pairs
+from procmem.view.colours import by_word
+from procmem.view.columns import Column, columns, fitted, pairs
 from procmem.view.names import printable
 
 TYPE_CHECKING = False
@@ -31,6 +32,9 @@ FIGURES = {
 }
 COUNTS = ("minor", "major", "regions")
 JUDGED = {True: "yes", False: "NO", None: "not judged"}
+verdict = by_word({"yes": "good", "NO": "bad", "not judged": "warning"})
+"""Colours the last column."""
+
 NARROWEST = 18
 """The least width of a label."""
 
@@ -129,7 +133,9 @@ def with_notes(
     room = max(NARROWEST, width - others)
     labels = [wrap(row[1], room) or [""] for row in rows]
     short = [[row[0], said[-1], *row[2:]] for row, said in zip(rows, labels, strict=True)]
-    head, rule, *lines = columns(heading, short, align).splitlines()
+    made = [Column("", title, way) for title, way in zip(heading, align, strict=True)]
+    made[-1] = made[-1]._replace(paint=verdict)
+    head, rule, *lines = fitted(made, short).splitlines()
     indent = rule.index(" ") + 2
     text = f"{head}\n{rule}\n"
     for (_, one), said, line in zip(told, labels, lines, strict=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from procmem.picture.palette import tone
 from procmem.units import about, in_unit, unit_name
+from procmem.view.colours import by_letter
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.maps import region_name
 from procmem.view.names import only_ascii, printable, shorter
@@ -29,8 +31,17 @@ BAR_MIN, BAR_MAX = 10, 40
 MOST_NAMED = 5
 
 
+TONES = {"shared": "shared memory", "copied": "objects", "own": "anon", "file": "file"}
+"""The tone of each part."""
+
+
 def letters() -> dict[str, str]:
     return LETTERS if only_ascii() else BLOCKS
+
+
+def painted_bar(text: str, whole: str) -> str:
+    """A bar, or its legend, in colours."""
+    return by_letter({letter: tone(TONES[name]) for name, letter in letters().items()})(text, whole)
 
 
 def family_sentence(family: Family) -> str:
@@ -105,7 +116,7 @@ def member_table(
         *size_columns(),
         Column("swap", "Swap", ">", 4),
         Column("frees", "Frees", ">", 3),
-        Column("picture", f"Picture, {unit_name(unit)}".rstrip(", "), rank=2),
+        Column("picture", f"Picture, {unit_name(unit)}".rstrip(", "), rank=2, paint=painted_bar),
     ]
     names = [
         "  " * member.depth + printable(member.name) + (" (execve)" if member.executed else "")
@@ -126,8 +137,10 @@ def member_table(
         [str(member.pid), name, *texts, bar(member, most, max(BAR_MIN, min(BAR_MAX, room)))]
         for member, name, texts in zip(family.members, names, sizes, strict=True)
     ]
-    return fitted(made, rows, width=width, chosen=chosen) + prose(
-        ", ".join(f"{letter} {name}" for name, letter in letters().items()), width
+    legend = ", ".join(f"{letter} {name}" for name, letter in letters().items())
+    table = fitted(made, rows, width=width, chosen=chosen)
+    return table + "".join(
+        painted_bar(line[:1], "") + line[1:] for line in prose(legend, width).splitlines(True)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from procmem.regions.kinds import MARK
 from procmem.units import about, count, in_unit, signed_in_unit, unit_name
+from procmem.view.colours import by_kind
 from procmem.view.columns import Column, fitted, prose
 
 TYPE_CHECKING = False
@@ -119,7 +120,7 @@ def other_table(heap: Heap, *, width: int | None, unit: str = "KiB") -> str:
     """The regions of allocators and runtimes that are not read from inside."""
     size = in_unit(unit)
     made = [
-        Column("name", "Allocator"),
+        Column("name", "Allocator", paint=by_kind),
         Column("regions", "Regions", ">", 3),
         Column("reserved", "Reserved", ">", 2),
         Column("committed", "Committed", ">"),

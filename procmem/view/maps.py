@@ -7,6 +7,7 @@ from typing import Any
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
 from procmem.regions.kinds import MARK, kind_word, name_word
 from procmem.units import about, in_unit, unit_name
+from procmem.view.colours import by_kind
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import printable
 
@@ -123,9 +124,9 @@ def region_table(
         Column("perm", "Perm", rank=5),
         *(SIZES[field] for field in fields),
         *more,
-        Column("kind", "Kind", rank=3),
+        Column("kind", "Kind", rank=3, paint=by_kind),
         Column("owner", "Owner", rank=9),
-        Column("name", "Name", floor=20, keep_end=full_paths),
+        Column("name", "Name", floor=20, keep_end=full_paths, paint=by_kind, like="kind"),
     ]
     totals = [size(table.total(field)) for field in fields]
     if zeros is not None:
@@ -194,8 +195,8 @@ def counter_table(
         Column("perm", "Perm", rank=4),
         Column("size", "Size", ">", 2),
         *(Column(name.lower(), printable(name), ">", ranks[name]) for name in names),
-        Column("kind", "Kind", rank=3),
-        Column("name", "Name", floor=20),
+        Column("kind", "Kind", rank=3, paint=by_kind),
+        Column("name", "Name", floor=20, paint=by_kind, like="kind"),
         Column("vmflags", "VmFlags", rank=1000),
     ]
     return fitted(made, map(row, table), width=width, chosen=chosen)
@@ -241,7 +242,13 @@ def grouped_table(
     made = [
         Column("regions", "Regions", ">", 5),
         *(SIZES[field] for field in fields),
-        Column(by, by.capitalize(), floor=12, keep_end=by == "path"),
+        Column(
+            by,
+            by.capitalize(),
+            floor=12,
+            keep_end=by == "path",
+            paint=None if by == "path" else by_kind,
+        ),
     ]
     name = unit_name(unit)
     footer = [str(len(table)), *(size(table.total(field)) for field in fields)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import groupby
 from typing import Any
 
 from procmem.pages.pagemap import PageState
+from procmem.picture.palette import PAGE_TONES
 from procmem.regions.region import PAGE_SIZE
 from procmem.units import about, in_unit, kib, signed_in_unit, unit_name
+from procmem.view.colours import by_letter
 from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import region_name
 from procmem.view.names import printable, shorter
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from procmem.regions import Region
 
 __all__ = [
-    "coloured",
     "frames_table",
     "legend",
     "overview",
@@ -47,39 +47,16 @@ Part = tuple["Region | None", "PageMap | None"]
 LINES = 16
 """The most lines of one picture."""
 
-COLOURS = {
-    PageState.ANONYMOUS: 32,
-    PageState.ANONYMOUS_SHARED: 33,
-    PageState.FILE: 34,
-    PageState.FILE_SHARED: 36,
-    PageState.ZERO: 90,
-    PageState.SWAPPED: 35,
-    PageState.GUARD: 31,
-}
-"""Colours of the terminal (ECMA-48, SGR)."""
-
-CODES = {state.value: code for state, code in COLOURS.items()}
+letters_painted = by_letter({one.mark: one for name, one in PAGE_TONES.items() if name != "absent"})
+"""Colours a row of letters."""
 
 
-def coloured(row: str) -> str:
-    """A row of letters with terminal colours."""
-    parts = []
-    for letter, run in groupby(row):
-        text = "".join(run)
-        parts.append(f"\x1b[{CODES[letter]}m{text}\x1b[0m" if letter in CODES else text)
-    return "".join(parts)
-
-
-def dressed(row: str, colour: bool) -> str:
-    return coloured(row) if colour else row
-
-
-def legend(parts: Sequence[Part], *, colour: bool = False, screen: int | None = None) -> str:
+def legend(parts: Sequence[Part], *, screen: int | None = None) -> str:
     """The meanings of the letters that occur."""
     seen = [pages.counts() for _, pages in parts if pages]
     # The colours' own characters have no width.
     return "".join(
-        "  " + dressed(state.value, colour) + prose(f"    {state.meaning}", screen, "    ")[3:]
+        "  " + letters_painted(state.value, "") + prose(f"    {state.meaning}", screen, "    ")[3:]
         for state in PageState
         if any(getattr(counts, state.name.lower()) for counts in seen)
     )
@@ -89,7 +66,6 @@ def overview(
     parts: Sequence[Part],
     *,
     width: int = 32,
-    colour: bool = False,
     screen: int | None = None,
     unit: str = "",
     chosen: Sequence[str] | None = None,
@@ -99,7 +75,6 @@ def overview(
     Args:
         parts: the regions.
         width: letters per row.
-        colour: whether to use terminal colours.
         screen: cells per line; None: as many as needed.
         unit: of sizes, one of units.UNITS; "": pages are counted.
         chosen: keys of the columns to show, in their order; None: all.
@@ -109,7 +84,6 @@ def overview(
     """
     sized = in_pages(unit)
     rows = []
-    letters = []
     totals = [0, 0, 0]
     for region, pages in parts:
         if region is None:
@@ -118,15 +92,12 @@ def overview(
         figures = [len(pages), counts.present, counts.swapped] if pages and counts else None
         for i, figure in enumerate(figures or ()):
             totals[i] += figure
-        row = pages.row(width) if pages else ""
-        letters.append((row, dressed(row, colour)))
         rows.append(
             [
                 f"{region.start:x}",
                 str(region.perms),
                 *(map(sized, figures) if figures else "---"),
-                # Padded here: the colours' own characters have no width.
-                f"{row:<{width}}",
+                f"{pages.row(width) if pages else '':<{width}}",
                 region_name(region) + ("" if pages else "  (not shown by pagemap)"),
             ]
         )
@@ -136,24 +107,15 @@ def overview(
         Column("pages", "Size" if unit else "Pages", ">", 2),
         Column("present", "Present", ">", 1),
         Column("swap", "Swap", ">", 4),
-        Column("map", f"{'Map':<{width}}", rank=0),
+        Column("map", f"{'Map':<{width}}", paint=letters_painted),
         Column("name", "Name", floor=16),
     ]
     name = f"total, {unit_name(unit)}" if unit and unit_name(unit) else "total"
     footer = [name, "", *map(sized, totals), "", f"{len(rows)} regions"]
-    text = fitted(made, rows, footer=footer, width=screen, chosen=chosen)
-    lines = text.split("\n")
-    place = lines[0].find("Map")
-    if not colour or place < 0:
-        return text
-    # Behind the heading and its rule.
-    for i, (row, shown) in enumerate(letters, 2):
-        if row:
-            lines[i] = lines[i][:place] + shown + lines[i][place + len(row) :]
-    return "\n".join(lines)
+    return fitted(made, rows, footer=footer, width=screen, chosen=chosen)
 
 
-def picture(part: Part, *, width: int = 64, colour: bool = False, screen: int | None = None) -> str:
+def picture(part: Part, *, width: int = 64, screen: int | None = None) -> str:
     """The pages of a range: lines of letters with addresses, and the counts."""
     region, pages = part
     if region is None:
@@ -175,7 +137,7 @@ def picture(part: Part, *, width: int = 64, colour: bool = False, screen: int | 
     for first in range(0, len(pages), step):
         line = pages[first : first + step]
         row = line.row(-(-len(line) // each))
-        text += f"  {line.start:012x}  {dressed(row, colour)}\n"
+        text += f"  {line.start:012x}  {letters_painted(row, row)}\n"
     return text + prose(f"  {counts_line(pages)}", screen, "  ")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from procmem.regions.kinds import kind_word
 from procmem.units import in_unit, unit_name
+from procmem.view.colours import by_kind
 from procmem.view.columns import pairs
 from procmem.view.maps import region_name
 from procmem.view.names import printable
@@ -95,7 +96,11 @@ def address_answer(
                 for code, meaning in measured.vm_flags.meanings().items()
             )
             rows.append(("flags", "; ".join(map(printable, meanings))))
-    return pairs(rows, width)
+    paints = {"kind": lambda text, _: by_kind(text, region.kind.value)}
+    if region.use is not None:
+        use = region.use.name
+        paints["use"] = lambda text, _: by_kind(text, use)
+    return pairs(rows, width, paints)
 
 
 def code_rows(code: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from procmem.units import in_unit, signed_in_unit, unit_name
+from procmem.view.colours import by_word
 from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.names import printable
 
@@ -58,7 +59,7 @@ def reconciliation_table(
         Column("left", name, ">", 2),
         Column("against", "against", floor=12),
         Column("right", name, ">", 1),
-        Column("difference", "Difference", ">"),
+        Column("difference", "Difference", ">", paint=by_word({"=": "good"})),
         *([] if below else [Column("why", "Why", floor=24, wrapped=True)]),
     ]
     text = fitted(made, [row[: len(made)] for row in rows], width=width, chosen=chosen)

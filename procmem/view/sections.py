@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from procmem.regions.kinds import kind_word
 from procmem.units import count, in_unit, unit_name
+from procmem.view.colours import by_kind
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import clipped, printable
 
@@ -31,7 +32,7 @@ COLUMNS = [
     Column("private", "Private", ">", 3),
     Column("swap", "Swap", ">", 7),
     Column("as", "As", rank=4),
-    Column("region", "Region", rank=6),
+    Column("region", "Region", rank=6, paint=by_kind),
 ]
 
 RULES = [

@@ -198,7 +198,6 @@ JSON_REFUSES = [
     ["record", "--columns", "last", "--report", "x"],
     ["trace", "--units", "B", "true"],
     ["trace", "--columns", "call", "true"],
-    ["pages", "--colour", "never", "self"],
     ["reconcile", "--units", "MiB", "self"],
     ["query", "--units", "MiB", "self", "0"],
     ["snapshot", "--units", "MiB", "self"],

@@ -12,9 +12,10 @@ import pytest
 
 import procmem
 from procmem.cli.arguments import page_range
-from procmem.pages.pagemap import PageMap
+from procmem.pages.pagemap import PageMap, PageState
+from procmem.picture.palette import PAGE_TONES, escape_sequence
 from procmem.procfs import probes
-from procmem.view.pages import coloured, overview, picture
+from procmem.view.pages import overview, picture
 from tests.support.commands import at
 from tests.support.targets import (
     PAGE,
@@ -245,7 +246,7 @@ def test_usage(run: Run, words: list[str]) -> None:
 
 
 def without_colours(text: str) -> str:
-    return re.sub("\x1b\\[[0-9]+m", "", text)
+    return re.sub("\x1b\\[[0-9;]+m", "", text)
 
 
 def test_colours(run: Run, target: Target) -> None:
@@ -253,11 +254,18 @@ def test_colours(run: Run, target: Target) -> None:
     target.touch(mapping, 3)
     plain = run("pages", target.pid, at(mapping)).out
     dressed = run("pages", "--colour", "always", target.pid, at(mapping)).out
+    row = f"{escape_sequence(PAGE_TONES['anonymous'])}AAA\x1b[0m....."
     assert "\x1b" not in plain
-    assert "\x1b[32mAAA\x1b[0m....." in dressed
+    assert row in dressed
     assert without_colours(dressed) == plain
-    assert "\x1b[32mAAA\x1b[0m....." in run("pages", "--colour", "always", target.pid).out
-    assert coloured("A.f") == "\x1b[32mA\x1b[0m.\x1b[36mf\x1b[0m"
+    assert row in run("pages", "--color", "always", target.pid).out
+
+
+def test_the_letters_have_tones() -> None:
+    """Those of the palette are PageState's."""
+    marks = {name: one.mark for name, one in PAGE_TONES.items()}
+    for state in PageState:
+        assert marks[state.name.lower().replace("_", " ")] == state.value
 
 
 @pytest.mark.parametrize("what", sorted(hostile_names()))
@@ -295,7 +303,6 @@ def test_the_picture_of_known_pages() -> None:
     )
     (region,) = procmem.parse_maps(b"00004000-0000a000 rw-p 00000000 00:00 0 \n")
     parts = [(region, pages), (region, None)]
-    assert without_colours(overview(parts, width=6, colour=True)) == overview(parts, width=6)
     assert overview(parts, width=6) == (
         "Start  Perm  Pages  Present  Swap  Map     Name\n"
         "-----  ----  -----  -------  ----  ------  ---------------------------------\n"

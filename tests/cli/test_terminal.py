@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 import procmem
 from procmem.cli import COMMANDS
+from procmem.cli.terminal import number_of_colours
+from procmem.view.colours import has_colours
 from procmem.view.names import cells
 from tests.support.sleepers import copied, sleepers
 
@@ -172,3 +175,111 @@ def test_help_is_all_that_shows_usage(printed: Any, command: str) -> None:
     assert out == ""
     assert status in (1, 2)
     assert len(err.splitlines()) <= (2 if command in ("ps", "size") else 1)
+
+
+# ---- colours ----
+
+SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
+
+SETTINGS = [
+    # NO_COLOR, FORCE_COLOR, TERM, COLORTERM, a terminal, --color; the number of colours
+    ("", "", "xterm", "", True, "auto", 256),
+    ("", "", "xterm", "truecolor", True, "auto", 1 << 24),
+    ("", "", "xterm", "24bit", True, "auto", 1 << 24),
+    ("", "", "xterm", "yes", True, "auto", 256),
+    ("", "", "dumb", "", True, "auto", 0),
+    ("", "", "xterm", "", False, "auto", 0),
+    ("1", "", "xterm", "", True, "auto", 0),
+    ("0", "", "xterm", "", True, "auto", 0),
+    ("", "1", "xterm", "", False, "auto", 256),
+    ("", "0", "xterm", "truecolor", False, "auto", 1 << 24),
+    ("1", "1", "xterm", "", False, "auto", 256),
+    ("", "1", "dumb", "", False, "auto", 256),
+    ("1", "", "dumb", "", False, "always", 256),
+    ("1", "", "xterm", "truecolor", False, "always", 1 << 24),
+    ("", "1", "xterm", "", True, "never", 0),
+]
+
+
+@pytest.mark.parametrize("no_color, force_color, term, colorterm, terminal, when, number", SETTINGS)
+def test_how_many_colours(
+    monkeypatch: pytest.MonkeyPatch,
+    no_color: str,
+    force_color: str,
+    term: str,
+    colorterm: str,
+    terminal: bool,
+    when: str,
+    number: int,
+) -> None:
+    """An empty variable counts as one that is not set (no-color.org, force-color.org)."""
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("FORCE_COLOR", force_color)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLORTERM", colorterm)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert number_of_colours(when) == number
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        if not os.environ[name]:
+            monkeypatch.delenv(name)
+    assert number_of_colours(when) == number
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_the_option(printed: Any, command: str) -> None:
+    status, out, _ = printed(command, "--color=always", "--help")
+    if command in ("pmap", "ps", "size"):
+        return
+    assert status == 0
+    assert "--color WHEN" in out
+    assert "--colour" not in out
+    status, out, err = printed(command, "--color", "blue")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "auto" in err
+    assert "always" in err
+
+
+def test_formats_of_other_programs_have_no_colours(
+    printed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    pid = str(os.getpid())
+    for words in (["pmap", "-x", pid], ["ps", "-p", pid], ["size", sys.executable]):
+        for option in (["--color=always"], ["--color", "never"], []):
+            status, out, err = printed(words[0], *option, *words[1:])
+            assert (status, err) == (0, "")
+            assert out
+            assert "\x1b" not in out
+        status, out, err = printed(words[0], "--color=blue", *words[1:])
+        assert (status, out) == (1, "")
+        assert "--color" in err
+
+
+def test_colours_come_and_go_with_each_run(printed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def coloured(*words: str) -> bool:
+        _, out, _ = printed("maps", str(os.getpid()), *words)
+        return "\x1b" in out
+
+    assert not coloured()
+    assert coloured("--color", "always")
+    assert not has_colours()
+    assert not coloured()
+    assert coloured("--colour=always")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert coloured()
+    assert not coloured("--color=never")
+    assert not coloured("--json")
+    assert not coloured("--json", "--color=always")
+
+
+def test_a_pager_gets_colours_if_asked() -> None:
+    command = [sys.executable, "-m", "procmem", "maps", "self"]
+    environment = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+
+    def out(*more: str) -> str:
+        return subprocess.run(
+            [*command, *more], capture_output=True, text=True, check=True, env=environment
+        ).stdout
+
+    assert "\x1b" not in out()
+    assert SEQUENCE.search(out("--color=always"))

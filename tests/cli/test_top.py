@@ -191,7 +191,7 @@ def test_a_remainder_below_0_has_its_sign() -> None:
 
 
 def test_what_a_share_is(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    asked = []
+    asked: list[dict[str, object]] = []
 
     def machine(**how: object) -> Machine:
         asked.append(how)
@@ -199,4 +199,5 @@ def test_what_a_share_is(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
 
     monkeypatch.setattr(module, "machine", machine)
     assert run("top", "--share", "0.5", "--max-stall", "20", "--fast").status == 0
+    assert callable(asked[0].pop("progress"))
     assert asked == [{"root": "/proc", "frames": False, "share": 0.5, "max_stall": 0.02}]

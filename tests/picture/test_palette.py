@@ -90,7 +90,7 @@ def test_any_two_tones_are_told_apart(theme: str, sight: str) -> None:
     close = {
         (a, b): distance
         for a, b in combinations(seen, 2)
-        if (distance := ciede2000(seen[a], seen[b])) < (7 if sight == "tritanopia" else 9)
+        if (distance := ciede2000(seen[a], seen[b])) < (7 if sight == "tritanopia" else 8)
     }
     assert close == {}
 

@@ -24,6 +24,7 @@ from procmem.grade.exports.shown import (
     verdict,
 )
 from procmem.grade.results import Status
+from procmem.view.colours import by_word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ SIGNS = {
     Status.ERROR: "?",
 }
 
+judged = by_word({"ok": "good", "NO": "bad", "part": "warning", "n/a": "faint", "?": "warning"})
+"""Colours a sign, on a terminal."""
+
 
 def text(grade: Grade, width: int = 80) -> str:
     """The grade as a table of checks; below a check that did not pass, what was seen and why.
@@ -59,7 +63,9 @@ def text(grade: Grade, width: int = 80) -> str:
     lines.append(f"{'-' * 4}  {'-' * room}  {'-' * worth}")
     for row in told:
         first, *more = wrap(row.title, room) or [row.name]
-        lines.append(f"{SIGNS[row.status]:<4}  {first:<{room}}  {row.worth:>{worth}}")
+        sign = SIGNS[row.status]
+        painted = judged(sign, sign) + " " * (4 - len(sign))
+        lines.append(f"{painted}  {first:<{room}}  {row.worth:>{worth}}")
         lines += [f"{'':6}{part}" for part in more]
         for label, found in row.details:
             lines += labelled("" if found is row.message else label, found, width)

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.grade.grading.many import CheckCount, Outcome, Summary
 
-__all__ = ["bar", "outcome_line", "overview"]
+__all__ = ["outcome_line", "overview"]
 
 NAME = 24
 COUNTED = (Status.PASSED, Status.PARTLY, Status.FAILED, Status.MISSED)
@@ -37,18 +37,6 @@ def outcome_line(outcome: Outcome) -> str:
         points += f", {amount(outcome.not_judged)} not judged"
     kept = " (kept)" if outcome.kept else ""
     return f"{line(outcome.submission):<{NAME}}  {points:>9}  {line(said)}{kept}"
-
-
-def bar(summary: Summary, width: int = 80) -> str:
-    """The progress, in one line shorter than `width`."""
-    done, total = len(summary.outcomes), summary.total
-    said = f"  {done} of {total}"
-    if summary.remaining is not None and done < total:
-        minutes, seconds = divmod(round(summary.remaining), 60)
-        said += f", {minutes}:{seconds:02} left"
-    room = min(40, width - len(said) - 3)
-    filled = room * done // total
-    return f"[{'#' * filled}{'.' * (room - filled)}]{said}" if room > 5 else said.strip()
 
 
 def overview(summary: Summary, width: int = 80) -> str:

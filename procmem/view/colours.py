@@ -1,0 +1,119 @@
+"""Colours of a terminal in tables; none unless a command has switched them on.
+
+Colour only repeats what a word, a letter or a sign says, so that nothing is lost without it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import groupby
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from procmem.picture.palette import Tone
+
+__all__ = [
+    "TRUECOLOR",
+    "by_kind",
+    "by_letter",
+    "by_word",
+    "faint",
+    "has_colours",
+    "painted",
+    "show_colours",
+]
+
+TRUECOLOR = 1 << 24
+"""Colours of a terminal with 24 bits for each."""
+
+_number = 0
+
+
+def show_colours(number: int) -> None:
+    """Sets how many colours the output has: 0 (none), 256, or TRUECOLOR."""
+    global _number  # noqa: PLW0603 - of the whole process, as its output is
+    _number = number
+    start_of.cache_clear()
+
+
+def has_colours() -> bool:
+    """Whether the output has colours; see show_colours()."""
+    return _number > 0
+
+
+def painted(text: str, one: Tone) -> str:
+    """A text in a tone; as it is if the output has no colours."""
+    if not _number or not text:
+        return text
+    from procmem.picture.palette import escape_sequence
+
+    return f"{escape_sequence(one, truecolor=_number == TRUECOLOR)}{text}{RESET}"
+
+
+RESET = "\x1b[0m"
+
+
+@cache
+def start_of(name: str) -> str:
+    """The escape sequence for a kind or a use; a table has few of them in thousands of rows."""
+    from procmem.picture.palette import escape_sequence, tone
+
+    return escape_sequence(tone(name), truecolor=_number == TRUECOLOR)
+
+
+def by_kind(text: str, whole: str) -> str:
+    """A cell with kinds or uses, in the tone of the first.
+
+    Args:
+        text: what is shown of the cell.
+        whole: the cell before it was cut.
+    """
+    if not _number or not text:
+        return text
+    return f"{start_of(whole.partition(', ')[0])}{text}{RESET}"
+
+
+def by_word(tones: Mapping[str, str]) -> Callable[[str, str], str]:
+    """What paints cells that consist of certain words.
+
+    Args:
+        tones: the name of a verdict's tone ("good", "bad" ...) for each word.
+    """
+
+    def paint(text: str, whole: str) -> str:
+        from procmem.picture.palette import VERDICT_TONES
+
+        name = tones.get(whole)
+        return text if name is None else painted(text, VERDICT_TONES[name])
+
+    return paint
+
+
+def by_letter(tones: Mapping[str, Tone]) -> Callable[[str, str], str]:
+    """What paints cells that are pictures made of letters, such as rows of pages.
+
+    Args:
+        tones: the tone of each letter; others stay as they are.
+    """
+
+    def paint(text: str, whole: str) -> str:
+        del whole
+        if not _number:
+            return text
+        runs = ((letter, "".join(run)) for letter, run in groupby(text))
+        return "".join(
+            painted(run, tones[letter]) if letter in tones else run for letter, run in runs
+        )
+
+    return paint
+
+
+def faint(text: str) -> str:
+    """A note that few need, in grey."""
+    if not _number:
+        return text
+    from procmem.picture.palette import VERDICT_TONES
+
+    return "\n".join(painted(line, VERDICT_TONES["faint"]) for line in text.split("\n"))

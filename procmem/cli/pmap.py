@@ -62,6 +62,7 @@ TABLE = (
     (("-p", "--show-path"), "", "whole paths"),
     (("-q", "--quiet"), "", "no headings and no totals"),
     (("-A", "--range"), "LOW[,HIGH]", "only what lies in this range (hexadecimal)"),
+    (("--color",), "auto|always|never", "checked; this output has no colours"),
     (("-h", "--help"), "", "this help"),
     (("-V", "--version"), "", "the version"),
 )

@@ -41,6 +41,7 @@ TABLE = (
     (("--no-headers",), "", "without the heading"),
     (("-w",), "", "132 columns wide; -ww: as wide as it gets"),
     (("--top",), "", "those that use most memory: see procmem top --help"),
+    (("--color",), "auto|always|never", "checked; this output has no colours"),
     (("--help",), "", "this help"),
     (("-V", "--version"), "", "the version"),
 )

@@ -59,6 +59,7 @@ TABLE = (
         "",
         "why each section counts as it does, and how the sums become bytes of address space",
     ),
+    (("--color",), "auto|always|never", "checked; this output has no colours"),
     (("-h", "--help"), "", "this help"),
     (("-v", "-V", "--version"), "", "the version"),
 )

@@ -50,7 +50,10 @@ def test_what_imitations_parse_is_what_their_tables_have() -> None:
         letters = re.findall(r"(\w)(:?)", module.SHORT)
         parsed = {f"-{letter}": bool(colon) for letter, colon in letters}
         assert parsed.keys() - flags.keys() == hidden
-        assert {f"--{name}" for name in module.LONG} == {f for f in flags if f[:2] == "--"}
+        # Options reads --color itself, for all of them.
+        assert {f"--{name}" for name in (*module.LONG, "color")} == {
+            f for f in flags if f[:2] == "--"
+        }
         for name, word in module.LONG.items():
             takes_one = word in takes or parsed.get(f"-{word}", False)
             assert bool(flags[f"--{name}"]) == takes_one
@@ -59,6 +62,7 @@ def test_what_imitations_parse_is_what_their_tables_have() -> None:
             if flag not in ("--help", "-V", "--version", "--top"):
                 words = [flag, "1"] if flag in ("-p", "--pid", "-q", "--quick-pid") else [flag]
                 words += ["pid"] if flag in ("-o", "--format") else []
+                words += ["never"] if flag == "--color" else []
                 words += ["-e"] if "1" not in words and flag not in ("-e", "-A") else []
                 ps.understand(words)
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from procmem._version import __version__
     from procmem.calls._mmap import mmap
     from procmem.calls.mapping import Mapping
+    from procmem.cluster.gathered import Gathered, GatheredProcess, Outlier
+    from procmem.cluster.gathering import gather
     from procmem.elf.loaded import LiveObject, LiveSection
     from procmem.elf.sizing import ObjectSize, SectionSize, size
     from procmem.errors import (
@@ -132,6 +134,8 @@ __all__ = [
     "Frame",
     "FrameFlags",
     "Freed",
+    "Gathered",
+    "GatheredProcess",
     "GiB",
     "Heap",
     "HeapArena",
@@ -159,6 +163,7 @@ __all__ = [
     "NotAPid",
     "NumaRegion",
     "ObjectSize",
+    "Outlier",
     "Owner",
     "Page",
     "PageCounts",
@@ -215,6 +220,7 @@ __all__ = [
     "doctor",
     "find",
     "format_maps",
+    "gather",
     "load",
     "machine",
     "mmap",
@@ -242,6 +248,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "_version": "__version__",
             "calls._mmap": "mmap",
             "calls.mapping": "Mapping",
+            "cluster.gathered": "Gathered GatheredProcess Outlier",
+            "cluster.gathering": "gather",
             "elf.loaded": "LiveObject LiveSection",
             "elf.sizing": "ObjectSize SectionSize size",
             "errors": "AccessDenied BadArgument ElfError InvalidPid KernelThread MappingInUse "

@@ -33,6 +33,7 @@ GROUPS = {
     "pages": "Pages and page tables",
     "heap": "The heap",
     "system": "The machine and containers",
+    "cluster": "Many hosts",
     "elf": "ELF files",
     "calls": "Calls on this process's own memory",
     "errors": "Errors",
@@ -51,6 +52,7 @@ MORE = {
     "procmem.process.tables": "TableLevel",
     "procmem.pages.tables": "Split WalkStep TablesNeeded LevelNeed",
     "procmem.elf.loaded": "BridgeStep",
+    "procmem.cluster.gathered": "GatheredUses HostLeftOut UnreadProcess",
     "procmem.grade.grading.many": "grade_all Summary",
     "procmem.grade.exports": "html markdown gradescope check50 classroom autolab junit",
 }

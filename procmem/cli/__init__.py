@@ -31,6 +31,7 @@ COMMANDS = {
     "record": "the memory of a process over time, recorded to a file",
     "report": "a report as one HTML file: pictures, causes, tables, to open or to send",
     "watch": "changes of a process's memory as they happen",
+    "gather": "the processes of a service on many hosts: which differ, and in what",
     "exporter": "the memory of chosen processes as metrics for Prometheus",
     "experiment": "what mmap, fork, page faults and more do to memory, step by step",
     "snapshot": "a snapshot of a process's memory, saved to a file",

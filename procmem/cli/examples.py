@@ -80,6 +80,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("procmem watch 8311", "changes as they happen, until Ctrl-C"),
         ("procmem watch --json 8311", "the same, one JSON object per line"),
     ),
+    "gather": (
+        (
+            "procmem gather --name worker",
+            "which of the processes of that name differs",
+        ),
+        (
+            "procmem gather tcp://10.0.0.1:8786 --group web.service",
+            "those of a service on each host with workers of Dask",
+        ),
+    ),
     "exporter": (
         ("procmem exporter --name worker", "serve metrics of the processes named worker"),
         ("procmem exporter --name worker --textfile worker.prom", "write them to a file, once"),

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -24,10 +23,11 @@ from procmem.grade.grading.client import end_servers
 from procmem.grade.grading.many import ResultsInUse, grade_all
 from procmem.grade.grading.overview import outcome_line, overview
 from procmem.grade.submissions.handins import NoSubmissions
+from tests.support.dask import Cluster, wait_for
 from tests.support.labs_made import make_lab, make_submission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from procmem.grade.grading.many import Outcome, Summary
 
@@ -238,13 +238,6 @@ def command(many: Class) -> list[str]:
     return [*COMMAND, str(many.results), str(many.lab.directory), str(many.submissions)]
 
 
-def wait_for(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def below(pid: int) -> set[int]:
     """The processes that a process has started, and theirs."""
     found = {pid}
@@ -420,50 +413,28 @@ def test_an_executor_that_breaks_is_done_without(many: Class) -> None:
 # ---- Dask ----
 
 
-class Cluster:
-    """A scheduler of Dask and two workers, each a process of its own."""
-
-    def __init__(self, stack: ExitStack, place: Path) -> None:
-        pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
-        self.stack = stack
-        self.place = place
-        self.address = ""
-        about = place / "scheduler.json"
-        self.start("scheduler", "--port=0", "--no-dashboard", f"--scheduler-file={about}")
-        wait_for(lambda: about.exists() and about.read_text().rstrip().endswith("}"))
-        self.address = json.loads(about.read_text())["address"]
-        how = ("--nthreads=1", "--no-dashboard", "--no-nanny", "--resources=slot=1")
-        self.workers = [self.start("worker", self.address, *how, f"--name=w{i}") for i in (0, 1)]
-
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        code = "import sys; from dask.__main__ import main; sys.exit(main())"
-        log = self.stack.enter_context((self.place / f"{words[0]}.log").open("ab"))
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code, *words],
-            stdout=log, stderr=log, cwd=self.place, env=os.environ | {"DASK_CONFIG": "/dev/null"},
-        )  # fmt: skip
-        self.stack.callback(process.wait)
-        self.stack.callback(process.kill)
-        return process
-
-
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """The address of a scheduler, and two workers."""
     with ExitStack() as stack:
-        yield Cluster(stack, tmp_path)
+        made = Cluster(stack, tmp_path)
+        yield made.address, [made.worker("--resources=slot=1", f"--name=w{i}") for i in (0, 1)]
 
 
 @pytest.mark.slow
-def test_dask_grades_each_once_though_a_worker_is_killed(many: Class, cluster: Cluster) -> None:
+def test_dask_grades_each_once_though_a_worker_is_killed(
+    many: Class, cluster: tuple[str, list[subprocess.Popen[bytes]]]
+) -> None:
+    address, workers = cluster
     for number in range(12):
         many.add(f"s{number:02}", "sleep 0.3")
     with subprocess.Popen(
-        [*command(many), "--dask", cluster.address],
+        [*command(many), "--dask", address],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as run:  # fmt: skip
         wait_for(lambda: len(many.ran) >= 4)
-        started = below(cluster.workers[0].pid)
-        cluster.workers[0].kill()
+        started = below(workers[0].pid)
+        workers[0].kill()
         out, err = run.communicate(timeout=120)
     assert run.returncode == 0, err
     assert out.count("all points\n") == 12

@@ -1,0 +1,60 @@
+"""A scheduler of Dask and workers, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+    from pathlib import Path
+
+__all__ = ["Cluster", "wait_for"]
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Cluster:
+    """A scheduler, and as many workers as are started. They end with the stack."""
+
+    def __init__(self, stack: ExitStack, place: Path) -> None:
+        pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
+        self.stack = stack
+        self.place = place
+        about = place / "scheduler.json"
+        self.start("scheduler", "--port=0", "--no-dashboard", f"--scheduler-file={about}")
+        wait_for(lambda: about.exists() and about.read_text().rstrip().endswith("}"))
+        self.address = json.loads(about.read_text())["address"]
+
+    def worker(self, *words: str, before: str = "") -> subprocess.Popen[bytes]:
+        """Starts a worker.
+
+        Args:
+            words: options of `dask worker`.
+            before: Python that the process runs first.
+        """
+        how = ("--nthreads=1", "--no-dashboard", "--no-nanny", *words)
+        return self.start("worker", self.address, *how, before=before)
+
+    def start(self, *words: str, before: str = "") -> subprocess.Popen[bytes]:
+        code = f"{before}import sys; from dask.__main__ import main; sys.exit(main())"
+        log = self.stack.enter_context((self.place / f"{words[0]}.log").open("ab"))
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code, *words],
+            stdout=log, stderr=log, cwd=self.place, env=os.environ | {"DASK_CONFIG": "/dev/null"},
+        )  # fmt: skip
+        self.stack.callback(process.wait)
+        self.stack.callback(process.kill)
+        return process

@@ -80,7 +80,9 @@ int main(void) {
     pthread_create(&thread, 0, fills, 0);
     for (int i = 0; i < 3; i++) pthread_create(&ended[i], 0, ends, 0);
     for (int i = 0; i < 3; i++) pthread_join(ended[i], 0);
-    at = MAP((8 << 20) + 4096); mprotect(at, 4096, PROT_NONE); memset(at + 4096, 1, 8 << 20);
+    /* A page above it that can't be written: an arena there would be one region with it. */
+    at = MAP((8 << 20) + 8192); mprotect(at, 4096, PROT_NONE); memset(at + 4096, 1, 8 << 20);
+    mprotect(at + 4096 + (8 << 20), 4096, PROT_READ);
     said("decoy", at + 4096);
     at = MAP_NONE(192 << 20);
     aligned = (char *)(((unsigned long)at + (64 << 20) - 1) & ~((64ul << 20) - 1));

@@ -75,6 +75,8 @@ def test_pages_of_zeros_cost_tables(target: Target) -> None:
 @live
 def test_tables_that_hold_nothing_any_more_are_the_difference(target: Target) -> None:
     mapping = target.map(64 * PAGE)
+    # A huge page has no table of its own.
+    target.madvise(mapping, Advice.NOHUGEPAGE)
     target.touch(mapping.page(1))
     target.touch(mapping.page(5))
     target.madvise(mapping.page(1), Advice.DONTNEED)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Unsupported,
         ZombieProcess,
     )
+    from procmem.formats import write_table
     from procmem.heap.arena import HeapArena, HeapHole, HeapSize, Trim
     from procmem.heap.heap import Heap
     from procmem.heap.python import PythonClass, PythonHeap
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     )
     from procmem.regions.kinds import Owner, RegionKind, Use
     from procmem.regions.numa import NumaRegion, parse_numa_maps
+    from procmem.schemas import schema
     from procmem.snapshots import Cause, CauseSum, Change, ChangeKind, Diff, Snapshot, diff, load
     from procmem.system.controlgroup import ControlGroup
     from procmem.system.machine import Machine, ProcessGroup, machine
@@ -232,11 +234,13 @@ __all__ = [
     "pipes",
     "processes",
     "record",
+    "schema",
     "segments",
     "size",
     "trace",
     "waits",
     "watch",
+    "write_table",
 ]
 
 if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
@@ -255,6 +259,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "errors": "AccessDenied BadArgument ElfError InvalidPid KernelThread MappingInUse "
             "MemoryFault MissingExtra NoSuchProcess NotAPid ParseError ProcessChanged ProcessError "
             "ProcmemError SyscallError Unsupported ZombieProcess",
+            "formats": "write_table",
             "heap.arena": "HeapArena HeapHole HeapSize Trim",
             "heap.heap": "Heap",
             "heap.python": "PythonClass PythonHeap",
@@ -287,6 +292,7 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of ours
             "VmFlags format_maps parse_maps parse_rollup parse_smaps",
             "regions.numa": "NumaRegion parse_numa_maps",
             "regions.kinds": "Owner RegionKind Use",
+            "schemas": "schema",
             "snapshots": "Cause CauseSum Change ChangeKind Diff Snapshot diff load",
             "system.machine": "Machine ProcessGroup machine",
             "system.memory": "MemoryPart",

@@ -5,7 +5,9 @@ Source: the columnar format of Arrow (arrow.apache.org/docs/format/Columnar.html
 
 from __future__ import annotations
 
+import re
 from array import array
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 TYPE_CHECKING = False
@@ -20,8 +22,11 @@ __all__ = [
     "categories",
     "durations",
     "floats",
+    "joined",
     "numbers",
+    "original_text",
     "packed",
+    "plain_values",
     "steps",
     "text_of",
     "texts",
@@ -152,16 +157,34 @@ def bitmap(bits: Sequence[bool]) -> tuple[bytes, int]:
 def text_of(text: str) -> bytes:
     r"""A string as UTF-8, which Arrow asks for.
 
-    Bytes of a name that are not UTF-8 (surrogateescape) become \xNN.
+    Bytes of a name that are not UTF-8 (surrogateescape) become \xNN, and the backslash of a name
+    in which such four characters stand becomes \x5c: so original_text() restores each name.
 
-    >>> text_of("caf\udce9")
-    b'caf\\xe9'
+    >>> text_of("caf\udce9"), text_of(r"caf\xe9")
+    (b'caf\\xe9', b'caf\\x5cxe9')
     """
     try:
-        return text.encode()
+        raw = text.encode()
+        if b"\\x" not in raw:
+            return raw
     except UnicodeEncodeError:
         raw = text.encode("utf-8", "surrogateescape")
-        return raw.decode("utf-8", "backslashreplace").encode()
+    raw = AMBIGUOUS.sub(rb"\\x5c", raw)
+    return raw.decode("utf-8", "backslashreplace").encode()
+
+
+AMBIGUOUS = re.compile(rb"\\(?=x[0-9a-f]{2})")
+ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+def original_text(text: str) -> str:
+    r"""The name that a column has as `text`, with the bytes that are no UTF-8 (surrogateescape).
+
+    >>> original_text(r"caf\xe9"), original_text(r"caf\x5cxe9")
+    ('caf\udce9', 'caf\\xe9')
+    """
+    raw = ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), text.encode())
+    return raw.decode("utf-8", "surrogateescape")
 
 
 # ---- columns of packed records ----------------------------------------------------------------
@@ -388,6 +411,79 @@ def steps(name: str, first: int, step: int, count: int) -> ArrowColumn:
     lib.pm_column_steps(first, step, count, out)
     data = bytes(ffi.buffer(out, count * 8)) if count else b""
     return ArrowColumn(name, "L", count, (None, data), nullable=False)
+
+
+# ---- values of columns ------------------------------------------------------------------------
+
+
+NUMBERS = {"L": "Q", "l": "q", "I": "I", "i": "i", "c": "b", "g": "d"}
+"""Codes of array.array for the number types of Arrow."""
+
+
+def plain_values(column: ArrowColumn) -> list[Any]:
+    """The values of a column as Python has them; None: missing.
+
+    Times and durations are nanoseconds. Bytes of a name that are not UTF-8 are as text_of() has
+    them if the column is a string column.
+
+    >>> plain_values(categories("kind", ["heap", None, "heap"]))
+    ['heap', None, 'heap']
+    """
+    count, kind = column.length, column.format
+    valid, *rest = column.buffers
+    code = NUMBERS.get(kind) or ("q" if kind.startswith("t") else None)
+    values: list[Any]
+    if kind == "b":
+        values = bits_of(bytes(rest[0] or b""), count)
+    elif code is not None:
+        found = array(code)
+        found.frombytes(bytes(rest[0] or b"")[: count * found.itemsize])
+        values = found.tolist()
+        if column.dictionary is not None:
+            words = plain_values(column.dictionary)
+            # A missing value has any number.
+            values = [words[at] if at < len(words) else None for at in values]
+    else:
+        ends = array("i" if kind == "u" else "q")
+        ends.frombytes(bytes(rest[0] or b"")[: (count + 1) * ends.itemsize])
+        text = bytes(rest[1] or b"")
+        values = [text[low:high].decode() for low, high in pairwise(ends)]
+    if column.nulls and valid is not None:
+        there = bits_of(bytes(valid), count)
+        values = [value if one else None for value, one in zip(values, there, strict=True)]
+    return values
+
+
+def bits_of(data: bytes, count: int) -> list[bool]:
+    if not count:
+        return []
+    return [bit == "1" for bit in f"{int.from_bytes(data, 'little'):0{count}b}"[::-1][:count]]
+
+
+def joined(name: str, parts: Sequence[ArrowColumn | int]) -> ArrowColumn:
+    """Columns below each other, as one.
+
+    Args:
+        name: the column's name.
+        parts: columns of one type; a number stands for so many missing values.
+    """
+    columns = [part for part in parts if isinstance(part, ArrowColumn)]
+    first = columns[0]
+    values: list[Any] = []
+    for part in parts:
+        values += [None] * part if isinstance(part, int) else plain_values(part)
+    made: ArrowColumn
+    if first.format == "b":
+        made = booleans(name, values)
+    elif first.dictionary is not None:
+        made = categories(name, values)
+    elif first.format in ("u", "U"):
+        made = texts(name, values)
+    elif first.format == "g":
+        made = floats(name, values)
+    else:
+        made = fixed(name, first.format, NUMBERS.get(first.format, "q"), values, 0)
+    return made._replace(metadata=first.metadata)
 
 
 # ---- what native takes --------------------------------------------------------------------------

@@ -40,6 +40,7 @@ COMMANDS = {
     "reconcile": "the kernel's totals for a process compared, differences explained",
     "lab": "exercises about memory: start one, check your solution",
     "grade": "grade many submissions of a lab, with reports",
+    "schema": "the JSON schemas of what the commands print with --json",
     "doctor": "which kernel features and permissions procmem has here",
     "demo": "a first look: the memory of two live processes",
     "completion": "completion for bash, zsh and fish, and the manual pages",
@@ -152,10 +153,14 @@ def run(words: list[str]) -> int:
             f"procmem: there is no command {words[0]!a}{meant} (usage: procmem --help)\n"
         )
         return 2
+    stdout = sys.stdout
     try:
         # What imitates another program has no colours, whatever is asked for.
         colour_output("never" if words[0] in ("pmap", "ps", "size") else "auto")
-        return command(words[0])(words[1:])
+        status = command(words[0])(words[1:])
+        if sys.stdout is not stdout:  # the file of -o
+            sys.stdout.commit()  # type: ignore[union-attr]
+        return status
     except (BrokenPipeError, KeyboardInterrupt, SystemExit):
         raise
     except Exception as error:
@@ -175,6 +180,9 @@ def run(words: list[str]) -> int:
         sys.stderr.write(f"procmem {words[0]}: {printable(said)}\n")
         return 1
     finally:
+        if sys.stdout is not stdout:
+            sys.stdout.abandon()  # type: ignore[union-attr]
+            sys.stdout = stdout
         colour_output("never")
 
 

@@ -9,6 +9,7 @@ import re
 import sys
 from typing import Any, TypeAlias
 
+from procmem.cli.formats import ALL, format_options, settle
 from procmem.cli.terminal import WHEN, colour_output, fitted_help
 from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
@@ -158,6 +159,11 @@ class Parser(argparse.ArgumentParser):
         if when in WHEN:
             colour_output(when)
         self._refuse(rest)
+        return self._settled(options)
+
+    def _settled(self, options: argparse.Namespace) -> argparse.Namespace:
+        if "own_output" in options:
+            settle(self, options)
         return options
 
     def _refuse(self, rest: Sequence[str]) -> None:
@@ -203,13 +209,22 @@ def printable_words(text: str) -> str:
     return "".join(c if c.isprintable() else printable(c) for c in text)
 
 
-def parser(command: str, description: str, *, pids: str = "+") -> Parser:
+def parser(
+    command: str,
+    description: str,
+    *,
+    pids: str = "+",
+    formats: Sequence[str] = ALL,
+    output: bool = True,
+) -> Parser:
     """A parser with the arguments that every command takes.
 
     Args:
         command: its name.
         description: for --help.
         pids: how many PIDs it takes: "+", "*", "1", or "?" (ABSENT if none is given).
+        formats: what --format may be.
+        output: whether -o is free for the output.
     """
     made = Parser(prog=f"procmem {command}", description=description)
     made.add_argument(
@@ -220,7 +235,7 @@ def parser(command: str, description: str, *, pids: str = "+") -> Parser:
         default=[] if pids == "*" else ABSENT,
         help=SUBJECT,
     )
-    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    format_options(made, formats, output=output)
     made.add_argument(
         "--root",
         default="/proc",
@@ -280,17 +295,23 @@ def column_names(text: str) -> list[str]:
 def refuse_with_json(
     made: argparse.ArgumentParser, options: argparse.Namespace, **why: str
 ) -> None:
-    """Exits with status 2 if --json is combined with an option that has no effect on JSON.
+    """Exits with status 2 if an option is given that has no effect on JSON and other data.
+
+    --columns selects columns of all formats but JSON.
 
     Args:
         made: the parser.
         options: the parsed arguments.
         why: for each such option, by its name in `options`, why it has no effect.
     """
-    if options.json:
-        for name, reason in why.items():
-            if getattr(options, name, None) not in (None, False, made.get_default(name)):
-                made.error(f"--{name.replace('_', '-')} cannot be combined with --json, {reason}")
+    if options.format == "table":
+        return
+    given = "--json" if options.json else f"--format {options.format}"
+    for name, reason in why.items():
+        if name == "columns" and options.format != "json":
+            continue
+        if getattr(options, name, None) not in (None, False, made.get_default(name)):
+            made.error(f"--{name.replace('_', '-')} cannot be combined with {given}, {reason}")
 
 
 def row_limit(text: str) -> int:

@@ -17,12 +17,12 @@ from procmem.cli.arguments import (
     subject,
     table_options,
 )
+from procmem.cli.formats import format_options, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.process.held import page_cache
 from procmem.view.cache import cache_json, cache_table
-from procmem.view.json import json_text
 from procmem.view.names import printable
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
         help="a file; a directory, for all files below it; a PID, a name or self, for the files "
         "that a process has mapped or open (write ./7 for a file with that name)",
     )
-    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    format_options(made)
     made.add_argument(
         "--root", default="/proc", metavar="DIR", help="the /proc in which PIDs are looked up"
     )
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
         with Progress(f"asking for the files of {process.pid}"):
             files = process.cached_files()
         unknown |= bool(files) and not any(file.cache for file in files)
-        if options.json:
+        if options.data:
             found.append({"pid": process.pid, "path": None, "files": cache_json(files)})
         else:
             write(files, held=True)
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
     def one(word: str) -> int:
         nonlocal unknown
         if is_plain(word) or not os.path.lexists(word):
-            heading = None if options.json else sys.stdout.write
+            heading = None if options.data else sys.stdout.write
             return for_each_process("cache", [word], options.root, show, heading=heading)
         try:
             with Progress(f"asking for {word}"):
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
             complain("cache", f"{word}: {error.strerror}")
             return 1
         unknown |= bool(files) and not any(file.cache for file in files)
-        if options.json:
+        if options.data:
             found.append({"pid": None, "path": word, "files": cache_json(files)})
             return 0
         if len(options.subjects) > 1:
@@ -104,8 +104,8 @@ def main(argv: list[str]) -> int:
 
     try:
         status = max([one(word) for word in options.subjects])
+        if options.data:
+            print_data("cache", options, found)
     except BadArgument as error:
         made.error(str(error))
-    if options.json:
-        sys.stdout.write(json_text(found, "files"))
     return status or int(unknown)

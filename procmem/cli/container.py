@@ -14,12 +14,12 @@ from procmem.cli.arguments import (
     subject,
     table_options,
 )
+from procmem.cli.formats import format_options, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError
 from procmem.system.controlgroup import ControlGroup
 from procmem.view.container import container_json, container_text
-from procmem.view.json import json_text
 
 __all__ = ["main"]
 
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         help='a directory below /sys/fs/cgroup, a PID, "self", a path as /proc/PID/cgroup shows '
         "it, the name of a service, or the ID of a container (its first six digits or more)",
     )
-    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    format_options(made)
     made.add_argument(
         "--root", default="/proc", metavar="DIR", help="the /proc in which PIDs are looked up"
     )
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
             complain("container", reason(error))
             status = 1
             continue
-        if options.json:
+        if options.data:
             found.append(container_json(group))
             continue
         try:
@@ -84,8 +84,11 @@ def main(argv: list[str]) -> int:
         except BadArgument as error:
             made.error(str(error))
         sys.stdout.write(text)
-    if options.json:
-        sys.stdout.write(json_text(found, "processes"))
+    if options.data:
+        try:
+            print_data("container", options, found)
+        except BadArgument as error:
+            made.error(str(error))
     return status
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 
 from procmem.cli.arguments import ALL_FIELDS, IN_BYTES, Parser, refuse_with_json, table_options
+from procmem.cli.formats import format_options, print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import AccessDenied, BadArgument, ProcmemError
 from procmem.process import Process
@@ -13,7 +14,6 @@ from procmem.process.finding import resolve
 from procmem.snapshots import Snapshot, diff, load
 from procmem.snapshots.moment import DETAILS
 from procmem.view.diff import diff_table
-from procmem.view.json import json_text
 from procmem.view.names import printable
 
 __all__ = ["main"]
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         action="store_true",
         help="show every region, not just the ten largest and the sum of the others",
     )
-    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    format_options(made)
     made.add_argument(
         "--detail",
         choices=DETAILS,
@@ -70,8 +70,12 @@ def main(argv: list[str]) -> int:
     if len(sides) < 2:
         return 1
     found = diff(*sides)
-    if options.json:
-        sys.stdout.write(json_text(found.to_dict()))
+    if options.data:
+        try:
+            whole = found.to_dict() if options.format == "json" else None
+            print_data("diff", options, whole, [({}, found)])
+        except BadArgument as error:
+            made.error(str(error))
     else:
         try:
             text = diff_table(

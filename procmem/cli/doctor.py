@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 from procmem.cli.arguments import Parser
+from procmem.cli.formats import format_options, print_data
 from procmem.cli.terminal import screen_columns
 from procmem.grade.grading.walls import walls
 from procmem.grade.sandbox.inherited import set_right
 from procmem.process.doctor import Feature, doctor
 from procmem.view.doctor import doctor_table
-from procmem.view.json import json_text
 
 __all__ = ["main"]
 
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
         description="Reports which kernel features and permissions procmem has on this machine, "
         "which parts of the grading sandbox work, and what each missing one costs.",
     )
-    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    format_options(made)
     made.refused = {
         "--units": "which prints no sizes",
         "--columns": "which prints no table of sizes",
@@ -37,8 +37,8 @@ def main(argv: list[str]) -> int:
         features.append(
             Feature("sandbox", False, "grading of programs", "nothing can be graded", seen)
         )
-    if options.json:
-        sys.stdout.write(json_text([feature._asdict() for feature in features]))
+    if options.data:
+        print_data("doctor", options, [feature._asdict() for feature in features])
     else:
         sys.stdout.write(doctor_table(features, screen_columns() or 80))
     return 0

@@ -9,13 +9,13 @@ import sys
 from typing import Any
 
 from procmem.cli.arguments import Parser
+from procmem.cli.formats import FORMAT_OPTIONS, TEXTS, format_options, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns, table_columns
 from procmem.errors import BadArgument
 from procmem.experiments.ready.story import EXPERIMENTS, find
 from procmem.view.columns import did_you_mean, narrowed, prose
 from procmem.view.experiment import experiment_list, story_text, verdict_text
-from procmem.view.json import json_text
 from procmem.view.names import printable
 
 TYPE_CHECKING = False
@@ -53,13 +53,13 @@ def main(argv: list[str]) -> int:
             f"{', '.join(EXPERIMENTS)}\n"
         )
         return 2
-    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    format_options(made, TEXTS)
     made.refused = {
         "--units": "whose steps are in KiB; --json has bytes",
         "--columns": "whose steps all have the same figures; --json has every field",
     }
-    options = vars(made.parse_args(argv[1:]))
-    as_json = options.pop("json")
+    asked = made.parse_args(argv[1:])
+    options = {name: value for name, value in vars(asked).items() if name not in FORMAT_OPTIONS}
     stories = []
     end = "\n" if name == "all" else ""
     try:
@@ -67,13 +67,13 @@ def main(argv: list[str]) -> int:
         with Progress("experiments", total=len(functions), delay=0, thread=False) as shown:
             for story in told(list(functions), options, shown, quick=name == "all"):
                 stories.append(story)
-                if not as_json:
+                if not asked.data:
                     text = story_text(story, screen_columns() or 80)
                     shown.say(narrowed(text, table_columns()) + end)
     except BadArgument as error:
         made.error(printable(str(error)))
-    if as_json:
-        sys.stdout.write(json_text([story.to_dict() for story in stories], "told"))
+    if asked.data:
+        print_data("experiment", asked, [story.to_dict() for story in stories])
     elif name == "all":
         sys.stdout.write(f"{len(stories)} experiments: {verdict_text(stories)}")
     return 0 if all(story.agrees for story in stories) else 1
@@ -98,10 +98,11 @@ def list_them(argv: list[str]) -> int:
         epilog="experiments:\n" + experiment_list(EXPERIMENTS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--json", action="store_true", help="print the list as JSON")
-    if made.parse_args(argv).json:
+    format_options(made)
+    options = made.parse_args(argv)
+    if options.data:
         rows = [{"name": name, "shows": line} for name, line in EXPERIMENTS.items()]
-        sys.stdout.write(json_text(rows))
+        print_data("experiment list", options, rows)
         return 0
     sys.stdout.write(experiment_list(EXPERIMENTS, table_columns()))
     sys.stdout.write(

@@ -14,12 +14,12 @@ from procmem.cli.arguments import (
     row_limit,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.process.finding import oldest
 from procmem.view.family import family_text
-from procmem.view.json import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
     def show(process: Process) -> None:
         with Progress(f"comparing the forks of {process.pid}"):
             family = process.family()
-        if options.json:
+        if options.data:
             found.append(family.to_dict())
             return
         sys.stdout.write(
@@ -75,10 +75,10 @@ def main(argv: list[str]) -> int:
             oldest(options.pids, options.root),
             options.root,
             show,
-            heading=None if options.json else sys.stdout.write,
+            heading=None if options.data else sys.stdout.write,
         )
+        if options.data:
+            print_data("family", options, found)
     except BadArgument as error:
         made.error(str(error))
-    if options.json:
-        sys.stdout.write(json_text(found, "members"))
     return status

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from textwrap import wrap
 
 from procmem.cli.arguments import Parser
+from procmem.cli.formats import print_json
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns
 from procmem.errors import MissingExtra
@@ -18,7 +19,6 @@ from procmem.grade.grading.overview import outcome_line, overview
 from procmem.grade.sandbox.inherited import set_right
 from procmem.grade.sandbox.sandbox import Sandbox
 from procmem.labs import find
-from procmem.view.json import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
             )
             return 130
     if options.json:
-        sys.stdout.write(json_text(summary.to_dict()))
+        print_json("grade", summary.to_dict())
     else:
         sys.stdout.write("\n" + overview(summary, screen.width))
         where = os.path.join(options.output, "grades.csv")

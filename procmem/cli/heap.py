@@ -14,11 +14,11 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.view.heap import heap_text
-from procmem.view.json import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     def show(process: Process) -> None:
         with Progress(f"reading the heap of {process.pid}", thread=process.pid != os.getpid()):
             heap = process.heap(stop=options.stop, pages=options.pages)
-        if options.json:
+        if options.data:
             found.append(heap.to_dict())
             return
         sys.stdout.write(
@@ -77,10 +77,10 @@ def main(argv: list[str]) -> int:
             options.pids,
             options.root,
             show,
-            heading=None if options.json else sys.stdout.write,
+            heading=None if options.data else sys.stdout.write,
         )
+        if options.data:
+            print_data("heap", options, found)
     except BadArgument as error:
         made.error(str(error))
-    if options.json:
-        sys.stdout.write(json_text(found, "arenas"))
     return status

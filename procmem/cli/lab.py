@@ -6,6 +6,7 @@ import os
 import sys
 
 from procmem.cli.arguments import Parser
+from procmem.cli.formats import TEXTS, format_options, print_data
 from procmem.cli.terminal import screen_columns
 from procmem.grade.exports.texts import text
 from procmem.grade.grading.grade import grade
@@ -14,7 +15,6 @@ from procmem.grade.sandbox.inherited import set_right
 from procmem.labs import find, labs
 from procmem.labs.handout import begin, lab_of
 from procmem.view.columns import Column, fitted
-from procmem.view.json import json_text
 from procmem.view.names import printable
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def parser() -> Parser:
     ways = made.add_subparsers(metavar="list|new|check|show", required=True)
 
     way = ways.add_parser("list", help="list the available labs")
-    way.add_argument("--json", action="store_true", help="print the list as JSON")
+    format_options(way)
     way.set_defaults(run=list_them)
 
     way = ways.add_parser(
@@ -70,7 +70,7 @@ def parser() -> Parser:
     way.add_argument(
         "--lab", metavar="NAME", help="the lab, if the directory was not made by `procmem lab new`"
     )
-    way.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    format_options(way, TEXTS)
     way.set_defaults(run=check)
 
     way = ways.add_parser("show", help="print the hand-out of a lab")
@@ -81,9 +81,9 @@ def parser() -> Parser:
 
 def list_them(options: argparse.Namespace) -> int:
     found = labs()
-    if options.json:
+    if options.data:
         rows = [{"name": lab.name, "title": lab.title, "summary": lab.summary} for lab in found]
-        sys.stdout.write(json_text(rows))
+        print_data("lab list", options, rows)
         return 0
     sys.stdout.write(lab_table(found))
     sys.stdout.write("\n`procmem lab new NAME DIR` starts one.\n")
@@ -112,13 +112,13 @@ def check(options: argparse.Namespace) -> int:
         return 1
     lab = find(options.lab) if options.lab else lab_of(options.directory)
     found = grade(lab, options.directory)
-    if options.json:
+    if options.data:
         sys.stdout.write(found.to_json() + "\n")
     else:
         sys.stdout.write(f"{lab.name}: {lab.title}\n\n" + text(found, screen_columns() or 80))
     if found.error is not None:
         sys.stderr.write(f"procmem lab: the grader failed: {printable(found.error)}\n")
-    elif not options.json:
+    elif not options.data:
         sys.stderr.write(faults_of_checks(found))
     judged = found.max_score or not found.uncounted
     return 0 if found.trusted and judged and found.score == found.max_score else 1

@@ -15,10 +15,10 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.regions.kinds import RegionKind
-from procmem.view.json import json_text
 from procmem.view.maps import counter_table, grouped_table, groups_json, region_table
 
 TYPE_CHECKING = False
@@ -104,7 +104,11 @@ def main(argv: list[str]) -> int:
     if options.perms is not None and len(options.perms) != 4:
         made.error(f"--perms: expected four letters such as rw-p or ?w?p, not {options.perms!a}")
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
+    for name in ("numa", "zeros"):
+        if getattr(options, name) and options.format not in ("table", "json"):
+            made.error(f"--{name} cannot be combined with --format {options.format}: use --json")
     found: list[dict[str, Any]] = []
+    tables: list[tuple[dict[str, int | None], RegionTable[Any]]] = []
     empty = 0
 
     def show_table(
@@ -115,9 +119,11 @@ def main(argv: list[str]) -> int:
         if len(table) and not len(chosen):
             empty = 1
             complain("maps", f"process {pid}: {nothing_left(table, options)}")
-        if options.json and options.by:
+        if options.data and options.by:
             found.append({"pid": pid, "groups": groups_json(chosen, options.by)})
-        elif options.json:
+        elif options.data and options.format != "json":
+            tables.append(({"pid": pid}, chosen))
+        elif options.data:
             found.append({"pid": pid, **as_plain(more), **chosen.to_dict()})
         else:
             sys.stdout.write(as_text(chosen, options, more))
@@ -151,12 +157,15 @@ def main(argv: list[str]) -> int:
             options.root,
             show,
             saved=show_saved,
-            heading=None if options.json else sys.stdout.write,
+            heading=None if options.data else sys.stdout.write,
         )
+        if options.data and options.by:
+            others = {"kind", "path", "use"} - {options.by}
+            print_data("maps by", options, found, without=others)
+        elif options.data:
+            print_data("maps", options, found, tables)
     except BadArgument as error:
         made.error(str(error))
-    if options.json:
-        sys.stdout.write(json_text(found, "groups" if options.by else "regions"))
     return status or empty
 
 

@@ -18,14 +18,16 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.query import nothing
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, Unsupported
+from procmem.formats import JoinedTables, PlainRows
 from procmem.pages.pagemap import LIMIT
 from procmem.process.process import sharers_of
 from procmem.process.tables import this_machine
 from procmem.regions.kinds import RegionKind
-from procmem.view.json import json_text
+from procmem.schemas import fields_of
 from procmem.view.names import printable
 from procmem.view.pages import (
     frames_table,
@@ -44,6 +46,7 @@ from procmem.view.pages import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from procmem.arrow import Columnar
     from procmem.cli.arguments import AskedRange
     from procmem.pages.tables import PagingScheme
     from procmem.process import Process
@@ -108,6 +111,12 @@ def main(argv: list[str]) -> int:
         )
     missing = False
     answers: list[dict[str, Any]] = []
+    listed: list[tuple[dict[str, Any], Columnar]] = []
+    if options.data and options.format != "json" and shown:
+        made.error(
+            f"--format {options.format} has the regions or pages only: use --json with --frames, "
+            f"--sharers, --tables and --translate"
+        )
 
     def show(process: Process) -> None:
         nonlocal missing
@@ -125,7 +134,9 @@ def main(argv: list[str]) -> int:
                 else:
                     spans += found
             parts = parts_of(process, table, spans if options.ranges else None)
-            if options.json:
+            if options.data and options.format != "json" and parts:
+                listed.append(({"pid": process.pid}, rows_of(parts, options)))
+            elif options.data:
                 told["regions"] = [plain_part(part) for part in parts]
             elif parts:
                 texts.append(pictures(parts, options))
@@ -134,7 +145,7 @@ def main(argv: list[str]) -> int:
             tell(process, options, spans, told, texts)
         finally:
             answers.append(told)
-            if not options.json:
+            if not options.data:
                 sys.stdout.write("\n".join(texts))
 
     word = only_one(made, options.pid, options.root)
@@ -142,8 +153,11 @@ def main(argv: list[str]) -> int:
         status = for_each_process("pages", [word], options.root, show)
     except BadArgument as error:
         made.error(str(error))
-    if options.json:
-        sys.stdout.write(json_text(answers, "regions"))
+    if options.data:
+        try:
+            print_data("pages", options, answers, listed)
+        except BadArgument as error:
+            made.error(str(error))
     return status or int(missing)
 
 
@@ -192,6 +206,30 @@ def parts_of(
         if not inside:
             parts.append((None, process.pagemap(start, end)))
     return parts
+
+
+def rows_of(parts: list[Part], options: Any) -> Columnar:
+    """A row for each page of the ranges; without ranges, for each region, with its counts."""
+    if options.ranges:
+        return JoinedTables([({}, pages) for _, pages in parts if pages is not None])
+    return region_counts(parts)
+
+
+def region_counts(parts: list[Part]) -> Columnar:
+    """A row for each region, with how many of its pages are in which state."""
+    fields = fields_of("pages")
+    of_region, of_pages = (fields[name]["properties"] for name in ("region", "pages"))
+    names = ("start", "end", "perms", "pathname", "kind", "kind_guess", "name")
+    rows = [
+        {
+            **{name: value for name, value in region.to_record().items() if name in names},
+            **({} if pages is None else pages.counts()._asdict()),
+        }
+        for region, pages in parts
+        if region is not None
+    ]
+    columns = {name: of_region[name] for name in names}
+    return PlainRows(rows, {**columns, **of_pages["counts"]["properties"]})
 
 
 def is_hidden(region: Region) -> bool:

@@ -12,11 +12,11 @@ from procmem.cli.arguments import (
     parser,
     refuse_with_json,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.ipc.blocked import pipes
 from procmem.process.naming import names_of
-from procmem.view.json import json_text
 from procmem.view.pipes import pipes_text
 
 __all__ = ["main"]
@@ -41,10 +41,10 @@ def main(argv: list[str]) -> int:
         with one_process(made, options.pid, options.root) as process:
             pid = process.pid
             found = process.pipes()
-    if options.json:
-        sys.stdout.write(json_text(found.to_dict(), "pipes"))
-        return 0
     try:
+        if options.data:
+            print_data("pipes", options, found.to_dict(), [({}, found)])
+            return 0
         held = (*found, *found.sockets, *found.eventfds)
         names = names_of({one for each in held for one in each.pids}, options.root)
         sys.stdout.write(

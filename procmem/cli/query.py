@@ -15,11 +15,11 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import ElfError
 from procmem.regions.kinds import name_word
 from procmem.regions.region import MeasuredRegion
-from procmem.view.json import json_text
 from procmem.view.names import printable
 from procmem.view.query import address_answer
 
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> int:
                 complain("query", f"{whose}: {nothing(table, number)}")
                 continue
             code = code_at(number)
-            if options.json:
+            if options.data:
                 inside = {"address": number, "offset_in_region": number - region.start}
                 answers.append(inside | {"region": region.to_record()} | code)
                 continue
@@ -110,8 +110,8 @@ def main(argv: list[str]) -> int:
 
     word = only_one(made, options.pid, options.root)
     status = for_each_process("query", [word], options.root, show, saved=show_saved)
-    if options.json and (answers or not status):
-        sys.stdout.write(json_text(answers))
+    if options.data and (answers or not status):
+        print_data("query", options, answers)
     return status or int(missing)
 
 

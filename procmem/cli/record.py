@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import time
-from functools import partial
 
 from procmem.cli.arguments import (
     ABSENT,
@@ -19,14 +18,15 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import STREAMED, print_data, print_streamed
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ParseError
+from procmem.recording.packed import figures_of
 from procmem.recording.recorder import DETAILS, Recorder
-from procmem.recording.recording import Recording
+from procmem.recording.recording import FigureRows, Recording
 from procmem.snapshots.output import check_output
 from procmem.units import kib
-from procmem.view.json import json_text
 from procmem.view.names import printable
 from procmem.view.recording import chosen_figures, recording_dict, recording_summary
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from procmem.process import Process
     from procmem.snapshots import Snapshot
+    from procmem.snapshots.moment import Clock
 
 __all__ = ["main", "seconds"]
 
@@ -58,6 +59,7 @@ def main(argv: list[str]) -> int:
         "Takes a snapshot of a process whenever its memory has changed, until it exits or Ctrl-C, "
         "and then reports peaks, growth, and what may be a leak.",
         pids="?",
+        output=False,
     )
     made.add_argument(
         "-o", "--output", metavar="FILE",
@@ -91,7 +93,10 @@ def main(argv: list[str]) -> int:
     asked = made.parse_args(argv)
     refuse_with_json(made, asked, units=IN_BYTES, columns=ALL_FIELDS)
     try:
-        chosen_figures(asked.columns)
+        if asked.data:
+            print_streamed(FigureRows([], None), asked, heading=False)
+        else:
+            chosen_figures(asked.columns)
     except BadArgument as error:
         made.error(printable(str(error)))
     if asked.report is not None:
@@ -118,13 +123,20 @@ def record(asked: Namespace, process: Process) -> int:
     except OSError as error:
         complain(asked.output, error.strerror or str(error))
         return 1
+    rows = SnapshotRows(asked)
+    rows.show(recorder, recorder.last)
     status = 0
     what = f"recording {process.pid}"
     # Without a thread: this process may be the one that is recorded.
     shown = Progress(what, quiet=asked.quiet, delay=0.25, thread=False)
     with stopped_by_signals(recorder) as received, shown:
         try:
-            recording = recorder.run(asked.span, partial(show_progress, shown))
+
+            def each(recorder: Recorder, snapshot: Snapshot | None) -> None:
+                show_progress(shown, recorder, snapshot)
+                rows.show(recorder, snapshot)
+
+            recording = recorder.run(asked.span, each)
         except OSError as error:
             complain(asked.output, error.strerror or str(error))
             status, recorder.ended = 1, "the file could not be written"
@@ -133,7 +145,8 @@ def record(asked: Namespace, process: Process) -> int:
             recorder.close()
     if received:
         recording.ended = "interrupted" if signal.SIGINT in received else "terminated"
-    show(recording, asked, recorder.turns, recorder.cost)
+    if not rows.streams:
+        show(recording, asked, recorder.turns, recorder.cost)
     return status
 
 
@@ -146,6 +159,26 @@ def show_progress(shown: Progress, recorder: Recorder, _: Snapshot | None) -> No
         f" {'' if rss is None else f'RSS {mark}{kib(rss)}, '}"
         f"{100 * recorder.cost / spent:.1f} % of a CPU"
     )
+
+
+class SnapshotRows:
+    """Prints a row for each snapshot as it is taken, with --format csv or jsonl."""
+
+    def __init__(self, asked: Namespace) -> None:
+        self.streams = asked.format in STREAMED
+        self._asked = asked
+        self._clock: Clock | None = None
+        self._number = 0
+
+    def show(self, _: Recorder, snapshot: Snapshot | None) -> None:
+        """Prints the row of a snapshot; None: none was taken."""
+        if not self.streams or snapshot is None:
+            return
+        if not self._number:
+            self._clock = snapshot.clock
+        rows = FigureRows([figures_of(snapshot)], self._clock, self._number)
+        print_streamed(rows, self._asked, heading=not self._number)
+        self._number += 1
 
 
 def report(asked: Namespace) -> int:
@@ -167,8 +200,10 @@ def report(asked: Namespace) -> int:
 def show(
     recording: Recording, asked: Namespace, turns: int | None = None, cost: float | None = None
 ) -> None:
-    if asked.json:
-        sys.stdout.write(json_text(recording_dict(recording, turns, cost)))
+    if asked.format == "json":
+        print_data("record report", asked, recording_dict(recording, turns, cost))
+    elif asked.data:
+        print_data("record report", asked, None, [({}, recording)])
     else:
         text = recording_summary(
             recording,

@@ -15,9 +15,11 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
-from procmem.view.json import json_text
+from procmem.formats import PlainRows
+from procmem.schemas import fields_of, flat_rows
 from procmem.view.sections import SORTS, bridge_tables, section_tables, totals_table
 
 TYPE_CHECKING = False
@@ -73,7 +75,7 @@ def main(argv: list[str]) -> int:
             names = ", ".join(dict.fromkeys(live.name for live in whole))
             there = f"; there are {names}" if whole else ""
             complain("sections", f"no ELF file of process {process.pid}{wanted}{there}")
-        if options.json:
+        if options.data:
             records = [plain(live, options) for live in in_order(objects, options.sort)]
             found.append({"pid": process.pid, "objects": records})
             return
@@ -96,13 +98,32 @@ def main(argv: list[str]) -> int:
             options.pids,
             options.root,
             show,
-            heading=None if options.json else sys.stdout.write,
+            heading=None if options.data else sys.stdout.write,
         )
+        if options.data:
+            print_data("sections", options, found, [({}, flat(found, options))])
     except BadArgument as error:
         made.error(str(error))
-    if options.json:
-        sys.stdout.write(json_text(found, "objects"))
     return status or empty
+
+
+def flat(found: list[dict[str, Any]], options: Any) -> PlainRows:
+    """A row for each section; with --totals or --bridge, for each file."""
+    fields = fields_of("sections")
+    if options.totals or options.bridge:
+        fields = {name: fields[name] for name in fields if name not in NESTED}
+        return PlainRows(flat_rows("sections", found), fields)
+    rows = [
+        {"pid": process["pid"], **section}
+        for process in found
+        for live in process["objects"]
+        for section in live["sections"]
+    ]
+    return PlainRows(rows, {"pid": fields["pid"], **fields["sections"]["items"]["properties"]})
+
+
+NESTED = ("bridge", "copied", "rest", "sections")
+"""What JSON alone has of a file."""
 
 
 def in_order(objects: list[LiveObject], sort: str | None) -> list[LiveObject]:

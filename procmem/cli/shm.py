@@ -13,11 +13,11 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.ipc.shared import segments
 from procmem.process.naming import names_of
-from procmem.view.json import json_text
 from procmem.view.shm import segments_text
 
 __all__ = ["main"]
@@ -41,10 +41,10 @@ def main(argv: list[str]) -> int:
         with one_process(made, options.pid, options.root) as process:
             process.files.check_running()
             found = segments(root=options.root).of(process.pid)
-    if options.json:
-        sys.stdout.write(json_text(found.to_dict(), "segments"))
-        return 0
     try:
+        if options.data:
+            print_data("shm", options, found.to_dict(), [({}, found)])
+            return 0
         pids = {one.pid for each in found for one in each.mappers}
         pids.update(one.pid for each in found for one in each.descriptors)
         sys.stdout.write(

@@ -55,6 +55,11 @@ TABLE = (
     (("-f",), "", "ignored"),
     (("--json",), "", "everything known about each file"),
     (
+        ("--format",),
+        "json|csv|jsonl|html|arrow|parquet",
+        "the same as JSON, or a row for each file for other programs",
+    ),
+    (
         ("--explain",),
         "",
         "why each section counts as it does, and how the sums become bytes of address space",
@@ -83,6 +88,8 @@ LONG = {
     "explain": "explain",
 }
 FORMATS = {"s": "A", "b": "B", "g": "G"}
+DATA = ("json", "jsonl", "csv", "html", "arrow", "parquet")
+"""Further words that --format takes: GNU size has none that begin with these letters."""
 RADIX = {"d": 10, "o": 8, "x": 16}
 TARGETS = (
     "default elf64-x86-64 elf32-i386 elf32-iamcu elf32-x86-64 elf64-little elf64-big elf32-little "
@@ -96,7 +103,7 @@ class SizeRequest:
     """The parsed command line.
 
     Attributes:
-        format: "A", "B", "G", "json" or "explain".
+        format: "A", "B", "G", "explain", or one of DATA.
         radix: 8, 10 or 16.
     """
 
@@ -130,10 +137,15 @@ def main(argv: list[str]) -> int:
     if files is None:
         return 0
     names = [os.fsencode(name) for name in files] or [b"a.out"]
-    if request.format == "json":
-        from procmem.cli.size_explained import as_json
+    if request.format in DATA:
+        from procmem.cli.size_explained import as_data
 
-        return as_json(names)
+        if request.format in ("arrow", "parquet") and sys.stdout.isatty():
+            sys.stderr.write(
+                f"size: --format={request.format} is no text: redirect the output to a file\n"
+            )
+            return MISSING
+        return as_data(names, request.format)
     if request.format == "explain":
         from procmem.cli.size_explained import explain
 
@@ -221,6 +233,10 @@ def understand(argv: list[str], request: SizeRequest) -> list[str] | None:
         elif option == "target":
             request.target = value
         elif option == "format":
+            if value in DATA:
+                given["json"] = given.pop("format")
+                request.format = value
+                continue
             if (value or "")[:1].lower() not in FORMATS:
                 raise UsageError(f"invalid argument to --format: {value}")
             request.format = FORMATS[(value or "")[0].lower()]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 
+from procmem.cli.formats import print_json, print_table
 from procmem.cli.terminal import table_columns
 from procmem.elf.programs import program
 from procmem.elf.sizing import sizes
+from procmem.formats import PlainRows
+from procmem.schemas import schema
 from procmem.view.columns import narrowed
-from procmem.view.json import json_text
 from procmem.view.names import printable
 from procmem.view.size_explained import explanation
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from procmem.elf import ObjectSize
 
-__all__ = ["as_json", "explain"]
+__all__ = ["as_data", "explain"]
 
 
 class Reader:
@@ -42,14 +45,28 @@ class Reader:
                 self.status = 1
 
 
-def as_json(names: list[bytes]) -> int:
-    """Prints everything known about each file. Returns the exit status: 0, or 1 after an error."""
+COLUMNS = ("path", "member", "text", "data", "bss", "total")
+"""What formats other than JSON have of each file."""
+
+
+def as_data(names: list[bytes], wanted: str) -> int:
+    """Prints everything known about each file as JSON, or its sums in another format.
+
+    Returns:
+        The exit status: 0, or 1 after an error.
+    """
     reader = Reader()
+    if wanted != "json":
+        rows = [{name: getattr(size, name) for name in COLUMNS} for size in reader.sizes(names)]
+        fields = schema("size")["items"]["properties"]
+        table = PlainRows(rows, {name: fields[name] for name in COLUMNS})
+        print_table(table, Namespace(format=wanted, columns=None))
+        return reader.status
     found: list[dict[str, Any]] = []
     for size in reader.sizes(names):
         about = None if size.member is not None else program(size.path).to_dict()
         found.append({**size.to_dict(), "program": about})
-    sys.stdout.write(json_text(found, "sections"))
+    print_json("size", found)
     return reader.status
 
 

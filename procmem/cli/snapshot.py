@@ -13,13 +13,13 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import TEXTS, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.snapshots import Snapshot
 from procmem.snapshots.moment import DETAILS
 from procmem.snapshots.output import check_output
 from procmem.view.diff import snapshot_summary
-from procmem.view.json import json_text
 from procmem.view.names import printable
 
 TYPE_CHECKING = False
@@ -35,6 +35,8 @@ def main(argv: list[str]) -> int:
         "snapshot",
         "Takes a snapshot of a process's memory: regions, totals, page faults, threads, clocks, "
         "identity. `procmem diff` shows what changed since.",
+        formats=TEXTS,
+        output=False,
     )
     made.add_argument(
         "-o",
@@ -82,7 +84,7 @@ def main(argv: list[str]) -> int:
 
     def keep(one: Snapshot) -> None:
         taken.append(one)
-        if not options.json:
+        if not options.data:
             text = snapshot_summary(one, width=table_columns(), unit=options.units)
             sys.stdout.write(("\n" if len(taken) > 1 else "") + text)
 
@@ -96,8 +98,8 @@ def main(argv: list[str]) -> int:
                 taken[0].save(options.output, force=options.force)
         except OSError as error:
             status = complain(options.output, error)
-    if options.json:
-        sys.stdout.write(json_text([one.to_dict() for one in taken]))
+    if options.data:
+        print_data("snapshot", options, [one.to_dict() for one in taken])
     return status
 
 

@@ -13,9 +13,9 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
-from procmem.view.json import json_text
 from procmem.view.threads import SORTS, stacks_text
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
     def show(process: Process) -> None:
         stacks = process.stacks(stop=options.stop)
-        if options.json:
+        if options.data:
             found.append(stacks.to_dict())
             return
         sys.stdout.write(
@@ -70,10 +70,10 @@ def main(argv: list[str]) -> int:
             options.pids,
             options.root,
             show,
-            heading=None if options.json else sys.stdout.write,
+            heading=None if options.data else sys.stdout.write,
         )
+        if options.data:
+            print_data("threads", options, found)
     except BadArgument as error:
         made.error(str(error))
-    if options.json:
-        sys.stdout.write(json_text(found, "stacks"))
     return status

@@ -17,14 +17,14 @@ from procmem.cli.arguments import (
     row_limit,
     table_options,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
 from procmem.process.finding import resolve
-from procmem.system.machine import GROUPINGS, Machine, ProcessGroup, machine
+from procmem.system.machine import GROUPINGS, Machine, ProcessGroup, ProcessTable, machine
 from procmem.view.columns import prose
-from procmem.view.json import json_text
 from procmem.view.top import (
     freed_sentence,
     group_sentence,
@@ -111,7 +111,7 @@ def main(argv: list[str]) -> int:
                 max_stall=options.max_stall,
                 progress=shown.show,
             )
-        text = as_json(found, options, wanted) if options.json else as_text(found, options, wanted)
+        text = "" if options.data else as_text(found, options, wanted)
     except BadArgument as error:
         made.error(str(error))
     except ProcmemError as error:
@@ -120,6 +120,11 @@ def main(argv: list[str]) -> int:
     if options.pids and not selected(found, wanted):
         complain("top", "the processes have ended")
         return 1
+    if options.data:
+        try:
+            print_machine(found, options, wanted)
+        except BadArgument as error:
+            made.error(str(error))
     sys.stdout.write(text)
     return status
 
@@ -212,9 +217,13 @@ def is_among(group: ProcessGroup, wanted: set[int]) -> bool:
     return not wanted or any(process.pid in wanted for process in group.processes)
 
 
-def as_json(found: Machine, options: Any, wanted: set[int]) -> str:
-    """All of it as JSON."""
+def print_machine(found: Machine, options: Any, wanted: set[int]) -> None:
+    """Prints all of it as JSON, or the rows that the options select in another format."""
     processes = selected(found, wanted)
+    if options.format != "json" and not (options.by or options.memory):
+        table = ProcessTable(in_order(processes, options.sort))
+        print_data("top", options, None, [({}, table)])
+        return
     freed = found.freed(processes)
     plain = found.to_dict()
     pids = {process.pid for process in processes}
@@ -224,4 +233,5 @@ def as_json(found: Machine, options: Any, wanted: set[int]) -> str:
     if options.by:
         groups = [group for group in found.groups(options.by) if is_among(group, wanted)]
         plain["groups"] = [group.to_dict() for group in in_order(groups, options.sort)]
-    return json_text([plain], "processes")
+    part = "top by" if options.by else "top memory" if options.memory else "top"
+    print_data(part, options, [plain])

@@ -10,7 +10,8 @@ import re
 import signal
 import stat
 import sys
-from typing import IO
+from functools import partial
+from typing import TextIO
 
 from procmem.cli.arguments import (
     ALL_FIELDS,
@@ -20,16 +21,21 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.formats import ALL, BINARY, STREAMED, print_streamed, print_table
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, SyscallError
 from procmem.snapshots.output import check_output
-from procmem.tracing.events import Breakpoints, MemoryCall, ProcessEnd, Refused, Signal
+from procmem.tracing.events import Breakpoints, MemoryCall, ProcessEnd, Refused, Signal, Trace
 from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
 from procmem.view.places import Places
 from procmem.view.strace import strace_end, strace_line, strace_signal
 from procmem.view.trace import TraceLayout, TraceTable, call_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["main"]
 
@@ -67,6 +73,11 @@ def main(argv: list[str]) -> int:
     made.add_argument("--force", action="store_true", help="let -o overwrite any file")
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print everything as JSON")
+    form.add_argument(
+        "--format", choices=ALL, metavar="FORMAT",
+        help=f"the format of the trace: {', '.join(ALL)} (default: table); csv and jsonl have a "
+        "line for each call as it is made; arrow and parquet need -o FILE",
+    )  # fmt: skip
     form.add_argument("--strace", action="store_true", help="print lines as strace(1) does")
     made.add_argument(
         "--no-seccomp",
@@ -81,6 +92,7 @@ def main(argv: list[str]) -> int:
         f"summarises the first {MALLOCS:,} calls of a program that it starts",
     )
     table_options(made)
+    made.set_defaults(data=False, own_output=False, formats=ALL)
     made.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS
     )
@@ -88,18 +100,23 @@ def main(argv: list[str]) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if bool(command) == (options.pid is not None):
         made.error("give either a command or -p PID")
+    if options.format in BINARY and options.output is None:
+        made.error(f"--format {options.format} is no text: name a file with -o FILE")
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
     if options.strace and (options.columns or options.units != made.get_default("units")):
         made.error("--units and --columns cannot be combined with --strace")
     # A file is not read on this screen.
     width = table_columns(sys.stderr) if options.output is None else None
     try:
-        layout = TraceLayout(options.units, options.columns, width)
+        columns = None if options.data else options.columns
+        layout = TraceLayout(options.units, columns, width)
+        if options.data:
+            print_streamed(Trace((), pid=0), options, heading=False)
     except BadArgument as error:
         made.error(printable(str(error)))
     if options.pid is not None:
         options.pid = one_process(made, options.pid, "/proc").pid
-    out: IO[str] | None = None
+    out: TextIO | None = None
     try:
         if options.output is not None:
             check_log(options.output, options.force)
@@ -148,7 +165,7 @@ def check_log(path: str, force: bool) -> None:
 
 
 def traced(
-    command: list[str], options: argparse.Namespace, layout: TraceLayout, out: IO[str] | None
+    command: list[str], options: argparse.Namespace, layout: TraceLayout, out: TextIO | None
 ) -> int:
     """Traces the program and returns the exit status."""
     tracing: Tracing | None = None
@@ -193,7 +210,7 @@ def mallocs(command: list[str], options: argparse.Namespace) -> bool | int:
     """How many calls of malloc functions to report; True: all."""
     if options.malloc is not None:
         return bool(options.malloc)
-    return MALLOCS if command and not options.json and not options.strace else False
+    return MALLOCS if command and not options.data and not options.strace else False
 
 
 def terminal_tells_all() -> bool:
@@ -213,16 +230,21 @@ def terminal_tells_all() -> bool:
 class Output:
     """The output of the trace. Once its reader has gone nothing is written; the program runs on."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.gone = False
 
     def write(self, text: str) -> None:
         """Writes and flushes."""
-        if self.gone or not text:
+        if text:
+            self.send(lambda stream: stream.write(text))
+
+    def send(self, write: Callable[[TextIO], object]) -> None:
+        """Lets a function write to the stream, and flushes."""
+        if self.gone:
             return
         try:
-            self.stream.write(text)
+            write(self.stream)
             self.stream.flush()
         except BrokenPipeError:
             self.gone = True
@@ -237,13 +259,17 @@ def told(
     *,
     to_file: bool,
 ) -> None:
-    if options.json:
+    if options.format in STREAMED:
+        rows_told(tracing, out, options)
+    elif options.json:
         json_told(tracing, out)
+    elif options.data:
+        out.send(lambda stream: print_table(tracing.whole(None), options, stream.buffer))
     elif options.strace:
         strace_told(tracing, out, always=to_file and options.follow)
     else:
         table_told(tracing, out, options, layout)
-    if options.json:
+    if options.data:
         return
     if tracing.setuid_ignored:
         out.write(
@@ -255,6 +281,20 @@ def told(
             f"procmem trace: process {pid} runs a program of another architecture, whose calls are "
             f"not reported\n"
         )
+
+
+def rows_told(tracing: Tracing, out: Output, options: argparse.Namespace) -> None:
+    """Prints a row for each call as it is made."""
+    heading = True
+    for data in tracing.batches():
+        rows = Trace([data], pid=tracing.pid, lag=tracing.lag)
+        first, heading = heading, False
+        if first or len(rows):
+            out.send(partial(send_rows, rows, options, first))
+
+
+def send_rows(rows: Trace, options: argparse.Namespace, first: bool, stream: TextIO) -> None:
+    print_streamed(rows, options, heading=first, to=stream.buffer)
 
 
 def table_told(

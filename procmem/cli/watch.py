@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from procmem.cli.arguments import one_process, parser
+from procmem.cli.formats import OutputFile
 from procmem.cli.record import seconds
 from procmem.cli.terminal import table_columns
 from procmem.recording.recorder import watch
@@ -22,6 +23,7 @@ def main(argv: list[str]) -> int:
         "watch",
         "Prints changes of a process's memory as they happen, until it exits or Ctrl-C.",
         pids="1",
+        formats=("table", "json", "jsonl"),
     )
     made.add_argument(
         "--every",
@@ -42,12 +44,16 @@ def main(argv: list[str]) -> int:
         except StopIteration as end:
             ended = str(end.value)
             break
+        except KeyboardInterrupt:
+            if isinstance(sys.stdout, OutputFile):
+                sys.stdout.commit()
+            raise
         said(
             one_line(change.to_dict())
-            if asked.json
+            if asked.data
             else narrowed(change_lines(change), table_columns())
         )
-    said(one_line({"ended": ended}) if asked.json else ended_line(ended))
+    said(one_line({"ended": ended}) if asked.data else ended_line(ended))
     return 0
 
 

@@ -11,10 +11,10 @@ from procmem.cli.arguments import (
     parser,
     refuse_with_json,
 )
+from procmem.cli.formats import print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.ipc.graph import waits
-from procmem.view.json import json_text
 from procmem.view.why import why_text
 
 __all__ = ["main"]
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
         pid = process.pid
         process.files.check_running()
         found = waits([pid], root=options.root)
-    if options.json:
+    if options.data:
         body = {
             "pid": pid,
             "name": found.states[pid].name if pid in found.states else None,
@@ -46,7 +46,10 @@ def main(argv: list[str]) -> int:
             "denied": found.denied,
             "waits": [wait._asdict() for wait in found.chain(pid)],
         }
-        sys.stdout.write(json_text(body, "waits"))
+        try:
+            print_data("why", options, body)
+        except BadArgument as error:
+            made.error(str(error))
         return 0
     try:
         sys.stdout.write(why_text(found, pid, width=table_columns(), chosen=options.columns))

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from procmem.recording.packed import SnapshotFigures
     from procmem.recording.suspects import Suspect
     from procmem.snapshots import Diff, Snapshot
+    from procmem.snapshots.moment import Clock
 
-__all__ = ["Peak", "Recording"]
+__all__ = ["FigureRows", "Peak", "Recording"]
 
 
 class Peak(NamedTuple):
@@ -260,28 +261,8 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         number, time (UTC, of the first snapshot's CLOCK_REALTIME, carried on by CLOCK_MONOTONIC),
         seconds since the first snapshot, detail, and the figures that every snapshot has.
         """
-        figures = self._figures
-
-        def values(name: str) -> ArrowColumn:
-            return numbers(name, [getattr(one, name) for one in figures]).described("bytes")
-
-        return {
-            "number": lambda: numbers("number", range(len(self))),
-            "time": lambda: times("time", self._clock_times()).described(
-                source="CLOCK_REALTIME of the first snapshot, then CLOCK_MONOTONIC"
-            ),
-            "seconds": lambda: floats("seconds", self.times).described("seconds"),
-            "detail": lambda: categories("detail", self.details),
-            **{name: partial(values, name) for name in (*FIGURES, "own", "rss_error")},
-        }
-
-    def _clock_times(self) -> list[int | None]:
         clock = self[0].clock if len(self) else None
-        return [
-            None if clock is None or one.monotonic is None
-            else clock.realtime + one.monotonic - clock.monotonic
-            for one in self._figures
-        ]  # fmt: skip
+        return FigureRows(self._figures, clock).arrow_makers()
 
     @property
     def rss_error(self) -> int | None:
@@ -298,6 +279,57 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         """
         details = self.details
         return max((at for at, one in enumerate(details) if one == details[0]), default=None)
+
+
+class FigureRows(Columnar):
+    """The figures of successive snapshots of a recording as a table.
+
+    Args:
+        figures: of each snapshot.
+        clock: when the first snapshot of the recording was taken; None: not known.
+        first: the number of the first of these snapshots in the recording.
+    """
+
+    __slots__ = ("_clock", "_figures", "_first")
+
+    def __init__(
+        self, figures: Sequence[SnapshotFigures], clock: Clock | None, first: int = 0
+    ) -> None:
+        self._figures = figures
+        self._clock = clock
+        self._first = first
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column; see Recording.arrow_makers()."""
+        figures, first = self._figures, self._first
+        since = self._since()
+
+        def values(name: str) -> ArrowColumn:
+            return numbers(name, [getattr(one, name) for one in figures]).described("bytes")
+
+        def clock_times() -> list[int | None]:
+            begun = 0 if self._clock is None else self._clock.realtime
+            return [None if span is None else begun + span for span in since]
+
+        return {
+            "number": lambda: numbers("number", range(first, first + len(figures))),
+            "time": lambda: times("time", clock_times()).described(
+                source="CLOCK_REALTIME of the first snapshot, then CLOCK_MONOTONIC"
+            ),
+            "seconds": lambda: floats(
+                "seconds", [None if span is None else span / 1e9 for span in since]
+            ).described("seconds"),
+            "detail": lambda: categories("detail", [one.detail for one in figures]),
+            **{name: partial(values, name) for name in (*FIGURES, "own", "rss_error")},
+        }
+
+    def _since(self) -> list[int | None]:
+        """Nanoseconds from the first snapshot of the recording to each."""
+        clock = self._clock
+        return [
+            None if clock is None or one.monotonic is None else one.monotonic - clock.monotonic
+            for one in self._figures
+        ]
 
 
 FIGURES = ("vsz", "rss", "swap", "page_tables")

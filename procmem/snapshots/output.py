@@ -48,7 +48,7 @@ def check_output(
     *,
     force: bool = False,
     is_ours: Callable[[bytes], bool] = is_snapshot,
-    what: str = "snapshot or recording",
+    what: str | None = "snapshot or recording",
 ) -> os.stat_result | None:
     """Checks that a file may be written, before there is anything to write.
 
@@ -60,7 +60,7 @@ def check_output(
         force: any file may be overwritten; symbolic links are followed, and what is no regular
             file is written to.
         is_ours: whether a file that starts with these bytes may be overwritten.
-        what: such a file in words.
+        what: such a file in words; None: none may be overwritten.
 
     Returns:
         The file that exists there now; None: none does.
@@ -97,9 +97,8 @@ def check_output(
         if not force:
             start = file.read(START)
             if start and not is_ours(start):
-                reason = (
-                    f"it is there and no {what}: name another file, or overwrite it with --force"
-                )
+                found_there = "it exists" if what is None else f"it is there and no {what}"
+                reason = f"{found_there}: name another file, or overwrite it with --force"
                 fail(errno.EEXIST, reason)
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -126,7 +125,7 @@ def replacing(
     *,
     force: bool = False,
     is_ours: Callable[[bytes], bool] = is_snapshot,
-    what: str = "snapshot or recording",
+    what: str | None = "snapshot or recording",
 ) -> Iterator[BinaryIO]:
     """A file to write, which replaces `path` at the end of the block.
 

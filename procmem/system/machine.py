@@ -16,7 +16,7 @@ from procmem.system.processes import SIZES, Freed, read_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from procmem.arrow import Makers
@@ -229,9 +229,33 @@ class Machine(Columnar):
         now, unless they were asked for before; of a process that has ended by then, command is
         comm and the others are missing.
         """
+        return ProcessTable(self.processes).arrow_makers()
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "total": self.total,
+            "parts": [part._asdict() for part in self.parts],
+            "remainder": self.remainder,
+            "causes": self.causes,
+            "processes": [process.to_dict() for process in self.processes],
+            "unread": [process.pid for process in self.unread],
+        }
+
+
+class ProcessTable(Columnar):
+    """Some processes of a machine as a table, in this order; see Machine.arrow_makers()."""
+
+    __slots__ = ("_listed",)
+
+    def __init__(self, processes: Sequence[MachineProcess]) -> None:
+        self._listed = processes
+
+    def arrow_makers(self) -> Makers:
+        """What makes each column, a row for each process."""
         from procmem.columns import booleans, categories, numbers, texts
 
-        listed = self.processes
+        listed = self._listed
 
         def values(name: str, unit: str | None = None) -> ArrowColumn:
             return numbers(name, [getattr(one, name) for one in listed]).described(unit)
@@ -250,17 +274,6 @@ class Machine(Columnar):
             **{name: partial(values, name, "bytes") for name in (*SIZES, "frees")},
             "frees_exact": exact,
             "unread": partial(words, "unread"),
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values."""
-        return {
-            "total": self.total,
-            "parts": [part._asdict() for part in self.parts],
-            "remainder": self.remainder,
-            "causes": self.causes,
-            "processes": [process.to_dict() for process in self.processes],
-            "unread": [process.pid for process in self.unread],
         }
 
 

@@ -137,7 +137,7 @@ class Tracing:
         self._start(begin)
         self.pid = int(tracer.pid)
         self.setuid_ignored = bool(self._path) and os.geteuid() != 0 and gains_rights(self._path)
-        self._lag = LAGS if probes.counters_lag() else ""
+        self.lag = LAGS if probes.counters_lag() else ""
 
     def _launcher(
         self,
@@ -254,7 +254,7 @@ class Tracing:
     def groups(self) -> Iterator[list[Event]]:
         """Events since the last group, about fifty times a second; a group may be empty."""
         for data in self.batches():
-            yield events_in(data, self._lag, self.foreign)
+            yield events_in(data, self.lag, self.foreign)
 
     def __iter__(self) -> Iterator[Event]:
         for group in self.groups():
@@ -266,7 +266,7 @@ class Tracing:
             self.batches(),
             pid=self.pid,
             limit=limit,
-            lag=self._lag,
+            lag=self.lag,
             setuid_ignored=self.setuid_ignored,
         )
         made.returncode = self.returncode

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from json import loads
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from procmem import schemas
 from procmem.cli import main
 from procmem.experiments import Specimen
+from procmem.view import json
 from tests.support.commands import Ran
+from tests.support.schemas import complaints
 from tests.support.traced import place, program
 
 if TYPE_CHECKING:
@@ -32,6 +36,30 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return Ran(status, shown.out, shown.err)
 
     return ran
+
+
+@pytest.fixture(autouse=True)
+def json_fits_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test lets a command print as JSON is held against the command's schema."""
+    commands: list[str] = []
+    text_of, key_of = json.json_text, schemas.rows_key
+
+    def rows_key(command: str) -> str:
+        commands.append(command)
+        return key_of(command)
+
+    def json_text(value: Any, rows: str = "") -> str:
+        text = text_of(value, rows)
+        if len(text) < LONGEST:
+            assert complaints(commands.pop(), loads(text)) == []
+        return text
+
+    monkeypatch.setattr(json, "json_text", json_text)
+    monkeypatch.setattr(schemas, "rows_key", rows_key)
+
+
+LONGEST = 1_000_000
+"""Characters of JSON that a test validates: a second's work."""
 
 
 @pytest.fixture

@@ -156,14 +156,11 @@ class Parser(argparse.ArgumentParser):
             )
         vars(options).pop("no_config", None)
         when = vars(options).pop("color", argparse.SUPPRESS)
-        if when in WHEN:
-            colour_output(when)
         self._refuse(rest)
-        return self._settled(options)
-
-    def _settled(self, options: argparse.Namespace) -> argparse.Namespace:
         if "own_output" in options:
             settle(self, options)
+        if when in WHEN:
+            colour_output(when)
         return options
 
     def _refuse(self, rest: Sequence[str]) -> None:

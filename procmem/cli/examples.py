@@ -122,6 +122,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("procmem grade copy handed-in -o results", "grade all submissions in handed-in"),
         ("procmem grade copy handed-in -o results --jobs 4 --again", "anew, four at a time"),
     ),
+    "schema": (
+        ("procmem schema maps", "the JSON schema of procmem maps --json"),
+        ("procmem schema", "the commands that have one"),
+    ),
     "doctor": (
         ("procmem doctor", "what procmem can do on this machine, and what it lacks"),
         ("procmem doctor --json", "the same as JSON"),

@@ -7,6 +7,7 @@ import io
 import sys
 from typing import Any
 
+from procmem.cli.terminal import colour_output
 from procmem.snapshots.output import check_output, replacing
 from procmem.view.names import printable
 
@@ -104,6 +105,7 @@ def settle(made: argparse.ArgumentParser, options: argparse.Namespace) -> None:
             sys.stdout = OutputFile(to, force=options.force)
         except OSError as error:
             made.exit(1, f"{made.prog}: {printable(to)}: {error.strerror}\n")
+        colour_output()  # a file has none, even if stdout was a terminal
 
 
 def named_format(path: str, formats: Sequence[str]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from procmem.experiments.ready.story import Claim, Story, StoryTable, Told
 from procmem.experiments.specimen.step import Delta, Figures, Step
 from procmem.grade.grading.many import CheckCount, Outcome, Summary
-from procmem.grade.results import FORMAT, BuildResult, CheckResult, Grade, Status
-from procmem.schemas.making import listed, mapping, nullable, one_of, record, typed
+from procmem.grade.results import FORMAT, BuildResult, CheckResult, Grade, PhasePicture, Status
+from procmem.schemas.making import listed, mapping, nullable, one_of, record, tuple_of, typed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,16 +97,28 @@ def check_result() -> Schema:
 def lab_check() -> Schema:
     """A grade."""
     build = record(BuildResult, "ok:bool output:str command seconds:float", command=listed("str"))
+    # Named tuples are arrays in JSON.
+    block = tuple_of(
+        "address", "address", "str", listed("str"), "str", "bytes", "bytes?", "int", "str", "str"
+    )
+    row = tuple_of("bytes", listed(block), listed(block))
+    values = listed("signed?")
+    size_bar = tuple_of("str", "str", values, nullable(values))
+    picture = record(
+        PhasePicture, "before:str after:str vsz:change rss:change? figures rows bars",
+        figures=listed("str"), rows=listed(row), bars=listed(size_bar),
+    )  # fmt: skip
     return record(
         Grade,
         "format version:str lab:str submission:str score:float max_score:float not_judged:float "
-        "error:str? unopened:str? notes build checks seconds:float machine",
+        "error:str? unopened:str? notes build checks seconds:float machine pictures",
         more={"not_judged": "points of the checks that were not judged"},
         format={"const": FORMAT, "description": "version of what follows"},
         notes=listed("str"),
         build=nullable(build),
         checks=listed(check_result()),
         machine=mapping({}),
+        pictures=listed(picture),
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from procmem.elf.programs import Bridge, Program, Step
 from procmem.elf.sizing import ObjectSize, SectionSize
-from procmem.ipc.ends import BlockedThread, Pipe, PipeEnd, Pipes
+from procmem.ipc.ends import Pipe, Pipes
+from procmem.ipc.holders import BlockedThread, PipeEnd
+from procmem.ipc.pairs import EventFd, SocketEnd, SocketPair
 from procmem.ipc.shared import Segment, SegmentDescriptor, SegmentMapper, Segments
 from procmem.ipc.waiting import Wait
 from procmem.pages.cache import CacheUse
 from procmem.process.doctor import Feature
 from procmem.process.held import CachedFile
-from procmem.schemas.making import listed, mapping, nullable, one_of, record, typed
+from procmem.schemas.making import listed, mapping, nullable, one_of, record, tuple_of, typed
 from procmem.system.accounting import GroupFigures
 from procmem.system.charges import AnonCharge, Charges, FileCharge, Outsider
 from procmem.system.controlgroup import ControlGroup, GroupProcess
@@ -141,18 +143,37 @@ def pipes() -> Schema:
     end = record(
         PipeEnd, "pid:int fd:int name:str flags:int? nonblocking:bool? close_on_exec:bool?"
     )
+    blocked = listed(record(BlockedThread, "pid tid call to"))
+    holders = listed(end)
+    socket = record(
+        SocketEnd, "inode path waiting queued:bytes? limit full:bool? holders blocked",
+        holders=holders, blocked=blocked,
+    )  # fmt: skip
+    pair = record(
+        SocketPair, "kind ends",
+        kind=one_of(["stream", "datagram", "seqpacket"]), ends=tuple_of(socket, socket),
+    )  # fmt: skip
+    counter = record(
+        EventFd, "id value semaphore full:bool holders blocked", holders=holders, blocked=blocked
+    )
     pipe = record(
         Pipe,
         "inode path capacity waiting slots full readers writers has_readers has_writers blocked",
         readers=listed(end),
         writers=listed(end),
-        blocked=listed(record(BlockedThread, "pid tid call to")),
+        blocked=blocked,
     )
     return record(
         Pipes,
-        "pipes processes:int denied gone:int",
-        more={"pipes": "the pipes"},
+        "pipes sockets eventfds processes:int denied gone:int",
+        more={
+            "pipes": "the pipes",
+            "sockets": "pairs of Unix sockets that are connected with each other",
+            "eventfds": "the counters of eventfd(2)",
+        },
         pipes=listed(pipe),
+        sockets=listed(pair),
+        eventfds=listed(counter),
         denied=listed("int"),
     )
 

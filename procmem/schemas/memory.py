@@ -442,8 +442,9 @@ def heap() -> Schema:
     process = record(
         Heap,
         "pid:int allocator:str? rss:bytes? held:seconds? system:bytes in_use:bytes tcache:bytes "
-        "free:bytes resident_free:bytes trimmable:bytes mmaps:int? mmapped:bytes? certain:bool "
-        "doubts arenas mapped parts unexplained:change? others pages trim sizes python",
+        "free:bytes resident_free:bytes trimmable:bytes mmaps:int? mmapped:bytes? "
+        "mmap_threshold:bytes? certain:bool doubts arenas mapped parts unexplained:change? others "
+        "pages trim sizes python",
         doubts=listed("str"),
         arenas=listed(arena),
         mapped=listed(record(MappedChunk, "address size resident")),

@@ -18,6 +18,7 @@ from benchmarks.pipes import pipes
 from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
 from benchmarks.recordings import recordings
+from benchmarks.reports import reports
 from benchmarks.sections import sections
 from benchmarks.sizes import sizes
 from benchmarks.snapshots import snapshots
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "trace": traces,
     "grade": overhead,
     "record": recordings,
+    "reports": reports,
     "stacks": stacks,
     "machine": machines,
     "stalls": stalls,

@@ -405,15 +405,18 @@
     // -- the table --
 
     const HIGH = 25;
-    const COLUMNS = [["start", "Start"], ["end", "End"], ["perms", "Perms"], ["kind", "Kind"], ["use", "Use"], ["size", "Size"], ["rss", "RSS"], ["pss", "PSS"],
-      ["uss", "USS"], ["swap", "Swap"], ["dirty", "Private dirty"], ["shared", "Shared"], ["huge", "Huge pages"], ["locked", "Locked"], ["name", "Name"], ["path", "Path"]];
+    // Field, heading, and width in characters: with fixed widths a row that is scrolled in moves no other.
+    const COLUMNS = [["start", "Start", 18], ["end", "End", 18], ["perms", "Perms", 8], ["kind", "Kind", 19], ["use", "Use", 24], ["size", "Size", 18],
+      ["rss", "RSS", 16], ["pss", "PSS", 16], ["uss", "USS", 16], ["swap", "Swap", 14], ["dirty", "Private dirty", 16], ["shared", "Shared", 16],
+      ["huge", "Huge pages", 16], ["locked", "Locked", 14], ["name", "Name", 34], ["path", "Path", 56]];
     const TEXTS = new Set(["perms", "kind", "use", "name", "path"]);
     const grid = byId("grid"), table = grid.querySelector("table");
     let columns;
     const value = (field, region) => field === "kind" || field === "use" ? wordOf(field, region) : now[field][region];
     const heads = () => {
       columns = COLUMNS.filter(([field]) => field === "kind" || field === "use" || now[field]);
-      table.tHead.rows[0].replaceChildren(...columns.map(([field, title]) => {
+      table.style.width = `${columns.reduce((sum, [, , size]) => sum + size, 0)}ch`;
+      table.tHead.rows[0].replaceChildren(...columns.map(([field, title, size]) => {
         const button = make("button", title, { type: "button" });
         button.addEventListener("click", () => {
           const first = TEXTS.has(field) || field === "start" || field === "end" ? 1 : -1;
@@ -421,7 +424,9 @@
           grid.scrollTop = 0;
           filter();
         });
-        return make("th", button, { scope: "col", "data-field": field, ...(TEXTS.has(field) ? {} : { class: "n" }) });
+        const head = make("th", button, { scope: "col", "data-field": field, ...(TEXTS.has(field) ? {} : { class: "n" }) });
+        head.style.width = `${size}ch`;
+        return head;
       }));
     };
     const filter = () => {
@@ -644,7 +649,7 @@
     const frame = (high, more) => plt.figure({ height: high, sizing_mode: "stretch_width", y_range: yRange(), toolbar_location: null,
       x_axis_label: timed ? "seconds since the first snapshot" : "number of the snapshot", y_axis_label: unit, output_backend: "canvas", min_border_right: 20, ...more });
     const main = frame(380, { x_range: xRange, tools: "xpan,xwheel_zoom", active_scroll: "xwheel_zoom" });
-    const overview = frame(120, { x_range: new Bokeh.Range1d({ start: whole[0], end: whole[1] }), tools: "", y_axis_label: null, x_axis_label: null });
+    const overview = frame(120, { x_range: new Bokeh.Range1d({ start: whole[0], end: whole[1] }), tools: "", x_axis_label: null });
     const areas = [];
     const x = series.at.map((at) => seconds[at]);
     let below = x.map(() => 0);

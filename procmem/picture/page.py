@@ -202,6 +202,11 @@ NUMBERS = frozenset({"bytes", "signed", "number", "seconds", "address"})
 
 
 def table(one: ReportTable) -> Iterable[str]:
+    """A table under its heading; of one without rows only the note."""
+    if not one.rows:
+        yield f"<section><h2>{markup(one.title)}</h2>\n"
+        yield f'<p class="note">{markup(one.note)}</p></section>\n'
+        return
     yield f'<section><h2>{markup(one.title)}</h2>\n<div class="scroll">'
     yield '<table class="sortable">\n<thead><tr>'
     columns = [column.split(" ", 1) for column in one.columns]

@@ -50,8 +50,11 @@ __all__ = ["charts", "recording_page"]
 POINTS = 100
 """Snapshots that are drawn with their memory by kind."""
 
-ANCHORS = 12
-"""Snapshots every two of which are compared: 66 diffs."""
+ANCHORS = 24, 12
+"""Snapshots every two of which are compared: 276 diffs, of a long recording 66."""
+
+LONG = 10_000
+"""Snapshots from which on a recording is long: its report may take half as long as its figures."""
 
 COMPARED = 60_000
 """Regions that all diffs compare: if snapshots have many, fewer of them are compared."""
@@ -254,8 +257,8 @@ def anchors_of(
     if len(candidates) < 2:
         candidates = sorted({0, *candidates, len(figures) - 1})
     regions = max(1, len(unpacked[candidates[-1]].regions))
-    most = 2
-    while most < ANCHORS and (most + 1) * most // 2 * regions <= COMPARED:
+    most, limit = 2, ANCHORS[len(figures) >= LONG]
+    while most < limit and (most + 1) * most // 2 * regions <= COMPARED:
         most += 1
     found = spaced(candidates, most, times)
     known = [at for at in candidates if figures[at].rss is not None]

@@ -104,7 +104,7 @@ def test_what_has_no_room_is_left_out_and_said(
     leaking: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reporting, "POINTS", 8)
-    monkeypatch.setattr(reporting, "ANCHORS", 4)
+    monkeypatch.setattr(reporting, "ANCHORS", (4, 4))
     monkeypatch.setattr(reporting, "MOST_KEPT", 1)
     page = tmp_path / "one.html"
     leaking.report(page)

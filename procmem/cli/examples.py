@@ -76,6 +76,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("procmem record -o leak.rec --for 10m 8311", "record for ten minutes, then report"),
         ("procmem record --report leak.rec", "the report again"),
     ),
+    "report": (
+        ("procmem report 8311", "write procmem-8311.html: open it in a browser"),
+        ("procmem report -o leak.html leak.rec", "what grew, when and why, from a recording"),
+    ),
     "watch": (
         ("procmem watch 8311", "changes as they happen, until Ctrl-C"),
         ("procmem watch --json 8311", "the same, one JSON object per line"),

@@ -7,6 +7,7 @@ import sys
 
 from procmem.cli.arguments import FORCE, Parser, subject
 from procmem.cli.diff import side
+from procmem.cli.progress import Progress
 from procmem.errors import BadArgument, ParseError, ProcmemError
 from procmem.picture.embedded import is_report
 from procmem.process import Process
@@ -65,8 +66,9 @@ def main(argv: list[str]) -> int:
             return complain(options.output, error)
     status = 0
     try:
-        subject_, status = asked(options.what, options.root)
-        path = subject_.report(options.output, force=options.force)
+        with Progress("reading and drawing"):
+            subject_, status = asked(options.what, options.root)
+            path = subject_.report(options.output, force=options.force)
     except (ProcmemError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, ProcmemError):
             return complain(os.fsdecode(error.filename or options.output or "report"), error)

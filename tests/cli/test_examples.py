@@ -69,7 +69,7 @@ def prepare(line: str, pid: int, place: Path, run: Run) -> None:
         assert run("snapshot", "-o", "before.snap", pid).status == 0
     if "after.snap" in line:
         assert run("snapshot", "-o", "after.snap", pid).status == 0
-    if "--report" in line:
+    if "--report" in line or "leak.html" in line:
         assert run("record", "-o", "leak.rec", "--for", "50ms", "--quiet", pid).status == 0
     if line == "procmem lab check":
         lab = find("mmap-demo")

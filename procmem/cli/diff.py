@@ -6,6 +6,7 @@ import os
 import sys
 
 from procmem.cli.arguments import ALL_FIELDS, IN_BYTES, Parser, refuse_with_json, table_options
+from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import format_options, print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import AccessDenied, BadArgument, ProcmemError
@@ -53,10 +54,13 @@ def main(argv: list[str]) -> int:
         help="read another /proc: a container's, or a saved tree",
     )
     table_options(made)
+    export_options(made, svg="both side by side, with what changed,")
     options = made.parse_args(argv)
     refuse_with_json(
         made, options, units=IN_BYTES, columns=ALL_FIELDS, all="which has every region"
     )
+    if not check_exports("diff", options):
+        return 1
     sides: list[Snapshot] = []
     for text in (options.A, options.B):
         try:
@@ -88,7 +92,7 @@ def main(argv: list[str]) -> int:
         except BadArgument as error:
             made.error(str(error))
         sys.stdout.write(text)
-    return 0
+    return draw("diff", options, found.svg)
 
 
 def side(text: str, detail: str, root: str, *, heap: bool) -> Snapshot:

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from procmem.cli.arguments import Parser
+from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import FORMAT_OPTIONS, TEXTS, format_options, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns, table_columns
@@ -54,12 +55,18 @@ def main(argv: list[str]) -> int:
         )
         return 2
     format_options(made, TEXTS)
+    if name != "all":
+        export_options(made, svg="what each step changed")
     made.refused = {
         "--units": "whose steps are in KiB; --json has bytes",
         "--columns": "whose steps all have the same figures; --json has every field",
+        **({"--svg": "which runs all: name one experiment"} if name == "all" else {}),
     }
     asked = made.parse_args(argv[1:])
-    options = {name: value for name, value in vars(asked).items() if name not in FORMAT_OPTIONS}
+    own = (*FORMAT_OPTIONS, "svg", "exports")
+    options = {key: value for key, value in vars(asked).items() if key not in own}
+    if name != "all" and not check_exports("experiment", asked):
+        return 1
     stories = []
     end = "\n" if name == "all" else ""
     try:
@@ -76,7 +83,8 @@ def main(argv: list[str]) -> int:
         print_data("experiment", asked, [story.to_dict() for story in stories])
     elif name == "all":
         sys.stdout.write(f"{len(stories)} experiments: {verdict_text(stories)}")
-    return 0 if all(story.agrees for story in stories) else 1
+    status = 0 if all(story.agrees for story in stories) else 1
+    return (draw("experiment", asked, stories[0].svg) if name != "all" else 0) or status
 
 
 def told(

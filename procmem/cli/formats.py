@@ -93,7 +93,8 @@ def settle(made: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.format == "json":
         options.json = True
     options.data = options.format != "table"
-    if options.own_output and options.force and to is None:
+    others = [name for name in getattr(options, "exports", ()) if getattr(options, name)]
+    if options.own_output and options.force and to is None and not others:
         made.error("--force needs -o FILE")
     if options.format in BINARY and to is None and sys.stdout.isatty():
         made.error(

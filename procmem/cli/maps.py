@@ -15,6 +15,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import print_data
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
@@ -89,6 +90,7 @@ def main(argv: list[str]) -> int:
     )
     made.add_argument("-p", "--show-path", action="store_true", help="show whole paths")
     table_options(made)
+    export_options(made, svg="the regions, and their sums by kind and use,")
     options = made.parse_args(argv)
     if options.fast and options.smaps:
         made.error("--fast does not read smaps")
@@ -104,6 +106,11 @@ def main(argv: list[str]) -> int:
     if options.perms is not None and len(options.perms) != 4:
         made.error(f"--perms: expected four letters such as rw-p or ?w?p, not {options.perms!a}")
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS)
+    if options.svg is not None and len(options.pids) > 1:
+        made.error("--svg draws one process: give one PID")
+    if not check_exports("maps", options):
+        return 1
+    drawn: list[RegionTable[Any]] = []
     for name in ("numa", "zeros"):
         if getattr(options, name) and options.format not in ("table", "json"):
             made.error(f"--{name} cannot be combined with --format {options.format}: use --json")
@@ -116,6 +123,7 @@ def main(argv: list[str]) -> int:
     ) -> None:
         nonlocal empty
         chosen = choose(table, options)
+        drawn.append(chosen)
         if len(table) and not len(chosen):
             empty = 1
             complain("maps", f"process {pid}: {nothing_left(table, options)}")
@@ -166,7 +174,9 @@ def main(argv: list[str]) -> int:
             print_data("maps", options, found, tables)
     except BadArgument as error:
         made.error(str(error))
-    return status or empty
+    if options.svg is not None and len(drawn) > 1:
+        made.error(f"--svg draws one process, and {options.pids[0]} matches {len(drawn)}")
+    return (draw("maps", options, drawn[0].svg) if drawn else 0) or status or empty
 
 
 def as_plain(more: dict[str, Any] | None) -> dict[str, Any]:

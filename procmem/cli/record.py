@@ -18,6 +18,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.exports import check_exports, draw, export_options, exported
 from procmem.cli.formats import STREAMED, print_data, print_streamed
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
@@ -90,6 +91,9 @@ def main(argv: list[str]) -> int:
     )  # fmt: skip
     made.add_argument("--quiet", action="store_true", help="do not print progress to stderr")
     table_options(made)
+    export_options(
+        made, svg="RSS by kind of region over time", perfetto="the figures over time and the causes"
+    )
     asked = made.parse_args(argv)
     refuse_with_json(made, asked, units=IN_BYTES, columns=ALL_FIELDS)
     try:
@@ -99,16 +103,21 @@ def main(argv: list[str]) -> int:
             chosen_figures(asked.columns)
     except BadArgument as error:
         made.error(printable(str(error)))
+    exports = asked.svg is not None or asked.perfetto is not None
     if asked.report is not None:
-        if asked.pid is not ABSENT or asked.output is not None or asked.force or asked.heap:
-            made.error("--report cannot be combined with a PID, -o, --force or --heap")
-        return report(asked)
+        if asked.pid is not ABSENT or asked.output is not None or asked.heap:
+            made.error("--report cannot be combined with a PID, -o or --heap")
+        if asked.force and not exports:
+            made.error("--report writes nothing: --force needs --svg FILE or --perfetto FILE")
+        return report(asked) if check_exports("record", asked) else 1
     if asked.pid is ABSENT or asked.output is None:
         made.error("give a PID and -o FILE, or --report FILE")
     try:
         check_output(asked.output, force=asked.force)
     except OSError as error:
         complain(asked.output, error.strerror or str(error))
+        return 1
+    if not check_exports("record", asked):
         return 1
     return record(asked, one_process(made, asked.pid, asked.root))
 
@@ -147,7 +156,7 @@ def record(asked: Namespace, process: Process) -> int:
         recording.ended = "interrupted" if signal.SIGINT in received else "terminated"
     if not rows.streams:
         show(recording, asked, recorder.turns, recorder.cost)
-    return status
+    return export(recording, asked) or status
 
 
 def show_progress(shown: Progress, recorder: Recorder, _: Snapshot | None) -> None:
@@ -194,6 +203,22 @@ def report(asked: Namespace) -> int:
         complain(path, error.strerror or "")
         return 1
     show(recording, asked)
+    return export(recording, asked) or status
+
+
+def export(recording: Recording, asked: Namespace) -> int:
+    """Writes the files that were asked for beside the report; returns the exit status."""
+    status = draw("record", asked, recording.svg)
+    if asked.perfetto is not None:
+        try:
+            with Progress("writing the timeline"), exported(asked, "perfetto") as file:
+                recording.to_perfetto(file)
+        except OSError as error:
+            complain(asked.perfetto, error.strerror or str(error))
+            status = 1
+        except BadArgument as error:
+            complain(asked.perfetto, str(error))
+            status = 1
     return status
 
 

@@ -13,6 +13,7 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import TEXTS, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
@@ -60,6 +61,7 @@ def main(argv: list[str]) -> int:
         help="keep what malloc and Python hold, too: in use, free, and what a trim would return",
     )
     table_options(made, columns=False)
+    export_options(made, svg="the snapshot")
     made.refused = {
         "--columns": "which prints a summary; `procmem maps FILE` has columns",
     }
@@ -73,8 +75,12 @@ def main(argv: list[str]) -> int:
             check_output(options.output, force=options.force)
         except OSError as error:
             return complain(options.output, error)
-    elif options.force:
-        made.error("--force needs -o FILE")
+    elif options.force and options.svg is None:
+        made.error("--force needs -o FILE or --svg FILE")
+    if options.svg is not None and many:
+        made.error("--svg draws one snapshot: give one PID")
+    if not check_exports("snapshot", options):
+        return 1
     taken: list[Snapshot] = []
 
     def take(process: Process) -> None:
@@ -100,7 +106,11 @@ def main(argv: list[str]) -> int:
             status = complain(options.output, error)
     if options.data:
         print_data("snapshot", options, [one.to_dict() for one in taken])
-    return status
+    if options.svg is not None and many:
+        made.error(
+            f"--svg draws one snapshot, and {options.pids[0]} matches {len(taken)} processes"
+        )
+    return (draw("snapshot", options, taken[0].svg) if taken else 0) or status
 
 
 def complain(path: str, error: OSError) -> int:

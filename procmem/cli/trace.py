@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import os
@@ -21,11 +22,21 @@ from procmem.cli.arguments import (
     refuse_with_json,
     table_options,
 )
+from procmem.cli.exports import check_exports, export_options, exported
 from procmem.cli.formats import ALL, BINARY, STREAMED, print_streamed, print_table
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, SyscallError
 from procmem.snapshots.output import check_output
-from procmem.tracing.events import Breakpoints, MemoryCall, ProcessEnd, Refused, Signal, Trace
+from procmem.tracing.events import (
+    Breakpoints,
+    MemoryCall,
+    ProcessEnd,
+    Refused,
+    Signal,
+    Trace,
+    events_in,
+)
+from procmem.tracing.exports import FlameTrace, PerfettoTrace
 from procmem.tracing.tracer import Tracing
 from procmem.view.mallocs import Mallocs
 from procmem.view.names import printable
@@ -35,7 +46,7 @@ from procmem.view.trace import TraceLayout, TraceTable, call_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["main"]
 
@@ -92,6 +103,7 @@ def main(argv: list[str]) -> int:
         f"summarises the first {MALLOCS:,} calls of a program that it starts",
     )
     table_options(made)
+    export_options(made, perfetto="the calls", speedscope="the calls")
     made.set_defaults(data=False, own_output=False, formats=ALL)
     made.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS
@@ -116,6 +128,8 @@ def main(argv: list[str]) -> int:
         made.error(printable(str(error)))
     if options.pid is not None:
         options.pid = one_process(made, options.pid, "/proc").pid
+    if not check_exports("trace", options):
+        return 1
     out: TextIO | None = None
     try:
         if options.output is not None:
@@ -196,7 +210,8 @@ def traced(
             # One that came before there was somebody to hear it.
             for early in heard[:1]:
                 pass_on(early, None)
-            told(tracing, Output(out or sys.stderr), options, layout, to_file=out is not None)
+            with writers(options, tracing):
+                told(tracing, Output(out or sys.stderr), options, layout, to_file=out is not None)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -249,6 +264,29 @@ class Output:
         except BrokenPipeError:
             self.gone = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+
+@contextlib.contextmanager
+def writers(options: argparse.Namespace, tracing: Tracing) -> Iterator[None]:
+    """Writes each call to the files of --perfetto and --speedscope, too."""
+    made: list[PerfettoTrace | FlameTrace] = []
+
+    def write(data: bytes) -> None:
+        for one in events_in(data, tracing.lag, []):
+            if isinstance(one, MemoryCall):
+                for file in made:
+                    file.add(one)
+
+    with contextlib.ExitStack() as files:
+        pid = tracing.pid
+        if options.perfetto is not None:
+            made.append(PerfettoTrace(files.enter_context(exported(options, "perfetto")), pid))
+        if options.speedscope is not None:
+            made.append(FlameTrace(files.enter_context(exported(options, "speedscope")), pid))
+        tracing.watch = write if made else None
+        yield
+        for file in made:
+            file.close()
 
 
 def told(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import overload
 
+    from matplotlib.axes import Axes
+
     from procmem.arrow import Makers
 
 __all__ = ["Page", "PageCounts", "PageMap", "PageRun", "PageState", "PageView", "read_pagemap"]
@@ -32,6 +34,9 @@ LIMIT = 1 << 63
 """Above it lies the kernel's half of the address space."""
 
 BATCH = 4096
+
+MOST_CELLS = 1 << 14
+"""Squares of a plot."""
 
 MOST_ROWS = 1 << 28
 """Rows of a data frame: a range of 1 TiB, with pages of 4 KiB."""
@@ -569,6 +574,38 @@ class PageMap(Columnar, SequenceOf[Page]):
             self._pages, *self._bounds, width, ffi.from_buffer("unsigned char[]", room)
         )
         return room.translate(LETTERS).decode()
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """A square for each page in the colour of its state, with matplotlib.
+
+        Of more than 16,384 pages a square stands for several: it shows what most of those pages are
+        that are there at all, and the title has the number.
+
+        Args:
+            ax: where to draw; None: on a new figure.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        from procmem.picture import plots
+
+        axes = plots.axes_of(ax, "PageMap.plot()")
+        cells = self.row(MOST_CELLS) if len(self) else ""
+        names = [state.name.lower().replace("_", " ") for state in STATES]
+        letters = {state.value: at for at, state in enumerate(STATES)}
+        columns = 64 if len(cells) <= 4096 else 128
+        last = len(self)
+        rows = [
+            f"{self.start + at * last // len(cells) * self.page_size:x}"
+            for at in range(0, len(cells), columns)
+        ]
+        plots.page_grid(axes, [letters[cell] for cell in cells], names, columns, rows)
+        each = -(-last // len(cells)) if cells else 1
+        axes.set_title(
+            f"{last:,} pages of {self.page_size >> 10} KiB"
+            + (f", up to {each:,} in a square" if each > 1 else "")
+        )
+        return axes
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: the range, the counts, and each run."""

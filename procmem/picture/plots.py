@@ -171,13 +171,18 @@ def areas(
     if peak is not None:
         when, value, said = peak
         axes.plot([when], [value], "o", color=ink_of, markersize=4, label="_peak")
-        axes.annotate(plain(said), (when, value), xytext=(6, 6), textcoords="offset points")
+        last = max([*times, *(when for when, _ in line)], default=0)
+        side = -1 if when > last / 2 else 1
+        axes.annotate(
+            plain(said), (when, value), xytext=(6 * side, 6), textcoords="offset points",
+            horizontalalignment="right" if side < 0 else "left",
+        )  # fmt: skip
     size_axis(axes.yaxis, label)
     axes.set_xlabel(across)
     axes.margins(x=0)
     axes.set_ylim(bottom=0)
     if layers:
-        axes.legend(loc="best", reverse=True)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), reverse=True)
     return axes
 
 

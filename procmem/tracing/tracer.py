@@ -87,6 +87,7 @@ class Tracing:
         returncode: set when iterating is over; see Trace.
         foreign: see Trace.
         malloc: whether calls of malloc's family are traced.
+        watch: called with each batch of records before it is returned; None: nothing is.
         setuid_ignored: the program is set-user-ID or set-group-ID, and runs with this user's rights
             only: the kernel grants none to a program that an ordinary user traces (ptrace(2),
             execve(2)).
@@ -117,6 +118,7 @@ class Tracing:
         tracer.follow = follow
         tracer.filtered = seccomp and lib.pm_trace_can_filter()
         self.malloc = bool(malloc)
+        self.watch: Callable[[bytes], None] | None = None
         if malloc:
             tracer.find = lib.pm_find_symbols
             tracer.most = -1 if malloc is True else malloc
@@ -233,7 +235,10 @@ class Tracing:
         while True:
             over = self._over.wait(POLL)
             size = lib.pm_trace_take(self._tracer, self._room, lib.PM_TRACE_ROOM)
-            yield ffi.buffer(self._room, size)[:]
+            data = ffi.buffer(self._room, size)[:]
+            if self.watch is not None:
+                self.watch(data)
+            yield data
             if over and not size:
                 break
         self._finish()

@@ -112,7 +112,7 @@ def test_trace_with_malloc_either_way(run: Run, config: Callable[[str], Path]) -
             '[maps]\nkind = ["heap", "stak"]\n',
             ":2: --kind: there is no 'stak', did you mean 'stack'",
         ),
-        ("[maps]\nforce = true\n", ":2: maps has no option 'force'"),
+        ("[maps]\nquiet = true\n", ":2: maps has no option 'quiet'"),
         ('[maps]\nroot = "/x"\n', ":2: --root can only be given on the command line"),
         ('[maps.self]\nby = "kind"\n', ":1: maps has no subcommand 'self'"),
         ("[pmap]\nx = true\n", ":1: pmap reads no configuration, as the original tool"),

@@ -17,6 +17,7 @@ from procmem import PageMap, PageState
 from procmem.pages import pagemap as module
 from procmem.pages import scan
 from procmem.procfs import probes
+from tests.support.plotted import plotted
 from tests.support.specimens import in_memory
 from tests.support.targets import NOBODY, PAGE, Advice, TargetError, machine
 
@@ -466,3 +467,31 @@ def test_large_and_empty(target: Target) -> None:
     assert pages.row(16) == "." * 16
     (run,) = pages.runs()
     assert (run.start, run.end) == (mapping.start, mapping.end)
+
+
+def test_a_plot_has_a_square_for_each_page(target: Target) -> None:
+    mapping = target.map(100)
+    target.touch(mapping.page(70, 10))
+    pages = pages_of(target, mapping)
+    axes = plotted(pages.plot)
+    [image] = axes.images
+    cells = [cell for row in image.get_array().tolist() for cell in row]
+    assert cells[:100] == [int(70 <= page < 80) for page in range(100)]
+    assert set(cells[100:]) == {-1}
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["absent", "anonymous"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        f"{mapping.start:x}",
+        f"{mapping.start + 64 * PAGE:x}",
+    ]
+    assert axes.get_title() == f"100 pages of {PAGE >> 10} KiB"
+
+
+def test_a_plot_of_many_pages_says_how_many_a_square_is() -> None:
+    entries = array.array("Q", [0]) * 40_000
+    entries[20_001] = module.PRESENT | module.EXCLUSIVE
+    axes = plotted(PageMap.from_bytes(entries.tobytes()).plot)
+    cells = [cell for row in axes.images[0].get_array().tolist() for cell in row]
+    assert cells.count(1) == 1
+    assert len(cells) == 1 << 14
+    assert axes.get_title() == "40,000 pages of 4 KiB, up to 3 in a square"
+    plotted(PageMap.from_bytes(b"").plot)

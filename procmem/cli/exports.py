@@ -1,0 +1,140 @@
+"""Files that commands write beside their output: pictures, and timelines for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+from typing import NamedTuple
+
+from procmem.cli.arguments import complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TextIO
+
+__all__ = ["check_exports", "draw", "export_options", "exported"]
+
+
+class ExportKind(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+        what: such a file in words.
+        is_ours: whether a file that starts like this may be overwritten.
+        made_of: what it is, for --help; {} is what the command shows.
+    """
+
+    what: str
+    is_ours: Callable[[bytes], bool]
+    made_of: str
+
+
+def is_picture(start: bytes) -> bool:
+    """Whether a file is a picture of ours; what draws is imported only where there is one."""
+    from procmem.picture import svg
+
+    return svg.is_picture(start)
+
+
+def is_timeline(start: bytes) -> bool:
+    """Whether a file is a timeline of ours."""
+    from procmem.picture import timelines
+
+    return timelines.is_timeline(start)
+
+
+def is_flames(start: bytes) -> bool:
+    """Whether a file is one of ours for speedscope."""
+    from procmem.picture import timelines
+
+    return timelines.is_flames(start)
+
+
+KINDS = {
+    "svg": ExportKind("picture of procmem", is_picture, "draw {} as an SVG picture"),
+    "perfetto": ExportKind(
+        "timeline of procmem", is_timeline, "write {} for Perfetto (ui.perfetto.dev) and Chrome"
+    ),
+    "speedscope": ExportKind(
+        "profile of procmem", is_flames, "write {} for speedscope (speedscope.app)"
+    ),
+}
+
+
+def export_options(made: argparse.ArgumentParser, **shown: str) -> None:
+    """Adds --svg and the like, and --force if the command has none.
+
+    Args:
+        made: the parser.
+        shown: for each option, a key of KINDS, what is drawn or written, in words.
+    """
+    for name, what in shown.items():
+        one = KINDS[name]
+        made.add_argument(
+            f"--{name}",
+            metavar="FILE",
+            help=f"also {one.made_of.format(what)}. An existing {one.what} is overwritten, any "
+            "other file only with --force",
+        )
+    with contextlib.suppress(argparse.ArgumentError):  # it has one
+        made.add_argument(
+            "--force",
+            action="store_true",
+            help="overwrite any file, follow a symbolic link, and write to a FIFO or a device",
+        )
+    made.set_defaults(exports=tuple(shown))
+
+
+def check_exports(command: str, options: argparse.Namespace) -> bool:
+    """Whether all files that are asked for can be written; prints why not."""
+    from procmem.snapshots.output import check_output
+
+    fine = True
+    for name in options.exports:
+        path = getattr(options, name)
+        if path is not None:
+            one = KINDS[name]
+            try:
+                check_output(path, force=options.force, is_ours=one.is_ours, what=one.what)
+            except OSError as error:
+                complain(command, f"{path}: {error.strerror}")
+                fine = False
+    return fine
+
+
+def draw(command: str, options: argparse.Namespace, picture: Callable[[], str]) -> int:
+    """Writes the picture of --svg, if it is asked for; returns the exit status."""
+    if options.svg is None:
+        return 0
+    try:
+        with exported(options, "svg") as file:
+            file.write(picture())
+    except OSError as error:
+        complain(command, f"{options.svg}: {error.strerror}")
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def exported(options: argparse.Namespace, name: str) -> Iterator[TextIO]:
+    """The file of an option, to write text to; it is in its place when all has been written.
+
+    Raises:
+        OSError: with the file's name.
+    """
+    from procmem.snapshots.output import replacing
+
+    one = KINDS[name]
+    path = getattr(options, name)
+    with replacing(path, force=options.force, is_ours=one.is_ours, what=one.what) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8")
+        try:
+            yield text
+            text.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error
+        finally:
+            with contextlib.suppress(OSError):  # it was told already
+                text.detach()

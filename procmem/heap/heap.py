@@ -101,6 +101,12 @@ class Heap:
         what = self.allocator or "an unknown allocator"
         return f"<Heap of {what}: {self.in_use} bytes in use, {self.free} free>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what is in use and free, and what makes up the memory."""
+        from procmem.heap.html import heap_html
+
+        return heap_html(self, ARENA_PARTS)
+
     @property
     def certain(self) -> bool:
         """Whether all data structures are consistent, and none changed during the reading."""

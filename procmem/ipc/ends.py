@@ -146,6 +146,36 @@ class Pipes(Columnar, SequenceOf[Pipe]):
         denied = f", {len(self.denied)} processes denied" if self.denied else ""
         return f"<Pipes: {len(self.listed)}{denied}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each pipe with what is in it and who holds its ends."""
+        from procmem.picture.markup import MOST_ROWS, block, table
+
+        def number(value: int | None) -> str | None:
+            return None if value is None else f"{value:,}"
+
+        def held(ends: Sequence[PipeEnd]) -> str:
+            return ", ".join(dict.fromkeys(f"{end.pid} ({end.name})" for end in ends))
+
+        rows = [
+            [
+                pipe.name,
+                number(pipe.waiting),
+                number(pipe.capacity),
+                held(pipe.readers),
+                held(pipe.writers),
+                ", ".join(str(thread.tid) for thread in pipe.blocked),
+            ]
+            for pipe in self.listed[:MOST_ROWS]
+        ]
+        heading = ["Pipe", "Bytes waiting", "Capacity", "Readers", "Writers", "Blocked threads"]
+        left = len(self.listed) - len(rows)
+        return block(
+            f"Pipes: {len(self.listed):,}",
+            table(heading, rows, "<>><<<"),
+            f"Not shown: {left:,} more." if left else "",
+            f"{len(self.denied):,} processes could not be read." if self.denied else "",
+        )
+
     def of(self, pid: int) -> Pipes:
         """Those that a process holds an end of, or is blocked in."""
         return self.among({pid})

@@ -185,6 +185,30 @@ class Segments(Columnar, SequenceOf[Segment]):
         denied = f", {len(self.denied)} processes denied" if self.denied else ""
         return f"<Segments: {len(self.listed)}{denied}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each segment with its size and who maps it."""
+        from procmem.picture.markup import MOST_ROWS, block, kib, table
+
+        rows = [
+            [
+                segment.kind,
+                segment.name,
+                kib(segment.size),
+                kib(segment.resident),
+                kib(segment.swapped),
+                ", ".join(dict.fromkeys(f"{one.pid} ({one.name})" for one in segment.mappers)),
+            ]
+            for segment in self.listed[:MOST_ROWS]
+        ]
+        heading = ["Kind", "Name", "Size, KiB", "In RSS, KiB", "Swap, KiB", "Mapped by"]
+        left = len(self.listed) - len(rows)
+        return block(
+            f"Shared memory: {len(self.listed):,} segments",
+            table(heading, rows, "<<>>><"),
+            f"Not shown: {left:,} more." if left else "",
+            f"{len(self.denied):,} processes could not be read." if self.denied else "",
+        )
+
     def of(self, pid: int) -> Segments:
         """Those that a process maps or holds open."""
         chosen = [

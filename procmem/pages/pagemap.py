@@ -309,6 +309,25 @@ class PageMap(Columnar, SequenceOf[Page]):
     def __len__(self) -> int:
         return (self.end - self.start) // self.page_size
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a strip of pages, and the number of pages in each state."""
+        from procmem.picture.markup import block, strip, table
+
+        counts = self.counts()
+        title = f"Pages {self.start:#x} to {self.end:#x}"
+        rows: list[list[str | None]] = []
+        for state in PageState:
+            number = getattr(counts, state.name.lower())
+            if number or number is None:
+                shown = None if number is None else f"{number:,}"
+                rows.append([state.value, state.meaning, shown])
+        said = f"{len(self):,} pages of {self.page_size >> 10} KiB, {counts.present:,} in memory"
+        footer = ["", "all", f"{counts.pages:,}"]
+        # More letters than a screen has room for would only be drawn over each other.
+        drawn = strip(self.row(min(len(self), 320)), said) if len(self) else ""
+        counted = table(["", "State", "Pages"], rows, "<<>", footer=footer)
+        return block(title, f"{said}.", drawn, counted)
+
     if TYPE_CHECKING:
 
         @overload

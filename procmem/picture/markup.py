@@ -8,17 +8,35 @@ a viewer strips `<style>`, the colours of light pages are left.
 from __future__ import annotations
 
 from html import escape
+from itertools import groupby
 from typing import NamedTuple
 
 from procmem.names import escaped
-from procmem.picture.palette import ink, tone
+from procmem.picture.palette import PAGE_TONES, ink, tone
 from procmem.units import about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["UNKNOWN", "BarPart", "Markup", "bar", "block", "details", "facts", "html", "table"]
+    from procmem.picture.palette import Tone
+
+__all__ = [
+    "MOST_ROWS",
+    "UNKNOWN",
+    "BarPart",
+    "Markup",
+    "bar",
+    "block",
+    "details",
+    "facts",
+    "html",
+    "kib",
+    "line",
+    "signed_kib",
+    "strip",
+    "table",
+]
 
 UNKNOWN = "unknown"
 """The word for what could not be read; it is never drawn as 0."""
@@ -104,11 +122,7 @@ def bar(parts: Sequence[BarPart], title: str, *, total: int | None = None) -> Ma
             f"<title>{said}</title></rect>"
         )
         if width >= LETTER:
-            drawn.append(
-                f'<text {filled(ink(one.light), ink(one.dark))} x="{(start + end) / 2:.1f}" '
-                f'y="{HEIGHT / 2 + 4:.0f}" text-anchor="middle" font-size="11" '
-                f'font-family="sans-serif" aria-hidden="true">{html(one.mark)}</text>'
-            )
+            drawn.append(letter_at(one, (start + end) / 2))
     listed = ", ".join(f"{part.name} {words(part)}" for part in parts[:12])
     if len(parts) > 12:
         listed += f", and {len(parts) - 12} more"
@@ -116,6 +130,112 @@ def bar(parts: Sequence[BarPart], title: str, *, total: int | None = None) -> Ma
     return Markup(
         f'<svg role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
         f'height="{HEIGHT}" style="max-width:100%">{"".join(drawn)}</svg>'
+    )
+
+
+MOST_ROWS = 50
+"""Rows of a table: a notebook shows what is largest, and how much it left out."""
+
+
+def kib(value: int | None) -> str | None:
+    """Bytes in KiB for a table; None, not known, stays None.
+
+    >>> kib(4 << 20), kib(-4096), kib(512), kib(None)
+    ('4,096', '-4', '0.5', None)
+    """
+    if value is None:
+        return None
+    return f"{value / 1024:,.1f}" if value % 1024 else f"{value // 1024:,}"
+
+
+def signed_kib(value: int | None) -> str | None:
+    """A difference of bytes in KiB for a table, with its sign.
+
+    >>> signed_kib(4096), signed_kib(0), signed_kib(None)
+    ('+4', '0', None)
+    """
+    return f"+{kib(value)}" if value and value > 0 else kib(value)
+
+
+def line(values: Sequence[int | None], title: str) -> Markup:
+    """A line through values at equal distances as an inline SVG; unknown values leave gaps.
+
+    Of many values the smallest and the largest of each column are drawn, so that no peak is lost.
+
+    Args:
+        values: bytes.
+        title: what they are, for those who see no picture.
+    """
+    top = max((value for value in values if value is not None), default=0) or 1
+    high = 3 * HEIGHT
+    columns = min(len(values), WIDTH // 2)
+    runs: list[list[str]] = [[]]
+    for column in range(columns):
+        part = values[column * len(values) // columns : (column + 1) * len(values) // columns]
+        known = [value for value in part if value is not None]
+        if not known:
+            runs.append([])
+            continue
+        x = WIDTH * (column + 0.5) / columns
+        # In the order in which they came.
+        ends = [min(known), max(known)]
+        for value in sorted(set(ends), key=known.index):
+            runs[-1].append(f"{x:.1f},{high - (high - 4) * value / top - 2:.1f}")
+    drawn = "".join(
+        f'<polyline points="{" ".join(run)}" fill="none" stroke="currentColor" stroke-width="2"/>'
+        for run in runs
+        if len(run) > 1
+    ) + "".join(
+        f'<circle cx="{run[0].partition(",")[0]}" cy="{run[0].partition(",")[2]}" r="2" '
+        f'fill="currentColor"/>'
+        for run in runs
+        if len(run) == 1
+    )
+    rule = f'<path d="M0 {high - 0.5}H{WIDTH}" stroke="currentColor" stroke-width="0.5"/>'
+    return Markup(
+        f'<svg role="img" aria-label="{html(title, most=None)}" viewBox="0 0 {WIDTH} {high}" '
+        f'width="{WIDTH}" height="{high}" style="max-width:100%">{drawn}{rule}</svg>'
+    )
+
+
+def strip(letters: str, title: str) -> Markup:
+    """A row of states of pages, one letter each, as an inline SVG.
+
+    Args:
+        letters: those of PAGE_TONES; neighbours that are alike are one shape.
+        title: what is shown, for those who see no picture.
+    """
+    tones = {one.mark: one for one in PAGE_TONES.values()}
+    drawn: list[str] = []
+    at = 0
+    for letter, run in groupby(letters):
+        count = len(list(run))
+        start, width = WIDTH * at / len(letters), WIDTH * count / len(letters)
+        at += count
+        if letter == ".":
+            continue
+        one = tones[letter]
+        drawn.append(
+            f'<rect {filled(one.light, one.dark)} x="{start:.1f}" y="0.5" width="{width:.1f}" '
+            f'height="{HEIGHT - 1}"><title>{html(one.name)}</title></rect>'
+        )
+        if width >= LETTER:
+            drawn.append(letter_at(one, start + width / 2))
+    frame = (
+        f'<rect x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" fill="none" '
+        f'stroke="currentColor" stroke-width="0.5"/>'
+    )
+    return Markup(
+        f'<svg role="img" aria-label="{html(title, most=None)}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" style="max-width:100%">{"".join(drawn)}{frame}</svg>'
+    )
+
+
+def letter_at(one: Tone, x: float) -> str:
+    return (
+        f'<text {filled(ink(one.light), ink(one.dark))} x="{x:.1f}" y="{HEIGHT / 2 + 4:.0f}" '
+        f'text-anchor="middle" font-size="11" font-family="sans-serif" aria-hidden="true">'
+        f"{html(one.mark)}</text>"
     )
 
 
@@ -160,7 +280,7 @@ def table(
     def row(cells: Sequence[str | None], tag: str, *, swatches: bool = False) -> str:
         made = []
         for at, (text, way) in enumerate(zip(cells, align, strict=True)):
-            side = "right" if way == ">" else "left"
+            side = "right;white-space:nowrap" if way == ">" else "left"
             colour = swatch(text) if swatches and at == tones and text else ""
             scope = ' scope="col"' if tag == "th" else ""
             made.append(f'<{tag}{scope} style="text-align:{side}">{colour}{html(text)}</{tag}>')
@@ -226,7 +346,8 @@ DARK_PAGES = (
 
 STYLE = (
     ".procmem{{font-size:13px}}.procmem p{{margin:.3em 0}}"
-    ".procmem table{{border-collapse:collapse;margin:.3em 0;font-variant-numeric:tabular-nums}}"
+    ".procmem table{{font-size:13px;border-collapse:collapse}}"
+    ".procmem table{{margin:.3em 0;font-variant-numeric:tabular-nums}}"
     ".procmem caption{{text-align:left}}"
     ".procmem th,.procmem td{{padding:1px 8px 1px 0;overflow-wrap:anywhere}}"
     ".procmem thead th{{border-bottom:1px solid currentColor}}"

@@ -127,6 +127,35 @@ class Reconciliation:
             f"{open_} unexplained>"
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each pair of totals, the difference and its cause."""
+        from procmem.picture.markup import block, facts, kib, signed_kib, table
+
+        equal = sum(not one.difference for one in self.comparisons)
+        said = (
+            f"{len(self.comparisons)} comparisons: {equal} equal, "
+            f"{len(self.comparisons) - equal - len(self.unexplained)} differ for a known cause, "
+            f"{len(self.unexplained)} unexplained."
+        )
+        rows = [
+            [
+                one.left,
+                kib(one.left_value),
+                one.right,
+                kib(one.right_value),
+                signed_kib(one.difference) if one.difference else "=",
+                one.why,
+            ]
+            for one in self.comparisons
+        ]
+        heading = ["Total", "KiB", "against", "KiB", "Difference", "Why"]
+        parts: list[str] = [said, table(heading, rows, "<><>><")]
+        if self.moved:
+            parts.append("The process changed during every attempt.")
+        if self.unavailable:
+            parts += ["Not read:", facts(self.unavailable.items())]
+        return block(f"Totals of process {self.pid}", *parts)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
         return {

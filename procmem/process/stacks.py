@@ -201,6 +201,30 @@ class Stacks(Sequence[LiveStack]):
     def __repr__(self) -> str:
         return f"<Stacks of process {self.pid}: {len(self)} threads, {self.regions} regions>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the stack of each thread, the deepest first."""
+        from procmem.picture.markup import MOST_ROWS, block, kib, table
+
+        ranked = sorted(self._stacks, key=lambda one: one.touched or 0, reverse=True)
+        names = ("reserved", "touched", "in_use", "limit", "headroom")
+
+        def figure(one: LiveStack, name: str) -> str | None:
+            value = kib(getattr(one, name))
+            return value if value is None or not one.guess else f"{value}?"
+
+        rows = [
+            [str(one.tid), one.name, one.state, *(figure(one, name) for name in names)]
+            for one in ranked[:MOST_ROWS]
+        ]
+        footer = ["", "total", "", *(kib(self.total(name)) for name in names[:3]), "", ""]
+        heading = ["TID", "Name", "State", "Reserved", "Touched", "In use", "Limit", "Headroom"]
+        left = len(ranked) - len(rows)
+        return block(
+            f"Stacks of process {self.pid}: {len(self):,} threads, in KiB",
+            table(heading, rows, "><<>>>>>", footer=footer),
+            f"Not shown: {left:,} more." if left else "",
+        )
+
     def total(self, figure: str) -> int | None:
         """The sum of "reserved", "touched", "in_use", "limit" or "headroom"; None: none is known.
 

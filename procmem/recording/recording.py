@@ -132,6 +132,12 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
     def __repr__(self) -> str:
         return f"<Recording of {len(self)} snapshots>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: RSS over time, peaks and growth, and suspected leaks."""
+        from procmem.recording.html import recording_html
+
+        return recording_html(self)
+
     def diff(self, before: int = 0, after: int = -1) -> Diff:
         """What changed from one snapshot to another, given by their numbers."""
         return diff(self[before], self[after])

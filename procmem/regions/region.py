@@ -264,6 +264,12 @@ class Region(Record):
         shown = f" {pathname!r}{mark}" if pathname is not None else ""
         return f"<{type(self).__name__} {self.start:08x}-{self.end:08x} {self.perms}{shown}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the fields of the region."""
+        from procmem.regions.html import region_html
+
+        return region_html(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         pathname, deleted = self._reading.path(self._name, self._index)
         fields = (

@@ -100,6 +100,12 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         mark = "" if self.consistent else ", inconsistent"
         return f"<RegionTable of {len(self)} {self.region_type.__name__}s from {self.source}{mark}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: sums and bars by kind, and the largest regions."""
+        from procmem.regions.html import table_html
+
+        return table_html(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return RegionTable.from_json, (self.to_json(),)
 

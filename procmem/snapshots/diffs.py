@@ -158,6 +158,12 @@ class MomentDiff(Columnar, TotalsDiff):
         rss = "" if self.rss is None else f", RSS {signed(self.rss)}"
         return f"<Diff: {len(self.tables)} changes, VSZ {signed(self.vsz)}{rss}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the totals, the causes, and the largest changes."""
+        from procmem.snapshots.html import diff_html
+
+        return diff_html(self)
+
     def svg(self, title: str = "") -> str:
         """The diff as an SVG picture: the causes, and both snapshots side by side.
 

@@ -57,6 +57,12 @@ class Snapshot(Moment):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(vars(saved.from_dict(state)))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: totals, bars by kind, and the largest regions."""
+        from procmem.snapshots.html import snapshot_html
+
+        return snapshot_html(self)
+
     def svg(self, title: str = "") -> str:
         """The snapshot as an SVG picture: totals, bars by kind and by use, the address space.
 

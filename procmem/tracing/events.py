@@ -753,6 +753,12 @@ class Trace(Columnar, SequenceOf[MemoryCall]):
 
         return plot_figure(self, ax, figure)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the calls by name, and those that changed most."""
+        from procmem.tracing.html import trace_html
+
+        return trace_html(self)
+
     def __repr__(self) -> str:
         more = f", {self.dropped} not kept" if self.dropped else ""
         return f"<Trace of {self.pid}: {len(self)} calls{more}, returncode {self.returncode}>"

@@ -14,6 +14,7 @@ class Page(HTMLParser):
     Attributes:
         tags: (name, attributes) of each tag in its order.
         rows: the texts of the cells of each row of a table.
+        tables: the number of rows before each table.
         text: all text outside of styles.
         title_texts: texts of `<title>`, which browsers show on pointing.
     """
@@ -22,6 +23,7 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.rows: list[list[str]] = []
+        self.tables: list[int] = []
         self.text = ""
         self.title_texts: list[str] = []
         self._open: list[str] = []
@@ -39,7 +41,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         assert len(dict(attrs)) == len(attrs), f"an attribute twice: {attrs}"
-        if tag == "tr":
+        if tag == "table":
+            self.tables.append(len(self.rows))
+        elif tag == "tr":
             self.rows.append([])
         elif tag in ("td", "th"):
             self.rows[-1].append("")
@@ -78,3 +82,24 @@ class Page(HTMLParser):
         """The texts that describe pictures to those who can't see them."""
         return [given["aria-label"] or "" for name, given in self.tags if name == "svg"
                 and "aria-label" in given]  # fmt: skip
+
+
+def page_of(shown: object) -> Page:
+    """What a notebook shows of an object, parsed; it is small and stands for itself."""
+    method = getattr(shown, "_repr_html_")  # noqa: B009 - the name that notebooks ask for
+    text = method()
+    assert isinstance(text, str)
+    assert len(text) < 120_000
+    return Page(text)
+
+
+def number(cell: str) -> int:
+    """The KiB of a cell, such as "+1,234" or "heap"'s figure, in bytes."""
+    return round(float(cell.replace(",", "").rstrip("?")) * 1024)
+
+
+def rows_below(page: Page, first: str) -> list[list[str]]:
+    """The rows of the table whose first heading is this one; the last one may be the totals."""
+    start = next(at for at in page.tables if page.rows[at][0].strip() == first)
+    end = min((at for at in page.tables if at > start), default=len(page.rows))
+    return [[cell.strip() for cell in row] for row in page.rows[start + 1 : end]]

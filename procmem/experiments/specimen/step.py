@@ -188,6 +188,36 @@ class Step:
             "ns": self.ns,
         }  # fmt: skip
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what changed, what was predicted, and why."""
+        from procmem.picture.markup import block, kib, signed_kib, table
+
+        def texts(name: str) -> list[str | None]:
+            counted = name in ("minor", "major", "regions")
+            figures = [getattr(side, name, None) for side in (self.before, self.after)]
+            changes = [getattr(side, name) for side in (self.delta, self.predicted)]
+            if counted:
+                shown = ["" if value is None else f"{value:,}" for value in figures]
+                return [*shown, *(f"{value:+,}" if value else "0" for value in changes)]
+            return [*map(kib, figures), *map(signed_kib, changes)]
+
+        shown = [
+            name
+            for name in Delta._fields
+            if name in ("vsz", "rss", "minor")
+            or getattr(self.delta, name)
+            or getattr(self.predicted, name)
+        ]
+        rows = [[name, *texts(name), "NO" if name in self.differences else "yes"] for name in shown]
+        heading = ["KiB, or a number", "Before", "After", "Change", "Predicted", "Agrees"]
+        parts: list[str] = [table(heading, rows, "<>>>><"), self.why]
+        if self.fault is not None:
+            parts.insert(0, f"Signal: {self.fault}.")
+        if self.reason is not None:
+            parts.append(f"Not exact here: {self.reason}.")
+        verdict = "as predicted" if self.agrees else f"differs in {', '.join(self.differences)}"
+        return block(f"{self.call}: {verdict}", *parts)
+
     def __repr__(self) -> str:
         verdict = "as predicted" if self.agrees else f"differs in {', '.join(self.differences)}"
         return f"<Step {self.call}: {verdict}>"

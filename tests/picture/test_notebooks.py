@@ -56,6 +56,7 @@ def test_a_reconciliation() -> None:
 def test_a_step() -> None:
     with Specimen() as specimen:
         step = specimen.mmap(pages=1000)
+        assert step.mapping is not None
         touched = specimen.touch(step.mapping, pages=10)
     rows = {row[0]: row[1:] for row in rows_below(page_of(touched), "KiB, or a number")}
     assert touched.delta.rss is not None
@@ -76,7 +77,8 @@ def test_the_machine() -> None:
     *rows, footer = rows_below(page, "Part")
     assert number(footer[1]) == found.total
     assert sum(number(row[1]) for row in rows) == found.total
-    assert page_of(Machine([], KernelSums({"MemTotal": 1 << 20, "MemFree": 1 << 20}, None, None)))
+    none = Machine([], KernelSums({"MemTotal": 1 << 20, "MemFree": 1 << 20}, None, None))
+    assert "0 processes" in page_of(none).text
 
 
 def test_pipes_and_segments() -> None:

@@ -63,6 +63,7 @@ def test_a_live_region(target: Target) -> None:
     assert region is not None
     rows = dict(page_of(region).rows)
     assert rows["addresses"] == f"{mapping.start:#x} to {mapping.end:#x}"
+    assert region.rss is not None
     assert rows["RSS"] == f"{region.rss // 1024} KiB"
     assert rows["permissions"] == "rw-p"
     assert plain is not None

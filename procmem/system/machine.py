@@ -231,6 +231,32 @@ class Machine(Columnar):
         """
         return ProcessTable(self.processes).arrow_makers()
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the parts of MemTotal, and the processes with most memory."""
+        from procmem.picture.markup import MOST_ROWS, block, details, kib, table
+        from procmem.units import about, count
+
+        parts = [[part.name, kib(part.size), part.source] for part in self.parts if part.size]
+        parts.append(["remainder", kib(self.remainder), "MemTotal - all parts"])
+        footer = ["in all", kib(self.total), "MemTotal"]
+        shown = sorted(self.processes, key=size_of, reverse=True)[:MOST_ROWS]
+        rows: list[list[str | None]] = [
+            [str(one.pid), one.name, kib(one.rss), kib(one.pss), kib(one.uss), kib(one.swap)]
+            for one in shown
+        ]
+        left = len(self.processes) - len(shown)
+        summary = f"{count(len(self.processes), 'process')}, in KiB"
+        if left:
+            summary = f"The {MOST_ROWS} of {len(self.processes):,} processes with most PSS, in KiB"
+        heading = ["PID", "Name", "RSS", "PSS", "USS", "Swap"]
+        unread = len(self.unread)
+        return block(
+            f"Memory of the machine: {about(self.total)}",
+            table(["Part", "KiB", "Computed from"], parts, "<><", footer=footer),
+            f"{count(unread, 'process')} could not be read." if unread else "",
+            details(summary, table(heading, rows, "><>>>>")),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
         return {
@@ -275,32 +301,6 @@ class ProcessTable(Columnar):
             "frees_exact": exact,
             "unread": partial(words, "unread"),
         }
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the parts of MemTotal, and the processes with most memory."""
-        from procmem.picture.markup import MOST_ROWS, block, details, kib, table
-        from procmem.units import about, count
-
-        parts = [[part.name, kib(part.size), part.source] for part in self.parts if part.size]
-        parts.append(["remainder", kib(self.remainder), "MemTotal - all parts"])
-        footer = ["in all", kib(self.total), "MemTotal"]
-        shown = sorted(self.processes, key=size_of, reverse=True)[:MOST_ROWS]
-        rows: list[list[str | None]] = [
-            [str(one.pid), one.name, kib(one.rss), kib(one.pss), kib(one.uss), kib(one.swap)]
-            for one in shown
-        ]
-        left = len(self.processes) - len(shown)
-        summary = f"{count(len(self.processes), 'process')}, in KiB"
-        if left:
-            summary = f"The {MOST_ROWS} of {len(self.processes):,} processes with most PSS, in KiB"
-        heading = ["PID", "Name", "RSS", "PSS", "USS", "Swap"]
-        unread = len(self.unread)
-        return block(
-            f"Memory of the machine: {about(self.total)}",
-            table(["Part", "KiB", "Computed from"], parts, "<><", footer=footer),
-            f"{count(unread, 'process')} could not be read." if unread else "",
-            details(summary, table(heading, rows, "><>>>>")),
-        )
 
 
 def size_of(process: MachineProcess) -> tuple[int, int]:

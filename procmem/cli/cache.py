@@ -20,7 +20,7 @@ from procmem.cli.arguments import (
 from procmem.cli.formats import format_options, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
-from procmem.errors import BadArgument
+from procmem.errors import BadArgument, Unsupported
 from procmem.process.held import page_cache
 from procmem.view.cache import cache_json, cache_table
 from procmem.view.names import printable
@@ -90,6 +90,9 @@ def main(argv: list[str]) -> int:
         try:
             with Progress(f"asking for {word}"):
                 files = page_cache(word)
+        except Unsupported as error:
+            complain("cache", str(error))
+            return 1
         except OSError as error:
             complain("cache", f"{word}: {error.strerror}")
             return 1

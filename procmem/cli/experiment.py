@@ -8,13 +8,14 @@ import re
 import sys
 from typing import Any
 
-from procmem.cli.arguments import Parser
+from procmem.cli.arguments import Parser, complain
 from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import FORMAT_OPTIONS, TEXTS, format_options, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns, table_columns
-from procmem.errors import BadArgument
+from procmem.errors import BadArgument, Unsupported
 from procmem.experiments.ready.story import EXPERIMENTS, find
+from procmem.procfs import pids
 from procmem.view.columns import did_you_mean, narrowed, prose
 from procmem.view.experiment import experiment_list, story_text, verdict_text
 from procmem.view.names import printable
@@ -33,7 +34,7 @@ UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 def main(argv: list[str]) -> int:
     """Runs the command; see `procmem experiment --help`.
 
-    The exit status is 1 if a measurement differed from the prediction.
+    The exit status is 1 if a measurement differed from the prediction, or there is no /proc.
     """
     name = argv[0] if argv else ""
     if not name or name.startswith("-"):
@@ -69,6 +70,11 @@ def main(argv: list[str]) -> int:
         return 1
     stories = []
     end = "\n" if name == "all" else ""
+    try:
+        pids()  # raises where there is no /proc: nothing could be measured
+    except Unsupported as error:
+        complain("experiment", str(error))
+        return 1
     try:
         # Without a thread: experiments measure what this process does, too.
         with Progress("experiments", total=len(functions), delay=0, thread=False) as shown:

@@ -103,7 +103,7 @@ class Segment:
         name: its path, the name of a memfd, "SYSV 0x2a"; "" for anonymous memory.
         key: of a System V segment; None for others, 0: IPC_PRIVATE.
         id: of a System V segment (shmid); None for others.
-        dev: the device, major << 32 | minor; 0 for System V segments.
+        dev: the device, major << 32 | minor; 0 for System V segments of this IPC namespace.
         inode: its number.
         size: in bytes; None: this user may not see it.
         resident: bytes of it that are in memory; None: likewise.
@@ -379,6 +379,7 @@ class Draft:
     stat: os.stat_result | Descriptor | None = None
     link: tuple[ProcessFiles, str] | None = None
     huge: bool | None = None
+    namespace: int = 0
     mappers: dict[int, list[int]] = field(default_factory=dict)
     mapped: dict[int, int | None] = field(default_factory=dict)
     descriptors: list[SegmentDescriptor] = field(default_factory=list)
@@ -457,9 +458,21 @@ def segments(*, root: str | os.PathLike[str] = "/proc", pages: bool = False) -> 
     return Segments(made, found.processes, sorted(denied), gone)
 
 
-def key_of(kind: str, dev: int, inode: int) -> tuple[str, int, int]:
-    """What identifies a segment: System V segments have IDs in place of inode numbers."""
-    return ("System V", 0, inode) if kind == "System V" else ("", dev, inode)
+def key_of(kind: str, dev: int, inode: int, namespace: int = 0) -> tuple[str, int, int]:
+    """What identifies a segment.
+
+    System V segments have IDs in place of inode numbers, which begin anew in each IPC namespace.
+    """
+    return ("System V", namespace, inode) if kind == "System V" else ("", dev, inode)
+
+
+def other_namespace(pid: int, root: str | os.PathLike[str]) -> int:
+    """The number of a process's IPC namespace; 0: it is that of this process (namespaces(7))."""
+    try:
+        theirs = os.stat(f"{os.fspath(root)}/{pid}/ns/ipc").st_ino
+        return 0 if theirs == os.stat("/proc/self/ns/ipc").st_ino else theirs
+    except OSError:
+        return 0
 
 
 def add_mapping(
@@ -467,10 +480,12 @@ def add_mapping(
 ) -> Draft:
     """Adds one line of maps."""
     kind = kind_of(mapping.name)
-    key = key_of(kind, mapping.dev, mapping.inode)
+    space = other_namespace(files.pid, files.root) if kind == "System V" else 0
+    key = key_of(kind, mapping.dev, mapping.inode, space)
     draft = drafts.get(key)
     if draft is None:
-        draft = drafts[key] = Draft(kind, mapping.name, mapping.dev, mapping.inode)
+        draft = Draft(kind, mapping.name, mapping.dev, mapping.inode, namespace=space)
+        drafts[key] = draft
     if draft.stat is None:
         link = f"map_files/{mapping.start:x}-{mapping.end:x}"
         draft.stat = stat_link(files, link, follow=True)
@@ -565,16 +580,19 @@ def finished(
 ) -> Segment:
     """The segment of a draft."""
     of_system_v = draft.kind == "System V"
-    listed = listed if of_system_v else None
+    listed = listed if of_system_v and not draft.namespace else None
     if listed is not None:
-        sizes: Sizes = (listed.size, listed.resident, listed.swapped)
+        sizes: Sizes = (listed.size, resident_of(listed, draft), listed.swapped)
         owner: int | None = listed.owner
     else:
         sizes = sizes_of(draft, swapping)
-        owner = getattr(draft.stat, "st_uid", None)
+        owner = owner_of(draft.stat)
     held = bool(draft.mappers or draft.descriptors)
     named = draft.kind in ("POSIX", "System V") and (of_system_v or links_of(draft.stat) != 0)
     orphan: bool | None = False
+    name_shown = shown_name(draft.kind, draft.name)
+    if draft.namespace:
+        name_shown += " in another IPC namespace"
     if listed is not None:
         orphan = listed.attached == 0
     elif named and not held:
@@ -585,10 +603,10 @@ def finished(
     return Segment(
         draft.kind,
         draft.huge,
-        shown_name(draft.kind, draft.name),
+        name_shown,
         listed.key if listed else None,
         draft.inode if of_system_v else None,
-        0 if of_system_v else draft.dev,
+        0 if listed else draft.dev,
         draft.inode,
         *sizes,
         tuple(
@@ -636,6 +654,26 @@ def links_of(found: os.stat_result | Descriptor | None) -> int | None:
     if found is None:
         return None
     return found.st_nlink if isinstance(found, os.stat_result) else found.links
+
+
+def resident_of(listed: SystemVSegment, draft: Draft) -> int | None:
+    """The bytes of a System V segment that are in memory; None: not known.
+
+    Of huge pages the kernel counts each of their small pages as a huge one (shm_add_rss_swap() in
+    ipc/shm.c, seen in Linux 6.18), so the file itself is asked, where somebody maps it.
+    """
+    if draft.huge and isinstance(draft.stat, os.stat_result):
+        return draft.stat.st_blocks * BLOCK
+    whole = -(-listed.size // PAGE_SIZE) * PAGE_SIZE
+    wrong = draft.huge or (listed.resident or 0) > whole
+    return None if wrong else listed.resident
+
+
+def owner_of(found: os.stat_result | Descriptor | None) -> int | None:
+    """The user ID of a file's owner; None: not known."""
+    if found is None:
+        return None
+    return found.st_uid if isinstance(found, os.stat_result) else found.owner
 
 
 def sizes_of(draft: Draft, swapping: bool) -> Sizes:

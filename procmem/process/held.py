@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from procmem.errors import AccessDenied
 from procmem.pages.cache import CacheUse, cache_of
 from procmem.process.reading import read_maps
+from procmem.procfs import pids
 from procmem.procfs.mapped import names_on_disk, open_link, stat_link
 from procmem.regions.kinds import RegionKind
 from procmem.regions.region import PAGE_SIZE
@@ -219,6 +221,7 @@ def open_regular(path: str) -> int | None:
 
     Raises:
         OSError: it does not exist, or may not be opened.
+        Unsupported: there is no /proc.
     """
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
@@ -227,6 +230,8 @@ def open_regular(path: str) -> int | None:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         return os.open(f"/proc/self/fd/{handle}", flags)
     except OSError as error:
+        if error.errno == errno.ENOENT:
+            pids()  # raises where it is /proc that is not there
         error.filename = path
         raise
     finally:
@@ -247,6 +252,7 @@ def page_cache(path: str | os.PathLike[str]) -> list[CachedFile]:
 
     Raises:
         OSError: there is no such file, or it may not be opened.
+        Unsupported: there is no /proc.
 
     Source: cachestat(2); mincore(2) before Linux 6.5.
 

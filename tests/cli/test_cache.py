@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procmem.process.held import page_cache
+from tests.support.commands import without_proc
 from tests.support.targets import PAGE, Target
 
 if TYPE_CHECKING:
@@ -79,3 +80,13 @@ def test_it_fits(run: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", f"{width}")
     ran = run("cache", "self")
     assert max(map(len, ran.out.splitlines())) <= width
+
+
+def test_without_proc_the_way_out_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+    ran = without_proc("cache", str(file))
+    assert ran.status == 1
+    assert ran.err.startswith("procmem cache: proc: /proc is no /proc tree")
+    assert "Mount one (proc(5))" in ran.err
+    assert str(file) not in ran.err

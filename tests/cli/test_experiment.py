@@ -16,6 +16,7 @@ import pytest
 from procmem.cli import main
 from procmem.experiments.ready.story import EXPERIMENTS
 from procmem.view.experiment import story_text
+from tests.support.commands import without_proc
 from tests.support.stories import sample, story
 from tests.support.targets.machine import as_nobody
 
@@ -236,3 +237,10 @@ def test_the_heap_behind_bss_is_a_region_of_its_own() -> None:
     )
     assert not [line for line in ran.stdout.splitlines() if line.endswith("  NO")]
     assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("name", ["all", "lazy-allocation"])
+def test_without_proc_nothing_is_measured(name: str) -> None:
+    ran = without_proc("experiment", name)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith("procmem experiment: proc: /proc is no /proc tree")

@@ -306,3 +306,78 @@ def test_the_first_segment_of_an_ipc_namespace_is_mapped(libc: ctypes.CDLL) -> N
         pytest.skip(done.stderr.strip())
     segment, pid = done.stdout.splitlines()
     assert segment.split() == ["0", "8192", "False", pid]
+
+
+SHM_HUGETLB, MFD_HUGETLB = 0o4000, 4
+
+
+def test_huge_pages_of_system_v_and_of_a_memfd(libc: ctypes.CDLL) -> None:
+    with machine.hugepages(2) as setting:
+        if setting.reason:
+            pytest.skip(setting.reason)
+        huge = machine.hugepage_size()
+        made = libc.shmget(IPC_PRIVATE, huge, IPC_CREAT | SHM_HUGETLB | 0o600)
+        if made < 0:
+            pytest.skip(f"shmget of huge pages: {os.strerror(ctypes.get_errno())}")
+        file = os.memfd_create("huge", os.MFD_CLOEXEC | MFD_HUGETLB)
+        address = libc.shmat(made, None, 0)
+        try:
+            os.truncate(file, huge)
+            ctypes.memset(address, 1, 1)
+            with mmap.mmap(file, huge) as memory:
+                memory[0] = 1
+                segment = one(lambda segment: segment.id == made)
+                assert (segment.kind, segment.size) == ("System V", huge)
+                assert segment.huge in (True, None)
+                assert segment.resident == huge
+                assert users(segment) == {os.getpid()}
+                mine = one(
+                    lambda segment: (
+                        (os.getpid(), file) in [(each.pid, each.fd) for each in segment.descriptors]
+                    )
+                )
+                assert (mine.kind, mine.name, mine.size) == ("memfd", "huge", huge)
+                assert (mine.resident, mine.swapped) == (huge, 0)
+                assert mine.huge is segment.huge
+        finally:
+            libc.shmdt(address)
+            libc.shmctl(made, IPC_RMID, None)
+            os.close(file)
+
+
+def test_system_v_memory_of_another_ipc_namespace(libc: ctypes.CDLL, children: Children) -> None:
+    """Its IDs begin at 0 again, as those of this namespace did: they are not the same memory."""
+    read, write = children.pipe()
+
+    def elsewhere() -> None:
+        if libc.unshare(0x08000000):  # CLONE_NEWIPC
+            os.write(write, b"-1")
+            return
+        number = libc.shmget(IPC_PRIVATE, 7 * PAGE, IPC_CREAT | 0o600)
+        if number >= 0:
+            ctypes.memset(libc.shmat(number, None, 0), 1, PAGE)
+        os.write(write, str(number).encode())
+        signal.pause()
+
+    child = children.start(elsewhere)
+    number = int(os.read(read, 64))
+    if number < 0:
+        pytest.skip("no IPC namespace can be made here (root's right)")
+    found = one(lambda segment: child in users(segment) and segment.kind == "System V")
+    assert found.name == "SYSV 0x0 in another IPC namespace"
+    assert (found.id, found.size) == (number, 7 * PAGE)
+    assert (found.key, found.attached, found.creator, found.orphan) == (None, None, None, False)
+    assert users(found) == {child}
+
+
+def test_whose_a_segment_is_that_only_a_descriptor_shows() -> None:
+    file = os.memfd_create("owned")
+    try:
+        os.fchown(file, 65534, -1)
+    except PermissionError:
+        os.close(file)
+        pytest.skip("giving a file away needs root")
+    try:
+        assert one(lambda segment: segment.name == "owned").owner == 65534
+    finally:
+        os.close(file)

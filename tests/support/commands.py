@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.support.targets import Mapping
 
-__all__ = ["Ran", "Run", "at", "shell"]
+__all__ = ["Ran", "Run", "at", "shell", "without_proc"]
 
 
 class Ran:
@@ -47,3 +51,20 @@ def shell(*words: str, env: dict[str, str] | None = None) -> subprocess.Complete
         timeout=60,
         env=env,
     )
+
+
+def without_proc(*words: str) -> Ran:
+    """Runs the command in a mount namespace in which /proc is not mounted."""
+    if os.geteuid() or shutil.which("unshare") is None:
+        pytest.skip("a mount namespace needs root and unshare(1)")
+    made = ["unshare", "-m", "sh", "-c", 'umount -l /proc || exit 77; exec "$@"', "sh"]
+    done = subprocess.run(
+        [*made, sys.executable, "-m", "procmem", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode == 77 or "unshare:" in done.stderr:
+        pytest.skip(f"no mount namespace without /proc can be made here: {done.stderr.strip()}")
+    return Ran(done.returncode, done.stdout, done.stderr)

@@ -1,7 +1,8 @@
 /* crowd COUNT SHARED OWN: forks COUNT processes that map SHARED KiB together and have OWN KiB
  * each, prints their PIDs, and ends them when stdin is closed.
  * crowd mapper MIB: has MIB MiB and maps and unmaps a page all the time; for each line that it
- * reads it prints the longest time that one of these calls took since the last line, in ns. */
+ * reads it prints the longest time that one of these calls took since the last line, in ns.
+ * crowd zeros MIB: the same, with the page of zeros mapped everywhere: it takes page tables alone. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
@@ -26,6 +27,20 @@ static char *memory(size_t bytes)
     for (i = 0; i < bytes; i += 4096)
         made[i] = 1;
     return made;
+}
+
+/* Reading maps the page of zeros. */
+static void zeros(size_t bytes)
+{
+    volatile char *made =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t i;
+
+    if (made == MAP_FAILED)
+        exit(1);
+    madvise((void *)made, bytes, MADV_NOHUGEPAGE);
+    for (i = 0; i < bytes; i += 4096)
+        (void)made[i];
 }
 
 static _Atomic long longest;
@@ -59,10 +74,14 @@ int main(int count, char **words)
     pid_t *children, parent = getpid();
     int i, wanted;
 
-    if (count == 3 && !strcmp(words[1], "mapper")) {
+    if (count == 3 && (!strcmp(words[1], "mapper") || !strcmp(words[1], "zeros"))) {
         pthread_t thread;
+        size_t bytes = (size_t)atoi(words[2]) << 20;
 
-        memory((size_t)atoi(words[2]) << 20);
+        if (*words[1] == 'm')
+            memory(bytes);
+        else
+            zeros(bytes);
         if (pthread_create(&thread, NULL, map, NULL))
             return 1;
         puts("ready");

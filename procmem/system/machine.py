@@ -7,11 +7,11 @@ import time
 from functools import partial
 
 from procmem.arrow import Columnar
-from procmem.procfs import parse_statm, pids
+from procmem.procfs import pids
 from procmem.procfs.sweep import sweep
 from procmem.system.freeing import can_read_frames, read_freeing
 from procmem.system.memory import parts_of, read_sums
-from procmem.system.pace import Pace
+from procmem.system.pace import Pace, pages_and_more
 from procmem.system.processes import SIZES, Freed, read_process
 
 TYPE_CHECKING = False
@@ -348,7 +348,8 @@ class Stalls:
     """Estimates for how long a reading would stop a process from mapping memory.
 
     The kernel holds the lock of the address space while it makes smaps_rollup, so the time of a
-    reading is the longest that the process may have to wait. It grows with the resident pages.
+    reading is the longest that the process may have to wait. It grows with the resident pages, and
+    with the page tables: memory that was only read maps the page of zeros, and is in no RSS.
 
     Args:
         most: seconds that are accepted; None: any.
@@ -362,16 +363,17 @@ class Stalls:
         """Reads a process, unless it would have to wait too long; see read_process()."""
         if self.most is None:
             return read_process(pid, root)
-        found = sweep(pid, root, None)
+        found = sweep(pid, root, "status")
         if found is None:
             return None
-        pages = parse_statm(found.statm).resident
-        if pages * self._per_page > self.most:
-            return read_process(pid, root, stall=pages * self._per_page)
+        pages, more = pages_and_more(found.text)
+        expected = pages * self._per_page + more
+        if expected > self.most:
+            return read_process(pid, root, stall=expected)
         begun = time.thread_time()
         process = read_process(pid, root)
         if pages >= WORTH_A_MEASURE:
-            self._per_page = max(self._per_page, (time.thread_time() - begun) / pages)
+            self._per_page = max(self._per_page, (time.thread_time() - begun - more) / pages)
         return process
 
 

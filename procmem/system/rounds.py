@@ -10,7 +10,8 @@ from procmem.process import Process
 from procmem.procfs import parse_statm, pids
 from procmem.procfs.sweep import sweep
 from procmem.regions.kinds import kind_word
-from procmem.system.processes import PAGE_SIZE, MachineProcess
+from procmem.system.pace import pages_and_more
+from procmem.system.processes import MachineProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,8 +239,9 @@ class Rounds:
     def _read(self, process: MachineProcess) -> None:
         """Reads one process, or leaves it out."""
         key, rss = key_of(process), process.rss or 0
-        pages = rss // PAGE_SIZE
-        expected = pages * self._per_page
+        about = sweep(process.pid, self.root, "status")
+        pages, more = pages_and_more(b"" if about is None else about.text)
+        expected = pages * self._per_page + more
         if self.max_stall is not None and expected > self.max_stall:
             self._leave_out(key, "stall", rss)
             return
@@ -261,7 +263,7 @@ class Rounds:
             self._left_out.pop(key, None)
             return
         if pages >= WORTH_A_MEASURE:
-            self._per_page = (self._cpu() - begun) / pages
+            self._per_page = max(0.0, self._cpu() - begun - more) / pages
         self._left_out.pop(key, None)
         self._readings[key] = UseReading(
             process.pid,

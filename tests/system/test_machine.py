@@ -10,7 +10,8 @@ import pytest
 import procmem
 from procmem.system import machine as module
 from procmem.system.memory import read_sums
-from tests.support.targets import PAGE
+from procmem.system.pace import ENTRY
+from tests.support.targets import PAGE, Advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,19 @@ def test_one_that_would_stall_too_long_is_left_out(target: Target) -> None:
     assert left_out.rss >= 20_000 * PAGE
     (small,) = only(procmem.machine(max_stall=100.0), target.pid)
     assert small.unread == ""
+
+
+def test_one_that_maps_only_zeros_stalls_too_and_is_left_out(target: Target) -> None:
+    """The kernel walks its page tables as it does others', but nothing of it is in RSS."""
+    mapping = target.map(300_000)
+    target.madvise(mapping, Advice.NOHUGEPAGE)
+    (before,) = only(procmem.machine(max_stall=300_000 * ENTRY / 2), target.pid)
+    assert before.unread == ""
+    target.read(mapping)
+    (left_out,) = only(procmem.machine(max_stall=300_000 * ENTRY / 2), target.pid)
+    assert "left out by max_stall" in left_out.unread
+    assert left_out.rss is not None
+    assert left_out.rss < 300_000 * PAGE // 10
 
 
 def test_it_rests_between_processes(monkeypatch: pytest.MonkeyPatch) -> None:

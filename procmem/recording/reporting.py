@@ -20,7 +20,7 @@ from procmem.picture.page import ReportPage, ReportTable
 from procmem.recording.packed import PackedSnapshots, times_of
 from procmem.recording.suspects import KnownRegions, suspects_of
 from procmem.recording.wording import place_words, suspect_words
-from procmem.regions.kinds import kind_word
+from procmem.regions.kinds import MARK, kind_word
 from procmem.snapshots import Cause, Snapshot, diff
 from procmem.snapshots.output import MAGIC
 from procmem.snapshots.reporting import (
@@ -397,6 +397,10 @@ def by_kind(
             if values is None:
                 values = sums[word] = [0] * len(points)
             values[number] += resident
+    for guess in [word for word in sums if word.endswith(MARK) and word[: -len(MARK)] in sums]:
+        # One kind, of which some snapshots have proof: together it is as good as a guess.
+        proven = sums.pop(guess[: -len(MARK)])
+        sums[guess] = [one + other for one, other in zip(sums[guess], proven, strict=True)]
     ranked = sorted(sums, key=lambda word: -sum(sums[word]))
     kinds, rest = ranked[:KINDS], ranked[KINDS:]
     stack = [sums[word] for word in kinds]

@@ -39,7 +39,7 @@ def said(cell: Any) -> str:
 
 def kinds(cell: Any) -> list[str]:
     """The kinds of pictures that a cell shows."""
-    return [kind for output in cell["outputs"] for kind in output.get("data", {})]
+    return sorted(kind for output in cell["outputs"] for kind in output.get("data", {}))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

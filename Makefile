@@ -22,7 +22,7 @@ DEV := $(VENV)/.can-test
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-unprivileged check docs format bench fuzz build clean again
+.PHONY: help demo test test-slow test-unprivileged check docs format bench fuzz build release clean again
 
 help: ## print this list
 	@awk '/^[a-z-]+:.*## / { target = $$1; sub(/:.*/, "", target); sub(/.*## /, ""); \
@@ -62,6 +62,10 @@ fuzz: $(DEV) ## fuzz what reads maps, page maps, heaps, ELF files and snapshots 
 
 build: $(DEV) ## make the sdist and the abi3 wheel in dist/, and check them
 	@$(PY) scripts/build_dist.py
+
+# Builds all twice, and needs some minutes, a cross compiler and the network; uploads nothing.
+release: $(DEV) ## make and try what a release consists of, in dist/
+	@$(PY) -m scripts.release --cross aarch64 $(ARGS)
 
 clean: ## remove what was built, and caches (.venv stays)
 	@rm -rf build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -16,6 +17,9 @@ from setuptools.errors import CompileError
 
 # Only here does setuptools have it.
 from distutils.command.install_data import install_data  # isort: skip
+
+LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
+"""Free-threaded Pythons have no stable ABI: they need libraries, and a wheel, of their own."""
 
 ALONE = (
     "-nostdlib -static -ffreestanding -fno-stack-protector -fno-pie -no-pie"
@@ -111,8 +115,20 @@ def program(name: str, *arguments: str, source: str = "specimen") -> Program:
     )
 
 
+def extension(name: str, **more: Any) -> Extension:
+    return Extension(
+        f"procmem.native._{name}",
+        [f"procmem/native/{name}.c"],
+        define_macros=[("Py_LIMITED_API", "0x030A0000")] if LIMITED else [],
+        extra_compile_args=["-O2", "-Wall", "-Wextra"],
+        extra_link_args=["-Wl,--strip-debug"],
+        py_limited_api=LIMITED,
+        **more,
+    )
+
+
 programs = [program("specimen_libc", "-DPM_WITH_LIBC", "-pthread", "-Wl,-z,now")]
-if platform.machine() in ("x86_64", "aarch64"):
+if sysconfig.get_platform().endswith(("x86_64", "aarch64")):
     programs.append(program("specimen", *ALONE))
 programs.append(program("jail", source="jail"))
 
@@ -122,33 +138,14 @@ setup(
     # What they are is known when they have been made.
     data_files=[("share", [])],
     ext_modules=[
-        Extension(
-            "procmem.native._records",
-            ["procmem/native/records.c"],
+        extension(
+            "records",
             include_dirs=["procmem/native"],
             depends=["procmem/native/scanner.h"],
-            define_macros=[("Py_LIMITED_API", "0x030A0000")],
-            extra_compile_args=["-O2", "-Wall", "-Wextra"],
-            extra_link_args=["-Wl,--strip-debug"],
-            py_limited_api=True,
         ),
-        Extension(
-            "procmem.native._memory",
-            ["procmem/native/memory.c"],
-            define_macros=[("Py_LIMITED_API", "0x030A0000")],
-            extra_compile_args=["-O2", "-Wall", "-Wextra"],
-            extra_link_args=["-Wl,--strip-debug"],
-            py_limited_api=True,
-        ),
-        Extension(
-            "procmem.native._arrow",
-            ["procmem/native/arrow.c"],
-            define_macros=[("Py_LIMITED_API", "0x030A0000")],
-            extra_compile_args=["-O2", "-Wall", "-Wextra"],
-            extra_link_args=["-Wl,--strip-debug"],
-            py_limited_api=True,
-        ),
+        extension("memory"),
+        extension("arrow"),
         *programs,
     ],
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if LIMITED else {},
 )

@@ -8,7 +8,7 @@ Perms('rw-p')
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem._version import __version__
     from procmem.calls._mmap import mmap

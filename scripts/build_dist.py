@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 NATIVE = "procmem/native/"
 LABS = "procmem/labs/"
+COMMANDS = ROOT / "procmem" / "cli" / "__init__.py"
 WHEEL_NAME = re.compile(r"procmem_live-[^-]+-cp310-abi3-(?:many|musl)?linux[^-]*\.whl")
 
 
@@ -59,12 +60,18 @@ def with_platform(path: Path) -> Path:
     needed = glibc_versions(path)
     if not needed:
         return path
-    tag = f"manylinux_{max(needed)[0]}_{max(needed)[1]}_{platform.machine()}"
+    tag = f"manylinux_{max(needed)[0]}_{max(needed)[1]}_{machine_of(path)}"
     done = subprocess.run(
         [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", tag, path],
         check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    return DIST / done.stdout.split()[-1]
+    return path.parent / done.stdout.split()[-1]
+
+
+def machine_of(path: Path) -> str:
+    """The processor that a wheel is for, by its name."""
+    found = re.search(r"linux_(?:\d+_\d+_)?(\w+)$", path.stem)
+    return found[1] if found else ""
 
 
 def programs_of(wheel: zipfile.ZipFile) -> Iterator[tuple[str, ELFFile]]:
@@ -111,11 +118,11 @@ def check_programs(path: Path) -> list[str]:
     return problems
 
 
-def check_wheel(path: Path) -> list[str]:
+def imported(path: Path) -> str:
+    """Why the libraries of a wheel can't be imported; "" if they can."""
     with zipfile.ZipFile(path) as wheel, tempfile.TemporaryDirectory() as place:
-        names = wheel.namelist()
         wheel.extractall(place)  # noqa: S202 made by us just now
-        imported = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", "import procmem.native as n; print(n.__file__)"],
             cwd=place,
             env={**os.environ, "PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -123,15 +130,23 @@ def check_wheel(path: Path) -> list[str]:
             text=True,
             check=False,
         )
-        from_wheel = imported.stdout.startswith(place)
+        return "" if done.stdout.startswith(place) else done.stderr.strip() or done.stdout
+
+
+def check_wheel(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as wheel:
+        names = wheel.namelist()
+    machine = machine_of(path)
     problems = check_programs(path)
     problems += (
         [] if WHEEL_NAME.fullmatch(path.name) else [f"{path.name}: no abi3 wheel by its name"]
     )
-    if not from_wheel:
-        problems.append(f"{path.name}: procmem.native can't be imported: {imported.stderr.strip()}")
+    if machine == platform.machine() and (why := imported(path)):
+        problems.append(f"{path.name}: procmem.native can't be imported: {why}")
     tops = {name.split("/")[0] for name in names}
-    if strays := [top for top in tops if top != "procmem" and not top.endswith(".dist-info")]:
+    if strays := [
+        top for top in tops if top != "procmem" and not top.endswith((".dist-info", ".data"))
+    ]:
         problems.append(f"{path.name} holds {', '.join(sorted(strays))} beside procmem")
     outside = [name for name in names if not name.startswith(LABS)]
     if sources := [name for name in outside if name.endswith((".c", ".h"))]:
@@ -139,14 +154,29 @@ def check_wheel(path: Path) -> list[str]:
     wanted = ["procmem/py.typed"]
     wanted += [f"{NATIVE}{name}.abi3.so" for name in ("_native", "_records", "_memory", "_arrow")]
     wanted += [f"{NATIVE}specimen_libc", f"{NATIVE}jail"]
-    if platform.machine() in ("x86_64", "aarch64"):
+    if machine in ("x86_64", "aarch64"):
         wanted.append(f"{NATIVE}specimen")
     wanted += [f"{NATIVE}{stub.name}" for stub in (ROOT / NATIVE).glob("*.pyi")]
     wanted += labs()
+    wanted += shared(path)
     in_labs = [name for name in names if name.startswith(LABS) and name.count("/") > 2]
     strays = sorted(set(in_labs) - set(wanted))
     problems += [f"{path.name} holds {name}, which is no part of a lab" for name in strays]
     return problems + [f"{path.name} lacks {name}" for name in wanted if name not in names]
+
+
+def shared(path: Path) -> list[str]:
+    """The files below share/: completion for shells, and a manual page for each command."""
+    commands = re.search(r"^COMMANDS = \{\n(.*?)^\}", COMMANDS.read_text(), re.M | re.S)
+    names = re.findall(r'^    "(\w+)":', commands[1] if commands else "", re.M)
+    home = "-".join(path.name.split("-")[:2]) + ".data/data/share/"
+    return [
+        f"{home}bash-completion/completions/procmem",
+        f"{home}zsh/site-functions/_procmem",
+        f"{home}fish/vendor_completions.d/procmem.fish",
+        f"{home}man/man1/procmem.1",
+        *(f"{home}man/man1/procmem-{name}.1" for name in names),
+    ]
 
 
 def labs() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.calls._bracket import Bracket, Reading, bracket
     from procmem.calls._brk import BrkTrip, brk, brk_trip, sbrk

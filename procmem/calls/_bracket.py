@@ -9,7 +9,7 @@ from procmem.calls import syscall
 from procmem.errors import BadArgument
 from procmem.procfs import ProcessFiles, parse_statm, probes
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -11,7 +11,7 @@ from procmem.calls.mapping import PAGE, Mapping, munmap_quietly
 from procmem.errors import BadArgument, SyscallError, Unsupported
 from procmem.native import lib
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing import Protocol
 

@@ -14,7 +14,7 @@ from procmem.errors import BadArgument, MappingInUse, SyscallError
 from procmem.native import ffi, lib
 from procmem.native._memory import Memory
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any

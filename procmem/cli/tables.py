@@ -24,6 +24,7 @@ IMITATIONS = ("pmap", "ps", "size")
 KINDS = {
     "PID": "pid",
     "PATH|PID": "pid",
+    "PID|FILE": "pid",
     "FILE": "file",
     "PATH": "file",
     "DIR": "dir",

@@ -10,7 +10,7 @@ from procmem.arrow import Columnar, SequenceOf
 from procmem.cluster.outliers import SCORE, deviations
 from procmem.regions.kinds import kind_word, name_word
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any

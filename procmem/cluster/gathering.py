@@ -15,7 +15,7 @@ from procmem.snapshots.moment import DETAILS
 from procmem.snapshots.saved import read_frames
 from procmem.snapshots.snapshot import snapshot_of
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any

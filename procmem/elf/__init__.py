@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.elf.demangling import demangle
     from procmem.elf.headers import Ehdr, ElfFile, Phdr, Shdr, open_elf

@@ -22,7 +22,7 @@ from procmem.elf.spec import (
     SHT_NULL,
 )
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator

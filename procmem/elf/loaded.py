@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from procmem.elf.spec import SHF_TLS, SHF_WRITE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any

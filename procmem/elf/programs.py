@@ -33,7 +33,7 @@ from procmem.elf.spec import (
     SHT_NOTE,
 )
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any

@@ -21,7 +21,7 @@ from procmem.elf.sections import ObjectSections
 from procmem.elf.source import fail, open_source
 from procmem.elf.spec import ET_CORE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.experiments.ready.brk import brk as brk
     from procmem.experiments.ready.copy import copy as copy

@@ -7,7 +7,7 @@ What a file of checks needs is imported from here:
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.grade.checks.allocations import Pieces, pieces
     from procmem.grade.checks.answers import installed, predicted, verify

@@ -24,7 +24,7 @@ import os
 
 from procmem.errors import ProcmemError
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.grade.results import Build
 

@@ -11,7 +11,7 @@ from typing import Any
 from procmem.errors import ParseError
 from procmem.picture.shapes import CHANGED, GONE, NEW, MapBlock, MapRow, SizeBar
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

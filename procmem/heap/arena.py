@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from procmem.heap.chunks import PAGE_SIZE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

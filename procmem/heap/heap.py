@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from procmem.heap.arena import HeapSize
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any

@@ -13,7 +13,7 @@ import sys
 from itertools import pairwise
 from typing import NamedTuple
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 

@@ -17,7 +17,7 @@ from procmem.procfs.descriptors import ANON, FIFOS, SOCKETS, read_descriptors
 from procmem.procfs.files import pids as all_pids
 from procmem.procfs.text import parse_stat
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator
 

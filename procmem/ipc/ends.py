@@ -23,7 +23,7 @@ from procmem.procfs.descriptors import (
 )
 from procmem.procfs.files import pids as all_pids
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any

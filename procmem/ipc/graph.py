@@ -10,7 +10,7 @@ from procmem.ipc.waiting import SIGCHLD, TIMERS, Scene, bits
 from procmem.procfs.blocked import read_states
 from procmem.procfs.descriptors import FIFOS, read_descriptors
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from procmem.procfs.descriptors import READING, WRITING, fdinfo_of
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing import Any
 

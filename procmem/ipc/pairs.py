@@ -8,7 +8,7 @@ from typing import NamedTuple
 from procmem.ipc.holders import BlockedThread, PipeEnd, number_after
 from procmem.procfs.descriptors import READING, WRITING, fdinfo_of
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence

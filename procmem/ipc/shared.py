@@ -21,7 +21,7 @@ from procmem.procfs.files import ProcessFiles, system_file
 from procmem.procfs.files import pids as all_pids
 from procmem.procfs.mapped import open_link, stat_link
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 

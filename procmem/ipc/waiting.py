@@ -26,7 +26,7 @@ from procmem.procfs.blocked import SIGNALS, SLEEPS, WAITS, read_states
 from procmem.procfs.descriptors import ANON, FIFOS, FILES, SOCKETS, fdinfo_of, read_descriptors
 from procmem.procfs.files import ProcessFiles, pids, system_file
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

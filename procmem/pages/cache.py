@@ -10,7 +10,7 @@ from typing import NamedTuple
 from procmem.native import ffi, lib
 from procmem.procfs import probes
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -7,7 +7,7 @@ from array import array
 from enum import IntFlag
 from typing import NamedTuple
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

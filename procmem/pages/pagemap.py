@@ -15,7 +15,7 @@ from procmem.native import ffi, lib
 from procmem.pages.scan import user_limit
 from procmem.procfs import probes
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import overload

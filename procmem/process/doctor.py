@@ -10,7 +10,7 @@ from procmem.procfs import probes
 from procmem.procfs.files import system_file
 from procmem.units import kib
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -14,7 +14,7 @@ from procmem.procfs import ProcessFiles, parse_stat, pids
 from procmem.procfs.sweep import sweep
 from procmem.regions.region import PAGE_SIZE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any

@@ -12,7 +12,7 @@ from procmem.procfs import ProcessFiles, pids
 from procmem.snapshots.loading import saved_processes
 from procmem.snapshots.snapshot import load
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -16,7 +16,7 @@ from procmem.procfs.mapped import names_on_disk, open_link, stat_link
 from procmem.regions.kinds import RegionKind
 from procmem.regions.region import PAGE_SIZE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

@@ -9,7 +9,7 @@ from procmem.process.reading import read_maps
 from procmem.procfs.mapped import read_memory
 from procmem.regions.region import PAGE_SIZE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles
 

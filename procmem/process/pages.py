@@ -13,7 +13,7 @@ from procmem.procfs.files import DENIED
 from procmem.regions.read import Queries, read_table
 from procmem.regions.region import PAGE_SIZE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 

@@ -19,7 +19,7 @@ from procmem.regions.read import Queries
 from procmem.regions.region import PAGE_SIZE
 from procmem.regions.threads import Thread, threads_of
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

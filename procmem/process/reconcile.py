@@ -12,7 +12,7 @@ from procmem.procfs.probes import counters_lag, has_pagemap_scan, rss_bound
 from procmem.procfs.text import parse_stat, parse_statm
 from procmem.procfs.totals import MemoryUsage, usage_from_status
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -21,7 +21,7 @@ from procmem.regions.kinds import RegionKind, name_word
 from procmem.regions.read import read_table
 from procmem.regions.region import PAGE_SIZE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any

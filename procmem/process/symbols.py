@@ -18,7 +18,7 @@ from procmem.process.sections import identity_of, lay_out, locate
 from procmem.procfs.mapped import open_link, read_memory, stat_link
 from procmem.regions.read import ATTEMPTS, RECORD, Queries, read_table
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any

@@ -21,7 +21,7 @@ from procmem.procfs.totals import in_bytes
 from procmem.regions.read import Queries
 from procmem.regions.region import PAGE_SIZE
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.procfs import ProcessFiles
 

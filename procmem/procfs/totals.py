@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from procmem.procfs.text import parse_status
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.procfs.files import ProcessFiles
 

@@ -28,7 +28,7 @@ from procmem.snapshots import diff
 from procmem.snapshots.output import MAGIC, append_to, check_output
 from procmem.snapshots.saved import FRAME, frame
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 

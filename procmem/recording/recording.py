@@ -12,7 +12,7 @@ from procmem.recording.packed import PackedSnapshots, figures_of, read_index, ti
 from procmem.snapshots import diff
 from procmem.snapshots.saved import save_all
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence

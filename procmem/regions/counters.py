@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 
 __all__ = ["ATTRIBUTES", "NOT_BYTES", "Counters"]
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from procmem.errors import ParseError
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing import Any
 

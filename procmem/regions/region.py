@@ -18,7 +18,7 @@ from procmem.regions.counters import (
 from procmem.regions.perms import Device, Perms, VmFlags
 from procmem.regions.reading import DELETED, MapsReading
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypeVar

@@ -10,7 +10,7 @@ from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_ADDITIVE
 from procmem.regions.reading import MapsReading
 from procmem.regions.region import MODES, PAGE_SIZE, MeasuredRegion, Region, ResidentRegion
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, TypeVar, overload

@@ -8,7 +8,7 @@ from procmem.regions.reading import scan_chunks
 from procmem.regions.region import MeasuredRegion, Region
 from procmem.regions.table import RegionTable, table_from_scan
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any

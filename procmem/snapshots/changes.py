@@ -36,7 +36,7 @@ from procmem.snapshots.comparison import (
 )
 from procmem.units import signed
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, Protocol

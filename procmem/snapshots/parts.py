@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from procmem.units import about, count, kib, signed
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

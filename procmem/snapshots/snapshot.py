@@ -12,7 +12,7 @@ from procmem.snapshots.moment import Moment
 from procmem.snapshots.output import replacing
 from procmem.snapshots.taking import moment_of
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from procmem.snapshots.parts import Amount, Cause, Part
 from procmem.units import count, signed
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any

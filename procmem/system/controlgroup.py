@@ -14,7 +14,7 @@ from procmem.system.accounting import FILES, figures_of
 from procmem.system.charges import Charges, FileCharge, charges_of
 from procmem.system.hierarchies import find_group, group_pids, memory_hierarchy
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

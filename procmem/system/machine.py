@@ -14,7 +14,7 @@ from procmem.system.memory import parts_of, read_sums
 from procmem.system.pace import Pace, pages_and_more
 from procmem.system.processes import SIZES, Freed, read_process
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any

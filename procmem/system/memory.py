@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from procmem.procfs import system_file
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -14,7 +14,7 @@ from procmem.procfs.sweep import sweep
 from procmem.procfs.text import parse_cgroup
 from procmem.regions import Counters, parse_rollup
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -21,7 +21,7 @@ from procmem.regions.kinds import GUARD_LIMIT, name_word
 from procmem.tracing.allocators import FUNCTIONS, AllocatorFunction, Role
 from procmem.tracing.arguments import decode, decode_siginfo
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, TextIO, TypeAlias, overload

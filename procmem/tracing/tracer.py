@@ -25,7 +25,7 @@ from procmem.tracing.allocators import FUNCTIONS
 from procmem.tracing.events import SYSTEM_CALLS, Trace, events_in
 from procmem.tracing.permission import refusal
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO, Any, TypeAlias

@@ -65,7 +65,7 @@ def test_help_ends_with_them(run: Run, name: str, monkeypatch: pytest.MonkeyPatc
 
 def prepare(line: str, pid: int, place: Path, run: Run) -> None:
     """Makes what an example expects to find in the current directory."""
-    if "before.snap" in line and "-o" not in line:
+    if "before.snap" in line and "-o before.snap" not in line:
         assert run("snapshot", "-o", "before.snap", pid).status == 0
     if "after.snap" in line:
         assert run("snapshot", "-o", "after.snap", pid).status == 0

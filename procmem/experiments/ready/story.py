@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from procmem.errors import BadArgument, SyscallError, Unsupported
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 

@@ -15,7 +15,7 @@ from procmem.experiments.model.faults import FORWARD, Order
 from procmem.experiments.model.vmas import EXEC, READ, WRITE
 from procmem.native import lib
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing import Any
 

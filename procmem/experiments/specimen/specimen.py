@@ -16,7 +16,7 @@ from procmem.experiments.specimen.launch import Launched
 from procmem.experiments.specimen.stepper import Stepper, start
 from procmem.native import lib
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing_extensions import Self
 

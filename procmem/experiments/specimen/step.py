@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from procmem.experiments.specimen.why import explain
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from procmem.grade.errors import NotPossibleHere, SubmissionError
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -7,7 +7,7 @@ import shutil
 from procmem.grade.errors import NotPossibleHere, SubmissionError
 from procmem.grade.sandbox.kinds import PATH
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from procmem.grade.submissions.submission import Submission
 

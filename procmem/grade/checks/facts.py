@@ -16,7 +16,7 @@ from procmem.regions.kinds import Owner, RegionKind
 from procmem.regions.region import PAGE_SIZE
 from procmem.units import GiB, KiB, MiB
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -14,7 +14,7 @@ from procmem.grade.grading.client import Heard, borrowed_server
 from procmem.grade.results import Status
 from procmem.grade.submissions.handins import key
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

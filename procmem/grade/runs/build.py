@@ -11,7 +11,7 @@ from procmem.grade.results import Build
 from procmem.grade.runs.provenance import Provenance
 from procmem.units import signal_name
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

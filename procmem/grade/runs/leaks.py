@@ -15,7 +15,7 @@ from procmem.grade.errors import NotPossibleHere, RunFailed, SubmissionError
 from procmem.grade.runs.run import Run
 from procmem.grade.sandbox.kinds import PATH
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

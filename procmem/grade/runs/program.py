@@ -11,7 +11,7 @@ from procmem.grade.errors import NotPossibleHere, SubmissionError
 from procmem.grade.runs.run import Run
 from procmem.grade.sandbox.untrusted import open_below
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

@@ -36,7 +36,7 @@ from procmem.procfs.blocked import POLLS, SELECTS, SLEEPS
 from procmem.regions.kinds import RegionKind
 from procmem.units import signal_name
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn

@@ -7,7 +7,7 @@ from typing import Any
 
 from procmem.grade.errors import RunFailed, SubmissionError
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

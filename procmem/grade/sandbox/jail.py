@@ -19,7 +19,7 @@ from procmem.grade.sandbox import waiting
 from procmem.grade.sandbox.kinds import PAGE, PATH, PATIENCE
 from procmem.grade.sandbox.untrusted import used
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 

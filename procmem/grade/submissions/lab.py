@@ -12,7 +12,7 @@ from procmem.errors import ProcmemError
 from procmem.grade.errors import LabError
 from procmem.grade.submissions.quiz import Question
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping

@@ -14,7 +14,7 @@ from procmem.grade.errors import SubmissionError
 from procmem.grade.sandbox.untrusted import open_below
 from procmem.units import parse_size
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 

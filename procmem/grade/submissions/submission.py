@@ -29,7 +29,7 @@ from procmem.grade.submissions.archives import Allowance, kind_of, unpack
 from procmem.grade.submissions.placing import Asked, Placed, listed, place, walk
 from procmem.grade.submissions.predictions import Predictions
 
-TYPE_CHECKING = False
+TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

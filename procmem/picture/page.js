@@ -406,9 +406,9 @@
 
     const HIGH = 25;
     // Field, heading, and width in characters: with fixed widths a row that is scrolled in moves no other.
-    const COLUMNS = [["start", "Start", 18], ["end", "End", 18], ["perms", "Perms", 8], ["kind", "Kind", 19], ["use", "Use", 24], ["size", "Size", 18],
-      ["rss", "RSS", 16], ["pss", "PSS", 16], ["uss", "USS", 16], ["swap", "Swap", 14], ["dirty", "Private dirty", 16], ["shared", "Shared", 16],
-      ["huge", "Huge pages", 16], ["locked", "Locked", 14], ["name", "Name", 34], ["path", "Path", 56]];
+    const COLUMNS = [["start", "Start", 17], ["end", "End", 17], ["perms", "Perms", 8], ["kind", "Kind", 17], ["size", "Size", 15], ["rss", "RSS", 13],
+      ["pss", "PSS", 13], ["uss", "USS", 13], ["name", "Name", 30], ["use", "Use", 22], ["swap", "Swap", 12], ["dirty", "Private dirty", 16],
+      ["shared", "Shared", 13], ["huge", "Huge pages", 14], ["locked", "Locked", 12], ["path", "Path", 60]];
     const TEXTS = new Set(["perms", "kind", "use", "name", "path"]);
     const grid = byId("grid"), table = grid.querySelector("table");
     let columns;

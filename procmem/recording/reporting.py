@@ -146,13 +146,14 @@ def recording_page(
         near = nearest(points, peak) if peak is not None and points else None
         shown = sorted({0, *([] if near is None else [near]), *shown})
     named = unpacked[shown[-1]]
-    name = moment_name(unpacked[len(figures) - 1])
+    end = unpacked[len(figures) - 1]
+    name = moment_name(end, begins=True)
     summary = [headline(name, figures, times, peak, ended), *map(suspect_words, suspects[:5])]
     if not suspects:
         summary.append("Nothing grew until the end, so nothing is suspected to be a leak.")
     return ReportPage(
-        f"Memory of {name[0].lower()}{name[1:]} over time",
-        [*subject_of(unpacked[len(figures) - 1]), ("Snapshots", details_of(figures))],
+        f"Memory of {moment_name(end)} over time",
+        [*subject_of(end), ("Snapshots", details_of(figures))],
         summary,
         [
             ("VSZ at the end", last.vsz, f"{signed(last.vsz - first.vsz)} since the start"),

@@ -162,19 +162,20 @@ def taken_at(moment: Moment) -> str:
     ).strip()
 
 
-def moment_name(moment: Moment) -> str:
-    """The process that a snapshot is of, in a few words."""
+def moment_name(moment: Moment, *, begins: bool = False) -> str:
+    """The process that a snapshot is of, in a few words, which may begin a sentence."""
     who = moment.identity
     if who.pid is None:
-        return who.comm or "A process"
-    return f"Process {who.pid}" + ("" if who.comm is None else f" ({who.comm})")
+        return who.comm or ("A process" if begins else "a process")
+    word = "Process" if begins else "process"
+    return f"{word} {who.pid}" + ("" if who.comm is None else f" ({who.comm})")
 
 
 def subject_of(moment: Moment) -> list[tuple[str, str]]:
     """What a snapshot is of: names and values."""
     who, kernel = moment.identity, moment.kernel
     found = [
-        ("Process", moment_name(moment)),
+        ("Process", moment_name(moment, begins=True)),
         ("Program", who.exe or ""),
         ("Command", " ".join(who.cmdline or ())),
         ("Taken", taken_at(moment)),
@@ -187,7 +188,7 @@ def subject_of(moment: Moment) -> list[tuple[str, str]]:
         found.append(
             ("Page faults", f"{moment.faults.minor:,} minor, {moment.faults.major:,} major")
         )
-    found += [("Not read", f"{what}: {why}") for what, why in moment.unavailable.items()]
+    found += [(f"Not read: {what}", why) for what, why in moment.unavailable.items()]
     return [(name, value) for name, value in found if value]
 
 
@@ -326,16 +327,12 @@ def moment_page(moment: Moment) -> ReportPage:
     """The report of a snapshot."""
     at = taken_at(moment)
     kinds = largest_kinds(moment)
-    summary = [
-        (
-            f"{moment_name(moment)}{f', {at}' if at else ''}: VSZ {kib(moment.vsz)}, RSS "
-            f"{rss_words(moment)}."
-        )
-    ]
+    who = moment_name(moment, begins=True) + (f", {at}" if at else "")
+    summary = [f"{who}: VSZ {kib(moment.vsz)}, RSS {rss_words(moment)}."]
     if kinds:
         summary.append(f"Most of it: {', '.join(kinds)}.")
     return ReportPage(
-        f"Memory of {moment_name(moment)[0].lower()}{moment_name(moment)[1:]}",
+        f"Memory of {moment_name(moment)}",
         subject_of(moment),
         summary,
         totals_of(moment),
@@ -406,6 +403,19 @@ MOST_CHANGES = 2000
 """Changed regions that the table shows: the largest."""
 
 
+def subjects_of(before: Moment, after: Moment) -> list[tuple[str, str]]:
+    """What two snapshots are of; what differs stands there twice."""
+    one, other = dict(subject_of(before)), dict(subject_of(after))
+    found: list[tuple[str, str]] = []
+    for name in dict.fromkeys([*one, *other]):
+        if one.get(name) == other.get(name):
+            found.append((name, one[name]))
+        else:
+            sides = (f"{name}, before", one.get(name, "")), (f"{name}, after", other.get(name, ""))
+            found += [side for side in sides if side[1]]
+    return found
+
+
 def diff_page(found: MomentDiff) -> ReportPage:
     """The report of a diff."""
     before, after = found.before, found.after
@@ -434,11 +444,8 @@ def diff_page(found: MomentDiff) -> ReportPage:
         else f"The largest {len(rows):,} of {len(changes):,} changes."
     )
     return ReportPage(
-        f"What changed in {moment_name(after)[0].lower()}{moment_name(after)[1:]}",
-        [
-            *(("Before: " + name.lower(), value) for name, value in subject_of(before)),
-            *(("After: " + name.lower(), value) for name, value in subject_of(after)),
-        ],
+        f"What changed in {moment_name(after)}",
+        subjects_of(before, after),
         [head, *(f"{words}." for words, *_ in facts["causes"][:5]), *facts["more"]],
         [(f"{name} after", value, remark) for name, value, remark in totals_of(after)],
         reconciled_of(after),

@@ -68,7 +68,6 @@ def test_the_page_has_all_parts(specimen: Specimen, tmp_path: Path) -> None:
     ):
         assert f"<h2>{heading}</h2>" in text
     assert "comparisons: " in text
-    assert "0 unexplained" in text
     assert data_of(raw)["pages"]["regions"]
     loaded = procmem.load(page)
     assert loaded.identity.pid == specimen.pid

@@ -153,15 +153,19 @@ def read_pages(
 ) -> tuple[Any, list[str]]:
     """The page table entries of some ranges, and what could not be read."""
     pages = new_pages()
-    scan = probes.has_pagemap_scan()
-    zero = probes.zero_frame()
+    file = memory.pagemap
+    scans = probes.has_pagemap_scan()
     behind = 0
     for start, end, _ in spans:
         at = ffi.new("uint64_t *", max(behind, start // PAGE_SIZE))
         last = -(-end // PAGE_SIZE)
         while at[0] < last:
             stop = min(last, at[0] + PIECE)
-            if lib.pm_pages_read(pages, memory.pagemap, PAGE_SIZE, at, stop, scan, zero):
+            if scans:
+                status = lib.pm_pages_scan(pages, file, PAGE_SIZE, at, stop)
+            else:
+                status = lib.pm_pages_read(pages, file, PAGE_SIZE, at, stop, 0, 0)
+            if status:
                 where = at[0] * PAGE_SIZE
                 return pages, [f"the page table can't be read from {where:#x} on"]
             if at[0] < last:

@@ -107,7 +107,8 @@ def parts_of(
     return [
         *inside,
         *(
-            HeapPart(name, size, resident, cause, guess)
+            # More than the region had is known of what has grown since the regions were read.
+            HeapPart(name, size, max(resident, 0), cause, guess)
             for (name, cause, guess), (size, resident) in rest.items()
         ),
     ]

@@ -96,8 +96,9 @@ def inside(
         parts += [
             HeapPart(
                 "malloc: in use",
-                size - free - tcache,
-                resident - resident_free - cached,
+                # The arenas of a process that runs may have grown since the regions were read.
+                max(size - free - tcache, 0),
+                max(resident - resident_free - cached, 0),
                 "chunks of the program, and malloc's own data",
             ),
             HeapPart("malloc: caches of threads", tcache, cached, "free chunks in tcaches"),
@@ -106,8 +107,8 @@ def inside(
             ),
             HeapPart(
                 "malloc: free, kept by a trim",
-                resident_free - trim.total,
-                resident_free - trim.total,
+                max(resident_free - trim.total, 0),
+                max(resident_free - trim.total, 0),
                 "on pages that are partly in use, or fast chunks and the end of the top",
             ),
             HeapPart(

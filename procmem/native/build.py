@@ -95,6 +95,7 @@ ffi.cdef(
     int pm_pages_add(pm_pages *pages, uint64_t page, const uint64_t *entries, size_t count);
     int pm_pages_read(pm_pages *pages, int fd, uint64_t page_size, uint64_t *page, uint64_t last,
                       int scan, uint64_t zero_frame);
+    int pm_pages_scan(pm_pages *pages, int fd, uint64_t page_size, uint64_t *page, uint64_t last);
     uint64_t pm_pages_entry(const pm_pages *pages, uint64_t page);
     void pm_pages_copy(const pm_pages *pages, uint64_t first, uint64_t last, uint64_t *out);
     uint64_t pm_pages_count(const pm_pages *pages, uint64_t first, uint64_t last, uint64_t mask,

@@ -315,6 +315,50 @@ int pm_pages_read(pm_pages *pages, int fd, uint64_t page_size, uint64_t *page, u
     return 0;
 }
 
+int pm_pages_scan(pm_pages *pages, int fd, uint64_t page_size, uint64_t *page, uint64_t last)
+{
+    struct page_range ranges[RANGES];
+    struct page_scan scan = {
+        .size = sizeof scan,
+        .start = *page * page_size,
+        .end = last * page_size,
+        .vec = (uint64_t)(uintptr_t)ranges,
+        .vec_len = RANGES,
+        .category_mask = PAGE_PFNZERO,
+        .category_inverted = PAGE_PFNZERO,
+        .category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED,
+        .return_mask = PAGE_PRESENT,
+    };
+
+    for (;;) {
+        long i, got = look(fd, &scan);
+
+        if (got < 0)
+            return (int)got;
+        for (i = 0; i < got; i++) {
+            uint64_t first = ranges[i].start / page_size;
+            size_t k, count = (size_t)(ranges[i].end / page_size - first);
+            uint64_t entry = ranges[i].categories & PAGE_PRESENT ? PM_ENTRY_PRESENT : PM_ENTRY_SWAPPED;
+            int status = make_room(pages, count);
+
+            if (status)
+                return status;
+            for (k = 0; k < count; k++)
+                pages->entries[pages->count + k] = entry;
+            status = keep(pages, first, count, count);
+            if (status)
+                return status;
+        }
+        /* walk_end may be stale on a finished scan: the count says whether there is more. */
+        if (got < RANGES) {
+            *page = last;
+            return 0;
+        }
+        scan.start = ranges[got - 1].end;
+        *page = scan.start / page_size;
+    }
+}
+
 /* ---- questions ---- */
 
 /* The first segment that ends above a page. */

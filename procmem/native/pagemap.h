@@ -63,6 +63,10 @@ int pm_pages_add(pm_pages *pages, uint64_t page, const uint64_t *entries, size_t
 int pm_pages_read(pm_pages *pages, int fd, uint64_t page_size, uint64_t *page, uint64_t last,
                   int scan, uint64_t zero_frame);
 
+/* The same with entries that have a bit alone, PM_ENTRY_PRESENT or PM_ENTRY_SWAPPED, and none for the
+ * page of zeros: PAGEMAP_SCAN alone, which is cheaper. */
+int pm_pages_scan(pm_pages *pages, int fd, uint64_t page_size, uint64_t *page, uint64_t last);
+
 /* The entry of a page, 0 if there is none. */
 uint64_t pm_pages_entry(const pm_pages *pages, uint64_t page);
 /* Copies the entries of the pages from `first` to `last`, those without one as 0. */

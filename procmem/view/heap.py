@@ -434,6 +434,7 @@ def heap_text(
     if sizes:
         if heap.arenas:
             text += "\n" + size_table(heap, width=width, unit=unit)
-        text += "\n" + python_table(heap, width=width, unit=unit)
+        blocks = python_table(heap, width=width, unit=unit)
+        text += "\n" + blocks if blocks else ""
     text += "\n" + prose(certainty(heap), width)
     return text + "".join(prose(f"{one}.", width) for one in heap.doubts)

@@ -48,7 +48,8 @@ def test_a_page_table_that_can_not_be_read_is_a_doubt(
 
     class Refusing:
         def __getattr__(self, name: str) -> object:
-            return (lambda *_: -5) if name == "pm_pages_read" else getattr(native.lib, name)
+            refused = name in ("pm_pages_read", "pm_pages_scan")
+            return (lambda *_: -5) if refused else getattr(native.lib, name)
 
     with Allocating(program) as target:
         target.go(1, 300)

@@ -32,6 +32,14 @@ def test_what_is_known_inside_a_region_is_taken_off() -> None:
     assert sum(part.size for part in parts) == sum(r.size for r in table if r.start >> 63 == 0)
 
 
+def test_a_region_that_has_grown_since_it_was_read_is_not_negative() -> None:
+    table = procmem.Process().residency()
+    largest = max(table, key=lambda region: region.size)
+    span = HeapSpan(largest.start, largest.end - 4096, 1 << 40, "python")
+    parts = parts_of(list(table), [span], [])
+    assert min(part.resident for part in parts) == 0
+
+
 @glibc
 @pytest.mark.parametrize("threads", [0, 3])
 def test_parts_add_up_to_vsz_and_rss(threads: int, tmp_path: Path) -> None:

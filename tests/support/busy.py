@@ -154,6 +154,7 @@ def nonsense(heap: procmem.Heap) -> list[str]:
         if arena.system > 1 << 30:
             found.append(f"an arena of {arena.system} bytes")
     found += [str(one) for one in heap.by_size() if min(one) < 0]
+    found += [str(one) for one in heap.parts if min(one.size, one.resident) < 0]
     if not heap.arenas and heap.certain:
         found.append("no arena")
     return found

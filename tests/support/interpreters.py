@@ -41,6 +41,9 @@ def go(seed, steps):
         if not chance.randrange(2000):
             first = chance.randrange(len(kept))
             kept[first:first + 5000] = [None] * len(kept[first:first + 5000])
+# What its first call allocates is there from now on.
+signal.raise_signal(signal.SIGUSR1)
+wait(wanted)
 while True:
     line = sys.stdin.readline()
     if not line:

@@ -147,3 +147,7 @@ def test_arenas_of_python_that_a_block_keeps() -> None:
     assert "The arena at 7f0000100000 is kept by 1 block: 32 bytes at 7f0000100030." in text
     made.python = PythonHeap((), 0, 0, 0, {}, 16384, "malloc", "PYTHONMALLOC=malloc", True)
     assert "Python's small objects are in malloc? (PYTHONMALLOC=malloc)." in heap_text(made)
+
+
+def test_no_two_blank_lines_where_there_is_no_python() -> None:
+    assert "\n\n\n" not in heap_text(heap(), sizes=True, arenas=True, pages=True)

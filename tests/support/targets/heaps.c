@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <unistd.h>
+
+/* sys/prctl.h includes headers of the kernel, which a compiler for 32-bit programs may lack. */
+#define PR_SET_THP_DISABLE 41
+int prctl(int option, ...);
 
 #define MANY 100000
 

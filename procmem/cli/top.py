@@ -20,6 +20,7 @@ from procmem.cli.arguments import (
 from procmem.cli.formats import print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
+from procmem.cli.top_screen import LIVE_SHARE, opens_screen, show
 from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
 from procmem.process.finding import resolve
@@ -51,9 +52,21 @@ def main(argv: list[str]) -> int:
     """Runs the command; see `procmem top --help`."""
     made = parser(
         "top",
-        "Shows which processes use most memory, and what ending them would free. All processes "
-        "are read once; with PIDs or names only these are shown.",
+        "Shows which processes use most memory, and what ending them would free; with PIDs or "
+        "names only these. On a terminal a screen is opened that stays live, unless PIDs or "
+        "options of the table are given; otherwise all processes are read once and a table is "
+        "printed.",
         pids="*",
+    )
+    ways = made.add_mutually_exclusive_group()
+    ways.add_argument("--once", action="store_true", help="print the table, on a terminal, too")
+    ways.add_argument(
+        "--live",
+        action="store_true",
+        help="open the screen, with PIDs, too: one process is opened, several are listed",
+    )
+    ways.add_argument(
+        "--replay", metavar="FILE", help="show a recording of `procmem record` on the screen"
     )
     made.add_argument("--by", choices=tuple(GROUPINGS), help="show groups of processes")
     made.add_argument(
@@ -66,7 +79,6 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--limit",
         type=row_limit,
-        default=LIMIT,
         metavar="N",
         help=f"show so many rows (default: {LIMIT}); 0: all",
     )
@@ -83,9 +95,9 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "--share",
         type=share,
-        default=1.0,
         metavar="PART",
-        help="the share of one CPU to use, such as 0.02; reading takes longer then",
+        help="the share of one CPU to use, such as 0.02; reading takes longer then (default: 1 "
+        f"for the table, {LIVE_SHARE} for the screen, drawing included)",
     )
     made.add_argument(
         "--max-stall",
@@ -99,15 +111,21 @@ def main(argv: list[str]) -> int:
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS, limit="which has all rows")
     if options.memory and (options.by or options.pids):
         made.error("--memory shows the whole machine and cannot be combined with --by or PIDs")
+    if options.replay is not None and options.pids:
+        made.error("--replay cannot be combined with PIDs")
     status, wanted = chosen(options.pids, options.root)
     if options.pids and not wanted:
         return status
+    if opens_screen(made, options, argv):
+        return max(status, show(made, options, wanted))
+    if options.limit is None:
+        options.limit = LIMIT
     try:
         with Progress("reading processes") as shown:
             found = machine(
                 root=options.root,
                 frames=False if options.fast or options.memory else None,
-                share=options.share,
+                share=options.share or 1.0,
                 max_stall=options.max_stall,
                 progress=shown.show,
             )

@@ -259,6 +259,11 @@ class Recorder:
         finally:
             self._charge(time.thread_time() - begun)
 
+    @property
+    def rest(self) -> float:
+        """Seconds until the next turn(): `every`, or more if too much CPU time was used."""
+        return max(self.every, -self._credit / self._income)
+
     def _charge(self, spent: float) -> None:
         self.cost += spent
         self._credit -= spent
@@ -434,7 +439,7 @@ class Recorder:
             try:
                 found = self.turn()
             except ProcessError as error:
-                self.ended = self._why(error)
+                self.ended = self.why_ended(error)
                 if self.ended:
                     break
                 found = None
@@ -456,8 +461,8 @@ class Recorder:
             self._take_last()
         return self.recording
 
-    def _why(self, error: ProcessError) -> str:
-        """Why the recording ends, in words; empty if it does not."""
+    def why_ended(self, error: ProcessError) -> str:
+        """Why the recording ends after an error of turn(), in words; empty if it does not."""
         if isinstance(error, ZombieProcess):
             return f"{self._ending.words(self._files)}, and waits for its parent"
         if isinstance(error, NoSuchProcess):
@@ -553,7 +558,7 @@ class Recorder:
                 try:
                     found = self.turn()
                 except ProcessError as error:
-                    if ended := self._why(error):
+                    if ended := self.why_ended(error):
                         return ended
                     found = None
                 if found is not None:
@@ -563,7 +568,7 @@ class Recorder:
                     if change:
                         yield change
                     before = found
-                time.sleep(max(self.every, -self._credit / self._income))
+                time.sleep(self.rest)
         finally:
             self.close()
 

@@ -230,6 +230,17 @@ class MachineProcess:
         """Bytes of memory that ending it would free: `freed.size`. `freed.exact`: or more."""
         return None if self.freed is None else self.freed.size
 
+    def is_same_reading(self, earlier: MachineProcess) -> bool:
+        """Whether an earlier reading of this process has the same figures and names."""
+        return (
+            self._sizes == earlier._sizes
+            and (self.rss, self.unread, self.comm) == (earlier.rss, earlier.unread, earlier.comm)
+            and (self.pid, self.start_time, self.ppid, self.uid)
+            == (earlier.pid, earlier.start_time, earlier.ppid, earlier.uid)
+            and self._words == earlier._words
+            and self._cgroups == earlier._cgroups
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
         freed = self.freed

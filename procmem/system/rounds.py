@@ -10,6 +10,7 @@ from procmem.process import Process
 from procmem.procfs import parse_statm, pids
 from procmem.procfs.sweep import sweep
 from procmem.regions.kinds import kind_word
+from procmem.system.allowance import CpuAllowance
 from procmem.system.pace import pages_and_more
 from procmem.system.processes import MachineProcess
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from procmem.regions.region import MeasuredRegion
 
 __all__ = ["LeftOut", "ProcessChoice", "Rounds", "Sizes", "UseReading", "printable_label"]
-
-SAVED = 10.0
-"""Seconds over which unused CPU time may be saved up."""
 
 FIRST_GUESS = 400e-9
 """CPU seconds for a resident page until a process was read: smaps of pages that are mapped once."""
@@ -163,10 +161,7 @@ class Rounds:
         self.round_seconds: float | None = None
         self._clock = clock
         self._cpu = cpu
-        self._cpu_began = cpu()
-        # From this time on the share was earned; later than the start where much was not used.
-        self._earning_since = clock()
-        self._earned_before = 0.0
+        self._allowance = CpuAllowance(share, clock, cpu)
         self._readings: dict[tuple[int, int], UseReading] = {}
         self._left_out: dict[tuple[int, int], tuple[str, int]] = {}
         self._queue: list[MachineProcess] = []
@@ -176,7 +171,7 @@ class Rounds:
     @property
     def spent(self) -> float:
         """CPU seconds used so far."""
-        return self._cpu() - self._cpu_began
+        return self._allowance.spent
 
     def turn(self) -> float:
         """Does the next piece of work: begins a round, or reads a process.
@@ -199,17 +194,8 @@ class Rounds:
         if not self._queue and self._round_began is not None:
             self.rounds += 1
             self.round_seconds = self._clock() - self._round_began
-            return max(self._debt(), self._round_began + self.every - self._clock(), 0.0)
-        return max(self._debt(), 0.0)
-
-    def _debt(self) -> float:
-        """Seconds until the CPU time so far is no more than the share."""
-        now = self._clock()
-        earned = self._earned_before + self.share * (now - self._earning_since)
-        most = self.spent + self.share * SAVED
-        if earned > most:
-            self._earned_before, self._earning_since, earned = most, now, most
-        return (self.spent - earned) / self.share
+            return max(self._allowance.debt(), self._round_began + self.every - self._clock(), 0.0)
+        return max(self._allowance.debt(), 0.0)
 
     def _begin(self, now: float) -> None:
         """Lists the processes."""

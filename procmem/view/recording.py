@@ -210,8 +210,13 @@ def ended_line(ended: str) -> str:
     return f"{time.strftime('%H:%M:%S')}  {ended}\n"
 
 
-def change_lines(change: Diff) -> str:
-    """What changed between two snapshots, a line for each cause."""
+def change_lines(change: Diff, width: int = 80) -> str:
+    """What changed between two snapshots, a line for each cause.
+
+    Args:
+        change: the difference.
+        width: cells per line, after which they are wrapped.
+    """
     clock = change.after.clock
     when = "" if clock is None else time.strftime("%H:%M:%S", time.localtime(clock.realtime / 1e9))
     rss = ""
@@ -220,7 +225,7 @@ def change_lines(change: Diff) -> str:
     faults = f"  faults {change.minor:+,}" if change.minor else ""
     lines = [f"{when}  VSZ {signed(change.vsz)}{rss}{faults}"]
     lines += [
-        fill(printable(one.words), 80, initial_indent="  ", subsequent_indent="    ")
+        fill(printable(one.words), width, initial_indent="  ", subsequent_indent="    ")
         for one in change.explanations
     ]
     return "\n".join(lines) + "\n"

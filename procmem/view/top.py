@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from procmem.units import about, in_unit, unit_name
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import printable, shorter
@@ -120,20 +122,42 @@ def plural(number: int) -> str:
     return f"{number:,} process{'' if number == 1 else 'es'}"
 
 
-def overview_sentence(machine: Machine) -> str:
-    """What the memory of the machine is used for, in one sentence."""
+class MachineUses(NamedTuple):
+    """What the memory of the machine is used for, in bytes.
+
+    Attributes:
+        processes: memory that processes map.
+        cache: page cache that no process maps.
+        kernel: the rest.
+        free: memory that is free.
+        hidden: whether most processes are others', as in a container: only their sum is known.
+    """
+
+    processes: int
+    cache: int
+    kernel: int
+    free: int
+    hidden: bool
+
+
+def uses_of_machine(machine: Machine) -> MachineUses:
+    """The parts of MemTotal in four sums."""
     sizes = {part.name: part.size for part in machine.parts}
     processes = sizes["processes"] + sizes["mapped by processes that were not read"]
     cache = sum(size for name, size in sizes.items() if "that no process maps" in name)
     free = sum(size for name, size in sizes.items() if name.startswith("free"))
     kernel = machine.total - processes - cache - free
-    # In a container most processes are others', and only their sum is known.
-    hidden = processes > 2 * sizes["processes"]
-    who = "processes use" if hidden else f"{plural(len(machine.processes))} use"
+    return MachineUses(processes, cache, kernel, free, processes > 2 * sizes["processes"])
+
+
+def overview_sentence(machine: Machine) -> str:
+    """What the memory of the machine is used for, in one sentence."""
+    uses = uses_of_machine(machine)
+    who = "processes use" if uses.hidden else f"{plural(len(machine.processes))} use"
     return (
-        f"Of {about(machine.total)}, {who} {about(processes)}, "
-        f"page cache that no process maps {about(cache)}, the kernel {about(kernel)}; "
-        f"{about(free)} is free."
+        f"Of {about(machine.total)}, {who} {about(uses.processes)}, "
+        f"page cache that no process maps {about(uses.cache)}, the kernel {about(uses.kernel)}; "
+        f"{about(uses.free)} is free."
     )
 
 

@@ -1,0 +1,1 @@
+"""The live screen of `procmem top`. Only `app` and `lines` import textual."""

@@ -52,7 +52,15 @@ def is_flames(start: bytes) -> bool:
     return timelines.is_flames(start)
 
 
+def is_report(start: bytes) -> bool:
+    """Whether a file is a report on a submission."""
+    from procmem.grade.exports import texts
+
+    return texts.is_report(start)
+
+
 KINDS = {
+    "report": ExportKind("report of procmem", is_report, "write {} as a page of HTML"),
     "svg": ExportKind("picture of procmem", is_picture, "draw {} as an SVG picture"),
     "perfetto": ExportKind(
         "timeline of procmem", is_timeline, "write {} for Perfetto (ui.perfetto.dev) and Chrome"
@@ -94,7 +102,10 @@ def check_exports(command: str, options: argparse.Namespace) -> bool:
     fine = True
     for name in options.exports:
         path = getattr(options, name)
-        if path is not None:
+        if path == "-":
+            complain(command, f"--{name}: name a file; stdout has the command's own output")
+            fine = False
+        elif path is not None:
             one = KINDS[name]
             try:
                 check_output(path, force=options.force, is_ours=one.is_ours, what=one.what)
@@ -104,15 +115,18 @@ def check_exports(command: str, options: argparse.Namespace) -> bool:
     return fine
 
 
-def draw(command: str, options: argparse.Namespace, picture: Callable[[], str]) -> int:
-    """Writes the picture of --svg, if it is asked for; returns the exit status."""
-    if options.svg is None:
+def draw(
+    command: str, options: argparse.Namespace, picture: Callable[[], str], name: str = "svg"
+) -> int:
+    """Writes the file of --svg, or of another option, if it is asked for; returns the status."""
+    path = getattr(options, name)
+    if path is None:
         return 0
     try:
-        with exported(options, "svg") as file:
+        with exported(options, name) as file:
             file.write(picture())
     except OSError as error:
-        complain(command, f"{options.svg}: {error.strerror}")
+        complain(command, f"{path}: {error.strerror}")
         return 1
     return 0
 

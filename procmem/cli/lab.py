@@ -6,9 +6,10 @@ import os
 import sys
 
 from procmem.cli.arguments import Parser
+from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import TEXTS, format_options, print_data
 from procmem.cli.terminal import screen_columns
-from procmem.grade.exports.texts import text
+from procmem.grade.exports.texts import html, text
 from procmem.grade.grading.grade import grade
 from procmem.grade.results import Status
 from procmem.grade.sandbox.inherited import set_right
@@ -71,6 +72,7 @@ def parser() -> Parser:
         "--lab", metavar="NAME", help="the lab, if the directory was not made by `procmem lab new`"
     )
     format_options(way, TEXTS)
+    export_options(way, report="the results, with pictures of what the program built,")
     way.set_defaults(run=check)
 
     way = ways.add_parser("show", help="print the hand-out of a lab")
@@ -110,6 +112,8 @@ def check(options: argparse.Namespace) -> int:
     if not os.path.exists(options.directory):
         sys.stderr.write(f"procmem lab: {printable(options.directory)}: no such directory\n")
         return 1
+    if not check_exports("lab", options):
+        return 1
     lab = find(options.lab) if options.lab else lab_of(options.directory)
     found = grade(lab, options.directory)
     if options.data:
@@ -121,6 +125,8 @@ def check(options: argparse.Namespace) -> int:
     elif not options.data:
         sys.stderr.write(faults_of_checks(found))
     judged = found.max_score or not found.uncounted
+    if draw("lab", options, lambda: html(found), "report"):
+        return 1
     return 0 if found.trusted and judged and found.score == found.max_score else 1
 
 

@@ -47,7 +47,7 @@ def test_figures_and_causes_of_each_snapshot(specimen: Specimen) -> None:
     ]
     assert counted(events, "VSZ")[-1] == (3_900_000, {"bytes": one[-1].vsz})
     for (_, kinds), snapshot in zip(counted(events, "RSS by kind"), one, strict=True):
-        assert sum(kinds.values()) == snapshot.rss
+        assert sum(kinds.values()) == snapshot.regions.total("rss")
     causes = [event for event in events if event["ph"] == "i"]
     assert len(causes) >= 39
     first = [event for event in causes if event["ts"] == 100_000]

@@ -53,7 +53,10 @@ def test_layers_are_the_memory_of_each_kind(specimen: Specimen) -> None:
     peak = one.peak("rss")
     assert peak is not None
     drawing = Drawing(one.svg())
-    assert f"peak {peak.value >> 10:,} KiB at 3.9 s (snapshot 39)" in drawing.texts
+    assert (
+        f"peak {peak.value >> 10:,} KiB at {peak.at / 10:.1f} s (snapshot {peak.at})"
+        in drawing.texts
+    )
     assert drawing.title == f"Memory of process {specimen.pid} (specimen) over time"
 
 

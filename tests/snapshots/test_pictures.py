@@ -114,6 +114,6 @@ def test_plots_have_the_changes_of_each_kind() -> None:
     axes = plotted((after - before).plot, figure="vsz")
     assert [bar.get_width() for bar in axes.patches] == [1000 * PAGE]
     axes = plotted(after.plot)
-    assert sum(bar.get_width() for bar in axes.patches) == after.rss
+    assert sum(bar.get_width() for bar in axes.patches) == after.regions.total("rss")
     with pytest.raises(BadArgument, match="not 'swap'"):
         (after - before).plot(figure="swap")

@@ -71,7 +71,7 @@ def test_a_failed_call_has_its_error(program: str) -> None:
     assert all(str(name).startswith("E") for name in shown)
 
 
-SHELL = "/bin/true; (exit 3)"
+SHELL = "/bin/true; (exit 3); :"
 
 
 def test_forks_execs_and_exits_are_instants() -> None:

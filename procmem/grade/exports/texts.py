@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from procmem.grade.exports.shown import CheckRow
     from procmem.grade.results import Grade
 
-__all__ = ["html", "markdown", "text"]
+__all__ = ["html", "is_report", "markdown", "text"]
 
 SIGNS = {
     Status.PASSED: "ok",
@@ -202,6 +202,7 @@ footer { color: var(--dim); font-size: .85rem; margin-top: 1.5rem }
 """
 
 
+START = '<!doctype html>\n<html lang="en">\n<head>\n<meta name="generator" content="procmem grade">'
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -219,7 +220,7 @@ def html(grade: Grade) -> str:
     looks = STYLE + pictures_style(grade.pictures)
     return "\n".join(
         [
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            f'{START}\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
             f"<title>{lab}: {who}</title>\n<style>{looks}</style>\n</head>\n<body>",
@@ -227,6 +228,11 @@ def html(grade: Grade) -> str:
             "</body>\n</html>\n",
         ]
     )
+
+
+def is_report(start: bytes) -> bool:
+    """Whether a file that starts like this is a page of html(), and may be overwritten."""
+    return start.startswith(START.encode())
 
 
 def score_html(grade: Grade) -> Iterator[str]:

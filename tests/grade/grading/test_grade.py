@@ -718,7 +718,9 @@ def test_the_pictures_are_of_the_first_run_that_is_not_hidden(tmp_path: Path) ->
         ("mapped", "written"),
     ]
     written = found.pictures[1]
-    assert (written.vsz, written.rss) == (0, os.sysconf("SC_PAGE_SIZE"))
+    # Pages of files that are read meanwhile count, too.
+    assert written.vsz == 0
+    assert (written.rss or 0) >= os.sysconf("SC_PAGE_SIZE")
     assert Grade.from_json(found.to_json()) == found
     assert found.for_student().pictures == found.pictures
 

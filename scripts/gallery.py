@@ -6,8 +6,9 @@
 In a block of ```text each line that begins with "$ " is a command for sh(1), and what follows is
 its output. The commands share a temporary directory. PID is a process that was started for them,
 `cat` of /dev/zero. SERVER is another, which runs the block of ```python on the page, server.py, in
-the same directory until that makes the file "ready". Both are ended afterwards. "[...]" as a last
-line cuts the output to as many lines as there were.
+the same directory until that makes the file "ready"; as root it has a memory control group of its
+own. Both are ended afterwards. "[...]" as a last line cuts the output to as many lines as there
+were.
 
 Best run in a PID namespace of its own, so that no other processes of the machine are shown:
 
@@ -23,8 +24,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/gallery.md"
 WIDTH = 92
@@ -73,7 +78,8 @@ def refreshed(page: str) -> str:
         program = PROGRAM.search(page)
         if program is not None:
             Path(directory, "server.py").write_text(program[1])
-            server = started([sys.executable, "server.py"], directory, ended)
+            group = ended.enter_context(control_group())
+            server = started([sys.executable, "server.py"], directory, ended, group)
             while not Path(directory, "ready").exists() and server.poll() is None:
                 time.sleep(0.1)
             time.sleep(0.5)  # until all its threads wait
@@ -83,8 +89,36 @@ def refreshed(page: str) -> str:
         )
 
 
-def started(command: list[str], directory: str, ended: ExitStack) -> subprocess.Popen[bytes]:
-    """A process that is killed when `ended` is closed."""
+GROUPS = (Path("/sys/fs/cgroup/memory/gallery"), Path("/sys/fs/cgroup/gallery"))
+"""A memory control group of version 1 and of version 2."""
+
+
+@contextmanager
+def control_group() -> Iterator[Path | None]:
+    """A memory control group until it is left; None: this user may not make one."""
+    for group in GROUPS:
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            yield group
+        finally:
+            time.sleep(0.2)  # until what was killed has left it
+            group.rmdir()
+        return
+    yield None
+
+
+def started(
+    command: list[str], directory: str, ended: ExitStack, group: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """A process, in a control group if there is one, that is killed when `ended` is closed."""
+
+    def join() -> None:
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
     process = ended.enter_context(
         subprocess.Popen(
             command,
@@ -92,6 +126,7 @@ def started(command: list[str], directory: str, ended: ExitStack) -> subprocess.
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "LC_ALL": "C"},
+            preexec_fn=join,  # noqa: PLW1509 - it has one thread
         )
     )
     ended.callback(process.kill)

@@ -336,8 +336,8 @@ class Reasons:
     def at_queue(self, wait: Wait, on: str) -> str:
         """A wait at a semaphore, a message queue or an io_uring."""
         said = {
-            "rise": f"waits for {on} to rise",
-            "zero": f"waits for {on} to become 0",
+            "rise": f"waits until {on}, rises",
+            "zero": f"waits until {on}, becomes 0",
             "receive": f"waits for a message in {on}",
             "send": f"waits until it can send to {on}",
         }.get(wait.to, f"waits for {on}")

@@ -169,7 +169,7 @@ def table_columns(title: str) -> list[Column]:
     """The columns of pipes; those of socket pairs and eventfds have the same keys."""
     return [
         Column("pipe", title, floor=12, keep_end=True),
-        Column("waiting", "Waiting", ">"),
+        Column("waiting", "Count" if title == "Eventfd" else "Waiting", ">"),
         Column("capacity", "Capacity", ">", 3),
         Column("slots", "Slots", ">", 4),
         Column("end", "End"),

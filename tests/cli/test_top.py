@@ -201,3 +201,12 @@ def test_what_a_share_is(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     assert run("top", "--share", "0.5", "--max-stall", "20", "--fast").status == 0
     assert callable(asked[0].pop("progress"))
     assert asked == [{"root": "/proc", "frames": False, "share": 0.5, "max_stall": 0.02}]
+
+
+def test_the_unit_is_shown_whatever_columns_are_chosen(target: Target, run: Run) -> None:
+    ran = run("top", "--fast", target.pid)
+    assert any(line.split()[:1] == ["MiB"] for line in ran.out.splitlines())
+    ran = run("top", "--fast", "--columns", "name,pss", target.pid)
+    assert "Sizes in MiB.\n" in ran.out
+    ran = run("top", "--fast", "--units", "human", "--columns", "name,pss", target.pid)
+    assert "Sizes in" not in ran.out

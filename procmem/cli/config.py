@@ -28,7 +28,7 @@ LARGEST = 1 << 20
 FOR_ALL = ("color", "units")
 """Names above the first section: defaults for each command that has the option."""
 
-NEVER = ("help", "no-config", "force", "output", "root")
+NEVER = ("help", "no-config", "force", "output", "root", "svg")
 """Options that say what one call does: no file may answer for them."""
 
 TWOFOLD = argparse.BooleanOptionalAction

@@ -97,10 +97,11 @@ def command_manual(page: CommandPage, version: str, date: str) -> str:
     """
     name = f"procmem-{page.name.replace(' ', '-')}"
     lines = [*heading(name, page.summary, version, date)]
-    lines += [".SH SYNOPSIS", ".nf"]
-    usages = [line for one in (page, *page.below) for line in one.usage]
-    lines += [roff_text(line) for line in dict.fromkeys(usages)]
-    lines += [".fi", ".SH DESCRIPTION", *roff_paragraphs(page.description)]
+    lines += [".SH SYNOPSIS", ".nh"]
+    usages = [" ".join(line.split()) for one in (page, *page.below) for line in one.usage]
+    for number, line in enumerate(dict.fromkeys(usages)):
+        lines += [*([".br"] if number else []), roff_text(line)]
+    lines += [".hy", ".SH DESCRIPTION", *roff_paragraphs(page.description)]
     lines += taken(page, ".SH")
     for one in page.below:
         lines += [f'.SH "{roff_text(one.name.upper())}"', *roff_paragraphs(one.description)]

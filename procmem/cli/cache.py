@@ -18,7 +18,7 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.formats import format_options, print_data
-from procmem.cli.progress import Progress
+from procmem.cli.progress import Progress, reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, Unsupported
 from procmem.process.held import page_cache
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
 
     def show(process: Process) -> None:
         nonlocal unknown
-        with Progress(f"asking for the files of {process.pid}"):
+        with reading(process.pid, "asking for the files of"):
             files = process.cached_files()
         unknown |= bool(files) and not any(file.cache for file in files)
         if options.data:

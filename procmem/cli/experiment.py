@@ -76,8 +76,8 @@ def main(argv: list[str]) -> int:
         complain("experiment", str(error))
         return 1
     try:
-        # Without a thread: experiments measure what this process does, too.
-        with Progress("experiments", total=len(functions), delay=0, thread=False) as shown:
+        # Light: experiments measure what this process does, too.
+        with Progress("experiments", total=len(functions), delay=0, light=True) as shown:
             for story in told(list(functions), options, shown, quick=name == "all"):
                 stories.append(story)
                 if not asked.data:

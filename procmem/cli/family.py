@@ -15,7 +15,7 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.formats import print_data
-from procmem.cli.progress import Progress
+from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.process.finding import oldest
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
-        with Progress(f"comparing the forks of {process.pid}"):
+        with reading(process.pid, "comparing the forks of"):
             family = process.family()
         if options.data:
             found.append(family.to_dict())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -15,7 +14,7 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.formats import print_data
-from procmem.cli.progress import Progress
+from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.view.heap import heap_text
@@ -54,7 +53,7 @@ def main(argv: list[str]) -> int:
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
-        with Progress(f"reading the heap of {process.pid}", thread=process.pid != os.getpid()):
+        with reading(process.pid, "reading the heap of"):
             heap = process.heap(stop=options.stop, pages=options.pages)
         if options.data:
             found.append(heap.to_dict())

@@ -17,6 +17,7 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import print_data
+from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.regions.kinds import RegionKind
@@ -137,7 +138,8 @@ def main(argv: list[str]) -> int:
             sys.stdout.write(as_text(chosen, options, more))
 
     def show(process: Process) -> None:
-        table = process.residency() if options.fast else process.smaps()
+        with reading(process.pid):
+            table = process.residency() if options.fast else process.smaps()
         more: dict[str, Any] = {}
         if options.numa:
             more["nodes"] = {region.start: region for region in process.numa()}

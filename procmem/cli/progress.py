@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import threading
     from types import TracebackType
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "reading"]
 
 DELAY = 1.0
 """Seconds after which the line appears: what takes less needs none."""
@@ -41,8 +41,8 @@ class Progress:
         total: the number of steps; None: not known.
         quiet: show nothing.
         delay: seconds before the line appears.
-        thread: whether a thread may draw; else the line moves only with show(). False where the
-            memory of this process is measured, which a thread would change.
+        light: without a thread and without rich, both of which take memory: for where that of
+            this process is measured. The line moves only with show() then.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Progress:
         total: int | None = None,
         quiet: bool = False,
         delay: float = DELAY,
-        thread: bool = True,
+        light: bool = False,
     ) -> None:
         self.what = what
         self.total = total
@@ -62,7 +62,7 @@ class Progress:
         self.begun = time.monotonic()
         self._next = self.begun + delay
         self._drawn = False
-        self._uses_thread = thread
+        self._light = light
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Progress:
@@ -72,7 +72,7 @@ class Progress:
             # Two threads draw; who writes to stdout in between must not be interrupted.
             self._lock = threading.Lock()
             self._ended = threading.Event()
-            if self._uses_thread:
+            if not self._light:
                 self._thread = threading.Thread(target=self._tick, daemon=True)
                 self._thread.start()
         return self
@@ -118,9 +118,11 @@ class Progress:
             sys.stdout.flush()
             return
         with self._lock:
+            drawn = self._drawn
             self._erase()
             sys.stdout.write(text)
             sys.stdout.flush()
+            self._next = min(self._next, time.monotonic()) if drawn else self._next
             self._draw()
 
     def _tick(self) -> None:
@@ -130,8 +132,9 @@ class Progress:
 
     def _draw(self) -> None:
         now = time.monotonic()
-        if not self.shown or self._ended.is_set() or (now < self._next and not self._drawn):
+        if not self.shown or self._ended.is_set() or now < self._next:
             return
+        self._next = now + INTERVAL
         try:
             width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
             line = self._line(now - self.begun, width - 1)
@@ -157,8 +160,14 @@ class Progress:
         room = min(BAR, width - cells(what) - cells(far) - 4)
         if room < LEAST_BAR:
             return shorter(f"{what}  {far}", width)
-        bar = rich_bar(self.done, self.total, room) or plain_bar(self.done, self.total, room)
+        made = "" if self._light else rich_bar(self.done, self.total, room)
+        bar = made or plain_bar(self.done, self.total, room)
         return f"{what}  {bar}  {far}" if bar else f"{what}  {far}"
+
+
+def reading(pid: int, what: str = "reading") -> Progress:
+    """The progress of reading a process, without a thread if it is this one."""
+    return Progress(f"{what} {pid}", light=pid == os.getpid())
 
 
 def far_text(done: int | None, total: int | None, elapsed: float, left: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import sys
@@ -136,8 +137,8 @@ def record(asked: Namespace, process: Process) -> int:
     rows.show(recorder, recorder.last)
     status = 0
     what = f"recording {process.pid}"
-    # Without a thread: this process may be the one that is recorded.
-    shown = Progress(what, quiet=asked.quiet, delay=0.25, thread=False)
+    mine = process.pid == os.getpid()
+    shown = Progress(what, quiet=asked.quiet, delay=0.25, light=mine)
     with stopped_by_signals(recorder) as received, shown:
         try:
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from procmem.cli.arguments import (
@@ -15,7 +14,7 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import TEXTS, print_data
-from procmem.cli.progress import Progress
+from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.snapshots import Snapshot
 from procmem.snapshots.moment import DETAILS
@@ -84,7 +83,7 @@ def main(argv: list[str]) -> int:
     taken: list[Snapshot] = []
 
     def take(process: Process) -> None:
-        with Progress(f"reading {process.pid}", thread=process.pid != os.getpid()):
+        with reading(process.pid):
             one = process.snapshot(options.detail, heap=options.heap)
         keep(one)
 

@@ -88,9 +88,14 @@ def on_screen(written: str) -> str:
     return line
 
 
-def test_the_line_is_drawn_and_gone(terminal: Terminal, painter: str) -> None:
+def test_the_line_is_drawn_and_gone(
+    terminal: Terminal, painter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     terminal.use()
-    with Progress("reading 7", total=4, delay=0, thread=False) as shown:
+    monkeypatch.setattr(progress, "INTERVAL", 0)
+    # Nobody reads the terminal meanwhile: a thread without pauses would fill it, and wait.
+    monkeypatch.setattr(Progress, "_tick", lambda _: None)
+    with Progress("reading 7", total=4, delay=0) as shown:
         shown.show(1)
         shown.show(2, left=90)
     written = terminal.read()
@@ -114,6 +119,25 @@ def test_time_passes_without_a_step(terminal: Terminal, painter: str) -> None:
     written = terminal.read()
     assert "a long call" in written
     assert on_screen(written) == ""
+
+
+def test_many_steps_are_drawn_seldom(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.use()
+    monkeypatch.setattr(progress, "INTERVAL", 3600)
+    with Progress("reading", total=10_000, delay=0, light=True) as shown:
+        for done in range(10_000):
+            shown.show(done)
+    assert terminal.read().count("reading") == 1
+
+
+def test_without_memory_of_its_own(terminal: Terminal) -> None:
+    """Where this process is measured there is no thread, and rich is not imported."""
+    terminal.use()
+    before = threading.active_count()
+    with Progress("reading", total=2, delay=0, light=True) as shown:
+        shown.show(1)
+        assert threading.active_count() == before
+    assert "[###" in terminal.read()
 
 
 def test_what_is_short_is_not_shown(terminal: Terminal) -> None:
@@ -140,7 +164,7 @@ def test_nothing_if_it_is_not_wanted(
 ) -> None:
     terminal.use()
     monkeypatch.setenv("TERM", "dumb" if how == "dumb" else "xterm")
-    with Progress("reading", delay=0, quiet=how == "quiet", thread=False) as shown:
+    with Progress("reading", delay=0, quiet=how == "quiet", light=True) as shown:
         shown.show(1)
     assert terminal.read() == ""
 
@@ -148,7 +172,7 @@ def test_nothing_if_it_is_not_wanted(
 def test_output_stands_above_the_line(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.use()
     monkeypatch.setattr(sys, "stdout", terminal.stream)
-    with Progress("grading", total=2, delay=0, thread=False) as shown:
+    with Progress("grading", total=2, delay=0, light=True) as shown:
         shown.show(1)
         shown.say("a is done\n")
     written = SEQUENCE.sub("", terminal.read().replace("\x1b[K", "|"))
@@ -157,7 +181,7 @@ def test_output_stands_above_the_line(terminal: Terminal, monkeypatch: pytest.Mo
 
 def test_an_exception_clears_the_line(terminal: Terminal) -> None:
     terminal.use()
-    with pytest.raises(KeyboardInterrupt), Progress("reading", delay=0, thread=False) as shown:
+    with pytest.raises(KeyboardInterrupt), Progress("reading", delay=0, light=True) as shown:
         shown.show(1)
         raise KeyboardInterrupt
     written = terminal.read()
@@ -168,7 +192,7 @@ def test_an_exception_clears_the_line(terminal: Terminal) -> None:
 def test_a_terminal_that_has_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Terminal(monkeypatch)
     made.use()
-    with Progress("reading", delay=0, thread=False) as shown:
+    with Progress("reading", delay=0, light=True) as shown:
         os.close(made.ours)
         shown.show(1)
         shown.show(2)

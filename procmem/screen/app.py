@@ -25,6 +25,7 @@ from procmem.screen.views import (
     UNIT,
     UNIT_INSIDE,
     AskedView,
+    LastTable,
     Shown,
     list_view,
     memory_view,
@@ -161,6 +162,7 @@ class TopScreen(App[int]):
         self.playing = False
         self.speed = 1.0
         self._played_at = self._played = 0.0
+        self._last = LastTable()
         self._lock = threading.Lock()
         self._told = False
         self.rows = ScreenRows()
@@ -212,13 +214,13 @@ class TopScreen(App[int]):
     def view(self, asked: AskedView, opened: OpenedProcess | None) -> Shown:
         """Computes a view, in another thread: `opened` is what was open when it was asked for."""
         if asked.page == "process" and opened is not None:
-            return process_view(asked, opened, self.engine)
+            return process_view(asked, opened, self.engine, self._last)
         if asked.page == "memory":
             return memory_view(asked, self.engine)
         if asked.page == "help":
             title = [TextPiece("procmem top: keys and figures", "bold")]
             return Shown(asked, title, [], help_rows(asked.width), asked.number)
-        return list_view(asked, self.engine)
+        return list_view(asked, self.engine, self._last)
 
     def ask(self, **changes: object) -> None:
         """Asks for what is to be shown.

@@ -148,8 +148,9 @@ class ScreenRows(ScrollView, can_focus=True):
                 # The selected row stays where it is on the screen.
                 self.scroll_to(y=self.scroll_offset.y + shift, animate=False, immediate=True)
             self._follow()
-        self.message = message
-        self.refresh()
+        if table is not before or message != self.message:
+            self.message = message
+            self.refresh()
 
     @property
     def fitted(self) -> RowLayout:

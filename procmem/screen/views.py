@@ -20,7 +20,7 @@ from procmem.view.top import memory_table, overview_sentence, unread_note, uses_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from procmem.screen.engine import ScreenEngine
     from procmem.screen.opened import OpenedProcess
@@ -34,6 +34,7 @@ __all__ = [
     "UNIT",
     "UNIT_INSIDE",
     "AskedView",
+    "LastTable",
     "Shown",
     "SortKeys",
     "list_view",
@@ -107,6 +108,20 @@ class Shown(NamedTuple):
     message: str = ""
 
 
+class LastTable:
+    """The table that was made last: what has not changed is neither made nor drawn again."""
+
+    def __init__(self) -> None:
+        self._key: Hashable = None
+        self._table: ScreenTable = TextRows([])
+
+    def get(self, key: Hashable, make: Callable[[], ScreenTable]) -> ScreenTable:
+        """The last table, if it was made for the same key; otherwise a new one."""
+        if key != self._key:
+            self._table, self._key = make(), key
+        return self._table
+
+
 def sort_keys(table: ScreenTable) -> SortKeys:
     """The keys that the rows of a table can be sorted by."""
     if isinstance(table, ProcessRows):
@@ -123,13 +138,20 @@ def sort_keys(table: ScreenTable) -> SortKeys:
 # ---- the machine -------------------------------------------------------------------
 
 
-def list_view(asked: AskedView, engine: ScreenEngine) -> Shown:
-    """The processes, or groups of them."""
-    shown = list_shown(asked._replace(unit=asked.unit or UNIT), engine)
+def list_view(asked: AskedView, engine: ScreenEngine, last: LastTable | None = None) -> Shown:
+    """The processes, or groups of them.
+
+    Args:
+        asked: what is asked for.
+        engine: what it is read by.
+        last: the table that was made last.
+    """
+    last = last or LastTable()
+    shown = list_shown(asked._replace(unit=asked.unit or UNIT), engine, last)
     return shown._replace(asked=shown.asked._replace(unit=asked.unit))
 
 
-def list_shown(asked: AskedView, engine: ScreenEngine) -> Shown:
+def list_shown(asked: AskedView, engine: ScreenEngine, last: LastTable) -> Shown:
     """As list_view(), with a unit."""
     frames = engine.frames
     try:
@@ -146,24 +168,17 @@ def list_shown(asked: AskedView, engine: ScreenEngine) -> Shown:
         past = [*past, frame]
     number = frames.end - 1 if asked.number is None else asked.number
     fresh = 2 * engine.follower.every + 1
-    table: ScreenTable
-    if asked.by:
-        table = GroupRows(
-            frame.machine.groups(asked.by),
-            asked.by,
-            sort=asked.sort or "pss",
-            filtered=asked.filtered,
-            unit=asked.unit,
-        )
-    else:
-        table = ProcessRows(
-            past,
-            sort=asked.sort or "pss",
-            filtered=asked.filtered,
-            only=None if asked.only is None else asked.only[1],
-            unit=asked.unit,
-            fresh=fresh,
-        )
+
+    def make() -> ScreenTable:
+        sort, filtered, unit = asked.sort or "pss", asked.filtered, asked.unit
+        if asked.by:
+            groups = frame.machine.groups(asked.by)
+            return GroupRows(groups, asked.by, sort=sort, filtered=filtered, unit=unit)
+        only = None if asked.only is None else asked.only[1]
+        return ProcessRows(past, sort=sort, filtered=filtered, only=only, unit=unit, fresh=fresh)
+
+    # A frame is another one if it was made at another time.
+    table = last.get((frame.at, asked._replace(number=None)), make)
     message = "" if table else "No process has that in its PID, user, name or command line."
     title = machine_title(frame, asked)
     return Shown(asked, title, machine_state(asked, engine, frame), table, number, message)
@@ -199,7 +214,7 @@ def machine_state(asked: AskedView, engine: ScreenEngine, frame: MachineFrame) -
     elif asked.number is None:
         age = max(0.0, time.monotonic() - frame.at) + frame.oldest
         if age > 2 * engine.follower.every + 1:
-            found.append(TextPiece(f", oldest figure {seconds(age)} old", "bold"))
+            found.append(TextPiece(f", oldest {seconds(age)} old", "bold"))
     unread = len(frame.machine.unread)
     if unread:
         found.append(TextPiece(f", {unread:,} not read (m)", "bold"))
@@ -264,13 +279,29 @@ def memory_view(asked: AskedView, engine: ScreenEngine) -> Shown:
 # ---- one process -------------------------------------------------------------------
 
 
-def process_view(asked: AskedView, opened: OpenedProcess, engine: ScreenEngine) -> Shown:
-    """An open process: a tab of the snapshot that is asked for."""
-    shown = process_shown(asked._replace(unit=asked.unit or UNIT_INSIDE), opened, engine)
-    return shown._replace(asked=shown.asked._replace(unit=asked.unit))
+def process_view(
+    asked: AskedView,
+    opened: OpenedProcess,
+    engine: ScreenEngine,
+    last: LastTable | None = None,
+) -> Shown:
+    """An open process: a tab of the snapshot that is asked for.
+
+    Args:
+        asked: what is asked for.
+        opened: the process.
+        engine: what it is read by.
+        last: the table that was made last.
+    """
+    given = asked.unit
+    asked = asked._replace(unit=given or UNIT_INSIDE)
+    shown = process_shown(asked, opened, engine, last or LastTable())
+    return shown._replace(asked=shown.asked._replace(unit=given))
 
 
-def process_shown(asked: AskedView, opened: OpenedProcess, engine: ScreenEngine) -> Shown:
+def process_shown(
+    asked: AskedView, opened: OpenedProcess, engine: ScreenEngine, last: LastTable
+) -> Shown:
     """As process_view(), with a unit."""
     number = opened.end - 1 if asked.number is None else asked.number
     number = max(number, opened.first)
@@ -283,7 +314,12 @@ def process_shown(asked: AskedView, opened: OpenedProcess, engine: ScreenEngine)
         return unopened(asked, opened, title, engine)
     try:
         snapshot = opened.snapshot(number)
-        table = tab_of(asked, opened, number, snapshot)
+        key = (id(opened), number, asked._replace(number=None))
+        if asked.tab in {"changes", "heap"}:
+            # What they show may come later than the snapshot.
+            table = tab_of(asked, opened, number, snapshot)
+        else:
+            table = last.get(key, lambda: tab_of(asked, opened, number, snapshot))
     except (IndexError, ParseError) as error:
         said = printable(str(error)) if isinstance(error, ParseError) else "It is no longer kept."
         rows = TextRows([*wrapped(said, asked.width)])

@@ -190,6 +190,15 @@ def test_options_of_the_table_print_it(words: list[str]) -> None:
         assert b"procmem-live[ui]" not in screen.seen
 
 
+def test_the_table_loads_nothing_of_the_screen() -> None:
+    code = (
+        "import sys; from procmem.cli import main; main(['top', '--fast', '--limit', '1']); "
+        "assert not {'textual', 'rich', 'procmem.screen.app'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_pipe_gets_the_table() -> None:
     ran = shell("top", "--by", "user")
     assert ran.returncode == 0

@@ -12,6 +12,7 @@ from procmem.screen.tables import TextPiece, TextRows
 from procmem.screen.views import (
     TABS,
     AskedView,
+    LastTable,
     Shown,
     list_view,
     memory_view,
@@ -59,7 +60,19 @@ def test_how_old_figures_are(tmp_path: Path) -> None:
     engine = engine_of(made_tree(tmp_path / "proc", 3))
     assert engine.now is not None
     engine.now = engine.now._replace(at=engine.now.at - 1000)
-    assert "oldest figure 16 min" in words(list_view(AskedView(), engine).state)
+    assert "oldest 16 min" in words(list_view(AskedView(), engine).state)
+
+
+def test_what_has_not_changed_is_not_made_again(tmp_path: Path) -> None:
+    engine, last = engine_of(made_tree(tmp_path / "proc", 3)), LastTable()
+    table = list_view(AskedView(), engine, last).table
+    assert list_view(AskedView(), engine, last).table is table
+    assert list_view(AskedView(sort="rss"), engine, last).table is not table
+    opened = ReplayedProcess(made_recording())
+    table = process_view(AskedView(number=1), opened, engine, last).table
+    assert process_view(AskedView(number=1), opened, engine, last).table is table
+    assert process_view(AskedView(number=2), opened, engine, last).table is not table
+    assert process_view(AskedView(number=2, tab="map"), opened, engine, last).table is not table
 
 
 def test_the_memory_of_the_machine(tmp_path: Path) -> None:

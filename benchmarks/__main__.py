@@ -19,6 +19,7 @@ from benchmarks.queries import region_at
 from benchmarks.readings import maps, residency, smaps
 from benchmarks.recordings import recordings
 from benchmarks.reports import reports
+from benchmarks.screens import screens
 from benchmarks.sections import sections
 from benchmarks.sizes import sizes
 from benchmarks.snapshots import snapshots
@@ -52,6 +53,7 @@ BENCHMARKS = {
     "stacks": stacks,
     "machine": machines,
     "stalls": stalls,
+    "screen": screens,
     "pipes": pipes,
     "heap": large_heap,
 }

@@ -273,6 +273,14 @@ class PackedRows:
         return ArrowColumn(name, kind, self.count, (self._valid(valid, nulls), data), nulls,
                       nullable=missing)  # fmt: skip
 
+    def totals(self, words: int) -> list[int | None]:
+        """The sum of each of the first words over all rows; None: it is missing in one of them."""
+        ffi = self._ffi
+        places = ffi.new("uint32_t[]", [*range(words)] or [0])
+        low, high, missing = (ffi.new("uint64_t[]", max(words, 1)) for _ in range(3))
+        self._lib.pm_column_totals(self._rows, places, words, low, high, missing)
+        return [None if missing[at] else (high[at] << 64) + low[at] for at in range(words)]
+
     def block(self, words: Mapping[str, int]) -> dict[str, ArrowColumn]:
         """Several words of each record, all in one pass: uint64 that may be missing.
 

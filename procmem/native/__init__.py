@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 
 from procmem.native._native import ffi, lib
-from procmem.native._records import Record, make
+from procmem.native._records import Record, make, use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["COUNTER_NAMES", "Extra", "Record", "Scan", "ffi", "lib", "make"]
+__all__ = ["COUNTER_NAMES", "Extra", "Record", "Scan", "ffi", "lib", "make", "use"]
 
 MAPS: int = lib.PM_MAPS
 SMAPS: int = lib.PM_SMAPS

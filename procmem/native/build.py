@@ -49,6 +49,8 @@ ffi.cdef(
                         unsigned char *seen, size_t size);
     size_t pm_column_difference(const pm_rows *rows, size_t word, size_t less, uint64_t *out,
                                 unsigned char *valid);
+    void pm_column_totals(const pm_rows *rows, const uint32_t *words, size_t count, uint64_t *low,
+                          uint64_t *high, uint64_t *missing);
     size_t pm_column_sum(const pm_rows *rows, size_t word, size_t more, uint64_t *out,
                          unsigned char *valid);
     size_t pm_column_parts(const pm_rows *rows, size_t word, unsigned shift, unsigned bits,

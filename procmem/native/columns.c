@@ -93,6 +93,29 @@ size_t pm_column_difference(const pm_rows *rows, size_t word, size_t less, uint6
     return combined(rows, word, less, 0, out, valid);
 }
 
+void pm_column_totals(const pm_rows *rows, const uint32_t *words, size_t count, uint64_t *low,
+                      uint64_t *high, uint64_t *missing)
+{
+    size_t row, i;
+
+    for (i = 0; i < count; i++)
+        low[i] = high[i] = missing[i] = 0;
+    for (row = 0; row < rows->count; row++) {
+        const uint64_t *it = record(rows, row);
+
+        for (i = 0; i < count; i++) {
+            uint64_t value = it[words[i]];
+
+            if (value == PM_MISSING) {
+                missing[i]++;
+            } else {
+                low[i] += value;
+                high[i] += low[i] < value;
+            }
+        }
+    }
+}
+
 size_t pm_column_sum(const pm_rows *rows, size_t word, size_t more, uint64_t *out,
                      unsigned char *valid)
 {

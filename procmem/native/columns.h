@@ -31,6 +31,9 @@ size_t pm_column_words(const pm_rows *rows, size_t word, const pm_when *when, in
  * `valid`, (count + 7) / 8 for each; missing[i] is how many lack words[i]. */
 void pm_column_block(const pm_rows *rows, const uint32_t *words, size_t word_count, uint64_t *out,
                      unsigned char *valid, uint64_t *missing);
+/* The sum of each of some words over all rows, in two words, and how many of them are missing. */
+void pm_column_totals(const pm_rows *rows, const uint32_t *words, size_t count, uint64_t *low,
+                      uint64_t *high, uint64_t *missing);
 /* The difference or the sum of two words; missing if one of them is. */
 size_t pm_column_difference(const pm_rows *rows, size_t word, size_t less, uint64_t *out,
                             unsigned char *valid);

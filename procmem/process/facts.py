@@ -12,6 +12,8 @@ import struct
 import sys
 from bisect import bisect_right
 from dataclasses import replace
+from itertools import compress
+from operator import attrgetter, or_
 
 from procmem import native
 from procmem.elf import limits
@@ -77,7 +79,7 @@ class Spaces:
 
     def __init__(self, regions: Sequence[Region]) -> None:
         self.regions = regions
-        self.starts = [region.start for region in regions]
+        self.starts = [*map(attrgetter("start"), regions)]
 
     def find(self, address: int) -> Region | None:
         """The region that covers an address; None: there is none."""
@@ -123,8 +125,11 @@ def gather(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading)
             if memory:
                 facts.memory_read = True
                 # A heap that has grown since then still has the same start and first words.
-                begun = set(scan.column(0))
-                find_heaps(facts, [one for one in regions if one.start in begun], memory)
+                begun, heaps = scan.column(0), regions
+                if [*map(attrgetter("start"), regions)] != [*begun]:
+                    still = set(begun)
+                    heaps = [one for one in regions if one.start in still]
+                find_heaps(facts, heaps, memory)
             read_programs(files, maps, facts, same, reading)
             if memory:
                 for check in CHECKS:
@@ -140,9 +145,8 @@ def still_mapped(
     regions: Sequence[Region], starts: Sequence[int], ends: Sequence[int]
 ) -> list[Region]:
     """The regions that are still mapped; they may have grown, or merged with others."""
-    if [region.start for region in regions] == list(starts) and [
-        region.end for region in regions
-    ] == list(ends):
+    found_at, found_to = ([*map(attrgetter(name), regions)] for name in ("start", "end"))
+    if found_at == [*starts] and found_to == [*ends]:
         return list(regions)
     now = set(zip(starts, ends, strict=True))
 
@@ -238,16 +242,16 @@ def find_descriptors(
     glibc keeps the stacks of ended threads for new ones (allocate_stack()), and a child of fork(2)
     has the stacks of all of its parent's threads.
     """
-    spaces = Spaces(regions)
+    marks = shows_guard_pages()
+    spaces = None if marks else Spaces(regions)
     tops = {stack.end: stack.start for stack in facts.stacks if stack.start is not None}
     unknown = {stack.tid: place for place, stack in enumerate(facts.stacks) if not stack.start}
-    marks = shows_guard_pages()
     looked = 0
     for region in anonymous:
         # The descriptor alone, with the least stack that pthread_create(3) takes, needs two pages.
         if region._perms not in WRITABLE or region.size < 2 * PAGE_SIZE:
             continue
-        if not marks:
+        if spaces is not None:
             below = spaces.find(region.start - 1)
             if below is None or below.perms != "---p":
                 continue
@@ -326,7 +330,13 @@ def find_heaps(facts: Facts, regions: Sequence[Region], memory: ResidentMemory) 
     length = ARENA_SIZES[word == 4]
     shape = struct.Struct("=4Q" if word == 8 else "=4I")
     looked = 0
-    for region in regions:
+    starts, ends = (map(attrgetter(name), regions) for name in ("start", "end"))
+    candidates = [
+        region
+        for region, start, end in zip(regions, starts, ends, strict=True)
+        if (start - 1) // length != (end - 1) // length  # it has a multiple of the length
+    ]
+    for region in candidates:
         first = -(-region.start // length) * length
         if first >= region.end or region.inode or region.perms != "rw-p":
             continue
@@ -388,15 +398,12 @@ _programs: dict[Any, tuple[Any, ...]] = {}
 
 def file_layout(regions: Sequence[Region]) -> list[tuple[Any, ...]]:
     """A key of each region of a file, and of the region after it, which may contain its bss."""
-    found = []
-    behind = False
-    for region in regions:
-        inode = region.inode
-        if inode or behind:
-            name = region.raw_pathname
-            found.append((region.start, region.end, region._perms, inode, name))
-        behind = bool(inode)
-    return found
+    inodes = [*map(attrgetter("inode"), regions)]
+    chosen = compress(regions, map(or_, inodes, [0, *inodes]))
+    return [
+        (region.start, region.end, region._perms, region.inode, region.raw_pathname)
+        for region in chosen
+    ]
 
 
 def look_at_programs(

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 import sys
+from bisect import bisect_left
 from collections import Counter
+from itertools import compress
+from operator import attrgetter, or_
 
 from procmem.regions.kinds import (
     ARENA_SIZES,
@@ -114,27 +117,27 @@ def classify(
         if not recogniser.before_guesses:
             recogniser.find(layout)
     anonymous(layout)
-    return [kind or Kind(K.OTHER, None, "none", "unknown") for kind in found]
+    for index in layout.unclaimed():
+        found[index] = Kind(K.OTHER, None, "none", "unknown")
+    return found  # type: ignore[return-value]  # none is left that is None
 
 
 def named(regions: Sequence[Unclassified], *, renamed: bool) -> list[Kind | None]:
     """The kinds that the kernel's names prove; worked out once for each name and set of flags."""
     alike: dict[tuple[int, int, int], Kind | None] = {}
-    found: list[Kind | None] = []
-    for region in regions:
-        name, flags = region._name, region._flags
-        if not name and not flags:
-            found.append(None)
-            continue
-        key = name, region._perms, flags
+    found: list[Kind | None] = [None] * len(regions)
+    names, flags = (map(attrgetter(word), regions) for word in ("_name", "_flags"))
+    for index in compress(range(len(regions)), map(or_, names, flags)):
+        region = regions[index]
+        key = region._name, region._perms, region._flags
         if renamed or key not in alike:
             kind = by_name(region)
             # The inode is part of the name of System V shared memory.
             if renamed or raw_name(region).startswith(b"/SYSV"):
-                found.append(kind)
+                found[index] = kind
                 continue
             alike[key] = kind
-        found.append(alike[key])
+        found[index] = alike[key]
     return found
 
 
@@ -232,9 +235,8 @@ def objects(regions: Sequence[Unclassified]) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     before = named = -1
-    for index, region in enumerate(regions):
-        if not region._name:
-            continue
+    for index in compress(range(len(regions)), map(attrgetter("_name"), regions)):
+        region = regions[index]
         before, named = named, index
         # Some emulators print no inodes.
         if not raw_name(region).startswith(b"/"):
@@ -367,7 +369,8 @@ def by_headers(layout: Layout, facts: Facts) -> None:
         head = None if place is None or layout.starts[place] != first else found[place]
         owner = head.owner if head is not None and head.owner is not None else Owner.LIBRARY
         found[index] = Kind(kind, owner, "elf", name)
-    for index, known in enumerate(found):
+    for index in layout.claimed():
+        known = found[index]
         if (
             known is not None
             and known.kind is K.BSS
@@ -502,7 +505,7 @@ LIBRARIES_WITH_THREADS = ("glibc", "musl", "libc")
 
 def has_code(layout: Layout) -> bool:
     """Whether the text has the program's code: then a C library it lacks is not used."""
-    return any(kind is not None and kind.kind is K.TEXT for kind in layout.found)
+    return any(kind.kind is K.TEXT for kind in filter(None, layout.found))
 
 
 def guess_arenas(layout: Layout) -> None:
@@ -532,8 +535,8 @@ def guess_arenas(layout: Layout) -> None:
 def named_arenas(layout: Layout) -> list[int]:
     return [
         index
-        for index, kind in enumerate(layout.found)
-        if kind is not None and kind.kind is K.ARENA and kind.evidence == "name"
+        for index in layout.claimed()
+        if (kind := layout.found[index]) and kind.kind is K.ARENA and kind.evidence == "name"
     ]
 
 
@@ -552,7 +555,8 @@ def guess_stacks(layout: Layout) -> None:
         return
     # A program that asked for an executable stack has executable stacks everywhere.
     executable = any(
-        region.raw_pathname == b"[stack]" and region.perms.execute for region in regions
+        regions[index].raw_pathname == b"[stack]" and regions[index].perms.execute
+        for index in layout.claimed()
     )
     candidates = []
     advised = False
@@ -574,13 +578,9 @@ def guess_stacks(layout: Layout) -> None:
             if "nr" not in flags:
                 candidates.append(index)
                 advised = advised or "nh" in flags
-    for index, region in enumerate(regions):
-        if (
-            found[index] is None
-            and region._flags
-            and region.perms == "rw-p"
-            and {"gu", "nh"} <= flags_of(region)
-        ):
+    for index in compress(range(len(regions)), map(attrgetter("_flags"), regions)):
+        region = regions[index]
+        if found[index] is None and region.perms == "rw-p" and {"gu", "nh"} <= flags_of(region):
             # Its guards are marks in the page table (glibc 2.42; the flag since Linux 6.19).
             found[index] = Kind(K.THREAD_STACK, None, "position", "thread stack")
     stacks: set[int] = set()
@@ -613,16 +613,21 @@ def guess_stacks(layout: Layout) -> None:
 def anonymous(layout: Layout) -> None:
     """The regions that no rule has claimed."""
     regions, found = layout.regions, layout.found
+    inaccessible = [
+        *compress(range(len(found)), map(INACCESSIBLE.__contains__, layout.perms)),
+        len(found),
+    ]
+    at = 0
     for run in layout.runs():
         carved = run.largest > GUARD_LIMIT or run.pieces > MOST_GUARDS
-        for index in range(run.first, run.last + 1):
-            region = regions[index]
-            if region._perms not in INACCESSIBLE:
-                found[index] = ANONYMOUS
-            elif carved or region.size > GUARD_LIMIT:
-                found[index] = RESERVED
-            else:
-                found[index] = LONE_GUARD
+        end = run.last + 1
+        found[run.first : end] = [ANONYMOUS] * (end - run.first)
+        at = bisect_left(inaccessible, run.first, at)
+        while inaccessible[at] < end:
+            index = inaccessible[at]
+            large = carved or regions[index].size > GUARD_LIMIT
+            found[index] = RESERVED if large else LONE_GUARD
+            at += 1
 
 
 INACCESSIBLE = frozenset(int.from_bytes(perms, sys.byteorder) for perms in (b"---p", b"---s"))

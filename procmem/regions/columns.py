@@ -31,20 +31,22 @@ class RegionColumns:
 
     Args:
         reading: the reading.
-        regions: the regions, each with its index in the reading.
+        count: how many regions there are.
+        which: their indices in the reading; None: they are all of it, in their order.
         region_type: their class, which has an attribute for each counter.
     """
 
     def __init__(
-        self, reading: MapsReading, regions: Sequence[Record], region_type: type[Record]
+        self,
+        reading: MapsReading,
+        count: int,
+        which: array[int] | None,
+        region_type: type[Record],
     ) -> None:
         self.reading = reading
         self.region_type = region_type
-        self.count = len(regions)
-        self.indices: Sequence[int] = range(self.count)
-        which = None
-        if self.count != reading.count:
-            self.indices = which = array("I", [region._index for region in regions])
+        self.count = count
+        self.indices: Sequence[int] = range(count) if which is None else which
         scan = reading.scan
         self.rows = PackedRows(scan.words, scan.stride, self.count, which)
         self._kinds: list[Kind] | None = None

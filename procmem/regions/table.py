@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from _operator import le
+from array import array
 from bisect import bisect_right
 
+from procmem import native
 from procmem.arrow import Columnar, SequenceOf
 from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_ADDITIVE
 from procmem.regions.reading import MapsReading
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from procmem import native
     from procmem.arrow import Makers
     from procmem.regions.kinds import RegionKind
 
@@ -50,7 +51,7 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
     (2, 53248, 'cat')
     """
 
-    __slots__ = ("_regions", "_starts", "consistent", "reading", "region_type")
+    __slots__ = ("_regions", "_starts", "_sums", "_whole", "consistent", "reading", "region_type")
 
     def __init__(
         self,
@@ -59,11 +60,14 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         reading: MapsReading,
         *,
         consistent: bool,
+        whole: bool = False,
     ) -> None:
+        self._whole = whole  # all regions of the reading, in their order
         self.region_type = region_type
         self._regions = regions if isinstance(regions, list) else list(regions)
         self.reading = reading
         self._starts: list[int] | None = None
+        self._sums: list[int | None] | None = None
         self.consistent = consistent
 
     if TYPE_CHECKING:
@@ -211,6 +215,11 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
             attribute = ""
         elif not self._regions and not hasattr(self.region_type, attribute):
             raise ValueError(f"{self.region_type.__name__} has no field {field!r}")
+        words = WORDS.get("Size" if field == "Size" else attribute)
+        if words and issubclass(self.region_type, MeasuredRegion):
+            known = self._totals_of(words)
+            if known is not UNKNOWN:
+                return known
         total = 0
         for region in self._regions:
             value = field_of(region, attribute, KERNEL_NAMES.get(field, field))
@@ -218,6 +227,20 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
                 return None
             total += value
         return total
+
+    def _totals_of(self, words: tuple[int, ...]) -> int | None:
+        """The sum of some words of all records, added up in C; UNKNOWN: they have no such word."""
+        if self._sums is None:
+            from procmem.columns import PackedRows
+
+            scan = self.reading.scan
+            which = None if self._whole else array("I", [one._index for one in self._regions])
+            rows = PackedRows(scan.words, scan.stride, len(self._regions), which)
+            self._sums = rows.totals(scan.stride)
+        if max(words) >= len(self._sums):
+            return UNKNOWN
+        found = [self._sums[word] for word in words]
+        return None if None in found else sum(one or 0 for one in found)
 
     def totals(self) -> dict[str, int | None]:
         """The number of regions, and the sums of their sizes and counters in bytes.
@@ -293,7 +316,9 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         """
         from procmem.regions.columns import RegionColumns
 
-        return RegionColumns(self.reading, self._regions, self.region_type).makers()
+        regions = self._regions
+        which = None if self._whole else array("I", [region._index for region in regions])
+        return RegionColumns(self.reading, len(regions), which, self.region_type).makers()
 
     def arrow_metadata(self) -> Mapping[str, str]:
         """Where the table was read, and its page size."""
@@ -388,7 +413,7 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
 def whole(reading: MapsReading, consistent: bool) -> RegionTable[Any]:
     """The table of all regions of a reading."""
     cls: type[Any] = reading.region_type
-    return RegionTable(cls, reading.make(cls), reading, consistent=consistent)
+    return RegionTable(cls, reading.make(cls), reading, consistent=consistent, whole=True)
 
 
 def table_from_scan(
@@ -421,6 +446,18 @@ def raw_records(table: RegionTable[Any]) -> bytes:
         return table.reading.raw_records()
     return table.reading.raw_records(region._index for region in table)
 
+
+UNKNOWN = -1
+"""No sum: the records lack the word."""
+
+PLACES = {name: at for at, name in enumerate(native.COUNTER_NAMES, native.HEADER_WORDS)}
+WORDS: dict[str, tuple[int, ...]] = {
+    **{ATTRIBUTES[name]: (at,) for name, at in PLACES.items() if name != "Size"},
+    "Size": (PLACES["Size"],),
+    "uss": (PLACES["Private_Clean"], PLACES["Private_Dirty"]),
+    "hugetlb": (PLACES["Shared_Hugetlb"], PLACES["Private_Hugetlb"]),
+}
+"""The words of a record of smaps that a field of a MeasuredRegion is the sum of."""
 
 TYPED_BY = 100
 """The number of rows from which polars infers the types of columns (infer_schema_length)."""

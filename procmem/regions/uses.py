@@ -12,6 +12,8 @@ import re
 import struct
 import sys
 from bisect import bisect_left, bisect_right
+from itertools import compress
+from operator import attrgetter, not_
 from typing import NamedTuple
 
 from procmem.regions.kinds import GUARD_LIMIT, Kind, Owner, RegionKind, Use
@@ -151,8 +153,9 @@ def programs_of(
         for name, evidence in facts.programs.items():
             programs[name] = Runtime(evidence, sure=True)
     seen: set[int] = set()
-    for region, kind in zip(regions, found, strict=True):
-        if not region._name or region._name in seen:
+    for index in compress(range(len(regions)), map(attrgetter("_name"), regions)):
+        region, kind = regions[index], found[index]
+        if region._name in seen:
             continue
         seen.add(region._name)
         if region.raw_pathname is None or not region.raw_pathname.startswith(b"/"):
@@ -198,6 +201,8 @@ class Layout:
         facts: what was read from threads, memory and ELF files; None: a saved text.
         programs: the runtimes that were found.
         starts: the start address of each region.
+        ends: the address after each.
+        perms: the permissions of each, as in a record.
         reserved: the indices of the private regions with PROT_NONE.
     """
 
@@ -212,8 +217,19 @@ class Layout:
         self.found = found
         self.facts = facts
         self.programs = programs
-        self.starts = [region.start for region in regions]
-        self.reserved = [index for index, region in enumerate(regions) if region._perms == RESERVED]
+        # map() and compress() go through thousands of regions at the speed of C.
+        self.starts = [*map(attrgetter("start"), regions)]
+        self.ends = [*map(attrgetter("end"), regions)]
+        self.perms = [*map(attrgetter("_perms"), regions)]
+        self.reserved = [*compress(range(len(regions)), map(RESERVED.__eq__, self.perms))]
+
+    def claimed(self) -> list[int]:
+        """The indices of the regions whose kind has been determined."""
+        return [*compress(range(len(self.found)), self.found)]
+
+    def unclaimed(self) -> list[int]:
+        """The indices of the others."""
+        return [*compress(range(len(self.found)), map(not_, self.found))]
 
     def find(self, address: int | None) -> int | None:
         """The index of the region that covers an address; None: there is none."""
@@ -238,28 +254,23 @@ class Layout:
     def runs(self) -> list[Unclaimed]:
         """Groups of adjacent regions that no rule has claimed yet."""
         runs: list[Unclaimed] = []
-        regions, found = self.regions, self.found
-        first, end = -1, None
-        reserved = largest = pieces = 0
-        for index, region in enumerate(regions):
-            if first >= 0 and (found[index] is not None or region.start != end):
-                start = regions[first].start
-                runs.append(Unclaimed(first, index - 1, start, end or 0, reserved, largest, pieces))
-                first = -1
-            if found[index] is not None:
-                continue
-            if first < 0:
+        starts, ends, perms = self.starts, self.ends, self.perms
+        first = last = -1
+        end = reserved = largest = pieces = 0
+        for index in self.unclaimed():
+            if index != last + 1 or starts[index] != end or first < 0:
+                if first >= 0:
+                    start = starts[first]
+                    runs.append(Unclaimed(first, last, start, end, reserved, largest, pieces))
                 first, reserved, largest, pieces = index, 0, 0, 0
-            end = region.end
-            if region._perms == RESERVED:
-                reserved += region.size
-                largest = max(largest, region.size)
+            last, end = index, ends[index]
+            if perms[index] == RESERVED:
+                size = end - starts[index]
+                reserved += size
+                largest = max(largest, size)
                 pieces += 1
         if first >= 0:
-            start = regions[first].start
-            runs.append(
-                Unclaimed(first, len(found) - 1, start, end or 0, reserved, largest, pieces)
-            )
+            runs.append(Unclaimed(first, last, starts[first], end, reserved, largest, pieces))
         return runs
 
 
@@ -402,7 +413,8 @@ def named(region: Unclassified, raw: bytes) -> Use | None:
 
 def by_name(layout: Layout) -> None:
     known: dict[tuple[bytes, int], Use | None] = {}
-    for index, kind in enumerate(layout.found):
+    for index in layout.claimed():
+        kind = layout.found[index]
         if kind is None or kind.owner is not None or kind.use is not None:
             continue
         raw = layout.regions[index].raw_pathname
@@ -680,10 +692,8 @@ def cpython(layout: Layout) -> None:
         return
     checked = layout.facts.checked if layout.facts is not None else {}
     memory_read = layout.facts is not None and layout.facts.memory_read
-    for index, kind in enumerate(layout.found):
+    for index in layout.unclaimed():
         region = layout.regions[index]
-        if kind is not None:
-            continue
         if region.start in checked:
             layout.claim(index, Use(*checked[region.start]))
         elif not memory_read and region.perms == "rw-p" and region.size % MiB == 0:
@@ -738,8 +748,9 @@ RUNTIMES = {
 
 def generated_code(layout: Layout) -> None:
     name = next((title for key, title in RUNTIMES.items() if key in layout.programs), "JIT code")
-    for index, kind in enumerate(layout.found):
-        if kind is None and layout.regions[index]._perms in EXECUTABLE:
+    executable = compress(range(len(layout.perms)), map(EXECUTABLE.__contains__, layout.perms))
+    for index in executable:
+        if layout.found[index] is None:
             layout.claim(index, Use(name, "executable anonymous memory", guess=True))
 
 

@@ -19,6 +19,7 @@ from procmem import (
     parse_maps,
     parse_smaps,
 )
+from procmem.columns import plain_values
 from procmem.regions.counters import ATTRIBUTES
 from tests.support.paths import FIXTURES
 from tests.support.texts import (
@@ -280,3 +281,32 @@ def test_records_are_flat_rows_of_plain_values(region: Counted) -> None:
         assert value is None or isinstance(value, (int, str, bool, dict))
         assert type(value) is not Perms
     json.dumps(row)
+
+
+def test_sums_are_of_the_regions_of_the_table_and_may_pass_64_bits() -> None:
+    huge = (1 << 64) - 2048  # the largest that smaps can print in KiB
+    text = b"".join(
+        b"%x-%x rw-p 00000000 00:00 0 \nRss: %d kB\nPss: %d kB\n"
+        % (at << 12, (at + 1) << 12, huge >> 10, at)
+        for at in range(1, 4)
+    )
+    table = parse_smaps(text)
+    assert table.total("rss") == sum(region.rss or 0 for region in table)
+    assert (table.total("rss") or 0) > 1 << 64
+    assert table.subset([table[0], table[0], table[2]]).total("pss") == (1 + 1 + 3) << 10
+    assert table[1:].total("pss") == (2 + 3) << 10
+    assert table.total("swap") is None
+    assert table.total("uss") is None
+
+
+def test_columns_are_in_the_order_of_the_table() -> None:
+    table = parse_smaps(
+        b"1000-2000 rw-p 00000000 00:00 0 \nRss: 4 kB\n2000-3000 r--p 00000000 00:00 0 \nRss: 8 kB\n"
+    )
+    turned = table.subset([*reversed(table)])
+    for name in ("start", "rss", "perms"):
+        column = plain_values(turned.arrow_makers()[name]())
+        assert column == [
+            str(getattr(region, name)) if name == "perms" else getattr(region, name)
+            for region in turned
+        ]

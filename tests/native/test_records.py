@@ -11,7 +11,10 @@ from procmem import (
 
 def test_a_record_that_nobody_filled_is_empty_and_harmless() -> None:
     empty = native.Record.__new__(native.Record)
-    for name in ("start", "end", "size", "_reading", "_perms", "_extra0", "_index"):
+    for name in (
+        "start", "end", "size", "perms", "dev", "pathname", "deleted", "kind", "use", "name",
+        "_reading", "_perms", "_extra0", "_index",
+    ):  # fmt: skip
         with pytest.raises(AttributeError):
             getattr(empty, name)
     with pytest.raises(AttributeError):

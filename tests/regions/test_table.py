@@ -301,7 +301,8 @@ def test_sums_are_of_the_regions_of_the_table_and_may_pass_64_bits() -> None:
 
 def test_columns_are_in_the_order_of_the_table() -> None:
     table = parse_smaps(
-        b"1000-2000 rw-p 00000000 00:00 0 \nRss: 4 kB\n2000-3000 r--p 00000000 00:00 0 \nRss: 8 kB\n"
+        b"1000-2000 rw-p 00000000 00:00 0 \nRss: 4 kB\n"
+        b"2000-3000 r--p 00000000 00:00 0 \nRss: 8 kB\n"
     )
     turned = table.subset([*reversed(table)])
     for name in ("start", "rss", "perms"):

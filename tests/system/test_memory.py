@@ -135,6 +135,7 @@ def frames_by_use() -> dict[str, int]:
     return {name: count * PAGE_SIZE for name, count in counts.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/kpageflags", os.R_OK), reason="page flags are for root")
 def test_the_parts_agree_with_the_flags_of_all_page_frames() -> None:
     """The machine goes on meanwhile, so it is tried until both readings are of a quiet second."""
@@ -148,7 +149,8 @@ def test_the_parts_agree_with_the_flags_of_all_page_frames() -> None:
         apart = {
             "anon": flags["anon"] - info["AnonPages"],
             "tables": flags["tables"] - parts["page tables"],
-            "slab": flags["slab"] - slab,
+            # Older kernels flag only the first page of each slab.
+            "slab": max(0, flags["slab"] - slab),
             "free": flags["free"] - parts["free"],
         }
         if all(abs(size) < NEAR * total for size in apart.values()):

@@ -16,8 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+#ifdef __i386__
+/* sys/syscall.h includes headers of the kernel, which a compiler for 32-bit programs may lack. */
+#define SYS_set_robust_list 311
+#else
+#include <sys/syscall.h>
+#endif
 
 #define PIECES 4000
 #define THREADS 16

@@ -81,8 +81,9 @@ static int fuzz_scan(int fd, unsigned long request, void *argument)
         uint64_t is = categories(page), told = is & scan->return_mask;
         struct page_range *last = count ? &ranges[count - 1] : NULL;
 
-        if ((is & scan->category_mask) != scan->category_mask ||
-            (scan->category_anyof_mask && !(is & scan->category_anyof_mask)))
+        if (((is ^ scan->category_inverted) & scan->category_mask) != scan->category_mask ||
+            (scan->category_anyof_mask &&
+             !((is ^ scan->category_inverted) & scan->category_anyof_mask)))
             continue;
         if (scan->max_pages && seen == scan->max_pages)
             break;
@@ -210,6 +211,28 @@ static void ask(const pm_pages *pages, uint64_t first, uint64_t last, int how)
     }
 }
 
+/* What PAGEMAP_SCAN alone finds, in pieces. */
+static void check_scan(uint64_t piece)
+{
+    pm_pages *pages = pm_pages_new();
+    uint64_t page = 0, stop;
+
+    if (!pages)
+        abort();
+    while (page < pages_made) {
+        stop = page + piece < pages_made ? page + piece : pages_made;
+        REQUIRE(!pm_pages_scan(pages, 3, PAGE, &page, stop) && page <= stop);
+    }
+    for (page = 0; page < pages_made; page++) {
+        uint64_t is = categories(page), entry = pm_pages_entry(pages, page);
+
+        REQUIRE(entry == (is & PAGE_PFNZERO ? 0
+                          : is & PAGE_PRESENT ? PM_ENTRY_PRESENT
+                          : is & PAGE_SWAPPED ? PM_ENTRY_SWAPPED : 0));
+    }
+    pm_pages_free(pages);
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     pm_pages *pages;
@@ -242,6 +265,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     }
     allocations_left = -1;
     REQUIRE(!status || (status == -ENOMEM && how & STARVED));
+    check_scan(1 + data[1] * 16u);
     if (!status && pages_made) {
         uint64_t first = data[1] * pages_made / 256;
 

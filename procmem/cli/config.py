@@ -119,7 +119,10 @@ def parse_with_config(
 def groups(made: argparse.ArgumentParser) -> list[list[argparse.Action]]:
     """The options that exclude each other."""
     found = made._mutually_exclusive_groups  # noqa: SLF001 - argparse offers no list of them
-    return [group._group_actions for group in found]  # noqa: SLF001
+    listed = [group._group_actions for group in found]  # noqa: SLF001
+    # --json is short for --format json: one on the command line replaces either of the file.
+    both = [one for one in made._actions if one.dest in ("json", "format")]  # noqa: SLF001 - as below
+    return [*listed, both]
 
 
 def leaves(made: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

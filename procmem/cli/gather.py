@@ -14,6 +14,7 @@ from procmem.cli.arguments import (
     row_limit,
     table_options,
 )
+from procmem.cli.formats import format_options, print_json, print_table
 from procmem.cli.terminal import table_columns
 from procmem.cluster.gathered import LEAST
 from procmem.cluster.gathering import gather
@@ -21,7 +22,6 @@ from procmem.errors import BadArgument
 from procmem.snapshots.moment import DETAILS
 from procmem.units import parse_size
 from procmem.view.gather import gathered_text, left_out_lines
-from procmem.view.json import json_text
 from procmem.view.names import printable
 
 __all__ = ["main"]
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
         metavar="SECONDS",
         help="how long to wait for the hosts (default: 60)",
     )
-    made.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    format_options(made)
     made.add_argument(
         "--root", default="/proc", metavar="DIR", help="the /proc to read, on each host"
     )
@@ -112,8 +112,11 @@ def main(argv: list[str]) -> int:
             timeout=options.timeout,
             root=options.root,
         )
-        if options.json:
-            text = json_text([found.to_dict(options.least)], "processes")
+        text = ""
+        if options.format == "json":
+            print_json("gather", [found.to_dict(options.least)])
+        elif options.data:
+            print_table(found, options)
         else:
             text = gathered_text(
                 found,

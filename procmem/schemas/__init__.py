@@ -59,6 +59,7 @@ LAYOUTS = {
     "top memory": ResultLayout("machines", "parts"),
     "cache": ResultLayout("machines", "files", ("pid",)),
     "container": ResultLayout("machines", "processes", ("path",)),
+    "gather": ResultLayout("machines", "processes"),
     "pipes": ResultLayout("machines", "pipes"),
     "shm": ResultLayout("machines", "segments"),
     "why": ResultLayout("machines", "waits"),

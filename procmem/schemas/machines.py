@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from procmem.cluster.gathered import (
+    Gathered,
+    GatheredProcess,
+    HostLeftOut,
+    Outlier,
+    UnreadProcess,
+)
 from procmem.elf.programs import Bridge, Program, Step
 from procmem.elf.sizing import ObjectSize, SectionSize
 from procmem.ipc.ends import Pipe, Pipes
@@ -136,6 +143,64 @@ def container() -> Schema:
         processes=listed(record(GroupProcess, " ".join(GroupProcess._fields))),
     )
     return listed(group, "control groups")
+
+
+def gather() -> Schema:
+    """Processes of many hosts, and in what some differ from the others."""
+    use = record(
+        Outlier, "kind use size:bytes rss:bytes? pss:bytes? uss:bytes? swap:bytes?",
+        more={
+            "size": "of the address space", "rss": "in memory",
+            "pss": "in memory, each page divided by the number of its mappings",
+            "uss": "in memory, mapped by nobody else", "swap": "in swap",
+        },
+    )  # fmt: skip
+    whole = {
+        "vsz": "size of the address space", "rss": "in memory; null: not known",
+        "pss": "the same, each page divided by the number of its mappings",
+        "uss": "what it alone maps", "swap": "in swap", "page_tables": "page tables",
+        "threads": "how many threads it has", "regions": "how many regions it has",
+        "uses": "the same by kind and use of its regions",
+    }  # fmt: skip
+    process = record(
+        GatheredProcess,
+        "host:str pid:int name:str user:str vsz:bytes rss:bytes? pss:bytes? uss:bytes? "
+        "swap:bytes? page_tables:bytes? threads:int? regions:int uses",
+        more=whole,
+        uses=listed(use),
+    )
+    outlier = record(
+        Outlier,
+        "host:str pid:int name:str kind:str use:str counter:str value:int median:float mad:float "
+        "difference:float processes:int",
+        more={
+            "host": "the host's name", "name": "the command; of an interpreter the script",
+            "difference": "the value less the median",
+        },
+    )  # fmt: skip
+    rule = record(
+        Outlier, "score:float least:bytes",
+        more={
+            "score": "the modified z-score above which a figure is an outlier",
+            "least": "differences up to this are left out",
+        },
+    )  # fmt: skip
+    return listed(
+        record(
+            Gathered,
+            "hosts left_out unread rule outliers processes",
+            more={
+                "rule": "what counts as an outlier", "outliers": "the largest difference first",
+                "processes": "the chosen processes, by host and PID",
+            },
+            hosts=listed("str"),
+            left_out=listed(record(HostLeftOut, "host reason")),
+            unread=listed(record(UnreadProcess, "host pid name reason")),
+            rule=rule,
+            outliers=listed(outlier),
+            processes=listed(process),
+        )
+    )  # fmt: skip
 
 
 def pipes() -> Schema:

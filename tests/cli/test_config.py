@@ -69,6 +69,14 @@ def test_one_of_options_that_exclude_each_other(run: Run, config: Callable[[str]
     assert ran.err.splitlines()[-1] == "+++ exited with 0 +++"
 
 
+def test_json_is_a_format(run: Run, config: Callable[[str], Path]) -> None:
+    config('[maps]\nformat = "csv"\n')
+    assert run("maps", "self").out.startswith("pid,start,")
+    assert json.loads(run("maps", "--json", "self").out)
+    config("[maps]\njson = true\n")
+    assert run("maps", "--format", "csv", "self").out.startswith("pid,start,")
+
+
 def test_units_for_all_commands(run: Run, config: Callable[[str], Path]) -> None:
     config('units = "B"\n[maps]\nunits = "MiB"\n')
     assert run("maps", "self").out.split()[-1] == "MiB"

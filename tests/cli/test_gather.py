@@ -65,12 +65,23 @@ def test_columns_units_and_bounds(run: Run, workers: list[Specimen]) -> None:
 
 def test_json(run: Run, workers: list[Specimen]) -> None:
     ran = run("gather", "--json", *words(workers))
+    assert (ran.status, ran.err) == (0, "")
     (plain,) = json.loads(ran.out)
     assert [one["pid"] for one in plain["processes"]] == sorted(one.pid for one in workers)
     found = {one["counter"]: one for one in plain["outliers"] if one["kind"] == "anon"}
     assert {one["pid"] for one in found.values()} == {workers[2].pid}
     assert {one["difference"] for one in found.values()} == {50.0 * PAGE}
     assert {"rss", "uss"} <= found.keys()
+
+
+def test_a_row_for_each_process(run: Run, workers: list[Specimen]) -> None:
+    ran = run("gather", "--format", "csv", "--columns", "pid,swap", *words(workers))
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.split() == ["pid,swap", *(f"{one.pid},0" for one in sorted_by_pid(workers))]
+
+
+def sorted_by_pid(workers: list[Specimen]) -> list[Specimen]:
+    return sorted(workers, key=lambda one: one.pid)
 
 
 def test_two_are_not_compared(run: Run, workers: list[Specimen]) -> None:

@@ -31,6 +31,7 @@ from procmem.snapshots.reporting import (
     moment_regions,
     reconciled_of,
     subject_of,
+    threads_table,
     totals_of,
 )
 from procmem.snapshots.saved import frame, framed
@@ -164,7 +165,9 @@ def recording_page(
             ("Page tables", last.page_tables, "in neither VSZ nor RSS"),
         ],
         reconciled_of(named),
-        [leaks_table(suspects), events_table(events), *heap_table(named)],
+        [
+            leaks_table(suspects), events_table(events), *heap_table(named), *threads_table(named),
+        ],
         [moment_regions(unpacked[at], label_of(at, times, peak, len(figures))) for at in shown],
         pages_missing=NO_PAGES,
         series=series_of(unpacked, figures, points, anchors, diffs, peak, suspects, events),

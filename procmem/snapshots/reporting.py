@@ -27,15 +27,23 @@ if TYPE_CHECKING:
     from procmem.snapshots.moment import Moment
 
 __all__ = [
+    "NO_PAGES",
+    "RECONCILED",
     "check_report",
     "default_name",
     "diff_facts",
     "diff_page",
+    "heap_table",
     "kept_bytes",
+    "moment_name",
     "moment_page",
     "moment_regions",
+    "reconciled_of",
     "region_columns",
+    "subject_of",
     "taken_at",
+    "threads_table",
+    "totals_of",
     "write_report",
 ]
 

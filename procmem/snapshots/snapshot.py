@@ -254,9 +254,9 @@ def take(
 def load(path: str | os.PathLike[str], number: int | None = None) -> Snapshot:
     """The snapshot in a file or saved tree, or one of several.
 
-    It reads what Snapshot.save() wrote, compressed or as JSON; a saved /proc/PID/maps or smaps;
-    an ELF core; a directory with saved files of one process (maps, smaps, status, stat ...); and
-    a saved /proc with one process in it.
+    It reads what Snapshot.save() wrote, compressed or as JSON; a report, which has the snapshots
+    that it shows; a saved /proc/PID/maps or smaps; an ELF core; a directory with saved files of one
+    process (maps, smaps, status, stat ...); and a saved /proc with one process in it.
 
     Args:
         path: the file or directory.

@@ -92,7 +92,13 @@ def everything(place: Path, options: argparse.Namespace) -> list[Path]:
 
 
 def make_sdist(place: Path) -> Path:
-    build("--sdist", str(ROOT), place, {}, sys.executable)
+    """Of what is committed, whatever changes in the checkout meanwhile."""
+    sources = place / "sources"
+    words = ["git", "archive", "--format=tar", "HEAD"]
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as packed:
+        packed.extractall(sources, filter="data")
+    build("--sdist", str(sources), place, {}, sys.executable)
     (path,) = place.glob("*.tar.gz")
     path.write_bytes(normalised(path.read_bytes(), epoch()))
     return path
@@ -273,12 +279,14 @@ def foreign(path: Path, root: Path) -> list[str]:
     if emulator is None:
         return [f"{path.name}: qemu-{machine}-static is missing: apt-get install qemu-user-static"]
     texts = str(ROOT / "tests" / "fixtures")
+    root = root.resolve()
     with tempfile.TemporaryDirectory() as place:
         with zipfile.ZipFile(path) as packed:
             packed.extractall(place)  # noqa: S202 made by us just now
         (python,) = list(root.glob("usr/bin/python3.?*[0-9]"))[:1]
         done = subprocess.run(
-            [emulator, "-L", root, python, "-c", FOREIGN, texts],
+            [emulator, "-L", root.resolve(), python, "-c", FOREIGN, texts],
+            cwd=place,
             env={**os.environ, "PYTHONPATH": f"{place}:{root}/usr/lib/python3/dist-packages",
                  "PYTHONHOME": f"{root}/usr", "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True, text=True, check=False,

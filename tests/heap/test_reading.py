@@ -134,7 +134,9 @@ def test_a_process_that_forks_while_it_is_read(
         assert heap.trimmable == same.trimmable
 
 
+@pytest.mark.slow
 def test_what_is_in_swap_stays_there(program: Path) -> None:
+    """Not beside other tests: with swap the kernel may page out what their processes have."""
     with machine.swap() as setting:
         setting.or_skip()
         with Allocating(program) as target:

@@ -83,6 +83,8 @@ class ProcessRows(ScreenTable):
             if (only is None or process.pid in only)
             and (not filtered or matches(process, filtered))
         ]
+        # What is equal, or not known, is in the order of RSS.
+        rows.sort(key=lambda row: -(self.processes[row].rss or 0))
         if sort == "change":
             self.rows = ordered(rows, self.change, rising=False)
         else:

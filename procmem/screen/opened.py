@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from procmem.recording.recording import Recording
     from procmem.snapshots import Snapshot
 
-__all__ = ["FollowedProcess", "OpenedProcess", "ReplayedProcess"]
+__all__ = ["EVERY", "FollowedProcess", "OpenedProcess", "ReplayedProcess"]
 
 EVERY = 0.5
 """Seconds from one check of an open process to the next, at least."""
@@ -161,6 +161,7 @@ class FollowedProcess(OpenedProcess):
     Attributes:
         failed: why it can't be read, in words; empty: it can.
         totals: its sizes by /proc/PID/status, if its regions can't be read.
+        checked_at: when it was checked last, by CLOCK_MONOTONIC.
         heap: its heap as it was read last by read_heap(); None: it was not.
         heap_number: the number of the snapshot that was the last one then.
         heap_failed: why it can't be read.
@@ -188,6 +189,7 @@ class FollowedProcess(OpenedProcess):
         self.heap_failed = ""
         self._recorder: Recorder | None = None
         self._process: Process | None = None
+        self.checked_at = time.monotonic()
         self._due = 0.0
         self._closed = threading.Event()
 
@@ -234,6 +236,7 @@ class FollowedProcess(OpenedProcess):
         except (ProcmemError, OSError) as error:
             self._fail(error)
             return float("inf")
+        self.checked_at = time.monotonic()
         recorder = self._recorder
         if recorder is None or not self.live:
             return float("inf")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from procmem.errors import ParseError
 from procmem.screen.inside import MapRows, ThreadRows, UseRows
 from procmem.screen.listing import SORTS, TREND, GroupRows, ProcessRows
-from procmem.screen.opened import FollowedProcess, ReplayedProcess
+from procmem.screen.opened import EVERY, FollowedProcess, ReplayedProcess
 from procmem.screen.tables import ScreenTable, TextPiece, TextRows, spark
 from procmem.system.machine import GROUPINGS
 from procmem.units import about, approximate, count, in_unit, unit_name
@@ -415,8 +415,16 @@ def process_state(
     if snapshot.moved:
         found.append(TextPiece(", it changed meanwhile"))
     if opened.live:
-        found.append(cost(engine))
+        found += [*delay(asked, opened), cost(engine)]
     return found
+
+
+def delay(asked: AskedView, opened: OpenedProcess) -> list[TextPiece]:
+    """How long ago the process was checked, if the share of a CPU delays that."""
+    if asked.number is not None or not isinstance(opened, FollowedProcess):
+        return []
+    age = time.monotonic() - opened.checked_at
+    return [TextPiece(f", checked {seconds(age)} ago", "bold")] if age > 2 * EVERY + 1 else []
 
 
 def tab_of(asked: AskedView, opened: OpenedProcess, number: int, snapshot: Snapshot) -> ScreenTable:

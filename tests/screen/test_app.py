@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from textual.events import MouseScrollDown
 
 from procmem.experiments import Specimen
 from procmem.screen.app import TopScreen
@@ -501,6 +502,20 @@ def test_the_figures_of_a_replay_are_those_of_the_recording() -> None:
             assert app.asked.number == 0
             await press(app, pilot, "right_square_bracket")
             assert app.asked.number == 4
+
+    run(work())
+
+
+def test_a_click_on_a_tab_opens_it_and_the_wheel_scrolls() -> None:
+    async def work() -> None:
+        async with opened_screen(replay=made_recording(60, 2)) as (app, pilot):
+            line = text_of(app).splitlines()[2]
+            await pilot.click("ScreenHead", offset=(line.index("map"), 2))
+            await until(pilot, lambda: isinstance(tab_of(app), MapRows) and settled(app))
+            app.rows.post_message(
+                MouseScrollDown(app.rows, 5, 5, 0, 1, 0, shift=False, meta=False, ctrl=False)
+            )
+            await until(pilot, lambda: app.rows.scroll_offset.y > 0)
 
     run(work())
 

@@ -27,7 +27,7 @@ def one_round(engine: ScreenEngine) -> None:
 
 def test_a_round_is_kept_and_shown(tmp_path: Path) -> None:
     news: list[int] = []
-    engine = ScreenEngine(root=str(made_tree(tmp_path / "proc", 5)), share=1.0)
+    engine = ScreenEngine(root=str(made_tree(tmp_path / "proc", 5)), share=1.0, every=1e6)
     engine.changed = lambda: news.append(1)
     one_round(engine)
     assert engine.frames.end == 1

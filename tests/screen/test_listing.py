@@ -45,6 +45,19 @@ def test_a_row_has_the_figures(tmp_path: Path) -> None:
     assert rows.change(rows.rows[0]) == 0
 
 
+def test_processes_without_the_figure_are_in_the_order_of_rss(tmp_path: Path) -> None:
+    root = made_tree(tmp_path / "proc")
+    follower = MachineFollower(root=str(root), max_stall=1e-9)
+    for pid, rss in ((10, 500), (20, 900), (30, 700)):
+        made_process(root, pid, "hidden", rss)
+    while not follower.rounds:
+        follower.turn()
+    frame = follower.frame()
+    assert frame is not None
+    rows = ProcessRows([frame])
+    assert [rows.process(row).pid for row in range(3)] == [20, 30, 10]
+
+
 def test_old_figures_show_their_age(tmp_path: Path) -> None:
     (frame,) = frames_of(made_tree(tmp_path / "proc", 2), 400)
     later = frame._replace(at=frame.at + 42)

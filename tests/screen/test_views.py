@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from procmem import Process, Recording
@@ -59,8 +60,8 @@ def test_a_frame_that_is_no_longer_kept(tmp_path: Path) -> None:
 def test_how_old_figures_are(tmp_path: Path) -> None:
     engine = engine_of(made_tree(tmp_path / "proc", 3))
     assert engine.now is not None
-    engine.now = engine.now._replace(at=engine.now.at - 1000)
-    assert "oldest 16 min" in words(list_view(AskedView(), engine).state)
+    engine.now = engine.now._replace(at=engine.now.at - 9000)
+    assert "oldest 2 h 30 min" in words(list_view(AskedView(), engine).state)
 
 
 def test_what_has_not_changed_is_not_made_again(tmp_path: Path) -> None:
@@ -98,6 +99,18 @@ def test_a_recording_without_a_heap_says_so() -> None:
     assert "Not read with this snapshot" in lines(
         process_view(AskedView(number=1, tab="heap"), opened, ScreenEngine())
     )
+
+
+def test_how_long_ago_a_process_was_checked() -> None:
+    opened = FollowedProcess(1, None, "init")
+    opened.kept.add(made_recording()[0])
+    view = AskedView(page="process")
+    opened.checked_at = time.monotonic() + 1000
+    assert "checked" not in words(process_view(view, opened, ScreenEngine()).state)
+    opened.checked_at = time.monotonic() - 9000
+    assert "checked 2 h 30 min ago" in words(process_view(view, opened, ScreenEngine()).state)
+    paused = view._replace(number=0)
+    assert "checked" not in words(process_view(paused, opened, ScreenEngine()).state)
 
 
 def test_a_process_that_was_not_opened_yet() -> None:

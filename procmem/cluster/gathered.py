@@ -197,9 +197,10 @@ class Gathered(Columnar, SequenceOf[GatheredProcess]):
         """In what processes differ from most others.
 
         A figure is an outlier if 0.6745 × its distance from the median / MAD is above 3.5, where MAD
-        is the median of these distances over all processes; if more than half of them have the same value,
-        MAD is 0, and every other value is one. A kind or use that a process does not have counts as
-        0. Fewer than three processes are not compared. It says in what a process differs, not why.
+        is the median of these distances over all processes; if more than half of them have the same
+        value, MAD is 0, and every other value is one. A kind or use that a process does not have
+        counts as 0. Fewer than three processes are not compared. It says in what a process differs,
+        not why.
 
         Args:
             least: bytes; differences up to this are left out. Counts of threads and regions are

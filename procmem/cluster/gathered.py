@@ -196,9 +196,9 @@ class Gathered(Columnar, SequenceOf[GatheredProcess]):
     def outliers(self, least: int = LEAST) -> list[Outlier]:
         """In what processes differ from most others.
 
-        A figure is an outlier if 0.6745 × its distance from the median / MAD is above 3.5, where MAD
-        is the median of these distances over all processes; if more than half of them have the same
-        value, MAD is 0, and every other value is one. A kind or use that a process does not have
+        A figure is an outlier if 0.6745 × its distance from the median / MAD is above 3.5, where
+        MAD is the median of these distances over all processes; if more than half of them have the
+        same value, MAD is 0, and any other value is one. A kind or use that a process does not have
         counts as 0. Fewer than three processes are not compared. It says in what a process differs,
         not why.
 

@@ -104,6 +104,7 @@ class Progress:
             left: seconds that are left; None: not known.
         """
         if not self.shown:
+            self.done = done
             return
         with self._lock:
             self.done, self._left = done, left

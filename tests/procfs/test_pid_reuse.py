@@ -109,7 +109,7 @@ while close < tries and number < 20 * tries and time.monotonic() < over:
         try:
             assert recorder.turn() is None
         except GONE as error:
-            assert recorder._why(error)
+            assert recorder.why_ended(error)
         else:
             raise AssertionError("the recorder goes on with another process")
         recorder.close()

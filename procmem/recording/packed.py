@@ -21,12 +21,14 @@ from procmem.snapshots.saved import (
     FRAME,
     MAGIC,
     MOST,
+    SUMS,
     TOO_LARGE,
     checked,
     content_of,
     damage,
     kept_file,
     open_saved,
+    sums_of,
     unpacked,
     unpacker,
 )
@@ -60,6 +62,7 @@ class SnapshotFigures(NamedTuple):
         heap: what malloc and Python held.
         comm, exe: the command name and the executable, which execve(2) changes.
         threads: the number of threads.
+        anon_huge_pages, ksm: sums of AnonHugePages and KSM over all regions, where smaps was read.
     """
 
     detail: str
@@ -74,6 +77,8 @@ class SnapshotFigures(NamedTuple):
     comm: str | None = None
     exe: str | None = None
     threads: int | None = None
+    anon_huge_pages: int | None = None
+    ksm: int | None = None
 
 
 def own(memory: dict[str, Any]) -> int | None:
@@ -101,6 +106,7 @@ def figures_of(snapshot: Snapshot) -> SnapshotFigures:
         snapshot.identity.comm,
         snapshot.identity.exe,
         None if snapshot.threads is None else len(snapshot.threads),
+        **sums_of(snapshot),
     )
 
 
@@ -211,6 +217,8 @@ def head_of(content: bytes) -> dict[str, Any]:
 def figures_in(head: dict[str, Any]) -> SnapshotFigures:
     clock, memory = head["clock"] or {}, head["memory"] or {}
     identity = head["identity"] or {}
+    # Files of older versions have none.
+    sums = head.get("sums") or {}
     if head["detail"] not in DETAILS:
         raise ValueError(f"its level of detail is unknown: {head['detail']!r:.40}")
     return SnapshotFigures(
@@ -226,6 +234,7 @@ def figures_in(head: dict[str, Any]) -> SnapshotFigures:
         same(checked("comm", identity.get("comm"), True)),
         same(checked("exe", identity.get("exe"), True)),
         None if head["threads"] is None else len(head["threads"]),
+        *(checked(name, sums.get(name), True) for name in SUMS),
     )
 
 

@@ -187,7 +187,8 @@ def plot_figure(
         for when, value in zip(places, values, strict=True)
         if value is not None
     ]
-    label = {"page_tables": "page tables", "swap": "swap"}.get(name, name.upper())
+    labels = {"page_tables": "page tables", "swap": "swap", "anon_huge_pages": "huge pages"}
+    label = labels.get(name, name.upper())
     across = "seconds" if clocks else "snapshot"
     return plots.lines(plots.axes_of(axes, "Recording.plot()"), [(label, points)], label, across)
 

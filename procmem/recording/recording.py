@@ -159,7 +159,11 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         return times_of(self._figures)
 
     def peak(self, figure: str = "rss") -> Peak | None:
-        """The largest "vsz", "rss", "swap" or "page_tables"; None: no snapshot has it.
+        """The largest value of a figure, such as "rss"; None: no snapshot has it.
+
+        Args:
+            figure: "vsz", "rss", "swap", "page_tables"; "anon_huge_pages" and "ksm", which only
+                snapshots with smaps have.
 
         Raises:
             BadArgument: there is no such figure.
@@ -247,7 +251,7 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
 
         Args:
             ax: where to draw; None: on a new figure.
-            figure: "vsz", "rss", "swap" or "page_tables", as a line; None: RSS by kind.
+            figure: one of those of peak(), as a line; None: RSS by kind.
 
         Raises:
             MissingExtra: matplotlib is not installed.
@@ -338,4 +342,4 @@ class FigureRows(Columnar):
         ]
 
 
-FIGURES = ("vsz", "rss", "swap", "page_tables")
+FIGURES = ("vsz", "rss", "swap", "page_tables", "anon_huge_pages", "ksm")

@@ -133,6 +133,16 @@ def head(snapshot: Moment) -> dict[str, Any]:
     }
 
 
+SUMS = ("anon_huge_pages", "ksm")
+"""Counters whose sums are not among the totals of /proc/PID/status."""
+
+
+def sums_of(snapshot: Moment) -> dict[str, int | None]:
+    """The sums of these counters over all regions, in bytes; None: they were not read."""
+    measured = snapshot.detail == "smaps"
+    return {name: snapshot.regions.total(name) if measured else None for name in SUMS}
+
+
 def from_dict(data: dict[str, Any]) -> Moment:
     """The snapshot that to_dict() described."""
     if data["format"] != FORMAT:
@@ -268,6 +278,8 @@ def packed(snapshot: Moment) -> bytes:
             raw = column.tobytes()
         planes += [raw[plane::8] for plane in range(8)]
     told = head(snapshot)
+    # For a recording, whose table reads what precedes the regions alone.
+    told["sums"] = sums_of(snapshot)
     told["table"] = {
         "source": table.source,
         "page_size": table.page_size,

@@ -26,7 +26,16 @@ __all__ = ["change_lines", "chosen_figures", "ended_line", "recording_dict", "re
 MOST_TOLD = 5
 """How many suspected leaks are described in words."""
 
-FIGURES = (("VSZ", "vsz"), ("RSS", "rss"), ("Swap", "swap"), ("Page tables", "page_tables"))
+FIGURES = (
+    ("VSZ", "vsz"),
+    ("RSS", "rss"),
+    ("Swap", "swap"),
+    ("Huge pages", "anon_huge_pages"),
+    ("KSM", "ksm"),
+    ("Page tables", "page_tables"),
+)
+SELDOM = {"swap", "anon_huge_pages", "ksm"}
+"""Figures without a row if they are 0 all the time."""
 
 
 def recording_dict(
@@ -126,7 +135,7 @@ def recording_summary(
     error = recording.rss_error
     for name, figure in FIGURES:
         peak, growth = recording.peak(figure), recording.growth(figure)
-        if peak is None or (figure == "swap" and not peak.value):
+        if peak is None or (figure in SELDOM and not peak.value):
             continue
         last = recording.values(figure)[-1]
         rows.append(

@@ -134,6 +134,6 @@ def test_plots_have_the_memory_of_each_kind() -> None:
     axes = plotted(one.plot, figure="vsz")
     assert list(axes.lines[0].get_ydata()) == one.values("vsz")
     assert axes.get_ylabel() == "VSZ"
-    with pytest.raises(BadArgument, match="figures are vsz, rss, swap, page_tables"):
+    with pytest.raises(BadArgument, match="figures are vsz, rss, swap"):
         one.plot(figure="pss")
     plotted(Recording([]).plot)

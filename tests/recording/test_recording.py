@@ -10,11 +10,14 @@ import pytest
 import procmem
 from procmem.errors import BadArgument
 from tests.support.recordings import PAGE, command, paced, recorder, steps
+from tests.support.targets import Advice, Target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from procmem.experiments import Specimen
+
+HUGE = 2 << 20
 
 
 class TestAnswers:
@@ -47,3 +50,30 @@ class TestAnswers:
         assert "Compare FILE:0 with FILE:29." in told
         assert json.loads(command("record", "--report", path, "--json")[1])["last_full"] == 29
         assert procmem.diff(procmem.load(path, 0), procmem.load(path, 29)).rss is not None
+
+
+def test_huge_pages_over_time(tmp_path: Path) -> None:
+    with Target() as target:
+        process = procmem.Process(target.pid)
+        before = process.snapshot()
+        mapping = target.map(4 * HUGE // PAGE)
+        target.madvise(mapping, Advice.HUGEPAGE)
+        target.touch(mapping)
+        plain, after = process.snapshot("residency"), process.snapshot()
+        huge = sum(region.anon_huge_pages or 0 for region in after.regions)
+    if not huge:
+        pytest.skip("no huge page was to be had")
+    assert huge % HUGE == 0
+    made = procmem.Recording([before, plain, after])
+    made.save(tmp_path / "a.rec")
+    for recording in (made, procmem.Recording.load(tmp_path / "a.rec")):
+        assert recording.values("anon_huge_pages") == [0, None, huge]
+        assert recording.values("ksm") == [0, None, 0]
+        assert recording.peak("anon_huge_pages") == (huge, 2, recording.times[2])
+    status, out, _ = command("record", "--report", tmp_path / "a.rec", "--units", "KiB")
+    assert status == 0
+    (row,) = [line for line in out.splitlines() if line.startswith("Huge pages")]
+    assert row.split()[2:5] == ["0", str(huge // 1024), str(huge // 1024)]
+    assert "KSM" not in out
+    figures = json.loads(command("record", "--report", tmp_path / "a.rec", "--json")[1])["figures"]
+    assert figures["anon_huge_pages"]["peak"]["value"] == huge

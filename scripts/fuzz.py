@@ -285,6 +285,7 @@ SEEDS: dict[str, Callable[[Engine], Iterator[bytes]]] = {
     "breakpoints": code,
     "pagemap": page_tables,
     "sharing": processes,
+    "columns": processes,
     "heap": heaps,
 }
 """What each target in C starts from."""

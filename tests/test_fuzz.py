@@ -40,6 +40,7 @@ def test_finds_nothing(engine: str, tmp_path: Path) -> None:
     assert "fuzzing breakpoints" in done.stdout
     assert "fuzzing pagemap" in done.stdout
     assert "fuzzing sharing" in done.stdout
+    assert "fuzzing columns" in done.stdout
     assert "fuzzing heap" in done.stdout
     assert "fuzzing dwarf" in done.stdout
     assert "fuzzing saved" in done.stdout
@@ -58,6 +59,8 @@ def test_finds_nothing(engine: str, tmp_path: Path) -> None:
         ),
         # A frame that two processes map in turns, which got a set for each change.
         ("sharing", "if (!with || slot->set != rest) {", "if (!with) {"),
+        # A sum above 2^64, whose upper word stayed 0.
+        ("columns", "high[i] += low[i] < value;", ""),
         # A list that leads back into itself.
         ("heap", "if (at == seen->kept)", "if (at == 1)"),
     ],

@@ -14,7 +14,6 @@ from procmem.cli.terminal import WHEN, colour_output, fitted_help
 from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
 from procmem.process.finding import command_line_of, resolve
-from procmem.snapshots.snapshot import Snapshot
 from procmem.units import UNITS as SIZE_UNITS
 from procmem.view.columns import did_you_mean
 from procmem.view.names import printable, shorter
@@ -23,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
+
+    from procmem.snapshots.snapshot import Snapshot
 
 
 __all__ = [
@@ -431,7 +432,7 @@ def for_each_process(
             continue
         for subject in found:
             try:
-                if isinstance(subject, Snapshot) and saved is None:
+                if not isinstance(subject, Process) and saved is None:
                     complain(command, f"{word}: {cannot_tell(command)}")
                     status = 1
                     continue
@@ -473,7 +474,7 @@ def cannot_tell(command: str) -> str:
 
 def title(subject: Process | Snapshot, word: str) -> str:
     """A line that names the process or the snapshot that is shown."""
-    if isinstance(subject, Snapshot):
+    if not isinstance(subject, Process):
         who = subject.identity
         known_as = f", process {who.pid} ({printable(who.comm or '?')})" if who.pid else ""
         return f"{printable(word)}{known_as}:\n"
@@ -526,7 +527,7 @@ def one_process(made: Parser, word: str, root: str) -> Process:
     except (ProcmemError, OSError) as error:
         complain(command, reason(error, word))
         raise SystemExit(1) from None
-    if isinstance(only, Snapshot):
+    if not isinstance(only, Process):
         complain(command, f"{word}: {cannot_tell(command)}")
         raise SystemExit(1)
     return only

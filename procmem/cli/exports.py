@@ -97,11 +97,13 @@ def export_options(made: argparse.ArgumentParser, **shown: str) -> None:
 
 def check_exports(command: str, options: argparse.Namespace) -> bool:
     """Whether all files that are asked for can be written; prints why not."""
+    asked = {name: getattr(options, name) for name in options.exports}
+    if all(path is None for path in asked.values()):
+        return True
     from procmem.snapshots.output import check_output
 
     fine = True
-    for name in options.exports:
-        path = getattr(options, name)
+    for name, path in asked.items():
         if path == "-":
             complain(command, f"--{name}: name a file; stdout has the command's own output")
             fine = False

@@ -8,7 +8,6 @@ import sys
 from typing import Any
 
 from procmem.cli.terminal import colour_output
-from procmem.snapshots.output import check_output, replacing
 from procmem.view.names import printable
 
 # What writes the other formats is imported when one is asked for: a table should not wait for it.
@@ -129,6 +128,8 @@ class OutputFile(io.TextIOWrapper):
     """
 
     def __init__(self, path: str, *, force: bool) -> None:
+        from procmem.snapshots.output import check_output, replacing
+
         check_output(path, force=force, is_ours=is_empty, what=None)
         self._ended = False
         self._file: AbstractContextManager[BinaryIO] = replacing(

@@ -9,8 +9,6 @@ import stat
 from procmem.process.naming import INTERPRETERS, base, script_of, text
 from procmem.process.process import Process
 from procmem.procfs import ProcessFiles, pids
-from procmem.snapshots.loading import saved_processes
-from procmem.snapshots.snapshot import load
 
 TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
@@ -88,6 +86,10 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
         except NoSuchProcess:
             if not os.path.exists(what) or what != number:
                 raise
+    # A PID and a name need none of these.
+    from procmem.snapshots.loading import saved_processes
+    from procmem.snapshots.snapshot import load
+
     file, _, which = what.rpartition(":")
     if file and not os.path.exists(what) and os.path.exists(file):
         if re.fullmatch(r"[+-]?[0-9]{1,9}", which):

@@ -171,3 +171,40 @@ def test_a_system_without_proc() -> None:
         assert "Mount one" in printed[words], words
         assert printed[words].count("|") == 1, words
     assert [printed[words] for words in allowed] == [""]
+
+
+LOADED = """
+import contextlib, os, sys
+from procmem.cli import main
+with contextlib.suppress(SystemExit), open(os.devnull, "w") as sys.stdout:
+    main(sys.argv[1:])
+print(*sorted(sys.modules), file=sys.__stdout__)
+"""
+HEAVY = {
+    "bokeh",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "rich",
+    "textual",
+    "distributed",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["maps", "self"], ["ps", "1"], ["heap", "self"], ["threads", "self"], ["pages", "self"],
+     ["pipes", "self"], ["query", "self", "0"], ["reconcile", "self"], ["top", "--once", "self"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_plain_commands_load_no_extra(words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *words], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    assert "procmem.cli" in loaded
+    assert not HEAVY.intersection(loaded)
+    if words[0] == "maps":
+        assert "procmem.snapshots" not in loaded

@@ -49,7 +49,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("procmem threads --top 10 8311", "the first ten threads"),
     ),
     "cache": (
-        ("procmem cache /bin/ls", "how much of a file is in the page cache"),
+        ("procmem cache ~/table.csv", "how much of a file is in the page cache"),
         ("procmem cache --all 8311", "the same for all files of a process"),
     ),
     "container": (

@@ -160,6 +160,9 @@ class SingleReading:
 
     __slots__ = ("files", "find_facts", "name", "words")
 
+    # What a whole reading keeps: native/records.c asks for both, and an AttributeError takes longer.
+    overrides = _kinds = None
+
     count = 1
     unterminated = False
     exe: bytes | None = None

@@ -160,7 +160,7 @@ class SingleReading:
 
     __slots__ = ("files", "find_facts", "name", "words")
 
-    # What a whole reading keeps: native/records.c asks for both, and an AttributeError takes longer.
+    # What a whole reading keeps: native/records.c asks for both, and an AttributeError costs more.
     overrides = _kinds = None
 
     count = 1

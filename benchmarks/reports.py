@@ -111,8 +111,8 @@ def panning(page: Path, count: int) -> Iterator[Row | Skip]:
         return
     with tempfile.TemporaryDirectory() as home, sync_playwright() as play:
         browser = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], env={**os.environ, "HOME": home},
-            timeout=120_000,
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000,
+            env={**os.environ, "HOME": home, "TMPDIR": home},
         )  # fmt: skip
         opened = browser.new_page(viewport={"width": 1200, "height": 900})
         opened.goto(page.as_uri())

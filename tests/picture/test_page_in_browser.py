@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
         play = stack.enter_context(sync_api.sync_playwright())
         made = play.chromium.launch(
             executable_path=CHROMIUM, timeout=PATIENCE, args=["--no-sandbox", "--disable-gpu"],
-            env={**os.environ, "HOME": home},
+            env={**os.environ, "HOME": home, "TMPDIR": home},
         )  # fmt: skip
         stack.callback(made.close)
         yield made

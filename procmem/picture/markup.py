@@ -17,9 +17,12 @@ from procmem.units import about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeVar
 
     from procmem.picture.palette import Tone
+
+    T = TypeVar("T")
 
 __all__ = [
     "MOST_ROWS",
@@ -32,6 +35,7 @@ __all__ = [
     "facts",
     "html",
     "kib",
+    "largest_of",
     "line",
     "signed_kib",
     "strip",
@@ -135,6 +139,14 @@ def bar(parts: Sequence[BarPart], title: str, *, total: int | None = None) -> Ma
 
 MOST_ROWS = 50
 """Rows of a table: a notebook shows what is largest, and how much it left out."""
+
+
+def largest_of(all_of_them: Iterable[T], weight: Callable[[T], Any]) -> tuple[list[T], list[T]]:
+    """The MOST_ROWS largest in the order that they were in, and the others, the largest first."""
+    listed = list(all_of_them)
+    order = sorted(range(len(listed)), key=lambda at: weight(listed[at]), reverse=True)
+    shown, others = sorted(order[:MOST_ROWS]), order[MOST_ROWS:]
+    return [listed[at] for at in shown], [listed[at] for at in others]
 
 
 def kib(value: int | None) -> str | None:

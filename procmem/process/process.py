@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -526,12 +527,18 @@ class Process:
         pipes().
 
         Raises:
+            AccessDenied: its descriptors can't be read.
             Unsupported: a saved tree.
         """
         from procmem.ipc.blocked import pipes
 
         self.files.check_running()
-        return pipes([self.pid], root=self.root)
+        found = pipes([self.pid], root=self.root)
+        if self.pid in found.denied:
+            # Nothing was seen of it, which is not that it has none.
+            denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            self.files.fail(denied, f"{self.files.path}/fd")
+        return found
 
     # ---- snapshots --------------------------------------------------------
 

@@ -10,6 +10,7 @@ from procmem.picture.markup import (
     details,
     facts,
     kib,
+    largest_of,
     table,
 )
 from procmem.regions.kinds import MARK, kind_word, name_word
@@ -120,13 +121,9 @@ def largest(regions: Any, fields: Sequence[str], main: str) -> Markup:
     def size(region: Any) -> tuple[int, int]:
         return getattr(region, main) or 0, region.size
 
-    shown, others = list(regions), []
+    shown, others = largest_of(regions, size)
     summary = f"{count(len(shown), 'region')}, sizes in KiB"
-    if len(shown) > MOST_ROWS:
-        ranked = sorted(shown, key=size, reverse=True)
-        chosen = {id(region) for region in ranked[:MOST_ROWS]}
-        shown = [region for region in shown if id(region) in chosen]
-        others = ranked[MOST_ROWS:]
+    if others:
         summary = f"The {MOST_ROWS} largest of {len(regions):,} regions by {FIGURES[main]}, in KiB"
     rows: list[list[str | None]] = [
         [

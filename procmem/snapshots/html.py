@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import time
 
-from procmem.picture.markup import MOST_ROWS, block, details, facts, signed_kib, table
+from procmem.picture.markup import (
+    MOST_ROWS,
+    block,
+    details,
+    facts,
+    largest_of,
+    signed_kib,
+    table,
+)
 from procmem.regions.html import region_parts
 from procmem.regions.kinds import kind_word, name_word
 from procmem.units import approximate, count, signed
@@ -89,13 +97,9 @@ def change_table(found: Any, changes: tuple[Change, ...]) -> Markup | str:
     def weight(change: Change) -> int:
         return max(abs(change.vsz), abs(change.rss or 0), abs(change.swap or 0))
 
-    shown, others = list(changes), []
+    shown, others = largest_of(changes, weight)
     summary = f"{count(len(changes), 'change')}, in KiB"
-    if len(shown) > MOST_ROWS:
-        ranked = sorted(shown, key=weight, reverse=True)
-        chosen = {id(change) for change in ranked[:MOST_ROWS]}
-        shown = [change for change in shown if id(change) in chosen]
-        others = ranked[MOST_ROWS:]
+    if others:
         summary = f"The {MOST_ROWS} largest of {len(changes):,} changes, in KiB"
     rows: list[list[str | None]] = [
         [

@@ -65,7 +65,7 @@ def pipes_sentence(
     who do so are only counted, unless they are few.
     """
     if not len(found):
-        return "No pipe and no FIFO is open."
+        return f"No pipe and no FIFO {'can be seen' if found.denied else 'is open'}."
     fifos = sum(pipe.path is not None for pipe in found)
     said = count(len(found) - fifos, "pipe")
     if fifos:

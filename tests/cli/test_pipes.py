@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from procmem import AccessDenied, Process
 from procmem.ipc.ends import Pipe, Pipes
 from procmem.ipc.holders import BlockedThread, PipeEnd
 from procmem.view.pipes import pipes_sentence, pipes_text
@@ -144,3 +145,22 @@ def test_a_script_is_named_in_place_of_its_interpreter(
         finally:
             children.close(write)
     assert f"{started.pid} (listens.sh) reads pipe" in " ".join(text.split())
+
+
+def test_what_can_not_be_read_is_not_said_to_have_none(run: Run) -> None:
+    user = os.geteuid()
+    try:
+        if not user:
+            os.seteuid(65534)
+        one, everything = run("pipes", 1), run("pipes")
+        with pytest.raises(AccessDenied):
+            Process(1).pipes()
+    finally:
+        os.seteuid(user)
+    assert one.status == 1
+    assert "/proc/1/fd" in one.err
+    assert not one.out
+    assert everything.status == 0
+    assert "No pipe and no FIFO is open" not in everything.out
+    assert pipes_sentence(Pipes([], 3, [1], 0)) == "No pipe and no FIFO can be seen."
+    assert pipes_sentence(Pipes([], 3, [], 0)) == "No pipe and no FIFO is open."

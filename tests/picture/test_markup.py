@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from procmem.picture.markup import UNKNOWN, BarPart, Markup, bar, block, details, facts, html, table
+from procmem.picture.markup import (
+    MOST_ROWS,
+    UNKNOWN,
+    BarPart,
+    Markup,
+    bar,
+    block,
+    details,
+    facts,
+    html,
+    largest_of,
+    table,
+)
 from procmem.picture.palette import tone
 from tests.support.html import Page
 
@@ -97,3 +109,13 @@ def test_colours_of_light_and_dark_pages() -> None:
     assert "@media(prefers-color-scheme:dark)" in whole
     assert "{{" not in whole
     assert len(whole) < 2500
+
+
+def test_the_largest_stay_in_their_order() -> None:
+    sizes = [7 * at % 101 for at in range(101)]
+    shown, others = largest_of(sizes, lambda size: size)
+    assert len(shown) == MOST_ROWS
+    assert sorted(shown) == list(range(101 - MOST_ROWS, 101))
+    assert shown == [size for size in sizes if size in shown]
+    assert others == list(range(100 - MOST_ROWS, -1, -1))
+    assert largest_of([3, 1], lambda size: size) == ([3, 1], [])

@@ -17,7 +17,8 @@ from procmem.picture.svg import (
     steps,
     time_ticks,
 )
-from tests.support.svgs import Drawing, golden
+from tests.support.goldens import same_as_golden
+from tests.support.svgs import Drawing
 
 KiB = 1 << 10
 MiB = 1 << 20
@@ -210,8 +211,8 @@ def test_golden() -> None:
         TimeLayer("heap", "heap", (1 * MiB, 1 * MiB, None, 2 * MiB)),
     ]
     line = [(0.0, 2 * MiB), (1.0, 4 * MiB), (2.0, 3 * MiB), (3.0, 4 * MiB - 4096)]
-    golden(
-        "panels",
+    same_as_golden(
+        "svg/panels.svg",
         document(
             "All that can be drawn",
             ["VSZ +132 KiB, RSS +512 KiB, 3 regions changed."],

@@ -13,10 +13,11 @@ from procmem import BadArgument, Recording, parse_smaps
 from procmem.recording.packed import figures_of
 from procmem.recording.pictures import MOST_DRAWN, drawn, kinds_of, kinds_over_time
 from procmem.snapshots import Snapshot
+from tests.support.goldens import same_as_golden
 from tests.support.plotted import plotted
 from tests.support.recordings import paced, replace_clock
 from tests.support.snapshots import anon, mapped, table
-from tests.support.svgs import Drawing, golden
+from tests.support.svgs import Drawing
 
 if TYPE_CHECKING:
     from procmem.experiments import Specimen
@@ -119,7 +120,7 @@ def own_regions() -> Any:
 def test_golden() -> None:
     """Looked at in a browser."""
     one = recording_of(10, 20, 40, 60, 400, 380, 100, 110, 120, 120)
-    golden("recording", one.svg("Ten snapshots"))
+    same_as_golden("svg/recording.svg", one.svg("Ten snapshots"))
 
 
 def test_plots_have_the_memory_of_each_kind() -> None:

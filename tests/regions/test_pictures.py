@@ -16,9 +16,10 @@ from procmem.regions.pictures import (
     spans,
     sum_bar,
 )
+from tests.support.goldens import same_as_golden
 from tests.support.paths import FIXTURES
 from tests.support.plotted import plotted
-from tests.support.svgs import Drawing, golden
+from tests.support.svgs import Drawing
 
 VSYSCALL = 0xFFFFFFFFFF600000
 
@@ -120,7 +121,9 @@ def test_a_title_is_text() -> None:
 def test_golden() -> None:
     """A captured process, looked at in a browser."""
     data = (FIXTURES / "linux-6.1-btrfs-x86_64.smaps").read_bytes()
-    golden("regions", parse_smaps(data, source="linux-6.1-btrfs-x86_64.smaps").svg())
+    same_as_golden(
+        "svg/regions.svg", parse_smaps(data, source="linux-6.1-btrfs-x86_64.smaps").svg()
+    )
 
 
 def test_plots_have_the_figures_of_the_table() -> None:

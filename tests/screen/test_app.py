@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +16,7 @@ from procmem.screen.listing import GroupRows, ProcessRows
 from procmem.screen.tables import TextRows
 from procmem.screen.views import TABS
 from procmem.units import in_unit
-from tests.support.paths import TESTS
+from tests.support.goldens import same_as_golden
 from tests.support.screens import (
     another_round,
     made_process,
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from textual.pilot import Pilot
-
-GOLDENS = TESTS / "fixtures" / "screen"
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -577,14 +574,6 @@ def test_a_thousand_processes_draw_what_the_screen_shows(tmp_path: Path) -> None
 # ---- as it looks ----
 
 
-def golden(name: str, text: str) -> None:
-    path = GOLDENS / name
-    if os.environ.get("PROCMEM_WRITE_GOLDENS"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    assert text == path.read_text()
-
-
 VIEWS: dict[str, tuple[Callable[[Path], dict[str, Any]], tuple[str, ...]]] = {
     "processes": (lambda root: {"root": root}, ()),
     "groups": (lambda root: {"root": root}, ("g",)),
@@ -609,7 +598,7 @@ def test_goldens(tmp_path: Path, view: str, width: int, monkeypatch: pytest.Monk
         async with opened_screen(size=(width, 24), **options(root)) as (app, pilot):
             await press(app, pilot, *keys)
             await pilot.pause()
-            golden(f"{view}-{width}.txt", plain(text_of(app)))
+            same_as_golden(f"screen/{view}-{width}.txt", plain(text_of(app)))
 
     run(work())
 

@@ -13,9 +13,10 @@ from procmem.picture.shapes import CHANGED, GONE, NEW
 from procmem.snapshots.moment import Identity
 from procmem.snapshots.pictures import marks_of, whose
 from procmem.units import kib
+from tests.support.goldens import same_as_golden
 from tests.support.plotted import plotted
 from tests.support.snapshots import anon, mapped, table
-from tests.support.svgs import Drawing, golden
+from tests.support.svgs import Drawing
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -100,7 +101,7 @@ def test_golden() -> None:
     """What a program built, looked at in a browser."""
     before = table(anon(0, 4, rss=2), anon(100, 33, rss=1))
     after = table(anon(0, 4, rss=2), anon(100, 66, rss=40), anon(5000, 1000, rss=10))
-    golden("diff", diff(before, after).svg("Before and after"))
+    same_as_golden("svg/diff.svg", diff(before, after).svg("Before and after"))
 
 
 def test_plots_have_the_changes_of_each_kind() -> None:

@@ -18,11 +18,11 @@ def same_as_golden(name: str, text: str) -> None:
     """Compares a text with the file that was kept.
 
     Args:
-        name: the file's name in tests/fixtures/goldens.
+        name: the file's path below tests/fixtures/goldens.
         text: what was made now.
     """
     path = FOLDER / name
     if os.environ.get("PROCMEM_WRITE_GOLDENS"):
-        FOLDER.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8"), name

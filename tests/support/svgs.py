@@ -1,12 +1,9 @@
-"""SVG read strictly: well-formed, no scripts, nothing from elsewhere; and goldens of it."""
+"""SVG read strictly: well-formed, no scripts, nothing from elsewhere."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
-
-from tests.support.paths import FIXTURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,14 +70,3 @@ class Drawing:
                 if not inside or width < 0 or height < 0:
                     return False
         return True
-
-
-def golden(name: str, text: str) -> None:
-    """Compares a picture with the one in tests/fixtures/svg.
-
-    PROCMEM_WRITE_GOLDENS=1 writes it instead: look at it before you keep it.
-    """
-    path = FIXTURES / "svg" / f"{name}.svg"
-    if os.environ.get("PROCMEM_WRITE_GOLDENS"):
-        path.write_text(text)
-    assert path.read_text() == text, "PROCMEM_WRITE_GOLDENS=1 writes it, to be looked at"

@@ -135,11 +135,13 @@ def test_a_stopped_process_stays_stopped() -> None:
 
 
 def test_signals_that_come_meanwhile_arrive_afterwards() -> None:
+    # A signal that comes just before read(2) begins is seen by Python only when it has ended.
     code = (
-        "import signal, sys\n"
+        "import select, signal, sys\n"
         "signal.signal(signal.SIGUSR1, lambda *_: print('signal', flush=True))\n"
         "print('ready', flush=True)\n"
-        "sys.stdin.read()\n"
+        "while not select.select([sys.stdin], [], [], 0.1)[0]:\n"
+        "    pass\n"
     )
     with running(sys.executable, "-c", code) as process:
         with Hold(ProcessFiles(process.pid)):

@@ -13,6 +13,7 @@ import pytest
 
 from procmem import ParseError, Recording, Snapshot
 from procmem.snapshots.saved import MAGIC
+from tests.support.blocking import until
 from tests.support.recordings import COMMAND, mapping, recorder, steps, three_frames
 
 if TYPE_CHECKING:
@@ -134,14 +135,11 @@ class TestFile:
         path = tmp_path / "a.rec"
         words = [*COMMAND, "record", str(specimen.pid), "-o", str(path), "--every", "5ms"]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL) as child:
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline and (not path.exists() or path.stat().st_size < 100):
-                time.sleep(0.01)
+            until(lambda: len(written(path)) > 0)
             area = specimen.mmap(pages=10).mapping
             assert area is not None
-            size = path.stat().st_size
-            while time.monotonic() < deadline and path.stat().st_size == size:
-                time.sleep(0.01)
+            # The snapshot that is being taken meanwhile may not have it yet.
+            until(lambda: written(path)[-1].regions.find(area.start) is not None)
             child.kill()
         assert Recording.load(path)[-1].regions.find(area.start) is not None
 
@@ -163,6 +161,14 @@ class TestFile:
                 assert loaded.ended in ("", "the file was cut off")
                 assert loaded.times == sorted(loaded.times, key=float)  # type: ignore[arg-type]
                 assert all(len(one.regions) for one in loaded)
+
+
+def written(path: Path) -> Recording:
+    """What a recorder has written so far."""
+    try:
+        return Recording.load(path)
+    except (FileNotFoundError, ParseError):
+        return Recording([])
 
 
 def changed_bytes(path: Path, whole: bytes) -> Iterator[int]:

@@ -69,9 +69,7 @@ class TestRecorder:
 
     def test_it_ends_with_the_time(self, specimen: Specimen) -> None:
         made = recorder(specimen, every=0.01)
-        begun = time.monotonic()
         assert made.run(0.1).ended == "the time is over"
-        assert time.monotonic() - begun < 5
 
     def test_execve_is_followed(self) -> None:
         code = "import os, sys; sys.stdin.readline(); os.execv('/bin/sleep', ['sleep', '60'])"
@@ -80,7 +78,7 @@ class TestRecorder:
             assert child.stdin is not None
             child.stdin.write(b"\n")
             child.stdin.flush()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
                 made.run(0.05)
                 made.ended = ""
@@ -254,7 +252,7 @@ class TestRecorder:
         with procmem.record(every=0.005) as made:
             memory = procmem.mmap(pages=3000)
             memory.touch()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while made.taken < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
         peak = made.recording.peak("rss")

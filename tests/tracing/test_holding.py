@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import procmem
 from procmem.procfs import ProcessFiles
 from procmem.tracing.holding import Hold
+from tests.support.blocking import until
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ HOLDER = """
 import sys
 from procmem.procfs import ProcessFiles
 from procmem.tracing.holding import Hold
+from tests.support.blocking import until
 with Hold(ProcessFiles(int(sys.argv[1]))):
     print("held", flush=True)
     sys.stdin.read()
@@ -79,11 +80,7 @@ def states(pid: int) -> set[str]:
 
 def wait_until(pid: int, *, held: bool) -> None:
     """Waits until the process is stopped by a tracer, or no longer is."""
-    for _ in range(3000):
-        if (states(pid) == {"t"}) == held and ("t" in states(pid)) == held:
-            return
-        time.sleep(0.01)
-    raise AssertionError(states(pid))
+    until(lambda: (states(pid) == {"t"}) == held and ("t" in states(pid)) == held)
 
 
 def test_all_threads_stop_and_go_on() -> None:
@@ -120,17 +117,10 @@ def test_what_another_process_traces_is_refused() -> None:
 def test_a_stopped_process_stays_stopped() -> None:
     with running(sys.executable, "-c", BUSY) as process:
         os.kill(process.pid, signal.SIGSTOP)
-        for _ in range(3000):
-            if states(process.pid) == {"T"}:
-                break
-            time.sleep(0.01)
+        until(lambda: states(process.pid) == {"T"})
         with Hold(ProcessFiles(process.pid)):
             assert states(process.pid) == {"t"}
-        for _ in range(3000):
-            if states(process.pid) == {"T"}:
-                break
-            time.sleep(0.01)
-        assert states(process.pid) == {"T"}
+        until(lambda: states(process.pid) == {"T"})
         os.kill(process.pid, signal.SIGCONT)
 
 
@@ -160,10 +150,7 @@ def test_a_thread_that_can_not_stop_is_named(tmp_path: Path) -> None:
         pytest.skip("no C compiler here")
     with running(program) as process:
         # The parent waits in vfork(2), where no tracer can stop it.
-        for _ in range(3000):
-            if states(process.pid) == {"D"}:
-                break
-            time.sleep(0.01)
+        until(lambda: states(process.pid) == {"D"})
         with (
             pytest.raises(procmem.Unsupported, match=f"thread {process.pid} waits in the kernel"),
             Hold(ProcessFiles(process.pid), 0.05),
@@ -171,11 +158,7 @@ def test_a_thread_that_can_not_stop_is_named(tmp_path: Path) -> None:
             pass
         # The kernel lets it go when the thread that traced it has ended.
         status = Path(f"/proc/{process.pid}/status")
-        for _ in range(3000):
-            if "TracerPid:\t0\n" in status.read_text():
-                break
-            time.sleep(0.01)
-        assert "TracerPid:\t0\n" in status.read_text()
+        until(lambda: "TracerPid:\t0\n" in status.read_text())
 
 
 def test_a_process_can_not_stop_itself() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -45,6 +46,9 @@ COMMANDS = {
     "demo": "a first look: the memory of two live processes",
     "completion": "completion for bash, zsh and fish, and the manual pages",
 }
+
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of write(2) alone, which has no name of a file."""
 
 USAGE = """\
 usage: procmem COMMAND [ARGUMENTS]
@@ -175,8 +179,12 @@ def run(words: list[str]) -> int:
                 f"internal error, {type(error).__name__}: {error}; please report it, with the "
                 f"output under PROCMEM_TRACEBACK=1"
             )
-        if isinstance(error, OSError) and not isinstance(error, ProcmemError) and error.filename:
-            said = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        if isinstance(error, OSError) and not isinstance(error, ProcmemError):
+            said = error.strerror or said
+            if error.filename:
+                said = f"{os.fsdecode(error.filename)}: {said}"
+            elif error.errno in WRITING:
+                said = f"{getattr(sys.stdout, 'path', 'writing the output')}: {said}"
         sys.stderr.write(f"procmem {words[0]}: {printable(said)}\n")
         return 1
     finally:

@@ -8,6 +8,7 @@ import io
 from typing import NamedTuple
 
 from procmem.cli.arguments import complain
+from procmem.errors import ProcmemError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def exported(options: argparse.Namespace, name: str) -> Iterator[TextIO]:
             yield text
             text.flush()
         except OSError as error:
+            if isinstance(error, ProcmemError):
+                raise
             raise OSError(error.errno, error.strerror, path) from error
         finally:
             with contextlib.suppress(OSError):  # it was told already

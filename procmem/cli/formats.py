@@ -123,6 +123,9 @@ def named_format(path: str, formats: Sequence[str]) -> str:
 class OutputFile(io.TextIOWrapper):
     """The file of -o, in place of stdout. What was there stays until the command has ended.
 
+    Attributes:
+        path: its name.
+
     Raises:
         OSError: as check_output().
     """
@@ -131,6 +134,7 @@ class OutputFile(io.TextIOWrapper):
         from procmem.snapshots.output import check_output, replacing
 
         check_output(path, force=force, is_ours=is_empty, what=None)
+        self.path = path
         self._ended = False
         self._file: AbstractContextManager[BinaryIO] = replacing(
             path, force=force, is_ours=is_empty, what=None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from procmem.cli.arguments import (
     ALL_FIELDS,
     IN_BYTES,
     Parser,
+    complain,
     one_process,
     refuse_with_json,
     table_options,
@@ -25,8 +27,8 @@ from procmem.cli.arguments import (
 from procmem.cli.exports import check_exports, export_options, exported
 from procmem.cli.formats import ALL, BINARY, STREAMED, print_streamed, print_table
 from procmem.cli.terminal import table_columns
-from procmem.errors import BadArgument, SyscallError
-from procmem.snapshots.output import check_output
+from procmem.errors import BadArgument, ProcmemError, SyscallError
+from procmem.snapshots.output import check_output, replacing
 from procmem.tracing.events import (
     Breakpoints,
     MemoryCall,
@@ -130,26 +132,21 @@ def main(argv: list[str]) -> int:
         options.pid = one_process(made, options.pid, "/proc").pid
     if not check_exports("trace", options):
         return 1
-    out: TextIO | None = None
     try:
-        if options.output is not None:
-            check_log(options.output, options.force)
-            out = open(options.output, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-    except OSError as error:
-        sys.stderr.write(f"procmem trace: {options.output!a}: {error.strerror}\n")
-        return 1
-    try:
-        return traced(command, options, layout, out)
+        with output(options) as out:
+            return traced(command, options, layout, out)
     except BadArgument as error:
         made.error(printable(str(error)))
     except SyscallError as error:
         if error.syscall != "execve":
             raise
-        sys.stderr.write(f"procmem trace: {printable(str(error))}\n")
+        complain("trace", str(error))
         return 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
-    finally:
-        if out is not None:
-            out.close()
+    except OSError as error:
+        if isinstance(error, ProcmemError) or error.filename != options.output:
+            raise
+        complain("trace", f"{options.output}: {error.strerror}")
+        return 1
 
 
 TRACE = re.compile(rb' *TID +\xce\x94VSZ |\{"pid": [0-9]+, "calls": \[')
@@ -161,25 +158,50 @@ def is_trace(start: bytes) -> bool:
     return bool(TRACE.match(start))
 
 
-def check_log(path: str, force: bool) -> None:
-    """Checks that a trace may be written there, and does not overwrite other files.
+@contextlib.contextmanager
+def output(options: argparse.Namespace) -> Iterator[Output]:
+    """What the trace is written to: stderr, or the file of -o.
+
+    Lines are written to the file as they come, so that they can be followed. What can be read as a
+    whole only replaces the file at the end.
 
     Raises:
-        OSError
+        OSError: the file cannot be opened, or is another program's; with its name.
     """
+    path = options.output
+    if path is None:
+        yield Output(sys.stderr)
+        return
     try:
         mode = os.stat(path).st_mode
     except OSError:
         mode = 0
     # Lines may go to a terminal, a pipe or /dev/null: nothing is lost there.
-    if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-        check_output(
-            path, force=force, is_ours=lambda start: bool(TRACE.match(start)), what="trace"
-        )
+    special = stat.S_ISCHR(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+    if not special:
+        check_output(path, force=options.force, is_ours=is_trace, what="trace")
+    if special or not options.data or options.format in STREAMED:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            yield Output(file, path)
+        return
+    with (
+        contextlib.suppress(GivenUp),
+        replacing(path, force=options.force, is_ours=is_trace, what="trace") as whole,
+    ):
+        text = io.TextIOWrapper(whole, "utf-8", "backslashreplace")
+        out = Output(text, path, whole=True)
+        yield out
+        if out.failed:
+            raise GivenUp
+        text.detach()
+
+
+class GivenUp(Exception):
+    """A file could not be written, which has been said."""
 
 
 def traced(
-    command: list[str], options: argparse.Namespace, layout: TraceLayout, out: TextIO | None
+    command: list[str], options: argparse.Namespace, layout: TraceLayout, out: Output
 ) -> int:
     """Traces the program and returns the exit status."""
     tracing: Tracing | None = None
@@ -210,15 +232,18 @@ def traced(
             # One that came before there was somebody to hear it.
             for early in heard[:1]:
                 pass_on(early, None)
-            with writers(options, tracing):
-                told(tracing, Output(out or sys.stderr), options, layout, to_file=out is not None)
+            with writers(options, tracing) as files:
+                told(tracing, out, options, layout)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    failed = out.failed or any(file.failed for file in files)
     code = tracing.returncode
     if code is None:
-        return 128 + heard[0] if heard and heard[0] != signal.SIGINT else 0
-    return code if code >= 0 else 128 - code
+        status = 128 + heard[0] if heard and heard[0] != signal.SIGINT else 0
+    else:
+        status = code if code >= 0 else 128 - code
+    return status or int(failed)
 
 
 def mallocs(command: list[str], options: argparse.Namespace) -> bool | int:
@@ -243,11 +268,24 @@ def terminal_tells_all() -> bool:
 
 
 class Output:
-    """The output of the trace. Once its reader has gone nothing is written; the program runs on."""
+    """The output of the trace. If it cannot be written any more, the program runs on without.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: what is written to.
+        path: its name; None: stderr.
+        whole: a part of it is of no use.
+
+    Attributes:
+        gone: nothing more is written.
+        failed: because the file of -o could not be written.
+    """
+
+    def __init__(self, stream: TextIO, path: str | None = None, *, whole: bool = False) -> None:
         self.stream = stream
         self.gone = False
+        self.failed = False
+        self._path = path
+        self._whole = whole
 
     def write(self, text: str) -> None:
         """Writes and flushes."""
@@ -261,15 +299,88 @@ class Output:
         try:
             write(self.stream)
             self.stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
             self.gone = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            # What is still in the buffers goes nowhere, instead of failing again.
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(null, self.stream.fileno(), inheritable=self._path is None)
+            os.close(null)
+            # A reader that has gone, such as head, wanted no more.
+            self.failed = self._path is not None and not isinstance(error, BrokenPipeError)
+            if self._path is not None and self.failed:
+                given_up(self._path, error, cut=not self._whole)
+
+
+def given_up(path: str, error: OSError, *, cut: bool = False) -> None:
+    """Says that a file cannot be written, and that this does not stop the program."""
+    what = "the trace in it ends here" if cut else "it is not written"
+    complain("trace", f"{path}: {error.strerror}; {what}, the program is not affected")
+
+
+class ExportFile:
+    """A file of --perfetto or --speedscope. If it cannot be written, the program runs on without.
+
+    Args:
+        options: the parsed arguments.
+        name: the option.
+        make: what writes it.
+        pid: the program.
+
+    Attributes:
+        failed: it is given up.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        name: str,
+        make: type[PerfettoTrace | FlameTrace],
+        pid: int,
+    ) -> None:
+        self.failed = False
+        self._path = getattr(options, name)
+        self._file = contextlib.ExitStack()
+        self._writer: PerfettoTrace | FlameTrace | None = None
+        with self._given_up_on_error():
+            self._writer = make(self._file.enter_context(exported(options, name)), pid)
+
+    @contextlib.contextmanager
+    def _given_up_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._abandon(error)
+            given_up(self._path, error)
+
+    def _abandon(self, error: BaseException) -> None:
+        self.failed, self._writer = True, None
+        with contextlib.suppress(type(error), OSError):
+            self._file.__exit__(type(error), error, error.__traceback__)
+
+    def add(self, call: MemoryCall) -> None:
+        """Writes a call."""
+        if self._writer is not None:
+            with self._given_up_on_error():
+                self._writer.add(call)
+
+    def __enter__(self) -> ExportFile:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._writer is None:
+            return
+        if error is not None:
+            self._abandon(error)
+            return
+        with self._given_up_on_error():
+            self._writer.close()
+            self._file.close()
 
 
 @contextlib.contextmanager
-def writers(options: argparse.Namespace, tracing: Tracing) -> Iterator[None]:
+def writers(options: argparse.Namespace, tracing: Tracing) -> Iterator[list[ExportFile]]:
     """Writes each call to the files of --perfetto and --speedscope, too."""
-    made: list[PerfettoTrace | FlameTrace] = []
+    made: list[ExportFile] = []
 
     def write(data: bytes) -> None:
         for one in events_in(data, tracing.lag, []):
@@ -277,16 +388,15 @@ def writers(options: argparse.Namespace, tracing: Tracing) -> Iterator[None]:
                 for file in made:
                     file.add(one)
 
+    kinds: dict[str, type[PerfettoTrace | FlameTrace]]
+    kinds = {"perfetto": PerfettoTrace, "speedscope": FlameTrace}
     with contextlib.ExitStack() as files:
-        pid = tracing.pid
-        if options.perfetto is not None:
-            made.append(PerfettoTrace(files.enter_context(exported(options, "perfetto")), pid))
-        if options.speedscope is not None:
-            made.append(FlameTrace(files.enter_context(exported(options, "speedscope")), pid))
+        for name, kind in kinds.items():
+            if getattr(options, name) is not None:
+                file = ExportFile(options, name, kind, tracing.pid)
+                made.append(files.enter_context(file))
         tracing.watch = write if made else None
-        yield
-        for file in made:
-            file.close()
+        yield made
 
 
 def told(
@@ -294,8 +404,6 @@ def told(
     out: Output,
     options: argparse.Namespace,
     layout: TraceLayout,
-    *,
-    to_file: bool,
 ) -> None:
     if options.format in STREAMED:
         rows_told(tracing, out, options)
@@ -304,7 +412,7 @@ def told(
     elif options.data:
         out.send(lambda stream: print_table(tracing.whole(None), options, stream.buffer))
     elif options.strace:
-        strace_told(tracing, out, always=to_file and options.follow)
+        strace_told(tracing, out, always=options.output is not None and options.follow)
     else:
         table_told(tracing, out, options, layout)
     if options.data:

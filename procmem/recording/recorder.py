@@ -216,6 +216,7 @@ class Recorder:
             elif heap is None:
                 self._heap = False
         if path is not None:
+            is_new = not os.path.lexists(path)
             self._file = append_to(path, force=force)
             if self._keep is None and not stat.S_ISREG(os.fstat(self._file).st_mode):
                 self._keep = True
@@ -224,6 +225,9 @@ class Recorder:
                 self._add(self.last)
             except BaseException:
                 self.close()
+                if is_new:  # nothing can be read from it
+                    with contextlib.suppress(OSError):
+                        os.unlink(path)
                 raise
         else:
             self._keep = keep is None or keep

@@ -10,6 +10,8 @@ import re
 import secrets
 import stat
 
+from procmem.errors import ProcmemError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,6 +167,8 @@ def replacing(
                 os.fsync(fd)
             os.replace(temporary, name)
         except OSError as error:
+            if isinstance(error, ProcmemError):  # of the block: it is not about this file
+                raise
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     except BaseException:
         with contextlib.suppress(OSError):

@@ -279,7 +279,7 @@ def test_a_trace(form: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[s
         content = path.read_bytes()
         status, err = trace(), capfd.readouterr().err
         reason = "it is there and no trace: name another file, or overwrite it with --force"
-        return (status, err) == (1, f"procmem trace: {str(path)!a}: {reason}\n") and (
+        return (status, err) == (1, f"procmem trace: {path}: {reason}\n") and (
             path.read_bytes() == content
         )
 

@@ -13,7 +13,7 @@ import pytest
 
 from procmem.experiments.ready.story import EXPERIMENTS
 
-PACKAGES = "procmem calls elf experiments grade grade.exports"
+PACKAGES = "procmem calls elf errors experiments grade grade.exports"
 
 
 def packages() -> list[str]:

@@ -11,17 +11,15 @@ import os
 import struct
 import sys
 from bisect import bisect_right
-from dataclasses import replace
 from itertools import compress
 from operator import attrgetter, or_
 
-from procmem import native
+from procmem import errors, native
 from procmem.elf import limits
 from procmem.elf.headers import ElfFile
 from procmem.elf.source import Source
 from procmem.elf.spec import SHN_UNDEF
 from procmem.elf.symbols import symbol_tables
-from procmem.errors import ProcmemError
 from procmem.native import lib
 from procmem.process.sections import header_kinds, look_at_files
 from procmem.procfs.mapped import open_link, stat_link
@@ -101,7 +99,7 @@ def facts_of(files: ProcessFiles, regions: Sequence[Region], reading: MapsReadin
     """
     try:
         return gather(files, regions, reading)
-    except (ProcmemError, OSError):
+    except (errors.ProcmemError, OSError):
         return None
 
 
@@ -167,8 +165,6 @@ def find_stacks(
     anonymous: Sequence[Region],
     memory: ResidentMemory,
 ) -> None:
-    from procmem.errors import NoSuchProcess, Unsupported
-
     spaces = Spaces(regions)
     word = word_size(regions)
     numbers = files.has_our_numbers
@@ -176,7 +172,7 @@ def find_stacks(
     for tid in files.thread_ids():
         try:
             pointer = stack_pointer(files, tid)
-        except (NoSuchProcess, Unsupported):
+        except (errors.NoSuchProcess, errors.Unsupported):
             continue
         pointers[tid] = pointer, lib.pm_robust_list(tid) if numbers else 0
     # The ID of a thread that ended meanwhile may now be of another process's thread.
@@ -268,7 +264,7 @@ def find_descriptors(
             tid, stack = found
             if tid in unknown:
                 place = unknown.pop(tid)
-                stack = replace(stack, tid=tid, pointer=facts.stacks[place].pointer)
+                stack = stack._replace(tid=tid, pointer=facts.stacks[place].pointer)
                 facts.stacks[place] = stack
             else:
                 facts.ended.append(stack)
@@ -461,7 +457,7 @@ def symbols_in(files: ProcessFiles, mapped: Mapped) -> Symbols:
         with ElfFile(Source(fd, 0, os.fstat(fd).st_size, mapped.path)) as elf:
             for table, names in symbol_tables(elf)[: limits.SYMBOL_TABLES]:
                 look_for_symbols(elf, table, names, found)
-    except (ProcmemError, OSError):
+    except (errors.ProcmemError, OSError):
         return {}
     finally:
         os.close(fd)

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 
+from procmem import errors
 from procmem.process.naming import INTERPRETERS, base, script_of, text
 from procmem.process.process import Process
 from procmem.procfs import ProcessFiles, pids
@@ -75,15 +76,13 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
         BadArgument: no process and no file has that name, or both do.
         ParseError, ElfError, Unsupported, OSError: see load().
     """
-    from procmem.errors import BadArgument, ElfError, NoSuchProcess, ParseError, Unsupported
-
     if what in ("self", "/proc/self"):
         return [Process(root=root)]
     number = what.removeprefix("/proc/").rstrip("/")
     if number.isascii() and number.isdecimal():
         try:
             return [Process(int(number[:20]), root=root)]
-        except NoSuchProcess:
+        except errors.NoSuchProcess:
             if not os.path.exists(what) or what != number:
                 raise
     # A PID and a name need none of these.
@@ -94,14 +93,16 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
     if file and not os.path.exists(what) and os.path.exists(file):
         if re.fullmatch(r"[+-]?[0-9]{1,9}", which):
             return [load(file, int(which))]
-        raise BadArgument(f"{what}: expected the number of a snapshot after {file}:, not {which!r}")
+        raise errors.BadArgument(
+            f"{what}: expected the number of a snapshot after {file}:, not {which!r}"
+        )
     if not os.path.exists(what):
         named = find(what, root=root) if what else []
         if named:
             return [*named]
         if "/" in what or "." in what[:-1]:
-            raise BadArgument(f"{what}: no such file, and no process of that name")
-        raise BadArgument(
+            raise errors.BadArgument(f"{what}: no such file, and no process of that name")
+        raise errors.BadArgument(
             f"no process is called {what!r}: give a PID, a name, self, or the file of a snapshot"
         )
     named = find(what, root=root) or find(os.path.realpath(what), root=root)
@@ -112,13 +113,13 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
             saved = [Process(pid, root=tree) for pid in numbers]
         else:
             saved = [load(regular(what))]
-    except (ParseError, ElfError, Unsupported):
+    except (errors.ParseError, errors.ElfError, errors.Unsupported):
         if named:
             return [*named]
         raise
     if named and "/" not in what:
         pids_named = ", ".join(str(process.pid) for process in named)
-        raise BadArgument(
+        raise errors.BadArgument(
             f"{what} is a file here and the name of process {pids_named}: give ./{what} or a PID"
         )
     return saved

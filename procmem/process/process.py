@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from typing import NamedTuple, cast
 
 from procmem.process.reading import (
@@ -750,6 +749,8 @@ def sharers_of(process: Process, ranges: Iterable[tuple[int, int]]) -> Sharers:
 
 def with_arenas(files: ProcessFiles, snapshot: Snapshot) -> Snapshot:
     """The snapshot with the malloc arena of each thread, where it is known."""
+    from dataclasses import replace
+
     from procmem.errors import ProcessError
     from procmem.process.arenas import arenas_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "Stack"]
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(NamedTuple):
     """The stack of a thread, or of one that has ended.
 
     Attributes:
@@ -34,7 +33,6 @@ class Stack:
     marked: bool = False
 
 
-@dataclass
 class Facts:
     """Facts from threads, memory and ELF files.
 
@@ -54,15 +52,16 @@ class Facts:
         checked: uses by start of the region that were checked in memory, with what says so.
     """
 
-    main: int = 0
-    stacks: list[Stack] = field(default_factory=list)
-    ended: list[Stack] = field(default_factory=list)
-    all_located: bool = False
-    heaps: set[int] = field(default_factory=set)
-    memory_read: bool = False
-    unread: set[int] = field(default_factory=set)
-    headers: dict[int, tuple[RegionKind, str, int]] = field(default_factory=dict)
-    objects: set[str] = field(default_factory=set)
-    programs: dict[str, str] = field(default_factory=dict)
-    go_heap: tuple[int, int] | None = None
-    checked: dict[int, tuple[str, str]] = field(default_factory=dict)
+    def __init__(self, main: int = 0) -> None:
+        self.main = main
+        self.stacks: list[Stack] = []
+        self.ended: list[Stack] = []
+        self.all_located = False
+        self.heaps: set[int] = set()
+        self.memory_read = False
+        self.unread: set[int] = set()
+        self.headers: dict[int, tuple[RegionKind, str, int]] = {}
+        self.objects: set[str] = set()
+        self.programs: dict[str, str] = {}
+        self.go_heap: tuple[int, int] | None = None
+        self.checked: dict[int, tuple[str, str]] = {}

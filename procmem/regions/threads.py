@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from procmem import errors
+
 TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from typing import Any
@@ -47,15 +49,13 @@ def threads_of(files: ProcessFiles, table: RegionTable[Any]) -> list[Thread]:
         NoSuchProcess, ZombieProcess, ProcessChanged: the process has ended meanwhile.
         AccessDenied: this user may not list its threads.
     """
-    from procmem.errors import NoSuchProcess, Unsupported
-
     found = []
     missed = False
     for tid in files.thread_ids():
         try:
             name = files.read(f"task/{tid}/comm").rstrip(b"\n").decode("utf-8", "surrogateescape")
             pointer = stack_pointer(files, tid)
-        except (NoSuchProcess, Unsupported):
+        except (errors.NoSuchProcess, errors.Unsupported):
             missed = True
             continue
         region = None if pointer is None else table.find(pointer)
@@ -68,12 +68,10 @@ def threads_of(files: ProcessFiles, table: RegionTable[Any]) -> list[Thread]:
 
 def stack_pointer(files: ProcessFiles, tid: int) -> int | None:
     """The stack pointer of a blocked thread; None: it is running, or this user may not read it."""
-    from procmem.errors import AccessDenied
-
     for _ in range(TRIES):
         try:
             fields = files.read(f"task/{tid}/syscall").split()
-        except (AccessDenied, ProcessLookupError):
+        except (errors.AccessDenied, ProcessLookupError):
             return None
         if len(fields) >= 3:
             return int(fields[-2], 16) or None

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import procmem
 from procmem.picture.markup import MOST_ROWS, UNKNOWN
 from tests.support.html import number, page_of, rows_below
+from tests.support.targets import PAGE, Advice
 
 if TYPE_CHECKING:
     from tests.support.targets import Target
-
-PAGE = 4096
 
 
 def test_a_snapshot(target: Target) -> None:
@@ -36,6 +35,7 @@ def test_a_diff_adds_up(target: Target) -> None:
     with procmem.Process(target.pid) as process:
         before = process.snapshot()
         mapping = target.map(1000)
+        target.madvise(mapping, Advice.NOHUGEPAGE)
         target.touch(mapping, 10)
         after = process.snapshot()
     found = after - before

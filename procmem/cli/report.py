@@ -51,6 +51,11 @@ def main(argv: list[str]) -> int:
              "existing report "
         "is overwritten, any other file only with --force",
     )  # fmt: skip
+    made.add_argument(
+        "--trace", metavar="FILE",
+        help="of a recording: show the memory calls that the process made meanwhile, too. FILE is "
+             "what procmem trace --json -o FILE wrote",
+    )  # fmt: skip
     made.add_argument("--force", action="store_true", help=FORCE)
     made.add_argument(
         "--root", default="/proc", metavar="DIR",
@@ -68,7 +73,12 @@ def main(argv: list[str]) -> int:
     try:
         with Progress("reading and drawing"):
             subject_, status = asked(options.what, options.root)
-            path = subject_.report(options.output, force=options.force)
+            if options.trace is None:
+                path = subject_.report(options.output, force=options.force)
+            elif isinstance(subject_, Recording):
+                path = subject_.report(options.output, trace=options.trace, force=options.force)
+            else:
+                raise BadArgument("--trace needs a recording of several snapshots")
     except (ProcmemError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, ProcmemError):
             return complain(os.fsdecode(error.filename or options.output or "report"), error)

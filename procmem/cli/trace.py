@@ -28,6 +28,7 @@ from procmem.cli.exports import check_exports, export_options, exported
 from procmem.cli.formats import ALL, BINARY, STREAMED, print_streamed, print_table
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError, SyscallError
+from procmem.procfs import boot_id
 from procmem.snapshots.output import check_output, replacing
 from procmem.tracing.events import (
     Breakpoints,
@@ -501,5 +502,6 @@ def json_told(tracing: Tracing, out: Output) -> None:
     not_seen = mallocs.notes(foreign=bool(tracing.foreign)) if mallocs else None
     rest = {"ended": ended, "returncode": tracing.returncode, "foreign": tracing.foreign,
             "breakpoints": breakpoints, "setuid_ignored": tracing.setuid_ignored,
-            "refused": refused, "not_seen": not_seen, "stacks": places.stacks}  # fmt: skip
+            "refused": refused, "not_seen": not_seen, "stacks": places.stacks,
+            "boot_id": boot_id()}  # fmt: skip
     out.write(f"\n], {json.dumps(rest)[1:]}\n")

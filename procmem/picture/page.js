@@ -547,6 +547,33 @@
     const change = (name, before, after, show = kib) => make("tr", [make("td", name), number(before, show), number(after, show),
       number(before === null || after === null ? null : after - before, signed)]);
     const caption = (id, text) => { byId(id).caption.textContent = text; };
+    const calls = series.calls;
+    const between = calls?.between;
+    if (calls) {
+      byId("calls-note").hidden = byId("range-calls").hidden = false;
+      byId("calls-note").textContent = calls.note;
+      between[0] = summed(between[0]);
+    }
+    const callsShown = (from, to) => {
+      if (!calls) return;
+      const sums = calls.names.map((name) => [name, 0, 0, 0, 0, 0, 0]);
+      const all = ["all", 0, 0, 0, 0, 0, 0];
+      between[0].forEach((by, row) => {
+        if (by <= from || by > to) return;
+        for (const one of [sums[between[1][row]], all]) for (let k = 1; k < 7; k++) one[k] += between[k + 1][row];
+      });
+      const found = sums.filter((one) => one[1]);
+      caption("range-calls", found.length ? "What the calls changed by themselves: memory that is mapped counts in RSS when it is first used, mostly outside of calls."
+        : "No memory call ended in this range.");
+      byId("range-calls").tHead.hidden = !found.length;
+      const changed = (value, [, many, , , , unknown, shared]) => make("td", unknown === many ? "–" : (shared ? "~" : "") + signed(value), { class: "n" });
+      byId("range-calls").tBodies[0].replaceChildren(...(found.length > 1 ? [...found, all] : found).map((one) => {
+        const [name, many, failed, vsz, rss, unknown, shared] = one;
+        const remarks = [...(unknown && unknown < many ? [`without ${grouped(unknown)} whose change is not known`] : []),
+          ...(shared ? [`~: of ${grouped(shared)} the change may not be the call's alone`] : [])];
+        return make("tr", [make("td", name), number(many, grouped), number(failed, grouped), changed(vsz, one), changed(rss, one), make("td", remarks.join("; "))]);
+      }));
+    };
     const rangeShown = () => {
       const { from, to } = state;
       for (const [id, value] of [["from", from], ["to", to]]) {
@@ -566,6 +593,7 @@
         kinds.tBodies[0].replaceChildren(...(a === b ? [] : series.kinds.map((word, k) => [word, series.stack[k][a], series.stack[k][b]])
           .filter(([, before, after]) => before || after).sort((x, y) => Math.abs(y[2] - y[1]) - Math.abs(x[2] - x[1])).map((one) => change(...one))));
       }
+      callsShown(from, to);
       const [i, j] = [nearest(series.anchors, from), nearest(series.anchors, to)];
       const list = byId("causes");
       list.replaceChildren();
@@ -642,12 +670,15 @@
       }
       return { x, y };
     };
+    const EVENTS = "events", OTHER = "other calls", LANES = 7;
+    const shown = (calls?.names ?? []).slice(0, calls?.names.length > LANES ? LANES - 1 : LANES);
+    const lanes = [...(series.events.length ? [EVENTS] : []), ...shown, ...(calls?.names.length > LANES ? [OTHER] : [])];
     const plt = Bokeh.Plotting;
     const whole = [seconds[0], seconds[last]];
     const xRange = new Bokeh.Range1d({ start: whole[0], end: whole[1], bounds: whole });
     const yRange = () => new Bokeh.Range1d({ start: 0, end: 1.08 * top / size });
     const frame = (high, more) => plt.figure({ height: high, sizing_mode: "stretch_width", y_range: yRange(), toolbar_location: null,
-      x_axis_label: timed ? "seconds since the first snapshot" : "number of the snapshot", y_axis_label: unit, output_backend: "canvas", min_border_right: 20, ...more });
+      x_axis_label: timed ? "seconds since the first snapshot" : "number of the snapshot", y_axis_label: unit, output_backend: "canvas", min_border_right: 20, min_border_left: lanes.length ? 100 : 60, ...more });
     const main = frame(380, { x_range: xRange, tools: "xpan,xwheel_zoom", active_scroll: "xwheel_zoom" });
     const overview = frame(120, { x_range: new Bokeh.Range1d({ start: whole[0], end: whole[1] }), tools: "", x_axis_label: null });
     const areas = [];
@@ -673,18 +704,37 @@
       main.add_layout(label);
       marks.push([point, label]);
     }
-    const spans = series.events.slice(0, 60).map(([at]) => {
-      const span = new Bokeh.Span({ location: seconds[at], dimension: "height", line_dash: [4, 4], line_width: 1 });
+    // What happened at a known time, or between two snapshots that follow each other, has a place on the axis.
+    const placed = series.events.filter(([after, by, at]) => at !== null || by - after === 1).map(([, by, at, words]) => [at ?? seconds[by], words]);
+    const spans = (placed.length > 60 ? [] : placed).map(([at]) => {
+      const span = new Bokeh.Span({ location: at, dimension: "height", line_dash: [4, 4], line_width: 1 });
       main.add_layout(span);
       return span;
     });
+    const happened = [];
+    if (lanes.length) {
+      const plot = frame(46 + 20 * lanes.length, { x_range: xRange, y_range: new Bokeh.FactorRange({ factors: lanes.toReversed() }), tools: "xpan,xwheel_zoom", active_scroll: "xwheel_zoom", x_axis_label: null, y_axis_label: null });
+      const points = { x: placed.map(([at]) => at), lane: placed.map(() => EVENTS), words: placed.map(([, words]) => words) };
+      calls?.drawn.at.forEach((at, k) => {
+        points.x.push(at / 1e6);
+        points.lane.push(shown[calls.drawn.name[k]] ?? OTHER);
+        points.words.push(calls.drawn.words[k]);
+      });
+      const between = series.events.filter(([after, by, at]) => at === null && by - after > 1);
+      const long = { left: between.map(([after]) => seconds[after]), right: between.map(([, by]) => seconds[by]), lane: between.map(() => EVENTS), words: between.map(([after, by, , words]) => `${words}, between snapshots ${grouped(after)} and ${grouped(by)}`) };
+      happened.push(plot.hbar({ field: "lane" }, 0.3, { field: "right" }, { field: "left" }, { source: new Bokeh.ColumnDataSource({ data: long }), fill_alpha: 0.35, line_alpha: 0 }),
+        plot.scatter({ field: "x" }, { field: "lane" }, { source: new Bokeh.ColumnDataSource({ data: points }), size: 7, marker: "dash", angle: Math.PI / 2, line_width: 1.5 }));
+      plot.add_tools(new Bokeh.HoverTool({ renderers: happened, tooltips: [["time", timed ? "$x{0.000} s" : "$x"], ["", "@words"]] }));
+      report.time.lanes = plot;
+    }
     const brush = new Bokeh.RangeTool({ x_range: xRange, start_gesture: "pan" });
     overview.add_tools(brush);
     const hover = new Bokeh.HoverTool({ renderers: [lines[0]], mode: "vline", tooltips: [["time", timed ? "@x{0.000} s" : "@x"], ["RSS", `@y{0.00} ${unit}`]] });
     main.add_tools(hover);
+    const plots = [main, ...(report.time.lanes ? [report.time.lanes] : []), overview];
     const themed = () => {
       const [back, card, ink, soft, rule, accent] = ["--back", "--card", "--ink", "--soft", "--line", "--accent"].map(style);
-      for (const plot of [main, overview]) {
+      for (const plot of plots) {
         plot.background_fill_color = card;
         plot.border_fill_color = back;
         plot.outline_line_color = rule;
@@ -697,11 +747,12 @@
       for (const one of lines) one.glyph.line_color = { value: ink };
       for (const [point, label] of marks) { point.glyph.fill_color = point.glyph.line_color = { value: ink }; label.text_color = ink; }
       for (const span of spans) span.line_color = soft;
+      for (const one of happened) one.glyph.line_color = one.glyph.fill_color = { value: accent };
       Object.assign(brush.overlay, { fill_color: accent, fill_alpha: 0.18, line_color: accent, line_alpha: 1, line_dash: [] });
     };
     themed();
     redraws.push(themed);
-    plt.show([main, overview], "#chart");
+    plt.show(plots, "#chart");
     let asked = false;
     const moved = () => {
       if (asked) return;

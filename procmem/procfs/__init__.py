@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from procmem.procfs.files import MemoryFile, ProcessFiles, huge_page_size, pids, system_file
+from procmem.procfs.files import (
+    MemoryFile,
+    ProcessFiles,
+    boot_id,
+    huge_page_size,
+    pids,
+    system_file,
+)
 from procmem.procfs.text import Stat, Statm, parse_stat, parse_statm, parse_status
 
 __all__ = [
@@ -10,6 +17,7 @@ __all__ = [
     "ProcessFiles",
     "Stat",
     "Statm",
+    "boot_id",
     "huge_page_size",
     "parse_stat",
     "parse_statm",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from procmem.native import Scan
 
-__all__ = ["MemoryFile", "ProcessFiles", "huge_page_size", "pids", "system_file"]
+__all__ = ["MemoryFile", "ProcessFiles", "boot_id", "huge_page_size", "pids", "system_file"]
 
 MOST_SAVED = 1 << 29
 """Bytes of a file of a saved tree: smaps of 700,000 regions."""
@@ -158,6 +158,12 @@ def system_file(name: str, root: str | os.PathLike[str] = "/proc") -> bytes | No
             return file.readall()
     except OSError:
         return None
+
+
+def boot_id() -> str | None:
+    """The ID of this boot (random(4)); None: it can't be read."""
+    raw = system_file("sys/kernel/random/boot_id")
+    return None if raw is None else raw.decode("ascii", "replace").strip()
 
 
 def huge_page_size() -> int:

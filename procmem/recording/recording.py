@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property, partial
 from typing import NamedTuple, overload
 
@@ -14,8 +15,7 @@ from procmem.snapshots.saved import save_all
 
 TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TextIO
 
     from matplotlib.axes import Axes
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from procmem.recording.growth import Growth
     from procmem.recording.packed import SnapshotFigures
     from procmem.recording.suspects import Suspect
+    from procmem.recording.traced import CallsBetween
     from procmem.snapshots import Diff, Snapshot
     from procmem.snapshots.moment import Clock
+    from procmem.tracing.events import MemoryCall, Trace
+    from procmem.tracing.saved import SavedCall
 
 __all__ = ["FigureRows", "Peak", "Recording"]
 
@@ -90,7 +93,13 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         """
         save_all(self._snapshots, path, force=force)
 
-    def report(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
+    def report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        trace: Trace | str | os.PathLike[str] | None = None,
+        force: bool = False,
+    ) -> str:
         """Writes a report as one HTML file, which a browser opens without any network.
 
         It shows RSS by kind over time with its peak, and for any range what changed and why; what
@@ -100,6 +109,9 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
         Args:
             path: the file; None: a name such as "procmem-1234-recording.html" in the current
                 directory. An existing report is overwritten.
+            trace: of the same process, made while it was recorded: its memory calls are shown
+                along the time, and those of any range. A Trace, or the file that
+                `procmem trace --json -o FILE` wrote.
             force: overwrite any other file, too.
 
         Returns:
@@ -109,13 +121,29 @@ class Recording(Columnar, SequenceOf["Snapshot"]):
             FileExistsError: another program's file has that name.
             OSError: it can't be written.
             MissingExtra: Bokeh, which draws the figures over time, is not installed.
-            BadArgument: the recording is empty.
+            BadArgument: the recording is empty, or the trace has no call of this process and time.
+            ParseError: the trace's file is damaged.
         """
         from procmem.recording.reporting import recording_page
         from procmem.snapshots.reporting import default_name, write_report
 
-        page = recording_page(self._snapshots, self._figures, self.ended)
+        calls = None if trace is None else self._calls(trace)
+        page = recording_page(self._snapshots, self._figures, self.ended, calls)
         return write_report(page, path, default_name(self[0], "recording"), force=force)
+
+    def _calls(self, trace: Trace | str | os.PathLike[str]) -> CallsBetween | None:
+        from procmem.recording.traced import calls_between
+
+        if not len(self):
+            return None  # the report says so
+        traced: Iterable[MemoryCall | SavedCall]
+        if isinstance(trace, (str, os.PathLike)):
+            from procmem.tracing.saved import load_trace
+
+            traced, boot_id = load_trace(trace)
+        else:
+            traced, boot_id = trace, None
+        return calls_between(traced, boot_id, self[0], self._figures)
 
     def __len__(self) -> int:
         return len(self._snapshots)

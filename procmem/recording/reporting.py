@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from procmem.recording.packed import SnapshotFigures
     from procmem.recording.suspects import Suspect
+    from procmem.recording.traced import CallsBetween
     from procmem.snapshots import Diff
 
 __all__ = ["charts", "recording_page"]
@@ -104,7 +105,10 @@ class UnpackedSnapshots(Sequence[Snapshot]):
 
 
 def recording_page(
-    snapshots: Sequence[Snapshot], figures: Sequence[SnapshotFigures], ended: str
+    snapshots: Sequence[Snapshot],
+    figures: Sequence[SnapshotFigures],
+    ended: str,
+    calls: CallsBetween | None = None,
 ) -> ReportPage:
     """The report of a recording.
 
@@ -112,6 +116,7 @@ def recording_page(
         snapshots: of one process, by time; at least one.
         figures: the figures of each snapshot.
         ended: why the recording ended; see Recording.
+        calls: the memory calls that the process made meanwhile; None: they were not traced.
 
     Raises:
         BadArgument: there is no snapshot.
@@ -139,8 +144,9 @@ def recording_page(
     }
     suspects = suspects_of(unpacked, figures, ended, LEAST)
     kept = kept_of(unpacked, [anchors[0], anchors[-1], *anchors, *points] if anchors else points)
-    events = [*changes_of(figures), *caused(anchors, diffs)]
-    events.sort(key=lambda one: (one[0], one[1]))
+    traced = [] if calls is None else calls.events
+    events = [*changes_of(figures), *caused(anchors, diffs), *traced]
+    events.sort(key=lambda one: (one[0], one[1], one[2] or 0))
     first, last = figures[0], figures[-1]
     shown = [anchors[-1] if anchors else len(figures) - 1]
     if len(unpacked[shown[0]].regions) <= MOST_REGIONS:
@@ -152,6 +158,8 @@ def recording_page(
     summary = [headline(name, figures, times, peak, ended), *map(suspect_words, suspects[:5])]
     if not suspects:
         summary.append("Nothing grew until the end, so nothing is suspected to be a leak.")
+    if calls is not None:
+        summary.append(calls.summary)
     return ReportPage(
         f"Memory of {moment_name(end)} over time",
         [*subject_of(end), ("Snapshots", details_of(figures))],
@@ -166,11 +174,15 @@ def recording_page(
         ],
         reconciled_of(named),
         [
-            leaks_table(suspects), events_table(events), *heap_table(named), *threads_table(named),
+            leaks_table(suspects), events_table(events), *([] if calls is None else [calls.table]),
+            *heap_table(named), *threads_table(named),
         ],
         [moment_regions(unpacked[at], label_of(at, times, peak, len(figures))) for at in shown],
         pages_missing=NO_PAGES,
-        series=series_of(unpacked, figures, points, anchors, diffs, peak, suspects, events),
+        series={
+            **series_of(unpacked, figures, points, anchors, diffs, peak, suspects, events),
+            "calls": None if calls is None else calls.series,
+        },
         kept=b"".join([MAGIC, *(unpacked.stored(at) for at in kept)]),
         kept_note=kept_words(len(kept), len(figures)),
         scripts=scripts,
@@ -340,7 +352,7 @@ def series_of(
     diffs: dict[tuple[int, int], Diff],
     peak: int | None,
     suspects: Sequence[Suspect],
-    events: Sequence[tuple[int, int, str, str]],
+    events: Sequence[Event],
 ) -> dict[str, Any]:
     """The figures over time, as plain values."""
     kinds, stack = by_kind(unpacked, points, anchors)
@@ -374,7 +386,9 @@ def series_of(
         "anchors": list(anchors),
         "diffs": {f"{i}-{j}": diff_facts(one) for (i, j), one in diffs.items()},
         "suspects": [[escaped(one.name), one.since] for one in suspects[:5]],
-        "events": [[at, until, what] for at, until, what, _ in events if at == until][:100],
+        "events": [
+            [after, by, seconds, escaped(what)] for after, by, seconds, what, _ in events
+        ],
         "note": drawn,
     }  # fmt: skip
 
@@ -498,8 +512,9 @@ def leaks_table(suspects: Sequence[Suspect]) -> ReportTable:
     )
 
 
-Event = tuple[int, int, str, str]
-"""The numbers of the snapshots between which it happened, what, and how that is known."""
+Event = tuple[int, int, "float | None", str, str]
+"""The numbers of the snapshots between which it happened, seconds from the first snapshot if they
+are known, what, and how that is known."""
 
 
 def changes_of(figures: Sequence[SnapshotFigures]) -> list[Event]:
@@ -507,13 +522,11 @@ def changes_of(figures: Sequence[SnapshotFigures]) -> list[Event]:
     found: list[Event] = []
     for at, (before, after) in enumerate(pairwise(figures), 1):
         if before.exe != after.exe and None not in (before.exe, after.exe):
-            found.append(
-                (at, at, f"execve: {before.exe} became {after.exe}", "its executable changed")
-            )
+            what = f"execve: {before.exe} became {after.exe}"
+            found.append((at - 1, at, None, what, "its executable changed"))
         elif before.comm != after.comm and None not in (before.comm, after.comm):
-            found.append(
-                (at, at, f"its command name changed from {before.comm} to {after.comm}", "comm")
-            )
+            what = f"its command name changed from {before.comm} to {after.comm}"
+            found.append((at - 1, at, None, what, "comm"))
         if (
             before.threads is not None
             and after.threads is not None
@@ -522,7 +535,7 @@ def changes_of(figures: Sequence[SnapshotFigures]) -> list[Event]:
             more = after.threads - before.threads
             verb = "started" if more > 0 else "ended"
             what = f"{count(abs(more), 'thread')} {verb}: {after.threads:,} now"
-            found.append((at, at, what, "the number of threads"))
+            found.append((at - 1, at, None, what, "the number of threads"))
         if len(found) >= MOST_EVENTS:
             break
     return found
@@ -539,7 +552,7 @@ NOTED = {
 def caused(anchors: Sequence[int], diffs: dict[tuple[int, int], Diff]) -> list[Event]:
     """What happened between neighbours among the compared snapshots."""
     return [
-        (anchors[at], anchors[at + 1], one.words, "; ".join(one.evidence))
+        (anchors[at], anchors[at + 1], None, one.words, "; ".join(one.evidence))
         for at in range(len(anchors) - 1)
         for one in diffs[at, at + 1].causes
         if one.cause in NOTED
@@ -550,14 +563,15 @@ def events_table(events: Sequence[Event]) -> ReportTable:
     columns = (
         "number After snapshot",
         "number By snapshot",
+        "seconds At, s",
         "text What happened",
         "text Evidence",
     )
-    rows = [
-        (at - 1 if at == until else at, until, what, evidence)
-        for at, until, what, evidence in events
-    ]
-    note = "An event happened after the one snapshot and by the other."
+    rows = events
+    note = (
+        "An event happened after the one snapshot and by the other; its time is known if the "
+        "process was traced meanwhile."
+    )
     if len(events) >= MOST_EVENTS:
         note += f" The first {MOST_EVENTS:,} changes of threads and programs are shown."
     return ReportTable("Events", columns, rows, note if rows else "None was seen.")

@@ -222,7 +222,7 @@ def trace() -> Schema:
     return record(
         None,
         "pid:int calls ended returncode:signed? foreign breakpoints setuid_ignored:bool refused "
-        "not_seen stacks",
+        "not_seen stacks boot_id:str?",
         more={
             "calls": "the calls, in the order in which they ended",
             "ended": "exit status of each traced process, or the negative number of a signal, by "
@@ -234,6 +234,7 @@ def trace() -> Schema:
             "refused": "calls of ptrace(2) by the program that failed",
             "not_seen": "what is missing of malloc's calls; null: they were not traced",
             "stacks": "stacks of new threads",
+            "boot_id": "ID of the boot in which it was traced (random(4))",
         },
         calls=listed(call),
         ended=mapping("signed"),

@@ -234,6 +234,9 @@ def from_json(text: str | bytes, source: str = "<json>") -> Moment:
         raise
     except BAD as bad:
         start = text[:200].encode("utf-8", "replace") if isinstance(text, str) else text[:200]
+        if start.startswith(b'{"pid": ') and b', "calls": [' in start:
+            shown = "procmem report RECORDING --trace FILE shows it"
+            raise ParseError(source, 0, b"", f"a trace, which has no snapshot: {shown}") from bad
         reason = f"missing {bad}" if isinstance(bad, KeyError) else str(bad)
         raise ParseError(
             source, getattr(bad, "lineno", 1), start, f"no snapshot: {reason}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from procmem.procfs import probes
+from procmem.procfs import boot_id, probes
 from procmem.procfs.totals import Faults, MemoryUsage, read_status, usage_from_status
 from procmem.regions.region import PAGE_SIZE
 from procmem.snapshots.moment import Clock, Identity, Kernel, Moment, text
@@ -109,14 +109,6 @@ def identity_of(
         None if cmdline is None else tuple(map(text, cmdline.split(b"\0")[:-1])),
         files.inode if files.is_live else None,
     )
-
-
-def boot_id() -> str | None:
-    """The ID of this boot; None: it can't be read."""
-    from procmem.procfs import system_file
-
-    raw = system_file("sys/kernel/random/boot_id")
-    return None if raw is None else text(raw).strip()
 
 
 def kernel(files: ProcessFiles) -> Kernel:

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         def several(self) -> bool: ...
 
 
-__all__ = ["FlameTrace", "PerfettoTrace", "opened"]
+__all__ = ["EXECS", "EXITS", "FORKS", "FlameTrace", "PerfettoTrace", "opened"]
 
 FORKS = ("fork", "vfork", "clone", "clone3")
 EXECS = ("execve", "execveat")

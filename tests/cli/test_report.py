@@ -96,6 +96,24 @@ def test_errors_are_one_line(run: Run, words: list[str], status: int, said: str)
     assert ran.err.count("\n") == 1
 
 
+def test_traces_that_can_not_be_shown(run: Run, target: Target, tmp_path: Path) -> None:
+    recorded, traced, page = tmp_path / "one.rec", tmp_path / "calls.json", tmp_path / "one.html"
+    Recording([Process(target.pid).snapshot("maps") for _ in range(2)]).save(recorded)
+    traced.write_text('{"pid": 1, "calls": [], "boot_id": null}')
+    cases: list[tuple[list[object], str]] = [
+        ([traced], "a trace, which has no snapshot: procmem report RECORDING --trace FILE"),
+        ([target.pid, "--trace", traced], "--trace needs a recording"),
+        ([recorded, "--trace", traced], f"no memory call of the recorded process {target.pid}"),
+        ([recorded, "--trace", recorded], "not a trace: procmem trace --json -o FILE saves one"),
+        ([recorded, "--trace", tmp_path / "none"], "none: No such file"),
+    ]
+    for words, said in cases:
+        ran = run("report", *words, "-o", page)
+        assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1), words
+        assert said in ran.err
+        assert not page.exists()
+
+
 def test_an_output_that_is_a_pipe(target: Target) -> None:
     done = shell("report", str(target.pid), "-o", "/dev/stdout", "--force")
     assert done.returncode == 0

@@ -14,6 +14,7 @@ import pytest
 from procmem import MeasuredRegion, Process, Recording
 from procmem.experiments import Specimen
 from procmem.snapshots import Identity
+from procmem.tracing.saved import SavedCall
 from procmem.units import kib, signed
 from tests.support.recordings import paced
 from tests.support.reports import CHROMIUM, HOSTILE
@@ -186,8 +187,8 @@ def test_a_range_is_brushed_and_has_its_own_causes(
         assert any(text.startswith(f"{one.words}.") for text in shown)
     # A drag over the small chart.
     figures = page.page.locator("#chart .bk-Figure")
-    figures.nth(1).scroll_into_view_if_needed()
-    box = figures.nth(1).bounding_box()
+    figures.last.scroll_into_view_if_needed()
+    box = figures.last.bounding_box()
     assert box
     y = box["y"] + box["height"] / 2
     page.page.locator("#whole").click()
@@ -204,6 +205,59 @@ def test_a_range_is_brushed_and_has_its_own_causes(
     brushed = page.ask("procmemReport.time.state")
     page.until(f"document.querySelector('#from').value == '{brushed['from']}'")
     assert brushed["from"] < brushed["to"] < len(recording) - 1
+
+
+def test_memory_calls_of_a_range(
+    opened: Callable[..., Opened], leaking: tuple[Recording, Path], tmp_path: Path
+) -> None:
+    recording, _ = leaking
+    clock = recording[0].clock
+    assert clock
+
+    def call(name: str, seconds: float, vsz: int, path: str = "") -> SavedCall:
+        began, args = clock.monotonic + round(seconds * 1e9), {"pathname": path}
+        return SavedCall(name, recording[0].identity.pid or 0, 7, args, 0, None, began, 0, vsz, 0,
+                         None, False, None, "", True)  # fmt: skip
+
+    calls = [
+        *(call("mmap", 0.05 + at / 10, 120 * 1024) for at in range(39)),
+        call("munmap", 2.05, -120 * 1024),
+        *(call("execve", 3.05, 0, name) for name in HOSTILE),
+        *(call(f"call{at}", 3.15, 0) for at in range(8)),
+    ]
+    path = tmp_path / "traced.html"
+    recording.report(path, trace=calls)  # type: ignore[arg-type]
+    page = opened(path)
+    shown = (
+        "[...document.querySelectorAll('#range-calls tbody tr')].map("
+        "row => [...row.cells].map(cell => cell.innerText.trim()))"
+    )
+    assert page.ask(shown)[0] == ["mmap", "39", "0", "+4,680 KiB", "0 KiB", ""]
+    page.ask("procmemReport.time.choose(10, 30)")
+    page.until("document.querySelector('#range-calls tbody tr').cells[1].innerText == '20'")
+    assert page.ask(shown) == [
+        ["mmap", "20", "0", "+2,400 KiB", "0 KiB", ""],
+        ["munmap", "1", "0", "-120 KiB", "0 KiB", ""],
+        ["all", "21", "0", "+2,280 KiB", "0 KiB", ""],
+    ]
+    page.ask("procmemReport.time.choose(32, 39)")
+    page.until("document.querySelectorAll('#range-calls tbody tr').length != 3")
+    assert page.ask("procmemReport.time.lanes.y_range.factors.includes('other calls')")
+    events = page.texts("#events td")
+    assert "execve: </script><img src=x onerror=alert(1)>" in events
+    assert page.ask("document.querySelectorAll('img').length") == 0
+    # What is pointed at is shown as text, too.
+    lanes = page.page.locator("#chart .bk-Figure").nth(1)
+    lanes.scroll_into_view_if_needed()
+    page.ask("procmemReport.time.choose(0, 39)")
+    box = lanes.bounding_box()
+    assert box
+    for step in range(200):
+        page.page.mouse.move(box["x"] + box["width"] * (0.7 + step / 1000), box["y"] + 20)
+        if page.ask("document.body.innerText.includes('execve: ')"):
+            break
+    assert page.ask("document.querySelectorAll('img').length") == 0
+    assert page.ask("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_click_filters_everything_below(

@@ -156,7 +156,7 @@ def test_programs_and_threads_are_events() -> None:
             ("worker", "/bin/cat", 3),
         ]
     ]  # fmt: skip
-    assert [(at, what) for at, _, what, _ in changes_of(figures)] == [
+    assert [(by, what) for _, by, _, what, _ in changes_of(figures)] == [
         (2, "execve: /bin/sh became /bin/cat"),
         (3, "3 threads started: 4 now"),
         (4, "its command name changed from cat to worker"),

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ABSENT",
     "DESCRIBE",
-    "FORCE",
     "AskedRange",
     "Described",
     "Parser",
@@ -52,8 +51,6 @@ __all__ = [
 AskedRange: TypeAlias = "tuple[int, int | None] | str"
 """Start and end; a single address, which stands for its region; the name of a region."""
 
-
-FORCE = "let -o overwrite any file, follow a symbolic link, and write to a FIFO or a device"
 
 ABSENT = object()
 """Stands for a PID that was not given."""

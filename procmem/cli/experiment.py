@@ -10,7 +10,7 @@ from typing import Any
 
 from procmem.cli.arguments import Parser, complain
 from procmem.cli.exports import check_exports, draw, export_options
-from procmem.cli.formats import FORMAT_OPTIONS, TEXTS, format_options, print_data
+from procmem.cli.formats import FORMAT_OPTIONS, format_options, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns, table_columns
 from procmem.errors import BadArgument, Unsupported
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
             f"{', '.join(EXPERIMENTS)}\n"
         )
         return 2
-    format_options(made, TEXTS)
+    format_options(made)
     if name != "all":
         export_options(made, svg="what each step changed")
     made.refused = {
@@ -87,6 +87,10 @@ def main(argv: list[str]) -> int:
         made.error(printable(str(error)))
     if asked.data:
         print_data("experiment", asked, [story.to_dict() for story in stories])
+        if not asked.json:  # which says so
+            for story in stories:
+                if story.skipped:
+                    complain("experiment", f"{story.name}: not possible here: {story.skipped}")
     elif name == "all":
         sys.stdout.write(f"{len(stories)} experiments: {verdict_text(stories)}")
     status = 0 if all(story.agrees for story in stories) else 1

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 from typing import NamedTuple
 
 from procmem.cli.arguments import complain
+from procmem.cli.formats import force_option
 from procmem.errors import ProcmemError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
@@ -73,7 +74,7 @@ KINDS = {
 
 
 def export_options(made: argparse.ArgumentParser, **shown: str) -> None:
-    """Adds --svg and the like, and --force if the command has none.
+    """Adds --svg and the like, and --force for their files.
 
     Args:
         made: the parser.
@@ -87,12 +88,7 @@ def export_options(made: argparse.ArgumentParser, **shown: str) -> None:
             help=f"also {one.made_of.format(what)}. An existing {one.what} is overwritten, any "
             "other file only with --force",
         )
-    with contextlib.suppress(argparse.ArgumentError):  # it has one
-        made.add_argument(
-            "--force",
-            action="store_true",
-            help="overwrite any file, follow a symbolic link, and write to a FIFO or a device",
-        )
+    force_option(made, *(f"--{name}" for name in shown))
     made.set_defaults(exports=tuple(shown))
 
 

@@ -25,8 +25,8 @@ __all__ = [
     "ALL",
     "FORMAT_OPTIONS",
     "STREAMED",
-    "TEXTS",
     "OutputFile",
+    "force_option",
     "format_options",
     "print_data",
     "print_json",
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 ALL = ("table", "json", "jsonl", "csv", "html", "arrow", "parquet")
-TEXTS = ("table", "json")
 BINARY = ("arrow", "parquet")
 STREAMED = ("csv", "jsonl")
 """Formats of which rows can be printed while more of them come."""
@@ -69,11 +68,25 @@ def format_options(
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
     if output:
         made.add_argument("-o", "--output", metavar="FILE", help=OUTPUT)
-        made.add_argument(
-            "--force", action="store_true",
-            help="let -o overwrite any file, follow a symbolic link, and write to a FIFO or device",
-        )  # fmt: skip
+        force_option(made, "-o")
     made.set_defaults(data=False, own_output=output, formats=tuple(formats))
+
+
+FORCE = "let {} overwrite any file, follow a symbolic link, and write to a FIFO or a device"
+
+
+def force_option(made: argparse.ArgumentParser, *names: str) -> None:
+    """Adds --force; where it is there already, its help names these options, too.
+
+    Args:
+        made: the parser.
+        names: the options whose files it lets be overwritten.
+    """
+    added: tuple[argparse.Action, tuple[str, ...]] | None = vars(made).get("forced")
+    action, known = added or (made.add_argument("--force", action="store_true"), ())
+    *most, last = names = (*known, *names)
+    action.help = FORCE.format(f"{', '.join(most)} and {last}" if most else last)
+    vars(made)["forced"] = action, names
 
 
 def settle(made: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -96,10 +109,8 @@ def settle(made: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.own_output and options.force and to is None and not others:
         made.error("--force needs -o FILE")
     if options.format in BINARY and to is None and sys.stdout.isatty():
-        made.error(
-            f"--format {options.format} is no text: name a file with -o FILE, or redirect the "
-            f"output"
-        )
+        way = "name a file with -o FILE, or redirect" if options.own_output else "redirect"
+        made.error(f"--format {options.format} is no text: {way} the output")
     if to is not None:
         try:
             sys.stdout = OutputFile(to, force=options.force)
@@ -220,7 +231,7 @@ def print_streamed(
     """
     from procmem.formats import text_lines
 
-    if options.columns:
+    if getattr(options, "columns", None):
         table = table.select(*options.columns)
     if options.format not in STREAMED:
         return

@@ -7,7 +7,7 @@ import sys
 
 from procmem.cli.arguments import Parser
 from procmem.cli.exports import check_exports, draw, export_options
-from procmem.cli.formats import TEXTS, format_options, print_data
+from procmem.cli.formats import format_options, print_data
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns
 from procmem.grade.exports.texts import html, text
@@ -72,7 +72,7 @@ def parser() -> Parser:
     way.add_argument(
         "--lab", metavar="NAME", help="the lab, if the directory was not made by `procmem lab new`"
     )
-    format_options(way, TEXTS)
+    format_options(way)
     export_options(way, report="the results, with pictures of what the program built,")
     way.set_defaults(run=check)
 
@@ -119,7 +119,7 @@ def check(options: argparse.Namespace) -> int:
     with Progress(f"building and running {options.directory}"):
         found = grade(lab, options.directory)
     if options.data:
-        sys.stdout.write(found.to_json() + "\n")
+        print_data("lab check", options, found.to_dict())
     else:
         sys.stdout.write(f"{lab.name}: {lab.title}\n\n" + text(found, screen_columns() or 80))
     if found.error is not None:

@@ -12,7 +12,6 @@ import time
 from procmem.cli.arguments import (
     ABSENT,
     ALL_FIELDS,
-    FORCE,
     IN_BYTES,
     one_process,
     parser,
@@ -20,7 +19,7 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.exports import check_exports, draw, export_options, exported
-from procmem.cli.formats import STREAMED, print_data, print_streamed
+from procmem.cli.formats import STREAMED, force_option, print_data, print_streamed
 from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ParseError
@@ -68,7 +67,7 @@ def main(argv: list[str]) -> int:
         help="the file to write; it stays readable if procmem is killed. An existing snapshot or "
             "recording is overwritten, any other file only with --force",
     )  # fmt: skip
-    made.add_argument("--force", action="store_true", help=FORCE)
+    force_option(made, "-o")
     made.add_argument("--report", metavar="FILE", help="record nothing; report on this recording")
     made.add_argument(
         "--every", type=seconds, default=0.1, metavar="TIME",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from procmem.cli.arguments import FORCE, Parser, subject
+from procmem.cli.arguments import Parser, subject
 from procmem.cli.diff import side
+from procmem.cli.formats import force_option
 from procmem.cli.progress import Progress
 from procmem.errors import BadArgument, ParseError, ProcmemError
 from procmem.picture.embedded import is_report
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> int:
         help="of a recording: show the memory calls that the process made meanwhile, too. FILE is "
              "what procmem trace --json -o FILE wrote",
     )  # fmt: skip
-    made.add_argument("--force", action="store_true", help=FORCE)
+    force_option(made, "-o")
     made.add_argument(
         "--root", default="/proc", metavar="DIR",
         help="read another /proc: a container's, or a saved tree",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from procmem.cli.arguments import (
-    FORCE,
     IN_BYTES,
     for_each_process,
     parser,
@@ -13,7 +12,7 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.exports import check_exports, draw, export_options
-from procmem.cli.formats import TEXTS, print_data
+from procmem.cli.formats import force_option, print_data
 from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.snapshots import Snapshot
@@ -35,7 +34,6 @@ def main(argv: list[str]) -> int:
         "snapshot",
         "Takes a snapshot of a process's memory: regions, totals, page faults, threads, clocks, "
         "identity. `procmem diff` shows what changed since.",
-        formats=TEXTS,
         output=False,
     )
     made.add_argument(
@@ -46,7 +44,7 @@ def main(argv: list[str]) -> int:
         "several processes go into one compressed file. An existing snapshot or recording is "
         "overwritten, any other file only with --force",
     )
-    made.add_argument("--force", action="store_true", help=FORCE)
+    force_option(made, "-o")
     made.add_argument(
         "--detail",
         choices=DETAILS,
@@ -62,7 +60,7 @@ def main(argv: list[str]) -> int:
     table_options(made, columns=False)
     export_options(made, svg="the snapshot")
     made.refused = {
-        "--columns": "which prints a summary; `procmem maps FILE` has columns",
+        "--columns": "which prints a summary or all columns; `procmem maps FILE` has some",
     }
     options = made.parse_args(argv)
     refuse_with_json(made, options, units=IN_BYTES)
@@ -104,7 +102,12 @@ def main(argv: list[str]) -> int:
         except OSError as error:
             status = complain(options.output, error)
     if options.data:
-        print_data("snapshot", options, [one.to_dict() for one in taken])
+        print_data(
+            "snapshot",
+            options,
+            [one.to_dict() for one in taken] if options.json else None,
+            [({"pid": one.identity.pid}, one.regions) for one in taken],
+        )
     if options.svg is not None and many:
         made.error(
             f"--svg draws one snapshot, and {options.pids[0]} matches {len(taken)} processes"

@@ -25,7 +25,14 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.exports import check_exports, export_options, exported
-from procmem.cli.formats import ALL, BINARY, STREAMED, print_streamed, print_table
+from procmem.cli.formats import (
+    ALL,
+    BINARY,
+    STREAMED,
+    force_option,
+    print_streamed,
+    print_table,
+)
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError, SyscallError
 from procmem.procfs import boot_id
@@ -84,7 +91,7 @@ def main(argv: list[str]) -> int:
         help="write to this file, not to stderr. An existing trace is overwritten (but not one of "
             "--strace or --columns), any other file only with --force",
     )  # fmt: skip
-    made.add_argument("--force", action="store_true", help="let -o overwrite any file")
+    force_option(made, "-o")
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print everything as JSON")
     form.add_argument(

@@ -72,7 +72,8 @@ class SectionSize:
 
     Attributes:
         name: bytes that are no UTF-8 are kept (surrogateescape).
-        address, size: bytes.
+        address: its address in memory (sh_addr); 0: it is not loaded.
+        size: bytes.
         counts_as: "text", "data" or "bss" in the Berkeley view; None: it does not count.
         counts_as_gnu: the same in the GNU view.
         facts: what of its header decides, such as "read-only, with contents".

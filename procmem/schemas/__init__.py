@@ -16,7 +16,7 @@ from procmem.errors import BadArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["NAMES", "fields_of", "flat_rows", "rows_key", "schema"]
 
@@ -30,12 +30,15 @@ class ResultLayout(NamedTuple):
         module: the module of the schema; its function has the command's name.
         rows: the key of the list of rows in each item of the result; empty: the items are rows.
         first: keys of an item that become columns before those of its rows.
+        spread: whether the keys of an object within a row become columns: `delta` of `step` is
+            `step_delta`.
         version: of the schema: it grows when a key goes or changes its meaning.
     """
 
     module: str
     rows: str = ""
     first: tuple[str, ...] = ()
+    spread: bool = False
     version: int = 1
 
 
@@ -65,10 +68,10 @@ LAYOUTS = {
     "why": ResultLayout("machines", "waits"),
     "doctor": ResultLayout("machines"),
     "size": ResultLayout("machines", "sections", ("path", "member")),
-    "experiment": ResultLayout("exercises", "told"),
+    "experiment": ResultLayout("exercises", "told", ("name",), spread=True),
     "experiment list": ResultLayout("exercises"),
     "lab list": ResultLayout("exercises"),
-    "lab check": ResultLayout("exercises", "checks"),
+    "lab check": ResultLayout("exercises", "checks", ("lab", "submission")),
     "grade": ResultLayout("exercises", "submissions"),
 }
 
@@ -131,7 +134,30 @@ def fields_of(command: str) -> dict[str, Any]:
     if not layout.rows:
         return dict(properties)
     row = properties[layout.rows]["items"]["properties"]
+    if layout.spread:
+        row = dict(spread_fields(row))
     return {**{name: properties[name] for name in layout.first}, **row}
+
+
+def spread_fields(
+    properties: Mapping[str, Any], before: str = ""
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The columns of an object's keys, and of the keys of objects within it."""
+    for name, field in properties.items():
+        inner = next((one for one in field.get("anyOf", ()) if "properties" in one), field)
+        if "properties" in inner:
+            yield from spread_fields(inner["properties"], f"{before}{name}_")
+        else:
+            yield before + name, field
+
+
+def spread_row(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of those columns."""
+    for name, value in row.items():
+        if isinstance(value, dict):
+            yield from spread_row(value, f"{before}{name}_")
+        else:
+            yield before + name, value
 
 
 def flat_rows(command: str, value: Any) -> list[Mapping[str, Any]]:
@@ -141,7 +167,10 @@ def flat_rows(command: str, value: Any) -> list[Mapping[str, Any]]:
     if not layout.rows:
         return items
     return [
-        {**{name: item[name] for name in layout.first}, **row}
+        {
+            **{name: item[name] for name in layout.first},
+            **(dict(spread_row(row)) if layout.spread else row),
+        }
         for item in items
         for row in item[layout.rows]
     ]

@@ -15,6 +15,7 @@ from procmem.schemas.making import (
     one_of,
     record,
     tuple_of,
+    typed,
 )
 from procmem.schemas.memory import KINDS, memory_usage, plain_region, region, table
 from procmem.snapshots.changes import Change, ChangeKind
@@ -42,7 +43,8 @@ WORDS = {
 
 def identity() -> Schema:
     """Whose memory a snapshot has."""
-    return record(Identity, " ".join(Identity._fields), cmdline=nullable(listed("str")),
+    names = " ".join(Identity._fields).replace("start_time", "start_time:ticks?")
+    return record(Identity, names, cmdline=nullable(listed("str")),
                   says="whose memory it is")  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def diff() -> Schema:
     return record(
         Diff,
         "vsz:change rss:change? rss_error:bytes? swap:change? page_tables:change? minor:signed? "
-        "major:signed? elapsed:float? same_process:bool? remainder notes heap causes changes",
+        "major:signed? elapsed:span? same_process:bool? remainder notes heap causes changes",
         more=WORDS,
         remainder=remainder,
         notes=listed("str"),
@@ -147,11 +149,16 @@ def watch() -> Schema:
 def record_report() -> Schema:
     """The report on a recording."""
     growth = record(Growth, "slope confidence first:bytes last:bytes")
-    peak = record(Peak, "value:bytes at:int seconds:float?")
+    peak = record(Peak, "value:bytes at:int seconds:seconds?")
     figure = record(None, "peak growth", more={"peak": "the largest value", "growth": "its trend"},
                     peak=nullable(peak), growth=nullable(growth))  # fmt: skip
     place = record(
         SuspectPlace, "start end gained:change threads", threads=listed(tuple_of("int", "str"))
+    )
+    heap = record(
+        HeapGrowth,
+        "verdict allocator since until gained:change in_use:change resident_free:change "
+        "trimmable:change trimmable_now certain",
     )
     suspect = record(
         Suspect,
@@ -161,12 +168,12 @@ def record_report() -> Schema:
         growth=growth,
         figure=one_of(["resident", "size"]),
         places=listed(place),
-        heap=nullable(record(HeapGrowth, " ".join(HeapGrowth._fields))),
+        heap=nullable(heap),
     )
     return record(
         None,
-        "identity snapshots:int details seconds:float? looks:int? cpu_seconds:float? ended:str? "
-        "figures last_full rss_error:bytes? suspects",
+        "identity snapshots:int details seconds:seconds? looks:int? cpu_seconds:seconds? "
+        "ended:str? figures last_full rss_error:bytes? suspects",
         more={
             "identity": "whose memory it is; null: no snapshot",
             "snapshots": "number of snapshots",
@@ -183,7 +190,7 @@ def record_report() -> Schema:
         identity=nullable(identity()),
         details=mapping("int"),
         figures=mapping(figure),
-        last_full={"type": ["integer", "null"]},
+        last_full=typed("int?"),
         suspects=listed(suspect),
     )
 

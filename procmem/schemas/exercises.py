@@ -86,9 +86,9 @@ def check_result() -> Schema:
     """The result of a check."""
     return record(
         CheckResult,
-        "name:str title:str status score:float points:float hidden:bool message:str? expected:str? "
-        "seen:str? what:str? phase:str? cause:str? hint:str? needs detail:str? raised:str? "
-        "seconds:float",
+        "name:str title:str status score:points points:points hidden:bool message:str? "
+        "expected:str? seen:str? what:str? phase:str? cause:str? hint:str? needs detail:str? "
+        "raised:str? seconds:seconds",
         status=one_of([status.value for status in Status]),
         needs=listed("str"),
     )
@@ -96,7 +96,7 @@ def check_result() -> Schema:
 
 def lab_check() -> Schema:
     """A grade."""
-    build = record(BuildResult, "ok:bool output:str command seconds:float", command=listed("str"))
+    build = record(BuildResult, "ok:bool output:str command seconds:seconds", command=listed("str"))
     # Named tuples are arrays in JSON.
     block = tuple_of(
         "address", "address", "str", listed("str"), "str", "bytes", "bytes?", "int", "str", "str"
@@ -110,8 +110,9 @@ def lab_check() -> Schema:
     )  # fmt: skip
     return record(
         Grade,
-        "format version:str lab:str submission:str score:float max_score:float not_judged:float "
-        "error:str? unopened:str? notes build checks seconds:float machine pictures",
+        "format version:str lab:str submission:str score:points max_score:points "
+        "not_judged:points error:str? unopened:str? notes build checks "
+        "seconds:seconds machine pictures",
         more={"not_judged": "points of the checks that were not judged"},
         format={"const": FORMAT, "description": "version of what follows"},
         notes=listed("str"),
@@ -126,11 +127,11 @@ def grade() -> Schema:
     """Grades of many submissions."""
     outcome = record(
         Outcome,
-        "submission:str score:float max_score:float lost error:str? kept:bool seconds:float "
-        "not_judged:float unopened:str?",
+        "submission:str score:points max_score:points lost error:str? kept:bool "
+        "seconds:seconds not_judged:points unopened:str?",
         lost=listed("str"),
     )
-    check = record(CheckCount, "name:str title:str points:float failing:int")
+    check = record(CheckCount, "name:str title:str points:points failing:int")
     for status in Status:
         check["properties"][status.value] = {
             "description": f"submissions with this status: {status.value}",
@@ -140,7 +141,7 @@ def grade() -> Schema:
     return record(
         Summary,
         "lab:str total:int graded:int kept:int errors:int unopened perhaps_of_one_student "
-        "seconds:float checks submissions",
+        "seconds:seconds checks submissions",
         more={
             "graded": "number of those that are done",
             "errors": "number of those at which the grader failed",

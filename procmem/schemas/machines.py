@@ -176,6 +176,7 @@ def gather() -> Schema:
         more={
             "host": "the host's name", "name": "the command; of an interpreter the script",
             "difference": "the value less the median",
+            "value": "the figure of this process: bytes, but for threads and regions",
         },
     )  # fmt: skip
     rule = record(
@@ -223,7 +224,8 @@ def pipes() -> Schema:
     )
     pipe = record(
         Pipe,
-        "inode path capacity waiting slots full readers writers has_readers has_writers blocked",
+        "inode path capacity waiting slots:pages? full readers writers has_readers "
+        "has_writers blocked",
         readers=listed(end),
         writers=listed(end),
         blocked=blocked,

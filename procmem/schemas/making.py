@@ -35,8 +35,13 @@ TYPES: Mapping[str, Schema] = {
     "bytes": {"type": "integer", "minimum": 0, "x-unit": "bytes"},
     "change": {"type": "integer", "x-unit": "bytes"},
     "address": {"type": "integer", "minimum": 0, "maximum": (1 << 64), "x-unit": "address"},
-    "seconds": {"type": "number", "x-unit": "seconds"},
-    "ns": {"type": "integer", "x-unit": "nanoseconds"},
+    "seconds": {"type": "number", "minimum": 0, "x-unit": "seconds"},
+    "ns": {"type": "integer", "minimum": 0, "x-unit": "nanoseconds"},
+    "span": {"type": "integer", "x-unit": "nanoseconds"},
+    "ticks": {"type": "integer", "minimum": 0, "x-unit": "clock ticks"},
+    "pages": {"type": "integer", "minimum": 0, "x-unit": "pages"},
+    "points": {"type": "number", "minimum": 0, "x-unit": "points"},
+    "rate": {"type": "number", "x-unit": "bytes per second"},
     "float": {"type": "number"},
     "str": {"type": "string"},
     "bool": {"type": "boolean"},
@@ -111,7 +116,7 @@ def record(
         if text is None:
             raise ValueError(f"{source} {name} has no description")
         properties[name] = {
-            "description": text,
+            "description": in_json(text, found),
             **{k: v for k, v in found.items() if k != "description"},
         }
         if not absent:
@@ -119,6 +124,23 @@ def record(
     made: Schema = {"type": "object", "properties": properties, "required": required,
                     "additionalProperties": False}  # fmt: skip
     return {"description": says, **made} if says else made
+
+
+def in_json(text: str, found: Mapping[str, Any]) -> str:
+    """A description in the words of JSON, which says what null means.
+
+    >>> in_json("bytes; None: not seen", typed("bytes?")), in_json("in swap", typed("bytes?"))
+    ('bytes; null: not seen', 'in swap; null: not known')
+    """
+    text = re.sub(r"\b(None|True|False)\b", lambda word: WORDS[word[0]], text)
+    can_be_null = "null" in found.get("type", ()) or {"type": "null"} in found.get("anyOf", ())
+    if not can_be_null or "null" in text:
+        return text
+    # A figure is there, whether it is known or not; of names and the like there may be none.
+    return f"{text}; null: not known" + ("" if "x-unit" in found else ", or there is none")
+
+
+WORDS = {"None": "null", "True": "true", "False": "false"}
 
 
 def typed(kind: str) -> Schema:
@@ -133,8 +155,8 @@ def annotated(source: type | None, name: str) -> str:
     if found is None:
         raise ValueError(f"{source} {name}: {annotation!r} is no plain type")
     kind = found[1]
-    if kind == "int":
-        kind = unit_of(name)
+    if kind in ("int", "float"):
+        kind = unit_of(name, kind)
     return kind + ("?" if found[2] else "")
 
 
@@ -147,16 +169,22 @@ BYTES = frozenset(
     "mapped anon_unmapped file_rest shmem_rest shared copied own frees bss total relro_size "
     "page_size left_value right_value covers system tcache fast top resident_free trimmable "
     "above_bytes committed lazy_free mmapped python_system python_in_use python_free "
-    "mapping_size vm_pte predicted".split()
+    "mapping_size vm_pte predicted largest_free last_size rss_error trimmable_now others bias "
+    "offset".split()
 )
-ADDRESSES = frozenset("start end address virtual physical at".split())
+ADDRESSES = frozenset("start end address virtual physical at last_in_use".split())
 SIGNED = frozenset("difference remainder".split())
+OF_FLOATS = {"rate": "rate", "slope": "rate", "seconds": "seconds", "since": "seconds",
+             "until": "seconds", "longest": "seconds", "held": "seconds"}  # fmt: skip
 
 
-def unit_of(name: str) -> str:
+def unit_of(name: str, kind: str) -> str:
+    """The type of a number by its name: that with its unit, if it has one."""
+    if kind == "float":
+        return OF_FLOATS.get(name, kind)
     if name in ADDRESSES:
         return "address"
-    return "bytes" if name in BYTES else "signed" if name in SIGNED else "int"
+    return "bytes" if name in BYTES else "signed" if name in SIGNED else kind
 
 
 def described(source: type | None, name: str) -> str | None:
@@ -171,22 +199,22 @@ def described(source: type | None, name: str) -> str | None:
     return GLOSSARY.get(name)
 
 
-ENTRY = r"^ {4}(\w[\w, ]*): ((?:.*\n?)(?: {8}.*\n?)*)"
+ENTRY = re.compile(r"^ {4}(\w[\w, ]*): ((?:.*\n?)(?: {8}.*\n?)*)", re.MULTILINE)
 """Names of fields in a docstring, and what it says about them."""
 
 
 @cache
 def attributes(source: type) -> Mapping[str, str]:
-    """The fields that the docstrings of a class and its bases describe."""
+    """The fields that the docstrings of a class and its bases describe: attributes, arguments."""
     found: dict[str, str] = {}
     for cls in reversed(source.__mro__):
         text = cleandoc(cls.__dict__.get("__doc__") or "")
-        for part in re.findall(r"^(?:Attributes|Args):\n((?:(?: .*)?\n?)*)", text, re.MULTILINE):
-            for entry in re.findall(
-                r"^ {4}(\w[\w, ]*): ((?:.*\n?)(?: {8}.*\n?)*)", part, re.MULTILINE
-            ):
-                for name in entry[0].split(", "):
-                    found[name] = " ".join(entry[1].split()).rstrip(".")
+        for heading in ("Args", "Attributes"):
+            for part in re.findall(rf"^{heading}:\n((?:(?: .*)?\n?)*)", text, re.MULTILINE):
+                for names, says in ENTRY.findall(part):
+                    said = " ".join(says.split()).rstrip(".")
+                    if said != "int":  # for which the annotations are used
+                        found |= dict.fromkeys(names.split(", "), said)
     return found
 
 

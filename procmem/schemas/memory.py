@@ -138,7 +138,8 @@ def numa() -> Schema:
     """A region of numa_maps: with a key for each node."""
     made = record(
         NumaRegion,
-        "start policy anon:int dirty:int mapped:int? writeback:int swapcache:int active:int? "
+        "start policy anon:bytes dirty:bytes mapped:bytes? writeback:bytes swapcache:bytes "
+        "active:bytes? "
         "mapmax page_size",
     )
     made["patternProperties"] = {
@@ -193,8 +194,8 @@ def query() -> Schema:
     """What is at addresses."""
     answer = record(
         None,
-        "address offset_in_region:int region object:str* section:str?* offset_in_section:int?* "
-        "symbol:str?* symbol_demangled:str?* offset_in_symbol:int?* symbol_guess:bool* "
+        "address offset_in_region:bytes region object:str* section:str?* offset_in_section:bytes?* "
+        "symbol:str?* symbol_demangled:str?* offset_in_symbol:bytes?* symbol_guess:bool* "
         "source_line:str?* left_out*",
         says="an address",
         more={
@@ -343,7 +344,12 @@ def sections() -> Schema:
 
 def pages() -> Schema:
     """Pages of a process."""
-    counts = record(PageCounts, " ".join(PageCounts._fields), says="pages by state")
+    unknown = ("zero", "guard", "soft_dirty")
+    counts = record(
+        PageCounts,
+        " ".join(f"{name}:pages{'?' * (name in unknown)}" for name in PageCounts._fields),
+        says="pages by state",
+    )
     states = one_of([state.value for state in PageState])
     pagemap = record(
         PageMap,
@@ -375,7 +381,7 @@ def pages() -> Schema:
                     regions=listed(where))  # fmt: skip
     sharers = record(
         Sharers,
-        "shares asked processes gone denied page_size by_process",
+        "shares asked:pages processes gone denied page_size by_process",
         more={"by_process": "the other processes, the one that shares most first"},
         shares=listed(share),
         by_process=listed(sharer),
@@ -410,7 +416,7 @@ def pages() -> Schema:
 
 def heap() -> Schema:
     """Heaps of processes."""
-    hole = record(HeapHole, "address size resident above above_bytes:int")
+    hole = record(HeapHole, "address size resident above above_bytes:bytes")
     arena = record(
         HeapArena,
         " ".join(HeapArena._fields),
@@ -418,11 +424,11 @@ def heap() -> Schema:
         heaps=listed(tuple_of("address", "address")),
         holes=listed(hole),
     )
-    bucket = record(PageBucket, "least:bytes most:bytes pages free")
+    bucket = record(PageBucket, "least:bytes most:bytes pages:pages free")
     page = record(HeapPage, "address in_use chunks chunk:address size")
     held = record(
         HeapPages,
-        "page_size:bytes resident:int whole:int returned:int free:bytes by_use partly",
+        "page_size:bytes resident:pages whole:pages returned:pages free:pages by_use partly",
         by_use=listed(bucket, "pages that are partly in use, by how much of them is"),
         partly=listed(page, "those of which least is in use"),
     )

@@ -57,8 +57,10 @@ class GroupFigures(NamedTuple):
     Bytes; None: this kernel does not show it.
 
     Attributes:
-        usage, limit, peak, swap, swap_limit: as of ControlGroup.
-        high: memory.high of version 2, above which the group is slowed down and reclaimed from.
+        usage, peak, swap: as of ControlGroup.
+        limit, swap_limit: of memory and of swap; None: there is none, or it is not shown.
+        high: memory.high of version 2, above which the group is slowed down and reclaimed from;
+            None likewise.
         anon, shmem, file: as of ControlGroup.
         swapcached: pages that are in memory and in swap, which `anon` may count too.
         kernel: kernel memory in all.

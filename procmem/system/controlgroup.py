@@ -138,7 +138,7 @@ class ControlGroup:
 
     @property
     def effective_limit(self) -> int | None:
-        """The lowest of its own limit and those of the groups above it that are visible here."""
+        """The lowest of its own limit and of the visible groups' above it; None: there is none."""
         limits = [limit for _, limit in self._limits]
         return min(limits) if limits else None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import mmap
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,21 +15,27 @@ import pytest
 
 import procmem
 from procmem import cli
-from procmem.cli import main, watch
+from procmem.cli import COMMANDS, experiment, main, watch
 from procmem.cli.formats import ALL
+from procmem.cli.tables import all_pages, page_of
+from procmem.experiments.ready.story import Story
+from procmem.grade.grading.client import end_servers
 from procmem.process import Process
+from tests.support.labs_made import make_lab, make_submission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from tests.support.commands import Run
     from tests.support.targets import Target
 
+PAGE = mmap.PAGESIZE
+
 ON_A_PROCESS = (
     "maps", "maps --fast", "maps --by kind", "family", "sections", "sections --totals", "pages",
     "pages [stack]", "heap", "threads", "cache", "container", "pipes", "shm", "why", "reconcile",
-    "top --fast", "top --fast --by user",
+    "top --fast", "top --fast --by user", "snapshot", "snapshot --detail maps",
 )  # fmt: skip
 
 
@@ -59,10 +67,46 @@ def test_each_command_has_each_format(run: Run, target: Target, tmp_path: Path, 
     lines = [json.loads(line) for line in run(*asked, "--format", "jsonl").out.splitlines()]
     assert all([*line] == heading for line in lines)
     assert " rows</strong>" in run(*asked, "--format", "html").out
+    if command == "snapshot":  # whose -o is the snapshot's
+        return
     pl = pytest.importorskip("polars")
     file = tmp_path / "x.parquet"
     assert run(*asked, "-o", file).out == ""
     assert pl.read_parquet(file).columns == heading
+
+
+def test_each_command_with_records_has_every_format() -> None:
+    lacking = {
+        "watch": ("table", "json", "jsonl", "csv"),  # whose rows come as long as it runs
+    }
+    without = {
+        "report", "exporter", "schema", "demo", "completion",  # print no records
+        "pmap", "ps", "size",  # take what the programs take that they imitate
+        "grade",  # whose --format is which reports are written
+    }  # fmt: skip
+    for page in all_pages():
+        command, *_ = page.words
+        if command in without:
+            continue
+        for one in (page, *page.below):
+            if one.words in (("lab",), ("lab", "new"), ("lab", "show")):
+                continue
+            options = {name: option for option in one.options for name in option.flags}
+            assert options["--format"].choices == lacking.get(command, ALL), one.words
+            assert "--json" in options
+            assert "-o" in options
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+def test_force_names_each_option_that_it_is_for(command: str) -> None:
+    page = page_of(command)
+    for one in (page, *page.below):
+        said = {name: option.help for option in one.options for name in option.flags}
+        if "--force" not in said:
+            continue
+        for name in ("-o", "--svg", "--perfetto", "--speedscope", "--report"):
+            named = bool(re.search(rf"(?<!\S){name}(?![-\w])", said["--force"]))
+            assert named == ("only with --force" in said.get(name, "")), (one.words, name)
 
 
 @pytest.mark.parametrize("words", [["doctor"], ["lab", "list"], ["experiment"]])
@@ -215,7 +259,6 @@ class TestSnapshotsOverTime:
         assert [row[heading.index("vsz")] for row in rows] == [
             str(change["vsz"]) for change in found["changes"]
         ]
-        assert run("snapshot", target.pid, "--format", "csv").status == 2
 
     def test_a_recording_row_by_row_and_its_report(
         self, run: Run, target: Target, tmp_path: Path
@@ -240,6 +283,103 @@ class TestSnapshotsOverTime:
         pl = pytest.importorskip("polars")
         assert run(*words, "--format", "parquet", "--", "true").status == 0
         assert pl.read_parquet(tmp_path / "t")["name"].to_list()[0] == "execve"
+
+
+CHECKS = """
+from procmem.grade import points
+
+@points(2, "the file says yes", hint="Write yes into it.")
+def test_yes(submission):
+    assert submission.read("it.txt").strip() == "yes"
+"""
+
+
+class TestSteps:
+    def test_an_experiment_has_a_row_for_each_step(self, run: Run, tmp_path: Path) -> None:
+        words = ["experiment", "lazy-allocation"]
+        (story,) = json.loads(run(*words, "--json").out)
+        heading, *rows = rows_of(run(*words, "--format", "csv").out)
+        found = [dict(zip(heading, row, strict=True)) for row in rows]
+        assert [row["label"] for row in found] == [one["label"] for one in story["told"]]
+        assert {row["name"] for row in found} == {"lazy-allocation"}
+        for row, told in zip(found, story["told"], strict=True):
+            step = told["step"]
+            assert row["step_predicted_vsz"] == str(step["predicted"]["vsz"])
+            assert row["step_predicted_rss"] == str(step["predicted"]["rss"])
+            assert row["step_fault_signal"] == row["claim_holds"] == ""
+        pl = pytest.importorskip("polars")
+        assert run(*words, "-o", tmp_path / "x.parquet").out == ""
+        frame = pl.read_parquet(tmp_path / "x.parquet")
+        assert (frame.columns, frame.schema["step_delta_rss"]) == (heading, pl.Int64)
+
+    def test_one_that_is_not_possible_is_named(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        skipped = Story("lazy-allocation", "title", "question", skipped="no helper here")
+        monkeypatch.setattr(experiment, "told", lambda *_, **__: [skipped])
+        ran = run("experiment", "lazy-allocation", "--format", "csv")
+        assert ran.out.startswith("name,label,")
+        assert ran.out.count("\n") == 1
+        assert ran.err.endswith("lazy-allocation: not possible here: no helper here\n")
+
+    def test_a_lab_has_a_row_for_each_check(self, run: Run, tmp_path: Path) -> None:
+        lab = make_lab(tmp_path / "lab", CHECKS, 'files = ["it.txt"]\nprogram = ["cat"]\n')
+        mine = make_submission(tmp_path / "ada", {"it.txt": "no"})
+        ran = run("lab", "check", mine, "--lab", lab.directory, "--format", "csv")
+        end_servers()
+        heading, row = rows_of(ran.out)
+        found = dict(zip(heading, row, strict=True))
+        assert ran.status == 1
+        assert (found["submission"], found["name"], found["status"]) == (
+            "ada",
+            "test_yes",
+            "failed",
+        )
+        assert (float(found["score"]), float(found["points"])) == (0, 2)
+        assert found["hint"] == "Write yes into it."
+
+
+class TestSnapshot:
+    def test_its_rows_are_those_of_maps(self, run: Run, saved: Path, tmp_path: Path) -> None:
+        rows = run("snapshot", saved, "--format", "csv").out
+        assert rows == run("maps", saved, "--format", "csv").out
+        copy = tmp_path / "copy"
+        ran = run("snapshot", saved, "-o", copy, "--format", "jsonl")
+        snapshot = procmem.load(saved)
+        assert json.loads(ran.out.splitlines()[0])["pid"] == snapshot.identity.pid
+        assert procmem.load(copy).regions == snapshot.regions, "-o is the snapshot"
+
+    def test_a_terminal_gets_no_parquet(
+        self, run: Run, saved: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        ran = run("snapshot", saved, "--format", "parquet")
+        assert (ran.status, ran.out) == (2, "")
+        assert "--format parquet is no text: redirect the output" in ran.err
+
+
+def test_watch_prints_a_row_for_each_change(
+    run: Run, monkeypatch: pytest.MonkeyPatch, target: Target
+) -> None:
+    with Process(target.pid) as process:
+        snapshots = [process.snapshot()]
+        for pages in (3, 5):
+            target.touch(target.map(pages))
+            snapshots.append(process.snapshot())
+
+    def changes(*_: object, **__: object) -> Generator[procmem.Diff, None, str]:
+        yield from map(procmem.diff, snapshots, snapshots[1:])
+        return "it exited"
+
+    monkeypatch.setattr(watch, "watch", changes)
+    ran = run("watch", target.pid, "--format", "csv")
+    heading, *rows = rows_of(ran.out)
+    assert heading[:4] == ["number", "time", "start", "end"]
+    assert ran.out.count("number,time") == 1
+    grown = {(row[0], row[heading.index("rss")]) for row in rows}
+    assert {("0", str(3 * PAGE)), ("1", str(5 * PAGE))} <= grown
+    assert {row[1][-1] for row in rows} == {"Z"}
+    assert ran.err == "procmem watch: it exited\n"
 
 
 def test_watch_keeps_what_it_has_written(

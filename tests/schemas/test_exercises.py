@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from procmem.grade import CheckResult, Grade, Status
 from procmem.grade.grading.many import CheckCount, Outcome, Summary
-from tests.support.schemas import complaints, fits, spoilt
-
-if TYPE_CHECKING:
-    from tests.support.commands import Run
-
-
-def test_experiment(run: Run) -> None:
-    value = json.loads(run("experiment", "lazy-allocation", "--json").out)
-    assert complaints("experiment", value) == []
-    assert not fits("experiment", [{**value[0], "agreed": "all"}])
-
-
-def test_lists(run: Run) -> None:
-    for name, words in (("experiment list", ["experiment"]), ("lab list", ["lab", "list"])):
-        value = json.loads(run(*words, "--json").out)
-        assert complaints(name, value) == []
-        for why, one in spoilt(value):
-            assert not fits(name, one), why
+from tests.support.schemas import complaints, fits
 
 
 def test_a_grade() -> None:

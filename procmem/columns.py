@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ __all__ = [
     "original_text",
     "packed",
     "plain_values",
+    "sourced",
     "steps",
     "text_of",
     "texts",
@@ -76,6 +78,29 @@ class ArrowColumn(NamedTuple):
         """The column with its unit and source as metadata."""
         given = {"unit": unit, "source": source}
         return self._replace(metadata={key: text for key, text in given.items() if text} or None)
+
+
+def sourced(
+    makers: Mapping[str, Callable[[], ArrowColumn]], sources: Mapping[str, str]
+) -> dict[str, Callable[[], ArrowColumn]]:
+    """Makers of columns that name their sources, too.
+
+    Args:
+        makers: what makes each column, by its name.
+        sources: what a column was read from or concluded from, of those that do not name it.
+
+    >>> column = sourced({"pid": lambda: numbers("pid", [7])}, {"pid": "/proc"})["pid"]()
+    >>> column.metadata
+    {'source': '/proc'}
+    """
+    return {name: partial(with_source, make, sources.get(name)) for name, make in makers.items()}
+
+
+def with_source(make: Callable[[], ArrowColumn], source: str | None) -> ArrowColumn:
+    column = make()
+    if source is None:
+        return column
+    return column._replace(metadata={**(column.metadata or {}), "source": source})
 
 
 # ---- columns of Python values --------------------------------------------------------------

@@ -282,6 +282,85 @@ def test_a_table_without_rows_and_one_that_is_a_sequence(made: Any) -> None:
     assert list(reversed(listed)) == [3, 2, 1]
 
 
+UNITS = {
+    **dict.fromkeys(("address", "start", "end", "region_start", "region_end"), b"address"),
+    **dict.fromkeys(("minor", "major"), b"page faults"),
+    "slots": b"pages",
+    "seconds": b"seconds",
+}
+"""Units of columns, besides bytes."""
+
+NO_UNITS = frozenset(
+    "inode number pid ppid uid tid result errno arg0 arg1 arg2 arg3 arg4 arg5 pfn readers writers "
+    "blocked key id mappers descriptors attached creator owner thp_eligible protection_key".split()
+)
+"""Numbers of things, and how many there are."""
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    """One of each class."""
+    me = procmem.Process()
+    before, fds = me.snapshot(), os.pipe()
+    with mmap.mmap(-1, 4 * PAGE) as area:
+        area[0] = 1
+        after, segments, pipes = me.snapshot(), procmem.segments(), me.pipes()
+    for fd in fds:
+        os.close(fd)
+    stack = next(one for one in me.maps() if one.pathname == "[stack]")
+    return {
+        "maps": me.maps(),
+        "smaps": me.smaps(),
+        "residency": me.residency(),
+        "recording": procmem.Recording([before, after]),
+        "trace": procmem.trace(["true"]),
+        "diff": after - before,
+        "page map": me.pagemap(stack.end - 4 * PAGE, stack.end),
+        "machine": procmem.machine(frames=False),
+        "segments": segments,
+        "pipes": pipes,
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["maps", "smaps", "residency", "recording", "trace", "diff", "page map", "machine", "segments",
+     "pipes"],
+)  # fmt: skip
+class TestEachTable:
+    def test_its_schema_is_that_of_its_stream(self, tables: dict[str, Any], name: str) -> None:
+        pa = arrow()
+        assert pa.schema(tables[name]) == pa.table(tables[name]).schema
+        assert len(pa.table(tables[name]))
+
+    def test_fields_name_their_unit_and_source(self, tables: dict[str, Any], name: str) -> None:
+        pa = arrow()
+        for field in pa.schema(tables[name]):
+            metadata = field.metadata or {}
+            assert metadata.get(b"source"), field.name
+            plain = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+            if plain and field.name not in NO_UNITS:
+                assert metadata.get(b"unit") == UNITS.get(field.name, b"bytes"), field.name
+
+    def test_types(self, tables: dict[str, Any], name: str) -> None:
+        pa = arrow()
+        for field in pa.schema(tables[name]):
+            if (field.metadata or {}).get(b"unit") == b"address":
+                assert field.type == pa.uint64(), field.name
+            if field.name in ("kind", "use", "region_kind", "cause", "state", "detail"):
+                assert pa.types.is_dictionary(field.type), field.name
+            if field.name in ("time", "began", "ns"):
+                assert field.type.unit == "ns"
+
+    def test_each_library_reads_it(self, tables: dict[str, Any], name: str, tmp_path: Any) -> None:
+        pytest.importorskip("pandas")
+        rows = len(arrow().table(tables[name]))
+        tables[name].to_parquet(tmp_path / "x.parquet")
+        read = polars().read_parquet(tmp_path / "x.parquet")
+        assert len(tables[name].to_polars()) == len(tables[name].to_pandas()) == len(read) == rows
+        assert read.columns == tables[name].to_polars().columns == [*tables[name].to_pandas()]
+
+
 def test_every_public_table_has_columns() -> None:
     tables = [procmem.RegionTable, procmem.Recording, procmem.Trace, procmem.Diff, procmem.PageMap,
               procmem.Machine, procmem.Pipes, procmem.Segments]  # fmt: skip

@@ -281,7 +281,7 @@ class Gathered(Columnar, SequenceOf[GatheredProcess]):
         def figure(name: str) -> ArrowColumn:
             values = [process.figures()["", "", name] for process in self]
             unit = None if name in COUNTS else "bytes"
-            return columns.numbers(name, values).described(unit, "snapshot")
+            return columns.numbers(name, values).described(unit)
 
         makers: dict[str, Any] = {
             "host": lambda: columns.categories("host", [one.host for one in self]),
@@ -295,7 +295,7 @@ class Gathered(Columnar, SequenceOf[GatheredProcess]):
         }
         for name in ("vsz", "rss", "pss", "uss", "swap", "page_tables", *COUNTS):
             makers[name] = partial(figure, name)
-        return makers
+        return columns.sourced(makers, dict.fromkeys(makers, "snapshot"))
 
     def to_dict(self, least: int = LEAST) -> dict[str, Any]:
         """All of it but the regions as plain values; sizes are bytes."""
@@ -343,7 +343,7 @@ class GatheredUses(Columnar):
 
         def sums(counter: str) -> ArrowColumn:
             values = [row[3][counter] for row in self._rows]
-            return columns.numbers(counter, values).described("bytes", "snapshot")
+            return columns.numbers(counter, values).described("bytes")
 
         words: Mapping[str, list[str]] = {
             "host": [row[0].host for row in self._rows],
@@ -355,4 +355,5 @@ class GatheredUses(Columnar):
             name: partial(columns.categories, name, values) for name, values in words.items()
         }
         makers["pid"] = lambda: columns.numbers("pid", [row[0].pid for row in self._rows])
-        return makers | {counter: partial(sums, counter) for counter in COUNTERS}
+        makers |= {counter: partial(sums, counter) for counter in COUNTERS}
+        return columns.sourced(makers, dict.fromkeys(makers, "snapshot"))

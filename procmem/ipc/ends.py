@@ -211,7 +211,7 @@ class Pipes(Columnar, SequenceOf[Pipe]):
 
         readers, writers and blocked are how many there are.
         """
-        from procmem.columns import booleans, categories, numbers, texts
+        from procmem.columns import booleans, categories, numbers, sourced, texts
 
         listed = self.listed
 
@@ -225,7 +225,7 @@ class Pipes(Columnar, SequenceOf[Pipe]):
             return booleans(name, [getattr(pipe, name) for pipe in listed])
 
         sizes = {"capacity": "bytes", "waiting": "bytes", "slots": "pages"}
-        return {
+        makers = {
             "inode": lambda: numbers("inode", [pipe.inode for pipe in listed]),
             "dev": lambda: categories("dev", [device_text(pipe.dev) for pipe in listed]),
             "path": lambda: texts("path", [pipe.path for pipe in listed]),
@@ -234,6 +234,7 @@ class Pipes(Columnar, SequenceOf[Pipe]):
             **{name: partial(counts, name) for name in ("readers", "writers", "blocked")},
             **{name: partial(truths, name) for name in ("has_readers", "has_writers")},
         }
+        return sourced(makers, SOURCES)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
@@ -245,6 +246,20 @@ class Pipes(Columnar, SequenceOf[Pipe]):
             "denied": self.denied,
             "gone": self.gone,
         }
+
+
+SOURCES = {
+    **dict.fromkeys(("inode", "dev", "path"), "fd: the links, stat(2)"),
+    "capacity": "fcntl(2): F_GETPIPE_SZ",
+    "slots": "fcntl(2): F_GETPIPE_SZ",
+    "waiting": "ioctl(2): FIONREAD",
+    "full": "poll(2): POLLOUT",
+    **dict.fromkeys(("readers", "writers"), "fd, fdinfo"),
+    "blocked": "task/TID/syscall",
+    "has_readers": "poll(2): POLLERR",
+    "has_writers": "poll(2): POLLHUP",
+}
+"""Where each column is read; files are those of /proc/PID."""
 
 
 def device_text(dev: int) -> str:

@@ -224,7 +224,7 @@ class Segments(Columnar, SequenceOf[Segment]):
 
         mappers and descriptors are how many there are.
         """
-        from procmem.columns import booleans, categories, numbers, texts
+        from procmem.columns import booleans, categories, numbers, sourced, texts
 
         listed = self.listed
 
@@ -238,7 +238,7 @@ class Segments(Columnar, SequenceOf[Segment]):
             return booleans(name, [getattr(one, name) for one in listed])
 
         sizes = "size", "resident", "swapped"
-        return {
+        makers = {
             "kind": lambda: categories("kind", [one.kind for one in listed]),
             "huge": partial(truths, "huge"),
             "name": lambda: texts("name", [one.name for one in listed]),
@@ -251,6 +251,7 @@ class Segments(Columnar, SequenceOf[Segment]):
             **{name: partial(values, name) for name in ("attached", "creator", "owner")},
             **{name: partial(truths, name) for name in ("creator_ended", "orphan", "leaked")},
         }
+        return sourced(makers, SOURCES)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
@@ -260,6 +261,21 @@ class Segments(Columnar, SequenceOf[Segment]):
             "denied": self.denied,
             "gone": self.gone,
         }
+
+
+SOURCES = {
+    **dict.fromkeys(("kind", "name", "dev", "inode"), "maps, fd; of System V sysvipc/shm"),
+    "huge": "ioctl(2): PROCMAP_QUERY, or the file system",
+    **dict.fromkeys(("key", "id", "attached", "creator"), "sysvipc/shm"),
+    **dict.fromkeys(("size", "owner"), "stat(2); of System V sysvipc/shm"),
+    "resident": "cachestat(2), else stat(2): st_blocks; of System V sysvipc/shm",
+    "swapped": "stat(2): st_blocks, less what is resident; of System V sysvipc/shm",
+    "mappers": "maps",
+    "descriptors": "fd",
+    "creator_ended": "sysvipc/shm, /proc",
+    **dict.fromkeys(("orphan", "leaked"), "concluded from all of it"),
+}
+"""Where each column is read; files are those of /proc and of /proc/PID."""
 
 
 # ---- texts ----

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from procmem.arrow import Columnar, SequenceOf
-from procmem.columns import ArrowColumn, PackedRows, steps, texts
+from procmem.columns import ArrowColumn, PackedRows, sourced, steps, texts
 from procmem.native import ffi, lib
 from procmem.pages.scan import user_limit
 from procmem.procfs import probes
@@ -458,16 +458,15 @@ class PageMap(Columnar, SequenceOf[Page]):
             "uffd_wp": (UFFD_WP, UFFD_WP, None),
         }
         frames = (0, PRESENT, PRESENT) if known.frames else (0, 0, 1)
-        return {
+        makers = {
             "address": lambda: steps("address", self.start, self.page_size, count).described(
                 "address"
             ),
             "state": self._state_column,
             **{name: partial(rows.bits, name, 0, *given) for name, given in bits.items()},
-            "pfn": lambda: rows.words("pfn", 0, when=frames, mask=FRAME).described(
-                source="pagemap"
-            ),
+            "pfn": lambda: rows.words("pfn", 0, when=frames, mask=FRAME),
         }
+        return sourced(makers, dict.fromkeys(makers, "pagemap"))
 
     def arrow_metadata(self) -> Mapping[str, str]:
         """The page size."""

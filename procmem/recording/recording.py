@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import NamedTuple, overload
 
 from procmem.arrow import Columnar, SequenceOf
-from procmem.columns import categories, floats, numbers, times
+from procmem.columns import categories, floats, numbers, sourced, times
 from procmem.recording.growth import grown
 from procmem.recording.packed import PackedSnapshots, figures_of, read_index, times_of
 from procmem.snapshots import diff
@@ -349,7 +349,7 @@ class FigureRows(Columnar):
             begun = 0 if self._clock is None else self._clock.realtime
             return [None if span is None else begun + span for span in since]
 
-        return {
+        makers = {
             "number": lambda: numbers("number", range(first, first + len(figures))),
             "time": lambda: times("time", clock_times()).described(
                 source="CLOCK_REALTIME of the first snapshot, then CLOCK_MONOTONIC"
@@ -360,6 +360,7 @@ class FigureRows(Columnar):
             "detail": lambda: categories("detail", [one.detail for one in figures]),
             **{name: partial(values, name) for name in (*FIGURES, "own", "rss_error")},
         }
+        return sourced(makers, SOURCES)
 
     def _since(self) -> list[int | None]:
         """Nanoseconds from the first snapshot of the recording to each."""
@@ -369,5 +370,19 @@ class FigureRows(Columnar):
             for one in self._figures
         ]
 
+
+SOURCES = {
+    "number": "the recording",
+    "seconds": "CLOCK_MONOTONIC",
+    "detail": "the recording",
+    "vsz": "status: VmSize, else the sum of maps",
+    "rss": "status: VmRSS where it is exact, else the sum of smaps or pagemap",
+    "swap": "status: VmSwap",
+    "page_tables": "status: VmPTE",
+    "anon_huge_pages": "smaps: AnonHugePages",
+    "ksm": "smaps: KSM",
+    "own": "status: RssAnon + RssShmem + VmSwap",
+    "rss_error": "how this kernel counts VmRSS",
+}
 
 FIGURES = ("vsz", "rss", "swap", "page_tables", "anon_huge_pages", "ksm")

@@ -6,7 +6,16 @@ from array import array
 from functools import partial
 
 from procmem import native
-from procmem.columns import ABSENT, ArrowColumn, PackedRows, booleans, categories, numbers, texts
+from procmem.columns import (
+    ABSENT,
+    ArrowColumn,
+    PackedRows,
+    booleans,
+    categories,
+    numbers,
+    sourced,
+    texts,
+)
 from procmem.native import lib
 from procmem.regions.counters import ATTRIBUTES, KERNEL_NAMES, NOT_BYTES
 from procmem.regions.reading import split_deleted
@@ -24,6 +33,15 @@ __all__ = ["RegionColumns"]
 
 NAME = lib.PM_PERMS_NAME, 32, 32
 FLAGS = lib.PM_FLAGS_RAW, 0, 32
+
+
+CONCLUDED = {
+    **dict.fromkeys(("kind", "kind_guess", "owner"), "concluded: kind_evidence says from what"),
+    **dict.fromkeys(("use", "use_guess"), "concluded: use_evidence says from what"),
+    **dict.fromkeys(("kind_evidence", "use_evidence"), "procmem"),
+    "name": "maps: the path, else kind and use",
+}
+"""The sources of columns that no file of the kernel has."""
 
 
 class RegionColumns:
@@ -87,7 +105,7 @@ class RegionColumns:
         elif self.reading.scan.stride > native.HEADER_WORDS:
             makers["rss"] = partial(self._resident, "rss", native.RSS)
             makers["swap"] = partial(self._resident, "swap", native.SWAP)
-        return makers
+        return sourced(makers, CONCLUDED)
 
     def _counters(self) -> Makers:
         places = {

@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from procmem.arrow import Columnar
-from procmem.columns import booleans, categories, numbers
+from procmem.columns import booleans, categories, numbers, sourced
 from procmem.snapshots.changes import Change
 from procmem.snapshots.comparison import TotalsDiff, is_measured
 from procmem.snapshots.heaps import heap_diff
@@ -45,6 +45,25 @@ class Remainder(NamedTuple):
 
     def __bool__(self) -> bool:
         return any(self[:4])
+
+
+SOURCES = {
+    **dict.fromkeys(("start", "end", "perms", "pathname", "vsz"), "maps"),
+    **dict.fromkeys(("region_kind", "region_kind_guess"), "concluded, as a region's kind"),
+    "region_name": "maps: the path, else kind and use",
+    "rss": "smaps: Rss, or pagemap",
+    "swap": "smaps: Swap, or pagemap",
+    **dict.fromkeys(("copied", "unshared"), "smaps: Private_*, Shared_*, Anonymous"),
+    "anon_huge_pages": "smaps: AnonHugePages",
+    "lazy_free": "smaps: LazyFree",
+    "ksm": "smaps: KSM",
+    "hugetlb": "smaps: Shared_Hugetlb + Private_Hugetlb",
+    **dict.fromkeys(
+        ("kind", "kinds", "minor", "major", "cause", "why", "evidence"),
+        "concluded from both snapshots",
+    ),
+}
+"""What each column is read from, or concluded from."""
 
 
 class MomentDiff(Columnar, TotalsDiff):
@@ -102,11 +121,11 @@ class MomentDiff(Columnar, TotalsDiff):
         def words(name: str) -> ArrowColumn:
             return categories(name, [str(getattr(change, name)) for change in changes])
 
-        def values(name: str, unit: str | None) -> ArrowColumn:
+        def values(name: str, unit: str) -> ArrowColumn:
             found = [getattr(change, name) for change in changes]
             return numbers(name, found, signed=True).described(unit)
 
-        return {
+        makers = {
             "start": lambda: numbers("start", [region.start for region in regions]).described(
                 "address"
             ),
@@ -125,13 +144,14 @@ class MomentDiff(Columnar, TotalsDiff):
                 "kinds", [", ".join(map(str, change.kinds)) for change in changes]
             ),
             **{name: partial(values, name, "bytes") for name in figures},
-            **{name: partial(values, name, None) for name in ("minor", "major")},
+            **{name: partial(values, name, "page faults") for name in ("minor", "major")},
             "cause": lambda: words("cause"),
             "why": lambda: words("why"),
             "evidence": lambda: categories(
                 "evidence", ["; ".join(change.evidence) for change in changes]
             ),
         }
+        return sourced(makers, SOURCES)
 
     @property
     def heap(self) -> HeapDiff | None:

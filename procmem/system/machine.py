@@ -279,7 +279,7 @@ class ProcessTable(Columnar):
 
     def arrow_makers(self) -> Makers:
         """What makes each column, a row for each process."""
-        from procmem.columns import booleans, categories, numbers, texts
+        from procmem.columns import booleans, categories, numbers, sourced, texts
 
         listed = self._listed
 
@@ -293,7 +293,7 @@ class ProcessTable(Columnar):
             freed = [one.freed for one in listed]
             return booleans("frees_exact", [None if one is None else one.exact for one in freed])
 
-        return {
+        makers = {
             **{name: partial(values, name) for name in ("pid", "ppid", "uid")},
             **{name: partial(words, name) for name in ("name", "user", "cgroup", "service")},
             "command": lambda: texts("command", [one.command for one in listed]),
@@ -301,6 +301,30 @@ class ProcessTable(Columnar):
             "frees_exact": exact,
             "unread": partial(words, "unread"),
         }
+        return sourced(makers, SOURCES)
+
+
+SOURCES = {
+    "pid": "/proc",
+    "ppid": "stat",
+    "uid": "/proc: the owner of the directory",
+    "name": "stat: comm; of an interpreter cmdline",
+    "user": "the user database (passwd(5))",
+    "cgroup": "cgroup",
+    "service": "cgroup",
+    "command": "cmdline",
+    "rss": "smaps_rollup: Rss, else statm",
+    "pss": "smaps_rollup: Pss",
+    "uss": "smaps_rollup: Private_Clean + Private_Dirty",
+    "swap": "smaps_rollup: Swap",
+    "swap_pss": "smaps_rollup: SwapPss",
+    "huge": "smaps_rollup: AnonHugePages + ShmemPmdMapped + FilePmdMapped",
+    "hugetlb": "smaps_rollup: Shared_Hugetlb + Private_Hugetlb",
+    "ksm": "smaps_rollup: KSM",
+    "frees": "kpagecount where it may be read, else smaps_rollup",
+    "frees_exact": "procmem",
+    "unread": "procmem",
+}
 
 
 def size_of(process: MachineProcess) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from functools import partial
 
 from procmem.arrow import Columnar, SequenceOf
 from procmem.calls._bracket import Reading
-from procmem.columns import ArrowColumn, PackedRows, booleans, categories, numbers
+from procmem.columns import ArrowColumn, PackedRows, booleans, categories, numbers, sourced
 from procmem.native import HEADER_WORDS, ffi, lib
 from procmem.procfs import probes
 from procmem.regions.kinds import GUARD_LIMIT, name_word
@@ -525,6 +525,17 @@ def refused(data: bytes, start: int) -> Refused:
     return Refused(record[3], record[10], record[11])
 
 
+SOURCES = {
+    **dict.fromkeys(("name", "pid", "tid", "result", "errno"), "ptrace(2)"),
+    **dict.fromkeys((f"arg{number}" for number in range(6)), "ptrace(2): registers"),
+    "within": "breakpoints at malloc's functions",
+    "ns": "CLOCK_MONOTONIC",
+    **dict.fromkeys(("region_perms", "region_name"), "maps"),
+    "exact": "whether other threads ran, and how this kernel counts VmRSS",
+}
+"""What each column is read from, of those that do not name it themselves."""
+
+
 class Trace(Columnar, SequenceOf[MemoryCall]):
     """The calls of a traced program, in the order in which they ended.
 
@@ -625,7 +636,7 @@ class Trace(Columnar, SequenceOf[MemoryCall]):
         failed, returned = (FLAGS, FAILED, FAILED), (FLAGS, FAILED | ENDLESS, 0)
         region = FLAGS, HAS_REGION, HAS_REGION
         figures = ("vsz_before", "rss_before", "vsz_after", "rss_after")
-        return {
+        makers = {
             "name": lambda: rows.dictionary("name", 0, 48, 16, dict(enumerate(NAMES)), len(NAMES)),
             "pid": lambda: self._id("pid", rows, 0),
             "tid": lambda: self._id("tid", rows, 32),
@@ -669,6 +680,7 @@ class Trace(Columnar, SequenceOf[MemoryCall]):
                 else rows.bits("exact", FLAGS, DOUBTFUL, 0)
             ),
         }
+        return sourced(makers, SOURCES)
 
     def arrow_metadata(self) -> Mapping[str, str]:
         """The program's process ID."""

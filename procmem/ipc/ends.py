@@ -225,7 +225,7 @@ class Pipes(Columnar, SequenceOf[Pipe]):
             return booleans(name, [getattr(pipe, name) for pipe in listed])
 
         sizes = {"capacity": "bytes", "waiting": "bytes", "slots": "pages"}
-        makers = {
+        makers: Makers = {
             "inode": lambda: numbers("inode", [pipe.inode for pipe in listed]),
             "dev": lambda: categories("dev", [device_text(pipe.dev) for pipe in listed]),
             "path": lambda: texts("path", [pipe.path for pipe in listed]),

@@ -238,7 +238,7 @@ class Segments(Columnar, SequenceOf[Segment]):
             return booleans(name, [getattr(one, name) for one in listed])
 
         sizes = "size", "resident", "swapped"
-        makers = {
+        makers: Makers = {
             "kind": lambda: categories("kind", [one.kind for one in listed]),
             "huge": partial(truths, "huge"),
             "name": lambda: texts("name", [one.name for one in listed]),

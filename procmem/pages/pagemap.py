@@ -458,7 +458,7 @@ class PageMap(Columnar, SequenceOf[Page]):
             "uffd_wp": (UFFD_WP, UFFD_WP, None),
         }
         frames = (0, PRESENT, PRESENT) if known.frames else (0, 0, 1)
-        makers = {
+        makers: Makers = {
             "address": lambda: steps("address", self.start, self.page_size, count).described(
                 "address"
             ),

@@ -349,7 +349,7 @@ class FigureRows(Columnar):
             begun = 0 if self._clock is None else self._clock.realtime
             return [None if span is None else begun + span for span in since]
 
-        makers = {
+        makers: Makers = {
             "number": lambda: numbers("number", range(first, first + len(figures))),
             "time": lambda: times("time", clock_times()).described(
                 source="CLOCK_REALTIME of the first snapshot, then CLOCK_MONOTONIC"

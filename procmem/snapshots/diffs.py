@@ -125,7 +125,7 @@ class MomentDiff(Columnar, TotalsDiff):
             found = [getattr(change, name) for change in changes]
             return numbers(name, found, signed=True).described(unit)
 
-        makers = {
+        makers: Makers = {
             "start": lambda: numbers("start", [region.start for region in regions]).described(
                 "address"
             ),

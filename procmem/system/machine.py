@@ -293,7 +293,7 @@ class ProcessTable(Columnar):
             freed = [one.freed for one in listed]
             return booleans("frees_exact", [None if one is None else one.exact for one in freed])
 
-        makers = {
+        makers: Makers = {
             **{name: partial(values, name) for name in ("pid", "ppid", "uid")},
             **{name: partial(words, name) for name in ("name", "user", "cgroup", "service")},
             "command": lambda: texts("command", [one.command for one in listed]),

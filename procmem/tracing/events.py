@@ -636,7 +636,7 @@ class Trace(Columnar, SequenceOf[MemoryCall]):
         failed, returned = (FLAGS, FAILED, FAILED), (FLAGS, FAILED | ENDLESS, 0)
         region = FLAGS, HAS_REGION, HAS_REGION
         figures = ("vsz_before", "rss_before", "vsz_after", "rss_after")
-        makers = {
+        makers: Makers = {
             "name": lambda: rows.dictionary("name", 0, 48, 16, dict(enumerate(NAMES)), len(NAMES)),
             "pid": lambda: self._id("pid", rows, 0),
             "tid": lambda: self._id("tid", rows, 32),

@@ -63,9 +63,10 @@ fuzz: $(DEV) ## fuzz what reads maps, page maps, heaps, ELF files and snapshots 
 build: $(DEV) ## make the sdist and the abi3 wheel in dist/, and check them
 	@$(PY) scripts/build_dist.py
 
-# Builds all twice, and needs some minutes, a cross compiler and the network; uploads nothing.
+# Builds all twice, and needs some minutes, a cross compiler, qemu-user-static, debootstrap and the
+# network; uploads nothing.
 release: $(DEV) ## make and try what a release consists of, in dist/
-	@$(PY) -m scripts.release --cross aarch64 $(ARGS)
+	@$(PY) -m scripts.release --cross aarch64 --qemu build/aarch64 $(ARGS)
 
 clean: ## remove what was built, and caches (.venv stays)
 	@rm -rf build dist ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \

@@ -28,7 +28,10 @@ DIST = ROOT / "dist"
 NATIVE = "procmem/native/"
 LABS = "procmem/labs/"
 COMMANDS = ROOT / "procmem" / "cli" / "__init__.py"
-WHEEL_NAME = re.compile(r"procmem_live-[^-]+-cp310-abi3-(?:many|musl)?linux[^-]*\.whl")
+WHEEL_NAME = re.compile(
+    r"procmem_live-[^-]+-(?:cp310-abi3|cp(\d+)-cp\1t)-(?:many|musl)?linux[^-]*\.whl"
+)
+"""Of free-threaded Pythons (cp313t), too, which lack the stable ABI."""
 
 
 def main() -> int:
@@ -51,16 +54,23 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def with_platform(path: Path) -> Path:
+def with_platform(path: Path, musl: str = "") -> Path:
     """The wheel under the tag of the oldest glibc that all in it runs with (PEP 600).
 
     Package indexes take no wheel for any "linux". Where something is needed that is not part of
     glibc, the tag stays, and check_wheel says so.
+
+    Args:
+        path: the wheel.
+        musl: the tag if it was built for musl (PEP 656).
     """
     needed = glibc_versions(path)
-    if not needed:
+    if needed:
+        tag = f"manylinux_{max(needed)[0]}_{max(needed)[1]}_{machine_of(path)}"
+    elif musl:
+        tag = musl
+    else:
         return path
-    tag = f"manylinux_{max(needed)[0]}_{max(needed)[1]}_{machine_of(path)}"
     done = subprocess.run(
         [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", tag, path],
         check=True, stdout=subprocess.PIPE, text=True,
@@ -99,11 +109,13 @@ def glibc_versions(path: Path) -> set[tuple[int, int]]:
 
 
 GLIBC = re.compile(r"lib(?:c|m|dl|rt|pthread)\.so\.\d+|ld[-\w]*\.so\.\d+")
+MUSL = re.compile(r"libc\.so|libc\.musl-\w+\.so\.1")
 
 
 def check_programs(path: Path) -> list[str]:
-    """No debug information, and no library but glibc's."""
+    """No debug information, and no library but the C library's."""
     problems = []
+    own = MUSL if "-musllinux_" in path.name else GLIBC
     with zipfile.ZipFile(path) as wheel:
         for name, elf in programs_of(wheel):
             if elf.get_section_by_name(".debug_info"):
@@ -113,7 +125,7 @@ def check_programs(path: Path) -> list[str]:
                 problems += [
                     f"{path.name}: {name} needs {tag.needed}"
                     for tag in dynamic.iter_tags("DT_NEEDED")
-                    if not GLIBC.fullmatch(tag.needed)
+                    if not own.fullmatch(tag.needed)
                 ]
     return problems
 
@@ -133,15 +145,29 @@ def imported(path: Path) -> str:
         return "" if done.stdout.startswith(place) else done.stderr.strip() or done.stdout
 
 
-def check_wheel(path: Path) -> list[str]:
+def library_suffix(path: Path) -> str:
+    """What the names of a wheel's libraries end with."""
+    found = re.search(r"-cp(\d+t)-", path.name)
+    return f".cpython-{found[1]}-{machine_of(path)}-linux-gnu.so" if found else ".abi3.so"
+
+
+def check_wheel(path: Path, *, usual: bool = True) -> list[str]:
+    """What is wrong with a wheel.
+
+    Args:
+        path: the wheel.
+        usual: this Python can import it, if it is for this processor.
+    """
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
     machine = machine_of(path)
     problems = check_programs(path)
     problems += (
-        [] if WHEEL_NAME.fullmatch(path.name) else [f"{path.name}: no abi3 wheel by its name"]
+        []
+        if WHEEL_NAME.fullmatch(path.name)
+        else [f"{path.name}: not named like a wheel of procmem"]
     )
-    if machine == platform.machine() and (why := imported(path)):
+    if usual and machine == platform.machine() and (why := imported(path)):
         problems.append(f"{path.name}: procmem.native can't be imported: {why}")
     tops = {name.split("/")[0] for name in names}
     if strays := [
@@ -152,7 +178,8 @@ def check_wheel(path: Path) -> list[str]:
     if sources := [name for name in outside if name.endswith((".c", ".h"))]:
         problems.append(f"{path.name} holds sources: {', '.join(sources)}")
     wanted = ["procmem/py.typed"]
-    wanted += [f"{NATIVE}{name}.abi3.so" for name in ("_native", "_records", "_memory", "_arrow")]
+    suffix = library_suffix(path)
+    wanted += [f"{NATIVE}{name}{suffix}" for name in ("_native", "_records", "_memory", "_arrow")]
     wanted += [f"{NATIVE}specimen_libc", f"{NATIVE}jail"]
     if machine in ("x86_64", "aarch64"):
         wanted.append(f"{NATIVE}specimen")

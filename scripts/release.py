@@ -1,8 +1,8 @@
 """Makes what a release consists of in dist/, twice, and tries it: `make release`. Uploads nothing.
 
 The sdist, a wheel for this processor, with --cross aarch64 one for another by Debian's cross
-compiler, and with --python PATH one for a free-threaded Python. Everything is built twice and must
-be the same byte for byte. docs/releasing.md has the steps around it.
+compiler, and with --python PATH one by another Python: free-threaded, or of musl. Everything is
+built twice and must be the same byte for byte. docs/releasing.md has the steps around it.
 """
 
 from __future__ import annotations
@@ -12,25 +12,18 @@ import gzip
 import hashlib
 import io
 import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-import venv
+import time
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
-from scripts.build_dist import (
-    DIST,
-    ROOT,
-    check_sdist,
-    check_wheel,
-    machine_of,
-    with_platform,
-)
+from scripts.build_dist import DIST, ROOT, with_platform
+from scripts.try_wheel import Tools, check, environment
 
 FLAGS = "-ffile-prefix-map={place}=."
 """The directory of a build is in no file of it."""
@@ -42,19 +35,27 @@ def main(argv: list[str] | None = None) -> int:
     made.add_argument("--cross", action="append", default=[], metavar="MACHINE")
     made.add_argument("--python", action="append", default=[], metavar="PATH")
     made.add_argument("--once", action="store_true", help="do not build a second time")
-    made.add_argument("--qemu", type=Path, metavar="ROOT", help="a root with Python of MACHINE")
+    made.add_argument(
+        "--qemu", type=Path, metavar="ROOT",
+        help="try wheels of MACHINE in qemu, with the Python in this directory, made if missing",
+    )  # fmt: skip
     options = made.parse_args(argv)
     os.environ["SOURCE_DATE_EPOCH"] = str(epoch())
     problems: list[str] = []
-    with tempfile.TemporaryDirectory() as place:
-        first = everything(Path(place, "first"), options)
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        say("making environments to build in")
+        builders = {python: builder(python, place) for python in [sys.executable, *options.python]}
+        first = everything(place / "first", options.cross, builders)
         if not options.once:
-            second = everything(Path(place, "second"), options)
-            problems += differences(first, second)
-        for path in first:
-            problems += check(path, options.qemu)
+            second = everything(place / "second", options.cross, builders)
+            problems += differences(paths(first), paths(second))
+        tools = Tools(place)
+        for built in first:
+            say(f"trying {built.path.name}")
+            problems += check(built.path, built.python, tools, options.qemu)
         if not problems:
-            publish(first, options.output)
+            publish(paths(first), options.output)
     for problem in problems:
         print(f"release: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -77,28 +78,67 @@ def epoch() -> int:
 # ---- building ------------------------------------------------------------------------
 
 
-def everything(place: Path, options: argparse.Namespace) -> list[Path]:
+class Built(NamedTuple):
+    """A file of the release.
+
+    Attributes:
+        path: the sdist or wheel.
+        python: the Python that it was built with.
+    """
+
+    path: Path
+    python: str
+
+
+def paths(built: list[Built]) -> list[Path]:
+    return [one.path for one in built]
+
+
+def say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
+
+
+def builder(python: str, place: Path) -> str:
+    """The Python of an environment with all that a build needs, and nothing else."""
+    needed = [*requirements(), "build>=1.2", "packaging>=24"]
+    return str(environment(python, place, *needed) / "python")
+
+
+def requirements() -> list[str]:
+    """What pyproject.toml asks for in builds."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return list(tomllib.load(file)["build-system"]["requires"])
+
+
+def everything(place: Path, machines: list[str], builders: dict[str, str]) -> list[Built]:
     """The sdist and all wheels, in a directory of their own."""
     place.mkdir()
-    sdist = make_sdist(place)
-    found = [sdist, make_wheel(sdist, place, {})]
+    (usual, own), *others = builders.items()
+    say(f"building in {place.name}")
+    sdist = make_sdist(place, own)
+    wheel = make_wheel(sdist, place, {}, own)
+    found = [Built(sdist, usual), Built(wheel, usual)]
     share = place / "share"
-    for machine in options.cross:
-        if not share.is_dir():
-            unpack_share(found[1], share)
-        found.append(make_wheel(sdist, place, cross(machine, share)))
-    found += [make_wheel(sdist, place, {}, python) for python in options.python]
-    return found
+    if machines:
+        unpack_share(wheel, share)
+    found += [
+        Built(make_wheel(sdist, place, cross(machine, share), own), usual) for machine in machines
+    ]
+    return found + [Built(make_wheel(sdist, place, {}, its), python) for python, its in others]
 
 
-def make_sdist(place: Path) -> Path:
+def make_sdist(place: Path, python: str) -> Path:
     """Of what is committed, whatever changes in the checkout meanwhile."""
     sources = place / "sources"
     words = ["git", "archive", "--format=tar", "HEAD"]
     done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as packed:
         packed.extractall(sources, filter="data")
-    build("--sdist", str(sources), place, {}, sys.executable)
+    build("--sdist", str(sources), place, {}, python)
     (path,) = place.glob("*.tar.gz")
     path.write_bytes(normalised(path.read_bytes(), epoch()))
     return path
@@ -122,27 +162,34 @@ def normalised(data: bytes, when: int) -> bytes:
     return raw.getvalue()
 
 
-def make_wheel(sdist: Path, place: Path, env: dict[str, str], python: str = sys.executable) -> Path:
-    """A wheel of the sdist, with the tag of the oldest glibc that it runs with."""
+def make_wheel(sdist: Path, place: Path, env: dict[str, str], python: str) -> Path:
+    """A wheel of the sdist, with the tag of the oldest C library that it runs with."""
     out = Path(tempfile.mkdtemp(dir=place))
     with tarfile.open(sdist) as packed:
         packed.extractall(out, filter="data")
     (source,) = out.iterdir()
     build("--wheel", str(source), out, env, python)
     (path,) = out.glob("*.whl")
-    tagged = with_platform(path)
+    tagged = with_platform(path, musl_tag(python))
     return Path(shutil.move(tagged, place / tagged.name))
+
+
+def musl_tag(python: str) -> str:
+    """The tag of wheels for the musl that a Python runs with; "" if it runs with another."""
+    code = "from packaging import tags; print(next(iter(tags.platform_tags())))"
+    done = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip() if done.stdout.startswith("musl") else ""
 
 
 def build(what: str, source: str, out: Path, env: dict[str, str], python: str) -> None:
     given = {**os.environ, **env}
     given["CFLAGS"] = f"{given.get('CFLAGS', '')} {FLAGS.format(place=source)}".strip()
-    # pip would fetch the requirements of a build for the other processor.
-    alone = ["--no-isolation", "--skip-dependency-check"] if "PROCMEM_SHARE" in env else []
-    subprocess.run(
-        [python, "-m", "build", what, *alone, "--outdir", out, source],
-        env=given, stdout=subprocess.DEVNULL, check=True,
+    done = subprocess.run(
+        [python, "-m", "build", what, "--no-isolation", "--outdir", out, source],
+        env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"release: the build of {what[2:]} failed:\n{done.stdout}")
 
 
 def cross(machine: str, share: Path) -> dict[str, str]:
@@ -191,110 +238,6 @@ def inside(one: Path, other: Path) -> str:
         both = {*a.namelist()} & {*b.namelist()}
         odd = [name for name in names if name not in both or a.read(name) != b.read(name)]
     return ", ".join(odd[:5]) or "times or order"
-
-
-# ---- trying --------------------------------------------------------------------------
-
-
-def check(path: Path, root: Path | None) -> list[str]:
-    if path.suffix != ".whl":
-        return check_sdist(path)
-    problems = check_wheel(path) + audited(path)
-    if machine_of(path) != platform.machine():
-        return problems + (foreign(path, root) if root else [])
-    return problems + (installed(path) if "abi3" in path.name else [])
-
-
-def audited(path: Path) -> list[str]:
-    """What auditwheel has to say: its tag must be ours."""
-    tool = shutil.which("auditwheel", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if tool is None:
-        return [f"{path.name}: auditwheel is missing: pip install auditwheel"]
-    done = subprocess.run([tool, "show", path], capture_output=True, text=True, check=False)
-    text = " ".join(done.stdout.split())
-    found = re.search(r'following platform tag: "(\w+)"', text)
-    if found is None or found[1] not in path.name:
-        return [f"{path.name}: auditwheel: {text or done.stderr.strip()}"]
-    return []
-
-
-COMMANDS = (
-    ("procmem", "--version"),
-    ("procmem-live", "--version"),
-    ("procmem", "doctor"),
-    ("procmem", "maps", "self"),
-    ("procmem", "size", "/bin/ls"),
-)
-
-
-def installed(path: Path) -> list[str]:
-    """Installs a wheel in an empty environment, with what it needs, and runs commands."""
-    problems = []
-    with tempfile.TemporaryDirectory() as place:
-        venv.create(place, with_pip=True)
-        home = Path(place, "bin")
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-        subprocess.run(
-            [home / "python", "-m", "pip", "install", "--quiet", path], check=True, env=clean
-        )
-        for words in (*COMMANDS, ("python", "-m", "procmem", "maps", "self")):
-            line = [home / words[0], *words[1:]]
-            done = subprocess.run(line, cwd=place, env=clean, capture_output=True, check=False)
-            if done.returncode or not done.stdout or b"Traceback" in done.stderr:
-                said = done.stderr.decode(errors="replace").strip()
-                problems.append(f"{path.name}: {' '.join(words)}: {done.returncode}: {said}")
-        problems += [
-            f"{path.name} does not install share/{name}"
-            for name in ("bash-completion/completions/procmem", "man/man1/procmem-maps.1")
-            if not Path(place, "share", name).is_file()
-        ]
-    return problems
-
-
-FOREIGN = """
-import pathlib, platform, sys, procmem
-from procmem.cli import main
-texts = sorted(pathlib.Path(sys.argv[1]).glob("linux-*.smaps"))
-for text in texts:
-    table = procmem.parse_smaps(text.read_bytes())
-    assert table.total("rss") == sum(region.rss for region in table), text
-    assert main(["maps", "--json", "--no-config", str(text)]) == 0
-    maps = text.with_suffix(".maps").read_bytes()
-    assert procmem.format_maps(procmem.parse_maps(maps)) == maps, text
-assert procmem.size(sys.executable).text > 0
-assert main(["--version"]) == main(["size", sys.executable]) == 0
-sys.stderr.write(f"tried on {platform.machine()}: {len(texts)} texts of smaps\\n")
-"""
-
-
-def foreign(path: Path, root: Path) -> list[str]:
-    """Runs what needs no kernel of that processor in qemu's emulation of programs.
-
-    Args:
-        path: the wheel.
-        root: a directory with Python, psutil and cffi for that processor.
-    """
-    machine = machine_of(path)
-    emulator = shutil.which(f"qemu-{machine}-static") or shutil.which(f"qemu-{machine}")
-    if emulator is None:
-        return [f"{path.name}: qemu-{machine}-static is missing: apt-get install qemu-user-static"]
-    texts = str(ROOT / "tests" / "fixtures")
-    root = root.resolve()
-    with tempfile.TemporaryDirectory() as place:
-        with zipfile.ZipFile(path) as packed:
-            packed.extractall(place)  # noqa: S202 made by us just now
-        (python,) = list(root.glob("usr/bin/python3.?*[0-9]"))[:1]
-        done = subprocess.run(
-            [emulator, "-L", root.resolve(), python, "-c", FOREIGN, texts],
-            cwd=place,
-            env={**os.environ, "PYTHONPATH": f"{place}:{root}/usr/lib/python3/dist-packages",
-                 "PYTHONHOME": f"{root}/usr", "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        return [f"{path.name}: under {Path(emulator).name}: {done.stderr.strip()}"]
-    print(f"{path.name}: {done.stderr.splitlines()[-1]}")
-    return []
 
 
 # ---- the result ----------------------------------------------------------------------

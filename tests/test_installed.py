@@ -18,44 +18,16 @@ import pytest
 from procmem.cli import COMMANDS
 from scripts.build_dist import machine_of, shared
 from scripts.release import normalised
+from scripts.try_wheel import (
+    completion_problems,
+    mypy_problems,
+    pyright_problems,
+    started_by_others,
+    wheelhouse,
+)
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
-
-SCRIPT = '''
-"""What an engineer writes, with types."""
-
-import procmem
-from procmem import Diff, Process, RegionTable
-from procmem.regions import MeasuredRegion
-
-
-def largest(pid: int) -> MeasuredRegion:
-    table: RegionTable[MeasuredRegion] = Process(pid).smaps()
-    return max(table, key=lambda region: region.rss or 0)
-
-
-def grown(process: Process) -> int | None:
-    before = process.snapshot()
-    change: Diff = process.snapshot() - before
-    return change.rss
-
-
-def typical(gathered: procmem.Gathered) -> list[str]:
-    return [one.process.host for one in gathered.outliers()]
-
-
-found: int | None = largest(1).rss
-sizes: list[int] = [section.size for section in procmem.size("/bin/ls").sections]
-'''
-
-WRONG = """
-import procmem
-
-procmem.Process("1").smaps().nonsense
-procmem.no_such_name
-text: str = procmem.Process().memory().vsz
-"""
 
 
 class Installed:
@@ -64,6 +36,7 @@ class Installed:
     Attributes:
         place: the environment.
         wheel: the wheel.
+        python: its Python.
         site: its site-packages.
     """
 
@@ -91,6 +64,7 @@ class Installed:
         assert done.returncode == 0, done.stderr
         (self.wheel,) = place.glob("*.whl")
         venv.create(self.place, with_pip=False)
+        self.python = self.place / "bin" / "python"
         self.site = next(self.place.glob("lib/python*/site-packages"))
         # Only the directory is added: what .pth files in it name, such as this checkout, is not.
         (self.site / "more.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -100,7 +74,7 @@ class Installed:
     def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
         env = {key: value for key, value in os.environ.items() if key[:6] != "PYTHON"}
         return subprocess.run(
-            [self.place / "bin" / "python", *words],
+            [self.python, *words],
             cwd=self.place, env={**env, **more}, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
@@ -137,72 +111,42 @@ def test_both_commands_start_it(installed: Installed) -> None:
 def test_mypy_knows_its_types(installed: Installed, tmp_path: Path) -> None:
     """PEP 561: py.typed and the stubs of the C parts are in the wheel."""
     pytest.importorskip("mypy", reason="mypy is not installed")
-    (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "wrong.py").write_text(WRONG)
-    words = [
-        sys.executable, "-m", "mypy", "--strict", "--python-executable",
-        str(installed.place / "bin" / "python"), "--cache-dir", str(tmp_path / "cache"),
-    ]  # fmt: skip
-    done = subprocess.run(
-        [*words, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.startswith("Success: "), done.stdout
-    done = subprocess.run(
-        [*words, "wrong.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert {line.partition(": ")[0] for line in done.stdout.splitlines()[:-1]} == {
-        "wrong.py:4", "wrong.py:5", "wrong.py:6",
-    }  # fmt: skip
+    assert mypy_problems(installed.python, tmp_path) == []
 
 
-def pyright() -> list[str]:
-    here = Path(sys.executable).parent
-    found = shutil.which("pyright", path=f"{here}:{os.environ['PATH']}")
+def tool(name: str) -> str | None:
+    """The path of a tool; None: it is not installed, or does not run here."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if found is None:
-        pytest.skip("pyright is not installed")
+        return None
     done = subprocess.run([found, "--version"], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip("pyright does not run here: it needs node and its package")
-    return [found]
+    return None if done.returncode else found
 
 
 def test_pyright_knows_its_types(installed: Installed, tmp_path: Path) -> None:
-    words = [*pyright(), "--pythonpath", str(installed.place / "bin" / "python")]
-    (tmp_path / "script.py").write_text("# pyright: strict\n" + SCRIPT)
-    (tmp_path / "wrong.py").write_text(WRONG)
-    done = subprocess.run(
-        [*words, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
-    done = subprocess.run(
-        [*words, "wrong.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    for line in (4, 5, 6):
-        assert f"wrong.py:{line}:" in done.stdout
-
-
-NAMES = r"""
-import importlib, jedi
-here = jedi.InterpreterEnvironment()
-
-def offered(line):
-    return {one.name for one in jedi.Script(line, environment=here).complete()}
-
-for package in ("procmem", "procmem.calls", "procmem.elf", "procmem.experiments", "procmem.grade"):
-    module = importlib.import_module(package)
-    names = set(module.__all__)
-    print(*(names - set(dir(module))), *(names - offered(f"import {package}\n{package}.")))
-found = offered("import procmem\nprocmem.Process().smaps().")
-print(*({"filter", "total", "by_kind", "to_polars"} - found))
-"""
+    pyright = tool("pyright")
+    if pyright is None:
+        pytest.skip("pyright is not installed, or lacks node and its package")
+    assert pyright_problems(pyright, installed.python, tmp_path) == []
 
 
 def test_each_public_name_is_completed(installed: Installed) -> None:
-    """By dir(), which shells of Python use, and by jedi, which reads the files."""
     pytest.importorskip("jedi", reason="jedi is not installed")
-    done = installed.run("-c", NAMES)
-    assert done.stderr == ""
-    assert done.stdout.split() == []
+    assert completion_problems(installed.python) == []
+
+
+@pytest.mark.parametrize("name", ["uv", "pipx"])
+def test_it_is_started_without_being_installed(
+    installed: Installed, name: str, tmp_path: Path
+) -> None:
+    """`uvx procmem-live` and `pipx run procmem-live`, from a directory with all packages."""
+    found = tool(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    if why := wheelhouse(installed.wheel, tmp_path):
+        pytest.skip(f"what procmem needs can't be had here: {why[-200:]}")
+    uv, pipx = (found, None) if name == "uv" else (None, found)
+    assert started_by_others(uv, pipx, tmp_path) == []
 
 
 def test_an_sdist_that_does_not_depend_on_who_makes_it() -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import time
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from typing import NamedTuple
 
 from procmem.cluster.gathered import Gathered, GatheredProcess, HostLeftOut, UnreadProcess
 from procmem.cluster.hosts import HostChoice, read_host
@@ -18,16 +19,51 @@ from procmem.snapshots.snapshot import snapshot_of
 TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from concurrent.futures import Future
     from typing import Any
 
 __all__ = ["gather"]
 
-JOB = "__import__('procmem.cluster.hosts', fromlist=['']).read_host(choice)"
-"""What a host runs. A function of procmem could not be unpickled where procmem is missing, and a
+JOB = "exec(source, here) or here['answer_of_child'](choice, seconds)"
+"""What a worker runs. A function of procmem could not be unpickled where procmem is missing, and a
 worker of Dask that cannot unpickle a job closes its connection and never answers."""
+
+SOURCE = """
+def answer_of_child(choice, seconds):
+    import marshal, subprocess, sys
+
+    words = [sys.executable, "-W", "ignore", "-c", CHILD]
+    given = marshal.dumps((sys.path, choice))
+    try:
+        done = subprocess.run(words, input=given, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return {"failed": ("TimeoutError", "reading took too long, and was ended", "")}
+    if done.returncode or not done.stdout:
+        said = (done.stderr.decode(errors="replace").splitlines() or [""])[-1]
+        why = f"the process that reads ended with status {done.returncode}: {said}"
+        return {"failed": ("ChildProcessError", why, "")}
+    return marshal.loads(done.stdout)
+"""
+"""Reads in a process of its own: the worker may be one of those that are compared, and would have
+11 MiB more than the others once it has loaded procmem."""
+
+CHILD = """
+import marshal, sys
+sys.path[:], choice = marshal.load(sys.stdin.buffer)
+try:
+    from procmem.cluster.hosts import read_host
+    answer = read_host(choice)
+except Exception as error:
+    name = getattr(error, "name", None)
+    answer = {"failed": (type(error).__name__, str(error), name if isinstance(name, str) else "")}
+sys.stdout.buffer.write(marshal.dumps(answer))
+"""
 
 CONNECT = 20
 """Seconds to wait for a scheduler of Dask."""
+
+TRIES = 3
+"""Jobs for a host, if the first ones fail or do not answer."""
 
 
 def gather(
@@ -84,8 +120,8 @@ def gather(
 
 
 @contextlib.contextmanager
-def executors(hosts: Any) -> Iterator[Mapping[str, Executor]]:
-    """An executor for each host, by its name or address."""
+def executors(hosts: Any) -> Iterator[Mapping[str, list[Executor]]]:
+    """Executors for each host, by its name or address: of the second on they are spares."""
     if isinstance(hosts, str):
         try:
             from distributed import Client
@@ -94,11 +130,11 @@ def executors(hosts: Any) -> Iterator[Mapping[str, Executor]]:
         with Client(hosts, timeout=CONNECT, set_as_default=False) as client:
             yield of_client(client)
     elif isinstance(hosts, Executor):
-        yield {"": hosts}
+        yield {"": [hosts]}
     elif hasattr(hosts, "scheduler_info"):
         yield of_client(hosts)
     elif hasattr(hosts, "items"):
-        yield dict(hosts)
+        yield {host: [executor] for host, executor in hosts.items()}
     else:
         raise BadArgument(
             "hosts must be a Client of Dask, the address of a scheduler, an executor, executors by "
@@ -106,52 +142,119 @@ def executors(hosts: Any) -> Iterator[Mapping[str, Executor]]:
         )
 
 
-def of_client(client: Any) -> dict[str, Executor]:
-    """An executor for each host that has workers; its job goes to any worker of that host."""
+def of_client(client: Any) -> dict[str, list[Executor]]:
+    """Executors for each host that has workers, up to three with different workers.
+
+    A job goes to the least busy worker of its executor.
+    """
     workers: dict[str, list[str]] = {}
     for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():
         workers.setdefault(worker["host"], []).append(address)
     how = {"pure": False, "retries": 0, "allow_other_workers": False}
     return {
-        host: client.get_executor(workers=addresses, **how) for host, addresses in workers.items()
+        host: [
+            client.get_executor(workers=addresses[first::TRIES], **how)
+            for first in range(min(TRIES, len(addresses)))
+        ]
+        for host, addresses in workers.items()
     }
 
 
-def over(sites: Mapping[str, Executor], choice: HostChoice, timeout: float) -> Gathered:
-    """Reads all hosts, and waits for them until the time is up."""
-    deadline = time.monotonic() + timeout
+class HostJob(NamedTuple):
+    """A job that was submitted.
+
+    Attributes:
+        host: as the caller calls it.
+        number: how many were submitted for this host before.
+    """
+
+    host: str
+    number: int
+
+
+def over(sites: Mapping[str, list[Executor]], choice: HostChoice, timeout: float) -> Gathered:
+    """Reads all hosts, and waits for them until the time is up.
+
+    A host's next executor is tried if one fails, or has given no answer after a quarter of the
+    time: a job that is sent to a worker that is stopped waits there.
+    """
+    begin = time.monotonic()
     answers: dict[str, dict[str, Any]] = {}
-    left_out = []
-    waiting = {}
-    for host, executor in sites.items():
-        try:
-            waiting[executor.submit(eval, JOB, {"choice": tuple(choice)})] = host
-        except Exception as error:  # noqa: BLE001 - another host's trouble does not stop the others
-            left_out.append(HostLeftOut(host, reason_of(error)))
-    while waiting:
-        done, _ = wait(waiting, max(deadline - time.monotonic(), 0), FIRST_COMPLETED)
-        if not done:
-            break
-        for future in done:
-            host = waiting.pop(future)
+    reasons: dict[str, str] = {}
+    waiting: dict[Future[Any], HostJob] = {}
+
+    def submit(host: str, number: int) -> None:
+        for place, executor in enumerate(sites[host][number:], number):
+            left = begin + timeout - time.monotonic()
             try:
-                answers[host] = future.result()
+                future = executor.submit(eval, JOB, values_of_job(choice, max(left, 0.01)))
+            except Exception as error:  # noqa: BLE001 - one host's trouble does not stop the others
+                reasons[host] = reason_of(error)
+            else:
+                waiting[future] = HostJob(host, place)
+                return
+
+    for host in sites:
+        submit(host, 0)
+    due = [begin + timeout * part / (TRIES + 1) for part in range(1, TRIES)] + [begin + timeout]
+    while waiting and due:
+        done, _ = wait(waiting, max(due[0] - time.monotonic(), 0), FIRST_COMPLETED)
+        if not done:
+            due.pop(0)
+            newest = {job.host: job.number for job in waiting.values()} if due else {}
+            for host, number in newest.items():
+                submit(host, number + 1)
+        for future in done:
+            host, number = waiting.pop(future)
+            if host in answers:
+                continue
+            try:
+                answer = future.result()
+                if failed := answer.get("failed"):
+                    reasons[host] = reason_in_words(*failed)
+                else:
+                    answers[host] = answer
+                    continue
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
-                left_out.append(HostLeftOut(host, reason_of(error)))
-    for future, host in waiting.items():
+                reasons[host] = reason_of(error)
+            if host not in {job.host for job in waiting.values()}:
+                submit(host, number + 1)
+        for future in [one for one, job in waiting.items() if job.host in answers]:
+            del waiting[future]
+            future.cancel()
+    for future, job in waiting.items():
         future.cancel()
-        left_out.append(HostLeftOut(host, f"no answer within {timeout:g} s"))
-    return joined(answers, left_out)
+        reasons.setdefault(job.host, f"no answer within {timeout:g} s")
+    missing = [HostLeftOut(host, reasons[host]) for host in sites if host not in answers]
+    return joined(answers, missing)
+
+
+def values_of_job(choice: HostChoice, timeout: float) -> dict[str, Any]:
+    """The names that JOB uses. A dictionary for each host: eval() adds to it."""
+    here = {"CHILD": CHILD}
+    return {"source": SOURCE, "here": here, "choice": tuple(choice), "seconds": timeout}
 
 
 def reason_of(error: BaseException) -> str:
     """Why a host gave nothing, in one line."""
-    said = " ".join(str(error).split())
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "procmem":
+    module = error.name if isinstance(error, ImportError) else ""
+    return reason_in_words(type(error).__name__, str(error), module or "")
+
+
+def reason_in_words(error: str, message: str, module: str) -> str:
+    """Why a host gave nothing.
+
+    Args:
+        error: the name of the exception's class.
+        message: what it says.
+        module: of an ImportError the module; else "".
+    """
+    said = " ".join(message.split())
+    if module.partition(".")[0] == "procmem":
         return f"procmem, or this version of it, is not installed there: {said}"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return f"{error}: {said}" if said else error
 
 
 def joined(answers: Mapping[str, dict[str, Any]], left_out: list[HostLeftOut]) -> Gathered:

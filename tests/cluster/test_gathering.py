@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import sys
@@ -33,7 +34,7 @@ class Elsewhere(ThreadPoolExecutor):
         self.change = change
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(lambda: self.change(fn(*args)))
+        return super().submit(lambda: self.change(read_host(args[1]["choice"])))
 
 
 def answers(name: str) -> Elsewhere:
@@ -121,7 +122,11 @@ def test_dask_one_job_for_each_host(tmp_path: Path) -> None:
         for _ in range(2):
             cluster.worker("--host=127.0.0.1")
         cluster.worker("--host=127.0.0.2")
-        cluster.worker("--host=127.0.0.3", before="import sys; sys.modules['procmem'] = None; ")
+        bare = tmp_path / "bare"
+        bare.mkdir()
+        (bare / "procmem.py").write_text("raise ModuleNotFoundError('None', name='procmem')")
+        path = f"import sys; sys.path.insert(0, {str(bare)!r}); "
+        cluster.worker("--host=127.0.0.3", before=path)
         stopped = cluster.worker("--host=127.0.0.4")
         from distributed import Client
 
@@ -129,19 +134,88 @@ def test_dask_one_job_for_each_host(tmp_path: Path) -> None:
             wait_for(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == 5)
             stopped.send_signal(signal.SIGSTOP)
             try:
-                found = procmem.gather(client, pids=[ME], timeout=20)
+                found = procmem.gather(client, pids=[ME], timeout=30)
             finally:
                 stopped.send_signal(signal.SIGCONT)
             assert [one.pid for one in found] == [ME]
             assert len(found.hosts) == 1
             why = dict(found.left_out)
             assert len(why) == 3
-            assert why["127.0.0.4"] == "no answer within 20 s"
+            # They are not changed by it: another process reads.
+            assert set(client.run(lambda: "procmem" in sys.modules).values()) == {False}
+            assert why["127.0.0.4"] == "no answer within 30 s"
             assert "is not installed there" in why["127.0.0.3"]
             assert any(reason.startswith("shows the same processes as") for reason in why.values())
         # By its address, too.
         by_address = procmem.gather(cluster.address, pids=[ME], timeout=60)
         assert [one.pid for one in by_address] == [ME]
+
+
+WORKERS = int(os.environ.get("PROCMEM_DASK_WORKERS", "5"))
+"""docs/gather.md has what was measured with 200."""
+
+PAGES = 137
+
+
+GROW = """
+import mmap, sys
+kept = sys.modules["kept for good"] = mmap.mmap(-1, 2 * pages * mmap.PAGESIZE)
+for page in range(pages):
+    kept[page * mmap.PAGESIZE] = 1
+"""
+"""What a worker is made to do: it keeps shared memory, of which it touches the first half."""
+
+
+@pytest.mark.slow
+def test_dask_which_worker_differs_and_in_what(tmp_path: Path) -> None:
+    """The odd worker is found to the byte; also if others die, hang, or refuse to be read."""
+    patience = 60 + 5 * WORKERS
+    with ExitStack() as stack:
+        cluster = Cluster(stack, tmp_path)
+        parent = cluster.workers(WORKERS, "--host=127.0.0.1").pid
+        from distributed import Client
+
+        client = stack.enter_context(Client(cluster.address, set_as_default=False))
+
+        def here() -> list[str]:
+            return sorted(client.scheduler_info(n_workers=-1)["workers"])
+
+        wait_for(lambda: len(here()) == WORKERS, patience)
+        # The first task of a worker starts the thread that runs its tasks.
+        first = [client.submit(os.getpid, workers=[one], pure=False) for one in here()]
+        pids = dict(zip(here(), client.gather(first), strict=True))
+        odd, dying, *_, hanging = sorted(pids, key=lambda one: (pids[one] == parent, one))
+        client.submit(exec, GROW, {"pages": PAGES}, workers=[odd]).result(patience)
+
+        def check(gathered: procmem.Gathered, expected: list[int]) -> None:
+            assert [one.pid for one in gathered] == sorted(expected)
+            assert gathered.left_out == ()
+            shared = [one for one in gathered.outliers(0) if one.kind == "shared memory"]
+            assert {one.process.pid for one in shared} == {pids[odd]}
+            found = {one.counter: one for one in shared}
+            for counter, pages in (("size", 2 * PAGES), ("rss", PAGES), ("uss", PAGES)):
+                one = found[counter]
+                assert (one.difference, one.median) == (pages * mmap.PAGESIZE, 0)
+                assert one.processes == len(expected)
+            (region,) = gathered.unlike(found["rss"])
+            assert (region.size, region.rss) == (2 * PAGES * mmap.PAGESIZE, PAGES * mmap.PAGESIZE)
+
+        everyone = sorted(pids.values())
+        found = procmem.gather(client, pids=everyone, timeout=patience)
+        check(found, everyone)
+        assert found.unread == ()
+        # None of them is changed by it: another process reads.
+        assert set(client.run(lambda: "procmem" in sys.modules).values()) == {False}
+
+        os.kill(pids[hanging], signal.SIGSTOP)
+        try:
+            os.kill(pids[dying], signal.SIGKILL)
+            wait_for(lambda: len(here()) == WORKERS - 1)
+            found = procmem.gather(client, pids=everyone, timeout=patience)
+        finally:
+            os.kill(pids[hanging], signal.SIGCONT)
+        check(found, [pid for pid in everyone if pid != pids[dying]])
+        assert [one.pid for one in found.unread] == [pids[dying]]
 
 
 def test_labels_and_reasons() -> None:

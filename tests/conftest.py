@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -25,8 +25,15 @@ DIRECTORY = "PROCMEM_TEST_TARGETS"
 WORKER = "PROCMEM_TEST_WORKER"
 
 
-# A deadline is a timed test: other work on the machine would make it fail.
-hypothesis.settings.register_profile("procmem", deadline=None)
+# A deadline, and the check for slow inputs, are timed tests: other work on the machine would make
+# them fail. The inputs are the same in each run; `--hypothesis-profile random` looks for new ones.
+UNTIMED: dict[str, Any] = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [hypothesis.HealthCheck.too_slow],
+}
+hypothesis.settings.register_profile("random", **UNTIMED)
+hypothesis.settings.register_profile("procmem", derandomize=True, **UNTIMED)
 hypothesis.settings.load_profile("procmem")
 
 

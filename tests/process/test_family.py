@@ -12,6 +12,7 @@ import pytest
 import procmem
 from procmem.process import family as module
 from procmem.procfs import probes
+from tests.support.specimens import in_memory
 from tests.support.targets import PAGE, machine
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def test_files_and_shared_memory_have_a_column(target: Target, tmp_path: Path) -
     private, shared = target.map_file(path, 30, "rw-p"), target.map(25, "rw-s")
     target.read(private)
     target.touch(shared)
-    with target.fork() as child:
+    with in_memory(path), target.fork() as child:
         child.read(private)
         child.touch(shared.page(0, 10))
         child.touch(private.page(0, 4))

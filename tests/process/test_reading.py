@@ -47,10 +47,15 @@ def process(target: Target) -> Process:
 
 
 def settled(process: Process) -> tuple[RegionTable[MeasuredRegion], RegionTable[ResidentRegion]]:
-    """smaps and residency of one moment: smaps was the same before and after."""
+    """smaps and residency of one moment: what both show was the same before and after."""
+
+    def shown(table: RegionTable[MeasuredRegion]) -> list[tuple[int, int, int | None, int | None]]:
+        # Shares of files change with any process that maps them.
+        return [(r.start, r.end, r.rss, r.swap) for r in table]
+
     for _ in range(50):
         before, resident, after = process.smaps(), process.residency(), process.smaps()
-        if before == after:
+        if shown(before) == shown(after):
             return before, resident
     raise AssertionError("the target never stands still")
 

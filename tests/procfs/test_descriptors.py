@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import socket
 import stat
@@ -103,6 +104,7 @@ def test_fdinfo() -> None:
 
 
 def test_all_descriptors_are_counted() -> None:
+    gc.collect()  # what earlier tests dropped in cycles may hold descriptors
     listed = set(os.listdir(f"/proc/{os.getpid()}/fd"))
     # One was listdir's own; while they are read, /proc and the directory itself are open, too.
     assert read_descriptors([os.getpid()], FIFOS).seen == len(listed) + 1
@@ -187,6 +189,7 @@ def test_a_saved_tree_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_open() -> None:
+    gc.collect()
     before = set(os.listdir("/proc/self/fd"))
     read_descriptors(pids(), FIFOS | SOCKETS | ANON | FILES)
     assert set(os.listdir("/proc/self/fd")) == before

@@ -377,9 +377,11 @@ def test_a_pid_that_truly_went_to_another_process(is_root: bool) -> None:
 # ---- exec and exit in mid-read ----
 
 
-def seconds(count: float) -> Iterator[None]:
-    end = time.monotonic() + count
-    while time.monotonic() < end:
+def seconds(count: float, enough: Callable[[], object]) -> Iterator[None]:
+    """So many seconds, and as many more as it takes on a busy machine until there is enough."""
+    begun = time.monotonic()
+    while time.monotonic() < begun + count or not enough():
+        assert time.monotonic() < begun + 120
         yield
 
 
@@ -407,7 +409,7 @@ def test_a_process_that_execs_all_the_time_is_read_whole_or_not_at_all(target: T
     exe = os.readlink(f"/proc/{target.pid}/exe")
     outcome: dict[str, int] = {}
     target.start_execs(regions=60)
-    for _ in seconds(3):
+    for _ in seconds(3, lambda: outcome.get("maps")):
         for name in ("maps", "smaps", "residency"):
             try:
                 table = READERS[name](process)
@@ -420,7 +422,6 @@ def test_a_process_that_execs_all_the_time_is_read_whole_or_not_at_all(target: T
                 assert table.exe == exe
                 outcome[name] = outcome.get(name, 0) + 1
     assert target.stop_execs() > 10
-    assert outcome.get("maps")
     assert is_whole(process.maps())
 
 
@@ -428,7 +429,7 @@ def test_the_short_answers_of_a_process_that_execs(target: Target) -> None:
     process = Process(target.pid)
     target.start_execs(regions=10)
     seen = set()
-    for _ in seconds(1.5):
+    for _ in seconds(1.5, lambda: "memory" in seen):
         for name in ("rollup", "memory", "threads", "region_at"):
             try:
                 answer = READERS[name](process)
@@ -441,7 +442,6 @@ def test_the_short_answers_of_a_process_that_execs(target: Target) -> None:
                 if name == "rollup":
                     assert answer.rss
     target.stop_execs()
-    assert "memory" in seen
     assert process.reconcile().explained
 
 
@@ -485,7 +485,7 @@ def test_exit_between_the_last_byte_and_the_answer(
 def test_processes_that_end_while_they_are_read(target: Target) -> None:
     worker = target.forks()
     outcomes: dict[str, int] = {}
-    for _ in seconds(2):
+    for _ in seconds(2, lambda: outcomes):
         children = whole(f"/proc/{target.pid}/task/{worker.tid}/children").split()
         for pid in map(int, children):
             for read in READERS.values():
@@ -499,7 +499,6 @@ def test_processes_that_end_while_they_are_read(target: Target) -> None:
                         assert is_whole(answer)
                     outcomes["read"] = outcomes.get("read", 0) + 1
     target.stop(worker)
-    assert outcomes
 
 
 def test_threads_of_this_process_may_read_at_once(target: Target) -> None:

@@ -32,8 +32,12 @@ def process(target: Target) -> Process:
 def test_totals_move_by_what_was_done(target: Target, process: Process) -> None:
     if not feature("exact VmRSS"):
         pytest.skip("kernel feature missing: exact VmRSS")
+    # The code that is run below is in memory now.
     warm = target.map(4)
+    target.madvise(warm, Advice.NOHUGEPAGE)
     target.touch(warm)
+    target.lock(warm)
+    target.unlock(warm)
     before = process.memory()
     mapping = target.map(300)
     target.madvise(mapping, Advice.NOHUGEPAGE)

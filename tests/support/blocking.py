@@ -70,6 +70,11 @@ def state_of(pid: int) -> str:
     return stat[stat.rindex(")") + 2]
 
 
+def until_asleep(pid: int) -> None:
+    """Waits until a process sleeps: one that has just written a line goes on to its next read."""
+    until(lambda: state_of(pid) == "S")
+
+
 class Children:
     """Several children, killed together."""
 

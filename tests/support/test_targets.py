@@ -476,6 +476,8 @@ def test_a_transparent_huge_page(target: Target) -> None:
     target.touch(mapping, 1)
     line = exact(smaps(target.pid), mapping)
     assert "hg" in line.flags
+    if line.kb["Rss"] == PAGE_KB:
+        pytest.skip("no huge page could be had: memory is in pieces")
     assert line.kb["AnonHugePages"] == line.kb["Rss"] == size // 1024
 
 

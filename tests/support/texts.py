@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from procmem import Region, parse_maps
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
-
-# A loaded machine is no failure, and a failure shows what made it: no need for a database.
-settings.register_profile(
-    "procmem", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("procmem")
-
 
 #: Every kind of name that the kernel prints, and some that processes choose.
 NAMES = [

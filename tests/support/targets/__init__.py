@@ -791,7 +791,7 @@ class Target(Commands):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if process.poll() is None:
                     process.send_signal(signal.SIGCONT)
-                process.wait(5)
+                process.wait(60)
         finally:
             if process.poll() is None:
                 process.kill()

@@ -131,7 +131,8 @@ def stopped_early(words: list[str], pid: int) -> None:
             assert process.stderr is not None
             assert b"serving http://127.0.0.1:" in process.stderr.readline()
         else:
-            while not any("pidfd" in name or str(pid) in name for name in opened(process.pid)):
+            directory = f"/proc/{pid}"
+            while not any("pidfd" in name or directory in name for name in opened(process.pid)):
                 assert process.poll() is None
                 time.sleep(0.01)
         process.send_signal(signal.SIGINT)

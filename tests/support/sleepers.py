@@ -22,13 +22,17 @@ def sleepers(tmp_path: Path) -> Iterator[Callable[..., int]]:
         process = subprocess.Popen(words, executable=executable, cwd=tmp_path)
         started.append(process)
         wanted = words[0].encode()
-        deadline = time.monotonic() + 20
+        place = Path(f"/proc/{process.pid}")
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-            if line.startswith(wanted) or (line and executable is None and len(words) > 1):
-                break
+            line = (place / "cmdline").read_bytes()
+            named = line.startswith(wanted) or (line and executable is None and len(words) > 1)
+            # execve(2) writes the command line before it moves the stack to its place.
+            state = (place / "stat").read_text().rpartition(")")[2].split()[0]
+            if named and state == "S":
+                return process.pid
             time.sleep(0.01)
-        return process.pid
+        raise AssertionError(f"{words} has not come to sleep")
 
     yield begin
     for process in started:

@@ -18,6 +18,7 @@ __all__ = [
     "TRUECOLOR",
     "by_kind",
     "by_letter",
+    "by_use",
     "by_word",
     "faint",
     "has_colours",
@@ -73,6 +74,29 @@ def by_kind(text: str, whole: str) -> str:
     if not _number or not text:
         return text
     return f"{start_of(whole.partition(', ')[0])}{text}{RESET}"
+
+
+SAME = {
+    "anonymous": "anon",
+    "anonymous memory": "anon",
+    "page cache of files": "file",
+    "page cache that no process maps": "file",
+    "shared memory, tmpfs": "shared memory",
+}
+"""Words of tables for what has a kind."""
+
+
+def by_use(text: str, whole: str) -> str:
+    """A cell with a name of memory, in the tone of its kind or use; names of files have none.
+
+    Args:
+        text: what is shown of the cell.
+        whole: the cell before it was cut.
+    """
+    from procmem.picture.palette import is_known
+
+    name = SAME.get(whole, whole)
+    return by_kind(text, name) if _number and is_known(name) else text
 
 
 def by_word(tones: Mapping[str, str]) -> Callable[[str, str], str]:

@@ -7,7 +7,7 @@ from typing import Any
 from procmem.errors import Unsupported
 from procmem.picture.palette import is_known
 from procmem.units import about, count, in_unit, unit_name
-from procmem.view.colours import by_kind
+from procmem.view.colours import by_kind, by_use
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import clipped, printable
 
@@ -118,7 +118,7 @@ def waterfall(
     """The usage and its parts."""
     size = in_unit(unit)
     made = [
-        Column("part", "Charged for", floor=20, paint=by_use),
+        Column("part", "Charged for", floor=20, paint=by_line),
         Column("size", "Size", ">"),
         Column("share", "Share", ">", 1),
     ]
@@ -133,11 +133,11 @@ def waterfall(
     return fitted(made, rows, footer=footer if whole is not None else None, width=width)
 
 
-def by_use(text: str, whole: str) -> str:
-    """A line of anonymous memory, with its use coloured, if it is one and is not cut."""
+def by_line(text: str, whole: str) -> str:
+    """A part, or a line of anonymous memory with its use coloured, if it has one and is not cut."""
     who, colon, use = whole.rpartition(": ")
     if not colon or text != whole or not whole.startswith("  ") or not is_known(use):
-        return text
+        return by_use(text, whole)
     return f"{who}{colon}{by_kind(use, use)}"
 
 

@@ -7,7 +7,7 @@ import time
 
 from procmem.units import approximate, count, in_unit, signed_in_unit, unit_name
 from procmem.units import signed as signed_kib
-from procmem.view.colours import by_kind
+from procmem.view.colours import by_use
 from procmem.view.columns import Column, fitted, pairs
 from procmem.view.maps import region_name
 from procmem.view.names import printable
@@ -107,7 +107,7 @@ def totals(found: Diff) -> str:
 
 
 COLUMNS = (
-    Column("change", "Change", rank=1, paint=by_kind),
+    Column("change", "Change", rank=1),
     Column("start", "Start", ">", 4),
     Column("vsz", "VSZ", ">", 2),
     Column("rss", "RSS", ">"),
@@ -117,7 +117,7 @@ COLUMNS = (
     Column("ksm", "KSM", ">", 8),
     Column("hugetlb", "Hugetlb", ">", 6),
     Column("minor", "Minor", ">", 5),
-    Column("region", "Region", floor=16),
+    Column("region", "Region", floor=16, paint=by_use),
 )
 
 SELDOM = {"swap": "swap", "huge": "anon_huge_pages", "ksm": "ksm", "hugetlb": "hugetlb"}

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from procmem.picture.palette import tone
 from procmem.units import about, in_unit, unit_name
-from procmem.view.colours import by_letter
+from procmem.view.colours import by_letter, by_use
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.maps import region_name
 from procmem.view.names import only_ascii, printable, shorter
@@ -205,7 +205,13 @@ def region_table(
     made = [
         *size_columns(),
         Column("wrote", "Wrote", ">", 3),
-        Column("region", f"Region, {unit_name(unit)}".rstrip(", "), floor=16, keep_end=True),
+        Column(
+            "region",
+            f"Region, {unit_name(unit)}".rstrip(", "),
+            floor=16,
+            keep_end=True,
+            paint=by_use,
+        ),
     ]
     total = dict.fromkeys(PARTS, 0)
     for sizes in sums.values():

@@ -7,7 +7,7 @@ from typing import Any
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
 from procmem.regions.kinds import MARK, kind_word, name_word
 from procmem.units import about, in_unit, unit_name
-from procmem.view.colours import by_kind
+from procmem.view.colours import by_kind, by_use
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import printable
 
@@ -140,7 +140,7 @@ def region_table(
         if "start" not in chosen:
             footer[len(footer) - 1] = f"total, {unit_name(unit)}".removesuffix(", ")
         made.append(Column("path", "Path", floor=12, keep_end=True))
-        made.append(Column("use", "Use", floor=12))
+        made.append(Column("use", "Use", floor=12, paint=by_use))
         footer += ["", ""]
     text = fitted(made, map(row, table), footer=footer, width=width, chosen=chosen)
     rss = table.total("rss") if zeros else None
@@ -189,11 +189,11 @@ def counter_table(
 
     # Those that are asked for most give way last.
     order = sorted(names, key=lambda name: name not in FIRST)
-    ranks = {name: 5 + at for at, name in enumerate(order)}
+    ranks = {name: 5 + at for at, name in enumerate(order)} | {"Rss": 2}
     made = [
         Column("start", "Start"),
         Column("perm", "Perm", rank=4),
-        Column("size", "Size", ">", 2),
+        Column("size", "Size", ">", 1),
         *(Column(name.lower(), printable(name), ">", ranks[name]) for name in names),
         Column("kind", "Kind", rank=3, paint=by_kind),
         Column("name", "Name", floor=20, paint=by_kind, like="kind"),
@@ -245,7 +245,7 @@ def grouped_table(
         Column(
             by,
             by.capitalize(),
-            floor=12,
+            floor=32 if by == "path" else 12,
             keep_end=by == "path",
             paint=None if by == "path" else by_kind,
         ),

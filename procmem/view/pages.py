@@ -9,7 +9,7 @@ from procmem.pages.pagemap import PageState
 from procmem.picture.palette import PAGE_TONES
 from procmem.regions.region import PAGE_SIZE
 from procmem.units import about, in_unit, kib, signed_in_unit, unit_name
-from procmem.view.colours import by_letter
+from procmem.view.colours import by_letter, by_use
 from procmem.view.columns import Column, fitted, pairs, prose
 from procmem.view.maps import region_name
 from procmem.view.names import printable, shorter
@@ -108,7 +108,7 @@ def overview(
         Column("present", "Present", ">", 1),
         Column("swap", "Swap", ">", 4),
         Column("map", f"{'Map':<{width}}", paint=letters_painted),
-        Column("name", "Name", floor=16),
+        Column("name", "Name", floor=16, paint=by_use),
     ]
     name = f"total, {unit_name(unit)}" if unit and unit_name(unit) else "total"
     footer = [name, "", *map(sized, totals), "", f"{len(rows)} regions"]

@@ -55,9 +55,9 @@ def reconciliation_table(
     narrow = width is not None and width < BESIDE and chosen is None
     below = narrow and any(row[-1] for row in rows)
     made = [
-        Column("total", "Total", floor=12),
+        Column("total", "Total", floor=20),
         Column("left", name, ">", 2),
-        Column("against", "against", floor=12),
+        Column("against", "against", floor=20),
         Column("right", name, ">", 1),
         Column("difference", "Difference", ">", paint=by_word({"=": "good"})),
         *([] if below else [Column("why", "Why", floor=24, wrapped=True)]),
@@ -75,8 +75,9 @@ def reconciliation_table(
     equal = sum(not one.difference for one in result.comparisons)
     explained = sum(bool(one.difference) and one.explained for one in result.comparisons)
     text += "\n" + prose(
-        f"{len(result.comparisons)} comparisons: {equal} equal, {explained} differ for a known "
-        f"cause, {len(result.unexplained)} unexplained.",
+        f"{len(result.comparisons)} comparisons: {equal} equal, {explained} "
+        f"differ{'s' if explained == 1 else ''} for a known cause, {len(result.unexplained)} "
+        "unexplained.",
         width,
     )
     if result.moved:

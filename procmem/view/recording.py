@@ -8,6 +8,7 @@ from textwrap import fill
 
 from procmem.recording.wording import place_words, suspect_words
 from procmem.units import about, approximate, count, in_unit, signed, unit_name
+from procmem.view.colours import by_kind
 from procmem.view.columns import Column, fitted, known, narrowed
 from procmem.view.names import printable
 
@@ -130,7 +131,8 @@ def recording_summary(
     if turns is not None and cost is not None:
         head += f", {count(turns, 'look')}, {cost:.2f} s of CPU"
     end = f"; {recording.ended}" if recording.ended else ""
-    lines.append(fill(f"{head}{end}.", 80, subsequent_indent="  "))
+    most = MOST_WIDE if width is None else max(LEAST_WIDE, min(width, MOST_WIDE))
+    lines.append(fill(f"{head}{end}.", most, subsequent_indent="  "))
     rows: list[list[str]] = []
     error = recording.rss_error
     for name, figure in FIGURES:
@@ -160,17 +162,21 @@ def recording_summary(
             fill(
                 f"~: the kernel's count of pages lags{by}; RSS is exact where regions were "
                 "measured.",
-                80,
+                most,
                 subsequent_indent="  ",
             )
         )
     lines += unmeasured_lines(recording)
     suspects = recording.suspects()
     for one in suspects[:MOST_TOLD]:
-        lines += suspect_lines(one)
+        lines += suspect_lines(one, most)
     if len(suspects) > MOST_TOLD:
         lines.append(f"{len(suspects) - MOST_TOLD} more; --json lists all.")
-    return text + narrowed("".join(f"{line}\n" for line in lines), width)
+    said = narrowed("".join(f"{line}\n" for line in lines), width)
+    for one in suspects[:MOST_TOLD]:
+        # The escape sequences take no cells, so they come last.
+        said = said.replace(f"({one.kind})", f"({by_kind(one.kind, one.kind)})", 1)
+    return text + said
 
 
 def rate(slope: float, unit: str) -> str:
@@ -194,11 +200,16 @@ def unmeasured_lines(recording: Recording) -> list[str]:
     return [fill(text, 80, subsequent_indent="  ")]
 
 
-def suspect_lines(one: Suspect) -> list[str]:
+MOST_WIDE, LEAST_WIDE = 80, 20
+"""Cells of a line of sentences."""
+
+
+def suspect_lines(one: Suspect, width: int) -> list[str]:
     """What grew, where, since when and how fast, and what it may be."""
-    lines = [fill(suspect_words(one), 80, subsequent_indent="  ")]
+    lines = [fill(suspect_words(one), width, subsequent_indent="  ")]
     lines += [
-        fill(where, 80, initial_indent="  ", subsequent_indent="    ") for where in place_words(one)
+        fill(where, width, initial_indent="  ", subsequent_indent="    ")
+        for where in place_words(one)
     ]
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from procmem.units import about, count, in_unit, unit_name
+from procmem.view.colours import by_use
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import printable
 
@@ -93,7 +94,7 @@ COLUMNS = (
     Column("headroom", "Headroom", ">", 4),
     Column("guard", "Guard", ">", 5),
     Column("alternate", "On signal stack", ">", 6),
-    Column("elsewhere", "Runs on", rank=7, floor=8),
+    Column("elsewhere", "Runs on", rank=7, floor=8, paint=by_use),
     Column("limited_by", "Limited by", rank=9, floor=12),
     Column("start", "Start", ">", 8),
     Column("end", "End", ">", 8),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from procmem.units import about, in_unit, unit_name
+from procmem.view.colours import by_use
 from procmem.view.columns import Column, fitted, prose
 from procmem.view.names import printable, shorter
 
@@ -262,7 +263,7 @@ def memory_table(
     figure = in_unit(unit)
     made = [
         Column("size", unit_name(unit) or "Size", ">"),
-        Column("part", "Part", floor=20),
+        Column("part", "Part", floor=20, paint=by_use),
         Column("source", "Computed from", rank=1, floor=16),
     ]
     rows = [

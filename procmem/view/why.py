@@ -45,9 +45,9 @@ def wait_table(
         Column("name", "Name", floor=8),
         Column("call", "Call", rank=1),
         Column("fd", "FD", ">", rank=4),
-        Column("on", "Waits for", floor=12),
-        Column("holders", "Held by", floor=8),
-        Column("way_out", "Way out", floor=8, rank=2),
+        Column("on", "Waits for", floor=20),
+        Column("holders", "Held by", floor=12),
+        Column("way_out", "Way out", floor=16, rank=2, wrapped=True),
     ]
     rows = [
         [

@@ -14,6 +14,7 @@ from procmem.view.colours import (
     TRUECOLOR,
     by_kind,
     by_letter,
+    by_use,
     by_word,
     faint,
     has_colours,
@@ -78,6 +79,15 @@ def test_cells_of_kinds_and_uses(colours: int) -> None:
         "thread st..." + RESET
     )
     assert by_kind("", "heap") == ""
+
+
+def test_names_of_files_have_none(colours: int) -> None:
+    assert by_use("anonymous", "anonymous") == start("anon", colours) + "anonymous" + RESET
+    assert by_use("malloc ar...", "malloc arena?") == (
+        start("arena", colours) + "malloc ar..." + RESET
+    )
+    for name in ("libc.so.6", "remainder", ""):
+        assert by_use(name, name) == name
 
 
 def test_letters_and_words(few_colours: None) -> None:

@@ -17,6 +17,7 @@ from tests.support.targets import Target, kernel_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tests.support.commands import Run
     from tests.support.targets import Target
@@ -208,3 +209,18 @@ def test_plain_commands_load_no_extra(words: list[str]) -> None:
     assert not HEAVY.intersection(loaded)
     if words[0] == "maps":
         assert "procmem.snapshots" not in loaded
+
+
+def test_an_interrupt_has_one_status_wherever_it_comes(tmp_path: Path) -> None:
+    """In exec() of a text, too, after which `python -m` would end by SIGINT."""
+    (tmp_path / "interrupted.py").write_text(
+        "import sys\n"
+        "from procmem import cli\n"
+        "cli.run = lambda words: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(cli.main([]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

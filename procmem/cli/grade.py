@@ -65,8 +65,9 @@ def main(argv: list[str]) -> int:
         print_json("grade", summary.to_dict())
     else:
         sys.stdout.write("\n" + overview(summary, screen.width))
-        where = os.path.join(options.output, "grades.csv")
-        sys.stdout.write(f"\nThe reports are in submissions/, the points of all in:\n    {where}\n")
+        found = (os.path.join(options.output, one) for one in ("submissions/", "grades.csv"))
+        listed = "".join(f"    {path}\n" for path in found)
+        sys.stdout.write(f"\nThe report on each, and the points of all:\n{listed}")
     return 1 if summary.errors else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -101,6 +102,8 @@ def resolve(what: str, *, root: str | os.PathLike[str] = "/proc") -> list[Proces
         if named:
             return [*named]
         if "/" in what or "." in what[:-1]:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
+                os.stat(what)  # PermissionError: nobody knows whether it is there
             raise errors.BadArgument(f"{what}: no such file, and no process of that name")
         raise errors.BadArgument(
             f"no process is called {what!r}: give a PID, a name, self, or the file of a snapshot"

@@ -24,6 +24,7 @@ __all__ = [
     "has_colours",
     "painted",
     "show_colours",
+    "without_colours",
 ]
 
 TRUECOLOR = 1 << 24
@@ -54,6 +55,19 @@ def painted(text: str, one: Tone) -> str:
 
 
 RESET = "\x1b[0m"
+
+
+def without_colours(text: str) -> str:
+    r"""The text as it is without colours.
+
+    >>> without_colours("a \x1b[38;5;31mword\x1b[0m")
+    'a word'
+    """
+    if "\x1b" not in text:
+        return text
+    import re
+
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 @cache

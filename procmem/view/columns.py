@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from procmem.errors import BadArgument
 from procmem.units import in_unit
-from procmem.view.colours import faint, has_colours
+from procmem.view.colours import faint, has_colours, without_colours
 from procmem.view.names import cells, padded, shorter
 
 TYPE_CHECKING = False
@@ -214,11 +214,18 @@ def known(word: str, names: Sequence[str], what: str) -> str:
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """A suggestion of the name that was probably meant; empty if no name is similar."""
-    from difflib import get_close_matches
+    from difflib import SequenceMatcher
 
-    near = get_close_matches(word.lower(), {name.lower(): name for name in names}, 1, 0.6)
+    typed = word.lower()
     by_lower = {name.lower(): name for name in names}
-    return f", did you mean {by_lower[near[0]]!r}?" if near else ""
+    near = {name: SequenceMatcher(None, name, typed).ratio() for name in by_lower}
+    # Of two that are equally near ("mapz": maps, pmap) the one with the same first letter.
+    best = max(near, key=lambda name: (near[name], name.startswith(typed[:1])), default="")
+    return f", did you mean {by_lower[best]!r}?" if near.get(best, 0) >= LIKENESS else ""
+
+
+LIKENESS = 0.6
+"""How like a name a word is at least that was probably meant for it (difflib's ratio)."""
 
 
 def prose(text: str, width: int | None, indent: str = "") -> str:
@@ -233,16 +240,17 @@ def narrowed(text: str, width: int | None) -> str:
     """A text made for 80 cells, for a narrower terminal: sentences are wrapped, rows are cut.
 
     Args:
-        text: lines of printable characters.
+        text: lines of printable characters, and of colours; lines that do not fit lose them.
         width: cells per line; None: the text stays as it is.
     """
     if width is None:
         return text
     lines = []
-    for line in text.splitlines():
+    for coloured in text.splitlines():
+        line = without_colours(coloured)
         indent = len(line) - len(line.lstrip(" "))
         if cells(line) <= width:
-            lines.append(line)
+            lines.append(coloured)
         elif set(line) <= {"-", " "} or "  " in line.strip():
             lines.append(shorter(line, width))
         else:

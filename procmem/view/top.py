@@ -189,7 +189,17 @@ def most_sentence(processes: Sequence[MachineProcess]) -> str:
     if not known:
         return ""
     most = max(known, key=lambda process: process.pss or 0)
-    said = f"{shorter(printable(most.name), 40)} ({most.pid}) uses most: {about(most.pss or 0)} PSS"
+    who = f"{shorter(printable(most.name), 40)} ({most.pid})"
+    # PSS is RSS at most.
+    if all(
+        process.pss is not None or (process.rss or 0) <= (most.pss or 0) for process in processes
+    ):
+        said = f"{who} uses most"
+    elif len(known) == 1:
+        said = f"Only {who} could be read"
+    else:
+        said = f"Of the {plural(len(known))} that could be read, {who} uses most"
+    said += f": {about(most.pss or 0)} PSS"
     freed = most.freed
     if freed is None:
         return said + "."
@@ -201,9 +211,14 @@ def group_sentence(groups: Sequence[ProcessGroup]) -> str:
     if not groups or groups[0].pss is None:
         return ""
     most = max(groups, key=lambda group: group.pss or 0)
+    certain = all(
+        not group.unread or (group.rss or 0) <= (most.pss or 0)
+        for group in groups
+        if group is not most
+    )
     said = (
-        f"{shorter(printable(most.name), 60)} uses most: {about(most.pss or 0)} PSS in "
-        f"{plural(len(most))}"
+        f"{'' if certain else 'Of what could be read, '}{shorter(printable(most.name), 60)} uses "
+        f"most: {about(most.pss or 0)} PSS in {plural(len(most))}"
     )
     freed = most.freed
     if freed is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -116,3 +117,16 @@ def test_a_parent_stands_for_its_children(target: Target) -> None:
         assert len(find(name)) == 3
         assert oldest([name, "7", "no such name"]) == [str(target.pid), "7", "no such name"]
     assert oldest([name]) == [name]
+
+
+def test_a_file_that_may_not_be_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not "no such file": a directory on the way may not be searched by this user."""
+
+    def denied(path: str, **_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    with pytest.raises(BadArgument, match="no such file"):
+        resolve("/nowhere/x.snap")
+    with monkeypatch.context() as patch, pytest.raises(PermissionError):
+        patch.setattr("procmem.process.finding.os.stat", denied)
+        resolve("/nowhere/x.snap")

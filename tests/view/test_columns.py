@@ -6,8 +6,10 @@ from itertools import pairwise
 
 import pytest
 
+from procmem.picture.palette import VERDICT_TONES
 from procmem.regions import parse_smaps
-from procmem.view.columns import Column, fitted
+from procmem.view.colours import painted, show_colours, without_colours
+from procmem.view.columns import Column, did_you_mean, fitted, narrowed
 from procmem.view.maps import counter_table, grouped_table, region_table
 from procmem.view.names import cells
 from tests.support.tables import smaps_of
@@ -49,6 +51,20 @@ def test_no_row_of_hostile_names_is_wider_than_the_screen(width: int) -> None:
         # Columns stand under their headings, whatever characters are before them.
         heading, rule, *_ = text.splitlines()
         assert cells(heading) <= cells(rule)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_colours_take_no_room(width: int) -> None:
+    line = "1  map one page  +4 KiB  yes".ljust(79)
+    try:
+        show_colours(256)
+        coloured = line.replace("yes", painted("yes", VERDICT_TONES["good"]))
+        said = narrowed(coloured + "\n", width)
+    finally:
+        show_colours(0)
+    assert without_colours(said) == narrowed(line + "\n", width)
+    assert ("\x1b" in said) == (width == 80)
+    assert "x1b" not in said.replace("\x1b", "")
 
 
 def test_columns_are_aligned_by_cells() -> None:
@@ -96,3 +112,19 @@ def test_nothing_is_cut_where_there_is_room() -> None:
     assert name in region_table(table, width=200)
     assert name in region_table(table)
     assert name in grouped_table(table, "path", width=120)
+
+
+def test_the_name_that_was_meant() -> None:
+    names = ["maps", "pmap", "ps", "trace"]
+    found = {
+        word: did_you_mean(word, names) for word in ("mapz", "MAPS", "pmapp", "strace", "x", "")
+    }
+    assert found == {
+        "mapz": ", did you mean 'maps'?",
+        "MAPS": ", did you mean 'maps'?",
+        "pmapp": ", did you mean 'pmap'?",
+        "strace": ", did you mean 'trace'?",
+        "x": "",
+        "": "",
+    }
+    assert did_you_mean("maps", []) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import pytest
@@ -134,7 +135,7 @@ class MemoryMarks:
         self.watching = Watching()
         self.limits = {item.nodeid: limits_of(item, marks) for item in items}
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
         """Runs the test as often as its marks ask for, and measures it.
 
@@ -144,18 +145,27 @@ class MemoryMarks:
         if limits is None:
             return (yield)
         again = Again(item)
-        for _ in range(limits.warmup):
-            again.run()
-        open_before = own_descriptors() if limits.fds else {}
+        # Made before the warm-up, so that the runs that count find the same objects in memory.
         measured = Measured(self.watching, limits) if limits != MarkLimits(fds=limits.fds) else None
-        for _ in range(limits.runs - 1):
-            again.run()
-        try:
+        result = None
+        # pytest's own run leaves a few hundred bytes behind (setenv(3) with the test's name): it
+        # is the first one to warm up, if there is one.
+        if limits.warmup:
             result = yield
-        finally:
-            if measured is not None:
-                measured.end()
-        again.restore()
+            again.restore()
+            again.run(limits.warmup - 1)
+        open_before = own_descriptors() if limits.fds else {}
+        with measured or nullcontext():
+            if not limits.warmup:
+                result = yield
+                again.restore()
+                again.run(limits.runs - 1)
+            else:
+                again.run(limits.runs)
+        if measured is not None and measured.grew():
+            # The interpreter takes a page for itself now and then; what a test keeps comes again.
+            with measured:
+                again.run(limits.runs)
         problems = [] if measured is None else measured.problems()
         if limits.fds:
             problems += leaked_descriptors(open_before, own_descriptors())
@@ -178,10 +188,15 @@ class Again:
         self.item = item
         self.function = getattr(item, "obj", None)
 
-    def run(self) -> None:
-        """Runs the test."""
-        self.item.runtest()
-        self.restore()
+    def run(self, times: int) -> None:
+        """Runs the test.
+
+        Garbage of earlier runs would need more pages the more runs there were.
+        """
+        for _ in range(times):
+            gc.collect()
+            self.item.runtest()
+            self.restore()
 
     def restore(self) -> None:
         """Puts the test's function back."""
@@ -190,7 +205,7 @@ class Again:
 
 
 class Measured:
-    """The memory of this process from now on until end().
+    """The memory of this process inside `with`; of the last time, if it is used again.
 
     Args:
         watching: asks the process that measures.
@@ -200,33 +215,38 @@ class Measured:
     def __init__(self, watching: Watching, limits: MarkLimits) -> None:
         self.watching = watching
         self.limits = limits
+        self.before: dict[str, Any] = {}
         self.after: dict[str, Any] = {}
         self.ballast: mmap.mmap | None = None
-        gc.collect()
-        self.before = watching.ask("begin")
-        if limits.vsz is not None:
-            self.fill_up_to_the_peak()
+        watching.ask("begin")
 
-    def fill_up_to_the_peak(self) -> None:
+    def __enter__(self) -> None:
+        # The answer is not kept: it would be growth.
+        gc.collect()
+        if self.limits.vsz is not None:
+            self.fill_up_to_the_peak(self.watching.ask("begin"))
+        self.watching.ask("begin")
+
+    def fill_up_to_the_peak(self, now: dict[str, Any]) -> None:
         """Reserves addresses until VSZ is as large as it has ever been.
 
         VmPeak can't be set back, so it shows the peak of the test only if it starts from there.
         """
-        missing = (self.before["peak_vsz"] or 0) - self.before["vsz"]
+        missing = (now["peak_vsz"] or 0) - now["vsz"]
         if missing >= mmap.PAGESIZE:
             flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
             try:
                 self.ballast = mmap.mmap(-1, missing, flags=flags, prot=0)
             except OSError:
                 return  # RLIMIT_AS: what stays mapped at the end is measured all the same
-            self.before = self.watching.ask("begin")
 
-    def end(self) -> None:
-        """Takes the second measurement."""
+    def __exit__(self, *_: object) -> None:
         gc.collect()
         self.after = self.watching.ask("end")
+        self.before = self.after["before"]
         if self.ballast is not None:
             self.ballast.close()
+            self.ballast = None
 
     def problems(self) -> list[str]:
         """What the marks do not allow, with what changed and why."""
@@ -268,12 +288,17 @@ class Measured:
         missing = (self.before["peak_vsz"] or 0) - self.before["vsz"]
         return bool(missing < mmap.PAGESIZE)
 
+    def grown_by(self) -> int:
+        """By how many pages memory grew."""
+        return -(-(self.after["own"] or 0) // int(self.after["page_size"]))
+
+    def grew(self) -> bool:
+        """Whether memory grew by more than no_growth allows."""
+        return self.limits.pages is not None and self.grown_by() > self.limits.pages
+
     def growth(self) -> Iterable[str]:
-        if self.limits.pages is None:
-            return
-        page = self.after["page_size"]
-        pages = -(-(self.after["own"] or 0) // page)
-        if pages > self.limits.pages:
+        if self.grew():
+            pages, page = self.grown_by(), self.after["page_size"]
             yield (
                 f"memory grew by {count(pages, 'page')} ({about(pages * page)}) in "
                 f"{count(self.limits.runs, 'run')}, after {self.limits.warmup} to warm up: "

@@ -34,6 +34,7 @@ class Watcher:
     def __init__(self, pid: int) -> None:
         self.process = Process(pid)
         self.before: Snapshot | None = None
+        self.begun: dict[str, Any] = {}
 
     def answer(self, request: str) -> dict[str, Any]:
         """What a request asks for; {"error": ...} if it can't be had."""
@@ -51,22 +52,27 @@ class Watcher:
         reset = reset_peak_rss(self.process.pid)
         self.before = before = self.process.snapshot()
         memory = self.process.memory()
-        return {
+        self.begun = {
             "rss": before.rss,
             "vsz": before.vsz,
             "peak_vsz": memory.peak_vsz,
             "peak_rss": memory.peak_rss,
             "peak_was_reset": reset,
         }
+        return self.begun
 
     def end(self) -> dict[str, Any]:
-        """Takes the second snapshot; what changed since the first."""
+        """Takes the second snapshot; what changed since the first, and what begin() answered.
+
+        Whoever keeps an answer of begin() has grown by it, since it was made after the snapshot.
+        """
         if self.before is None:
             return {"error": "nothing was begun"}
         memory = self.process.memory()
         after = self.process.snapshot()
         diff = after - self.before
         return {
+            "before": self.begun,
             "rss": diff.rss,
             "vsz": diff.vsz,
             "own": own(diff),

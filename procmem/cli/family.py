@@ -14,6 +14,7 @@ from procmem.cli.arguments import (
     row_limit,
     table_options,
 )
+from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import print_data
 from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
@@ -24,6 +25,7 @@ from procmem.view.family import family_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from procmem.process import Process
+    from procmem.process.family import Family
 
 __all__ = ["main"]
 
@@ -47,14 +49,21 @@ def main(argv: list[str]) -> int:
         metavar="N",
         help=f"show so many regions (default: {LIMIT}); 0: all",
     )
+    export_options(made, svg="the processes, a bar for each,")
     table_options(made, default="MiB")
     options = made.parse_args(argv)
     refuse_with_json(made, options, units=IN_BYTES, columns=ALL_FIELDS, limit="which has all rows")
+    if options.svg is not None and len(options.pids) > 1:
+        made.error("--svg draws one family: give one PID")
+    if not check_exports("family", options):
+        return 1
     found: list[dict[str, Any]] = []
+    pictures: list[Family] = []
 
     def show(process: Process) -> None:
         with reading(process.pid, "comparing the forks of"):
             family = process.family()
+        pictures.append(family)
         if options.data:
             found.append(family.to_dict())
             return
@@ -81,4 +90,6 @@ def main(argv: list[str]) -> int:
             print_data("family", options, found)
     except BadArgument as error:
         made.error(str(error))
-    return status
+    if options.svg is not None and len(pictures) > 1:
+        made.error(f"--svg draws one family, and {options.pids[0]} matches {len(pictures)}")
+    return (draw("family", options, pictures[0].svg) if pictures else 0) or status

@@ -33,6 +33,7 @@ __all__ = [
     "prose",
     "row_map",
     "size_ticks",
+    "stacked",
     "steps",
     "style",
     "time_ticks",
@@ -278,7 +279,7 @@ def prose(title: str, sentences: Sequence[str], most: int = 12) -> Panel:
 
 # ---- bars ---------------------------------------------------------------------------
 
-LABEL = 170
+LABEL, WIDE_LABEL = 170, 250
 FIGURE = 78
 """Units for the label of a row, and for the figure behind a bar."""
 
@@ -360,6 +361,53 @@ def bars(
         shapes.append(written(0, top, "Each column has a scale of its own.", "dim"))
     tones = frozenset(tone(row.key).name for row in rows)
     return Panel(top + 4, "".join(shapes), tones, " ".join(words))
+
+
+ROOM_FOR_MARK = 12
+
+
+def stacked(
+    title: str, parts: Sequence[tuple[str, str]], rows: Sequence[tuple[str, Sequence[int]]]
+) -> Panel:
+    """A bar for each row, made of the same parts; all bars have one scale.
+
+    Args:
+        title: what the rows are.
+        parts: for each part a word and the name of its colour.
+        rows: for each its name, where blanks at the start indent it, and the bytes of each part.
+    """
+    most = max([sum(values) for _, values in rows] + [1])
+    room = INNER - WIDE_LABEL - FIGURE
+    shapes = [heading(title)]
+    words = [f"{title}:"]
+    left = 0.0
+    top = 28.0
+    for word, key in parts:
+        shapes.append(box(left, top - 10, 12, 12, class_of(key)))
+        shapes.append(written(left + 16, top, f"{tone(key).mark} {word}", "dim"))
+        left += 30 + CELL * (cells(word) + 2)
+    top += 8
+    for name, values in rows:
+        indent = CELL * (len(name) - len(name.lstrip(" ")))
+        label = name.strip()
+        shapes.append(written(indent, top + 14, cut(label, WIDE_LABEL - indent - 6)))
+        x = float(WIDE_LABEL)
+        said = []
+        for (word, key), value in zip(parts, values, strict=True):
+            said.append(f"{word} {exact(value)}")
+            width = room * value / most
+            if value:
+                shapes.append(
+                    box(x, top + 4, width, 13, class_of(key), f"{label}: {word} {exact(value)}")
+                )
+            if width >= ROOM_FOR_MARK:
+                shapes.append(written(x + 3, top + 14, tone(key).mark, "paper mono"))
+            x += width
+        shapes.append(written(x + 4, top + 14, figure(sum(values))))
+        words.append(f"{label}: {', '.join(said)}.")
+        top += 20
+    return Panel(top + 4, "".join(shapes), frozenset(tone(key).name for _, key in parts),
+                 " ".join(words))  # fmt: skip
 
 
 def rule(x: float, y: float, to_x: float, to_y: float, look: str = "rule-line line") -> str:

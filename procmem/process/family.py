@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from procmem.regions import Region, RegionTable
 
-__all__ = ["Family", "FamilyMember", "FamilyRegion", "family_of"]
+__all__ = ["PART_TONES", "Family", "FamilyMember", "FamilyRegion", "family_of"]
 
 
 class FamilyRegion(NamedTuple):
@@ -50,6 +50,9 @@ class FamilyRegion(NamedTuple):
 
 
 SIZES = ("shared", "copied", "own", "file", "swapped")
+
+PART_TONES = {"shared": "shared memory", "copied": "objects", "own": "anon", "file": "file"}
+"""The tone of each part of what is in memory."""
 
 
 class FamilyMember:
@@ -158,6 +161,16 @@ class Family:
     def forked(self) -> list[FamilyMember]:
         """The members that run the program that they were forked with."""
         return [member for member in self.members[1:] if not member.executed]
+
+    def svg(self, title: str = "") -> str:
+        """The family as an SVG picture: a bar for each process, by what became of its memory.
+
+        Args:
+            title: the picture's title; empty: it names the first process.
+        """
+        from procmem.process.pictures import family_svg
+
+        return family_svg(self, title, PART_TONES)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from procmem.picture.palette import tone
+from procmem.process.family import PART_TONES
 from procmem.units import about, in_unit, unit_name
 from procmem.view.colours import by_letter, by_use
 from procmem.view.columns import Column, fitted, prose
@@ -31,17 +32,15 @@ BAR_MIN, BAR_MAX = 10, 40
 MOST_NAMED = 5
 
 
-TONES = {"shared": "shared memory", "copied": "objects", "own": "anon", "file": "file"}
-"""The tone of each part."""
-
-
 def letters() -> dict[str, str]:
     return LETTERS if only_ascii() else BLOCKS
 
 
 def painted_bar(text: str, whole: str) -> str:
     """A bar, or its legend, in colours."""
-    return by_letter({letter: tone(TONES[name]) for name, letter in letters().items()})(text, whole)
+    return by_letter({letter: tone(PART_TONES[name]) for name, letter in letters().items()})(
+        text, whole
+    )
 
 
 def family_sentence(family: Family) -> str:

@@ -47,6 +47,7 @@ def test_each_command_draws_what_it_shows(run: Run, target: Target, tmp_path: Pa
         (["snapshot", target.pid, "-o", saved], f"Memory of process {target.pid} ("),
         (["diff", saved, target.pid], f"What changed in process {target.pid} ("),
         (["experiment", "lazy-allocation"], "Lazy allocation"),
+        (["family", target.pid], f"Family of process {target.pid} ("),
     ):
         ran = run(*words, "--svg", file)
         assert (ran.status, ran.err) == (0, "")

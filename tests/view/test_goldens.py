@@ -17,7 +17,6 @@ from procmem.ipc.shared import Segment, SegmentDescriptor, SegmentMapper, Segmen
 from procmem.ipc.waiting import Wait
 from procmem.pages.cache import CacheUse
 from procmem.process.doctor import Feature
-from procmem.process.family import Family, FamilyMember, FamilyRegion
 from procmem.process.held import CachedFile
 from procmem.process.reconcile import Comparison, Reconciliation
 from procmem.process.stacks import LiveStack, RegionGroup, Stacks
@@ -41,6 +40,7 @@ from procmem.view.recording import recording_summary
 from procmem.view.shm import segments_text
 from procmem.view.threads import stacks_text
 from procmem.view.why import wait_table
+from tests.support.families import made_family
 from tests.support.goldens import same_as_golden
 from tests.support.paths import FIXTURES
 from tests.support.screens import made_process, made_recording, made_tree
@@ -175,28 +175,6 @@ def cached(width: int) -> str:
 
 def relatives(width: int) -> str:
     return family.family_text(made_family(), width=width)
-
-
-def made_family() -> Family:
-    """A server with a worker that has copied some, and one that has executed another program."""
-    heap = next(one for one in python() if one.kind.value == "heap")
-    text = next(iter(python()))
-
-    def member(pid: int, name: str, depth: int, shared: int, copied: int, own: int) -> FamilyMember:
-        regions = [
-            FamilyRegion(heap, depth > 0, shared * MIB, copied * MIB, own * MIB, 0, 512 * KIB),
-            FamilyRegion(text, depth > 0, 0, 0, 0, 6 * MIB, 0),
-        ]
-        return FamilyMember(pid, 900 + depth, name, depth, executed=name == "awk",
-                            regions=regions, frees=(copied + own) * MIB)  # fmt: skip
-
-    members = [
-        member(901, "gunicorn: master [shop]", 0, 30, 0, 4),
-        member(902, "gunicorn: worker [shop]", 1, 26, 4, 1),
-        member(903, "gunicorn: worker [shop]", 1, 10, 20, 9),
-        member(904, "awk", 2, 0, 0, 2),
-    ]
-    return Family(members, {905: "permission denied"}, 1, exact=False)
 
 
 def reconciled(width: int) -> str:

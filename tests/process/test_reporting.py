@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,12 +13,16 @@ from procmem import Process, ProcmemError
 from procmem.errors import AccessDenied
 from procmem.experiments import Specimen
 from procmem.process import reporting
-from procmem.process.reporting import Flags, pages_of, process_page
+from procmem.process.reporting import DIRTY, HUGE, Flags, pages_of, process_page
 from tests.support.reports import data_of, text_of
+from tests.support.targets import PAGE, Advice, Target, TargetError, machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.support.targets import Mapping
+
+HUGE_PAGE = 2 << 20
 
 
 @pytest.fixture
@@ -53,6 +59,91 @@ def test_pages_are_those_that_were_touched(specimen: Specimen) -> None:
     assert child
     with child:
         assert runs_at(pages_of(process.files, regions), number) == [(0, 10, 1), (50, 5, 1)]
+
+
+# ---- each state of a page, from a truth that is known beforehand ----
+
+
+def states_of(target: Target, mapping: Mapping) -> tuple[list[tuple[int, int, int]], Any]:
+    """The runs of a mapping as a report has them, with all flags, and what is known of all."""
+    process = Process(target.pid)
+    regions = list(process.maps())
+    number = next(n for n, one in enumerate(regions) if mapping.start in one)
+    found = pages_of(process.files, regions)
+    flat, offset = found["regions"][number], (mapping.start - regions[number].start) // PAGE
+    triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    count = (mapping.end - mapping.start) // PAGE
+    return [
+        (first - offset, length, code)
+        for first, length, code in triples
+        if offset <= first < offset + count
+    ], found
+
+
+def test_pages_of_a_file_that_nobody_else_maps(target: Target, tmp_path: Path) -> None:
+    file = tmp_path / "mapped"
+    file.touch()
+    os.truncate(file, 16 * PAGE)
+    mapping = target.map_file(file, 16, "r--p")
+    target.lock(mapping)  # locked pages of a file stay, however short of memory the machine is
+    runs, _ = states_of(target, mapping)
+    assert {code & 7 for _, _, code in runs} == {2}
+    assert sum(length for _, length, _ in runs) == 16
+
+
+def test_dirty_pages(target: Target) -> None:
+    mapping = target.map(32)
+    target.touch(mapping.page(0, 10))
+    region = Process(target.pid).smaps().find(mapping.start)
+    assert region is not None
+    assert region.private_dirty == 10 * PAGE
+    runs, found = states_of(target, mapping)
+    assert sum(length for _, length, _ in runs) == 10
+    if not found["dirty"]:
+        pytest.skip("kernel feature missing: soft-dirty bits (CONFIG_MEM_SOFT_DIRTY)")
+    assert all(code & DIRTY for _, _, code in runs)
+    try:
+        Path(f"/proc/{target.pid}/clear_refs").write_text("4")
+    except OSError as error:
+        pytest.skip(f"clear_refs can't be written: {error}")
+    target.touch(mapping.page(0, 3))
+    runs, _ = states_of(target, mapping)
+    assert sum(length for _, length, code in runs if code & DIRTY) == 3
+
+
+def test_swapped_pages(target: Target) -> None:
+    with machine.swap() as setting:
+        setting.or_skip()
+        mapping = target.map(64)
+        target.touch(mapping)
+        for _ in range(50):  # the kernel may pass over a page that is on its way to the LRU
+            target.madvise(mapping, Advice.PAGEOUT)
+            runs, _ = states_of(target, mapping)
+            if runs and {code & 7 for _, _, code in runs} == {3}:
+                break
+        else:
+            pytest.skip("not all pages could be swapped out (MADV_PAGEOUT)")
+        assert sum(length for _, length, _ in runs) == 64
+        region = Process(target.pid).smaps().find(mapping.start)
+        assert region is not None
+        assert region.swap == mapping.size
+        target.close()
+
+
+def test_huge_pages(target: Target) -> None:
+    mapping = target.map(2 * HUGE_PAGE // PAGE)
+    huge = mapping.page(-mapping.start % HUGE_PAGE // PAGE, HUGE_PAGE // PAGE)
+    try:
+        target.madvise(huge, Advice.HUGEPAGE)
+    except TargetError:
+        pytest.skip("kernel feature missing: transparent huge pages")
+    target.touch(huge.page(0))
+    runs, found = states_of(target, huge)
+    if not found["huge"]:
+        pytest.skip("kernel feature missing: PAGEMAP_SCAN, which finds huge pages")
+    if sum(length for _, length, _ in runs) == 1:
+        pytest.skip("the kernel found no huge page")
+    assert [(length, code & (7 | HUGE)) for _, length, code in runs] == [(HUGE_PAGE // PAGE, HUGE)]
 
 
 def test_the_page_has_all_parts(specimen: Specimen, tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ ffi.cdef(
     void pm_column_steps(uint64_t first, uint64_t step, size_t count, uint64_t *out);
     size_t pm_column_perms(const pm_rows *rows, char *out, int32_t *ends);
     size_t pm_column_devices(const pm_rows *rows, char *out, int32_t *ends);
+    enum { PM_NAMED, PM_NOTED, PM_RESERVED, PM_BARRED, PM_EXECUTABLE, PM_APART, PM_BY_FILE,
+           PM_STACK_LIKE, PM_HEAP_LIKE, PM_MARKS };
+    int pm_column_marks(const pm_rows *rows, const unsigned char *noted, size_t noted_size,
+                        uint64_t page_size, const uint64_t *heap_sizes, unsigned char *out);
 
     pm_scan *pm_scan_new(int mode, uint64_t seed);
     int pm_scan_feed(pm_scan *scan, const char *data, size_t size);

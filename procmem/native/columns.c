@@ -230,3 +230,43 @@ size_t pm_column_devices(const pm_rows *rows, char *out, int32_t *ends)
     }
     return (size_t)(at - out);
 }
+
+static int is_above_4_gib(const uint64_t *words)
+{
+    return words[PM_END] > (uint64_t)1 << 32 && words[PM_END] < (uint64_t)1 << 63;
+}
+
+int pm_column_marks(const pm_rows *rows, const unsigned char *noted, size_t noted_size,
+                    uint64_t page_size, const uint64_t *heap_sizes, unsigned char *out)
+{
+    size_t count = rows->count, row;
+    uint64_t heap, end = 0;
+    int wide = 0, file = 0;
+
+    for (row = 0; row < count && !wide; row++)
+        wide = is_above_4_gib(record(rows, row));
+    heap = heap_sizes[wide];
+    for (row = 0; row < count; row++) {
+        const uint64_t *it = record(rows, row);
+        uint64_t start = it[PM_START];
+        uint32_t perms = (uint32_t)it[PM_PERMS_NAME], flags = (uint32_t)it[PM_FLAGS_RAW];
+        int named = it[PM_PERMS_NAME] >> 32 != 0, before = file;
+        unsigned char *mark = out + row;
+        char letters[4];
+
+        memcpy(letters, &perms, sizeof letters);
+        file = it[PM_INODE] != 0;
+        mark[PM_NAMED * count] = (unsigned char)named;
+        mark[PM_NOTED * count] = flags < noted_size && noted[flags];
+        mark[PM_RESERVED * count] = !memcmp(letters, "---p", 4);
+        mark[PM_BARRED * count] = !memcmp(letters, "---", 3);
+        mark[PM_EXECUTABLE * count] = letters[2] == 'x';
+        mark[PM_APART * count] = !row || start != end;
+        mark[PM_BY_FILE * count] = file || before;
+        mark[PM_STACK_LIKE * count] = !named && !file && !memcmp(letters, "rw", 2) &&
+                                      letters[3] == 'p' && it[PM_END] - start >= 2 * page_size;
+        mark[PM_HEAP_LIKE * count] = (start - 1) / heap != (it[PM_END] - 1) / heap;
+        end = it[PM_END];
+    }
+    return wide;
+}

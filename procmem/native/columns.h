@@ -56,4 +56,22 @@ void pm_column_steps(uint64_t first, uint64_t step, size_t count, uint64_t *out)
 size_t pm_column_perms(const pm_rows *rows, char *out, int32_t *ends);
 size_t pm_column_devices(const pm_rows *rows, char *out, int32_t *ends);
 
+/* What kinds are determined from, a byte of 0 or 1 for each row: mark after mark, `count` bytes each. */
+enum {
+    PM_NAMED,      /* it has a name */
+    PM_NOTED,      /* the table `noted` has a byte other than 0 for its VmFlags */
+    PM_RESERVED,   /* its permissions are ---p */
+    PM_BARRED,     /* they are ---p or ---s */
+    PM_EXECUTABLE, /* they have x */
+    PM_APART,      /* it does not start where the row before it ends */
+    PM_BY_FILE,    /* it has an inode, or the row before it has one */
+    PM_STACK_LIKE, /* private, writable and readable, without name and inode, two pages or more */
+    PM_HEAP_LIKE,  /* it holds an address that is a multiple of the size of malloc's heaps */
+    PM_MARKS
+};
+/* Writes PM_MARKS * count bytes. Returns whether any row is above 4 GiB, in the lower half: then
+ * heaps are of heap_sizes[1] bytes, else of heap_sizes[0]. */
+int pm_column_marks(const pm_rows *rows, const unsigned char *noted, size_t noted_size,
+                    uint64_t page_size, const uint64_t *heap_sizes, unsigned char *out);
+
 #endif

@@ -143,6 +143,30 @@ static void check_texts(const pm_rows *rows)
     free(ends);
 }
 
+static void check_marks(const pm_rows *rows, uint64_t small)
+{
+    uint64_t heaps[2] = {1 + small, 1 + small * 64};
+    unsigned char noted[3] = {0, 1, 0}, *out = room(rows->count * PM_MARKS);
+    int wide = pm_column_marks(rows, noted, sizeof noted, small, heaps, out);
+    size_t row, mark;
+
+    for (row = 0; row < rows->count; row++) {
+        const uint64_t *it = record(rows, row), *above = row ? record(rows, row - 1) : NULL;
+        uint32_t flags = (uint32_t)it[PM_FLAGS_RAW];
+
+        for (mark = 0; mark < PM_MARKS; mark++)
+            REQUIRE(out[mark * rows->count + row] <= 1);
+        REQUIRE(out[PM_NAMED * rows->count + row] == (it[PM_PERMS_NAME] >> 32 != 0));
+        REQUIRE(out[PM_NOTED * rows->count + row] == (flags == 1));
+        REQUIRE(out[PM_APART * rows->count + row] == (!above || above[PM_END] != it[PM_START]));
+        REQUIRE(out[PM_BY_FILE * rows->count + row] ==
+                (it[PM_INODE] || (above && above[PM_INODE])));
+        REQUIRE(out[PM_RESERVED * rows->count + row] <= out[PM_BARRED * rows->count + row]);
+        REQUIRE(wide || it[PM_END] <= (uint64_t)1 << 32 || it[PM_END] >> 63);
+    }
+    free(out);
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     size_t stride = PM_HEADER_WORDS + (size ? data[0] % 8u : 0), records, i;
@@ -168,6 +192,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     check_pairs(&rows, words[0], words[1]);
     check_parts(&rows, words[2], data[1] % 33u, 1 + data[0] % 20u);
     check_texts(&rows);
+    check_marks(&rows, data[1]);
     free(memory);
     free(which);
     return 0;

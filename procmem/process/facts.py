@@ -7,12 +7,12 @@ kinds and uses that depend on them are guesses.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
 from bisect import bisect_right
-from itertools import compress
-from operator import attrgetter, or_
+from functools import cached_property
 
 from procmem import errors, native
 from procmem.elf import limits
@@ -20,13 +20,14 @@ from procmem.elf.headers import ElfFile
 from procmem.elf.source import Source
 from procmem.elf.spec import SHN_UNDEF
 from procmem.elf.symbols import symbol_tables
-from procmem.native import lib
+from procmem.native import ffi, lib
 from procmem.process.sections import header_kinds, look_at_files
 from procmem.procfs.mapped import open_link, stat_link
 from procmem.procfs.probes import shows_guard_pages
 from procmem.procfs.resident import ResidentMemory
 from procmem.regions.facts import Facts, Stack
 from procmem.regions.kinds import ARENA_SIZES
+from procmem.regions.marks import where
 from procmem.regions.read import read_scan
 from procmem.regions.region import PAGE_SIZE
 from procmem.regions.table import RegionTable
@@ -35,13 +36,14 @@ from procmem.regions.uses import CHECKS, SECTIONS, SYMBOLS, program_of_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from procmem.elf.headers import Shdr
     from procmem.process.sections import Mapped
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region
+    from procmem.regions.marks import Marks
     from procmem.regions.reading import MapsReading
 
 __all__ = ["facts_of"]
@@ -59,32 +61,13 @@ KEPT = 256
 LARGEST_STRINGS = 16 << 20
 """The most bytes of symbol names that are searched in a program."""
 
-PRIVATE, WRITABLE = (
-    frozenset(int.from_bytes(perms.encode(), sys.byteorder) for perms in texts)
-    for texts in (
-        [r + w + x + "p" for r in "r-" for w in "w-" for x in "x-"],
-        ["rw-p", "rwxp"],
-    )
+PRIVATE = frozenset(
+    int.from_bytes(f"{r}{w}{x}p".encode(), sys.byteorder) for r in "r-" for w in "w-" for x in "x-"
 )
-"""Permissions as in a record: of all private memory, and of memory that may be a stack."""
+"""Permissions as in a record: of all private memory."""
 
 GUARDED = 1 << 58
 """A bit of an entry in pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
-
-
-class Spaces:
-    """Regions, which can be found by address."""
-
-    def __init__(self, regions: Sequence[Region]) -> None:
-        self.regions = regions
-        self.starts = [*map(attrgetter("start"), regions)]
-
-    def find(self, address: int) -> Region | None:
-        """The region that covers an address; None: there is none."""
-        place = bisect_right(self.starts, address) - 1
-        if place < 0 or address >= self.regions[place].end:
-            return None
-        return self.regions[place]
 
 
 def facts_of(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading) -> Facts | None:
@@ -109,50 +92,127 @@ def gather(files: ProcessFiles, regions: Sequence[Region], reading: MapsReading)
     if not live:
         facts.stacks = [Stack(tid, stack_pointer(files, tid)) for tid in files.thread_ids()]
         return facts
+    marks = reading.marks()
+    mapped, stacks, heaps = map(where, (marks.by_file, marks.stack_like, marks.heap_like))
     with files.memory("maps") as maps:
-        scan, _, _ = read_scan(files, native.MAPS)
-        same = still_mapped(regions, scan.column(0), scan.column(1))
-        anonymous = [
-            region
-            for region in same
-            if not region._name and region._perms in PRIVATE and not region.inode
-        ]
+        present = StillMapped(files, maps, regions, marks, len(mapped) + len(stacks) + len(heaps))
         memory = ResidentMemory(files)
         try:
-            find_stacks(files, facts, same, anonymous, memory)
+            find_stacks(files, facts, present, stacks, memory)
             if memory:
                 facts.memory_read = True
                 # A heap that has grown since then still has the same start and first words.
-                begun, heaps = scan.column(0), regions
-                if [*map(attrgetter("start"), regions)] != [*begun]:
-                    still = set(begun)
-                    heaps = [one for one in regions if one.start in still]
-                find_heaps(facts, heaps, memory)
-            read_programs(files, maps, facts, same, reading)
+                find_heaps(facts, present.begun(heaps), memory, marks.word_size)
+            read_programs(files, maps, facts, present, mapped, reading)
             if memory:
                 for check in CHECKS:
                     if check.program in facts.programs:
-                        facts.checked.update(check.find(anonymous, facts, memory.read))
+                        found = check.find(present.anonymous, facts, memory.read)
+                        facts.checked.update(found)
         finally:
             memory.close()
         maps.check()
     return facts
 
 
-def still_mapped(
-    regions: Sequence[Region], starts: Sequence[int], ends: Sequence[int]
-) -> list[Region]:
-    """The regions that are still mapped; they may have grown, or merged with others."""
-    found_at, found_to = ([*map(attrgetter(name), regions)] for name in ("start", "end"))
-    if found_at == [*starts] and found_to == [*ends]:
-        return list(regions)
-    now = set(zip(starts, ends, strict=True))
+class StillMapped:
+    """Which regions of a reading are still mapped; they may have grown, or merged with others.
 
-    def covered(region: Region) -> bool:
-        place = bisect_right(starts, region.start) - 1
-        return place >= 0 and ends[place] >= region.end
+    A few are asked for one by one (PROCMAP_QUERY). For many, or on a kernel without it, maps is
+    read once more.
 
-    return [region for region in regions if (region.start, region.end) in now or covered(region)]
+    Args:
+        files: the process.
+        maps: its open maps file.
+        regions: all regions of the reading, in their order.
+        marks: of these.
+        expected: about how many will be asked for.
+    """
+
+    def __init__(
+        self,
+        files: ProcessFiles,
+        maps: MemoryFile,
+        regions: Sequence[Region],
+        marks: Marks,
+        expected: int,
+    ) -> None:
+        self.regions = regions
+        self.marks = marks
+        self._files = files
+        self._maps = maps
+        self._starts = marks.column(native.START)
+        self._one_by_one = expected * DEAR < len(regions)
+        self._words = ffi.new(f"uint64_t[{native.HEADER_WORDS}]")
+        self._vma = ffi.new("pm_vma *")
+
+    @cached_property
+    def _now(self) -> tuple[list[int], list[int]]:
+        """Starts and ends of what is mapped now."""
+        scan, _, _ = read_scan(self._files, native.MAPS)
+        return scan.column(native.START), scan.column(native.END)
+
+    @cached_property
+    def all(self) -> list[Region]:
+        """All regions that are still mapped."""
+        ends = self.marks.column(native.END)
+        if self._now == (self._starts, ends):
+            return list(self.regions)
+        now = set(zip(*self._now, strict=True))
+        return [
+            region
+            for region, one in zip(self.regions, zip(self._starts, ends, strict=True), strict=True)
+            if one in now or self._bounds(one[0])[1] >= one[1]
+        ]
+
+    @cached_property
+    def anonymous(self) -> list[Region]:
+        """Those of private memory without a name."""
+        return [
+            region
+            for region in self.all
+            if not region._name and region._perms in PRIVATE and not region.inode
+        ]
+
+    def some(self, indices: Iterable[int]) -> list[Region]:
+        """Those of some regions that are still mapped."""
+        found = [self.regions[index] for index in indices]
+        return [region for region in found if self.bounds(region.start)[1] >= region.end]
+
+    def begun(self, indices: Iterable[int]) -> list[Region]:
+        """Those of some regions where a region still starts."""
+        found = [self.regions[index] for index in indices]
+        return [region for region in found if self.bounds(region.start)[0] == region.start]
+
+    def find(self, address: int) -> Region | None:
+        """The region that covers an address, if it is still mapped; None: there is none."""
+        place = bisect_right(self._starts, address) - 1
+        if place < 0 or address >= self.regions[place].end:
+            return None
+        return next(iter(self.some([place])), None)
+
+    def bounds(self, address: int) -> tuple[int, int]:
+        """Start and end of what is mapped at an address now; (0, 0): nothing is."""
+        # [vsyscall], in the kernel's half, is in no answer.
+        if self._one_by_one and address < 1 << 63:
+            status = lib.pm_query_vma(self._maps.fd, address, 0, self._words, self._vma)
+            if not status:
+                return self._words[native.START], self._words[native.END]
+            if status in (-errno.ENOENT, -errno.ESRCH):
+                return 0, 0
+            self._one_by_one = False
+        return self._bounds(address)
+
+    def _bounds(self, address: int) -> tuple[int, int]:
+        starts, ends = self._now
+        place = bisect_right(starts, address) - 1
+        if place < 0 or address >= ends[place]:
+            return 0, 0
+        return starts[place], ends[place]
+
+
+DEAR = 8
+"""A query takes as long as reading this many lines of maps."""
 
 
 # ---- threads -------------------------------------------------------------------
@@ -161,12 +221,11 @@ def still_mapped(
 def find_stacks(
     files: ProcessFiles,
     facts: Facts,
-    regions: Sequence[Region],
-    anonymous: Sequence[Region],
+    present: StillMapped,
+    candidates: Sequence[int],
     memory: ResidentMemory,
 ) -> None:
-    spaces = Spaces(regions)
-    word = word_size(regions)
+    word = present.marks.word_size
     numbers = files.has_our_numbers
     pointers: dict[int, tuple[int | None, int]] = {}
     for tid in files.thread_ids():
@@ -179,9 +238,9 @@ def find_stacks(
     living = set(files.thread_ids())
     for tid, (pointer, head) in pointers.items():
         if tid in living:
-            facts.stacks.append(stack_of(tid, pointer, head, spaces, memory, word))
+            facts.stacks.append(stack_of(tid, pointer, head, present, memory, word))
     if memory and word == 8:
-        find_descriptors(facts, regions, anonymous, memory)
+        find_descriptors(facts, present, candidates, memory)
     facts.all_located = all(
         stack.pointer is not None or stack.descriptor is not None
         for stack in facts.stacks
@@ -195,9 +254,14 @@ def word_size(regions: Sequence[Region]) -> int:
 
 
 def stack_of(
-    tid: int, pointer: int | None, head: int, spaces: Spaces, memory: ResidentMemory, word: int
+    tid: int,
+    pointer: int | None,
+    head: int,
+    present: StillMapped,
+    memory: ResidentMemory,
+    word: int,
 ) -> Stack:
-    region = spaces.find(head) if head else None
+    region = present.find(head) if head else None
     if region is None or not region.perms.write or region.inode:
         return Stack(tid, pointer)
     first = max(region.start, (head - AROUND) // word * word)
@@ -231,24 +295,21 @@ def block_in(data: bytes, head: int, region: Region, word: int) -> tuple[int, in
 
 
 def find_descriptors(
-    facts: Facts, regions: Sequence[Region], anonymous: Sequence[Region], memory: ResidentMemory
+    facts: Facts, present: StillMapped, candidates: Sequence[int], memory: ResidentMemory
 ) -> None:
     """Finds stacks with a thread's descriptor at their top, including those of ended threads.
 
     glibc keeps the stacks of ended threads for new ones (allocate_stack()), and a child of fork(2)
     has the stacks of all of its parent's threads.
     """
-    marks = shows_guard_pages()
-    spaces = None if marks else Spaces(regions)
+    shows_guards = shows_guard_pages()
     tops = {stack.end: stack.start for stack in facts.stacks if stack.start is not None}
     unknown = {stack.tid: place for place, stack in enumerate(facts.stacks) if not stack.start}
     looked = 0
-    for region in anonymous:
-        # The descriptor alone, with the least stack that pthread_create(3) takes, needs two pages.
-        if region._perms not in WRITABLE or region.size < 2 * PAGE_SIZE:
-            continue
-        if spaces is not None:
-            below = spaces.find(region.start - 1)
+    # The descriptor alone, with the least stack that pthread_create(3) takes, needs two pages.
+    for region in present.some(candidates):
+        if not shows_guards:
+            below = present.find(region.start - 1)
             if below is None or below.perms != "---p":
                 continue
         # Without guards in between, adjacent stacks may be one region.
@@ -316,22 +377,17 @@ def descriptor_below(top: int, region: Region, memory: ResidentMemory) -> tuple[
 NAMES = None, b"[anon: glibc: malloc arena]"
 
 
-def find_heaps(facts: Facts, regions: Sequence[Region], memory: ResidentMemory) -> None:
+def find_heaps(
+    facts: Facts, candidates: Sequence[Region], memory: ResidentMemory, word: int
+) -> None:
     """Finds the heaps of malloc's arenas by their first words.
 
     heap_info of glibc (malloc/arena.c): the arena, the previous heap, bytes in use, bytes
     that were made writable.
     """
-    word = word_size(regions)
     length = ARENA_SIZES[word == 4]
     shape = struct.Struct("=4Q" if word == 8 else "=4I")
     looked = 0
-    starts, ends = (map(attrgetter(name), regions) for name in ("start", "end"))
-    candidates = [
-        region
-        for region, start, end in zip(regions, starts, ends, strict=True)
-        if (start - 1) // length != (end - 1) // length  # it has a multiple of the length
-    ]
     for region in candidates:
         first = -(-region.start // length) * length
         if first >= region.end or region.inode or region.perms != "rw-p":
@@ -367,20 +423,21 @@ def read_programs(
     files: ProcessFiles,
     maps: MemoryFile,
     facts: Facts,
-    regions: Sequence[Region],
+    present: StillMapped,
+    mapped: Sequence[int],
     reading: MapsReading,
 ) -> None:
     """Adds facts from the headers of the mapped ELF files, and the runtimes in these files.
 
     They are cached as long as the same files are mapped at the same addresses.
     """
-    if not regions:
-        return
     owner = files.root, files.pid, files.start_time
-    key = reading.exe, *file_layout(regions)
+    key = reading.exe, *file_layout(present.some(mapped))
     kept = _programs.get(owner)
     if kept is None or kept[0] != key:
-        look_at_programs(files, maps, facts, regions, reading)
+        if not present.all:
+            return
+        look_at_programs(files, maps, facts, present.all, reading)
         if len(_programs) > KEPT:
             _programs.clear()
         _programs[owner] = key, facts.headers, facts.objects, facts.programs, facts.go_heap
@@ -394,11 +451,9 @@ _programs: dict[Any, tuple[Any, ...]] = {}
 
 def file_layout(regions: Sequence[Region]) -> list[tuple[Any, ...]]:
     """A key of each region of a file, and of the region after it, which may contain its bss."""
-    inodes = [*map(attrgetter("inode"), regions)]
-    chosen = compress(regions, map(or_, inodes, [0, *inodes]))
     return [
         (region.start, region.end, region._perms, region.inode, region.raw_pathname)
-        for region in chosen
+        for region in regions
     ]
 
 

@@ -8,11 +8,7 @@ the place of a region among its neighbours. The last is a guess, and
 from __future__ import annotations
 
 import re
-import sys
-from bisect import bisect_left
 from collections import Counter
-from itertools import compress
-from operator import attrgetter, or_
 
 from procmem.regions.kinds import (
     ARENA_SIZES,
@@ -24,6 +20,7 @@ from procmem.regions.kinds import (
     Use,
     stacks_name,
 )
+from procmem.regions.marks import where
 from procmem.regions.uses import RECOGNISERS, REPLACE_MALLOC, Layout, programs_of
 
 TYPE_CHECKING = False
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
 
     from procmem.regions.facts import Facts, Stack
     from procmem.regions.kinds import Unclassified
+    from procmem.regions.marks import Marks
 
 __all__ = ["classify"]
 
@@ -82,6 +80,7 @@ KERNEL_RINGS = re.compile(rb"anon_inode:.*|socket:\[\d+\]|/\[aio\] \(deleted\)",
 
 def classify(
     regions: Sequence[Unclassified],
+    marks: Marks,
     exe: bytes | None,
     facts: Facts | None = None,
     *,
@@ -91,21 +90,22 @@ def classify(
 
     Args:
         regions: a whole reading in its order.
+        marks: what is known of each of them at a glance.
         exe: the executable's path; None: not known.
         facts: what threads, memory and ELF files say; None: nothing is known but the text.
         renamed: whether regions whose lines have the same name may have different paths.
     """
-    found = named(regions, renamed=renamed)
+    found = named(regions, marks, renamed=renamed)
     first = True
-    for group in objects(regions):
+    for group in objects(regions, marks):
         has_code = segments(regions, group, exe, found, first=first)
         first = first and not has_code
-    layout = Layout(regions, found, facts, {})
+    layout = Layout(regions, found, facts, {}, marks)
     if facts is not None:
         by_headers(layout, facts)
         stacks_by_descriptors(layout, facts)
         arenas_by_headers(layout, facts)
-    layout.programs = programs_of(regions, found, facts)
+    layout.programs = programs_of(regions, found, facts, marks)
     for recogniser in RECOGNISERS:
         if recogniser.before_guesses:
             recogniser.find(layout)
@@ -122,12 +122,11 @@ def classify(
     return found  # type: ignore[return-value]  # none is left that is None
 
 
-def named(regions: Sequence[Unclassified], *, renamed: bool) -> list[Kind | None]:
+def named(regions: Sequence[Unclassified], marks: Marks, *, renamed: bool) -> list[Kind | None]:
     """The kinds that the kernel's names prove; worked out once for each name and set of flags."""
     alike: dict[tuple[int, int, int], Kind | None] = {}
     found: list[Kind | None] = [None] * len(regions)
-    names, flags = (map(attrgetter(word), regions) for word in ("_name", "_flags"))
-    for index in compress(range(len(regions)), map(or_, names, flags)):
+    for index in sorted({*where(marks.named), *where(marks.noted)}):
         region = regions[index]
         key = region._name, region._perms, region._flags
         if renamed or key not in alike:
@@ -226,7 +225,7 @@ def label_of(pathname: str) -> str:
 # ---- objects: the segments of an ELF file ----------------------------------
 
 
-def objects(regions: Sequence[Unclassified]) -> list[list[int]]:
+def objects(regions: Sequence[Unclassified], marks: Marks) -> list[list[int]]:
     """The indices of each mapped object, in order.
 
     A loader maps the segments of a file in ascending order and mostly without
@@ -235,7 +234,7 @@ def objects(regions: Sequence[Unclassified]) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     before = named = -1
-    for index in compress(range(len(regions)), map(attrgetter("_name"), regions)):
+    for index in where(marks.named):
         region = regions[index]
         before, named = named, index
         # Some emulators print no inodes.
@@ -578,7 +577,7 @@ def guess_stacks(layout: Layout) -> None:
             if "nr" not in flags:
                 candidates.append(index)
                 advised = advised or "nh" in flags
-    for index in compress(range(len(regions)), map(attrgetter("_flags"), regions)):
+    for index in where(layout.marks.noted):
         region = regions[index]
         if found[index] is None and region.perms == "rw-p" and {"gu", "nh"} <= flags_of(region):
             # Its guards are marks in the page table (glibc 2.42; the flag since Linux 6.19).
@@ -613,24 +612,15 @@ def guess_stacks(layout: Layout) -> None:
 def anonymous(layout: Layout) -> None:
     """The regions that no rule has claimed."""
     regions, found = layout.regions, layout.found
-    inaccessible = [
-        *compress(range(len(found)), map(INACCESSIBLE.__contains__, layout.perms)),
-        len(found),
-    ]
-    at = 0
     for run in layout.runs():
         carved = run.largest > GUARD_LIMIT or run.pieces > MOST_GUARDS
         end = run.last + 1
         found[run.first : end] = [ANONYMOUS] * (end - run.first)
-        at = bisect_left(inaccessible, run.first, at)
-        while inaccessible[at] < end:
-            index = inaccessible[at]
+        for index in where(layout.marks.barred, run.first, end):
             large = carved or regions[index].size > GUARD_LIMIT
             found[index] = RESERVED if large else LONE_GUARD
-            at += 1
 
 
-INACCESSIBLE = frozenset(int.from_bytes(perms, sys.byteorder) for perms in (b"---p", b"---s"))
 ANONYMOUS = Kind(K.ANON, None, "name", "anonymous")
 RESERVED = Kind(K.ANON, None, "perms", "reserved address space")
 LONE_GUARD = Kind(K.GUARD, None, "position", "guard")

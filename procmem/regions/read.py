@@ -204,6 +204,7 @@ class SingleReading:
         """What the region is. That depends on its neighbours, so all of maps is read."""
         from procmem.errors import ProcmemError
         from procmem.regions.classify import classify
+        from procmem.regions.marks import Marks
 
         words = self.words
         try:
@@ -213,7 +214,8 @@ class SingleReading:
         except (ProcmemError, OSError):
             found = None
         if found is None or (found.start, found.end) != (words[0], words[1]):
-            return classify(self.make(), self.exe, renamed=True)[0]
+            marks = Marks(words, native.HEADER_WORDS, 1, PAGE_SIZE)
+            return classify(self.make(), marks, self.exe, renamed=True)[0]
         return found._reading.kind(found._index)
 
     def make(self) -> list[Region]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from procmem.native import Record
     from procmem.regions.facts import Facts
     from procmem.regions.kinds import Kind
+    from procmem.regions.marks import Marks
 
     AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -181,6 +182,13 @@ class MapsReading:
             self._kinds = [None] * self.count
         self._kinds[index] = kind
 
+    def marks(self) -> Marks:
+        """What is known of each region at a glance."""
+        from procmem.regions.marks import Marks
+
+        scan = self.scan
+        return Marks(scan.words, scan.stride, self.count, self.page_size, self.strings)
+
     def _find_kinds(self) -> list[Kind]:
         from procmem.regions.classify import classify
 
@@ -188,6 +196,7 @@ class MapsReading:
         find = self.find_facts
         found = classify(
             regions,
+            self.marks(),
             self.exe,
             None if find is None else find(regions, self),
             renamed=bool(self.overrides),

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 import struct
-import sys
 from bisect import bisect_left, bisect_right
 from itertools import compress
-from operator import attrgetter, not_
+from operator import not_
 from typing import NamedTuple
 
+from procmem.native import END, START
 from procmem.regions.kinds import GUARD_LIMIT, Kind, Owner, RegionKind, Use
+from procmem.regions.marks import where
 from procmem.units import GiB, MiB
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from procmem.regions.facts import Facts
     from procmem.regions.kinds import Unclassified
+    from procmem.regions.marks import Marks
 
 __all__ = [
     "CHECKS",
@@ -39,14 +41,6 @@ __all__ = [
 
 K = RegionKind
 TiB = 1 << 40
-
-EXECUTABLE = frozenset(
-    int.from_bytes(f"{r}{w}x{s}".encode(), sys.byteorder) for r in "r-" for w in "w-" for s in "ps"
-)
-"""Permissions of executable memory, as in a record."""
-
-RESERVED = int.from_bytes(b"---p", sys.byteorder)
-"""The permissions of private memory that may not be accessed, as in a record."""
 
 # ---- which runtimes a process has --------------------------------------------
 
@@ -139,7 +133,10 @@ def program_of_library(base: str) -> str | None:
 
 
 def programs_of(
-    regions: Sequence[Unclassified], found: Sequence[Kind | None], facts: Facts | None
+    regions: Sequence[Unclassified],
+    found: Sequence[Kind | None],
+    facts: Facts | None,
+    marks: Marks,
 ) -> dict[str, Runtime]:
     """The runtimes of a process: by its ELF files, by the files that it maps, by its name.
 
@@ -147,13 +144,14 @@ def programs_of(
         regions: its regions.
         found: the kind of each; None: not determined yet.
         facts: what was read from threads, memory and ELF files; None: a saved text.
+        marks: of the regions.
     """
     programs: dict[str, Runtime] = {}
     if facts is not None:
         for name, evidence in facts.programs.items():
             programs[name] = Runtime(evidence, sure=True)
     seen: set[int] = set()
-    for index in compress(range(len(regions)), map(attrgetter("_name"), regions)):
+    for index in where(marks.named):
         region, kind = regions[index], found[index]
         if region._name in seen:
             continue
@@ -200,9 +198,9 @@ class Layout:
         found: the kind of each so far; None: not determined yet.
         facts: what was read from threads, memory and ELF files; None: a saved text.
         programs: the runtimes that were found.
+        marks: what is known of each region at a glance.
         starts: the start address of each region.
         ends: the address after each.
-        perms: the permissions of each, as in a record.
         reserved: the indices of the private regions with PROT_NONE.
     """
 
@@ -212,16 +210,16 @@ class Layout:
         found: list[Kind | None],
         facts: Facts | None,
         programs: dict[str, Runtime],
+        marks: Marks,
     ) -> None:
         self.regions = regions
         self.found = found
         self.facts = facts
         self.programs = programs
-        # map() and compress() go through thousands of regions at the speed of C.
-        self.starts = [*map(attrgetter("start"), regions)]
-        self.ends = [*map(attrgetter("end"), regions)]
-        self.perms = [*map(attrgetter("_perms"), regions)]
-        self.reserved = [*compress(range(len(regions)), map(RESERVED.__eq__, self.perms))]
+        self.marks = marks
+        self.starts = marks.column(START)
+        self.ends = marks.column(END)
+        self.reserved = where(marks.reserved)
 
     def claimed(self) -> list[int]:
         """The indices of the regions whose kind has been determined."""
@@ -254,24 +252,32 @@ class Layout:
     def runs(self) -> list[Unclaimed]:
         """Groups of adjacent regions that no rule has claimed yet."""
         runs: list[Unclaimed] = []
-        starts, ends, perms = self.starts, self.ends, self.perms
-        first = last = -1
-        end = reserved = largest = pieces = 0
-        for index in self.unclaimed():
-            if index != last + 1 or starts[index] != end or first < 0:
-                if first >= 0:
-                    start = starts[first]
-                    runs.append(Unclaimed(first, last, start, end, reserved, largest, pieces))
-                first, reserved, largest, pieces = index, 0, 0, 0
-            last, end = index, ends[index]
-            if perms[index] == RESERVED:
-                size = end - starts[index]
-                reserved += size
-                largest = max(largest, size)
-                pieces += 1
-        if first >= 0:
-            runs.append(Unclaimed(first, last, starts[first], end, reserved, largest, pieces))
+        apart, count = self.marks.apart, len(self.found)
+        free = bytes(map(not_, self.found))
+        first = free.find(1)
+        while first >= 0:
+            stop = free.find(0, first)
+            stop = count if stop < 0 else stop
+            while first < stop:
+                end = apart.find(1, first + 1, stop)
+                end = stop if end < 0 else end
+                runs.append(self._run(first, end))
+                first = end
+            first = free.find(1, stop)
         return runs
+
+    def _run(self, first: int, stop: int) -> Unclaimed:
+        starts, ends = self.starts, self.ends
+        sizes = [ends[index] - starts[index] for index in where(self.marks.reserved, first, stop)]
+        return Unclaimed(
+            first,
+            stop - 1,
+            starts[first],
+            ends[stop - 1],
+            sum(sizes),
+            max(sizes, default=0),
+            len(sizes),
+        )
 
 
 # ---- uses by name ------------------------------------------------------------
@@ -748,8 +754,7 @@ RUNTIMES = {
 
 def generated_code(layout: Layout) -> None:
     name = next((title for key, title in RUNTIMES.items() if key in layout.programs), "JIT code")
-    executable = compress(range(len(layout.perms)), map(EXECUTABLE.__contains__, layout.perms))
-    for index in executable:
+    for index in where(layout.marks.executable):
         if layout.found[index] is None:
             layout.claim(index, Use(name, "executable anonymous memory", guess=True))
 

@@ -16,7 +16,10 @@ from procmem import (
     RegionKind,
     Snapshot,
 )
+from procmem.experiments import Specimen
+from procmem.process.facts import StillMapped
 from procmem.regions.kinds import kind_word
+from procmem.regions.region import PAGE_SIZE
 from tests.support.stacks import (
     compiled,
     has_marked_guards,
@@ -286,3 +289,36 @@ def test_facts_of_another_program_are_not_taken() -> None:
             assert {r.kind_evidence for r in table.filter(kind="bss")} == {"position"}
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("expected", [0, 1 << 20], ids=["one by one", "read again"])
+def test_what_is_still_mapped(expected: int) -> None:
+    """A few regions are asked for one by one, many are found in maps: the answers are the same."""
+    with Specimen() as specimen:
+        kept, gone, cut = (specimen.mmap(pages=pages).mapping for pages in (3, 4, 5))
+        assert kept is not None
+        assert gone is not None
+        assert cut is not None
+        specimen.mprotect(cut, "")
+        specimen.mprotect(gone, "r")
+        table = Process(specimen.pid).maps()
+        files = Process(specimen.pid).files
+        index = {table[i].start: i for i in range(len(table))}
+        three = [index[area.start] for area in (kept, gone, cut)]
+        specimen.munmap(gone)
+        specimen.munmap(cut, start=4)
+        with files.memory("maps") as maps:
+            present = StillMapped(files, maps, list(table), table.reading.marks(), expected)
+            assert [region.start for region in present.some(three)] == [kept.start]
+            assert [region.start for region in present.begun(three)] == [kept.start, cut.start]
+            assert present.find(kept.start + 5) is table[index[kept.start]]
+            assert present.find(gone.start) is None
+            assert present.find(cut.start) is None  # part of it is gone
+            assert present.find(kept.start - 1) is None or kept.start - 1 in table
+            assert present.bounds(gone.start) == (0, 0)
+            assert present.bounds(cut.start) == (cut.start, cut.start + 4 * PAGE_SIZE)
+            left = [region for region in table if region.start not in (gone.start, cut.start)]
+            assert present.all == left
+        one = table.find(kept.start)
+        assert one is not None
+        assert one.kind is K.ANON

@@ -13,6 +13,7 @@ import struct
 import sys
 from bisect import bisect_right
 from functools import cached_property
+from itertools import pairwise
 
 from procmem import errors, native
 from procmem.elf import limits
@@ -282,11 +283,12 @@ def block_in(data: bytes, head: int, region: Region, word: int) -> tuple[int, in
     """
     count = len(data) // word
     words = struct.unpack_from(f"={count}{'Q' if word == 8 else 'I'}", data)
-    for place in range(count - 4):
-        start, size, third, fourth, fifth = words[place : place + 5]
-        end = start + size
-        if not start <= head < end <= region.end or size > LARGEST_STACK or not start:
+    for place, (start, size) in enumerate(pairwise(words[:-3])):
+        # Most words are 0.
+        if not 0 < start <= head < start + size <= region.end or size > LARGEST_STACK:
             continue
+        end = start + size
+        third, fourth, fifth = words[place + 2 : place + 5]
         if third < size and fourth < size and not (third % PAGE_SIZE or start % word):
             return start, end, third
         if start % PAGE_SIZE == 0 and start < third <= end and fourth <= size and fifth < size:

@@ -117,8 +117,6 @@ def classify(
         if not recogniser.before_guesses:
             recogniser.find(layout)
     anonymous(layout)
-    for index in layout.unclaimed():
-        found[index] = Kind(K.OTHER, None, "none", "unknown")
     return found  # type: ignore[return-value]  # none is left that is None
 
 
@@ -368,15 +366,16 @@ def by_headers(layout: Layout, facts: Facts) -> None:
         head = None if place is None or layout.starts[place] != first else found[place]
         owner = head.owner if head is not None and head.owner is not None else Owner.LIBRARY
         found[index] = Kind(kind, owner, "elf", name)
-    for index in layout.claimed():
-        known = found[index]
+    for index in layout.named:
+        # Behind the last segment of an object; see segments().
+        known = found[index + 1] if index + 1 < len(found) else None
         if (
             known is not None
             and known.kind is K.BSS
             and known.evidence == "position"
             and known.name in facts.objects
         ):
-            found[index] = None  # by the headers, the object before it ends there
+            found[index + 1] = None  # by the headers, the object before it ends there
 
 
 def stacks_by_descriptors(layout: Layout, facts: Facts) -> None:
@@ -534,7 +533,7 @@ def guess_arenas(layout: Layout) -> None:
 def named_arenas(layout: Layout) -> list[int]:
     return [
         index
-        for index in layout.claimed()
+        for index in layout.named
         if (kind := layout.found[index]) and kind.kind is K.ARENA and kind.evidence == "name"
     ]
 
@@ -555,7 +554,7 @@ def guess_stacks(layout: Layout) -> None:
     # A program that asked for an executable stack has executable stacks everywhere.
     executable = any(
         regions[index].raw_pathname == b"[stack]" and regions[index].perms.execute
-        for index in layout.claimed()
+        for index in layout.named
     )
     candidates = []
     advised = False

@@ -88,6 +88,7 @@ class MapsReading:
 
     __slots__ = (
         "_kinds",
+        "_marks",
         "_names",
         "count",
         "exe",
@@ -131,6 +132,7 @@ class MapsReading:
         scan.release_text()
         self.overrides: dict[int, tuple[str | None, bool]] = {}
         self._kinds: list[Kind | None] | None = None
+        self._marks: Marks | None = None
         self.find_facts: FindFacts | None = None
 
     def make(self, region_type: type[AnyRecord]) -> list[AnyRecord]:
@@ -184,10 +186,12 @@ class MapsReading:
 
     def marks(self) -> Marks:
         """What is known of each region at a glance."""
-        from procmem.regions.marks import Marks
+        if self._marks is None:
+            from procmem.regions.marks import Marks
 
-        scan = self.scan
-        return Marks(scan.words, scan.stride, self.count, self.page_size, self.strings)
+            scan = self.scan
+            self._marks = Marks(scan.words, scan.stride, self.count, self.page_size, self.strings)
+        return self._marks
 
     def _find_kinds(self) -> list[Kind]:
         from procmem.regions.classify import classify
@@ -204,5 +208,5 @@ class MapsReading:
         if self._kinds is not None:
             found = [kind or new for kind, new in zip(self._kinds, found, strict=True)]
         self._kinds = [*found]
-        self.find_facts = None
+        self.find_facts = self._marks = None
         return found

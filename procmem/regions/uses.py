@@ -201,6 +201,7 @@ class Layout:
         marks: what is known of each region at a glance.
         starts: the start address of each region.
         ends: the address after each.
+        named: the indices of the regions with a name.
         reserved: the indices of the private regions with PROT_NONE.
     """
 
@@ -219,14 +220,11 @@ class Layout:
         self.marks = marks
         self.starts = marks.column(START)
         self.ends = marks.column(END)
+        self.named = where(marks.named)
         self.reserved = where(marks.reserved)
 
-    def claimed(self) -> list[int]:
-        """The indices of the regions whose kind has been determined."""
-        return [*compress(range(len(self.found)), self.found)]
-
     def unclaimed(self) -> list[int]:
-        """The indices of the others."""
+        """The indices of the regions whose kind is not yet determined."""
         return [*compress(range(len(self.found)), map(not_, self.found))]
 
     def find(self, address: int | None) -> int | None:
@@ -419,14 +417,12 @@ def named(region: Unclassified, raw: bytes) -> Use | None:
 
 def by_name(layout: Layout) -> None:
     known: dict[tuple[bytes, int], Use | None] = {}
-    for index in layout.claimed():
+    for index in layout.named:
         kind = layout.found[index]
         if kind is None or kind.owner is not None or kind.use is not None:
             continue
-        raw = layout.regions[index].raw_pathname
-        if raw is None:
-            continue
         region = layout.regions[index]
+        raw = region.raw_pathname or b""
         key = raw, region.offset if raw[:1] == b"a" else 0
         if key not in known:
             known[key] = named(region, raw)

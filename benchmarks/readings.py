@@ -62,7 +62,7 @@ def smaps_of(target: Target, effort: Effort) -> Iterator[Row]:
     names = [name for name in process.smaps().arrow_makers() if name not in OF_KINDS]
     ours = {
         RAW_SMAPS: lambda: raw_read(pid, "smaps"),
-        made: process.smaps,
+        made: lambda: list(process.smaps()),
         ints: lambda: [region._extras() for region in process.smaps()],
         attributes: lambda: [all_counters(region) for region in process.smaps()],
         frame: lambda: process.smaps().select(*names).__arrow_c_stream__(),
@@ -111,7 +111,7 @@ def maps_of(target: Target, effort: Effort, procmaps: Any) -> Iterator[Row]:
     assert [r.start for r in process.maps()] == [r.start for r in plain_maps(pid)]
     sides = {
         RAW_MAPS: lambda: raw_read(pid, "maps"),
-        "maps()": process.maps,
+        "maps()": lambda: list(process.maps()),
         "maps(), every attribute read": lambda: [all_of_maps(r) for r in process.maps()],
         "maps(), every kind read": lambda: [r.kind for r in process.maps()],
         PLAIN: lambda: plain_maps(pid),
@@ -138,7 +138,7 @@ def residency_of(target: Target, effort: Effort) -> Iterator[Row]:
     sides = {
         RAW_SMAPS: lambda: raw_read(pid, "smaps"),
         RAW_MAPS: lambda: raw_read(pid, "maps"),
-        "residency()": process.residency,
+        "residency()": lambda: list(process.residency()),
         PSUTIL: lambda: psutil.Process(pid).memory_maps(grouped=False),
     }
     found = compare("residency", size, sampled(sides, effort), effort)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from functools import partial
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -292,7 +292,7 @@ class PackedRows:
     def _numbers(
         self, name: str, kind: str, missing: bool, fill: Callable[[Any, Any], int]
     ) -> ArrowColumn:
-        out, valid = self._room("uint64_t[]", self.count), self._bits() if missing else None
+        out, valid = self._space("uint64_t[]", self.count), self._bits() if missing else None
         nulls = fill(out, self._ffi.NULL if valid is None else valid)
         data = CffiBytes(out, 0, self.count * 8)
         return ArrowColumn(name, kind, self.count, (self._valid(valid, nulls), data), nulls,
@@ -313,8 +313,8 @@ class PackedRows:
             words: the words' places in a record by the columns' names.
         """
         count, width, ffi = self.count, (self.count + 7) // 8, self._ffi
-        out = self._room("uint64_t[]", count * len(words))
-        valid = self._room("unsigned char[]", width * len(words))
+        out = self._space("uint64_t[]", count * len(words))
+        valid = self._space("unsigned char[]", width * len(words))
         missing = ffi.new("uint64_t[]", max(len(words), 1))
         places = ffi.new("uint32_t[]", [*words.values()] or [0])
         self._lib.pm_column_block(self._rows, places, len(words), out, valid, missing)
@@ -350,7 +350,7 @@ class PackedRows:
         Returns:
             The parts, a bitmap of those that are there, and how many are not.
         """
-        out, valid = self._room("uint32_t[]", self.count), self._bits()
+        out, valid = self._space("uint32_t[]", self.count), self._bits()
         given = self._ffi.from_buffer("uint32_t[]", table) if table else self._ffi.NULL
         nulls = self._lib.pm_column_parts(
             self._rows, word, shift, bits, given, len(table or ()), out, valid
@@ -413,14 +413,18 @@ class PackedRows:
         return self._texts(name, 17, self._lib.pm_column_devices)
 
     def _texts(self, name: str, longest: int, fill: Callable[[Any, Any, Any], int]) -> ArrowColumn:
-        out = self._room("char[]", self.count * longest)
-        ends = self._room("int32_t[]", self.count + 1)
+        out = self._space("char[]", self.count * longest)
+        ends = self._space("int32_t[]", self.count + 1)
         used = fill(self._rows, out, ends)
         return ArrowColumn(name, "u", self.count, (None, self._bytes(ends, 4 * self.count + 4),
                       self._bytes(out, used)), nullable=False)  # fmt: skip
 
     def _room(self, kind: str, size: int) -> Any:
         return self._ffi.new(kind, max(size, 1))
+
+    def _space(self, kind: str, size: int) -> Any:
+        """Room that C writes all of."""
+        return spacious()(kind, max(size, 1))
 
     def _bits(self) -> Any:
         return self._room("unsigned char[]", (self.count + 7) // 8)
@@ -430,6 +434,15 @@ class PackedRows:
 
     def _valid(self, valid: Any, nulls: int) -> bytes | None:
         return self._bytes(valid, (self.count + 7) // 8) if nulls else None
+
+
+@cache
+def spacious() -> Callable[[str, int], Any]:
+    """An ffi.new() that does not clear the memory: that takes as long as filling it."""
+    from procmem.native import ffi
+
+    made: Callable[[str, int], Any] = ffi.new_allocator(should_clear_after_alloc=False)
+    return made
 
 
 ABSENT = 0xFFFFFFFF
@@ -548,10 +561,13 @@ def address_of(room: CffiBytes) -> int:
 
 def packed_metadata(metadata: Mapping[str, str] | None) -> bytes | None:
     """Metadata as the C data interface has it: counts and lengths are native int32."""
-    if not metadata:
-        return None
-    parts = [array("i", [len(metadata)]).tobytes()]
-    for pair in metadata.items():
+    return packed_pairs(tuple(metadata.items())) if metadata else None
+
+
+@lru_cache(maxsize=256)
+def packed_pairs(pairs: tuple[tuple[str, str], ...]) -> bytes:
+    parts = [array("i", [len(pairs)]).tobytes()]
+    for pair in pairs:
         for text in map(text_of, pair):
             parts += [array("i", [len(text)]).tobytes(), text]
     return b"".join(parts)

@@ -61,6 +61,7 @@ __all__ = [
     "RegionKind",
     "Use",
     "kind_word",
+    "marked",
     "name_word",
     "stacks_name",
 ]
@@ -148,6 +149,13 @@ class Kind(NamedTuple):
         """Whether the kind is a guess."""
         return self.evidence in GUESSES
 
+    @property
+    def name_guess(self) -> bool:
+        """Whether the name is a guess, of a region that the kernel gave none."""
+        if self.use is not None and self.name == self.use.name:
+            return self.use.guess
+        return self.guess
+
 
 def kind_word(region: Classified) -> str:
     """The region's kind as tables show it: with a "?" after it if it is a guess.
@@ -158,7 +166,7 @@ def kind_word(region: Classified) -> str:
     >>> kind_word(Region(0x1000, 0x2000, "---p"))
     'guard?'
     """
-    return region.kind.value + MARK if region.kind_guess else region.kind.value
+    return marked(region.kind.value, guess=region.kind_guess)
 
 
 def name_word(region: Classified) -> str:
@@ -170,8 +178,12 @@ def name_word(region: Classified) -> str:
     >>> name_word(Region(0x1000, 0x2000, "---p")), name_word(Region(0x1000, 0x2000, "rw-p"))
     ('guard?', 'anonymous')
     """
-    guess = region.name_guess
-    return region.name + MARK if guess else region.name
+    return marked(region.name, guess=region.name_guess)
+
+
+def marked(word: str, *, guess: bool) -> str:
+    """The word, with a "?" after it if it is a guess."""
+    return word + MARK if guess else word
 
 
 def stacks_name(

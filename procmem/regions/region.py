@@ -124,10 +124,7 @@ class Region(Record):
         """Whether `name` is a guess. A name that the kernel printed is not."""
         if self._name:
             return False
-        kind = self._reading.kind(self._index)
-        if kind.use is not None and kind.name == kind.use.name:
-            return kind.use.guess
-        return kind.guess
+        return self._reading.kind(self._index).name_guess
 
     def line(self) -> bytes:
         """The region's line of /proc/PID/maps, without the newline.

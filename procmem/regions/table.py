@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from procmem.arrow import Makers
-    from procmem.regions.kinds import RegionKind
+    from procmem.regions.kinds import Kind, RegionKind
 
     R_co = TypeVar("R_co", bound=Region, covariant=True)
 
@@ -51,24 +51,30 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
     (2, 53248, 'cat')
     """
 
-    __slots__ = ("_regions", "_starts", "_sums", "_whole", "consistent", "reading", "region_type")
+    __slots__ = ("_made", "_starts", "_sums", "_whole", "consistent", "reading", "region_type")
 
     def __init__(
         self,
         region_type: type[R_co],
-        regions: Sequence[R_co],
+        regions: Sequence[R_co] | None,
         reading: MapsReading,
         *,
         consistent: bool,
-        whole: bool = False,
     ) -> None:
-        self._whole = whole  # all regions of the reading, in their order
+        self._whole = regions is None
         self.region_type = region_type
-        self._regions = regions if isinstance(regions, list) else list(regions)
+        self._made = None if regions is None else list(regions)
         self.reading = reading
         self._starts: list[int] | None = None
         self._sums: list[int | None] | None = None
         self.consistent = consistent
+
+    @property
+    def _regions(self) -> list[R_co]:
+        if self._made is None:
+            made: list[Any] = self.reading.make(self.region_type)
+            self._made = made
+        return self._made
 
     if TYPE_CHECKING:
 
@@ -87,7 +93,7 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         __class_getitem__ = classmethod(lambda cls, _: cls)
 
     def __len__(self) -> int:
-        return len(self._regions)
+        return self.reading.count if self._made is None else len(self._made)
 
     def __iter__(self) -> Iterator[R_co]:
         return iter(self._regions)
@@ -192,6 +198,8 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
             tests.append(lambda region: region.end > start)
         if end is not None:
             tests.append(lambda region: region.start < end)
+        if not tests:
+            return self
         return self.subset([r for r in self._regions if all(test(r) for test in tests)])
 
     def total(self, field: str = "size") -> int | None:
@@ -213,8 +221,10 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         if field == "Size":
             # `size` is end - start; what the kernel printed is asked for here.
             attribute = ""
-        elif not self._regions and not hasattr(self.region_type, attribute):
+        elif not len(self) and not hasattr(self.region_type, attribute):
             raise ValueError(f"{self.region_type.__name__} has no field {field!r}")
+        if attribute == "size":
+            return self._size()
         words = WORDS.get("Size" if field == "Size" else attribute)
         if words and issubclass(self.region_type, MeasuredRegion):
             known = self._totals_of(words)
@@ -229,18 +239,31 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         return total
 
     def _totals_of(self, words: tuple[int, ...]) -> int | None:
-        """The sum of some words of all records, added up in C; UNKNOWN: they have no such word."""
+        """The sum of some words of all records; UNKNOWN: they have no such word."""
+        sums = self._sums_of_words()
+        if max(words) >= len(sums):
+            return UNKNOWN
+        found = [sums[word] for word in words]
+        return None if None in found else sum(one or 0 for one in found)
+
+    def _size(self) -> int:
+        sums = self._sums_of_words()
+        start, end = sums[native.START], sums[native.END]
+        # The number that stands for a missing counter is the last address.
+        if start is None or end is None:
+            return sum(region.size for region in self._regions)
+        return end - start
+
+    def _sums_of_words(self) -> list[int | None]:
+        """The sum of each word of all records, added up in C; None: one of them lacks it."""
         if self._sums is None:
             from procmem.columns import PackedRows
 
             scan = self.reading.scan
             which = None if self._whole else array("I", [one._index for one in self._regions])
-            rows = PackedRows(scan.words, scan.stride, len(self._regions), which)
+            rows = PackedRows(scan.words, scan.stride, len(self), which)
             self._sums = rows.totals(scan.stride)
-        if max(words) >= len(self._sums):
-            return UNKNOWN
-        found = [self._sums[word] for word in words]
-        return None if None in found else sum(one or 0 for one in found)
+        return self._sums
 
     def totals(self) -> dict[str, int | None]:
         """The number of regions, and the sums of their sizes and counters in bytes.
@@ -271,6 +294,15 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
     def by_use(self) -> dict[str | None, RegionTable[R_co]]:
         """The regions of each use, by its name (None: not known), in the order of first regions."""
         return self._grouped(lambda region: None if region.use is None else region.use.name)
+
+    def kinds(self) -> Sequence[Kind]:
+        """For each region in the table's order its kind with owner, evidence, name and use."""
+        reading = self.reading
+        if self._whole and len(self):
+            reading.kind(0)  # determines all
+            if reading.kinds is not None:
+                return reading.kinds
+        return [reading.kind(region._index) for region in self._regions]
 
     def to_records(self) -> list[dict[str, Any]]:
         """A flat dict of plain values per region, each with the same keys.
@@ -316,9 +348,8 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         """
         from procmem.regions.columns import RegionColumns
 
-        regions = self._regions
-        which = None if self._whole else array("I", [region._index for region in regions])
-        return RegionColumns(self.reading, len(regions), which, self.region_type).makers()
+        which = None if self._whole else array("I", [region._index for region in self._regions])
+        return RegionColumns(self.reading, len(self), which, self.region_type).makers()
 
     def arrow_metadata(self) -> Mapping[str, str]:
         """Where the table was read, and its page size."""
@@ -413,7 +444,7 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
 def whole(reading: MapsReading, consistent: bool) -> RegionTable[Any]:
     """The table of all regions of a reading."""
     cls: type[Any] = reading.region_type
-    return RegionTable(cls, reading.make(cls), reading, consistent=consistent, whole=True)
+    return RegionTable(cls, None, reading, consistent=consistent)
 
 
 def table_from_scan(

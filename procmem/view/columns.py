@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Column", "columns", "fitted", "kib", "narrowed", "pairs", "prose"]
+__all__ = ["Column", "columns", "fitted", "fitted_columns", "kib", "narrowed", "pairs", "prose"]
 
 kib = in_unit("KiB")
 """Bytes in KiB, as pmap and ps print them; "-" for what was not read."""
@@ -92,27 +92,70 @@ def fitted(
     Raises:
         BadArgument: there is no such column.
     """
-    body = [list(map(str, row)) for row in rows]
+    body = [*zip(*[map(str, row) for row in rows], strict=True)] or [()] * len(made)
+    return fitted_columns(made, body, footer=footer, width=width, chosen=chosen)
+
+
+def fitted_columns(
+    made: Sequence[Column],
+    body: Sequence[Sequence[str]],
+    *,
+    footer: Sequence[str] | None = None,
+    width: int | None = None,
+    chosen: Sequence[str] | None = None,
+) -> str:
+    """A table that fits the terminal, from the texts of each column; see fitted()."""
     places = list(range(len(made)))
     if chosen is not None:
         keys = [column.key for column in made]
         places = [keys.index(known(key, keys, "column")) for key in chosen]
-    whole = [*body, *([list(footer)] if footer else [])]
+    heading = [column.title for column in made]
     natural = {
-        place: max([cells(made[place].title), *(cells(row[place]) for row in whole)])
+        place: max(
+            cells(heading[place]), cells(footer[place]) if footer else 0, widest(body[place])
+        )
         for place in places
     }
     shown, widths = places_that_fit(made, places, natural, width)
-    lines = []
-    for number, row in enumerate([[column.title for column in made], *whole]):
-        lines += row_lines(made, shown, row, widths, inside=0 < number <= len(body))
-        if number == 0 or (footer and number == len(body)):
-            lines.append((" " * GAP).join("-" * widths[place] for place in shown))
-    if footer and not body:
-        # The rule of the heading stands for that of the footer, too.
-        lines.insert(-1, lines[1])
+    rule = (" " * GAP).join("-" * widths[place] for place in shown)
+    lines = [*row_lines(made, shown, heading, widths, inside=False), rule]
+    lines += body_lines(made, shown, body, widths)
+    if footer:
+        lines += [rule, *row_lines(made, shown, footer, widths, inside=False)]
     text = "\n".join(lines) + "\n"
     return text + left_out([made[place].title for place in places if place not in shown], width)
+
+
+def widest(texts: Sequence[str]) -> int:
+    """The cells of the widest text."""
+    count = len if "".join(texts).isascii() else cells
+    return max(map(count, texts), default=0)
+
+
+def body_lines(
+    made: Sequence[Column],
+    shown: Sequence[int],
+    body: Sequence[Sequence[str]],
+    widths: dict[int, int],
+) -> list[str]:
+    """The rows as lines. See row_lines()."""
+    if has_colours() or any(made[place].wrapped for place in shown):
+        rows = zip(*body, strict=True)
+        return [line for row in rows for line in row_lines(made, shown, row, widths, inside=True)]
+    # Column by column: a table may have 30,000 rows.
+    parts: list[Sequence[str]] = []
+    for place in shown:
+        column, room, texts = made[place], widths[place], body[place]
+        if widest(texts) > room:
+            texts = [shorter(text, room, keep_end=column.keep_end) for text in texts]
+        if not "".join(texts).isascii():
+            texts = [padded(text, room, column.align) for text in texts]
+        elif column.align == ">":
+            texts = [text.rjust(room) for text in texts]
+        elif place != shown[-1]:
+            texts = [text.ljust(room) for text in texts]
+        parts.append(texts)
+    return [line.rstrip() for line in map((" " * GAP).join, zip(*parts, strict=True))]
 
 
 def places_that_fit(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from procmem.regions.counters import ATTRIBUTES, NOT_BYTES
-from procmem.regions.kinds import MARK, kind_word, name_word
+from procmem.regions.kinds import MARK, kind_word, marked, name_word
 from procmem.units import about, in_unit, unit_name
 from procmem.view.colours import by_kind, by_use
-from procmem.view.columns import Column, fitted, prose
+from procmem.view.columns import Column, fitted, fitted_columns, prose
 from procmem.view.names import printable
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from procmem.regions import Region, RegionTable
+    from procmem.regions.kinds import Kind
     from procmem.regions.numa import NumaRegion
     from procmem.regions.region import MeasuredRegion
 
@@ -40,8 +41,39 @@ def region_name(region: Region) -> str:
     return f"{name} (deleted)" if region.deleted and region.inode else name
 
 
-SELDOM = ("hugetlb", "huge", "ksm")
-"""Sizes that most processes have none of: their columns are shown where there are some."""
+def names_of(table: RegionTable[Any], kinds: Sequence[Kind]) -> list[str]:
+    """region_name() of each region; those that are alike are worded once."""
+    known: dict[tuple[int, bool, bool], str] = {}
+    names = []
+    for region, kind in zip(table, kinds, strict=True):
+        deleted = region.deleted
+        key = id(kind), region.pathname is None, deleted and region.inode != 0
+        name = known.get(key)
+        if name is None:
+            name = known[key] = region_name(region)
+        names.append(name)
+    return names
+
+
+def texts_of(values: Sequence[Any], text: Callable[[Any], str]) -> list[str]:
+    """A text for each value, made once for each distinct one."""
+    known = {value: text(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def of_kinds(kinds: Sequence[Kind], text: Callable[[Kind], str]) -> list[str]:
+    """A text for each kind, made once for each object: to hash a kind takes longer."""
+    known = {key: text(kind) for key, kind in {id(kind): kind for kind in kinds}.items()}
+    return [known[id(kind)] for kind in kinds]
+
+
+SELDOM = {
+    "hugetlb": ("hugetlb",),
+    "huge": ("anon_huge_pages", "shmem_pmd_mapped", "file_pmd_mapped"),
+    "ksm": ("ksm",),
+}
+"""Sizes that most processes have none of, and the counters that they are the sum of: their columns
+are shown where there are some."""
 
 
 def sizes_of(table: RegionTable[Any], chosen: Sequence[str] | None = None) -> list[str]:
@@ -50,12 +82,16 @@ def sizes_of(table: RegionTable[Any], chosen: Sequence[str] | None = None) -> li
         field
         for field in SIZES
         if hasattr(table.region_type, field)
-        and (
-            field not in SELDOM
-            or field in (chosen or ())
-            or any(getattr(region, field) for region in table)
-        )
+        and (field not in SELDOM or field in (chosen or ()) or has_some(table, SELDOM[field]))
     ]
+
+
+def has_some(table: RegionTable[Any], counters: Sequence[str]) -> bool:
+    """Whether any region has bytes that one of some counters counts."""
+    totals = [table.total(counter) for counter in counters]
+    if None not in totals:
+        return any(totals)
+    return any(getattr(region, counter) for counter in counters for region in table)
 
 
 def region_table(
@@ -85,7 +121,8 @@ def region_table(
     """
     fields = sizes_of(table, chosen)
     size = in_unit(unit)
-    digits = max([8, *(len(f"{region.end:x}") for region in table)])
+    ends = [region.end for region in table]
+    digits = max(8, len(f"{max(ends, default=0):x}"))
 
     def path(region: Region) -> str:
         gone = " (deleted)" if region.deleted else ""
@@ -105,18 +142,22 @@ def region_table(
             texts.append("-" if there is None else printable(there.policy))
         return texts
 
-    def row(region: Region) -> list[str]:
-        return [
-            f"{region.start:0{digits}x}",
-            f"{region.end:0{digits}x}",
-            str(region.perms),
-            *(size(getattr(region, field)) for field in fields),
-            *beside(region),
-            kind_word(region),
-            region.owner.value if region.owner else "",
-            path(region) if full_paths else region_name(region),
-            *([] if chosen is None else [path(region), printable(str(region.use or ""))]),
-        ]
+    # A column at a time, and each distinct text once: there may be 30,000 regions.
+    address = f"%0{digits}x".__mod__
+    kinds = table.kinds()
+    body: list[Sequence[str]] = [
+        [address(region.start) for region in table],
+        [address(end) for end in ends],
+        [str(region.perms) for region in table],
+        *(texts_of([getattr(region, field) for region in table], size) for field in fields),
+        *([*zip(*map(beside, table), strict=True)] or [()] * len(more) if more else ()),
+        of_kinds(kinds, lambda kind: marked(kind.kind.value, guess=kind.guess)),
+        of_kinds(kinds, lambda kind: kind.owner.value if kind.owner else ""),
+        [path(region) for region in table] if full_paths else names_of(table, kinds),
+    ]
+    if chosen is not None:
+        body.append([path(region) for region in table])
+        body.append(of_kinds(kinds, lambda kind: printable(str(kind.use or ""))))
 
     made = [
         Column("start", "Start"),
@@ -142,7 +183,7 @@ def region_table(
         made.append(Column("path", "Path", floor=12, keep_end=True))
         made.append(Column("use", "Use", floor=12, paint=by_use))
         footer += ["", ""]
-    text = fitted(made, map(row, table), footer=footer, width=width, chosen=chosen)
+    text = fitted_columns(made, body, footer=footer, width=width, chosen=chosen)
     rss = table.total("rss") if zeros else None
     if zeros and rss is not None:
         empty = sum(zeros.get(region.start, 0) for region in table)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
-from procmem import (
-    native,
-)
+from procmem import Region, native
 
 
 def test_a_record_that_nobody_filled_is_empty_and_harmless() -> None:
@@ -32,3 +32,28 @@ def test_records_are_not_made_of_nonsense(arguments: tuple[int, int, int]) -> No
         native.make(native.Record, None, *arguments)
     with pytest.raises((TypeError, ValueError)):
         native.make("no class", None, 0, 64, 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_making_records_leaves_the_collector_as_it_was(on: bool) -> None:
+    """It does not run meanwhile: records are in no cycle."""
+    scan = native.Scan(native.MAPS, "<test>")
+    scan.feed(b"1000-2000 rw-p 00000000 00:00 0 \n" * 5000)
+    scan.finish()
+    before = gc.isenabled()
+    runs = []
+    gc.callbacks.append(lambda phase, _: runs.append(phase))
+    try:
+        (gc.enable if on else gc.disable)()
+        gc.collect()
+        runs.clear()
+        made = native.make(Region, object(), scan.address, scan.stride, scan.count)
+        assert len(runs) <= 2  # what was due before, or is due now
+        assert gc.isenabled() is on
+        with pytest.raises(ValueError, match="block"):
+            native.make(Region, object(), scan.address, 1, scan.count)
+        assert gc.isenabled() is on
+    finally:
+        gc.callbacks.pop()
+        (gc.enable if before else gc.disable)()
+    assert len(made) == 5000

@@ -621,6 +621,7 @@ def test_a_live_chromium(tmp_path: Path) -> None:
 
         try:
             wait_for(has_renderer)
+            wait_for(lambda: "PartitionAlloc" in uses_of(Process(renderers[0]).smaps()))
             time.sleep(2)  # its threads start
             for pid in (process.pid, renderers[0]):
                 table = no_stack_without_a_thread(pid)
@@ -694,7 +695,7 @@ def test_this_python() -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-c", OUTSIDE, str(os.getpid())],
-            capture_output=True, text=True, check=True, timeout=60,
+            capture_output=True, text=True, check=True, timeout=300,
         )  # fmt: skip
         tids = {thread.native_id for thread in threads}
         assert {int(tid) for tid in done.stdout.split()} >= tids, done.stdout

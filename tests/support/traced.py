@@ -78,7 +78,7 @@ def program(target_binary: Path) -> str:
     return str(made)
 
 
-def shell(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def shell(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "procmem", "trace", *words],
         capture_output=True,
@@ -162,7 +162,7 @@ def build(place: Path, source: str, *words: str, compiler: str = "gcc", name: st
     return made
 
 
-def command(*words: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def command(*words: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "procmem", "trace", *map(str, words)],
         capture_output=True,

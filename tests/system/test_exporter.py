@@ -49,7 +49,7 @@ PRIVATE = ("anon", "heap", "stack")
 
 
 def scrape(port: int, path: str = "/metrics", method: str = "GET", **headers: str) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()

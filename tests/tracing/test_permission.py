@@ -134,7 +134,7 @@ def test_an_ordinary_user_is_told_why(
             hidden.stdout.readline()
             done = subprocess.run(
                 [sys.executable, "-c", DENIALS, str(NOBODY), str(sleeper.pid), str(hidden.pid)],
-                capture_output=True, text=True, check=False, timeout=60,
+                capture_output=True, text=True, check=False, timeout=300,
             )  # fmt: skip
         finally:
             hidden.kill()

@@ -31,7 +31,7 @@ def saved(program: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         program,
         "forks",
     ]
-    subprocess.run(words, capture_output=True, check=False, timeout=60)
+    subprocess.run(words, capture_output=True, check=False, timeout=300)
     return path
 
 

@@ -128,7 +128,7 @@ def test_handlers_run(program: str) -> None:
 def test_the_program_keeps_its_input_and_output(program: str) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "procmem", "trace", "--", "cat"],
-        input=b"one\0two\xff", capture_output=True, check=False, timeout=60,
+        input=b"one\0two\xff", capture_output=True, check=False, timeout=300,
     )  # fmt: skip
     assert (ran.stdout, ran.returncode) == (b"one\0two\xff", 0)
     assert b"start /" in ran.stderr
@@ -392,7 +392,7 @@ def test_no_descriptor_at_all(program: str) -> None:
     )
     ran = subprocess.run(
         [sys.executable, "-c", code, program, "nothing"],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
@@ -471,7 +471,7 @@ def test_programs_with_sanitizers_run_as_alone(
             told = [re.findall(r"SUMMARY.*|leaked in.*", each.stderr) for each in (alone, ran)]
             assert told[0] == told[1]
     # Without the filter it is refused, as under strace, and ends at once.
-    command("--no-seccomp", "-o", os.devnull, "--", checked, "leak", timeout=60)
+    command("--no-seccomp", "-o", os.devnull, "--", checked, "leak", timeout=300)
     done = subprocess.run(
         [sys.executable, "-m", "procmem", "trace", "-o", os.devnull, "--", checked, "leak"],
         env=NO_LEAKS_LOOKED_FOR, capture_output=True, check=False, timeout=120,

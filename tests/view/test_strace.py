@@ -87,7 +87,7 @@ def test_the_new_calls_are_strace_s(place: Path, tmp_path: Path) -> None:
     watched = "mbind,remap_file_pages,fallocate,ftruncate,prctl"
     subprocess.run(
         ["strace", "-X", "abbrev", "-e", f"trace={watched}", "-o", tmp_path / "out", made],
-        check=False, capture_output=True, timeout=60,
+        check=False, capture_output=True, timeout=300,
     )  # fmt: skip
     theirs = (tmp_path / "out").read_text().splitlines()
     if not theirs:

@@ -547,6 +547,8 @@
     const change = (name, before, after, show = kib) => make("tr", [make("td", name), number(before, show), number(after, show),
       number(before === null || after === null ? null : after - before, signed)]);
     const caption = (id, text) => { byId(id).caption.textContent = text; };
+    let nearby = [0, last];
+    byId("to-nearest").addEventListener("click", () => choose(...nearby));
     const calls = series.calls;
     const between = calls?.between;
     if (calls) {
@@ -597,6 +599,7 @@
       const [i, j] = [nearest(series.anchors, from), nearest(series.anchors, to)];
       const list = byId("causes");
       list.replaceChildren();
+      byId("nearest").hidden = true;
       if (!series.anchors.length || i === j) {
         byId("causes-of").textContent = "No two snapshots near the ends of this range were compared when the report was made, so no cause is known here: "
           + `widen the range, or run “procmem diff FILE:${from} FILE:${to}” with the recording.`;
@@ -604,8 +607,12 @@
       }
       const [first, second] = [series.anchors[i], series.anchors[j]];
       const found = series.diffs[`${i}-${j}`];
-      byId("causes-of").textContent = (first === from && second === to ? "Between these snapshots" : `From snapshot ${grouped(first)} (${when(first)}) to ${grouped(second)} (${when(second)}), the nearest that were compared when the report was made`)
-        + `: VSZ ${signed(found.vsz)}, RSS ${found.rss_error === 0 ? "" : "~"}${signed(found.rss)}${found.minor === null ? "" : `, ${grouped(found.minor)} minor faults`}.`;
+      const exact = first === from && second === to;
+      byId("nearest").hidden = exact;
+      nearby = [first, second];
+      byId("causes-of").textContent = (exact ? "Between these snapshots" : `From snapshot ${grouped(first)} (${when(first)}) to ${grouped(second)} (${when(second)}), the nearest that were compared when the report was made`)
+        + `: VSZ ${signed(found.vsz)}, RSS ${found.rss_error === 0 ? "" : "~"}${signed(found.rss)}${found.minor === null ? "" : `, ${grouped(found.minor)} minor faults`}.`
+        + (exact ? "" : ` “procmem diff FILE:${from} FILE:${to}” with the recording has the causes of just this range.`);
       for (const [words, evidence] of found.causes) {
         list.append(make("li", [`${words}.`, ...(evidence ? [make("span", `evidence: ${evidence}`, { class: "evidence" })] : [])]));
       }

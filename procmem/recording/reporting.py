@@ -52,13 +52,14 @@ __all__ = ["charts", "recording_page"]
 POINTS = 100
 """Snapshots that are drawn with their memory by kind."""
 
-ANCHORS = 24, 12
-"""Snapshots every two of which are compared: 276 diffs, of a long recording 66."""
+ANCHORS = 64, 12
+"""Snapshots every two of which are compared: 2,016 diffs, of a long recording 66. A diff takes 0.5
+ms and up, and 20 to 100 bytes of the report."""
 
 LONG = 10_000
 """Snapshots from which on a recording is long: its report may take half as long as its figures."""
 
-COMPARED = 60_000
+COMPARED = 120_000
 """Regions that all diffs compare: if snapshots have many, fewer of them are compared."""
 
 KINDS = 9

@@ -13,6 +13,7 @@ import pytest
 
 from procmem import MeasuredRegion, Process, Recording
 from procmem.experiments import Specimen
+from procmem.recording import reporting
 from procmem.snapshots import Identity
 from procmem.tracing.saved import SavedCall
 from procmem.units import kib, signed
@@ -258,6 +259,34 @@ def test_memory_calls_of_a_range(
             break
     assert page.ask("document.querySelectorAll('img').length") == 0
     assert page.ask("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_range_whose_ends_were_not_compared(
+    opened: Callable[..., Opened],
+    leaking: tuple[Recording, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recording, _ = leaking
+    monkeypatch.setattr(reporting, "ANCHORS", (5, 5))
+    path = tmp_path / "few.html"
+    recording.report(path)
+    page = opened(path)
+    anchors = page.ask("procmemReport.data.series.anchors")
+    first, second = anchors[1], anchors[2]
+    assert page.ask("document.querySelector('#nearest').hidden")
+    page.ask(f"procmemReport.time.choose({first + 1}, {second - 1})")
+    page.until("!document.querySelector('#nearest').hidden")
+    said = page.texts("#causes-of")[0]
+    assert f"From snapshot {first} (" in said
+    assert f"“procmem diff FILE:{first + 1} FILE:{second - 1}” with the recording" in said
+    page.page.locator("#to-nearest").click()
+    page.until("document.querySelector('#nearest').hidden")
+    assert page.texts("#causes-of")[0].startswith("Between these snapshots: ")
+    assert page.ask("procmemReport.time.state") == {"from": first, "to": second}
+    shown = page.texts("#causes li")
+    for one in recording.diff(first, second).causes:
+        assert any(text.startswith(f"{one.words}.") for text in shown)
 
 
 def test_a_click_filters_everything_below(

@@ -62,8 +62,8 @@ def test_causes_are_those_of_the_diff(leaking: Recording, tmp_path: Path) -> Non
     leaking.report(page)
     series = data_of(page.read_bytes())["series"]
     anchors = series["anchors"]
-    assert anchors[0] == 0
-    assert anchors[-1] == len(leaking) - 1
+    # All ranges of a short recording have the causes of just their ends.
+    assert anchors == list(range(len(leaking)))
     assert len(series["diffs"]) == len(anchors) * (len(anchors) - 1) // 2
     for i, j in [(0, len(anchors) - 1), (1, 4), (3, 5)]:
         found = leaking.diff(anchors[i], anchors[j])

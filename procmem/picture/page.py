@@ -42,7 +42,8 @@ class ReportTable:
     Attributes:
         title: its heading.
         columns: the format of each, a blank and its heading; formats are "text", "bytes",
-            "signed" (a difference in bytes), "number", "seconds" and "address".
+            "signed" (a difference in bytes), "number", "id" (of a process or thread), "seconds" and
+            "address".
         rows: the values; None: not known.
         note: a sentence below it.
     """
@@ -198,7 +199,10 @@ def body(page: ReportPage) -> Iterable[str]:
 EARLY = frozenset({"Causes", "What may be a leak", "Events"})
 """Titles of the tables that stand above the regions."""
 
-NUMBERS = frozenset({"bytes", "signed", "number", "seconds", "address"})
+NUMBERS = frozenset({"bytes", "signed", "number", "id", "seconds", "address"})
+
+LONG = 60
+"""Rows from which on a table scrolls by itself."""
 
 
 def table(one: ReportTable) -> Iterable[str]:
@@ -207,7 +211,8 @@ def table(one: ReportTable) -> Iterable[str]:
         yield f"<section><h2>{markup(one.title)}</h2>\n"
         yield f'<p class="note">{markup(one.note)}</p></section>\n'
         return
-    yield f'<section><h2>{markup(one.title)}</h2>\n<div class="scroll">'
+    long = " long" if len(one.rows) > LONG else ""
+    yield f'<section><h2>{markup(one.title)}</h2>\n<div class="scroll{long}">'
     yield '<table class="sortable">\n<thead><tr>'
     columns = [column.split(" ", 1) for column in one.columns]
     for form, heading in columns:
@@ -230,7 +235,8 @@ def cell(value: Any, form: str) -> str:
     if value is None:
         return '<td class="n" title="not known">–</td>'
     shown = {
-        "bytes": kib, "signed": signed, "number": "{:,}".format, "seconds": "{:,.3f}".format,
+        "bytes": kib, "signed": signed, "number": "{:,}".format, "id": str,
+        "seconds": "{:,.3f}".format,
         "address": "{:x}".format,
     }[form](value)  # fmt: skip
     # "v" is what the table is sorted by: an address above 2**53 is no exact number in JavaScript.

@@ -102,7 +102,7 @@ def reconciled(found: Reconciliation) -> ReportTable:
 def stacks_table(stacks: Stacks) -> ReportTable:
     """The stack of each thread."""
     columns = (
-        "number Thread", "text Name", "text State", "address Start", "bytes Reserved",
+        "id Thread", "text Name", "text State", "address Start", "bytes Reserved",
         "bytes Touched", "bytes In use", "bytes Limit", "text Limited by", "bytes Guard",
     )  # fmt: skip
     rows = [

@@ -155,7 +155,7 @@ def calls_between(
         ReportTable(
             "Memory calls",
             (
-                "seconds At, s", "number By snapshot", "number Thread", "text Call",
+                "seconds At, s", "number By snapshot", "id Thread", "text Call",
                 "text Result", "signed VSZ", "signed RSS", "text Region", "text Remark",
             ),
             [

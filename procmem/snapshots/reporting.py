@@ -183,7 +183,7 @@ def subject_of(moment: Moment) -> list[tuple[str, str]]:
     """What a snapshot is of: names and values."""
     who, kernel = moment.identity, moment.kernel
     found = [
-        ("Process", moment_name(moment, begins=True)),
+        ("Process", moment_name(moment, begins=True).removeprefix("Process ")),
         ("Program", who.exe or ""),
         ("Command", " ".join(who.cmdline or ())),
         ("Taken", taken_at(moment)),
@@ -319,7 +319,7 @@ def threads_table(moment: Moment) -> list[ReportTable]:
             )
         )  # fmt: skip
     columns = (
-        "number Thread", "text Name", "address Region of its stack", "bytes Size",
+        "id Thread", "text Name", "address Region of its stack", "bytes Size",
         "bytes In memory", "address malloc arena",
     )  # fmt: skip
     return [ReportTable("Threads", columns, rows, "The region may contain more than the stack.")]

@@ -235,7 +235,7 @@ def cell(value: Any, form: str) -> str:
     if value is None:
         return '<td class="n" title="not known">–</td>'
     shown = {
-        "bytes": kib, "signed": signed, "number": "{:,}".format, "id": str,
+        "bytes": kib, "signed": signed, "number": "{:,}".format, "id": "{}".format,
         "seconds": "{:,.3f}".format,
         "address": "{:x}".format,
     }[form](value)  # fmt: skip

@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 
             show_only_ascii(True)
     try:
-        status = run(words)
+        status = run_shown(words)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone, as behind `| head`: the status is a shell's for SIGPIPE.
@@ -135,6 +135,18 @@ def drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def run_shown(words: list[str]) -> int:
+    """Runs one subcommand; on a terminal with its progress."""
+    if not sys.stderr.isatty():
+        return run(words)
+    from procmem.cli.progress import command_progress
+
+    with command_progress(words):
+        status = run(words)
+        sys.stdout.flush()
+        return status
+
+
 def run(words: list[str]) -> int:
     """Runs one subcommand; errors become messages and an exit status."""
     if not words:
@@ -165,8 +177,8 @@ def run(words: list[str]) -> int:
         # What imitates another program has no colours, whatever is asked for.
         colour_output("never" if words[0] in ("pmap", "ps", "size") else "auto")
         status = command(words[0])(words[1:])
-        if sys.stdout is not stdout:  # the file of -o
-            sys.stdout.commit()  # type: ignore[union-attr]
+        if hasattr(sys.stdout, "commit"):  # the file of -o
+            sys.stdout.commit()
         return status
     except (BrokenPipeError, KeyboardInterrupt, SystemExit):
         raise
@@ -191,8 +203,8 @@ def run(words: list[str]) -> int:
         sys.stderr.write(f"procmem {words[0]}: {printable(said)}\n")
         return 1
     finally:
-        if sys.stdout is not stdout:
-            sys.stdout.abandon()  # type: ignore[union-attr]
+        if hasattr(sys.stdout, "abandon"):
+            sys.stdout.abandon()
             sys.stdout = stdout
         colour_output("never")
 

@@ -18,7 +18,6 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.formats import format_options, print_data
-from procmem.cli.progress import Progress, reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, Unsupported
 from procmem.process.held import page_cache
@@ -74,8 +73,7 @@ def main(argv: list[str]) -> int:
 
     def show(process: Process) -> None:
         nonlocal unknown
-        with reading(process.pid, "asking for the files of"):
-            files = process.cached_files()
+        files = process.cached_files()
         unknown |= bool(files) and not any(file.cache for file in files)
         if options.data:
             found.append({"pid": process.pid, "path": None, "files": cache_json(files)})
@@ -88,8 +86,7 @@ def main(argv: list[str]) -> int:
             heading = None if options.data else sys.stdout.write
             return for_each_process("cache", [word], options.root, show, heading=heading)
         try:
-            with Progress(f"asking for {word}"):
-                files = page_cache(word)
+            files = page_cache(word)
         except Unsupported as error:
             complain("cache", str(error))
             return 1

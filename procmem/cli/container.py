@@ -15,7 +15,6 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.formats import format_options, print_data
-from procmem.cli.progress import Progress
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ProcmemError
 from procmem.system.controlgroup import ControlGroup
@@ -73,14 +72,13 @@ def main(argv: list[str]) -> int:
             found.append(container_json(group))
             continue
         try:
-            with Progress(f"reading {word}"):
-                text = container_text(
-                    group,
-                    width=table_columns(),
-                    unit=options.units,
-                    chosen=options.columns,
-                    all_rows=options.all,
-                )
+            text = container_text(
+                group,
+                width=table_columns(),
+                unit=options.units,
+                chosen=options.columns,
+                all_rows=options.all,
+            )
         except BadArgument as error:
             made.error(str(error))
         sys.stdout.write(text)

@@ -8,7 +8,6 @@ import sys
 from procmem.cli.arguments import ALL_FIELDS, IN_BYTES, Parser, refuse_with_json, table_options
 from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import format_options, print_data
-from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import AccessDenied, BadArgument, ProcmemError
 from procmem.process import Process
@@ -114,7 +113,7 @@ def side(text: str, detail: str, root: str, *, heap: bool) -> Snapshot:
     (one,) = found
     if isinstance(one, Snapshot):
         return one
-    with one, reading(one.pid):
+    with one:
         taken = one.snapshot(detail)
         try:
             return one.with_heap(taken) if heap else taken

@@ -16,7 +16,6 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import print_data
-from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.process.finding import oldest
@@ -61,8 +60,7 @@ def main(argv: list[str]) -> int:
     pictures: list[Family] = []
 
     def show(process: Process) -> None:
-        with reading(process.pid, "comparing the forks of"):
-            family = process.family()
+        family = process.family()
         pictures.append(family)
         if options.data:
             found.append(family.to_dict())

@@ -7,6 +7,7 @@ import io
 import sys
 from typing import Any
 
+from procmem.cli.progress import silence
 from procmem.cli.terminal import colour_output
 from procmem.view.names import printable
 
@@ -105,6 +106,8 @@ def settle(made: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if options.format == "json":
         options.json = True
     options.data = options.format != "table"
+    if options.data:
+        silence()
     others = [name for name in getattr(options, "exports", ()) if getattr(options, name)]
     if options.own_output and options.force and to is None and not others:
         made.error("--force needs -o FILE")

@@ -140,7 +140,7 @@ class Screen:
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
         self.width = screen_columns() or 80
-        self.progress = Progress("grading", delay=0)
+        self.progress = Progress("grading", quiet=quiet, delay=0)
 
     def show(self, outcome: Outcome, summary: Summary) -> None:
         """Prints the outcome, and how far all of it is."""

@@ -14,7 +14,6 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.formats import print_data
-from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.view.heap import heap_text
@@ -53,8 +52,7 @@ def main(argv: list[str]) -> int:
     found: list[dict[str, Any]] = []
 
     def show(process: Process) -> None:
-        with reading(process.pid, "reading the heap of"):
-            heap = process.heap(stop=options.stop, pages=options.pages)
+        heap = process.heap(stop=options.stop, pages=options.pages)
         if options.data:
             found.append(heap.to_dict())
             return

@@ -8,7 +8,6 @@ import sys
 from procmem.cli.arguments import Parser
 from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import format_options, print_data
-from procmem.cli.progress import Progress
 from procmem.cli.terminal import screen_columns
 from procmem.grade.exports.texts import html, text
 from procmem.grade.grading.grade import grade
@@ -116,8 +115,7 @@ def check(options: argparse.Namespace) -> int:
     if not check_exports("lab", options):
         return 1
     lab = find(options.lab) if options.lab else lab_of(options.directory)
-    with Progress(f"building and running {options.directory}"):
-        found = grade(lab, options.directory)
+    found = grade(lab, options.directory)
     if options.data:
         print_data("lab check", options, found.to_dict())
     else:

@@ -17,7 +17,6 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import print_data
-from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument
 from procmem.regions.kinds import RegionKind
@@ -138,8 +137,7 @@ def main(argv: list[str]) -> int:
             sys.stdout.write(as_text(chosen, options, more))
 
     def show(process: Process) -> None:
-        with reading(process.pid):
-            table = process.residency() if options.fast else process.smaps()
+        table = process.residency() if options.fast else process.smaps()
         more: dict[str, Any] = {}
         if options.numa:
             more["nodes"] = {region.start: region for region in process.numa()}

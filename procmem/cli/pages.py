@@ -19,7 +19,6 @@ from procmem.cli.arguments import (
     table_options,
 )
 from procmem.cli.formats import print_data
-from procmem.cli.progress import reading
 from procmem.cli.query import nothing
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, Unsupported
@@ -286,8 +285,7 @@ def tell(
         told["frames"] = [{**frame._asdict(), "flags": frame.flags.names} for frame in frames]
         texts.append(frames_table(frames, table_columns(), options.units, options.columns))
     if options.sharers:
-        with reading(process.pid, "asking who shares the pages of"):
-            sharers = sharers_of(process, spans)
+        sharers = sharers_of(process, spans)
         told["sharers"] = plain_sharers(sharers)
         # Addresses are for those who ask about a part of it.
         table = sharers_table if options.ranges else sharing_processes_table

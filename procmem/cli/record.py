@@ -20,7 +20,7 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.exports import check_exports, draw, export_options, exported
 from procmem.cli.formats import STREAMED, force_option, print_data, print_streamed
-from procmem.cli.progress import Progress
+from procmem.cli.progress import Progress, silence
 from procmem.cli.terminal import table_columns
 from procmem.errors import BadArgument, ParseError
 from procmem.recording.packed import figures_of
@@ -96,6 +96,8 @@ def main(argv: list[str]) -> int:
     )
     asked = made.parse_args(argv)
     refuse_with_json(made, asked, units=IN_BYTES, columns=ALL_FIELDS)
+    if asked.quiet:
+        silence()
     try:
         if asked.data:
             print_streamed(FigureRows([], None), asked, heading=False)
@@ -137,7 +139,7 @@ def record(asked: Namespace, process: Process) -> int:
     status = 0
     what = f"recording {process.pid}"
     mine = process.pid == os.getpid()
-    shown = Progress(what, quiet=asked.quiet, delay=0.25, light=mine)
+    shown = Progress(what, delay=0.25, light=mine)
     with stopped_by_signals(recorder) as received, shown:
         try:
 
@@ -211,7 +213,7 @@ def export(recording: Recording, asked: Namespace) -> int:
     status = draw("record", asked, recording.svg)
     if asked.perfetto is not None:
         try:
-            with Progress("writing the timeline"), exported(asked, "perfetto") as file:
+            with exported(asked, "perfetto") as file:
                 recording.to_perfetto(file)
         except OSError as error:
             complain(asked.perfetto, error.strerror or str(error))

@@ -8,7 +8,6 @@ import sys
 from procmem.cli.arguments import Parser, subject
 from procmem.cli.diff import side
 from procmem.cli.formats import force_option
-from procmem.cli.progress import Progress
 from procmem.errors import BadArgument, ParseError, ProcmemError
 from procmem.picture.embedded import is_report
 from procmem.process import Process
@@ -72,14 +71,13 @@ def main(argv: list[str]) -> int:
             return complain(options.output, error)
     status = 0
     try:
-        with Progress("reading and drawing"):
-            subject_, status = asked(options.what, options.root)
-            if options.trace is None:
-                path = subject_.report(options.output, force=options.force)
-            elif isinstance(subject_, Recording):
-                path = subject_.report(options.output, trace=options.trace, force=options.force)
-            else:
-                raise BadArgument("--trace needs a recording of several snapshots")
+        subject_, status = asked(options.what, options.root)
+        if options.trace is None:
+            path = subject_.report(options.output, force=options.force)
+        elif isinstance(subject_, Recording):
+            path = subject_.report(options.output, trace=options.trace, force=options.force)
+        else:
+            raise BadArgument("--trace needs a recording of several snapshots")
     except (ProcmemError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, ProcmemError):
             return complain(os.fsdecode(error.filename or options.output or "report"), error)

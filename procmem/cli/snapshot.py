@@ -13,7 +13,6 @@ from procmem.cli.arguments import (
 )
 from procmem.cli.exports import check_exports, draw, export_options
 from procmem.cli.formats import force_option, print_data
-from procmem.cli.progress import reading
 from procmem.cli.terminal import table_columns
 from procmem.snapshots import Snapshot
 from procmem.snapshots.moment import DETAILS
@@ -81,9 +80,7 @@ def main(argv: list[str]) -> int:
     taken: list[Snapshot] = []
 
     def take(process: Process) -> None:
-        with reading(process.pid):
-            one = process.snapshot(options.detail, heap=options.heap)
-        keep(one)
+        keep(process.snapshot(options.detail, heap=options.heap))
 
     def keep(one: Snapshot) -> None:
         taken.append(one)

@@ -94,15 +94,18 @@ def show(made: ArgumentParser, options: Namespace, wanted: set[int]) -> int:
         options: those of the command.
         wanted: PIDs: one process is opened, several are listed; none: all are listed.
     """
+    from procmem.cli.progress import end_progress
     from procmem.recording.recording import Recording
     from procmem.screen.app import run_screen
     from procmem.view.colours import has_colours
 
+    replay = None if options.replay is None else Recording.load(options.replay)
+    end_progress()
     return run_screen(
         share=options.share or LIVE_SHARE,
         root=options.root,
         max_stall=options.max_stall,
-        replay=None if options.replay is None else Recording.load(options.replay),
+        replay=replay,
         unit="" if options.units == made.get_default("units") else options.units,
         sort=options.sort,
         by=options.by or "",

@@ -78,6 +78,7 @@ ffi.cdef(
     #define PM_CANT_READ ...
     int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
     int pm_is_proc(int fd);
+    void pm_clear_at_end(int fd);
     uint64_t pm_robust_list(int tid);
     uint64_t pm_robust_list_32(int tid);
 
@@ -396,6 +397,7 @@ PARTS = (
     "descriptors",
     "sysv",
     "columns",
+    "terminal",
 )
 ffi.set_source(
     "procmem.native._native",

@@ -53,6 +53,8 @@ def write_perfetto(
                 if before is not None:
                     write_causes(timeline, before, snapshot, pid, when)
                 before = snapshot
+        if counters is not None:
+            counters.close()
         (timeline or EventTimeline(out)).close()
 
 
@@ -68,7 +70,7 @@ class WrittenCounters:
         self._timeline = timeline
         self._pid = pid
         self._seen: dict[str, Mapping[str, int]] = {}
-        self._kinds: dict[str, int] = {}
+        self._kinds: list[tuple[int, dict[str, int | None]]] = []
 
     def write(self, snapshot: Snapshot, when: int) -> None:
         """Writes what has changed."""
@@ -86,12 +88,18 @@ class WrittenCounters:
             self._changed("page faults", when, snapshot.faults._asdict())
         if snapshot.detail != "maps":
             kinds = kinds_of(snapshot)
-            known = {kind: rss for kind, rss in kinds.items() if rss is not None}
-            # A kind that is gone is 0 from now on; one that was not read keeps no value.
-            gone = {kind: 0 for kind in self._kinds if kind not in kinds}
-            self._kinds = known
-            if known or gone:
-                self._changed("RSS by kind", when, {**gone, **known})
+            if not self._kinds or self._kinds[-1][1] != kinds:
+                self._kinds.append((when, kinds))
+
+    def close(self) -> None:
+        """Writes what must be known to the end: Chrome shows the kinds of the first value only."""
+        names = sorted({kind for _, kinds in self._kinds for kind in kinds})
+        for when, kinds in self._kinds:
+            # A kind that is gone is 0; one that was not read has no value.
+            values = {kind: kinds.get(kind, 0) for kind in names}
+            known = {kind: rss for kind, rss in values.items() if rss is not None}
+            if known:
+                self._changed("RSS by kind", when, known)
 
     def _changed(self, name: str, when: int, values: Mapping[str, int]) -> None:
         if self._seen.get(name) != values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from array import array
 from contextlib import contextmanager
 
 from procmem.picture.timelines import EventTimeline, Flames
@@ -87,6 +88,8 @@ class PerfettoTrace:
     def __init__(self, file: TextIO, pid: int) -> None:
         self._timeline = EventTimeline(file, {"clock": "CLOCK_MONOTONIC", "pid": pid})
         self._seen: dict[tuple[int, str], int] = {}
+        self._threaded: set[int] = set()
+        self._kept: dict[tuple[int, str], tuple[array[int], array[int]]] = {}
 
     def add(self, call: Exported) -> None:
         """Writes a call: a slice of its thread, VSZ and RSS, and what happened to the process."""
@@ -101,11 +104,22 @@ class PerfettoTrace:
     def _figures(self, call: Exported, reading: Reading | None, when: int) -> None:
         if reading is None:
             return
+        # Calls of several threads overlap, and come when they return. Chrome draws the values of a
+        # counter in the order of the file: they are sorted at the end.
+        if call.several:
+            self._threaded.add(call.pid)
         for name, value in (("VSZ", reading.vsz), ("RSS", reading.rss)):
-            # Calls of several threads overlap: the last value need not be the one just before.
-            if call.several or self._seen.get((call.pid, name)) != value:
-                self._seen[call.pid, name] = value
-                self._timeline.counter(name, call.pid, when, {"bytes": value})
+            if call.pid in self._threaded:
+                kept = self._kept.setdefault((call.pid, name), (array("q"), array("q")))
+                kept[0].append(when)
+                kept[1].append(value)
+            else:
+                self._figure(name, call.pid, when, value)
+
+    def _figure(self, name: str, pid: int, when: int, value: int) -> None:
+        if self._seen.get((pid, name)) != value:
+            self._seen[pid, name] = value
+            self._timeline.counter(name, pid, when, {"bytes": value})
 
     def _happened(self, call: Exported) -> None:
         end = call.began + (call.ns or 0)
@@ -125,6 +139,9 @@ class PerfettoTrace:
 
     def close(self) -> None:
         """Writes the end."""
+        for (pid, name), (times, values) in self._kept.items():
+            for at in sorted(range(len(times)), key=times.__getitem__):
+                self._figure(name, pid, times[at], values[at])
         self._timeline.close()
 
 
@@ -161,6 +178,7 @@ class FlameTrace:
 
     def __init__(self, file: TextIO, pid: int) -> None:
         self._flames = Flames(file, f"memory calls of process {pid}")
+        self._inside: dict[tuple[int, str], int] = {}
 
     def add(self, call: Exported) -> None:
         """Takes a call."""
@@ -168,12 +186,15 @@ class FlameTrace:
         if call.tid != call.pid:
             thread += f", thread {call.tid}"
         self._flames.slice(thread, call.name, call.began, call.began + (call.ns or 0))
-        # A function's change is that of the calls it made.
-        if not call.is_function:
-            stack = (call.name,) if call.within is None else (call.within, call.name)
-            for name, change in (("VSZ", call.delta_vsz), ("RSS", call.delta_rss)):
-                if change is not None and change > 0:
-                    self._flames.weigh(f"growth of {name} in calls", stack, change)
+        stack = (call.name,) if call.within is None else (call.within, call.name)
+        for name, change in (("VSZ", call.delta_vsz), ("RSS", call.delta_rss)):
+            # What the calls that a function made have changed, which came before, is theirs.
+            inside = self._inside.pop((call.tid, name), 0)
+            if call.within is not None:
+                self._inside[call.tid, name] = inside + (change or 0)
+            own = (change or 0) - (inside if call.is_function else 0)
+            if own > 0:
+                self._flames.weigh(f"growth of {name} in calls", stack, own)
 
     def close(self) -> None:
         """Writes it all."""

@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from procmem import cli
 from procmem.cli import progress
+from procmem.cli.arguments import parser
 from procmem.cli.progress import Progress, far_text, plain_bar, rich_bar
 from procmem.view.names import cells
 
@@ -231,27 +234,37 @@ def test_bars() -> None:
 
 
 INTERRUPTED = """
-import sys, time
-from procmem.cli.progress import Progress
-with Progress("a long call", delay=0) as shown:
+import ctypes, os, resource, sys, time
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+from procmem.cli import progress
+progress.INTERVAL = 3600  # nobody reads the terminal meanwhile
+with progress.Progress("a long call", delay=0) as shown:
     while not shown._drawn:
-        time.sleep(0.01)
-    print("drawn", flush=True)
-    time.sleep(60)
+        shown.show()
+    os.write(int(sys.argv[1]), b"drawn\\n")
+    # A call during which Python runs no handler of a signal.
+    ctypes.PyDLL(None).usleep(60_000_000) if "once" in sys.argv else time.sleep(60)
 """
 
 
-def test_ctrl_c_leaves_a_clean_terminal() -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda n: n.name
+)
+def test_a_signal_leaves_a_clean_terminal(number: signal.Signals, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", INTERRUPTED]
+    heard, said = os.pipe()
+    how = [] if number == signal.SIGINT else ["once"]
     environment = {**os.environ, "TERM": "xterm"}
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    child = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(said), *how],
+        stdout=subprocess.DEVNULL, stderr=theirs, env=environment, pass_fds=[said], cwd=tmp_path,
+    )  # fmt: skip
     os.close(theirs)
+    os.close(said)
     try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"drawn\n"
-        child.send_signal(signal.SIGINT)
-        child.wait()
+        assert os.read(heard, 6) == b"drawn\n"
+        child.send_signal(number)
+        status = child.wait()
         written = b""
         while True:
             try:
@@ -261,11 +274,129 @@ def test_ctrl_c_leaves_a_clean_terminal() -> None:
     finally:
         child.kill()
         child.wait()
-        if child.stdout is not None:
-            child.stdout.close()
         os.close(ours)
+        os.close(heard)
     line, _, after = written.decode().partition("Traceback")
-    assert after
+    assert status == -number
+    assert bool(after) == (number == signal.SIGINT)
     assert "a long call" in line
     assert on_screen(line) == ""
-    assert progress.DELAY == 1
+
+
+def test_signals_that_are_handled_or_ignored_stay_so(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM is ignored: it must not end the test. Afterwards all are as they were."""
+    terminal.use()
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hangup = signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
+    try:
+        with Progress("reading", delay=0, light=True) as shown:
+            shown.show(1)
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGHUP)
+            assert shown._drawn
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, hangup)
+    assert heard == [signal.SIGHUP]
+    caught = Path("/proc/self/status").read_text(encoding="ascii").partition("SigCgt:")[2]
+    assert not int(caught.split()[0], 16) >> (signal.SIGQUIT - 1) & 1
+
+
+def test_what_is_written_clears_the_line(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.use()
+    monkeypatch.setattr(sys, "stdout", terminal.stream)
+    monkeypatch.setattr(progress, "INTERVAL", 0)
+    with Progress("reading", delay=0, light=True) as shown:
+        shown.show(1)
+        sys.stdout.write("a row\n")
+        shown.show(2)  # not at once: more may follow
+        sys.stdout.buffer.write(b"bytes, and half a line")
+        sys.stdout.flush()
+        shown.show(3)
+        sys.stderr.write(" ends\n")
+    assert sys.stdout is terminal.stream
+    assert sys.stderr is terminal.stream
+    written = SEQUENCE.sub("", terminal.read().replace("\x1b[K", "|"))
+    row = r"a row\r\nbytes, and half a line ends\r\n"
+    assert re.fullmatch(rf"\rreading[^\r]*\|\r\|{row}", written)
+
+
+def test_the_inner_one_is_shown(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.use()
+    monkeypatch.setattr(progress, "INTERVAL", 0)
+    with Progress("outer", delay=0, light=True) as outer:
+        outer.show(1)
+        with Progress("inner", light=True) as inner:  # at once: a line was there already
+            inner.show(1)
+            outer.show(2)
+        outer.show(3)
+    assert Progress.current is None
+    written = terminal.read().replace("\x1b[K", "|")
+    assert re.findall("outer|inner", written) == ["outer", "inner", "outer"]
+    assert on_screen(written.replace("|", "\x1b[K")) == ""
+
+
+def test_nothing_is_drawn_before_a_pager(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`procmem maps 1 | less`: the pager has the screen."""
+    terminal.use()
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "w", encoding="utf-8") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert not Progress("reading").shown
+    monkeypatch.undo()
+
+
+@pytest.fixture
+def slow_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of a command is drawn at once."""
+    # Nobody reads the terminal meanwhile: a second line might wait for that.
+    monkeypatch.setattr(progress, "INTERVAL", 3600)
+    monkeypatch.setattr(Progress.__init__, "__kwdefaults__", {
+        **(Progress.__init__.__kwdefaults__ or {}), "delay": 0})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words, drawn",
+    [
+        (["threads", "PID"], True),
+        (["threads", "PID", "--json"], False),
+        (["threads", "self"], False),
+        (["watch", "PID"], False),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_every_command_that_takes_long(
+    terminal: Terminal,
+    slow_command: None,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    drawn: bool,
+) -> None:
+    terminal.use()
+    monkeypatch.setattr(sys, "stdout", terminal.stream)
+
+    def work(argv: list[str]) -> int:
+        parser("threads", "").parse_args(argv)
+        shown = Progress.current
+        if shown is not None:
+            shown.show()
+            while drawn and not shown._drawn:
+                pass
+        sys.stdout.write("the answer\n")
+        return 0
+
+    monkeypatch.setattr(cli, "command", lambda _: work)
+    assert cli.main(words) == 0
+    assert Progress.current is None
+    assert sys.stdout is terminal.stream
+    written = terminal.read()
+    assert ("procmem threads PID" in SEQUENCE.sub("", written)) == drawn
+    assert written.replace("\r", "").endswith("the answer\n")
+    assert on_screen(written) == ""

@@ -76,8 +76,20 @@ def valid(text: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_timeline(text: str) -> dict[str, Any]:
-    """The events of a timeline, which must be valid; calls of a thread must not overlap in part."""
+    """The events of a timeline, which must be valid; calls of a thread must not overlap in part.
+
+    Chrome's viewer draws the values of a counter in the order of the file, and those names alone
+    that its first event has.
+    """
     found = valid(text, TIMELINE)
+    counters: dict[Any, tuple[float, set[str]]] = {}
+    for event in found["traceEvents"]:
+        if event["ph"] == "C":
+            key, names = (event["pid"], event["name"]), set(event["args"])
+            when, first = counters.get(key, (0.0, names))
+            assert when <= event["ts"]
+            assert names <= first
+            counters[key] = event["ts"], first
     threads: dict[Any, list[tuple[float, float]]] = {}
     for event in found["traceEvents"]:
         if event["ph"] == "X":

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from procmem import trace
+from procmem.calls import Reading
+from procmem.tracing.exports import FlameTrace, PerfettoTrace
 from tests.support.targets import PAGE
 from tests.support.timelines import check_flames, check_timeline
 from tests.support.traced import own
@@ -59,6 +62,50 @@ def test_counters_are_the_figures_of_the_kernel(program: str) -> None:
     assert vsz == [one for at, one in enumerate(known) if not at or known[at - 1] != one]
     times = [when for _, _, when in counted]
     assert times == sorted(times)
+
+
+def call_of(tid: int, began: int, ended: int, rss: tuple[int, int]) -> Any:
+    """A call of one of several threads of process 1."""
+    before, after = (Reading(1 << 20, size) for size in rss)
+    return SimpleNamespace(
+        name="madvise", pid=1, tid=tid, args={}, within=None, is_function=False, made=0, result=0,
+        errno=None, returned=True, began=began, ns=ended - began, before=before, after=after,
+        delta_vsz=0, delta_rss=rss[1] - rss[0], region_row=None, reason="", several=True,
+    )  # fmt: skip
+
+
+def test_what_a_function_touched_itself_is_its_own() -> None:
+    file = io.StringIO()
+    made = FlameTrace(file, 1)
+    brk = call_of(1, 2_000, 3_000, (4096, 8192))
+    brk.name, brk.within = "brk", "malloc"
+    malloc = call_of(1, 1_000, 9_000, (4096, 20480))
+    malloc.name, malloc.is_function, malloc.made = "malloc", True, 1
+    made.add(brk)
+    made.add(malloc)
+    made.add(call_of(1, 10_000, 11_000, (20480, 24576)))
+    made.close()
+    found = check_flames(file.getvalue())
+    frames = [frame["name"] for frame in found["shared"]["frames"]]
+    [growth] = [one for one in found["profiles"] if one["name"] == "growth of RSS in calls"]
+    stacks = [tuple(frames[at] for at in stack) for stack in growth["samples"]]
+    assert dict(zip(stacks, growth["weights"], strict=True)) == {
+        ("malloc", "brk"): 4096,
+        ("malloc",): 12288,
+        ("madvise",): 4096,
+    }
+
+
+def test_counters_of_threads_are_in_the_order_of_time() -> None:
+    """Calls come when they return; those of other threads have begun and ended meanwhile."""
+    file = io.StringIO()
+    made = PerfettoTrace(file, 1)
+    made.add(call_of(2, 2_000, 5_000, (4096, 8192)))
+    made.add(call_of(1, 1_000, 9_000, (4096, 12288)))
+    made.close()
+    events = check_timeline(file.getvalue())["traceEvents"]
+    rss = [(one["ts"], one["args"]["bytes"]) for one in events if one["name"] == "RSS"]
+    assert rss == [(1, 4096), (5, 8192), (9, 12288)]
 
 
 def test_a_failed_call_has_its_error(program: str) -> None:

@@ -25,7 +25,7 @@ from benchmarks.sizes import sizes
 from benchmarks.snapshots import snapshots
 from benchmarks.specimens import specimens
 from benchmarks.stacks import stacks
-from benchmarks.starts import imports, pmap, start
+from benchmarks.starts import imports, maps_command, pmap, start
 from benchmarks.targets import CantMeasure
 from benchmarks.totals import prices, totals
 from benchmarks.traces import traces
@@ -39,6 +39,7 @@ BENCHMARKS = {
     "imports": imports,
     "starts": start,
     "pmap": pmap,
+    "maps-command": maps_command,
     "totals": totals,
     "prices": prices,
     "sizes": sizes,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from benchmarks.compare import Effort
 
-__all__ = ["imports", "pmap", "start"]
+__all__ = ["imports", "maps_command", "pmap", "start"]
 
 SMALL = 50
 """Regions of a small process."""
@@ -71,6 +71,27 @@ def pmap(effort: Effort) -> Iterator[Row | Skip]:
             baseline, *ours = commands
             for name in ours:
                 yield found.row(name, baseline, goal if effort.largest >= LARGE else None)
+
+
+def maps_command(effort: Effort) -> Iterator[Row | Skip]:
+    """`procmem maps` without what a bare Python takes to start, against `pmap -x`."""
+    if not shutil.which("pmap"):
+        yield Skip("maps command", "procmem maps", "pmap is not installed (package procps)")
+        return
+    bare, ours, theirs = "python -c pass", "python -m procmem maps", "pmap -x"
+    less = f"{ours}, less {bare}"
+    for size in effort.sizes:
+        with Target(size) as target:
+            commands = {
+                bare: [python(), "-c", "pass"],
+                ours: [python(), "-m", "procmem", "maps", str(target.pid)],
+                theirs: ["pmap", "-x", str(target.pid)],
+            }
+            found = compare("maps command", size, started(commands, effort), effort)
+        pairs = zip(found.values[ours], found.values[bare], strict=True)
+        found.values[less] = [whole - start for whole, start in pairs]
+        yield found.row(less, theirs, 1.0)
+        yield found.row(ours, theirs)
 
 
 def pmap_commands() -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import sys
 from typing import Any, TypeAlias
 
 from procmem.cli.formats import ALL, format_options, settle
-from procmem.cli.terminal import WHEN, colour_output, fitted_help
+from procmem.cli.terminal import WHEN, colour_output, fitted_help, screen_columns
 from procmem.errors import BadArgument, ProcmemError
 from procmem.process import Process
 from procmem.process.finding import command_line_of, resolve
@@ -72,6 +72,18 @@ class Described(BaseException):
         self.parser = made
 
 
+class Formatter(argparse.HelpFormatter):
+    """A HelpFormatter that finds the width by itself.
+
+    argparse makes one for each option that is added, and asks shutil, which imports what unpacks
+    archives: that takes longer than to build the parser.
+    """
+
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        kwargs.setdefault("width", (screen_columns(sys.__stdout__) or 80) - 2)
+        super().__init__(prog, **kwargs)
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser with --color, whose errors are one line without usage.
 
@@ -86,6 +98,7 @@ class Parser(argparse.ArgumentParser):
     """Options whose defaults come from the configuration, and where: file and line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", Formatter)
         super().__init__(*args, **kwargs)
         # Python 3.14 would colour the help text, whose lines are measured afterwards.
         self.color = False

@@ -9,11 +9,9 @@ from procmem import native
 from procmem.elf import limits
 from procmem.elf.headers import ElfFile
 from procmem.elf.image import MemorySource, image_of, kept_image, place, reason_of
-from procmem.elf.loaded import LiveObject, Rest, length, union, without
 from procmem.elf.notes import build_id
 from procmem.elf.source import Source
 from procmem.elf.spec import PF_W, PF_X
-from procmem.pages.states import PageStates, read_states
 from procmem.procfs.mapped import (
     mapped_build_id,
     names_on_disk,
@@ -32,7 +30,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from procmem.elf.image import Image
-    from procmem.elf.loaded import Row
+    from procmem.elf.loaded import LiveObject, Row
+    from procmem.pages.states import PageStates
     from procmem.procfs import MemoryFile, ProcessFiles
     from procmem.regions import Region, RegionTable
 
@@ -205,6 +204,8 @@ def build_id_in_memory(files: ProcessFiles, regions: Sequence[Region]) -> bytes 
 
     The page is read only if it is resident, so that the process's memory does not change.
     """
+    from procmem.pages.states import read_states
+
     first = next((region for region in regions if not region.offset), None)
     if first is None or not first.perms.read:
         return None
@@ -376,6 +377,9 @@ def objects_of(files: ProcessFiles) -> tuple[RegionTable[Any], list[LiveObject]]
 
 
 def read_pages(files: ProcessFiles, objects: Iterable[LiveObject]) -> PageStates:
+    from procmem.elf.loaded import union
+    from procmem.pages.states import PageStates, read_states
+
     spans = union(piece for each in objects for piece in each.pieces)
     with files.memory("pagemap") as pagemap:
         try:
@@ -413,6 +417,8 @@ def lay_out(table: RegionTable[Any], mapped: Mapped, bias: int) -> LiveObject:
         mapped: the object's file.
         bias: its load bias.
     """
+    from procmem.elf.loaded import LiveObject, length, union
+
     first = mapped.regions[0]
     live = LiveObject()
     live.path = first.pathname or ""
@@ -461,6 +467,8 @@ region, and the kernel names the region of the program break."""
 
 def count_pages(table: RegionTable[Any], live: LiveObject, states: PageStates) -> None:
     """Counts the bytes of an object and of its sections."""
+    from procmem.elf.loaded import Rest, length, union, without
+
     pages = states.clip(live.pieces)
     live.resident, live.private, live.swapped = pages.total
     rows: list[Row] = []
@@ -544,12 +552,14 @@ _header_kinds: dict[Any, list[tuple[int, RegionKind]]] = {}
 def kinds_by_headers(
     regions: Sequence[Region], first: Region, image: Image, bias: int
 ) -> Iterator[tuple[int, RegionKind]]:
-    pages = union(tuple(bias + edge for edge in load.pages(PAGE_SIZE)) for load in image.loads)
+    pages = [tuple(bias + edge for edge in load.pages(PAGE_SIZE)) for load in image.loads]
     for index, region in enumerate(regions):
         if (region.inode, region.dev) == (first.inode, first.dev) or (
             not region.inode
             and (region.pathname is None or region.pathname.startswith(ANONYMOUS))
-            and any(start < region.end and region.start < end for start, end in pages)
+            and any(
+                start < region.end and region.start < end for start, end in pages if start < end
+            )
         ):
             kind = kind_of(region, bias, image)
             if kind is not None:

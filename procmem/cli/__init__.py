@@ -112,22 +112,32 @@ def main(argv: list[str] | None = None) -> int:
         # by SIGINT instead of with this status; the next exec() clears the note.
         exec("pass")  # noqa: S102 - a constant
         return 130
-    except SystemExit:
-        flush_at_exit()
-        raise
+    except SystemExit as left:
+        if flushed() or left.code:
+            raise
+        return 1
     except OSError as error:
-        sys.stderr.write(f"procmem: writing the output: {error.strerror}\n")
-        drop_output()
+        not_written(error)
         return 1
     return status
 
 
-def flush_at_exit() -> None:
-    """Flushes stdout, so that Python's own flush at exit cannot fail."""
+def flushed() -> bool:
+    """Flushes stdout, so that Python's own flush at exit cannot fail; whether all is written."""
     try:
         sys.stdout.flush()
-    except OSError:
+    except BrokenPipeError:
         drop_output()
+    except OSError as error:
+        not_written(error)
+        return False
+    return True
+
+
+def not_written(error: OSError) -> None:
+    """Says why the output could not be written, and drops what is left of it."""
+    sys.stderr.write(f"procmem: writing the output: {error.strerror}\n")
+    drop_output()
 
 
 def drop_output() -> None:

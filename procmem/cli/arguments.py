@@ -124,6 +124,14 @@ class Parser(argparse.ArgumentParser):
 
         return fitted_help(super().format_help()) + examples_text(self.prog)
 
+    def print_help(self, file: Any = None) -> None:
+        """As in argparse, which however says nothing if the text can't be written.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        (sys.stdout if file is None else file).write(self.format_help())
+
     def error(self, message: str) -> NoReturn:
         """Prints what is wrong in one line and exits with status 2."""
         said = reworded(message)

@@ -167,7 +167,8 @@ class OutputFile(io.TextIOWrapper):
         """Leaves what was there, unless the file is in its place."""
         if not self._ended:
             self._ended = True
-            with contextlib.suppress(GeneratorExit):
+            # What is left in the buffer is not wanted, so it does not matter if it has no room.
+            with contextlib.suppress(GeneratorExit, OSError):
                 self._file.__exit__(GeneratorExit, GeneratorExit(), None)
 
 
@@ -241,8 +242,27 @@ def print_streamed(
     if to is None:
         sys.stdout.flush()
         to = sys.stdout.buffer
-    to.writelines(piece.encode() for piece in text_lines(table, options.format, heading=heading))
+    for piece in text_lines(table, options.format, heading=heading):
+        to.write(harmless(piece) if to.isatty() else piece.encode())
     to.flush()
+
+
+CONTROLS = (
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    r"|\r(?!\n)"
+)
+"""What a terminal acts upon, but for tabs and ends of lines: a regular expression."""
+
+
+def harmless(text: str) -> bytes:
+    r"""Text for a terminal: control characters, which names may have, are escaped.
+
+    >>> harmless("a,b\x1b[2J\r\n")
+    b'a,b\\x1b[2J\r\n'
+    """
+    import re
+
+    return re.sub(CONTROLS, lambda one: ascii(one[0])[1:-1], text).encode()
 
 
 def print_table(table: Columnar, options: argparse.Namespace, to: BinaryIO | None = None) -> None:
@@ -257,7 +277,7 @@ def print_table(table: Columnar, options: argparse.Namespace, to: BinaryIO | Non
         BadArgument: it has no such column as --columns asks for.
         MissingExtra: as write_table().
     """
-    from procmem.formats import write_binary, write_table
+    from procmem.formats import text_lines, write_binary, write_table
 
     if getattr(options, "columns", None):
         table = table.select(*options.columns)
@@ -265,8 +285,11 @@ def print_table(table: Columnar, options: argparse.Namespace, to: BinaryIO | Non
     if to is None:
         sys.stdout.flush()
         to = sys.stdout.buffer
-    if options.format not in BINARY:
+    if options.format not in BINARY and not to.isatty():
         write_table(table, to, options.format)
+    elif options.format not in BINARY:
+        for piece in text_lines(table, options.format):
+            to.write(harmless(piece))
     else:
         # A pipe has no place to seek to, which the writers may ask for.
         file = io.BytesIO()

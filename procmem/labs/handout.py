@@ -46,17 +46,42 @@ def begin(lab: Lab, directory: str | os.PathLike[str]) -> list[str]:
         raise WouldOverwrite(
             f"{place}: there is something already; nothing was changed. Choose a new directory."
         )
+    was_there = place.exists()
     place.mkdir(parents=True, exist_ok=True)
-    if lab.starter.is_dir():
-        leave = shutil.ignore_patterns("__pycache__", "*.pyc")
-        shutil.copytree(lab.starter, place, dirs_exist_ok=True, ignore=leave)
+    try:
+        copy_into(lab, place)
+    except OSError as error:
+        # What is half there would be in the way of the next try.
+        remove_all_in(place)
+        if not was_there:
+            place.rmdir()
+        raise OSError(error.errno, error.strerror, os.fspath(directory)) from error
+    return sorted(name for name in os.listdir(place) if name != MARK)
+
+
+def copy_into(lab: Lab, place: Path) -> None:
+    for source in sorted(lab.starter.rglob("*")):
+        name = source.relative_to(lab.starter)
+        if "__pycache__" in name.parts or source.suffix == ".pyc":
+            continue
+        if source.is_dir():
+            (place / name).mkdir(parents=True, exist_ok=True)
+        else:
+            shutil.copy2(source, place / name)
     for path in (lab.handout, lab.directory / lab.QUIZ):
         if path.is_file():
             shutil.copyfile(path, place / path.name)
     ships = lab.directory.parent == HOME
     mark = lab.name if ships else str(lab.directory)
     (place / MARK).write_text(f"{mark}\n", encoding="utf-8", errors="surrogateescape")
-    return sorted(name for name in os.listdir(place) if name != MARK)
+
+
+def remove_all_in(place: Path) -> None:
+    for path in place.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def lab_of(directory: str | os.PathLike[str]) -> Lab:

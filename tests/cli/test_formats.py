@@ -9,6 +9,7 @@ import mmap
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 import procmem
 from procmem import cli
 from procmem.cli import COMMANDS, experiment, main, watch
-from procmem.cli.formats import ALL
+from procmem.cli.formats import ALL, print_streamed, print_table
 from procmem.cli.tables import all_pages, page_of
 from procmem.experiments.ready.story import Story
 from procmem.grade.grading.client import end_servers
@@ -227,6 +228,26 @@ class TestOutput:
         assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
         assert "procmem-live[frames]" in ran.err
         assert [*tmp_path.iterdir()] == []
+
+
+class Screen(io.BytesIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_does_not_act_upon_names() -> None:
+    line = "00400000-0040b000 r-xp 00000000 08:01 7 /tmp/x\x1b[2J\x9b\u202e,y\n".encode()
+    table = procmem.parse_maps(line).select("start", "pathname")
+    options = Namespace(format="csv", columns=None)
+    screen, file = Screen(), io.BytesIO()
+    print_table(table, options, screen)
+    print_streamed(table, options, heading=False, to=screen)
+    shown = b'4194304,"/tmp/x\\x1b[2J\\x9b\\u202e,y"\r\n'
+    assert screen.getvalue() == b"start,pathname\r\n" + 2 * shown
+    print_table(table, options, file)
+    assert b"/tmp/x\x1b[2J" in file.getvalue(), "a file has the name as it is"
 
 
 def test_a_pipe_that_is_closed() -> None:

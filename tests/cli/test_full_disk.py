@@ -180,3 +180,35 @@ def test_on_a_disk_that_is_full(tmp_path: Path) -> None:
     assert done.stdout == "done\nstatus 7\n"
     said = f"procmem trace: made: {FULL}; it is not written, the program is not affected\n"
     assert done.stderr == said
+
+
+def test_help_that_can_not_be_written_is_an_error() -> None:
+    with open("/dev/full", "wb") as full:
+        for words in (["maps", "--help"], ["--help"], ["lab", "new", "--help"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "procmem", *words],
+                stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert done.stderr.endswith(f": writing the output: {FULL}\n")
+            assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["x.html", "x.csv", "x.json", "x.parquet"])
+def test_a_file_of_output_that_does_not_fit_is_named_once(tmp_path: Path, name: str) -> None:
+    ran = limited("maps", "self", "-o", tmp_path / name, most=1000)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err == f"procmem maps: {tmp_path / name}: {LARGE}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_lab_that_does_not_fit_is_not_begun(tmp_path: Path, exists: bool) -> None:
+    place = tmp_path / "mine"
+    if exists:
+        place.mkdir()
+    ran = limited("lab", "new", "mmap-demo", place, most=100)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err == f"procmem lab: {place}: {LARGE}\n"
+    assert [*tmp_path.rglob("*")] == [place] * exists
+    assert limited("lab", "new", "mmap-demo", place).status == 0, "it is not in the way"

@@ -713,7 +713,7 @@
     }
     // What happened at a known time, or between two snapshots that follow each other, has a place on the axis.
     const placed = series.events.filter(([after, by, at]) => at !== null || by - after === 1).map(([, by, at, words]) => [at ?? seconds[by], words]);
-    const spans = (placed.length > 60 ? [] : placed).map(([at]) => {
+    const spans = (placed.length > 12 ? [] : placed).map(([at]) => {
       const span = new Bokeh.Span({ location: at, dimension: "height", line_dash: [4, 4], line_width: 1 });
       main.add_layout(span);
       return span;

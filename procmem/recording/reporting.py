@@ -366,7 +366,9 @@ def series_of(
         f"The line is RSS of all {len(figures):,} snapshots; where several share a pixel, of the "
         "least and the largest of them. "
     )
-    if points:
+    if len(points) == len(figures):
+        drawn += "The areas are RSS by kind of all of them."
+    elif points:
         drawn += (
             f"The areas are RSS by kind of {len(points):,} snapshots, evenly spaced, with the one "
             "nearest to the peak."

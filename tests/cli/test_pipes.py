@@ -38,7 +38,7 @@ def test_a_full_pipe_and_its_blocked_writer(run: Run, children: Children) -> Non
     sentence = " ".join(ran.out.split("\n\n")[0].split())
     assert f"{child} (" in sentence
     assert f"writes to pipe {inode}" in sentence
-    (row,) = [line for line in ran.out.splitlines() if line.startswith(str(inode))]
+    (row,) = [line for line in ran.out.splitlines() if line.startswith(f"{inode} ")]
     assert "full" in row
     assert str(os.getpid()) in ran.out
 

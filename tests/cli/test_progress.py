@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,10 +135,9 @@ def test_many_steps_are_drawn_seldom(terminal: Terminal, monkeypatch: pytest.Mon
 def test_without_memory_of_its_own(terminal: Terminal) -> None:
     """Where this process is measured there is no thread, and rich is not imported."""
     terminal.use()
-    before = threading.active_count()
     with Progress("reading", total=2, delay=0, light=True) as shown:
         shown.show(1)
-        assert threading.active_count() == before
+        assert shown._thread is None
     assert "[###" in terminal.read()
 
 
@@ -153,11 +151,10 @@ def test_what_is_short_is_not_shown(terminal: Terminal) -> None:
 def test_nothing_in_a_pipe_or_on_a_dumb_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = threading.active_count()
     with Progress("reading", delay=0) as shown:
         shown.show(1)
         shown.say("text\n")
-        assert threading.active_count() == before
+        assert shown._thread is None
     assert capsys.readouterr() == ("text\n", "")
 
 

@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from procmem import Recording
 from procmem.cli import main
 from procmem.cli.record import seconds
 from procmem.snapshots.saved import MAGIC
+from tests.support.blocking import until
 from tests.support.recordings import COMMAND, command, mapping, three_frames
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class TestCommands:
     def test_progress_on_a_terminal(self, specimen: Specimen, tmp_path: Path, quiet: bool) -> None:
         terminal, end = pty.openpty()
         words = [*COMMAND, "record", str(specimen.pid), "-o", str(tmp_path / "a.rec")]
-        words += ["--for", "1s", *(["--quiet"] if quiet else [])]
+        words += ["--for", "2s", *(["--quiet"] if quiet else [])]
         with os.fdopen(terminal, "rb", buffering=0) as screen:
             done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=end, check=False)
             os.write(end, b"!")
@@ -167,11 +167,11 @@ class TestCommands:
         words = [*COMMAND, "record", str(specimen.pid), "-o", str(path)]
         with subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as child:
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline and (not path.exists() or path.stat().st_size < 100):
-                time.sleep(0.01)
-            time.sleep(0.3)
+        ) as child, mapping(specimen):  # fmt: skip
+            until(lambda: path.exists() and path.stat().st_size > 100)
+            # The first snapshot is written before signals are heard, the second one is not.
+            first = path.stat().st_size
+            until(lambda: path.stat().st_size > first)
             child.send_signal(number)
             out, err = child.communicate(timeout=60)
         assert (child.returncode, err) == (0, "")

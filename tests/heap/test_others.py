@@ -11,6 +11,7 @@ import pytest
 import procmem
 from procmem.heap.others import allocator_name
 from tests.support.allocating import compiled
+from tests.support.blocking import until_asleep
 
 LIBRARIES = {
     "jemalloc": "libjemalloc.so.2",
@@ -39,6 +40,7 @@ def heap_at_first_line(*command: str | Path, **environment: str) -> procmem.Heap
         assert process.stdout is not None
         try:
             assert process.stdout.readline()
+            until_asleep(process.pid)
             return procmem.Process(process.pid).heap()
         finally:
             process.stdin.close()

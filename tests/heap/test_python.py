@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import procmem
+from tests.support.blocking import until_asleep
 from tests.support.interpreters import (
     Interpreted,
     class_differences,
@@ -86,6 +87,8 @@ def test_an_interpreter_without_the_allocator(python: str, setting: str) -> None
         assert process.stdin is not None
         assert process.stdout is not None
         line = process.stdout.readline()
+        if line:
+            until_asleep(process.pid)
         heap = procmem.Process(process.pid).heap()
         process.stdin.close()
     if not line:
@@ -118,10 +121,12 @@ def test_objects_that_keep_arenas(python: str) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         kept = {int(word) for word in process.stdout.readline().split()}
+        until_asleep(process.pid)
         before = procmem.Process(process.pid).heap().python
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline() == "dropped\n"
+        until_asleep(process.pid)
         after = procmem.Process(process.pid).heap().python
         process.stdin.close()
     assert before is not None
@@ -153,6 +158,7 @@ def test_an_interpreter_inside_a_program_of_another_name(tmp_path: Path) -> None
         assert process.stdout is not None
         if not process.stdout.readline():
             pytest.skip("this interpreter does not run from another directory")
+        until_asleep(process.pid)
         found = procmem.Process(process.pid).heap().python
         process.stdin.close()
     assert found is not None

@@ -91,7 +91,7 @@ def test_each_hang_has_its_cause(tmp_path: Path, case: str) -> None:
         tmp_path,
         build=["cc", "-o", "hangs", "hangs.c"],
         program=["./hangs"],
-        limits=Limits(wall=1),
+        limits=Limits(wall=4),
     )
     with made, made.program().run() as run, pytest.raises(ProgramSleeps, match=words):
         run.pause()

@@ -125,11 +125,12 @@ def test_a_stopped_process_stays_stopped() -> None:
 
 
 def test_signals_that_come_meanwhile_arrive_afterwards() -> None:
-    # A signal that comes just before read(2) begins is seen by Python only when it has ended.
+    # A signal that comes just before read(2) begins is seen by Python only when it has ended; and
+    # a handler that prints while the program is in print() itself is an error ("reentrant call").
     code = (
-        "import select, signal, sys\n"
-        "signal.signal(signal.SIGUSR1, lambda *_: print('signal', flush=True))\n"
-        "print('ready', flush=True)\n"
+        "import os, select, signal, sys\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'signal\\n'))\n"
+        "os.write(1, b'ready\\n')\n"
         "while not select.select([sys.stdin], [], [], 0.1)[0]:\n"
         "    pass\n"
     )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scripts.build_dist import DIST, ROOT, with_platform
-from scripts.try_wheel import Tools, check, environment
+from scripts.try_wheel import Tools, check
 
 FLAGS = "-ffile-prefix-map={place}=."
 """The directory of a build is in no file of it."""
@@ -44,13 +44,13 @@ def main(argv: list[str] | None = None) -> int:
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
+        tools = Tools(place)
         say("making environments to build in")
-        builders = {python: builder(python, place) for python in [sys.executable, *options.python]}
+        builders = {python: builder(python, tools) for python in [sys.executable, *options.python]}
         first = everything(place / "first", options.cross, builders)
         if not options.once:
             second = everything(place / "second", options.cross, builders)
             problems += differences(paths(first), paths(second))
-        tools = Tools(place)
         for built in first:
             say(f"trying {built.path.name}")
             problems += check(built.path, built.python, tools, options.qemu)
@@ -98,10 +98,10 @@ def say(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
 
 
-def builder(python: str, place: Path) -> str:
+def builder(python: str, tools: Tools) -> str:
     """The Python of an environment with all that a build needs, and nothing else."""
     needed = [*requirements(), "build>=1.2", "packaging>=24"]
-    return str(environment(python, place, *needed) / "python")
+    return str(tools.environment(python, *needed) / "python")
 
 
 def requirements() -> list[str]:

@@ -20,7 +20,6 @@ __all__ = [
     "check",
     "clean_environment",
     "completion_problems",
-    "environment",
     "mypy_problems",
     "pyright_problems",
     "started_by_others",
@@ -29,7 +28,7 @@ __all__ = [
 
 
 class Tools:
-    """Tools that wheels are tried with, installed when they are first asked for.
+    """Environments, and tools that wheels are tried with, installed when first asked for.
 
     Args:
         place: a directory for them.
@@ -41,28 +40,33 @@ class Tools:
     @cached_property
     def path(self) -> str:
         """A PATH with pyright, uv and pipx, besides what is installed beside this Python."""
-        made = environment(sys.executable, self.place, "pyright", "uv", "pipx", "pip")
+        made = self.environment(sys.executable, "pyright", "uv", "pipx", "pip")
         return os.pathsep.join([str(Path(sys.executable).parent), str(made), os.environ["PATH"]])
+
+    @cached_property
+    def pip(self) -> str:
+        """A new pip: older ones take wheels of usual Pythons for free-threaded ones."""
+        place = self.place / "pip"
+        run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(place), "pip>=25"])
+        return str(place / "pip")
+
+    def environment(self, python: str, *packages: str) -> Path:
+        """The directory of the programs of a new environment with these packages.
+
+        pip runs in it and need not be installed there. The index is that of pip's settings; a
+        Python without ssl gets packages from PIP_FIND_LINKS, with PIP_NO_INDEX=1.
+        """
+        home = Path(tempfile.mkdtemp(prefix="env-", dir=self.place))
+        run([python, "-m", "venv", "--without-pip", str(home)])
+        words = [self.pip, "--python", str(home / "bin" / "python"), "install", "--quiet"]
+        run([sys.executable, *words, *packages])
+        return home / "bin"
 
     def find(self, name: str) -> str:
         found = shutil.which(name, path=self.path)
         if found is None:
             sys.exit(f"release: {name} is missing: pip install {name}")
         return found
-
-
-def environment(python: str, place: Path, *packages: str) -> Path:
-    """The directory of the programs of a new environment with these packages.
-
-    pip runs in it and need not be installed there. The index is that of pip's settings; a Python
-    without ssl gets packages from PIP_FIND_LINKS, with PIP_NO_INDEX=1.
-    """
-    home = Path(tempfile.mkdtemp(prefix="env-", dir=place))
-    run([python, "-m", "venv", "--without-pip", str(home)])
-    words = ["-m", "pip", "--python", str(home / "bin" / "python"), "install", "--quiet"]
-    if packages:
-        run([sys.executable, *words, "--disable-pip-version-check", *packages])
-    return home / "bin"
 
 
 def run(words: list[str]) -> None:
@@ -90,11 +94,11 @@ def check(path: Path, python: str, tools: Tools, root: Path | None) -> list[str]
     """
     usual = python == sys.executable
     if path.suffix != ".whl":
-        return check_sdist(path) + installed(path, python, None)
+        return check_sdist(path) + installed(path, python, tools, around=False)
     problems = check_wheel(path, usual=usual) + audited(path, tools)
     if machine_of(path) != platform.machine():
         return problems + (foreign(path, root) if root else [])
-    return problems + installed(path, python, tools if usual else None)
+    return problems + installed(path, python, tools, around=usual)
 
 
 def audited(path: Path, tools: Tools) -> list[str]:
@@ -120,18 +124,19 @@ COMMANDS = (
 )
 
 
-def installed(path: Path, python: str, tools: Tools | None) -> list[str]:
+def installed(path: Path, python: str, tools: Tools, *, around: bool) -> list[str]:
     """Installs a file in an empty environment, with what it needs, and uses it.
 
     Args:
         path: the wheel or sdist.
         python: the Python of the environment.
-        tools: also tries what users have around it: checkers of types, completion, uv and pipx.
+        tools: what it is tried with.
+        around: also tries what users have around it: checkers of types, completion, uv and pipx.
     """
     problems = []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        home = environment(python, place, str(path))
+        home = tools.environment(python, str(path))
         for words in COMMANDS:
             line = [str(home / words[0]), *words[1:]]
             done = said(line, place)
@@ -142,7 +147,7 @@ def installed(path: Path, python: str, tools: Tools | None) -> list[str]:
             for name in ("bash-completion/completions/procmem", "man/man1/procmem-maps.1")
             if not (home.parent / "share" / name).is_file()
         ]
-        if tools:
+        if around:
             there = home / "python"
             house = place / "house"
             problems += mypy_problems(there, place) + completion_problems(there)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import lzma
 import os
 import stat
 import sys
@@ -53,6 +52,13 @@ __all__ = [
     "to_dict",
 ]
 
+try:
+    import lzma
+
+    BAD_LZMA: tuple[type[Exception], ...] = (lzma.LZMAError,)
+except ImportError:  # a Python that was built without liblzma
+    lzma, BAD_LZMA = None, ()  # type: ignore[assignment]
+
 FORMAT = "procmem.snapshot/1"
 FRAME = Struct("<II")
 """The length of the compressed part in bytes, and its CRC-32."""
@@ -60,7 +66,7 @@ FRAME = Struct("<II")
 MOST = 1 << 29
 """Bytes of one unpacked snapshot at most: a million regions take 250 MB."""
 
-FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1}]
+FILTERS = [{"id": 0x21, "preset": 1}]  # lzma.FILTER_LZMA2
 """Filters that unpack every frame: their dictionary, 1 MiB, is the largest that packing uses."""
 
 TOO_LARGE = f"it claims more than the {MOST >> 20} MiB that are read"
@@ -82,7 +88,7 @@ WINDOWS = 1 << 14, 1 << 20
 1 MiB takes ten times as long as packing 300 regions."""
 
 BAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
-       lzma.LZMAError, zlib.error, EOFError, MemoryError)  # fmt: skip
+       zlib.error, EOFError, MemoryError, *BAD_LZMA)  # fmt: skip
 """Errors that Python's own operations raise on values of the wrong shape."""
 
 MOST_REGIONS = 1 << 21
@@ -472,6 +478,8 @@ def framed(content: bytes) -> bytes:
 
 
 def dense(raw: bytes) -> bytes:
+    if lzma is None:
+        return zlib.compress(raw, 9)
     least, most = WINDOWS
     window = min(most, max(least, 1 << len(raw).bit_length()))
     filters = [{**FILTERS[0], "dict_size": window}]
@@ -484,6 +492,10 @@ def unpacker(content: bytes) -> Callable[[bytes, int], bytes]:
         one = zlib.decompressobj()
         # It wants to be given the input again that it has not consumed yet.
         return lambda data, most: one.decompress(data or one.unconsumed_tail, most)
+    if lzma is None:
+        from procmem.errors import Unsupported
+
+        raise Unsupported("LZMA", "the snapshot is packed with it; this Python has no liblzma")
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS).decompress
 
 

@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import random
+import subprocess
+import sys
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ from procmem import (
 from procmem.errors import Unsupported
 from procmem.experiments import Specimen
 from procmem.recording.recording import Recording
-from procmem.snapshots import load
+from procmem.snapshots import load, saved
 from procmem.snapshots.saved import FRAME, MAGIC
 from tests.support.snapshots import mapped, same
 
@@ -47,6 +49,27 @@ def test_nothing_is_lost(detail: str, tmp_path: Path) -> None:
     same(mine, Snapshot.from_json(mine.to_json(indent=1)))
     same(mine, pickle.loads(pickle.dumps(mine)))
     same(mine, copy.deepcopy(mine))
+
+
+def test_a_python_without_liblzma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = procmem.Process().snapshot("maps")
+    usual, other = tmp_path / "usual.snap", tmp_path / "other.snap"
+    taken.save(usual)
+    monkeypatch.setattr(saved, "lzma", None)
+    taken.save(other)
+    same(load(other), taken)
+    with pytest.raises(Unsupported, match="LZMA: the snapshot is packed with it"):
+        load(usual)
+
+
+def test_modules_that_pythons_may_lack_are_not_needed() -> None:
+    code = (
+        "import sys; sys.modules.update(_lzma=None, _bz2=None)\n"
+        "import procmem.snapshots.saved, procmem.grade.submissions.archives as archives\n"
+        "print(*archives.OPENED)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("gzip\n", "")
 
 
 def test_many_in_one_file(tmp_path: Path) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import bz2
+import contextlib
 import gzip
 import io
-import lzma
 import os
 import re
 import shutil
@@ -31,11 +30,18 @@ MOST_FILES = 2_000
 MOST_LISTED = 4 << 20
 """Bytes of a zip file's central directory, which is read at once."""
 
-OPENED: dict[str, Callable[[IO[bytes]], Any]] = {
-    "gzip": gzip.open,
-    "bzip2": bz2.open,
-    "xz": lzma.open,
-}
+OPENED: dict[str, Callable[[IO[bytes]], Any]] = {"gzip": gzip.open}
+BROKEN = [tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError]
+# Pythons are built without these where the libraries are missing.
+with contextlib.suppress(ImportError):
+    import bz2
+
+    OPENED["bzip2"] = bz2.open
+with contextlib.suppress(ImportError):
+    import lzma
+
+    OPENED["xz"] = lzma.open
+    BROKEN.append(lzma.LZMAError)
 SUFFIXES = {
     ".zip": "zip", ".tar": "tar", ".tgz": "gzip", ".gz": "gzip", ".tbz2": "bzip2", ".tbz": "bzip2",
     ".bz2": "bzip2", ".txz": "xz", ".xz": "xz", ".7z": "7z", ".rar": "rar", ".zst": "zstd",
@@ -111,7 +117,7 @@ def unpack(path: str, place: str, allowance: Allowance) -> None:
         else:
             untar(path, kind, members)
         members.link()
-    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+    except tuple(BROKEN) as error:
         raise SubmissionError(f"the archive is broken: {error}") from None
     except OSError as error:
         # gzip and bz2 raise OSError for broken data, without a number.

@@ -87,8 +87,10 @@ WINDOWS = 1 << 14, 1 << 20
 """Least and most bytes of a dictionary. A small frame gets a small one: clearing the tables for
 1 MiB takes ten times as long as packing 300 regions."""
 
-BAD = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
-       zlib.error, EOFError, MemoryError, *BAD_LZMA)  # fmt: skip
+BAD: tuple[type[Exception], ...] = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
+    zlib.error, EOFError, MemoryError, *BAD_LZMA,
+)  # fmt: skip
 """Errors that Python's own operations raise on values of the wrong shape."""
 
 MOST_REGIONS = 1 << 21

@@ -176,9 +176,9 @@ def make_wheel(sdist: Path, place: Path, env: dict[str, str], python: str) -> Pa
 
 def musl_tag(python: str) -> str:
     """The tag of wheels for the musl that a Python runs with; "" if it runs with another."""
-    code = "from packaging import tags; print(next(iter(tags.platform_tags())))"
+    code = "from packaging import tags; print(*tags.platform_tags())"
     done = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.strip() if done.stdout.startswith("musl") else ""
+    return next((tag for tag in done.stdout.split() if tag.startswith("musllinux_")), "")
 
 
 def build(what: str, source: str, out: Path, env: dict[str, str], python: str) -> None:

@@ -688,17 +688,22 @@ def allocators(layout: Layout) -> None:
 # ---- CPython -----------------------------------------------------------------
 
 
+FREE_THREADED = re.compile(r"\bpython3\.\d+td?\b")
+
+
 def cpython(layout: Layout) -> None:
     program = layout.programs.get("cpython")
     if program is None:
         return
     checked = layout.facts.checked if layout.facts is not None else {}
+    # Builds without the GIL have no arenas of their own: objects are in mimalloc.
+    no_arenas = FREE_THREADED.search(program.evidence) is not None
     memory_read = layout.facts is not None and layout.facts.memory_read
     for index in layout.unclaimed():
         region = layout.regions[index]
         if region.start in checked:
             layout.claim(index, Use(*checked[region.start]))
-        elif not memory_read and region.perms == "rw-p" and region.size % MiB == 0:
+        elif not (memory_read or no_arenas) and region.perms == "rw-p" and region.size % MiB == 0:
             use = Use("CPython objects", f"{program.evidence}, whole arenas of 1 MiB", guess=True)
             layout.claim(index, use)
 

@@ -14,6 +14,7 @@ from tests.support.interpreters import (
     class_differences,
     has_pymalloc,
     interpreters,
+    is_free_threaded,
 )
 
 TYPE_CHECKING = False
@@ -47,6 +48,41 @@ sys.stdin.readline()
 """
 
 
+OBJECTS = """
+import sys
+kept = [bytes(1000) for _ in range(20000)]
+large = bytes(3000000)
+print(sys._is_gil_enabled(), id(large), *map(id, kept[::500]), flush=True)
+sys.stdin.readline()
+"""
+FREE_THREADED = [python for python in interpreters() if is_free_threaded(python)]
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="no free-threaded Python, such as python3.14t")
+@pytest.mark.parametrize("python", FREE_THREADED)
+def test_objects_of_a_free_threaded_python_are_in_mimalloc(python: str) -> None:
+    with subprocess.Popen(
+        [python, "-I", "-c", OBJECTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        gil, *addresses = process.stdout.readline().split()
+        live = procmem.Process(process.pid)
+        heap, table = live.heap(), live.smaps()
+        regions = {table.find(int(address)) for address in addresses}
+        # Uses are determined when they are first asked for.
+        uses = {str(region.use) for region in regions if region is not None}
+        process.stdin.close()
+    assert gil == "False"
+    assert heap.doubts == ()
+    assert heap.python is not None
+    assert (heap.python.allocator, heap.python.guess, heap.python.pools) == ("mimalloc", True, 0)
+    assert None not in regions
+    assert uses == {"mimalloc?"}
+    held = sum(region.rss or 0 for region in regions if region is not None)
+    assert held >= 20000 * 1000 + 3000000
+
+
 @pytest.mark.parametrize("hooks", [False, True])
 @pytest.mark.parametrize("python", interpreters())
 def test_size_classes_equal_those_the_interpreter_reports(python: str, hooks: bool) -> None:
@@ -77,6 +113,8 @@ def test_size_classes_equal_those_the_interpreter_reports(python: str, hooks: bo
 @pytest.mark.parametrize("python", interpreters())
 @pytest.mark.parametrize("setting", ["malloc", "malloc_debug"])
 def test_an_interpreter_without_the_allocator(python: str, setting: str) -> None:
+    if python in FREE_THREADED:
+        pytest.skip(f"{python} has mimalloc alone")
     with subprocess.Popen(
         [python, "-s", "-c", MALLINFO],
         stdin=subprocess.PIPE,
@@ -111,6 +149,8 @@ def test_an_interpreter_without_the_allocator(python: str, setting: str) -> None
 
 @pytest.mark.parametrize("python", interpreters())
 def test_objects_that_keep_arenas(python: str) -> None:
+    if python in FREE_THREADED:
+        pytest.skip(f"{python} has no arenas of pymalloc")
     with subprocess.Popen(
         [python, "-I", "-c", KEEPING],
         stdin=subprocess.PIPE,

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
     from procmem.heap.python import PythonHeap
 
-__all__ = ["Interpreted", "Report", "class_differences", "has_pymalloc", "interpreters"]
+__all__ = [
+    "Interpreted",
+    "Report",
+    "class_differences",
+    "has_pymalloc",
+    "interpreters",
+    "is_free_threaded",
+]
 
 CODE = """
 import random, signal, sys
@@ -85,8 +92,17 @@ def interpreters() -> list[str]:
     return sorted(found)
 
 
+def is_free_threaded(interpreter: str) -> bool:
+    """Whether an interpreter was built without the GIL, and so with mimalloc for objects."""
+    code = "import sysconfig; print(sysconfig.get_config_var('Py_GIL_DISABLED'))"
+    done = subprocess.run([interpreter, "-I", "-c", code], capture_output=True, check=True)
+    return done.stdout.strip() == b"1"
+
+
 def has_pymalloc(interpreter: str) -> bool:
-    """Whether an interpreter has an allocator of its own for small objects, which it uses."""
+    """Whether an interpreter has pymalloc for small objects, and uses it."""
+    if is_free_threaded(interpreter):
+        return False  # it prints the same table, of zeros
     code = "import sys; sys._debugmallocstats()"
     done = subprocess.run(
         [interpreter, "-s", "-c", code], capture_output=True, text=True, check=True, env={}

@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,10 +132,18 @@ def everything(place: Path, machines: list[str], builders: dict[str, str]) -> li
     return found + [Built(make_wheel(sdist, place, {}, its), python) for python, its in others]
 
 
+@cache
+def commit() -> str:
+    """The commit that is released: both builds are of the same."""
+    words = ["git", "rev-parse", "HEAD"]
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()
+
+
 def make_sdist(place: Path, python: str) -> Path:
     """Of what is committed, whatever changes in the checkout meanwhile."""
     sources = place / "sources"
-    words = ["git", "archive", "--format=tar", "HEAD"]
+    words = ["git", "archive", "--format=tar", commit()]
     done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as packed:
         packed.extractall(sources, filter="data")

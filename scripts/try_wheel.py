@@ -299,7 +299,8 @@ def started_by_others(uv: str | None, pipx: str | None, house: Path) -> list[str
         alone = {"UV_OFFLINE": "1", "UV_NO_CONFIG": "1", "UV_CACHE_DIR": str(place / "uv"),
                  "UV_PYTHON_DOWNLOADS": "never", "UV_PYTHON": sys.executable,
                  "PIPX_HOME": str(place / "pipx"), "PIPX_DEFAULT_PYTHON": sys.executable,
-                 "PIPX_FETCH_MISSING_PYTHON": "never", "USE_EMOJI": "0",
+                 # pipx runs uv where it finds it.
+                 "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(house), "USE_EMOJI": "0",
                  "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(house)}  # fmt: skip
         lines = []
         if uv:

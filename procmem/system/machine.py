@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from functools import partial
 
 from procmem.arrow import Columnar
@@ -365,7 +366,10 @@ WORTH_A_MEASURE = 1024
 """Resident pages of processes that take long enough for the time of one page to be measured."""
 
 FIRST_GUESS = 100e-9
-"""Seconds that the kernel takes for a resident page, until a process was measured."""
+"""Seconds that the kernel takes for a resident page, until processes were measured."""
+
+LATEST = 64
+"""How many measurements count: one during which the CPU did something else is forgotten."""
 
 
 class Stalls:
@@ -381,7 +385,7 @@ class Stalls:
 
     def __init__(self, most: float | None) -> None:
         self.most = most
-        self._per_page = FIRST_GUESS
+        self._per_page = deque([FIRST_GUESS], maxlen=LATEST)
 
     def read(self, pid: int, root: str) -> MachineProcess | None:
         """Reads a process, unless it would have to wait too long; see read_process()."""
@@ -391,13 +395,16 @@ class Stalls:
         if found is None:
             return None
         pages, more = pages_and_more(found.text)
-        expected = pages * self._per_page + more
-        if expected > self.most:
+        expected = pages * max(self._per_page) + more
+        # Small ones are read as long as a machine of ordinary speed would allow it, so that one
+        # slow reading does not leave out all that come after it.
+        at_best = pages * FIRST_GUESS + more
+        if expected > self.most and (pages >= 2 * WORTH_A_MEASURE or at_best > self.most):
             return read_process(pid, root, stall=expected)
         begun = time.thread_time()
         process = read_process(pid, root)
         if pages >= WORTH_A_MEASURE:
-            self._per_page = max(self._per_page, (time.thread_time() - begun - more) / pages)
+            self._per_page.append((time.thread_time() - begun - more) / pages)
         return process
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,6 +86,30 @@ def test_one_that_would_stall_too_long_is_left_out(target: Target) -> None:
     assert left_out.rss >= 20_000 * PAGE
     (small,) = only(procmem.machine(max_stall=100.0), target.pid)
     assert small.unread == ""
+
+
+def test_one_slow_reading_is_forgotten(
+    start: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the CPU had done something else for a minute meanwhile."""
+    large, small = start(), start()
+    large.touch(large.map(6000))
+    small.touch(small.map(module.WORTH_A_MEASURE))
+    stalls = module.Stalls(1.0)
+    times = iter([0.0, 60.0])
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "thread_time", lambda: next(times))
+        assert stalls.read(small.pid, "/proc") is not None
+    left_out = stalls.read(large.pid, "/proc")
+    assert left_out is not None
+    assert "left out" in left_out.unread
+    for _ in range(module.LATEST):
+        read = stalls.read(small.pid, "/proc")
+        assert read is not None
+        assert read.unread == ""
+    read = stalls.read(large.pid, "/proc")
+    assert read is not None
+    assert read.unread == ""
 
 
 def test_one_that_maps_only_zeros_stalls_too_and_is_left_out(

@@ -17,8 +17,7 @@ from procmem.view.names import cells, printable, shorter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import IO
 
@@ -281,8 +280,9 @@ def can_show() -> bool:
 
 
 def silence() -> None:
-    """Shows no progress from now on: what asks for JSON is a program."""
-    Progress.silent = True
+    """Shows no progress until the command ends: what asks for JSON is a program."""
+    # Elsewhere there is none; command_progress(), which ends the silence, is used on terminals.
+    Progress.silent = sys.stderr.isatty()
     if Progress.current is not None:
         with LOCK:
             Progress.current.erase()
@@ -294,17 +294,20 @@ def end_progress() -> None:
         Progress.current.close()
 
 
-def command_progress(words: Sequence[str]) -> AbstractContextManager[object]:
-    """The progress of a command that shows none of its own yet.
+@contextlib.contextmanager
+def command_progress(words: Sequence[str]) -> Iterator[None]:
+    """The progress of a command that shows none of its own yet; silence() ends with it.
 
     Args:
         words: the command line, without "procmem".
     """
-    Progress.silent = False
     without = {"self", str(os.getpid()), "--json", "--quiet"}
-    if not words or words[0] in QUIET or not without.isdisjoint(words):
-        return contextlib.nullcontext()
-    return Progress(" ".join(["procmem", *words]))
+    none = not words or words[0] in QUIET or not without.isdisjoint(words)
+    try:
+        with contextlib.nullcontext() if none else Progress(" ".join(["procmem", *words])):
+            yield
+    finally:
+        Progress.silent = False
 
 
 QUIET = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pty
 import re
@@ -115,7 +116,9 @@ def test_time_passes_without_a_step(terminal: Terminal, painter: str) -> None:
         thread = shown._thread
         assert thread is not None
         # The first drawing is waited for, however busy the machine is.
-        while not shown._drawn:
+        for _ in range(30_000):
+            if shown._drawn:
+                break
             thread.join(0.01)
     assert not thread.is_alive()
     written = terminal.read()
@@ -397,3 +400,18 @@ def test_every_command_that_takes_long(
     assert ("procmem threads PID" in SEQUENCE.sub("", written)) == drawn
     assert written.replace("\r", "").endswith("the answer\n")
     assert on_screen(written) == ""
+
+
+def test_silence_ends_with_the_command(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.use()
+    with progress.command_progress(["maps", "1"]):
+        progress.silence()
+        assert Progress.silent
+    assert not Progress.silent
+    with pytest.raises(OSError, match="no"), progress.command_progress(["maps", "--json", "1"]):
+        progress.silence()
+        raise OSError("no")
+    assert not Progress.silent
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    progress.silence()
+    assert not Progress.silent

@@ -605,7 +605,11 @@ def test_a_live_chromium(tmp_path: Path) -> None:
     argv = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
             "--disable-background-networking", f"--user-data-dir={tmp_path}",
             "--remote-debugging-port=0", "about:blank"]  # fmt: skip
-    with live(argv, start_new_session=True) as process:
+    # Killed, it leaves its socket in TMPDIR; the path of a socket is short.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place,
+        live(argv, start_new_session=True, env={**os.environ, "TMPDIR": place}) as process,
+    ):
         renderers: list[int] = []
 
         def has_renderer() -> bool:

@@ -472,8 +472,8 @@ def table_from_scan(
 
 
 def raw_records(table: RegionTable[Any]) -> bytes:
-    """The packed records of a table's regions, one after the other."""
-    if len(table) == table.reading.count:
+    """The packed records of a table's regions, one after the other, in the table's order."""
+    if table._whole:
         return table.reading.raw_records()
     return table.reading.raw_records(region._index for region in table)
 

@@ -237,6 +237,15 @@ def frame_of(head: bytes, planes: bytes = b"") -> bytes:
     return MAGIC + FRAME.pack(len(content), zlib.crc32(content)) + content
 
 
+def test_the_order_of_a_table_is_kept(tmp_path: Path, target_maps: bytes) -> None:
+    table = procmem.parse_maps(target_maps)
+    by_size = table.subset(sorted(table, key=lambda region: -region.size))
+    Snapshot(by_size).save(tmp_path / "one.snap")
+    back = Snapshot.load(tmp_path / "one.snap").regions
+    assert [region.line() for region in back] == [region.line() for region in by_size]
+    assert [region.start for region in back] != [region.start for region in table]
+
+
 def test_saved_files_that_claim_gigabytes(tmp_path: Path, target_maps: bytes) -> None:
     path = tmp_path / "saved"
     path.write_bytes(MAGIC + FRAME.pack(0xFFFFFFFF, 0))

@@ -879,7 +879,11 @@ def test_a_storm_leaves_what_it_says_alone(target: Target, threads: int) -> None
         lines = maps(target.pid)
         bounds = {(line.start, line.end) for line in lines if line.perms == "r--p"}
         assert {(each.start, each.end) for each in storm.stable} <= bounds
-        assert all(covered(lines, each) for each in storm.kept)
+        if not all(covered(lines, each) for each in storm.kept):
+            # maps is read in parts. Once in millions of walks, on a busy machine (Linux 6.18),
+            # one left out what another walk shows: memory that is unmapped stays so.
+            lines = maps(target.pid)
+            assert all(covered(lines, each) for each in storm.kept)
         assert not any(
             line.start < hole.end and hole.start < line.end
             for line in lines

@@ -137,6 +137,8 @@ def calls_between(
         for at, call, words in lives
         if words is not None
     ]
+    if len(events) > MOST_LIFE:
+        note += f" The first {MOST_LIFE:,} of {len(events):,} forks, execs and exits are listed."
     listed = ranked[:MOST_LISTED]
     return CallsBetween(
         {

@@ -133,6 +133,15 @@ def test_what_is_left_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row[5] for row in found.table.rows] == [3 * 4096, 4 * 4096]
 
 
+def test_forks_that_are_not_listed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("procmem.recording.traced.MOST_LIFE", 2)
+    forks = [call("fork", 110 + at, result=8 + at) for at in range(3)]
+    assert "forks" not in between(forks[:2], 100, 200).summary
+    found = between(forks, 100, 200)
+    assert [what for *_, what, _ in found.events] == ["fork: new process 8", "fork: new process 9"]
+    assert "The first 2 of 3 forks, execs and exits are listed." in found.summary
+
+
 def test_traces_that_do_not_belong_to_it() -> None:
     with pytest.raises(BadArgument, match="recorded process 7: its processes are 8"):
         between([call("mmap", 110, pid=8)], 100, 200)

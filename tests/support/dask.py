@@ -70,7 +70,10 @@ class Cluster:
         log = self.stack.enter_context((self.place / f"{words[0]}.log").open("ab"))
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code, *words],
-            stdout=log, stderr=log, cwd=self.place, env=os.environ | {"DASK_CONFIG": "/dev/null"},
+            stdout=log, stderr=log, cwd=self.place,
+            # Killed, they leave what they keep in files.
+            env=os.environ
+            | {"DASK_CONFIG": "/dev/null", "DASK_TEMPORARY_DIRECTORY": str(self.place)},
         )  # fmt: skip
         self.stack.callback(process.wait)
         self.stack.callback(process.kill)

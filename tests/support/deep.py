@@ -109,11 +109,12 @@ class Deep:
         found: list[Stacks] = []
 
         def settled(one: LiveStack) -> bool:
-            if one.tid == self.pid:
-                return one.state == "Z" if self.leaves else one.in_use is not None
-            if self.kind == "runs":
+            main = one.tid == self.pid
+            if main and self.leaves:
+                return one.state == "Z"
+            if self.kind == "runs" and not main:
                 return True
-            if self.kind in ("signal", "beside"):
+            if self.kind in ("signal", "beside") and not main:
                 return one.alternate is not None
             return one.state == "S" and (one.in_use is not None or one.start is None)
 

@@ -75,6 +75,7 @@ def prove(
     sandbox = sandbox or Sandbox()
     try:
         waiting.check_machine()
+        check_python()
         check_kernel()
         check_limits(limits, sandbox.building)
         check_processes()
@@ -152,6 +153,20 @@ def trial(place: str, build: Sequence[str], files: Sequence[str]) -> tuple[list[
     shutil.copyfile(found("cat") or "/bin/cat", os.path.join(place, "trial"))
     os.chmod(os.path.join(place, "trial"), 0o755)  # noqa: S103 - a program
     return [], ["./trial"]
+
+
+def check_python() -> None:
+    """Checks that this Python can call prctl(2) and ptrace(2).
+
+    Raises:
+        MachineError
+    """
+    try:
+        import ctypes  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise MachineError(
+            "this Python was built without ctypes, which grading needs: use one that has it"
+        ) from error
 
 
 def check_kernel() -> None:

@@ -9,8 +9,8 @@ counts as the file does.
 
 from __future__ import annotations
 
+import array
 import contextlib
-import ctypes
 import functools
 import hashlib
 import os
@@ -307,24 +307,37 @@ def binary(path: str) -> bool:
 
 @functools.cache
 def ptrace() -> Callable[[int, int, int, int], int]:
+    """ptrace(2), which returns the negative number of an error.
+
+    Raises:
+        ImportError: this Python was built without ctypes.
+    """
+    import ctypes
+
     function = ctypes.CDLL(None, use_errno=True).ptrace
     function.restype = ctypes.c_long
-    function.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_ulong, ctypes.c_ulong)
-    return function
+    function.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+
+    def call(request: int, pid: int, address: int, data: int) -> int:
+        return -ctypes.get_errno() if function(request, pid, address, data) < 0 else 0
+
+    return call
 
 
 def trace(request: int, pid: int, address: int, data: int) -> str:
     """Calls ptrace(2). Returns the error as text, empty if there was none."""
-    if ptrace()(request, pid, address, data) < 0:
-        return f"ptrace(2): {os.strerror(ctypes.get_errno())}"
-    return ""
+    try:
+        error = -ptrace()(request, pid, address, data)
+    except ImportError:
+        return "this Python was built without ctypes"
+    return f"ptrace(2): {os.strerror(error)}" if error else ""
 
 
 def returned(tid: int) -> int:
     """The return value of the system call that a traced thread just made; -1: it failed."""
-    room = ctypes.create_string_buffer(128)
-    if trace(INFO, tid, len(room), ctypes.addressof(room)) or room.raw[0] != INFO_EXIT:
+    room = array.array("B", bytes(128))
+    if trace(INFO, tid, len(room), room.buffer_info()[0]) or room[0] != INFO_EXIT:
         return -1
     value: int
-    value, failed = struct.unpack_from("=qB", room.raw, 24)
+    value, failed = struct.unpack_from("=qB", room, 24)
     return -1 if failed else value

@@ -78,7 +78,7 @@ def copied_where(forked: Sequence[FamilyMember]) -> str:
     if not whole:
         return ""
     name = max(by_name, key=lambda each: by_name[each])
-    return f", {by_name[name] * 100 // whole}% of it in {shorter(name, 40)}"
+    return f", {by_name[name] * 100 // whole} % of it in {shorter(name, 40)}"
 
 
 def span(sizes: Sequence[int]) -> str:

@@ -23,8 +23,8 @@ MADE = "not a heap that glibc 2.26 to 2.43 would make"
 LIMITED = """
 import json, resource, sys
 import procmem
-# Seconds of processor time, however busy the machine is.
-resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+# Seconds of processor time, however busy the machine is; an emulated one takes ten times as long.
+resource.setrlimit(resource.RLIMIT_CPU, (600, 600))
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 print(json.dumps(procmem.Process(int(sys.argv[1])).heap().to_dict()))
 """

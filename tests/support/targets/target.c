@@ -1377,6 +1377,12 @@ static void do_dumpable(void)
     result_of(prctl(PR_SET_DUMPABLE, number()), "prctl");
 }
 
+/* hugepages ON: without them each page comes alone, where huge pages are always made, too */
+static void do_hugepages(void)
+{
+    result_of(prctl(PR_SET_THP_DISABLE, !number(), 0, 0, 0), "prctl");
+}
+
 /* comm NAME: of the serving thread */
 static void do_comm(void)
 {
@@ -1483,7 +1489,7 @@ static const struct {
     {"deathsig", do_deathsig},  {"dumpable", do_dumpable},
     {"comm", do_comm},          {"personality", do_personality},
     {"limit", do_limit},        {"chdir", do_chdir},
-    {"exit", do_exit},
+    {"hugepages", do_hugepages}, {"exit", do_exit},
 };
 
 static void serve(void)

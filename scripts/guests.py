@@ -60,7 +60,11 @@ mount -t devpts -o ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 """
-MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "crc32c-intel")
+MODULES = (
+    "virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "crc32c-intel",
+    # For tests: ends of Unix sockets, and somewhere to swap to.
+    "unix_diag", "zram",
+)  # fmt: skip
 
 INIT_RAMFS = """#!/busybox sh
 /busybox mkdir -p /proc /dev /root
@@ -80,6 +84,9 @@ export {" ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())}
 exec </dev/null
 {MOUNTS}
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+for controller in cpu memory pids; do
+    echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+done
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 ip link set lo up
 echo "guest: $(uname -r), $(getconf GNU_LIBC_VERSION)"
@@ -251,7 +258,7 @@ def fetch(path: str) -> bytes:
 
 
 def write_initramfs(path: Path, modules: Path, script: str) -> None:
-    """busybox, and the modules that the root disk needs."""
+    """busybox, and the modules that the root disk and the tests need."""
     run("depmod", "-b", modules.parent.parent.parent, modules.name)
     files = {}
     for line in (modules / "modules.dep").read_text().splitlines():

@@ -153,10 +153,11 @@ class Interpreted:
         status = Path(f"/proc/{self.pid}/status")
         while True:
             assert self.process.poll() is None
-            text = Path(self.printed.name).read_text()
-            # After the begin of its report it sleeps only in sigwait(3).
-            if text.count(FIRST) >= self.reports and "\nState:\tS" in status.read_text():
-                return report_in(text)
+            begun = Path(self.printed.name).read_text().count(FIRST) >= self.reports
+            # After the begin of its report it sleeps only in sigwait(3): the report is whole then,
+            # which it need not have been when its begin was read.
+            if begun and "\nState:\tS" in status.read_text():
+                return report_in(Path(self.printed.name).read_text())
             time.sleep(0.0005)
 
     def __enter__(self) -> Self:

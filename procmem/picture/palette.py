@@ -144,6 +144,7 @@ USE_TONES = (
     ("pthread stack", "thread stack"),
     ("pthread user stack", "thread stack"),
     ("AddressSanitizer heap", "arena"),
+    ("LeakSanitizer", "arena"),
     ("AddressSanitizer shadow gap", "reserved"),
     ("AddressSanitizer", "metadata"),
     ("ThreadSanitizer", "metadata"),

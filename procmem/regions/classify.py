@@ -18,6 +18,7 @@ from procmem.regions.kinds import (
     Owner,
     RegionKind,
     Use,
+    runs_on_name,
     stacks_name,
 )
 from procmem.regions.marks import where
@@ -207,10 +208,10 @@ def bracketed(region: Unclassified, raw: bytes) -> Kind:
                 # bionic names a stack together with its guard.
                 guard = kind is K.THREAD_STACK and region.perms.startswith("---")
                 return Kind(K.GUARD if guard else kind, None, "name", label_of(pathname))
-        if region.perms.startswith("---"):
-            return Kind(
-                K.GUARD if region.size <= GUARD_LIMIT else K.ANON, None, "name", label_of(pathname)
-            )
+        if region.perms.startswith("---") and region.size <= GUARD_LIMIT:
+            # Only its size is that of a guard, unless the name says so.
+            evidence = "name" if b"guard" in label.lower() else "size"
+            return Kind(K.GUARD, None, evidence, label_of(pathname))
         return Kind(K.ANON, None, "name", label_of(pathname))
     return Kind(K.OTHER, None, "name", pathname[1:-1])
 
@@ -428,13 +429,27 @@ def live_stack(layout: Layout, index: int, stacks: list[Stack], evidence: str) -
         if stack.descriptor is not None and region.start <= stack.descriptor < region.end
     ]
     covered = sum(
-        min(stack.end, region.end) - max(stack.start, region.start)
+        max(min(stack.end, region.end) - max(stack.start, region.start), 0)
         for stack in (*stacks, *ended)
         if stack.start is not None and stack.end is not None
     )
-    tids = [stack.tid for stack in stacks]
+    main = facts.main if facts is not None else 0
+    # A thread whose own stack is elsewhere runs on a coroutine's stack, or in a signal handler.
+    own = [
+        stack.tid
+        for stack in stacks
+        if (
+            stack.tid != main
+            if stack.start is None or stack.end is None
+            else stack.start < region.end and region.start < stack.end
+        )
+    ]
     executable = bool(region.perms.execute)
-    name = stacks_name(tids, len(ended), covered, region.size, executable=executable)
+    tids = own or [stack.tid for stack in stacks]
+    if own:
+        name = stacks_name(tids, len(ended), covered, region.size, executable=executable)
+    else:
+        name = runs_on_name(tids, executable=executable)
     use = None
     guards = [stack.guard for stack in (*stacks, *ended) if stack.marked]
     if guards:

@@ -63,6 +63,7 @@ __all__ = [
     "kind_word",
     "marked",
     "name_word",
+    "runs_on_name",
     "stacks_name",
 ]
 
@@ -208,6 +209,24 @@ def stacks_name(
         name += f", and {ended} of ended threads"
     if covered and size - covered > covered:
         name += ", and other memory"
+    return name + ", executable" if executable else name
+
+
+def runs_on_name(tids: Sequence[int], *, executable: bool) -> str:
+    """The name of a region that threads run on, although their own stacks are elsewhere.
+
+    A part of it is the stack of a coroutine or of a signal handler; how much is not known.
+
+    Args:
+        tids: IDs of these threads, at least one.
+        executable: whether the region is executable.
+
+    >>> runs_on_name([12], executable=False), runs_on_name([12, 15], executable=True)
+    ('memory that thread 12 runs on', 'memory that 2 threads run on, 12 to 15, executable')
+    """
+    name = f"memory that thread {tids[0]} runs on"
+    if len(tids) > 1:
+        name = f"memory that {len(tids)} threads run on, {tids[0]} to {tids[-1]}"
     return name + ", executable" if executable else name
 
 

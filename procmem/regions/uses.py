@@ -22,7 +22,7 @@ from procmem.units import GiB, MiB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from procmem.regions.facts import Facts
     from procmem.regions.kinds import Unclassified
@@ -64,6 +64,7 @@ SYMBOLS = {
     "__tsan_init": "tsan",
     "__msan_init": "msan",
     "__hwasan_init": "hwasan",
+    "__lsan_init": "lsan",
     "_ZN2v82V810InitializeEi": "v8",
     "_ZN2v87Isolate10GetCurrentEv": "v8",
     "luaJIT_setmode": "luajit",
@@ -91,6 +92,8 @@ LIBRARIES = (
     ("libclang_rt.tsan", "tsan"),
     ("libhwasan.so", "hwasan"),
     ("libclang_rt.hwasan", "hwasan"),
+    ("liblsan.so", "lsan"),
+    ("libclang_rt.lsan", "lsan"),
     ("libnode.so", "v8"),
     ("libv8", "v8"),
     ("libcoreclr.so", "dotnet"),
@@ -117,7 +120,7 @@ NAMES = (
 )
 """Names of programs. Any program may have such a name, so a name alone makes only a guess."""
 
-REPLACE_MALLOC = ("jemalloc", "tcmalloc", "mimalloc", "asan", "tsan", "msan", "hwasan")
+REPLACE_MALLOC = ("jemalloc", "tcmalloc", "mimalloc", "asan", "tsan", "msan", "hwasan", "lsan")
 
 
 class Runtime(NamedTuple):
@@ -280,60 +283,79 @@ class Layout:
 
 # ---- uses by name ------------------------------------------------------------
 
+
+class Named(NamedTuple):
+    """A use by name. Any program may give a name; few names are those of one program alone.
+
+    Attributes:
+        pattern: a regular expression for the whole name.
+        use: the use; groups of the pattern may be in it.
+        runtime: if this runtime is in the process, it is a fact; "": it is a guess. None: no other
+            program gives such names.
+    """
+
+    pattern: str
+    use: str
+    runtime: str | None = None
+
+
 ANON_NAMES = (
-    (r"\s*Go: ?(.*)", r"Go \1"),
-    (r"\s*glibc: (.*)", r"\1 of glibc"),
-    (r"(dalvik-.*)", r"Android runtime: \1"),
-    (r"scudo:.*", "scudo malloc"),
-    (r"GWP-ASan.*", "GWP-ASan"),
-    (r"libc_malloc", "bionic malloc"),
-    (r"partition_alloc|PartitionAlloc.*", "PartitionAlloc"),
-    (r"[vV]8.*", "V8"),
-    (r"(cpython:.*)", r"CPython: \1"),
-    (r"zend_.*", "PHP memory"),
-    (r"Ruby:.*", "Ruby"),
-    (r"jemalloc.*", "jemalloc"),
-    (r"tcmalloc.*", "tcmalloc"),
-    (r"mimalloc.*|mi-.*", "mimalloc"),
-    (r"js-.*|SpiderMonkey.*", "SpiderMonkey"),
-    (r"(low|high) shadow|shadow gap", "AddressSanitizer shadow"),
-    (r"doublemapper.*", ".NET code and its writable view"),
+    Named(r"\s*Go: ?(.*)", r"Go \1"),
+    Named(r"\s*glibc: (.*)", r"\1 of glibc"),
+    Named(r"(dalvik-.*)", r"Android runtime: \1"),
+    Named(r"scudo:.*", "scudo malloc"),
+    Named(r"GWP-ASan.*", "GWP-ASan"),
+    Named(r"libc_malloc", "bionic malloc"),
+    Named(r"partition_alloc|PartitionAlloc.*", "PartitionAlloc"),
+    Named(r"[vV]8([-_:].*)?", "V8", "v8"),
+    Named(r"(cpython:.*)", r"CPython: \1"),
+    Named(r"zend_.*", "PHP memory"),
+    Named(r"Ruby:.*", "Ruby"),
+    Named(r"jemalloc(_.*)?", "jemalloc"),
+    Named(r"tcmalloc(_.*)?", "tcmalloc"),
+    Named(r"mimalloc([-_:].*)?", "mimalloc"),
+    Named(r"js-(gc|executable|jit|nursery|wasm)\b.*|SpiderMonkey.*", "SpiderMonkey"),
+    Named(r"(low|high) shadow|shadow gap", "AddressSanitizer shadow", "asan"),
+    Named(r"doublemapper.*", ".NET code and its writable view"),
 )
 """Names of anonymous memory, without [anon: and ] (PR_SET_VMA_ANON_NAME)."""
 
 MEMFD_NAMES = (
-    (r"doublemapper", ".NET code and its writable view"),
-    (r"JITCode:.*|.*[jJ][iI][tT].*", "JIT code"),
-    (r"pulseaudio|pipewire-memfd.*", "sound buffers"),
-    (
-        r"wayland-.*|weston-.*|gdk-wayland|mutter-.*|xwayland-.*|kwin.*",
-        "Wayland buffers",
-    ),
-    (r"xshmfence", "X server fence"),
-    (r"mozilla-ipc.*|org\.mozilla\.ipc.*", "Firefox shared memory"),
-    (r"[vV]8.*", "V8"),
-    (r"chromium.*|\.?org\.chromium\..*|shared_memory.*", "Chromium shared memory"),
-    (r"libffi", "libffi closures"),
-    (r"systemd-.*|sd-.*|journal.*|data\.[0-9a-f]+", "systemd"),
-    (r"memory-backend-.*|pc\.ram|ram-node.*", "memory of a QEMU guest"),
-    (r"runc_cloned:.*", "copy of runc"),
-    (r"vmem", "Erlang JIT code"),
-    (r"JNI|graal.*", "GraalVM"),
-    (r"java_heap.*", "JVM heap"),
+    Named(r"doublemapper", ".NET code and its writable view"),
+    Named(r"JITCode:.*", "JIT code"),
+    Named(r"(.*[^a-z])?jit([^a-z].*)?|.*(JIT|Jit)([^A-Za-z].*)?", "JIT code", ""),
+    Named(r"pulseaudio|pipewire-memfd.*", "sound buffers"),
+    Named(r"wayland-.*|weston-.*|gdk-wayland|mutter-.*|xwayland-.*|kwin.*", "Wayland buffers"),
+    Named(r"xshmfence", "X server fence"),
+    Named(r"mozilla-ipc.*|org\.mozilla\.ipc.*", "Firefox shared memory"),
+    Named(r"[vV]8([-_:].*)?", "V8", "v8"),
+    Named(r"chromium.*|\.?org\.chromium\..*", "Chromium shared memory"),
+    Named(r"shared_memory.*", "Chromium shared memory", "chromium"),
+    Named(r"libffi", "libffi closures"),
+    Named(r"systemd-.*|sd-(bus|event|journal|varlink).*|journal[-.].*", "systemd", ""),
+    Named(r"memory-backend-.*|ram-node\d+", "memory of a QEMU guest"),
+    Named(r"pc\.ram", "memory of a QEMU guest", ""),
+    Named(r"runc_cloned:.*", "copy of runc"),
+    Named(r"vmem", "Erlang JIT code", "erlang"),
+    Named(r"JNI|graal.*", "GraalVM", ""),
+    Named(r"java_heap.*", "JVM heap", "jvm"),
 )
 """Names given to memfd_create(2), which the program chooses."""
 
 SHM_NAMES = (
-    (r"\.?org\.chromium\..*|\.com\.google\.Chrome\..*", "Chromium shared memory"),
-    (r"PostgreSQL\.\d+", "PostgreSQL dynamic shared memory"),
-    (r"sem\..*", "POSIX semaphore"),
-    (r"pulse-shm-.*", "sound buffers"),
-    (r"org\.mozilla\.ipc\..*", "Firefox shared memory"),
-    (r"psm_.*", "Python multiprocessing shared memory"),
-    (r"pym-.*", "Python multiprocessing heap"),
-    (r"(u\d+-)?(Shm|ValveIPC).*", "Steam shared memory"),
-    (r"nccl-.*", "NCCL shared memory"),
-    (r"torch_.*", "PyTorch shared memory"),
+    Named(r"\.?org\.chromium\..*|\.com\.google\.Chrome\..*", "Chromium shared memory"),
+    Named(r"PostgreSQL\.\d+", "PostgreSQL dynamic shared memory"),
+    Named(r"sem\..*", "POSIX semaphore"),
+    Named(r"pulse-shm-\d+", "sound buffers"),
+    Named(r"org\.mozilla\.ipc\..*", "Firefox shared memory"),
+    Named(r"psm_[0-9a-f]{8}", "Python multiprocessing shared memory"),
+    Named(r"psm_.*", "Python multiprocessing shared memory", "cpython"),
+    Named(r"pym-\d+-\w+", "Python multiprocessing heap"),
+    Named(r"u\d+-(Shm_[0-9a-f]{8}|ValveIPC.*)", "Steam shared memory"),
+    Named(r"nccl-[A-Za-z0-9]{6}", "NCCL shared memory"),
+    Named(r"nccl-.*", "NCCL shared memory", ""),
+    Named(r"torch_\d+_\d+(_\d+)?", "PyTorch shared memory"),
+    Named(r"torch_.*", "PyTorch shared memory", ""),
 )
 """Names given to shm_open(3) and sem_open(3)."""
 
@@ -362,15 +384,16 @@ DEVICES = (
 """Names of devices, and of files that the kernel provides."""
 
 FILES = (
-    (r".*\.jsa", "JVM class data archive"),
-    (r".*/lib/modules", "JVM modules"),
-    (r".*/hsperfdata_[^/]+/\d+", "JVM performance counters"),
-    (r".*/locale-archive|.*/LC_[A-Z]+(/.*)?|.*/locale/C\..*", "locale data"),
-    (r".*/gconv-modules\.cache", "character set tables"),
-    (r".*\.pak", "Chromium resources"),
-    (r".*/(v8_context_snapshot.*|snapshot_blob)\.bin", "V8 snapshot"),
-    (r".*/icudtl?\d*\.dat|.*/icudtl\.dat", "ICU data"),
-    (r".*\.(ttf|otf|ttc|pfb)|.*/fontconfig/.*", "fonts"),
+    Named(r".*\.jsa", "JVM class data archive", "jvm"),
+    Named(r".*/lib/modules", "JVM modules", "jvm"),
+    Named(r".*/hsperfdata_[^/]+/\d+", "JVM performance counters"),
+    Named(r".*/locale-archive|.*/locale/[^/]+/LC_[A-Z]+(/.*)?|.*/locale/C\..*", "locale data"),
+    Named(r".*/LC_[A-Z]+(/.*)?", "locale data", ""),
+    Named(r".*/gconv-modules\.cache", "character set tables"),
+    Named(r".*\.pak", "Chromium resources", "chromium"),
+    Named(r".*/(v8_context_snapshot.*|snapshot_blob)\.bin", "V8 snapshot"),
+    Named(r".*/icudt(\d+[lbe]?|l)\.dat", "ICU data"),
+    Named(r".*\.(ttf|otf|ttc|pfb)|.*/fontconfig/.*\.cache-\d+", "fonts"),
 )
 
 RINGS = {0: "submission queue", 0x8000000: "completion queue", 0x10000000: "submission entries"}
@@ -379,20 +402,23 @@ RINGS = {0: "submission queue", 0x8000000: "completion queue", 0x10000000: "subm
 BUFFER_RING = 0x80000000
 
 
-def first_match(patterns: Sequence[tuple[str, str]], text: str) -> str | None:
-    for pattern, use in patterns:
+def first_match(
+    known: Sequence[Named], text: str, evidence: str, programs: Mapping[str, Runtime]
+) -> Use | None:
+    for pattern, use, runtime in known:
         if match := re.fullmatch(pattern, text):
-            return match.expand(use).strip() if "\\" in use else use
+            word = match.expand(use).strip() if "\\" in use else use
+            proof = programs.get(runtime or "")
+            return Use(word, evidence, runtime is not None and not (proof and proof.sure))
     return None
 
 
-def named(region: Unclassified, raw: bytes) -> Use | None:
-    """The use that a region's name proves; None: the name proves none."""
+def named(region: Unclassified, raw: bytes, programs: Mapping[str, Runtime]) -> Use | None:
+    """The use that a region's name shows; None: it shows none."""
     if raw[:1] == b"[":
         if raw.startswith((b"[anon:", b"[anon_shmem:")):
             name = (region.pathname or "").partition(":")[2][:-1]
-            use = first_match(ANON_NAMES, name)
-            return None if use is None else Use(use, "name")
+            return first_match(ANON_NAMES, name, "name", programs)
         return None
     if b"io_uring" in raw and raw.startswith(b"anon_inode:"):
         ring = RINGS.get(region.offset)
@@ -404,14 +430,11 @@ def named(region: Unclassified, raw: bytes) -> Use | None:
             return Use(device, "name")
     path = region.pathname or ""
     if raw.startswith(b"/memfd:"):
-        use = first_match(MEMFD_NAMES, path[7:])
-        return None if use is None else Use(use, "name of the memfd")
+        return first_match(MEMFD_NAMES, path[7:], "name of the memfd", programs)
     if raw.startswith(b"/dev/shm/"):
-        use = first_match(SHM_NAMES, path[9:])
-        return None if use is None else Use(use, "name")
+        return first_match(SHM_NAMES, path[9:], "name", programs)
     if raw[:1] == b"/" and not region.perms.execute:
-        use = first_match(FILES, path)
-        return None if use is None else Use(use, "name")
+        return first_match(FILES, path, "name", programs)
     return None
 
 
@@ -425,7 +448,7 @@ def by_name(layout: Layout) -> None:
         raw = region.raw_pathname or b""
         key = raw, region.offset if raw[:1] == b"a" else 0
         if key not in known:
-            known[key] = named(region, raw)
+            known[key] = named(region, raw, layout.programs)
         use = known[key]
         if use is not None:
             layout.found[index] = kind._replace(use=use)
@@ -446,11 +469,16 @@ ASAN_HEAP = (0x500000000000, 0x700000000000)
 ASAN_SPACE = 4 * TiB
 """kAllocatorSize: since gcc 16 the heap may be at any address, and is one reservation."""
 
+SAME_HEAP = ("asan", "lsan")
+"""Both have the same allocator at the same addresses."""
+
 SANITIZERS = {
     "asan": "AddressSanitizer",
     "tsan": "ThreadSanitizer",
     "msan": "MemorySanitizer",
     "hwasan": "HWAddressSanitizer",
+    # Its functions are in the runtimes of the others, too.
+    "lsan": "LeakSanitizer",
 }
 
 
@@ -469,8 +497,8 @@ def sanitizers(layout: Layout) -> None:
         if kind is not None:
             continue
         region = layout.regions[index]
-        if name == "asan":
-            for start, end, what in ASAN:
+        if name in SAME_HEAP:
+            for start, end, what in ASAN if name == "asan" else ():
                 if start <= region.start and region.end <= end:
                     layout.claim(index, Use(what, f"{evidence}, fixed addresses"))
                     break
@@ -480,7 +508,7 @@ def sanitizers(layout: Layout) -> None:
                     layout.claim(index, use)
         elif region.size >= 64 * GiB:
             layout.claim(index, Use(f"{title} shadow", f"{evidence}, its size", guess=True))
-    if name == "asan":
+    if name in SAME_HEAP:
         use = Use(f"{title} heap", f"{evidence}, 4 TiB reserved in one piece", not sure)
         for run in layout.runs():
             if run.end - run.start >= ASAN_SPACE and run.reserved >= ASAN_SPACE // 2:

@@ -39,7 +39,7 @@ def names_of_uses() -> set[str]:
     """Every use that regions/uses.py names: those of its tables, and those that code gives."""
     found = set()
     for table in (uses.ANON_NAMES, uses.MEMFD_NAMES, uses.SHM_NAMES, uses.DEVICES, uses.FILES):
-        found |= {use.replace("\\1", "x") for _, use in table if use != "\\1 of glibc"}
+        found |= {use.replace("\\1", "x") for _, use, *_ in table if use != "\\1 of glibc"}
     found |= {f"io_uring {ring}" for ring in uses.RINGS.values()}
     found |= {*uses.RUNTIMES.values(), *uses.ALIGNED, *(what for _, _, what in uses.ASAN)}
     found |= {

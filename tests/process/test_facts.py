@@ -152,6 +152,15 @@ def test_stacks_are_where_threads_are(odd: Odd) -> None:
     assert guessed == []
 
 
+def test_another_stack_than_the_threads_own_is_memory_that_it_runs_on(odd: Odd) -> None:
+    table = Process(odd.pid).maps()
+    assert region_at(table, odd.places["own"]).name.startswith("stack of thread ")
+    for name in ("signal", "coroutine"):
+        said = region_at(table, odd.places[name]).name
+        assert re.fullmatch(r"memory that thread \d+ runs on(, executable)?", said), said
+    assert f"memory that thread {odd.pid} runs on" in region_at(table, odd.places["coroutine"]).name
+
+
 def test_a_thread_that_runs_is_known_by_its_descriptor(odd: Odd) -> None:
     seen = {int(tid) for tid in os.listdir(f"/proc/{odd.pid}/task")}
 

@@ -20,6 +20,7 @@ from procmem import (
     parse_maps,
     parse_smaps,
 )
+from procmem.regions.kinds import kind_word, name_word
 from tests.support.paths import FIXTURES
 from tests.support.targets import PAGE, VARIANTS, Mapping, Target, Variant, build, machine, needs
 from tests.support.texts import kernel_line
@@ -95,6 +96,16 @@ def test_the_kernels_names(perms: str, name: bytes, kind: RegionKind, called: st
         region = table[0]
         assert (region.kind, region.name, region.owner) == (kind, called, None)
         assert region.kind_evidence == ("position" if name == b"" and kind != K.ANON else "name")
+
+
+def test_a_named_reserve_is_only_like_a_guard() -> None:
+    texts = [
+        kernel_line(1 << 40, (1 << 40) + 8192, "---p", 0, (0, 0), 0, name).text
+        for name in (b"[anon:my reserve]", b"[anon:stack guard]")
+    ]
+    regions = [parse_maps(text + b"\n")[0] for text in texts]
+    assert [kind_word(one) for one in regions] == ["guard?", "guard"]
+    assert [name_word(one) for one in regions] == ["my reserve", "stack guard"]
 
 
 def test_every_region_has_a_kind_a_name_and_evidence() -> None:

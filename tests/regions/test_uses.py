@@ -363,6 +363,58 @@ def test_uses_by_name(raw: bytes, use: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "raw, use",
+    [
+        (b"/memfd:jitter-buffer (deleted)", "None"),
+        (b"/memfd:digits (deleted)", "None"),
+        (b"/memfd:data.0 (deleted)", "None"),
+        (b"/memfd:v8motor (deleted)", "None"),
+        (b"/memfd:my-jit (deleted)", "JIT code?"),
+        (b"/memfd:vmem (deleted)", "Erlang JIT code?"),
+        (b"/memfd:java_heap (deleted)", "JVM heap?"),
+        (b"/memfd:shared_memory_7 (deleted)", "Chromium shared memory?"),
+        (b"/memfd:systemd-like (deleted)", "systemd?"),
+        (b"/dev/shm/ShmBuffers", "None"),
+        (b"/dev/shm/torch_light", "PyTorch shared memory?"),
+        (b"/dev/shm/psm_x", "Python multiprocessing shared memory?"),
+        (b"/dev/shm/psm_0a1b2c3d", "Python multiprocessing shared memory"),
+        (b"/srv/quake/levels.pak", "Chromium resources?"),
+        (b"/srv/x.jsa", "JVM class data archive?"),
+        (b"/srv/lib/modules", "JVM modules?"),
+        (b"/srv/LC_ALL/x", "locale data?"),
+        (b"/usr/lib/locale/C.utf8/LC_CTYPE", "locale data"),
+        (b"[anon:v8engine cylinders]", "None"),
+        (b"[anon:mi-cache]", "None"),
+        (b"[anon:js-cache]", "None"),
+        (b"[anon:jemalloc statistics]", "None"),
+        (b"[anon:low shadow]", "AddressSanitizer shadow?"),
+    ],
+)
+def test_names_that_any_program_may_give_are_guesses(raw: bytes, use: str) -> None:
+    inode = 9 if raw.startswith(b"/") else 0
+    line = kernel_line(1 << 40, (1 << 40) + 8192, "rw-p", 0, (0, 1), inode, raw).text + b"\n"
+    assert str(parse_maps(line)[0].use) == use
+
+
+@pytest.mark.parametrize(
+    "raw, library, use",
+    [
+        (b"/srv/x.jsa", b"libjvm.so", "JVM class data archive"),
+        (b"/srv/lib/modules", b"libjvm.so", "JVM modules"),
+        (b"/srv/de.pak", b"chrome_100_percent.pak", "Chromium resources"),
+        (b"[anon:low shadow]", b"libasan.so.8", "AddressSanitizer shadow"),
+    ],
+)
+def test_the_runtime_that_gives_a_name_makes_it_a_fact(
+    raw: bytes, library: bytes, use: str
+) -> None:
+    inode = 9 if raw.startswith(b"/") else 0
+    text = kernel_line(1 << 40, (1 << 40) + 8192, "r--p", 0, (0, 1), inode, raw).text + b"\n"
+    text += kernel_line(1 << 41, (1 << 41) + 8192, "r--p", 0, (0, 1), 8, b"/opt/" + library).text
+    assert str(parse_maps(text + b"\n")[0].use) == use
+
+
+@pytest.mark.parametrize(
     "offset, use",
     [
         (0, "io_uring submission queue"),
@@ -468,6 +520,14 @@ def test_the_heap_of_newer_address_sanitizers(size: int, is_heap: bool) -> None:
     text = b"\n".join(kernel_line(a, b, perms, 0, (0, 0), 0, b"").text for a, b, perms in places)
     uses = [str(r.use) for r in parse_maps(text + b"\n")]
     assert uses[3:] == ["AddressSanitizer heap" if is_heap else "None"] * 3 + ["None"]
+
+
+def test_the_heap_of_leak_sanitizer(tmp_path: Path) -> None:
+    if os.uname().machine != "x86_64":
+        pytest.skip("addresses of x86-64")
+    table = sanitized(tmp_path, "leak", "gcc")
+    assert {"LeakSanitizer heap"} == {one for one in uses_of(table) if "Sanitizer" in one}
+    assert K.ARENA not in table.by_kind()
 
 
 @pytest.mark.parametrize("library", ["jemalloc", "tcmalloc", "mimalloc"])

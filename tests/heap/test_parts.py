@@ -7,6 +7,7 @@ import pytest
 import procmem
 from procmem.heap.parts import HeapPart, HeapSpan, parts_of
 from tests.support.allocating import Allocating, Shaped, built
+from tests.support.still import at_rest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,10 +47,8 @@ def test_parts_add_up_to_vsz_and_rss(threads: int, tmp_path: Path) -> None:
     with Allocating(built(str(tmp_path)), threads) as target:
         target.go(7, 20000)
         process = procmem.Process(target.pid)
-        heap = process.heap(stop=True)
-        memory = process.memory()
-        assert sum(part.size for part in heap.parts) == memory.vsz
-        table = process.residency()
+        heap, table = at_rest(process, lambda: (process.heap(stop=True), process.residency()))
+        assert sum(part.size for part in heap.parts) == process.memory().vsz
         assert sum(part.resident for part in heap.parts) == sum(r.rss or 0 for r in table)
         named = {part.name: part for part in heap.parts}
         # malloc counts each arena's first page, with its headers, as in use.

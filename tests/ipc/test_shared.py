@@ -103,7 +103,11 @@ def test_a_memfd_lives_by_its_descriptor_alone() -> None:
     fd = os.memfd_create("procmem test", 0)
     try:
         os.write(fd, bytes(10_000))
-        found = one(lambda segment: os.getpid() in [held.pid for held in segment.descriptors])
+        found = one(
+            lambda segment: (
+                (os.getpid(), fd) in [(held.pid, held.fd) for held in segment.descriptors]
+            )
+        )
         assert (found.kind, found.name) == ("memfd", "procmem test")
         assert [held.fd for held in found.descriptors] == [fd]
         assert found.mappers == ()

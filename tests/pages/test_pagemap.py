@@ -19,6 +19,7 @@ from procmem.pages import scan
 from procmem.procfs import probes
 from tests.support.plotted import plotted
 from tests.support.specimens import in_memory
+from tests.support.still import at_rest
 from tests.support.targets import NOBODY, PAGE, Advice, TargetError, machine
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def test_files_and_shared_memory(target: Target, tmp_path: Path, way: str) -> No
     private = target.map_file(path, 64, "rw-p")
     target.touch(shared.page(0, 4))
     target.touch(private.page(30, 2))
+    target.lock(shared.page(0, 4))
     assert pages_of(target, shared).row()[:4] == "FFFF"
     ours = pages_of(target, private)
     assert ours[30].state is ours[31].state is PageState.ANONYMOUS
@@ -245,18 +247,26 @@ def test_all_regions_agree_with_smaps(target: Target, way: str) -> None:
     target.touch(target.map(33), 20)
     target.malloc(100_000)
     process = procmem.Process(target.pid)
-    whole = process.pagemap(0, module.LIMIT)
-    for region in process.smaps():
-        if region.end <= module.LIMIT:
-            pages = process.pagemap(region.start, region.end)
-            resident = pages.resident if way == "PAGEMAP_SCAN" else None
-            if resident is not None:
-                assert resident == region.rss
-            assert pages.swapped.count(True) * PAGE == region.swap
-            inside = whole.within(region.start, region.end)
-            # Others map the program's file too, and end meanwhile: not its `exclusive`.
-            for view in ("present", "swapped", "file"):
-                assert list(getattr(inside, view)) == list(getattr(pages, view))
+    whole, regions = at_rest(
+        process,
+        lambda: (
+            process.pagemap(0, module.LIMIT),
+            [
+                (region, process.pagemap(region.start, region.end))
+                for region in process.smaps()
+                if region.end <= module.LIMIT
+            ],
+        ),
+    )
+    for region, pages in regions:
+        resident = pages.resident if way == "PAGEMAP_SCAN" else None
+        if resident is not None:
+            assert resident == region.rss
+        assert pages.swapped.count(True) * PAGE == region.swap
+        inside = whole.within(region.start, region.end)
+        # Others map the program's file too, and end meanwhile: not its `exclusive`.
+        for view in ("present", "swapped", "file"):
+            assert list(getattr(inside, view)) == list(getattr(pages, view))
 
 
 @needs_scan

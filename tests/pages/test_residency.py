@@ -43,7 +43,9 @@ def test_a_residency_that_does_not_fit_its_regions_is_read_again(
     table = process.residency()
     assert calls == [False, True]
     assert table.consistent
-    assert table.total("rss") == process.smaps().total("rss")
+    # Pages of files may be dropped before smaps is read.
+    anonymous = [(region.start, region.rss) for region in table if not region.inode]
+    assert anonymous == [(one.start, one.rss) for one in process.smaps() if not one.inode]
 
 
 def test_a_residency_that_never_fits_says_so(

@@ -10,7 +10,7 @@ import pytest
 
 import procmem
 from tests.support.allocating import Allocating, anonymous, built
-from tests.support.blocking import until_asleep
+from tests.support.blocking import until, until_asleep
 
 pytestmark = pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="no glibc")
 
@@ -71,10 +71,12 @@ def work():
     mine = [bytearray(4000) for _ in range(5000)]
     kept.append(mine[::400])
     done.wait()
-kept, done = [], threading.Barrier(4)
-for _ in range(3):
-    threading.Thread(target=work).start()
-done.wait()
+kept, done = [], threading.Barrier(3)
+workers = [threading.Thread(target=work) for _ in range(3)]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
 trim = ctypes.CDLL(None).malloc_trim
 print(flush=True)
 sys.stdin.readline()
@@ -91,6 +93,8 @@ def test_a_trim_of_a_python_service_confirms_the_prediction() -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
+        # A thread that was joined still gives back what malloc kept for it.
+        until(lambda: len(os.listdir(f"/proc/{process.pid}/task")) == 1)
         until_asleep(process.pid)
         inspected = procmem.Process(process.pid)
         heap = inspected.heap(stop=True)

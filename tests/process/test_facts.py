@@ -134,6 +134,12 @@ def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
                 if name == "child":
                     break
             wait_for(lambda: on_stack(process.pid, process.pid, places["coroutine"], 256 * KiB))
+            # Each other thread waits where it is going to, but for the one that runs.
+            tids = [int(tid) for tid in os.listdir(f"/proc/{process.pid}/task")]
+            for name, size in (("own", 1 << 20), ("signal", 65536)):
+                start = places[name]
+                wait_for(lambda: any(on_stack(process.pid, tid, start, size) for tid in tids))  # noqa: B023
+            wait_for(lambda: sum(pointer_of(process.pid, tid) is None for tid in tids) == 1)
             yield Odd(process, places)
         finally:
             process.kill()

@@ -28,6 +28,7 @@ from procmem import (
     format_maps,
 )
 from procmem.regions import read as live
+from tests.support.still import at_rest
 from tests.support.targets import PAGE, Advice, Mapping, Target, machine
 
 if TYPE_CHECKING:
@@ -280,7 +281,9 @@ def test_60000_regions(target: Target, process: Process, touched: bool) -> None:
         setting.or_skip()
         regions = target.regions(60_000, touched=touched)
         assert regions.error is None
-        maps, resident, measured = process.maps(), process.residency(), process.smaps()
+        maps, resident, measured = at_rest(
+            process, lambda: (process.maps(), process.residency(), process.smaps())
+        )
         assert len(maps) == len(resident) == len(measured) >= 60_000
         for n in (0, 1, 2, 29_999, 59_999):
             mapping, perms = regions[n]
@@ -356,7 +359,7 @@ def test_a_thread_s_id_shows_the_memory_of_its_process(target: Target, process: 
     target.touch(mapping)
     assert at(mine.residency(), mapping).rss == 3 * PAGE
     assert mine.region_at(mapping.start) == at(process.maps(), mapping)
-    assert mine.rollup().rss == process.rollup().rss
+    assert at_rest(process, lambda: mine.rollup().rss == process.rollup().rss)
 
 
 def test_a_context_manager_that_can_be_used_again(target: Target) -> None:
@@ -381,7 +384,8 @@ def test_root_is_another_proc(target: Target) -> None:
     assert format_maps(process.maps()) == whole(f"/proc/{target.pid}/maps")
     assert Process(root=root).pid == os.getpid()
     assert target.pid in [each.pid for each in procmem.processes(root=root)]
-    assert process.residency().total("rss") == process.smaps().total("rss")
+    resident, measured = at_rest(process, lambda: (process.residency(), process.smaps()))
+    assert resident.total("rss") == measured.total("rss")
 
 
 def test_the_leader_has_exited(target: Target, process: Process) -> None:
@@ -396,7 +400,8 @@ def test_the_leader_has_exited(target: Target, process: Process) -> None:
         assert each.region_at(mapping.start) is not None
         assert each.memory().vsz == process.memory().vsz
         assert each.memory().vsz
-        assert each.rollup().rss == process.smaps().total("rss")
+        rollup, smaps = at_rest(process, lambda: (each.rollup(), process.smaps()))  # noqa: B023
+        assert rollup.rss == smaps.total("rss")
         assert each.reconcile().explained
         assert each.faults().minor > 0
     assert process.maps().exe == os.readlink(f"/proc/{target.pid}/task/{tid}/exe")

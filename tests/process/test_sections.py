@@ -16,6 +16,7 @@ from procmem.elf.loaded import length
 from procmem.process import sections as module
 from procmem.procfs import mapped, probes
 from tests.support.objects import holding, named, objects_of, own
+from tests.support.still import at_rest
 from tests.support.targets import NOBODY, PAGE, VARIANTS, Advice, Mapping, Target, machine
 
 if TYPE_CHECKING:
@@ -216,9 +217,12 @@ def test_the_sums_are_those_of_the_regions(
         # Eight bytes of pagemap don't say which pages are the zero page: they count as resident.
         zeros = zero_pages(process)
         monkeypatch.setattr(probes, "has_pagemap_scan", lambda: False)
-    measured = {region.start: region for region in process.smaps()}
-    resident = {region.start: region for region in process.residency()}
-    for live in process.objects():
+    smaps, residency, objects = at_rest(
+        process, lambda: (process.smaps(), process.residency(), process.objects())
+    )
+    measured = {region.start: region for region in smaps}
+    resident = {region.start: region for region in residency}
+    for live in objects:
         regions = [measured[region.start] for region in live.regions]
         if regions[-1].pathname is None and regions[-1].end > live.pieces[-1][1]:
             # The kernel has joined bss with anonymous memory that happens to lie behind it.

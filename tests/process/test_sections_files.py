@@ -19,6 +19,7 @@ from procmem.elf import open_elf
 from procmem.elf.notes import build_id
 from tests.support.elves import Section, Segment, elf
 from tests.support.objects import named, objects_of, own
+from tests.support.specimens import in_memory
 from tests.support.targets import PAGE, VARIANTS, Target, start_copy
 
 if TYPE_CHECKING:
@@ -235,7 +236,8 @@ def test_a_process_of_32_bits(tmp_path: Path) -> None:
             # Popen() knows that execve(2) has begun; asleep, the program has its segments.
             while ") S " not in Path(f"/proc/{process.pid}/stat").read_text():
                 time.sleep(0.01)
-            live = of_path(objects_of(process), path)
+            with in_memory(path):
+                live = of_path(objects_of(process), path)
             assert live.state == "same"
             assert [(s.name, s.counts_as, s.size) for s in live.sections] == [
                 (".text", "text", 9), (".data", "data", 100), (".bss", "bss", 10_000),

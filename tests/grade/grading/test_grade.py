@@ -332,7 +332,8 @@ def test_hangs():
         while True:
             time.sleep(60)
 """,
-        patience=2.0,
+        # On a busy machine it takes long to begin, and to start another process.
+        patience=15.0,
     )
     assert statuses(found) == {"before": "passed", "hangs": "error"}
     assert "did not finish in time" in (found.error or "")
@@ -546,19 +547,19 @@ def test_from_processes(cat_lab: Lab, method: str) -> None:
 def test_a_server_does_not_grow(cat_lab: Lab) -> None:
     import procmem
 
-    def rss() -> int:
+    def taken() -> int:
+        # Pages of files come and go with the page cache.
         with borrowed_server() as server:
-            found = procmem.Process(server.process.pid).rollup()["Rss"]
-        return int(found)
+            return procmem.Process(server.process.pid).rollup().anonymous or 0
 
     end_servers()
     grade_it(cat_lab)
     for _ in range(3):
         grade_it(cat_lab)
-    before = rss()
+    before = taken()
     for _ in range(20):
         grade_it(cat_lab)
-    assert rss() - before < 256 * 1024
+    assert 0 < taken() < before + 256 * 1024
 
 
 def test_a_server_ends_with_its_client(cat_lab: Lab) -> None:

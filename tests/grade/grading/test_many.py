@@ -36,7 +36,7 @@ import os, signal, time
 from pathlib import Path
 from procmem.grade import SubmissionError, not_possible, points
 
-LOG = Path({log!r})
+LOG, GATE = Path({log!r}), Path({gate!r})
 
 @points(3, "it says what it should")
 def test_says(submission):
@@ -45,13 +45,16 @@ def test_says(submission):
     asked = submission.read("do.txt").split()
     if asked[:1] == ["sleep"]:
         time.sleep(float(asked[1]))
+    if asked[:1] == ["gate"]:
+        while not GATE.exists():
+            time.sleep(0.01)
     if asked[:1] == ["die"]:
         os.kill(os.getpid(), signal.SIGKILL)
     if asked[:1] == ["bug"]:
         raise ZeroDivisionError
     if asked[:1] == ["impossible"]:
         not_possible("no luck here")
-    assert asked[0] in ("well", "sleep")
+    assert asked[0] in ("well", "sleep", "gate")
 
 @points(1, "it is there")
 def test_is_there(submission):
@@ -60,15 +63,21 @@ def test_is_there(submission):
 
 
 class Class:
-    """A lab, and a directory of submissions to it."""
+    """A lab, and a directory of submissions to it.
+
+    Attributes:
+        gate: the submission "gate" is graded when this file exists, and not before.
+    """
 
     def __init__(self, place: Path) -> None:
         self.place = place
         self.log = place / "log"
+        self.gate = place / "gate"
         self.submissions = place / "subs"
         self.results = place / "results"
         toml = 'files = ["do.txt", "name.txt"]\nprogram = ["cat"]\n'
-        self.lab: Lab = make_lab(place / "lab", CHECKS.format(log=str(self.log)), toml)
+        checks = CHECKS.format(log=str(self.log), gate=str(self.gate))
+        self.lab: Lab = make_lab(place / "lab", checks, toml)
         self.submissions.mkdir()
 
     def add(self, name: str, do: str = "well") -> Path:
@@ -131,12 +140,18 @@ def test_every_submission_gets_its_results(many: Class) -> None:
 
 
 def test_the_order_is_that_of_the_names_whoever_ends_first(many: Class) -> None:
-    many.add("a", "sleep 0.4")
+    many.add("a", "gate")
     for name in "edcb":
         many.add(name)
     seen: list[str] = []
-    summary = many.grade(progress=lambda outcome, _: seen.append(outcome.submission))
-    assert seen[-1] == "a" or seen.index("a") > 0
+
+    def note(outcome: Outcome, _: Summary) -> None:
+        seen.append(outcome.submission)
+        if len(seen) == 4:
+            many.gate.touch()
+
+    summary = many.grade(progress=note)
+    assert seen[-1] == "a"
     assert names(summary) == ["a", "b", "c", "d", "e"]
     assert [row["submission"] for row in many.table()] == ["a", "b", "c", "d", "e"]
 
@@ -258,8 +273,7 @@ def below(pid: int) -> set[int]:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_a_killed_run_goes_on_where_it_was(many: Class, how: signal.Signals) -> None:
     for number in range(8):
-        # Long enough for the second of the grader's processes to start, while the first is at work.
-        many.add(f"s{number}", "sleep 6" if number in (3, 4) else "well")
+        many.add(f"s{number}", "gate" if number in (3, 4) else "well")
     with subprocess.Popen(
         command(many), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -267,7 +281,8 @@ def test_a_killed_run_goes_on_where_it_was(many: Class, how: signal.Signals) -> 
         wait_for(lambda: len(many.ran) >= 5)
         started = below(run.pid)
         run.send_signal(how)
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=300)
+    many.gate.touch()
     wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in started))
     if how is signal.SIGINT:
         assert run.returncode == 130

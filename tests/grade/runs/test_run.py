@@ -152,7 +152,9 @@ def test_a_sleep_is_taken_if_asked_for(program: Program) -> None:
         run.pause(at="sleep")
     with program.run("sleep", "twice") as run:
         run.pause(at="sleep")
+        os.kill(run.pid, signal.SIGUSR1)
         run.pause("again", at="sleep")
+        os.kill(run.pid, signal.SIGUSR1)
         assert run.finish().status == 0
     with program.run("wait") as run:
         run.pause(at="sleep")

@@ -30,7 +30,7 @@ ASKS = "import sys\nfor _ in range(int(sys.argv[1])): input()\nsys.exit(int(sys.
 @pytest.fixture
 def submission(tmp_path: Path) -> Submission:
     (tmp_path / "asks.py").write_text(ASKS)
-    sandbox = Sandbox(limits=Limits(wall=20))
+    sandbox = Sandbox(limits=Limits(wall=120))
     return Submission(tmp_path, program=["python3", "asks.py"], sandbox=sandbox)
 
 

@@ -77,7 +77,7 @@ class Machine:
             words = ["unshare", "-m", "sh", "-ec", f'{script}\nexec "$@"', "sh", *words]
         around = {**os.environ, "TMPDIR": str(self.place / "tmp"), **(environment or {})}
         done = subprocess.run(
-            words, capture_output=True, text=True, timeout=120, check=False, env=around,
+            words, capture_output=True, text=True, timeout=300, check=False, env=around,
             stdin=subprocess.DEVNULL, preexec_fn=before, cwd=CHECKOUT,
         )  # fmt: skip
         return done.returncode, " ".join((done.stdout + done.stderr).split())

@@ -133,12 +133,13 @@ def suspects_of(
         timed = without_the_end(timed, figures)
     if len(timed) < 4:
         return []
-    when = [times[at] or 0.0 for at in timed]
-    own = [figures[at].own for at in timed]
+    judged = exact_of(timed, figures)
+    own = [figures[at].own for at in judged]
     # An error of the kernel's counter is not growth.
-    least = max(least, 2 * max(figures[at].rss_error or 0 for at in timed))
+    least = max(least, 2 * max(figures[at].rss_error or 0 for at in judged))
     total = None
     if None not in own:
+        when = [times[at] or 0.0 for at in judged]
         total = sustained(when, [value or 0 for value in own], least)
     return Search(snapshots, figures, spread(timed, figures), total, least).found()
 
@@ -159,6 +160,20 @@ def without_the_end(timed: list[int], figures: Sequence[SnapshotFigures]) -> lis
     if end - (times[last] or 0.0) <= FREED * (end - start):
         return [at for at in timed if at <= last]
     return timed
+
+
+LEAST_EXACT = 8
+"""The number of exact totals that show growth better than all totals of a kernel that lags."""
+
+
+def exact_of(timed: list[int], figures: Sequence[SnapshotFigures]) -> list[int]:
+    """The snapshots whose RSS is exact if they are from the first to the last, else all.
+
+    Where VmRSS lags, only snapshots with the memory of each region are exact.
+    """
+    exact = [at for at in timed if figures[at].rss_error == 0]
+    whole = len(exact) >= LEAST_EXACT and (exact[0], exact[-1]) == (timed[0], timed[-1])
+    return exact if whole else timed
 
 
 def spread(timed: Sequence[int], figures: Sequence[SnapshotFigures]) -> list[int]:

@@ -702,8 +702,16 @@ class Trace(Columnar, SequenceOf[MemoryCall]):
 
     @property
     def reason(self) -> str:
-        """Why a change may not be one call's alone: the first reason found; empty if none."""
-        return next((call.reason for call in self if call.reason), "")
+        """Why a change may not be one call's alone; empty if none.
+
+        The first reason found, but that counters lag only if nothing else holds.
+        """
+        lag = ""
+        for call in self:
+            if not call.alone:
+                return call.reason
+            lag = lag or call.reason
+        return lag
 
     @property
     def exact(self) -> bool:

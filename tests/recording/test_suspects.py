@@ -8,6 +8,7 @@ import pytest
 
 from procmem import Process, Recording, RegionKind, Snapshot
 from procmem.experiments import Specimen
+from procmem.procfs import probes
 from procmem.recording.growth import grown
 from tests.support.recordings import PAGE, paced, recorder, replace_clock, steps
 from tests.support.specimens import in_memory
@@ -66,8 +67,13 @@ class TestAnswers:
                 assert suspect.growth.slope == pytest.approx(rate, rel=0.1)
                 assert suspect.growth.confidence > 0.95
 
-    def test_a_leak_that_some_moments_show(self, specimen: Specimen) -> None:
-        """Where the recorder could often afford maps alone."""
+    @pytest.mark.parametrize("lags", [False, True])
+    def test_a_leak_that_some_moments_show(
+        self, specimen: Specimen, monkeypatch: pytest.MonkeyPatch, lags: bool
+    ) -> None:
+        """Where the recorder could often afford maps alone, whether VmRSS lags or not."""
+        if lags:
+            monkeypatch.setattr(probes, "counters_lag", lambda: True)
         recording = paced(
             specimen,
             lambda _: specimen.mmap(pages=10, populate=True),
@@ -110,7 +116,12 @@ class TestAnswers:
             else:
                 specimen.madvise(work, "dontneed")
 
-        (suspect,) = paced(specimen, go, details).suspects()
+        recording = paced(specimen, go, details)
+        if recording.rss_error:
+            # 400 pages are less than VmRSS may be off where it lags, and few snapshots are exact.
+            assert recording.suspects() == []
+            return
+        (suspect,) = recording.suspects()
         (place,) = suspect.places
         assert (place.start, suspect.figure) == (leak.start, "resident")
         assert suspect.rate == pytest.approx(100 * PAGE, rel=0.25)

@@ -12,6 +12,7 @@ import pytest
 
 from procmem import KiB, Process, Recording, load
 from procmem.errors import BadArgument
+from procmem.procfs import probes
 from procmem.recording.packed import figures_of
 from procmem.recording.traced import calls_between
 from procmem.snapshots import Identity
@@ -210,9 +211,12 @@ def test_the_calls_of_a_process_add_up_to_what_changed(specimen: Specimen, tmp_p
     series = data_of(page.read_bytes())["series"]
     found = rows(series["calls"])
     size = 120 * KiB
-    assert [1, "mmap", 1, 0, size, 0, 0, 0] in found
+    # Where counters lag, RSS comes with a later call, and no call is exact.
+    known = 5 if probes.counters_lag() else 8
+    begun = [row[:known] for row in found]
+    assert [1, "mmap", 1, 0, size, 0, 0, 0][:known] in begun
     assert not [row for row in found if row[0] == 2]
-    assert [4, "munmap", 1, 0, -size, -80 * KiB, 0, 0] in found
+    assert [4, "munmap", 1, 0, -size, -80 * KiB, 0, 0][:known] in begun
     for at in range(1, 5):
         assert sum(row[4] for row in found if row[0] == at) == taken[at].vsz - taken[at - 1].vsz
     events = [one for one in series["events"] if one[2] is not None]

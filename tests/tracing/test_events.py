@@ -13,6 +13,7 @@ from procmem import (
     trace,
 )
 from procmem.calls.constants import Advice, Map, Prot
+from procmem.procfs import probes
 from procmem.tracing.events import ProcessEnd
 from procmem.tracing.tracer import Tracing
 from procmem.view.strace import strace_line
@@ -27,13 +28,16 @@ pytestmark = pytest.mark.skipif(PAGE != 4096, reason="the traced program counts 
 
 def test_each_call_with_its_effect(program: str) -> None:
     traced = trace([program, "everything"])
-    assert (traced.returncode, traced.exact, traced.reason) == (0, True, "")
+    # Where counters lag, RSS comes with a later call.
+    exact = not probes.counters_lag()
+    assert (traced.returncode, traced.exact, not traced.reason) == (0, exact, exact)
     assert traced[0].name == "execve"
     assert traced[0].args["argv"] == (program, "everything")
     assert traced[0].delta_vsz is None
     calls = own(traced)
     mapped = calls[0]
-    assert (mapped.name, mapped.delta_vsz, mapped.delta_rss) == ("mmap", 100 * PAGE, 0)
+    assert (mapped.name, mapped.delta_vsz) == ("mmap", 100 * PAGE)
+    assert mapped.delta_rss == 0 or not exact
     assert mapped.args["prot"] == Prot.PROT_READ | Prot.PROT_WRITE
     assert mapped.args["flags"] == (Map.MAP_PRIVATE | Map.MAP_ANONYMOUS | Map.MAP_FIXED_NOREPLACE)
     assert (mapped.args["fd"], mapped.args["length"]) == (-1, 100 * PAGE)
@@ -43,21 +47,24 @@ def test_each_call_with_its_effect(program: str) -> None:
     # Touching is no call, and shows between two of them.
     assert calls[1].after is not None
     assert calls[2].before is not None
-    assert calls[2].before.rss - calls[1].after.rss == 10 * PAGE
+    assert calls[2].before.rss - calls[1].after.rss == 10 * PAGE or not exact
     protect, again = named(calls, "mprotect")[:2]
-    assert (protect.delta_vsz, protect.delta_rss) == (0, 0)
+    assert protect.delta_vsz == 0
+    assert protect.delta_rss == 0 or not exact
     assert protect.region is not None
     assert (protect.region.size, protect.region.perms) == (50 * PAGE, "r--p")
     assert again.region is not None
     assert again.region.size == 100 * PAGE
     dropped, refused = named(calls, "madvise")[1:3]
     assert dropped.args["advice"] is Advice.MADV_DONTNEED
-    assert (dropped.delta_vsz, dropped.delta_rss) == (0, -4 * PAGE)
+    assert dropped.delta_vsz == 0
+    assert dropped.delta_rss == -4 * PAGE or not exact
     assert (refused.errno, refused.result, refused.region) == (errno.EINVAL, None, None)
     [grown] = named(calls, "mremap")
-    assert (grown.delta_vsz, grown.delta_rss) == (100 * PAGE, 0)
+    assert grown.delta_vsz == 100 * PAGE
+    assert grown.delta_rss == 0 or not exact
     locked = named(calls, "mlock")[0]
-    assert locked.errno or locked.delta_rss == PAGE
+    assert locked.errno or locked.delta_rss == PAGE or not exact
     unmapped, failed = named(calls, "munmap")
     assert unmapped.delta_vsz == -200 * PAGE
     assert unmapped.region is not None

@@ -146,7 +146,6 @@ def test_thread_local_memory_is_not_in_the_image(target: Target) -> None:
 )
 def test_touched_pages_show_in_their_section_alone(start: Start, variant: Build, name: str) -> None:
     target = start(variant(name))
-    target.huge_pages(False)
     truths = target.truths
     bss = inside(truths.bss_bytes, truths.bss)
     data = inside(truths.data_bytes, truths.data)

@@ -680,10 +680,6 @@ class Commands:
         """A process that is not dumpable hides its memory from its own user."""
         self._ask("dumpable", int(on))
 
-    def huge_pages(self, on: bool) -> None:
-        """Whether it gets any from now on; without them each page comes alone."""
-        self._ask("hugepages", int(on))
-
     def personality(self, flags: int) -> None:
         """personality(2); it takes effect at the next exec."""
         self._ask("personality", flags)

@@ -56,6 +56,7 @@ static void run(const char *line) {
 int main(void) {
     char line[64];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* each page comes alone */
     memset(taken, 1, sizeof taken); /* so that it grows no more */
     while (fgets(line, sizeof line, stdin)) {
         run(line);

@@ -146,6 +146,7 @@ static int reaches_its_limit(int access) {
 int main(int argc, char **argv) {
     int at = 1, leaves = 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* each page comes alone */
     if (argc > at && !strcmp(argv[at], "exit")) leaves = 1, at++;
     kind = argv[at++];
     if (!strcmp(kind, "limit")) return reaches_its_limit(atoi(argv[at]));

@@ -65,6 +65,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 extern char **environ;
 extern char etext, edata, end, __bss_start;
@@ -539,9 +542,6 @@ static void do_regions(void)
             close(fd);
         return;
     }
-    /* Where huge pages are always made, the first write would bring in the neighbours. */
-    if (!strcmp(kind, "touched"))
-        madvise(base, length, MADV_NOHUGEPAGE);
     const char *call = file ? "mmap" : "mprotect";
     for (; made < count; made++) {
         char *region = base + made * (size_t)page;
@@ -637,7 +637,10 @@ static void do_madvise(void)
 {
     void *at = pointer();
     size_t length = number();
-    result_of(madvise(at, length, (int)number()), "madvise");
+    int advice = (int)number();
+    if (advice == MADV_HUGEPAGE || advice == MADV_COLLAPSE)
+        prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+    result_of(madvise(at, length, advice), "madvise");
 }
 
 /* lock ADDRESS LENGTH FLAGS (MLOCK_ONFAULT is 1) */
@@ -1377,12 +1380,6 @@ static void do_dumpable(void)
     result_of(prctl(PR_SET_DUMPABLE, number()), "prctl");
 }
 
-/* hugepages ON: without them each page comes alone, where huge pages are always made, too */
-static void do_hugepages(void)
-{
-    result_of(prctl(PR_SET_THP_DISABLE, !number(), 0, 0, 0), "prctl");
-}
-
 /* comm NAME: of the serving thread */
 static void do_comm(void)
 {
@@ -1489,7 +1486,7 @@ static const struct {
     {"deathsig", do_deathsig},  {"dumpable", do_dumpable},
     {"comm", do_comm},          {"personality", do_personality},
     {"limit", do_limit},        {"chdir", do_chdir},
-    {"hugepages", do_hugepages}, {"exit", do_exit},
+    {"exit", do_exit},
 };
 
 static void serve(void)
@@ -1510,6 +1507,8 @@ int main(int argc, char **argv)
 {
     char local;
     page = sysconf(_SC_PAGESIZE);
+    /* Each page comes alone, also where the kernel makes huge pages unasked. */
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     main_argv = argv;
     main_stack = (uintptr_t)&local;
     libc_text = (uintptr_t)__builtin_return_address(0);

@@ -213,7 +213,8 @@ def libraries(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanat
             name = parts[0].region.pathname or "a file"
             size = sum(change.vsz for change in parts)
             came = kind is K.MAPPED
-            if any(change.region.perms.execute for change in parts):
+            # A library has code and data: what is one region was mapped by the program itself.
+            if len(parts) > 1 and any(change.region.perms.execute for change in parts):
                 what = "loaded (dlopen)" if came else "unloaded (dlclose)"
                 count = f"{len(parts)} region{'' if len(parts) == 1 else 's'}"
                 words = f"VSZ {signed(size)}: {name} was {what}: {count} of one file"
@@ -263,6 +264,8 @@ def is_named(region: Region) -> bool:
 
 SHARED = (R.SHARED_MEMORY, R.HUGETLB, R.DEVICE)
 
+MOVED_BY_ITSELF = ", or the program moved the break itself (brk, sbrk)"
+
 
 def heaps(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]:
     """The heap of brk(2): in a child of fork(2) it grows by a second region of that name."""
@@ -289,10 +292,11 @@ def heaps(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]
             evidence.append(f"less than malloc's top pad of {kib(TOP_PAD)}")
         elif steps <= 1:
             words += ": malloc found no room and extended it by a request and its top pad"
+            words += MOVED_BY_ITSELF
             evidence.append(padded(value))
         else:
             words += f": either by several extensions, up to {steps:,} for small mallocs, or by "
-            words += "fewer for large ones"
+            words += "fewer for large ones" + MOVED_BY_ITSELF
             evidence.append(
                 f"malloc extends brk by its request and {kib(TOP_PAD)} of top pad, "
                 f"{kib(SMALLEST_STEP)} at least"
@@ -307,10 +311,11 @@ def heaps(found: TotalsDiff, changes: Sequence[Change]) -> Iterator[Explanation]
             evidence.append(f"less than malloc's top pad of {kib(TOP_PAD)}")
         elif value < 2 * SMALLEST_STEP:
             words += "the first malloc extends brk by its request plus the top pad"
+            words += MOVED_BY_ITSELF
             evidence += [padded(value), "stdio allocates its buffers with malloc, too"]
         else:
             words += "either one malloc extended brk by its request plus the top pad, or several "
-            words += f"did, up to {value // SMALLEST_STEP:,}"
+            words += f"did, up to {value // SMALLEST_STEP:,}" + MOVED_BY_ITSELF
             evidence.append(padded(value))
     rss = None if any(change.rss is None for change in parts) else sum(c.rss or 0 for c in parts)
     words += resident(value, rss)
@@ -333,7 +338,7 @@ def is_heap(region: Region) -> bool:
 
 
 def padded(value: int) -> str:
-    return f"{kib(value)} are {kib(TOP_PAD)} of pad and {kib(value - TOP_PAD)} of request"
+    return f"{kib(value)} would be {kib(TOP_PAD)} of pad and {kib(value - TOP_PAD)} of request"
 
 
 # ---- causes of single changes --------------------------------------------------------
@@ -457,11 +462,20 @@ def address_space(change: Change) -> tuple[Cause, str, tuple[str, ...]] | None:
     if K.PROTECTED in change.kinds:
         was = "/".join(dict.fromkeys(str(r.perms) for r in change.before))
         now = "/".join(dict.fromkeys(str(r.perms) for r in change.after))
-        said = f"permissions went from {was} to {now} (mprotect)"
+        said = f"permissions went from {was} to {now} ({protected_by(change)})"
         if K.SPLIT in change.kinds:
             said += ": a region has one set of permissions, so it was split"
         return C.PROTECTION_CHANGED, said, ("permissions before and after",)
     return None
+
+
+def protected_by(change: Change) -> str:
+    """The calls that can have given other permissions: a new mapping has no pages at first."""
+    old = {str(region.perms) for region in change.before}
+    new = [region for region in change.after if str(region.perms) not in old]
+    if new and all(region.inode or getattr(region, "rss", None) for region in new):
+        return "mprotect"
+    return "mprotect, or mmap with MAP_FIXED in its place"
 
 
 def exchanged(change: Change) -> tuple[Cause, str, tuple[str, ...]]:
@@ -502,9 +516,10 @@ def use(change: Change) -> list[Part]:
     """Changed names, flags and borders of memory that keeps its addresses and permissions."""
     parts = []
     if K.RENAMED in change.kinds:
-        former, region = change.before[0].pathname, change.region
+        former, region = change.before[0], change.region
         said = "its file was deleted or renamed" if region.inode else "it was given another name"
-        parts.append(Part(C.RENAMED, said, (f"{former!r} became {region.pathname!r}",)))
+        rests_on = f"{full_name(former)} became {full_name(region)}"
+        parts.append(Part(C.RENAMED, said, (rests_on,)))
     if K.ADVISED in change.kinds:
         parts.append(advised(change))
     if not parts and change.kinds == (K.SPLIT,):
@@ -515,12 +530,19 @@ def use(change: Change) -> list[Part]:
     return parts
 
 
+def full_name(region: Region) -> str:
+    return f"{region.pathname!r}" + (", deleted" if region.deleted else "")
+
+
 FLAG_CALLS = {
-    "lo": ("mlock(2)", "munlock(2)"),
+    "lo": ("mlock(2) or mlockall(2)", "munlock(2) or munlockall(2)"),
     "lf": ("mlock2(2) with MLOCK_ONFAULT", "munlock(2)"),
     "hg": ("madvise(MADV_HUGEPAGE)", "madvise(MADV_NOHUGEPAGE)"),
     "nh": ("madvise(MADV_NOHUGEPAGE)", "madvise(MADV_HUGEPAGE)"),
-    "mg": ("madvise(MADV_MERGEABLE)", "madvise(MADV_UNMERGEABLE)"),
+    "mg": (
+        "madvise(MADV_MERGEABLE) or prctl(PR_SET_MEMORY_MERGE)",
+        "madvise(MADV_UNMERGEABLE) or prctl(PR_SET_MEMORY_MERGE)",
+    ),
     "dc": ("madvise(MADV_DONTFORK)", "madvise(MADV_DOFORK)"),
     "dd": ("madvise(MADV_DONTDUMP)", "madvise(MADV_DODUMP)"),
     "wf": ("madvise(MADV_WIPEONFORK)", "madvise(MADV_KEEPONFORK)"),
@@ -564,7 +586,7 @@ def pages(found: TotalsDiff, change: Change) -> list[Part]:
     parts = list(of_swap(change))
     rest = beside_swap(change)
     if rest > 0:
-        parts.append(new_pages(found, change, rest))
+        parts += new_pages(found, change, rest)
     elif rest < 0:
         parts += dropped(found, change, -rest)
     parts += of_sharing(found, change)
@@ -633,7 +655,7 @@ def of_swap(change: Change) -> Iterator[Part]:
     elif swap < 0 and change.before and change.after:
         back = min(-swap, max(rss, 0))
         if back:
-            told = "{swap} came back from swap{where}: they were touched"
+            told = "{swap} came back from swap{where}: they were touched, or swapoff(8) read them"
             evidence = ["Swap {swap:-}"]
             if change.major:
                 evidence.append("{major:major fault}")
@@ -657,26 +679,71 @@ def huge_page(found: TotalsDiff) -> int:
     return size // 8 * size
 
 
-def new_pages(found: TotalsDiff, change: Change, rest: int) -> Part:
+def new_pages(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
     """Pages that did not exist before, neither in memory nor in swap."""
-    size, of_file = found.before.regions.page_size, is_of_file(change)
-    count = rest // size
-    if of_file and not change.copied and not written(change):
+    read = read_from_file(found, change, rest) if is_of_file(change) else 0
+    if read:
+        size = found.before.regions.page_size
         told = "RSS {rss:+}: {pages:page} of the file read for the first time; one fault "
-        told += "maps up to 16 that are in the page cache"
-        many = "{rss:about} of files read for the first time{where}; one fault maps up to 16 pages "
+        told += "maps several that are in the page cache"
+        many = "{rss:about} of files read for the first time{where}; one fault maps several pages "
         many += "that are in the page cache"
         rests_on = ("pages of a file, not written here",)
-        return part(C.FILE_READ, told, rests_on, many=many, rss=rest, pages=count,
-                    in_memory=rest)  # fmt: skip
-    huge, whole = min(max(change.anon_huge_pages or 0, 0), rest), huge_page(found)
+        yield part(C.FILE_READ, told, rests_on, many=many, rss=read, pages=read // size,
+                   in_memory=read)  # fmt: skip
+    rest -= read
+    huge = min(max(change.anon_huge_pages or 0, 0), rest)
+    if huge >= huge_page(found) and fewer_faults(found, huge // huge_page(found)):
+        told = "RSS {rss:+}: huge pages made of small pages also cover addresses that had no page: "
+        many = "{rss:about} at addresses that had no page are part of huge pages now{where}: "
+        how = "khugepaged, or madvise(MADV_COLLAPSE)"
+        evidence = ["AnonHugePages {bytes:+}", "fewer page faults than huge pages"]
+        yield part(C.HUGE_PAGES_MADE, told + how, evidence, many=many + how, rss=huge,
+                   bytes=change.anon_huge_pages or 0, in_memory=huge)  # fmt: skip
+        rest, huge = rest - huge, 0
+    if rest:
+        yield touched(found, change, rest, huge)
+
+
+def fewer_faults(found: TotalsDiff, count: int) -> bool:
+    """Whether there were fewer page faults than that, as far as they are known."""
+    return found.minor is not None and abs(found.minor) + abs(found.major or 0) < count
+
+
+def read_from_file(found: TotalsDiff, change: Change, rest: int) -> int:
+    """Bytes of new pages that are the file's own; the others the process has written to.
+
+    A written page of a private mapping is anonymous. One of a shared mapping is dirty, but so may
+    be what others wrote before; a write is a fault of its own, while a read maps several pages.
+    """
+    own, known = 0, True
+    for sign, regions in ((1, change.after), (-1, change.before)):
+        for region in regions:
+            figure = getattr(region, "anonymous", None)
+            known = known and figure is not None and region.perms.private
+            own += sign * (figure or 0)
+    if known:
+        return rest - min(max(own - max(change.copied or 0, 0), 0), rest)
+    if change.copied or written(change):
+        faults = abs(change.minor or 0) + abs(change.major or 0)
+        fewer = change.minor is not None and faults * found.before.regions.page_size < rest
+        return rest if fewer and not change.copied else 0
+    return rest
+
+
+def touched(found: TotalsDiff, change: Change, rest: int, huge: int) -> Part:
+    """Pages that the kernel allocated for the process; so many bytes of them are huge pages."""
+    size, of_file = found.before.regions.page_size, is_of_file(change)
+    count = rest // size
+    whole = huge_page(found)
     if huge >= whole:
         small = (rest - huge) // size
         what = "{huge:huge page} of {whole}" + (" and {small:small page}" if small else "")
         told = f"RSS {{rss:+}}: {what} touched for the first time; "
         many = f"{{rss:about}} touched for the first time{{where}}: {what}; "
         how = "the kernel allocates a huge page whole, at one fault"
-        if found.minor is None or abs(found.minor) >= count:
+        mixed = (change.anon_huge_pages or 0) > rest
+        if mixed or found.minor is None or abs(found.minor) >= count:
             how += ", unless khugepaged made it of small pages"
         evidence = ["AnonHugePages {bytes:+}"]
         if change.minor:
@@ -725,12 +792,14 @@ def dropped(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
         return
     whole = huge_page(found)
     huge = min(max(-(change.anon_huge_pages or 0), 0), rest) // whole
-    told = "RSS {rss:-}: pages were given back, their addresses kept: madvise(MADV_DONTNEED)"
-    many = "{rss:about} given back{where}, their addresses kept: madvise(MADV_DONTNEED)"
+    how = "either madvise(MADV_DONTNEED) or MADV_FREE, or other memory was mapped in their place "
+    how += "(mmap with MAP_FIXED), or mremap(2) moved them"
+    told = f"RSS {{rss:-}}: pages were given back, their addresses kept: {how}"
+    many = f"{{rss:about}} given back{{where}}, their addresses kept: {how}"
     evidence = ["fewer pages in memory, none more in swap"]
     if change.swap is None:
         told += ", or they went to swap, which was not read"
-        many += ", or swap, which was not read"
+        many += ", or they went to swap, which was not read"
         evidence = ["fewer pages in memory"]
     if huge:
         told += "; {huge:huge page} among them"
@@ -761,7 +830,11 @@ def of_dropped_file(change: Change, rest: int) -> Part:
             "locked (VmFlags lo): neither the kernel's reclaim nor MADV_DONTNEED takes such pages"
         )
         return part(C.FILE_TRUNCATED, told, evidence, many=many, rss=rest, in_memory=-rest)
-    reasons = ["madvise(MADV_DONTNEED) gave them back", "the file was truncated or a hole punched"]
+    reasons = [
+        "madvise(MADV_DONTNEED) gave them back",
+        "the file was mapped anew (mmap)",
+        "the file was truncated or a hole punched",
+    ]
     own = sum_of(change.before, "anonymous") - sum_of(change.after, "anonymous")
     in_memory = any(r.perms.shared and r.kind is R.SHARED_MEMORY for r in change.before)
     if own >= rest > 0:
@@ -797,7 +870,10 @@ def of_sharing(found: TotalsDiff, change: Change) -> Iterator[Part]:
         )  # fmt: skip
     elif copied < 0 and of_file:
         told = "{copied} that were copied on write are pages of the file again{where}: the copies "
-        told += "were given back (madvise(MADV_DONTNEED)) and the file was read"
+        told += (
+            "were given back (madvise(MADV_DONTNEED), or the file was mapped anew) and the file "
+        )
+        told += "was read"
         yield part(C.GIVEN_BACK, told, ("Anonymous {copied:-}",), copied=-copied)
     elif copied < 0:
         told = "{copied} are shared again{where}, which copy on write never does: the second "
@@ -936,12 +1012,12 @@ def written(change: Change) -> bool:
     return after > before
 
 
-def notes(found: TotalsDiff) -> list[str]:
+def notes(found: TotalsDiff, changes: Sequence[Change]) -> list[str]:
     """Sentences about a diff as a whole."""
     said = []
     if found.same_process is False:
         said.append("The snapshots are of two processes.")
-    elif found.vsz > 0 and found.rss == 0:
+    elif found.vsz > 0 and found.rss == 0 and not any(change.rss for change in changes):
         said.append("RSS unchanged: pages are allocated when first touched.")
     elif found.vsz == 0 and (found.rss or 0) > 0:
         said.append("VSZ unchanged: the pages are at addresses that were mapped before.")

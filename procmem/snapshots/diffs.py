@@ -168,7 +168,7 @@ class MomentDiff(Columnar, TotalsDiff):
         """Sentences about the diff as a whole."""
         from procmem.snapshots.causes import notes
 
-        return notes(self)
+        return notes(self, self.changes)
 
     def __bool__(self) -> bool:
         figures = self.vsz, self.rss, self.minor, self.major, self.heap

@@ -70,7 +70,7 @@ SENTENCES = {
     C.SHARED_MEMORY_DETACHED: "VSZ {vsz}: shared memory was detached{where}: {names}",
     C.REMAPPED: "VSZ {vsz}: memory is at other addresses now{where}: mremap(2), or unmapped and "
     "mapped again",
-    C.PROTECTION_CHANGED: "permissions changed{where} (mprotect)",
+    C.PROTECTION_CHANGED: "permissions changed{where} (mprotect, or mmap with MAP_FIXED)",
     C.ARENA_GREW: "malloc arenas grew{where} (mprotect): threads allocate",
     C.RENAMED: "names changed{where}: given by the process, or files were deleted or renamed",
 }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import procmem
-from procmem import Cause, ChangeKind, Diff, Process, Snapshot, diff
+from procmem import Cause, ChangeKind, Diff, MeasuredRegion, Process, Snapshot, diff
 from procmem.errors import Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.specimen.libc import verdict
@@ -440,8 +440,85 @@ def test_given_back(target: Target) -> None:
     found = of(target, lambda: target.madvise(area, Advice.DONTNEED))
     change = at(found, area)
     assert change.cause is C.GIVEN_BACK
-    assert "madvise(MADV_DONTNEED)" in change.why
+    for candidate in ("either madvise(MADV_DONTNEED)", "MADV_FREE", "MAP_FIXED", "mremap(2)"):
+        assert candidate in change.why
     assert "the kernel" not in change.why
+
+
+def test_what_has_other_permissions_and_no_page_may_be_a_new_mapping(target: Target) -> None:
+    area = mapped(target)
+    found = of(target, lambda: target.protect(area, "r--p"))
+    assert "(mprotect)" in at(found, area).why
+    found = diff(table(anon(0, 4, rss=2)), table(anon(0, 4, "---p")))
+    (change,) = found.changes
+    assert change.cause is C.PROTECTION_CHANGED
+    assert "(mprotect, or mmap with MAP_FIXED in its place)" in change.why
+
+
+def private_file(rss: int, anonymous: int, dirty: int) -> MeasuredRegion:
+    at, more = 0x1000_0000, {"inode": 5, "pathname": "/data", "dev": (8, 1)}
+    figures = {"Rss": rss, "Anonymous": anonymous, "Private_Dirty": dirty, "Shared_Dirty": 0}
+    figures |= {"Private_Clean": rss - dirty, "Shared_Clean": 0}
+    pages = {name: pages * 4096 for name, pages in figures.items()}
+    return MeasuredRegion(at, at + (64 << 12), "rw-p", 0, **more, **pages)  # type: ignore[arg-type]
+
+
+def test_dirty_pages_of_a_file_that_are_read_are_not_allocated() -> None:
+    """The page cache has them: only anonymous pages of a private mapping were written here."""
+    found = diff(table(private_file(0, 0, 0)), table(private_file(64, 0, 64)))
+    (change,) = found.changes
+    assert (change.cause, change.explanation.parts[1:]) == (C.FILE_READ, ())  # type: ignore[union-attr]
+    found = diff(table(private_file(0, 0, 0)), table(private_file(64, 16, 64)))
+    accounts(found)
+    sums = {one.cause: one.rss for one in found.causes}
+    assert sums == {C.FILE_READ: 48 << 12, C.FIRST_TOUCH: 16 << 12}
+
+
+def test_huge_pages_without_faults_were_not_touched() -> None:
+    """khugepaged and MADV_COLLAPSE fill up what had no page."""
+    at, size = 0x4000_0000, 4 * HUGE
+
+    def memory(small: int, huge: int) -> Snapshot:
+        return table(MeasuredRegion(at, at + size, "rw-p", Rss=small + huge, AnonHugePages=huge))
+
+    found = diff(memory(4 * 4096, 0), memory(0, size))
+    accounts(found)
+    assert causes(found) == {C.HUGE_PAGES_MADE}
+    assert "touched for the first time" not in str([one.words for one in found.causes])
+    found = diff(memory(4 * 4096, 0), memory(8 * 4096, 3 * HUGE))
+    accounts(found)
+    assert {one.cause: one.rss for one in found.causes if one.rss} == {
+        C.HUGE_PAGES_MADE: 3 * HUGE, C.FIRST_TOUCH: 4 * 4096,
+    }  # fmt: skip
+
+
+def test_no_note_that_rss_is_unchanged_where_it_moved() -> None:
+    """mremap(2) with MREMAP_DONTUNMAP: one mapping has the pages, the other none."""
+    before = table(anon(0, 8, rss=8))
+    notes = diff(before, table(anon(0, 8), anon(100, 8, rss=8))).notes
+    assert not any("RSS unchanged" in note for note in notes)
+    assert any("RSS unchanged" in note for note in diff(table(), table(anon(0, 8))).notes)
+
+
+def test_one_executable_mapping_of_a_file_is_no_library() -> None:
+    def code(start: int, perms: str) -> MeasuredRegion:
+        at = 0x1000_0000 + start * 4096
+        return MeasuredRegion(at, at + 4096, perms, start * 4096, (8, 1), 5, "/opt/jit.bin")
+
+    found = diff(table(), table(code(0, "r-xp")))
+    assert [one.cause for one in found.causes] == [C.FILE_MAPPED]
+    found = diff(table(), table(code(0, "r-xp"), code(1, "rw-p")))
+    assert [one.cause for one in found.causes] == [C.LIBRARY_LOADED]
+
+
+def test_a_deleted_file_is_named_so_in_the_evidence() -> None:
+    at = 0x1000_0000
+
+    def mapping(deleted: bool) -> MeasuredRegion:
+        return MeasuredRegion(at, at + 4096, "r--p", 0, (8, 1), 5, "/data", deleted)
+
+    (change,) = diff(table(mapping(False)), table(mapping(True))).changes
+    assert change.evidence == ("'/data' became '/data', deleted",)
 
 
 @pytest.mark.parametrize("locked", [False, True])
@@ -645,6 +722,9 @@ def test_a_heap_that_starts_grows_and_shrinks() -> None:
     told = [(b - a).changes[0].cause for a, b in pairwise(shots)]
     assert told == [C.HEAP_STARTED, C.HEAP_GREW, C.HEAP_SHRANK, C.HEAP_SHRANK, C.HEAP_STARTED]
     assert "first malloc" in (shots[1] - shots[0]).changes[0].why
+    # These were calls of brk, and no malloc at all.
+    for one, other in ((0, 1), (1, 2)):
+        assert "or the program moved the break itself" in (shots[other] - shots[one]).changes[0].why
     assert "first malloc" not in (shots[2] - shots[1]).changes[0].why
 
 
@@ -657,7 +737,7 @@ def test_locked(target: Target) -> None:
         found = of(target, lambda: target.lock(area))
     change = at(found, area)
     assert {C.FIRST_TOUCH, C.ADVISED} <= causes(found)
-    assert "mlock(2)" in change.why
+    assert "mlock(2) or mlockall(2)" in change.why
     assert change.rss == PAGES * PAGE
     found = of(target, lambda: target.unlock(area))
     assert "munlock(2)" in at(found, area).why

@@ -202,30 +202,31 @@ def read_state(directory: int, pid: int) -> ProcessState:
     from procmem.procfs.text import parse_stat
 
     stat = parse_stat(read_at(directory, "stat"))
-    status = read_at(directory, "status")
-    caught, tracer = CAUGHT.search(status), TRACER.search(status)
     threads = []
     seen = not stat.is_kernel_thread
     task = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
     try:
+        # The kernel says that a thread sleeps or is stopped, and counts the switch only when it
+        # leaves its CPU. `syscall` waits for that (wait_task_inactive()): it is read first.
+        calls = {pid: call_at(directory, "syscall") if seen else None}
+        status = read_at(directory, "status")
         tids = [] if stat.is_kernel_thread else [int(name) for name in os.listdir(task)]
         for tid in sorted(tids):
+            if tid not in calls:
+                calls[tid] = call_at(task, f"{tid}/syscall") if seen else None
             about = status if tid == pid else read_at(task, f"{tid}/status")
             state, turns = state_and_turns(about)
-            call: tuple[str, tuple[int, ...]] | None = None
-            if state in "SDTt" and seen:
-                try:
-                    call = parse_call(read_at(task, f"{tid}/syscall"))
-                except PermissionError:
-                    seen = False
-                else:
-                    if call is None:
-                        state = "R"
+            call = calls[tid] if state in "SDTt" and seen else None
+            if call is DENIED:
+                seen, call = False, None
+            elif call is None and state in "SDTt" and seen:
+                state = "R"
             if state not in "ZX":
                 name, arguments = call or ("", ())
                 threads.append(ThreadState(pid, tid, state, name, arguments, turns))
     finally:
         os.close(task)
+    caught, tracer = CAUGHT.search(status), TRACER.search(status)
     return ProcessState(
         pid,
         stat.comm.decode("utf-8", "surrogateescape"),
@@ -237,6 +238,20 @@ def read_state(directory: int, pid: int) -> ProcessState:
         tuple(threads),
         seen,
     )
+
+
+DENIED = "denied", ()
+"""In place of a call that this user may not see."""
+
+
+def call_at(directory: int, name: str) -> tuple[str, tuple[int, ...]] | None:
+    """The call of a thread, by its file `syscall`; None: it runs, or it has ended."""
+    try:
+        return parse_call(read_at(directory, name))
+    except PermissionError:
+        return DENIED
+    except ProcessLookupError:
+        return None
 
 
 def read_at(directory: int, name: str) -> bytes:

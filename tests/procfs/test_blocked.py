@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import signal
 
 import pytest
 
 from procmem.errors import Unsupported
+from procmem.procfs import blocked
 from procmem.procfs.blocked import parse_call, read_states, state_and_turns
 from tests.support.blocking import Children, needs_calls
 
@@ -54,6 +57,28 @@ def test_a_call_of_no_name_keeps_its_number() -> None:
     )
     assert parse_call(b"running\n") is None
     assert parse_call(b"") is None
+
+
+@needs_calls
+def test_a_switch_that_is_counted_late_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that was just stopped is off its CPU, and counted so, once `syscall` was read."""
+    read_at = blocked.read_at
+    waited = False
+
+    def late(directory: int, name: str) -> bytes:
+        nonlocal waited
+        data = read_at(directory, name)
+        waited = waited or name.endswith("syscall")
+        counted = re.search(rb"(?<=\nnonvoluntary_ctxt_switches:\t)\d+", data)
+        if waited and counted:
+            more = b"%d" % (int(counted[0]) + 1)
+            return data[: counted.start()] + more + data[counted.end() :]
+        return data
+
+    with Children() as children:
+        child = children.start(signal.pause, "pause", "rt_sigsuspend", "ppoll")
+        monkeypatch.setattr(blocked, "read_at", late)
+        assert read_states([child]) == read_states([child])
 
 
 @needs_calls

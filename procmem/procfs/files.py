@@ -540,6 +540,9 @@ class ProcessFiles:
                 maps = self.memory_name("maps")
                 fd = os.open(maps, READ, dir_fd=directory.fd)
                 space = MemoryFile(self, fd, f"{self.path}/{maps}")
+                # Older kernels open the files of a thread that has exited; they are empty.
+                if beside_maps and not space.alive() and self.use_living_thread():
+                    return self.memory(name, beside_maps=True)
             fd = os.open(from_thread, READ, dir_fd=directory.fd)
         except OSError as error:
             # Some files of a thread that has exited belong to root.

@@ -721,6 +721,28 @@ def test_pids_lists_numbers_alone(tmp_path: Path) -> None:
 # ---- what went wrong, in the error ----
 
 
+def test_files_of_a_leader_that_has_exited_may_be_opened_and_empty(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before Linux 6.12; newer kernels refuse to open them."""
+    worker = target.spin()
+    original = files.MemoryFile.alive
+
+    def alive(self: files.MemoryFile) -> bool:
+        return "/task/" in self.path and original(self)
+
+    def switch(self: ProcessFiles) -> bool:
+        self._thread = worker.tid
+        return True
+
+    monkeypatch.setattr(files.MemoryFile, "alive", alive)
+    monkeypatch.setattr(ProcessFiles, "use_living_thread", switch)
+    with ProcessFiles(target.pid).memory("pagemap", beside_maps=True) as file:
+        assert file.path == f"/proc/{target.pid}/task/{worker.tid}/pagemap"
+        file.check()
+    target.stop(worker)
+
+
 def test_an_error_keeps_its_cause_and_path(target: Target) -> None:
     files = ProcessFiles(target.pid)
     with pytest.raises(Unsupported) as caught:

@@ -154,7 +154,8 @@ int main(int argc, char **argv) {
         pthread_t thread;
         pthread_attr_t attr;
         if (!strcmp(kind, "clone")) {
-            char *stack = MAP(OWN + 4096);
+            /* A page below the guard keeps it apart from what the kernel maps there next. */
+            char *stack = (char *)MAP(OWN + 2 * 4096) + 4096;
             uintptr_t *told = MAP(4096);
             mprotect(stack, 4096, PROT_NONE);
             /* Keeps the stack's region apart from the next one. */

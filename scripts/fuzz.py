@@ -317,7 +317,7 @@ def command_line(
         f"-artifact_prefix={work}/",
         *([f"-dict={dictionary}"] if dictionary else []),
         "-max_len=16384",
-        "-timeout=20",
+        "-timeout=60",
         "-rss_limit_mb=2048",
         "-print_final_stats=1",
         str(corpus),

@@ -125,7 +125,7 @@ def nothing_left_behind() -> Iterator[None]:
         end_servers()
     found = leftovers()
     # Orphans of a killed target exit by themselves, but maybe not yet.
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while found and time.monotonic() < deadline:
         time.sleep(0.01)
         found = leftovers()

@@ -50,7 +50,7 @@ def test_the_scanner_takes_them(path: Path) -> None:
 
 
 def test_a_new_capture_is_a_small_proc(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with subprocess.Popen(["sleep", "600"]) as process:
         try:
             subprocess.run(
                 [

@@ -88,7 +88,8 @@ def test_a_notebook_does_what_it_shows(
     stored = json.loads(path.read_text())
     notebook = nbformat.read(str(path), 4)  # type: ignore[no-untyped-call]
     transport = Config({"ConnectionFileMixin": {"transport": "ipc"}})
-    NotebookClient(notebook, timeout=300, kernel_name="python3", config=transport).execute()
+    patience = {"timeout": 600, "startup_timeout": 600}
+    NotebookClient(notebook, **patience, kernel_name="python3", config=transport).execute()
     for before, after in zip(cells(stored), cells(notebook), strict=True):
         assert kinds(after) == kinds(before)
         if "varies" not in before["metadata"].get("tags", []):

@@ -53,7 +53,7 @@ def pipes(pids: Iterable[int] | None = None, *, root: str | os.PathLike[str] = "
     >>> read, write = os.pipe()
     >>> os.write(write, b"hello")
     5
-    >>> (pipe,) = [pipe for pipe in procmem.Process().pipes() if pipe.writers[0].fd == write]
+    >>> (pipe,) = [one for one in procmem.Process().pipes() if one.inode == os.fstat(read).st_ino]
     >>> pipe.waiting, pipe.capacity, pipe.readers[0].fd == read
     (5, 65536, True)
     >>> os.close(read), os.close(write)

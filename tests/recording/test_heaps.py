@@ -198,7 +198,7 @@ def test_a_recorder_reads_the_heap_when_it_has_grown(
     """So that something is known of a process that ends by itself."""
     monkeypatch.setattr("procmem.recording.recorder.HEAP_PAUSE", 0.0)
     made = Recorder(Process(target.pid), detail="smaps", heap=True)
-    made._heap_income = 0.0  # however long it takes
+    made._heap_income, made._heap_most = 0.0, 10.0  # however long it takes
     for command_line, saved, read in (
         ("leak 8", 0.0, False),  # it can't be afforded yet
         ("leak 8", 10.0, True),

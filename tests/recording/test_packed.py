@@ -150,7 +150,7 @@ class TestFile:
             for number in range(6):
                 path = tmp_path / f"{number}.rec"
                 with subprocess.Popen([*words, "-o", str(path)]) as child:
-                    deadline = time.monotonic() + 60
+                    deadline = time.monotonic() + 300
                     while time.monotonic() < deadline and not (
                         path.exists() and path.stat().st_size > 1000
                     ):

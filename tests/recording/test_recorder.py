@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 class TestRecorder:
     def test_only_changes_are_taken(self, specimen: Specimen) -> None:
-        made = recorder(specimen)
+        # After ten seconds, or `every`, a snapshot shows that nothing has changed.
+        made = recorder(specimen, every=1000)
         made.turn()  # what it compares with from now on
         taken = made.taken
         for _ in range(5):
@@ -49,7 +50,8 @@ class TestRecorder:
     def test_a_change_of_protection_alone_is_seen(self, specimen: Specimen) -> None:
         area = specimen.mmap(pages=4).mapping
         assert area is not None
-        made = recorder(specimen)
+        # If reading maps takes more than `share` of `every`, it waits for a later turn.
+        made = recorder(specimen, every=1000, share=1.0)
         made.turn()
         specimen.mprotect(area, "r")
         assert made.turn() is not None
@@ -78,7 +80,7 @@ class TestRecorder:
             assert child.stdin is not None
             child.stdin.write(b"\n")
             child.stdin.flush()
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while time.monotonic() < deadline:
                 made.run(0.05)
                 made.ended = ""
@@ -208,7 +210,7 @@ class TestRecorder:
 
     def test_beside_an_event_loop(self, tmp_path: Path) -> None:
         handlers = [signal.getsignal(one) for one in signal.valid_signals()]
-        threads = threading.active_count()
+        threads = set(threading.enumerate())
 
         async def work() -> Recording:
             with procmem.record(every=0.002, path=tmp_path / "a.rec") as made:
@@ -219,7 +221,8 @@ class TestRecorder:
 
         assert len(asyncio.run(work())) >= 1
         assert [signal.getsignal(one) for one in signal.valid_signals()] == handlers
-        assert threading.active_count() == threads
+        # A thread of another test may end meanwhile.
+        assert set(threading.enumerate()) <= threads
 
     def test_a_child_is_not_its_parent(self) -> None:
         code = "import os, sys; sys.stdin.readline(); os.fork() or bytearray(1 << 26)"
@@ -252,7 +255,7 @@ class TestRecorder:
         with procmem.record(every=0.005) as made:
             memory = procmem.mmap(pages=3000)
             memory.touch()
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while made.taken < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
         peak = made.recording.peak("rss")
@@ -272,7 +275,9 @@ class TestWatch:
     def test_changes_as_they_happen(self, specimen: Specimen) -> None:
         found = watch(specimen.pid, every=0.01)
         with mapping(specimen):
-            change = next(found)
+            # What is mapped while the first snapshot is taken may be in its totals already, and
+            # not in its regions: then the first change has none of it in VSZ.
+            change = next(one for one in found if one.vsz)
         assert change.vsz % (10 * PAGE) == 0
         assert change.vsz > 0
         specimen.close()

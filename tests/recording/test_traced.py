@@ -188,7 +188,7 @@ def test_the_calls_of_a_process_add_up_to_what_changed(specimen: Specimen, tmp_p
             until_traced(specimen.pid)
             # The tracer attaches first and stops the process then: from the first call that it
             # reports it misses none.
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while "mmap" not in file.read_text():
                 assert time.monotonic() < deadline
                 specimen.mmap(pages=1)
@@ -205,7 +205,7 @@ def test_the_calls_of_a_process_add_up_to_what_changed(specimen: Specimen, tmp_p
             taken.append(process.snapshot())
         finally:
             tracer.terminate()
-            tracer.wait(60)
+            tracer.wait(300)
     recording = Recording(taken)
     assert recording.report(page, trace=file) == str(page)
     series = data_of(page.read_bytes())["series"]

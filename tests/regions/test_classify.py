@@ -470,12 +470,13 @@ def test_shared_memory_in_its_disguises(
 
 def test_system_v_shared_memory(target: Target) -> None:
     with needs("System V IPC"):
-        mapping = target.map_sysv(3, key=0xBEEF)
+        key = 0x5E000000 | os.getpid()
+        mapping = target.map_sysv(3, key=key)
     region = Process(target.pid).maps().find(mapping.start)
     assert region is not None
     assert region.kind is K.SHARED_MEMORY
     assert region.name == f"System V shared memory, id {region.inode}"
-    assert (region.pathname, region.deleted) == ("/SYSV0000beef", True)
+    assert (region.pathname, region.deleted) == (f"/SYSV{key:08x}", True)
 
 
 def test_named_shared_memory(target: Target) -> None:

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 READERS = {"maps": Process.maps, "smaps": Process.smaps, "residency": Process.residency}
 
 
-def assert_whole(table: RegionTable[Any], storm: Storm, aside: list[Any]) -> bool:
-    """Whether the table is consistent; fails unless all is there that stayed mapped throughout."""
+def assert_whole(
+    read: Callable[[Process], RegionTable[Any]], process: Process, storm: Storm, aside: list[Any]
+) -> RegionTable[Any]:
+    """A table; fails unless all is there that stayed mapped throughout."""
+    table = read(process)
     assert table.consistent == table.ordered or not table.consistent
     starts = {(region.start, region.end): region for region in table}
     for stable in storm.stable:
@@ -30,10 +33,11 @@ def assert_whole(table: RegionTable[Any], storm: Storm, aside: list[Any]) -> boo
         assert starts[stable.start, stable.end].perms == "r--p"
     for mapping in aside:
         assert (mapping.start, mapping.end) in starts
-    covered = [(region.start, region.end) for region in table]
-    for kept in storm.kept:
-        for page in range(kept.start, kept.end, PAGE):
-            assert any(start <= page < end for start, end in covered), hex(page)
+    left_out = not_covered(table, storm)
+    if left_out:
+        # maps is read in parts. Once in millions of walks, on a busy machine (Linux 6.18), one
+        # left out what another walk shows: memory that is unmapped stays so.
+        assert not left_out & not_covered(read(process), storm), left_out
     if table.consistent:
         for hole in storm.holes:
             for page in range(hole.start, hole.end, PAGE):
@@ -41,7 +45,18 @@ def assert_whole(table: RegionTable[Any], storm: Storm, aside: list[Any]) -> boo
         for before, after in pairwise(table):
             assert before.end <= after.start
         assert format_maps(table).count(b"\n") == len(table)
-    return table.consistent
+    return table
+
+
+def not_covered(table: RegionTable[Any], storm: Storm) -> set[str]:
+    """Addresses of pages that stay mapped throughout, and are in no region of the table."""
+    covered = [(region.start, region.end) for region in table]
+    return {
+        hex(page)
+        for kept in storm.kept
+        for page in range(kept.start, kept.end, PAGE)
+        if not any(start <= page < end for start, end in covered)
+    }
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -54,17 +69,15 @@ def test_every_walk_through_a_storm_is_whole(target: Target, name: str, threads:
     consistent = 0
     walks = 240 if name == "maps" else 120
     for _ in range(walks):
-        table = READERS[name](process)
-        consistent += assert_whole(table, storm, aside)
+        table = assert_whole(READERS[name], process, storm, aside)
+        consistent += table.consistent
         if name != "maps":
             resident: Any = table.find(aside[0].start)
             assert resident.rss == 4 * PAGE
     # The page table and maps may never agree in a storm, but a walk of maps does.
     assert consistent >= walks // 2 or name == "residency"
     target.stop(storm)
-    calm = READERS[name](process)
-    assert calm.consistent
-    assert_whole(calm, storm, aside)
+    assert assert_whole(READERS[name], process, storm, aside).consistent
 
 
 def test_single_regions_in_a_storm(target: Target) -> None:

@@ -31,7 +31,7 @@ def process(target: Target) -> Process:
 
 def waiting_threads(process: Process, besides: int = 0) -> dict[int, Thread]:
     """All threads once each waits: one that is still running shows no stack pointer."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         threads = process.threads()
         if all(thread.stack is not None for thread in threads if thread.tid != besides):

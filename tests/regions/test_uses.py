@@ -797,9 +797,9 @@ def test_kinds_take_linear_time() -> None:
         finally:
             gc.enable()
 
-    small = min(seconds(1500) for _ in range(3))
-    large = min(seconds(15000) for _ in range(3))
-    assert large < 40 * small
+    # By turns, so that what else the machine does concerns both.
+    rounds = [(seconds(1500), seconds(15000)) for _ in range(5)]
+    assert min(large for _, large in rounds) < 40 * min(small for small, _ in rounds)
 
 
 def test_the_face_has_them() -> None:

@@ -6,7 +6,7 @@ import threading
 
 from procmem.screen.work import ScreenWorker
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 def test_of_jobs_of_one_name_only_the_newest_is_done() -> None:

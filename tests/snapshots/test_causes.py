@@ -23,11 +23,11 @@ from procmem.errors import Unsupported
 from procmem.experiments import Specimen
 from procmem.experiments.specimen.libc import verdict
 from procmem.regions.threads import Thread
-from tests.support.blocking import until_asleep
+from tests.support.blocking import until, until_asleep
 from tests.support.snapshots import accounts, anon, change_of, table
 from tests.support.specimens import in_memory
 from tests.support.targets import PAGE, Advice, Mapping, Target, TargetError, needs
-from tests.support.targets.machine import hugepage_size, hugepages, swap
+from tests.support.targets.machine import alone, hugepage_size, hugepages, swap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,8 @@ PAGES = 200
 HUGE = PAGE // 8 * PAGE
 KSM = Path("/sys/kernel/mm/ksm")
 LAGGING = 32
-"""Pages that MADV_FREE may pass over: the newest wait in a list of the CPU (mm/swap.c)."""
+"""Pages that MADV_FREE may pass over: the newest wait in a list of the CPU (mm/swap.c), of each CPU
+that the process was on."""
 
 
 @pytest.fixture
@@ -81,6 +82,24 @@ def causes(found: Diff) -> set[Cause]:
     return {one.cause for one in found.causes}
 
 
+def on_one_cpu(target: Target) -> None:
+    """From now on it runs on one CPU."""
+    os.sched_setaffinity(target.pid, {min(os.sched_getaffinity(target.pid))})
+
+
+def until_alone(target: Commands, area: Mapping) -> None:
+    """Waits until no other process has the pages of an area.
+
+    Whoever reads the maps of a process that ends, as top does, keeps its pages a little longer.
+    """
+
+    def shares() -> bool:
+        (region,) = [one for one in Process(target.pid).smaps() if area.start in one]
+        return bool(region.shared_clean or region.shared_dirty)
+
+    until(lambda: not shares())
+
+
 def noise(target: Commands, faults: int) -> None:
     """Faults that leave no page."""
     area = target.map(faults)
@@ -116,6 +135,7 @@ def test_a_child_ended(target: Target, unrelated: int) -> None:
 
     def end() -> None:
         child.close()
+        until_alone(target, area)
         if unrelated:
             noise(target, unrelated)
 
@@ -186,11 +206,12 @@ def test_some_are_written_and_the_child_ends(target: Target, first: str) -> None
     child = target.fork()
 
     def both() -> None:
-        if first == "ended":
-            child.close()
-        target.touch(area, 70)
         if first == "copied":
-            child.close()
+            target.touch(area, 70)
+        child.close()
+        until_alone(target, area)
+        if first == "ended":
+            target.touch(area, 70)
 
     found = of(target, both)
     change = at(found, area)
@@ -299,7 +320,12 @@ def test_a_child_of_a_child(target: Target) -> None:
     assert not causes(found) & {C.COPY_ON_WRITE, C.SHARING_BEGAN}
     # Two share what three shared: RSS and what is private are the same.
     assert all(area.start not in region for c in found.changes for region in c.after)
-    found = of(target, child.close)
+
+    def end() -> None:
+        child.close()
+        until_alone(target, area)
+
+    found = of(target, end)
     assert at(found, area).cause is C.SHARING_ENDED
 
 
@@ -312,6 +338,7 @@ def test_one_of_two_children_ends(target: Target) -> None:
 
         def end() -> None:
             other.close()
+            until_alone(target, later)
             noise(target, 3 * PAGES)
 
         found = of(target, end)
@@ -379,9 +406,15 @@ def test_copies_of_files(target: Target, tmp_path: Path) -> None:
     change = at(found, area)
     assert change.cause is C.COPY_ON_WRITE
     assert (change.copied, change.rss, change.minor) == (9 * PAGE, 0, 9)
+    anonymous = mapped(target, 1)
     child = target.fork()
     (region,) = [r for r in Process(target.pid).smaps() if area.start in r]
-    found = of(target, child.close)
+
+    def end() -> None:
+        child.close()
+        until_alone(target, anonymous)
+
+    found = of(target, end)
     assert C.COPY_ON_WRITE not in causes(found)
     assert C.SHARING_ENDED in causes(found)
     if (region.private_dirty or 0) + (region.shared_dirty or 0) == region.anonymous:
@@ -400,6 +433,13 @@ def test_copies_of_files(target: Target, tmp_path: Path) -> None:
 
 
 def test_freed_lazily_and_written_again_and_reclaimed(target: Target) -> None:
+    # With swap, MADV_PAGEOUT would write out what is in use.
+    with alone("swap"):
+        freed_lazily(target)
+
+
+def freed_lazily(target: Target) -> None:
+    on_one_cpu(target)
     area = mapped(target)
     found = of(target, lambda: target.madvise(area, Advice.FREE))
     change = at(found, area)
@@ -422,6 +462,7 @@ def test_freed_lazily_and_written_again_and_reclaimed(target: Target) -> None:
 
 
 def test_touched_and_freed_lazily_at_once(target: Target) -> None:
+    on_one_cpu(target)
     area = target.map(PAGES)
 
     def free() -> None:
@@ -603,6 +644,8 @@ def test_huge_pages(huge: tuple[Target, Mapping]) -> None:
     found = of(target, lambda: target.madvise(area.page(0, 2 * HUGE // PAGE), Advice.FREE))
     assert at(found, area).lazy_free == 2 * HUGE
     one = area.page(3 * HUGE // PAGE + 5, 1)
+    # Otherwise khugepaged may make a huge page again of what is split, at any time.
+    target.madvise(area, Advice.NOHUGEPAGE)
     found = of(target, lambda: target.madvise(one, Advice.DONTNEED))
     assert C.HUGE_PAGES_SPLIT in causes(found)
     assert at(found, area).rss == -PAGE
@@ -615,9 +658,10 @@ def test_huge_pages_made_of_small_ones(huge: tuple[Target, Mapping]) -> None:
     target, area = huge
     target.madvise(area, Advice.NOHUGEPAGE)
     target.touch(area)
-    target.madvise(area, Advice.HUGEPAGE)
 
     def collapse() -> None:
+        # Not before: from then on khugepaged does the same, whenever it wants.
+        target.madvise(area, Advice.HUGEPAGE)
         try:
             target.madvise(area, Advice.COLLAPSE)
         except TargetError as error:
@@ -651,6 +695,11 @@ def test_a_copy_splits_a_huge_page(huge: tuple[Target, Mapping]) -> None:
 def test_ksm(target: Target) -> None:
     if not os.access(KSM / "run", os.W_OK):
         pytest.skip("KSM can't be switched on here")
+    with alone("ksm"):
+        merged_by_ksm(target)
+
+
+def merged_by_ksm(target: Target) -> None:
     kept = {name: (KSM / name).read_text() for name in ("run", "pages_to_scan", "sleep_millisecs")}
     area = mapped(target)
     try:
@@ -661,8 +710,8 @@ def test_ksm(target: Target) -> None:
         before = process.snapshot()
         target.madvise(area, Advice.MERGEABLE)
         (KSM / "run").write_text("1")
-        until = time.monotonic() + 5
-        while time.monotonic() < until:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
             (region,) = [r for r in process.smaps() if area.start in r]
             if (region.ksm or 0) >= (PAGES - 1) * PAGE:
                 break

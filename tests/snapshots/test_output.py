@@ -165,7 +165,7 @@ def test_a_fifo_with_a_reader(command: Run, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     with copy.open("wb") as out, subprocess.Popen(["cat", path], stdout=out) as reader:
         assert command(path, "--force")[::2] == (0, "")
-        assert reader.wait(60) == 0
+        assert reader.wait(300) == 0
     assert written(copy)
     assert stat.S_ISFIFO(path.stat().st_mode)
 

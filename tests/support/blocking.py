@@ -53,7 +53,7 @@ def call_of(pid: int, tid: int | None = None) -> str:
 
 def until(true: Callable[[], object]) -> None:
     """Waits until something is true, which it will be however busy the machine is."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not true():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.002)

@@ -54,7 +54,7 @@ def run(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProce
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         **options,
     )
 

@@ -48,7 +48,7 @@ def shell(*words: str, env: dict[str, str] | None = None) -> subprocess.Complete
         [sys.executable, "-m", "procmem", *words],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env=env,
     )
 
@@ -63,7 +63,7 @@ def without_proc(*words: str) -> Ran:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     if done.returncode == 77 or "unshare:" in done.stderr:
         pytest.skip(f"no mount namespace without /proc can be made here: {done.stderr.strip()}")

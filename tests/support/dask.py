@@ -32,7 +32,7 @@ for _ in range({count} - 1):
 """The workers share the pages of what was loaded before, and need 20 MiB each."""
 
 
-def wait_for(happened: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(happened: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline

@@ -54,7 +54,7 @@ def steps(specimen: Specimen, made: Recorder, count: int) -> None:
 
 def command(*words: object) -> tuple[int, str, str]:
     done = subprocess.run(
-        [*COMMAND, *map(str, words)], capture_output=True, text=True, check=False, timeout=60
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, check=False, timeout=300
     )
     return done.returncode, done.stdout, done.stderr
 

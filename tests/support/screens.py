@@ -35,7 +35,7 @@ __all__ = [
     "until",
 ]
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that a condition may take on a machine with much other work."""
 
 MEMINFO = """\
@@ -163,12 +163,16 @@ async def opened_screen(
         share=1.0, root=str(root or "/proc"), every=1e6, max_stall=1.0, follows=follows
     )
     app = TopScreen(engine, **options)
-    async with app.run_test(size=size) as pilot:
-        # The first round is not shown in part.
-        await until(pilot, lambda: engine.frames.end or not engine.follows)
-        app.ask()
-        await until(pilot, lambda: settled(app))
-        yield app, pilot
+    try:
+        async with app.run_test(size=size) as pilot:
+            # The first round is not shown in part.
+            await until(pilot, lambda: engine.frames.end or not engine.follows)
+            app.ask()
+            await until(pilot, lambda: settled(app))
+            yield app, pilot
+    finally:
+        # The screen does not wait for a long reading; the next test would have its thread, too.
+        engine.stop()
 
 
 async def another_round(app: TopScreen, pilot: Pilot[int]) -> None:

@@ -23,7 +23,7 @@ def sleepers(tmp_path: Path) -> Iterator[Callable[..., int]]:
         started.append(process)
         wanted = words[0].encode()
         place = Path(f"/proc/{process.pid}")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             line = (place / "cmdline").read_bytes()
             named = line.startswith(wanted) or (line and executable is None and len(words) > 1)

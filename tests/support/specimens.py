@@ -87,7 +87,7 @@ def in_memory(file: Path | int) -> Iterator[None]:
 
 
 def is_gone(pid: int) -> bool:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -40,7 +40,7 @@ def compiled(source: str, folder: Path, *flags: str, compiler: str = "cc") -> Pa
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPENED", "PATIENCE", "Terminal", "terminal"]
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 OPENED = b"\x1b[?1049h"
 CLOSED = b"\x1b[?1049l"

@@ -96,7 +96,7 @@ def own(calls: Trace) -> list[MemoryCall]:
 
 def until(said: str, path: str) -> None:
     """Waits until a file of /proc has a text."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while said not in Path(path).read_text():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -104,7 +104,7 @@ def until(said: str, path: str) -> None:
 
 def until_traced(pid: int) -> None:
     """TracerPid is the ID of the tracing thread."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while "TracerPid:\t0" in Path(f"/proc/{pid}/status").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -121,7 +121,7 @@ def waiting(program: str, pages: int) -> Iterator[subprocess.Popen[bytes]]:
         yield started
         with contextlib.suppress(BrokenPipeError):
             started.stdin.close()
-        assert started.wait(60) == 0
+        assert started.wait(300) == 0
 
 
 def functions(calls: Trace, name: str) -> list[MemoryCall]:
@@ -188,7 +188,7 @@ def given(traced: Trace) -> dict[int, int]:
 
 
 def until_state(pid: int, letters: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in letters:
         assert time.monotonic() < deadline
         time.sleep(0.002)

@@ -132,7 +132,7 @@ def test_a_page_belongs_to_the_group_that_touched_it_first(group: Path) -> None:
                 # Others may map pages of libraries that these two brought back.
                 assert {target.pid, child.pid}.isdisjoint(one.pid for one in both.outside)
     finally:
-        other.rmdir()
+        machine.remove_group(other)
 
 
 def test_what_nobody_has_open_is_left(group: Path, tmp_path: Path) -> None:

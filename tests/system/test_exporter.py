@@ -232,7 +232,7 @@ def test_a_file_is_replaced_as_a_whole(target: Target, exporter: Exporter, tmp_p
 def test_a_stopped_exporter_returns(exporter: Exporter) -> None:
     exporter.stop()
     exporter.run()
-    assert exporter.wait(60)
+    assert exporter.wait(300)
 
 
 @pytest.mark.parametrize(

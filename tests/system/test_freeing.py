@@ -14,6 +14,7 @@ from procmem.procfs import probes
 from procmem.system import machine as module
 from procmem.system.freeing import Freeing
 from procmem.system.processes import read_process
+from tests.support.blocking import until
 from tests.support.targets import PAGE, Advice, Child, machine
 
 if TYPE_CHECKING:
@@ -108,8 +109,8 @@ def test_shared_memory_without_a_name_ends_with_its_last_process(
         assert [freed.shared for freed in one] == [0, 0]
         assert both[0].shared == 150 * PAGE
     # The child is gone, and the pages that it alone had touched are still there.
-    (last,) = freed_by([[target.pid]])
-    assert last.shared == 150 * PAGE
+    # Whoever reads its maps at that time keeps its address space a little longer.
+    until(lambda: freed_by([[target.pid]])[0].shared == 150 * PAGE)
 
 
 @needs_frames
@@ -169,9 +170,9 @@ def test_ending_them_frees_what_was_said(target: Target) -> None:
             assert everything.shared == 500 * PAGE
             assert shown(group, field, everything.anonymous)
             assert shown(group, "shmem", everything.shared)
-        (rest,) = freed_by([[target.pid]])
-        assert everything.anonymous - promised.anonymous == rest.anonymous
-        assert shown(group, field, rest.anonymous)
+        rest = everything.anonymous - promised.anonymous
+        until(lambda: freed_by([[target.pid]])[0].anonymous == rest)
+        assert shown(group, field, rest)
         target.close()
         assert shown(group, field, 0)
         assert shown(group, "shmem", 0)
@@ -183,7 +184,7 @@ def shown(group: Path, field: str, value: int) -> bool:
     The kernel adds up what each CPU keeps to itself every two seconds (FLUSH_TIME in
     mm/memcontrol.c).
     """
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while stat_of(group, field) != value and time.monotonic() < deadline:
         time.sleep(0.05)
     return stat_of(group, field) == value

@@ -28,8 +28,10 @@ def only(machine: Machine, *pids: int) -> list[MachineProcess]:
 
 
 def test_the_parts_are_all_of_it() -> None:
+    # A balloon of a virtual machine may change it.
+    before = read_sums().meminfo["MemTotal"]
     found = procmem.machine()
-    assert found.total == read_sums().meminfo["MemTotal"]
+    assert found.total in (before, read_sums().meminfo["MemTotal"])
     assert sum(part.size for part in found.parts) + found.remainder == found.total
     by_name = {part.name: part.size for part in found.parts}
     # smem's way: the sum of the shares of all processes, of this reading.
@@ -41,7 +43,9 @@ def test_a_fork_shares_its_pages(target: Target) -> None:
     target.touch(mapping)
     with target.fork() as child:
         child.touch(mapping.page(0, 300))
-        parent, forked = only(procmem.machine(), target.pid, child.pid)
+        found = procmem.machine()
+        # Processes are in the order of their PIDs, and these may start anew.
+        (parent,), (forked,) = only(found, target.pid), only(found, child.pid)
         assert (forked.ppid, forked.name) == (parent.pid, parent.name)
         assert parent.counters is not None
         assert forked.counters is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,14 @@ ARENAS = 4 << 20
 @pytest.fixture
 def measuring() -> Iterator[MemoryOfTest]:
     made = MemoryOfTest()
-    yield made
-    made.end()
+    # What other tests have left is not freed while this one measures.
+    gc.collect()
+    gc.disable()
+    try:
+        yield made
+    finally:
+        gc.enable()
+        made.end()
 
 
 def test_what_was_mapped_and_touched(measuring: MemoryOfTest) -> None:

@@ -18,6 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LIMIT = 300.0
+"""Seconds: on a busy machine it takes long until a thread that is to stop gets a CPU."""
+
 BUSY = """
 import itertools, sys, threading
 def spin():
@@ -33,7 +36,7 @@ import sys
 from procmem.procfs import ProcessFiles
 from procmem.tracing.holding import Hold
 from tests.support.blocking import until
-with Hold(ProcessFiles(int(sys.argv[1]))):
+with Hold(ProcessFiles(int(sys.argv[1])), 300):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -85,7 +88,7 @@ def wait_until(pid: int, *, held: bool) -> None:
 
 def test_all_threads_stop_and_go_on() -> None:
     with running(sys.executable, "-c", BUSY) as process:
-        with Hold(ProcessFiles(process.pid)) as hold:
+        with Hold(ProcessFiles(process.pid), LIMIT) as hold:
             assert states(process.pid) == {"t"}
             assert hold.stopped is None
         assert "t" not in states(process.pid)
@@ -118,7 +121,7 @@ def test_a_stopped_process_stays_stopped() -> None:
     with running(sys.executable, "-c", BUSY) as process:
         os.kill(process.pid, signal.SIGSTOP)
         until(lambda: states(process.pid) == {"T"})
-        with Hold(ProcessFiles(process.pid)):
+        with Hold(ProcessFiles(process.pid), LIMIT):
             assert states(process.pid) == {"t"}
         until(lambda: states(process.pid) == {"T"})
         os.kill(process.pid, signal.SIGCONT)
@@ -135,7 +138,7 @@ def test_signals_that_come_meanwhile_arrive_afterwards() -> None:
         "    pass\n"
     )
     with running(sys.executable, "-c", code) as process:
-        with Hold(ProcessFiles(process.pid)):
+        with Hold(ProcessFiles(process.pid), LIMIT):
             os.kill(process.pid, signal.SIGUSR1)
             assert states(process.pid) == {"t"}
         assert process.stdout is not None

@@ -155,6 +155,6 @@ def test_whoever_traces_this_process_is_not_traced_in_return(place: Path) -> Non
     )
     done = subprocess.run(
         ["strace", "-f", "-o", os.devnull, "-e", "trace=none", sys.executable, "-c", code],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert "traces this process: each would wait for the other" in done.stdout

@@ -263,7 +263,7 @@ def test_children_that_end_before_their_parent_tells_of_them() -> None:
     )
     words = ["trace", "-f", "--strace", "-o", os.devnull, sys.executable, "-c", code]
     done = subprocess.run(
-        [sys.executable, "-m", "procmem", *words], capture_output=True, check=False, timeout=120
+        [sys.executable, "-m", "procmem", *words], capture_output=True, check=False, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -374,7 +374,7 @@ def test_few_descriptors_and_many_children(program: str) -> None:
     )
     ran = subprocess.run(
         [sys.executable, "-c", code, program, "children-at-once", "150"],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert ran.returncode == 0
     told = json.loads(ran.stderr)
@@ -481,7 +481,7 @@ def test_programs_with_sanitizers_run_as_alone(
     command("--no-seccomp", "-o", os.devnull, "--", checked, "leak", timeout=300)
     done = subprocess.run(
         [sys.executable, "-m", "procmem", "trace", "-o", os.devnull, "--", checked, "leak"],
-        env=NO_LEAKS_LOOKED_FOR, capture_output=True, check=False, timeout=120,
+        env=NO_LEAKS_LOOKED_FOR, capture_output=True, check=False, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -590,7 +590,7 @@ def test_a_process_whose_leading_thread_has_ended_is_traced(place: Path, malloc:
         with Tracing(pid=thread, malloc=malloc) as tracing:
             assert tracing.pid == started.pid
         started.stdin.close()
-        assert started.wait(60) == 0
+        assert started.wait(300) == 0
 
 
 REUSED = """#include <signal.h>

@@ -114,7 +114,7 @@ class Zsh:
 
     def until(self, wanted: str) -> str:
         """What came up to a text."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while wanted not in self.text and time.monotonic() < deadline:
             if select.select([self.master], [], [], 1)[0]:
                 self.text += os.read(self.master, 65536).decode("utf-8", "replace")
@@ -221,7 +221,7 @@ def test_bash_completes_on_a_terminal(place: Path) -> None:
         os.write(master, b"echo procmem maps --ki\t heap --units=Mi\t\n")
         os.write(master, b"echo procmem\x01\x0b")  # the line is taken back: nothing is run
         os.write(master, b"procmem maps --ki\theap --units=Mi\t\x01echo \n")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while "\nprocmem maps --kind heap --units=MiB" not in text and time.monotonic() < deadline:
             if select.select([master], [], [], 1)[0]:
                 text += os.read(master, 65536).decode().replace("\r", "")

@@ -66,7 +66,7 @@ PAGE = mmap.PAGESIZE
 NOBODY = 65534
 
 # How long a target may take over one answer before it is held to be stuck.
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 #: PIDs of all processes that targets of this process had.
 started: set[int] = set()
@@ -791,7 +791,7 @@ class Target(Commands):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if process.poll() is None:
                     process.send_signal(signal.SIGCONT)
-                process.wait(60)
+                process.wait(300)
         finally:
             if process.poll() is None:
                 process.kill()

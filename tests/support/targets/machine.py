@@ -39,6 +39,7 @@ __all__ = [
     "max_map_count",
     "memory_cgroup",
     "nobody_python",
+    "remove_group",
     "swap",
 ]
 
@@ -268,13 +269,26 @@ def limited(limit: int) -> Iterator[Setting]:
             yield Setting("", place)
             return
         finally:
-            # A group is empty only when the kernel has done with its last process.
-            for _ in range(1000):
-                with contextlib.suppress(OSError):
-                    place.rmdir()
-                    break
-                time.sleep(0.01)
+            remove_group(place)
     yield Setting("no memory control group can be made here")
+
+
+def remove_group(place: Path) -> None:
+    """Removes a control group, which is empty only when the kernel has done with its last process.
+
+    Raises:
+        OSError: it is not empty after a minute.
+    """
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            place.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextlib.contextmanager
@@ -464,7 +478,7 @@ def run_as_nobody(
             "PYTHONDONTWRITEBYTECODE": "1",
             "LC_ALL": "C.UTF-8",
         },
-        timeout=120,
+        timeout=300,
     )
 
 

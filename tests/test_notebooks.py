@@ -88,8 +88,9 @@ def test_a_notebook_does_what_it_shows(
     stored = json.loads(path.read_text())
     notebook = nbformat.read(str(path), 4)  # type: ignore[no-untyped-call]
     transport = Config({"ConnectionFileMixin": {"transport": "ipc"}})
-    patience = {"timeout": 600, "startup_timeout": 600}
-    NotebookClient(notebook, **patience, kernel_name="python3", config=transport).execute()
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", config=transport)
+    client.startup_timeout = 600
+    client.execute()
     for before, after in zip(cells(stored), cells(notebook), strict=True):
         assert kinds(after) == kinds(before)
         if "varies" not in before["metadata"].get("tags", []):

@@ -208,7 +208,7 @@ def outcomes(directory: Path, text: str, *arguments: str) -> dict[str, tuple[str
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1200,
     )  # fmt: skip
     found = {}
     if ran.returncode > 1:

@@ -77,10 +77,14 @@ def mapping_of(call: MemoryCall, inner: Sequence[MemoryCall]) -> MemoryCall | No
     for each in inner:
         if each.name in ("mmap", "mremap") and each.result:
             length = each.words[1 if each.name == "mmap" else 2]
-            # An arena is much larger, and is first mapped with PROT_NONE.
-            if each.result < address < each.result + length <= address + size_of(
-                call
-            ) + 3 * 4096 and address - each.result < 4096 + int(call.args.get("alignment", 0)):
+            size, end = size_of(call), each.result + length
+            # An arena is much larger, and is first mapped with PROT_NONE. musl maps a page or two
+            # for several small pieces of one size.
+            if (
+                each.result < address < end <= address + size + 3 * 4096
+                and address - each.result < 4096 + int(call.args.get("alignment", 0))
+                and end - address < 2 * size
+            ):
                 return each
     return None
 
@@ -427,8 +431,9 @@ class Mallocs:
                 f"each: {count(self.large, 'call')}, each with an mmap.{rule}"
             )
         if self.given_back:
+            mapping = "such mapping" if self.large else "mapping"
             told.append(
-                f"{frees} gave {count(self.given_back, 'such mapping')} back at once (munmap): "
+                f"{frees} gave {count(self.given_back, mapping)} back at once (munmap): "
                 f"VSZ fell by {comparable(self.given_bytes)}."
                 + (
                     f" From then on malloc takes pieces below {comparable(self.highest)} from the "

@@ -403,8 +403,10 @@ def find_heaps(
             data = memory.read(start, shape.size)
             if len(data) < shape.size:
                 facts.unread.add(start)
-            elif is_heap(start, length, word, *shape.unpack(data)):
-                facts.heaps.add(start)
+                continue
+            arena, before, size, opened = shape.unpack(data)
+            if is_heap(start, length, word, arena, before, size, opened):
+                facts.heaps[start] = opened
 
 
 def is_heap(

@@ -13,6 +13,7 @@ from collections import Counter
 from procmem.regions.kinds import (
     ARENA_SIZES,
     GUARD_LIMIT,
+    GUESSES,
     STACK_MINIMUM,
     Kind,
     Owner,
@@ -486,24 +487,32 @@ def arenas_by_headers(layout: Layout, facts: Facts) -> None:
     if not facts.heaps:
         return
     regions, found = layout.regions, layout.found
-    for start in sorted(facts.heaps):
+    held: dict[int, int] = {}
+    for start, writable in sorted(facts.heaps.items()):
         index = layout.find(start)
         if index is None:
             continue
         kind, region = found[index], regions[index]
         if kind is None or kind.kind is K.ARENA:
             found[index] = arena("heap header", "malloc arena")
+            held[index] = held.get(index, 0) + min(writable, region.end - start)
         behind = next_to(regions, index)
         if behind is not None and found[index + 1] is None and behind.perms == "---p":
             room = arena_size(region) - (behind.start - start) % arena_size(region)
             if behind.size <= room + GUARD_LIMIT:
                 found[index + 1] = arena("heap header", "malloc arena, reserved")
+    for index, size in held.items():
+        region = regions[index]
+        if size < region.end - region.start and not any(
+            region.start <= start < region.end for start in facts.unread
+        ):
+            # The kernel joins neighbours with the same permissions.
+            found[index] = arena("heap header of a part", "malloc arena and other memory")
 
 
 def arena(evidence: str, name: str) -> Kind:
-    return Kind(
-        K.ARENA, None, evidence, name, Use("malloc arena", evidence, evidence == "position")
-    )
+    use = "malloc arena" if name.startswith("malloc arena,") else name
+    return Kind(K.ARENA, None, evidence, name, Use(use, evidence, evidence in GUESSES))
 
 
 # ---- guesses by position -----------------------------------------------------

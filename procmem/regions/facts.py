@@ -41,7 +41,8 @@ class Facts:
         stacks: of the threads that live.
         ended: stacks of threads that have ended, known by their descriptors.
         all_located: whether each thread but the first has its stack in `stacks`.
-        heaps: addresses of malloc heaps of arenas that were checked (heap_info of glibc).
+        heaps: malloc heaps of arenas that were checked (heap_info of glibc), by address: the bytes
+            that are writable.
         memory_read: whether memory could be read, so that what is not in `heaps` is none.
         unread: addresses where a heap may be, and whose page is not resident.
         headers: by start of the region what ELF headers say: its kind, the file's name, and the
@@ -57,7 +58,7 @@ class Facts:
         self.stacks: list[Stack] = []
         self.ended: list[Stack] = []
         self.all_located = False
-        self.heaps: set[int] = set()
+        self.heaps: dict[int, int] = {}
         self.memory_read = False
         self.unread: set[int] = set()
         self.headers: dict[int, tuple[RegionKind, str, int]] = {}

@@ -107,7 +107,7 @@ class Owner(enum.Enum):
         return self.value
 
 
-GUESSES = frozenset({"position", "size", "none"})
+GUESSES = frozenset({"position", "size", "none", "heap header of a part"})
 """Evidence that makes a kind a guess: the kind is plausible, but not proven."""
 
 MARK = "?"

@@ -28,6 +28,7 @@ EVIDENCE = {
     "stack pointer": "a thread's stack pointer",
     "thread descriptor": "the C library's descriptor of the thread",
     "heap header": "the first words of malloc's heap",
+    "heap header of a part": "the first words of a heap of malloc in it, which is not all of it",
     "none": "nothing",
 }
 

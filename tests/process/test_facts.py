@@ -12,6 +12,7 @@ import pytest
 
 from procmem import (
     KiB,
+    MiB,
     Process,
     RegionKind,
     Snapshot,
@@ -226,6 +227,25 @@ def test_a_child_of_fork_has_stacks_of_no_thread(odd: Odd) -> None:
     assert [r for r in table if r.kind is K.THREAD_STACK] == []
     assert stacks_in(table)[1] >= 6
     assert any(r.kind is K.ARENA for r in table)
+
+
+def test_an_arena_that_the_kernel_joined_with_other_memory() -> None:
+    """How much of it is the arena is known; what the rest is, is not."""
+    with Specimen(libc=True) as specimen:
+        specimen.thread()
+        arena = (specimen.malloc(1000, thread=0).address or 0) & -(64 * MiB)
+        alone = region_at(Process(specimen.pid).maps(), arena)
+        assert (alone.start, alone.kind_evidence) == (arena, "heap header")
+        specimen.mmap(64 * KiB, address=arena - 64 * KiB, noreserve=True)
+        joined = region_at(Process(specimen.pid).maps(), arena)
+        if joined.start == arena:
+            pytest.skip("something else was mapped before the arena")
+        assert (joined.kind, joined.kind_guess) == (K.ARENA, True)
+        assert joined.kind_evidence == "heap header of a part"
+        assert joined.use is not None
+        assert str(joined.use) == "malloc arena and other memory?"
+        threads = Process(specimen.pid).snapshot().threads or ()
+        assert [one.arena for one in threads if one.arena] == [arena]
 
 
 def test_reading_facts_brings_no_page_in(odd: Odd) -> None:

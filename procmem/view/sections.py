@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from procmem.procfs import probes
 from procmem.regions.kinds import kind_word
 from procmem.units import count, in_unit, unit_name
 from procmem.view.colours import by_kind
@@ -40,6 +41,8 @@ RULES = [
     "Private: resident bytes on pages that were written to and therefore copied.",
     "As: how size(1) counts the section.",
 ]
+
+ZEROS = "Pages that were only read count as resident: this kernel does not tell them apart."
 
 WIDTH = 80
 NO_BREAK = "\xa0"
@@ -104,7 +107,9 @@ def section_tables(
         parts.append("\n")
     if len(objects) > 1:
         parts.append(prose(f"{len(objects)} objects: {totals(objects, size)}", width, "  "))
-    rules = [f"Sizes in {unit_name(unit)}.", *RULES] if unit != "B" else ["Bytes.", *RULES]
+    rules = [f"Sizes in {unit_name(unit)}." if unit != "B" else "Bytes.", *RULES]
+    if not probes.has_pagemap_scan():
+        rules.append(ZEROS)
     first = f"{rules[0]} {rules[1]}"
     return "".join(parts) + "".join(prose(line, width, "  ") for line in (first, *rules[2:]))
 

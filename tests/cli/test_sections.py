@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from procmem.cli import main
+from procmem.procfs import probes
 from procmem.view.sections import section_tables
 from tests.support.objects import named, objects_of, own
 
@@ -56,6 +57,15 @@ def test_the_command(start: Start, variant: Build, capsys: pytest.CaptureFixture
     shown = capsys.readouterr()
     assert shown.out == ""
     assert f"no ELF file of process {pid} matches nothing; there are target, " in shown.err
+
+
+def test_what_older_kernels_do_not_show(
+    target: Target, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for has, times in ((True, 0), (False, 1)):
+        monkeypatch.setattr(probes, "has_pagemap_scan", lambda has=has: has)
+        assert main(["sections", str(target.pid)]) == 0
+        assert capsys.readouterr().out.count("Pages that were only read") == times
 
 
 def test_long_names_of_sections_are_cut(start: Start, variant: Build) -> None:

@@ -160,9 +160,10 @@ def test_touched_pages_show_in_their_section_alone(start: Start, variant: Build,
     assert named(after, ".bss").private - named(before, ".bss").private == 100 * PAGE
     assert named(after, ".data").private - named(before, ".data").private == 7 * PAGE
     assert after.private - before.private == 107 * PAGE
-    # Reading gives the zero page, which is nobody's.
+    # Reading gives the zero page, which is nobody's; older kernels do not show which it is.
     target.read(bss.page(500, 50))
-    assert named(own(target), ".bss").resident == named(after, ".bss").resident
+    zeros = 0 if probes.has_pagemap_scan() else 50 * PAGE
+    assert named(own(target), ".bss").resident == named(after, ".bss").resident + zeros
     rodata = inside(truths.rodata_bytes, truths.rodata)
     target.read(rodata)
     section = named(own(target), ".rodata")

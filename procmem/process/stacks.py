@@ -494,6 +494,7 @@ class StackSearch:
         return [
             (run.start, run.end, IS_GUARD if run.state is PageState.GUARD else IS_PRESENT)
             for run in pages.runs()
+            if run.state is not PageState.ABSENT
         ]
 
     def with_limit(self, made: LiveStack, bounds: Bounds) -> LiveStack:

@@ -91,6 +91,14 @@ def test_threads_are_as_deep_as_they_recursed(place: str, build: tuple[str, ...]
         assert main.limited_by is not None
 
 
+def test_depth_without_pagemap_scan(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before Linux 6.7, where each page has to be read."""
+    monkeypatch.setattr("procmem.process.stacks.scan_ranges", lambda *_, **__: None)
+    with Deep(built_stacks(place), "plain", 18, 40) as target:
+        for one, truth in of_threads(target, target.stacks()):
+            agrees(one, truth)
+
+
 def test_names_and_states_are_those_of_ps(place: str) -> None:
     if shutil.which("ps") is None:
         pytest.skip("ps(1) is not installed")

@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 from procmem.errors import (
@@ -27,6 +28,7 @@ from procmem.regions.region import PAGE_SIZE
 from procmem.snapshots import diff
 from procmem.snapshots.output import MAGIC, append_to, check_output
 from procmem.snapshots.saved import FRAME, frame
+from procmem.snapshots.taking import now as clock_now
 
 TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from procmem.snapshots import Diff, Snapshot
     from procmem.snapshots.heaps import HeapSummary
+    from procmem.snapshots.moment import Clock
 
 __all__ = ["Recorder", "record", "watch"]
 
@@ -44,6 +47,9 @@ DETAILS = ("smaps", "residency", "maps")
 
 QUIET = 10.0
 """Seconds after which a snapshot is taken even if nothing has changed, to show just that."""
+
+HELD = 1.0
+"""Seconds without a change, until the process ended by itself, from which on they are recorded."""
 
 SAVED = 10.0
 """Seconds over which unused CPU time may be saved up, to be spent at once."""
@@ -111,13 +117,14 @@ class Recorder:
     cost of a level of detail is estimated from the last snapshot of that level, in proportion to
     what is mapped and resident now. Half of the share is reserved for the highest level that it
     can save up for. The first snapshot has the highest level of detail whatever it costs, and so
-    has the last one, unless the process ends by itself: see Recording.last_full. If maps is too
-    expensive to read each time, only statm and stat are checked; if even the cheapest snapshot
-    costs too much, checks are delayed. The kinds of the regions are determined in the first and
-    the last snapshot, and every ten seconds; the other snapshots take them over by address.
-    What malloc and Python hold is read with the first and the last snapshot, and in between when
-    anonymous memory has grown, for which a quarter of the share is saved up: so suspects() can
-    distinguish live memory from memory that was freed and kept.
+    has the last one, unless the process ends by itself: see Recording.last_full. Then a copy of
+    the last snapshot has the time of the last check, if nothing had changed for a second. If
+    maps is too expensive to read each time, only statm and stat are checked; if even the
+    cheapest snapshot costs too much, checks are delayed. The kinds of the regions are
+    determined in the first and the last snapshot, and every ten seconds; the other snapshots
+    take them over by address. What malloc and Python hold is read with the first and the last
+    snapshot, and in between when anonymous memory has grown, for which a quarter of the share
+    is saved up: so suspects() can distinguish live memory from memory that was freed and kept.
 
     A process is followed through execve(2); the recording ends when the process does. Child
     processes are not recorded.
@@ -198,6 +205,8 @@ class Recorder:
             check_output(path, force=force)
         self._files = process.files
         self._ending = Ending(self._files)
+        # When the figures were last seen to be those of the last snapshot.
+        self._same: tuple[float, Clock] | None = None
         # The first snapshot is taken here, so that errors are raised at once. The heap is read
         # before it, so that nothing delays the second one.
         self._seen = self._fingerprint()
@@ -255,6 +264,7 @@ class Recorder:
         try:
             seen = self._fingerprint()
             if seen == self._seen and now - self._taken_at < max(QUIET, self.every):
+                self._same = now, clock_now()
                 return None
             found = self._take(seen)
             if found is not None:
@@ -409,6 +419,7 @@ class Recorder:
         self.last = snapshot
         self.taken += 1
         self._taken_at = time.monotonic()
+        self._same = None
 
     def _write(self, file: int, data: bytes) -> None:
         left = memoryview(data)
@@ -445,6 +456,7 @@ class Recorder:
             except ProcessError as error:
                 self.ended = self.why_ended(error)
                 if self.ended:
+                    self._hold()
                     break
                 found = None
             mark = time.thread_time()
@@ -464,6 +476,16 @@ class Recorder:
             self.ended = self.ended or "stopped"
             self._take_last()
         return self.recording
+
+    def _hold(self) -> None:
+        """Records how long the process had the last figures, before it ended by itself.
+
+        Otherwise a recording would end with the last change, and what has filled up, and then
+        stayed as it was for seconds, would have grown until the end.
+        """
+        if self._same is None or self._same[0] - self._taken_at < max(HELD, self.every):
+            return
+        self._add(attach(replace(self.last, clock=self._same[1], heap=None), None))
 
     def why_ended(self, error: ProcessError) -> str:
         """Why the recording ends after an error of turn(), in words; empty if it does not."""

@@ -69,6 +69,23 @@ class TestRecorder:
         assert recording.ended.startswith(("the process has ended", "the process was ended by"))
         assert len(recording) == 1
 
+    def test_a_plateau_before_the_end_is_in_it(self, clock: FakeTime) -> None:
+        """What filled up, and then stayed as it was, has not grown until the end."""
+        with Specimen() as specimen:
+            made = recorder(specimen, every=0.01)
+            steps(specimen, made, 3)
+            before = made.last
+            clock.wall += 5
+            assert made.turn() is None
+        recording = made.run(5)
+        assert len(recording) == 5
+        last = recording[-1]
+        assert last.clock is not None
+        assert before.clock is not None
+        assert last.clock.monotonic > before.clock.monotonic
+        assert last.regions.to_dict() == before.regions.to_dict()
+        assert (last.memory, last.faults, last.heap) == (before.memory, before.faults, None)
+
     def test_it_ends_with_the_time(self, specimen: Specimen) -> None:
         made = recorder(specimen, every=0.01)
         assert made.run(0.1).ended == "the time is over"

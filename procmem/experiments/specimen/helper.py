@@ -158,7 +158,7 @@ class Helper:
             return ""
         try:
             # Its pipes are closed before it can be waited for.
-            for _ in range(200):
+            for _ in range(2000):
                 info = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
                 if info is not None:
                     break

@@ -23,6 +23,8 @@ __all__ = ["Cgroup", "parents", "remove_forgotten"]
 
 MARK = "procmem-job-"
 CONTROLLERS = ("memory", "pids")
+REMOVAL = 10.0
+"""Seconds within which the processes of a group have to be gone once they were killed."""
 
 
 def parents() -> dict[str, str]:
@@ -164,8 +166,9 @@ def members(path: str) -> Iterator[int]:
 
 
 def remove(path: str) -> None:
-    # What was killed leaves its group when it is reaped, which may take a moment.
-    for _ in range(500):
+    # What was killed leaves its group when it is reaped, and needs its turn on a CPU for that.
+    deadline = time.monotonic() + REMOVAL
+    while time.monotonic() < deadline:
         try:
             os.rmdir(path)
         except FileNotFoundError:

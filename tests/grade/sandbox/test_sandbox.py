@@ -16,6 +16,7 @@ import textwrap
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -532,6 +533,32 @@ def test_cgroups_bound_memory_without_a_look(binary: Path, kind: str) -> None:
     assert end.signal == signal.SIGKILL
     # The sandbox's own first process is counted, too; with newer C libraries it takes 1.2 MiB.
     assert end.peak <= LIMITS.memory + 2 * MiB
+
+
+def test_a_group_is_removed_however_long_its_last_process_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A busy machine gives what was killed its turn late: a second is no bound."""
+    group = tmp_path / "group"
+    group.mkdir()
+    remove, now, tried = os.rmdir, 0.0, 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def busy(path: str) -> None:
+        nonlocal tried
+        tried += 1
+        if now < 5:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+        remove(path)
+
+    monkeypatch.setattr(cgroups, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: now))
+    monkeypatch.setattr(os, "rmdir", busy)
+    cgroups.remove(str(group))
+    assert tried > 500
+    assert not group.exists()
 
 
 def test_trees_are_removed_whole(tmp_path: Path) -> None:

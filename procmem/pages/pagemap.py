@@ -510,7 +510,7 @@ class PageMap(Columnar, SequenceOf[Page]):
 
     @property
     def zero(self) -> PageView | None:
-        """Which pages are the zero page; None: not known (before Linux 6.7, as a user)."""
+        """Which pages are the zero page; None: not known (before Linux 6.7)."""
         return PageView(self, ZERO, ZERO) if self._known.zero else None
 
     @property

@@ -143,7 +143,8 @@ class Family:
         gone: members that have ended, or changed their program during the reading.
         exact: pages were compared by their frames (CAP_SYS_ADMIN). False: anonymous pages that
             parent and child both map more than once count as shared, which is wrong where each
-            shares them with others.
+            shares them with others. Before Linux 6.7 pages that were only read are counted, too:
+            the page of zeros looks like any other.
     """
 
     def __init__(

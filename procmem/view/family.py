@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from procmem.picture.palette import tone
 from procmem.process.family import PART_TONES
+from procmem.procfs import probes
 from procmem.units import about, in_unit, unit_name
 from procmem.view.colours import by_letter, by_use
 from procmem.view.columns import Column, fitted, prose
@@ -265,6 +266,10 @@ def notes(family: Family, width: int | None) -> str:
                 "Page frames take CAP_SYS_ADMIN: memory that parent and fork each share with "
                 "others only would count as shared here.",
                 width,
+            )
+        if not probes.has_pagemap_scan():
+            found += prose(
+                "Pages that were only read count, too: this kernel does not tell them apart.", width
             )
     if family.unread:
         named = ", ".join(map(str, list(family.unread)[:MOST_NAMED]))

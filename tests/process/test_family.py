@@ -130,7 +130,9 @@ def test_the_zero_page_is_no_memory(target: Target) -> None:
     with target.fork() as child:
         child.read(mapping)
         child.touch(mapping.page(0, 3))
-        assert pages(members(target)[child.pid], mapping) == (0, 0, 3, 0)
+        # Before Linux 6.7 it looks like any other page.
+        own = 3 if probes.has_pagemap_scan() else 20
+        assert pages(members(target)[child.pid], mapping) == (0, 0, own, 0)
 
 
 def test_after_execve_nothing_is_inherited(target: Target) -> None:

@@ -67,8 +67,12 @@ def test_pages_of_zeros_cost_tables(target: Target) -> None:
     target.madvise(with_zeros, Advice.NOHUGEPAGE)
     target.read(with_zeros)
     after = process.page_tables()
-    assert after.bound == "exact"
-    assert after.levels[-1].tables - before.levels[-1].tables == 8
+    if probes.has_pagemap_scan():
+        assert after.bound == "exact"
+        assert after.levels[-1].tables - before.levels[-1].tables == 8
+    else:
+        # Regions without Rss are not read there: reading each page would take too long.
+        assert after.bound == "lower bound"
     assert (process.memory().rss or 0) < 8 * HUGE
 
 

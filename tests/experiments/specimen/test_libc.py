@@ -73,7 +73,10 @@ def test_a_fork_has_its_own_heap(glibc: Specimen) -> None:
     step = glibc.thread()
     assert not step.exact
     assert "each takes a fault" in (step.reason or "")
-    assert step.delta._replace(minor=0) == step.predicted._replace(minor=0)
+    predicted = step.predicted._asdict()
+    for name, value in step.delta._asdict().items():
+        # Where VmRSS lags, its parts are not known.
+        assert name == "minor" or value in (predicted[name], None)
     assert step.delta.minor - step.predicted.minor in (0, 1, 2)
     thread = step.thread
     with pytest.raises(BadArgument, match="join them first"):

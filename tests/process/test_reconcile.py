@@ -183,7 +183,7 @@ def test_a_target_that_moves_all_the_time(target: Target) -> None:
     worker = target.churn(mapping)
     process = Process(target.pid)
     moved: list[Comparison] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     # It may have been off its CPU between all the readings of one call.
     while not moved:
         result = process.reconcile()

@@ -134,7 +134,7 @@ def state(pid: int | str) -> str:
     return text[text.rindex(")") + 2]
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"never {what}"

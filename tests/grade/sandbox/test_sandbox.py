@@ -217,7 +217,7 @@ def test_nothing_outlives_a_grader_that_is_killed(kind: str, binary: Path) -> No
         pid, directory, *groups = grader.stdout.readline().split()
         assert os.path.exists(f"/proc/{pid}")
         grader.kill()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not os.path.exists(f"/proc/{pid}")
@@ -359,7 +359,7 @@ with Submission({str(binary)!r}, program=["./hostile"], sandbox=Sandbox({kind!r}
         print(run.finish().status)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
 
@@ -526,7 +526,7 @@ def test_cgroups_bound_memory_without_a_look(binary: Path, kind: str) -> None:
         Submission(binary, program=["./hostile"], sandbox=Sandbox(kind, limits=LIMITS)) as made,
         made.program().run("memory") as run,
     ):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while (end := run._jailed.look()) is None and time.monotonic() < deadline:
             time.sleep(0.01)
     assert end is not None

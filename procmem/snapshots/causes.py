@@ -689,6 +689,10 @@ def new_pages(found: TotalsDiff, change: Change, rest: int) -> Iterator[Part]:
         many = "{rss:about} of files read for the first time{where}; one fault maps several pages "
         many += "that are in the page cache"
         rests_on = ("pages of a file, not written here",)
+        writable = [region for region in change.after if region.perms.write]
+        if any(getattr(region, "private_dirty", None) is None for region in writable):
+            told, many = (one.replace(" read for", " read or written for") for one in (told, many))
+            rests_on = ("pages of a file; whether they were written was not read (only in smaps)",)
         yield part(C.FILE_READ, told, rests_on, many=many, rss=read, pages=read // size,
                    in_memory=read)  # fmt: skip
     rest -= read

@@ -515,6 +515,21 @@ def test_dirty_pages_of_a_file_that_are_read_are_not_allocated() -> None:
     assert sums == {C.FILE_READ: 48 << 12, C.FIRST_TOUCH: 16 << 12}
 
 
+def test_without_smaps_pages_of_a_file_may_have_been_written(
+    target: Target, tmp_path: Path
+) -> None:
+    path = tmp_path / "mapped"
+    path.write_bytes(b"x" * (8 * PAGE))
+    area = target.map_file(path, 8, "rw-p")
+    process = Process(target.pid)
+    before = process.snapshot("residency")
+    target.touch(area)
+    change = at(process.snapshot("residency") - before, area)
+    assert (change.cause, change.rss) == (C.FILE_READ, 8 * PAGE)
+    assert "8 pages of the file read or written for the first time" in change.why
+    assert "not written here" not in str(change.evidence)
+
+
 def test_huge_pages_without_faults_were_not_touched() -> None:
     """khugepaged and MADV_COLLAPSE fill up what had no page."""
     at, size = 0x4000_0000, 4 * HUGE

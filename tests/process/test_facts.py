@@ -79,7 +79,10 @@ int main(void) {
     pthread_create(&thread, &attr, waits, 0);
     mmap(0, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     pthread_create(&thread, 0, runs, 0);
-    at = MAP(65536); said("signal", at); pthread_create(&thread, 0, handles, at);
+    /* Between pages of its own: it would be one region with a stack beside it. */
+    at = MAP(65536 + 2 * 4096); mprotect(at, 4096, PROT_NONE); at += 4096;
+    mprotect(at + 65536, 4096, PROT_NONE);
+    said("signal", at); pthread_create(&thread, 0, handles, at);
     mmap(0, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     pthread_create(&thread, 0, fills, 0);
     for (int i = 0; i < 3; i++) pthread_create(&ended[i], 0, ends, 0);

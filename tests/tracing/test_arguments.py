@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,4 +46,4 @@ def test_every_call_that_changes_memory(place: Path, seccomp: bool) -> None:
     assert sealed.args == {"addr": 0x10000000000, "length": PAGE, "flags": 0}
     text = "".join(command("--no-malloc", "--", made).stderr)
     assert "punch a hole of 8 KiB in the file" in text
-    assert "seal 4 KiB" in text
+    assert "seal 4 KiB" in text or sealed.errno == errno.ENOSYS

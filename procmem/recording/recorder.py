@@ -29,6 +29,7 @@ from procmem.snapshots import diff
 from procmem.snapshots.output import MAGIC, append_to, check_output
 from procmem.snapshots.saved import FRAME, frame
 from procmem.snapshots.taking import now as clock_now
+from procmem.stopping import StopRequest
 
 TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class Recorder:
         self._heap_own = 0
         self._heap_saved = self._heap_income = 0.0
         self._heap_most = SAVED * MARGIN * share
-        self._stop = threading.Event()
+        self._stop = StopRequest()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._path = path
@@ -467,10 +468,10 @@ class Recorder:
             if due < now:
                 due = now + self.every
             if seconds is not None and due - start >= seconds:
-                if not self._stop.wait(max(0.0, start + seconds - now)):
+                if not self._stop.wait(start + seconds - now):
                     self.ended = "the time is over"
                 break
-            if self._stop.wait(min(due - now, threading.TIMEOUT_MAX)):
+            if self._stop.wait(due - now):
                 break
         if self.ended in ("", "the time is over"):
             self.ended = self.ended or "stopped"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from procmem._version import __version__
 from procmem.errors import BadArgument, MissingExtra
+from procmem.stopping import StopRequest
 from procmem.system.rounds import Rounds, printable_label
 
 TYPE_CHECKING = False
@@ -216,7 +217,7 @@ class Exporter:
         self._clock = clock
         self._registry = CollectorRegistry()
         self._registry.register(MemoryCollector(rounds, by))
-        self._stop = threading.Event()
+        self._stop = StopRequest()
         self._server: WSGIServer | None = None
         self._thread: threading.Thread | None = None
         self._pages: dict[str, tuple[float, bytes]] = {}

@@ -17,6 +17,7 @@ from procmem import (
 )
 from procmem.procfs import probes
 from tests.support.calls import alone
+from tests.support.specimens import in_memory
 from tests.support.targets import PAGE, machine
 
 if TYPE_CHECKING:
@@ -81,18 +82,18 @@ def test_every_call_changes_what_it_should() -> None:
 
 def test_what_files_change(file: Path) -> None:
     machine.exact_rss_or_skip()
-    file.read_bytes()
-    said = alone(
-        """
-        said["mmap"], memory = change(mmap, file=sys.argv[1], prot="rw")
-        read, _ = change(memory.touch, write=False)
-        said["read"] = read[:2]
-        said["write"], _ = change(memory.touch)
-        said["again"], _ = change(memory.touch)
-        said["close"], _ = change(memory.close)
-        """,
-        str(file),
-    )
+    with in_memory(file):
+        said = alone(
+            """
+            said["mmap"], memory = change(mmap, file=sys.argv[1], prot="rw")
+            read, _ = change(memory.touch, write=False)
+            said["read"] = read[:2]
+            said["write"], _ = change(memory.touch)
+            said["again"], _ = change(memory.touch)
+            said["close"], _ = change(memory.close)
+            """,
+            str(file),
+        )
     assert said == {
         "mmap": [4, 0, 0, 0],
         "read": [0, 4],

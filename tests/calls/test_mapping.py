@@ -115,6 +115,7 @@ def test_no_descriptor_is_left_open(file: Path) -> None:
         return len(os.listdir("/proc/self/fd"))
 
     procmem.Process().maps()
+    gc.collect()  # what earlier tests have left may hold some
     before = descriptors()
     for close in (True, False):
         memory = mmap(file=file)
@@ -694,7 +695,7 @@ def test_advice_does_what_it_says(file: Path) -> None:
         with pytest.raises(SyscallError, match="not known to this kernel") as caught:
             memory.advise(9999)
         assert caught.value.syscall == "madvise"
-    with mmap(file=file, prot="r") as memory, needs("MADV_POPULATE_READ"):
+    with in_memory(file), mmap(file=file, prot="r") as memory, needs("MADV_POPULATE_READ"):
         memory.advise("populate_read")
         assert memory.residency() == (4 * PAGE, 0, memory.residency().swapped)
 

@@ -12,7 +12,7 @@ from procmem import (
     SyscallError,
     calls,
 )
-from tests.support.calls import in_slot, regions
+from tests.support.calls import in_slot, regions, slots
 from tests.support.targets import PAGE
 
 
@@ -42,7 +42,9 @@ def test_addresses_that_are_no_mapping_of_ours() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_size_t, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
-    at = libc.mmap(0, 4 * PAGE, 3, 0x22, -1, 0)
+    # In a place of its own: where it was, the interpreter would map something else.
+    flags = calls.Map.MAP_PRIVATE | calls.Map.MAP_ANONYMOUS | calls.Map.MAP_FIXED_NOREPLACE
+    at = libc.mmap(next(slots), 4 * PAGE, 3, flags, -1, 0)
     calls.mprotect(at, PAGE, "r")
     region = procmem.Process().region_at(at)
     assert region is not None

@@ -19,6 +19,7 @@ from procmem.cli.examples import EXAMPLES, examples_text
 from procmem.cli.tables import parser_of
 from procmem.labs import find
 from procmem.labs.handout import begin
+from tests.support.blocking import until_asleep
 from tests.support.sleepers import copied, sleepers
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def stopped_early(words: list[str], pid: int) -> None:
             while not any("pidfd" in name or directory in name for name in opened(process.pid)):
                 assert process.poll() is None
                 time.sleep(0.01)
+            # An interrupt amid an import may come in a callback, which loses it.
+            until_asleep(process.pid)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert process.returncode in (0, 130)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.blocking import until_asleep
 from tests.support.commands import Ran
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ LARGE = "File too large"
 @pytest.fixture
 def pid() -> Iterator[str]:
     with subprocess.Popen(["sleep", "1000"]) as process:
+        until_asleep(process.pid)  # before, it has few regions
         yield str(process.pid)
         process.kill()
 

@@ -14,6 +14,7 @@ import procmem
 from procmem.view.maps import counter_table, grouped_table, region_table
 from procmem.view.names import printable
 from tests.support.commands import at
+from tests.support.still import undisturbed
 from tests.support.targets import PAGE, Target, hostile_names, start_copy
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ def test_maps_shows_what_was_mapped_and_touched(run: Run, target: Target) -> Non
 
 def test_maps_fast_agrees_with_smaps(run: Run, target: Target) -> None:
     target.touch(target.map(10))
-    slow = {row[0]: row[4] for row in run("maps", target.pid).rows}
-    fast = {row[0]: row[4] for row in run("maps", "--fast", target.pid).rows}
+
+    def shown(*words: str) -> dict[str, str]:
+        return {row[0]: row[4] for row in run("maps", *words, target.pid).rows}
+
+    slow, fast = undisturbed(shown, lambda: shown("--fast"))
     assert slow == fast
 
 
@@ -77,8 +81,10 @@ def test_maps_sorts(run: Run, target: Target) -> None:
 
 @pytest.mark.parametrize("by", ["kind", "path"])
 def test_maps_adds_up_by(run: Run, target: Target, by: str) -> None:
-    whole = run("maps", target.pid).out.splitlines()[-1].split()
-    grouped = run("maps", "--by", by, target.pid)
+    def totals() -> list[str]:
+        return run("maps", target.pid).out.splitlines()[-1].split()
+
+    whole, grouped = undisturbed(totals, lambda: run("maps", "--by", by, target.pid))
     assert grouped.out.splitlines()[-1].split()[1:3] == whole[1:3]
     assert sum(int(row[0]) for row in grouped.rows) == int(whole[6])
 

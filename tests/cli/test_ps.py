@@ -18,6 +18,7 @@ from procmem.procfs import parse_stat, parse_status
 from procmem.regions import Counters
 from procmem.view.ps import COLUMNS, FormatError, Row, parse_format, process_table
 from tests.support import procps
+from tests.support.blocking import until_asleep
 from tests.support.procps import Tree, command, needs_ps, ours, theirs
 from tests.support.targets import Target, kernel_thread, machine
 
@@ -413,11 +414,14 @@ def test_hostile_names(utf8: bool, columns: str, start: Start) -> None:
     ):
         target = start(args=args)
         target.comm(args[0][:15])
+        # It has answered, and is on its way to sleep.
+        until_asleep(target.pid)
         pids.append(str(target.pid))
     env = {"COLUMNS": columns} if columns else {}
     for form in FORMATS:
         words = ["ps", "-o", form, "-p", ",".join(pids)]
-        assert ours(words, utf8=utf8, env=env) == theirs(words, utf8=utf8, env=env)
+        expected, mine = procps.of_one_time(words, utf8=utf8, env=env)
+        assert mine == expected
 
 
 def test_a_leader_that_exited_has_its_memory(start: Start) -> None:
@@ -463,12 +467,13 @@ def test_foreground_and_nice(start: Start) -> None:
     code = (
         "import os, sys, termios, fcntl, time\n"
         "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.nice(3)\n"
-        "print('ready', flush=True); time.sleep(60)\n"
+        "print('ready', flush=True); time.sleep(600)\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdin=follower, stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
         child.stdout.readline()
+        until_asleep(child.pid)
         words = ["ps", "-o", "pid,stat,state", "-p", f"{pid},{child.pid}"]
         assert procps.settled(words)
         assert b" SNs+" in ours(words).out

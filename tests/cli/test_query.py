@@ -90,7 +90,7 @@ def test_query_shows_the_name_and_json_has_both(
     source.write_text(
         "#include <unistd.h>\n"
         'int f(void) __asm__("_RNvC7mycrate3foo"); int f(void) { return 7; }\n'
-        "int main(void) { f(); sleep(60); return 0; }\n"
+        "int main(void) { f(); sleep(600); return 0; }\n"
     )
     subprocess.run([compiler, "-g", "-o", tmp_path / "x", source], check=True)
     pid = sleeper(str(tmp_path / "x"))

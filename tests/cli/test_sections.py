@@ -10,6 +10,7 @@ from procmem.cli import main
 from procmem.procfs import probes
 from procmem.view.sections import section_tables
 from tests.support.objects import named, objects_of, own
+from tests.support.still import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,31 +27,32 @@ if TYPE_CHECKING:
 def test_the_command(start: Start, variant: Build, capsys: pytest.CaptureFixture[str]) -> None:
     target = start(variant("big"))
     pid = str(target.pid)
-    live = own(target)
 
     def ran(*words: str) -> str:
         assert main(["sections", pid, *words]) == 0
         return capsys.readouterr().out
 
-    text = ran()
+    live, (text, chosen, listed) = undisturbed(
+        lambda: own(target),
+        lambda: [ran(), ran("--object", "target"), ran("--json", "--object", "t?rget")],
+    )
     assert text.count("headers, padding") == len(objects_of(target))
     assert (
         f"{live.path}  (executable, build-id {live.build_id[:12] if live.build_id else ''}" in text
     )
     assert "Sections share pages" in text
-    text = ran("--object", "target")
-    (row,) = [line.split() for line in text.splitlines() if line.startswith(".data ")]
+    (row,) = [line.split() for line in chosen.splitlines() if line.startswith(".data ")]
     section = named(live, ".data")
     assert row == [
         ".data", f"{section.address:x}", str(section.size), str(section.resident),
         str(section.private), "0", "data", "data",
     ]  # fmt: skip
-    assert "copied: .init_array" in text
+    assert "copied: .init_array" in chosen
     totals = ran("--totals", "--sort", "size").splitlines()
     assert totals[2].split()[-1] == "target"
     bridge = ran("--bridge", "--object", "target").splitlines()
     assert bridge[-1].split() == ["remainder", "0"]
-    (told,) = json.loads(ran("--json", "--object", "t?rget"))
+    (told,) = json.loads(listed)
     assert told["pid"] == target.pid
     assert told["objects"][0] == live.to_record()
     assert main(["sections", pid, "--object", "nothing"]) == 1

@@ -10,7 +10,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -142,7 +141,7 @@ def test_a_core_of_gcore(folder: Path) -> None:
         try:
             done = subprocess.run(
                 ["gcore", "-o", "dump", str(target.pid)],
-                capture_output=True, text=True, check=False, timeout=60,
+                capture_output=True, text=True, check=False, timeout=300,
             )  # fmt: skip
         finally:
             target.kill()
@@ -259,18 +258,17 @@ def test_truncated_at_every_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 # The peak that getrusage(2) tells is that of the process that forked, too.
 PEAK = """
-import sys
+import sys, time
 from procmem.cli.size import main
 sys.stdout = open("/dev/null", "w")
 main(sys.argv[1:])
 peak = open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]
-sys.stderr.write(f"\\n{peak}")
+sys.stderr.write(f"\\n{time.process_time()} {peak}")
 """
 
 
 def peak_of(path: Path, view: str) -> tuple[float, int]:
-    """Seconds and KiB of memory that the command takes."""
-    start = time.monotonic()
+    """Seconds of a CPU and KiB of memory that the command takes."""
     done = subprocess.run(
         [
             sys.executable,
@@ -282,9 +280,10 @@ def peak_of(path: Path, view: str) -> tuple[float, int]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
-    return time.monotonic() - start, int(done.stderr.rpartition("\n")[2])
+    seconds, kib = done.stderr.rpartition("\n")[2].split()
+    return float(seconds), int(kib)
 
 
 @functools.cache

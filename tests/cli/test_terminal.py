@@ -133,7 +133,7 @@ def test_no_locale_breaks_a_command(
 ) -> None:
     path = tmp_path / "prögram 日本"
     shutil.copy(copied(tmp_path, "plain"), path)
-    pid = start(str(path), "60")
+    pid = start(str(path), "600")
     code = next(region.start for region in procmem.Process(pid).maps())
     words = [command, str(pid), *([f"{code:x}"] if command == "query" else [])]
     for env in (

@@ -7,7 +7,6 @@ import os
 import shutil
 import struct
 import sys
-import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +40,8 @@ def test_a_debug_link_to_terabytes(program: Path, tmp_path: Path) -> None:
     except OSError as error:
         pytest.skip(f"no sparse file of 4 TiB here: {error.strerror}")
     with running(tmp_path / "linked") as (pid, address):
-        started = time.monotonic()
+        # Which would take hours to read.
         done = procmem_command("query", str(pid), address)
-        assert time.monotonic() - started < 30
         assert "work" in done.stdout
         assert "4 TiB is left out" in done.stdout
         found = procmem.Process(pid).symbol_at(int(address, 16))

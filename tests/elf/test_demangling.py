@@ -85,8 +85,8 @@ def test_hostile_names_neither_hang_nor_grow() -> None:
         "_Z1f" + "1A" * 100_000,
         "_ZN" + "9" * 400 + "E",
     ]
-    begin = time.monotonic()
+    begin = time.process_time()
     for name in names:
         found = demangle(name)
         assert found is None or len(found) <= 8192
-    assert time.monotonic() - begin < 60
+    assert time.process_time() - begin < 60

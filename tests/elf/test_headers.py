@@ -80,12 +80,12 @@ def test_extended_numbering(tmp_path: Path) -> None:
 
 def test_seventy_thousand_sections_and_segments(tmp_path: Path) -> None:
     path = put(tmp_path, extended(70_000, 70_000))
-    start = time.monotonic()
+    start = time.process_time()
     assert size(path).text == 70_000
     assert len(size(path).sections) == 70_000
     with open_elf(path) as found:
         assert len(found.segments) == 70_000
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize(

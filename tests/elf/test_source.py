@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,10 +23,8 @@ def test_no_command_waits_for_what_is_no_file(irregular: Path) -> None:
     for words in (
         ("size", irregular), ("diff", irregular, irregular), ("size", "-A", irregular),
     ):  # fmt: skip
-        started = time.monotonic()
-        done = procmem_command(*words)
+        done = procmem_command(*words)  # which has an end
         assert done.returncode == 1
-        assert time.monotonic() - started < 30
     for call in (procmem.size, procmem.elf.sizes, procmem.elf.program, open_source):
         with pytest.raises((procmem.ElfError, PermissionError)):
             call(irregular)

@@ -90,7 +90,7 @@ def gnu(arguments: Sequence[str], cwd: Path | None = None) -> Said:
         ["prlimit", f"--as={MEMORY}", "size", *arguments],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
         cwd=cwd,
         env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
     )

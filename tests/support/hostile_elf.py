@@ -32,7 +32,7 @@ __all__ = [
 
 MIB, GIB = 1 << 20, 1 << 30
 MEMORY = 2 * GIB
-SECONDS = 60
+SECONDS = 300
 """Far more than any of them takes; a machine may be busy."""
 
 SHDR = struct.Struct("<IIQQQQIIQQ")

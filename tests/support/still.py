@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from procmem import Process
     from tests.support.targets import Commands
 
-__all__ = ["at_rest", "pin_files"]
+__all__ = ["at_rest", "pin_files", "undisturbed"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def at_rest(process: Process, read: Callable[[], T], *figures: str) -> T:
@@ -49,3 +50,16 @@ def pin_files(process: Process, target: Commands) -> None:
         if region.inode:
             with contextlib.suppress(TargetError):
                 target.lock(Mapping(region.start, region.size))
+
+
+def undisturbed(truth: Callable[[], T], found: Callable[[], U]) -> tuple[T, U]:
+    """What is compared, read before and after the other reading until it is the same.
+
+    For readings that at_rest() can't judge: by PSS, by a page's frame. What is wrong of a process
+    that keeps still is wrong the first time.
+    """
+    for _ in range(300):
+        before, seen = truth(), found()
+        if truth() == before:
+            break
+    return before, seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from dataclasses import FrozenInstanceError
@@ -136,6 +137,7 @@ def test_values_that_make_no_sense(call: Any) -> None:
 
 
 def state() -> tuple[set[str], set[str], int, str]:
+    gc.collect()  # what earlier tests have left may hold descriptors
     children = set()
     for task in os.listdir("/proc/self/task"):
         children |= set(Path(f"/proc/self/task/{task}/children").read_text().split())

@@ -64,11 +64,12 @@ def test_what_the_kernel_dropped_since_is_a_major_fault() -> None:
             shown = area(s.mmap(pages=64, prot="r", file=fd))
             s.madvise(shown, "random")
             os.posix_fadvise(fd, 8 * PAGE, 40 * PAGE, os.POSIX_FADV_DONTNEED)
-            assert pages_in_memory(fd, 64 * PAGE) == 24
+            # The kernel may drop more at any time.
+            assert 0 < pages_in_memory(fd, 64 * PAGE) <= 24
             step = s.read(shown, order="backward")
     except Unsupported as error:
         pytest.skip(str(error))
-    assert moved(step)["major"] == 40
+    assert moved(step)["major"] == step.predicted.major >= 40
 
 
 def test_pages_in_memory() -> None:

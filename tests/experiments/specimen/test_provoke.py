@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
 
 from procmem.errors import BadArgument, Unsupported
 from procmem.experiments import Specimen
-from procmem.experiments.specimen.kernel import has_swap
 from procmem.experiments.specimen.provoke import FAULTS
+from tests.support.targets import machine
 
 pytestmark = pytest.mark.skipif(
     os.sysconf("SC_PAGE_SIZE") != 4096, reason="the figures here are those of 4 KiB pages"
@@ -31,9 +32,15 @@ SIGNALS = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_of_each_kind(kind: str) -> None:
-    if kind == "swap" and not has_swap():
-        pytest.skip("no swap is set up")
-    with Specimen() as s:
+    # Not that of another test, which takes it away again.
+    with machine.swap() if kind == "swap" else contextlib.nullcontext() as setting:
+        if setting is not None:
+            setting.or_skip()
+        provoked(kind)
+
+
+def provoked(kind: str) -> None:
+    with Specimen(cpu=min(os.sched_getaffinity(0)) if kind == "swap" else None) as s:
         try:
             step = s.fault(kind)
         except Unsupported as error:

@@ -307,15 +307,26 @@ def without_hugetlb(files: ProcessFiles, maps: bytes) -> Iterator[tuple[int, int
     at = 0
     if b"huge" in maps:
         queries = Queries(files)
+        by_smaps: dict[int, int | None] = {}
         for line in maps.split(b"\n"):
             if b"huge" not in line:
                 continue
             start, end = (int(address, 16) for address in line.split(b" ", 1)[0].split(b"-"))
             size = queries.page_size(start)
+            if size is None:
+                by_smaps = by_smaps or page_sizes(files)
+                size = by_smaps.get(start)
             if size is not None and size > PAGE_SIZE:
                 yield at, start
                 at = end
     yield at, LIMIT
+
+
+def page_sizes(files: ProcessFiles) -> dict[int, int | None]:
+    """The page size of each region by its start, from smaps."""
+    from procmem import native
+
+    return {region.start: region.kernel_page_size for region in read_table(files, native.SMAPS)}
 
 
 def stretches(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

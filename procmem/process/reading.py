@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procmem import native
+from procmem import errors, native
 from procmem.pages import measure_residency
 from procmem.regions.read import Queries, read_table
 from procmem.regions.region import PAGE_SIZE
@@ -88,7 +88,13 @@ def read_rollup(files: ProcessFiles) -> Counters:
         with files.memory("smaps_rollup") as file:
             # The kernel makes this text in one piece, with the address space locked: it is
             # whole, or empty.
-            data = file.read()
+            try:
+                data = file.read()
+            except (errors.ZombieProcess, errors.ProcessChanged):
+                # Older kernels open the file of a thread that has exited.
+                if not files.use_living_thread():
+                    raise
+                continue
             if data:
                 return parse_rollup(data, source=file.path)
         files.explain_empty()

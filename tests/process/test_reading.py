@@ -12,9 +12,11 @@ from procmem import (
     MiB,
     Process,
     RegionKind,
+    ZombieProcess,
     doctor,
 )
-from procmem.procfs import probes
+from procmem.procfs import ProcessFiles, probes
+from procmem.procfs.files import MemoryFile
 from tests.support.targets import PAGE, Advice, Mapping, Target, TargetError, machine, needs
 
 if TYPE_CHECKING:
@@ -372,3 +374,27 @@ def test_pagemap_of_swapped_pages(target: Target, process: Process) -> None:
         measured, resident = settled(process)
         assert at(resident, mapping).swap == at(measured, mapping).swap
         target.close()
+
+
+def test_rollup_of_a_leader_that_has_exited_on_older_kernels(
+    target: Target, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They open its smaps_rollup, and refuse to read it."""
+    worker = target.spin()
+    original = MemoryFile.read
+
+    def read(self: MemoryFile) -> bytes:
+        if "/task/" not in self.path:
+            raise ZombieProcess(target.pid)
+        return original(self)
+
+    def switch(self: ProcessFiles) -> bool:
+        switched, self._thread = self._thread is None, worker.tid
+        return switched
+
+    mapping = target.map(70)
+    target.touch(mapping)
+    monkeypatch.setattr(MemoryFile, "read", read)
+    monkeypatch.setattr(ProcessFiles, "use_living_thread", switch)
+    assert (process.rollup().rss or 0) >= 70 * PAGE
+    target.stop(worker)

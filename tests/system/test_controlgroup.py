@@ -99,6 +99,7 @@ def test_a_process_that_exceeds_the_limit_is_killed() -> None:
 
 def test_a_limit_of_the_group_above_counts(group: Path) -> None:
     inner = group / "inner"
+    machine.count_inside(group)
     inner.mkdir()
     try:
         found = ControlGroup(inner)

@@ -11,6 +11,7 @@ import pytest
 
 import procmem
 from procmem.procfs import probes
+from procmem.regions.read import Queries
 from procmem.system import machine as module
 from procmem.system.freeing import Freeing
 from procmem.system.processes import read_process
@@ -191,7 +192,13 @@ def shown(group: Path, field: str, value: int) -> bool:
 
 
 @needs_frames
-def test_huge_pages_of_hugetlbfs_go_back_to_their_pool(target: Target) -> None:
+@pytest.mark.parametrize("asks", [True, False])
+def test_huge_pages_of_hugetlbfs_go_back_to_their_pool(
+    target: Target, monkeypatch: pytest.MonkeyPatch, asks: bool
+) -> None:
+    """Whether the kernel can be asked for the size of pages (PROCMAP_QUERY), or smaps has it."""
+    if not asks:
+        monkeypatch.setattr(Queries, "page_size", lambda *_: None)
     with machine.hugepages(2) as setting:
         setting.or_skip()
         (before,) = freed_by([[target.pid]])

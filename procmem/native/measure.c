@@ -90,7 +90,8 @@ static int read_figures(pm_specimen *specimen)
         at = text;
         out->rss = find(&at, "Rss:");
         out->rss_anon = find(&at, "Anonymous:");
-        out->rss_file = out->rss_shmem = PM_UNKNOWN;
+        /* VmSwap is a counter like VmRSS, and lags like it; Swap of smaps also has shared memory. */
+        out->rss_file = out->rss_shmem = out->swap = PM_UNKNOWN;
     }
     int64_t lines = count_lines(specimen->maps);
     if (lines < 0)

@@ -71,7 +71,7 @@ COUNTERS = 3
 
 
 def rss_error(threads: int) -> int:
-    """Bytes by which VmRSS, its parts and statm may be off on this kernel; 0: they are exact.
+    """Bytes by which VmRSS, its parts, VmSwap and statm may be off here; 0: they are exact.
 
     What holds for both ways of counting that lag; see counters_lag(). Batches of CPUs: max(32,
     2 * CPUs) pages (lib/percpu_counter.c), of each counter.

@@ -74,8 +74,8 @@ class Kernel(NamedTuple):
         page_size: in bytes.
         features: those of the kernel's features that decide how exact figures are and that it
             was found to have.
-        rss_error: bytes by which VmRSS and its parts may be off; 0: they are exact; None: not
-            known.
+        rss_error: bytes by which VmRSS, its parts and VmSwap may be off; 0: they are exact; None:
+            not known.
     """
 
     release: str

@@ -308,6 +308,12 @@ class TopScreen(App[int]):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
                 loop.add_signal_handler(number, self.exit, 128 + number, 128 + number)
+        # Textual's own handlers write to the terminal through a queue. Run by Python in the midst
+        # of such a write they would wait for its lock for ever; run by the loop they do not.
+        for number in (signal.SIGTSTP, signal.SIGCONT):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                loop.add_signal_handler(number, handler, number, None)
 
     def on_unmount(self) -> None:
         """Ends reading."""

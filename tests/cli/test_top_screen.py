@@ -49,14 +49,32 @@ def test_ctrl_c_quits() -> None:
         assert screen.is_restored()
 
 
-@pytest.mark.parametrize("way", ["key", "signal"])
+AMIDST_A_WRITE = """
+import signal
+from textual.drivers._writer_thread import WriterThread
+asked, original = [], WriterThread.write
+def write(self, text):
+    if asked:
+        asked.clear()
+        with self._queue.mutex:
+            signal.raise_signal(signal.SIGTSTP)
+    original(self, text)
+WriterThread.write = write
+signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
+"""
+"""SIGUSR1 suspends the screen while it holds the lock that each write takes."""
+
+
+@pytest.mark.parametrize("way", ["key", "signal", "amidst a write"])
 def test_it_can_be_suspended(way: str) -> None:
-    with terminal("top") as screen:
+    with terminal("top", first=AMIDST_A_WRITE if way == "amidst a write" else "") as screen:
         screen.read_until(OPENED, b"live")
         if way == "key":
             screen.press(b"\x1a")
-        else:
+        elif way == "signal":
             screen.process.send_signal(signal.SIGTSTP)
+        else:
+            screen.process.send_signal(signal.SIGUSR1)
         deadline = time.monotonic() + PATIENCE
         while b"State:\tT" not in status(screen.process.pid):
             assert time.monotonic() < deadline

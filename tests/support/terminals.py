@@ -35,15 +35,23 @@ class Terminal:
         words: the command's arguments.
         env: of it, besides this process's own.
         without: the name of a module that can't be imported.
+        first: Python code that runs before the command does.
     """
 
-    def __init__(self, *words: str, env: dict[str, str] | None = None, without: str = "") -> None:
+    def __init__(
+        self,
+        *words: str,
+        env: dict[str, str] | None = None,
+        without: str = "",
+        first: str = "",
+    ) -> None:
         self.leader, self.follower = pty.openpty()
         fcntl.ioctl(self.follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(self.follower)
         code = "import sys; from procmem.cli import main; sys.exit(main())"
         if without:
             code = f"import sys; sys.modules[{without!r}] = None; " + code
+        code = f"{first}\n{code}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *words],
             stdin=self.follower,
@@ -104,9 +112,9 @@ class Terminal:
 
 @contextlib.contextmanager
 def terminal(
-    *words: str, env: dict[str, str] | None = None, without: str = ""
+    *words: str, env: dict[str, str] | None = None, without: str = "", first: str = ""
 ) -> Iterator[Terminal]:
-    made = Terminal(*words, env=env, without=without)
+    made = Terminal(*words, env=env, without=without, first=first)
     try:
         yield made
     finally:

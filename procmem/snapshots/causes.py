@@ -727,7 +727,7 @@ def read_from_file(found: TotalsDiff, change: Change, rest: int) -> int:
             known = known and figure is not None and region.perms.private
             own += sign * (figure or 0)
     if known:
-        return rest - min(max(own - max(change.copied or 0, 0), 0), rest)
+        return rest - min(max(own, 0), rest)
     if change.copied or written(change):
         faults = abs(change.minor or 0) + abs(change.major or 0)
         fewer = change.minor is not None and faults * found.before.regions.page_size < rest

@@ -515,6 +515,26 @@ def test_dirty_pages_of_a_file_that_are_read_are_not_allocated() -> None:
     assert sums == {C.FILE_READ: 48 << 12, C.FIRST_TOUCH: 16 << 12}
 
 
+def test_what_is_copied_and_touched_in_a_private_mapping_was_not_read(tmp_path: Path) -> None:
+    """What was copied had been written before the fork: the new pages are not the file's."""
+    file = tmp_path / "file"
+    file.write_bytes(bytes(2 * PAGE))
+    with Specimen() as specimen:
+        area = specimen.mmap(pages=2, file=file).mapping
+        assert area is not None
+        specimen.touch(area, pages=1)
+        child = specimen.fork().child
+        assert child is not None
+        with child:
+            process = Process(specimen.pid)
+            before = process.snapshot()
+            specimen.touch(area)
+            found = process.snapshot() - before
+    (change,) = [each for each in found.changes if each.region.start == area.start]
+    assert change.rss == PAGE
+    assert C.FILE_READ not in causes(found)
+
+
 def test_without_smaps_pages_of_a_file_may_have_been_written(
     target: Target, tmp_path: Path
 ) -> None:

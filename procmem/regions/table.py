@@ -318,16 +318,18 @@ class RegionTable(Columnar, SequenceOf["R_co"]):
         rows = [{key: row.get(key) for key in keys} for row in rows]
         if len(rows) <= TYPED_BY:
             return rows
-        missing = {key for key in keys if all(row[key] is None for row in rows[:TYPED_BY])}
-        first, others = [], rows[:TYPED_BY]
-        for row in rows[TYPED_BY:]:
-            brings = {key for key in missing if row[key] is not None}
-            if brings or row["end"] >= 1 << 63:
-                missing -= brings
-                first.append(row)
-            else:
-                others.append(row)
-        return first + others
+        known = [key for key in keys if any(row[key] is not None for row in rows)]
+        first = [row for row in rows if row["end"] >= 1 << 63]
+        others = [row for row in rows if row["end"] < 1 << 63]
+        while True:
+            # Each row that comes first pushes another one behind those that polars looks at.
+            shown = first + others[: TYPED_BY - len(first)]
+            missing = [key for key in known if all(row[key] is None for row in shown)]
+            at = next((i for i, row in enumerate(others)
+                       if any(row[key] is not None for key in missing)), None)  # fmt: skip
+            if at is None:
+                return first + others
+            first.append(others.pop(at))
 
     def to_columns(self) -> dict[str, list[Any]]:
         """A list of values for each field, in the table's order.

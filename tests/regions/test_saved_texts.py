@@ -177,6 +177,19 @@ def test_the_first_100_records_have_what_tells_the_type_of_each_column() -> None
     assert [row["start"] for row in short] == [region.start for region in table[-50:]]
 
 
+@pytest.mark.parametrize("place", [0, 97, 98, 99, 100, 101, 199])
+def test_rows_that_come_first_push_none_out_that_a_column_depends_on(place: int) -> None:
+    lines = [b"%08x-%08x rw-p 00000000 00:00 0 " % (n << 12, (n + 1) << 12) for n in range(1, 201)]
+    lines[place] += b"[anon:jemalloc]"
+    lines.append(b"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]")
+    table = parse_maps(b"\n".join(lines) + b"\n")
+    rows = table.to_records()
+    assert sorted(row["start"] for row in rows) == [region.start for region in table]
+    for key in rows[0]:
+        if any(row[key] is not None for row in rows):
+            assert any(row[key] is not None for row in rows[:100]), key
+
+
 def test_columns_are_in_the_tables_order() -> None:
     table = long_table()
     columns = table.to_columns()

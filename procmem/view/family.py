@@ -267,10 +267,10 @@ def notes(family: Family, width: int | None) -> str:
                 "others only would count as shared here.",
                 width,
             )
-        if not probes.has_pagemap_scan():
-            found += prose(
-                "Pages that were only read count, too: this kernel does not tell them apart.", width
-            )
+    if not probes.has_pagemap_scan():
+        found += prose(
+            "Pages that were only read count, too: this kernel does not tell them apart.", width
+        )
     if family.unread:
         named = ", ".join(map(str, list(family.unread)[:MOST_NAMED]))
         more = len(family.unread) - MOST_NAMED

@@ -9,6 +9,7 @@ import pytest
 
 import procmem
 from procmem.process.family import Family
+from procmem.procfs import probes
 from procmem.view.family import family_sentence, family_text, member_table
 from procmem.view.names import show_only_ascii
 from tests.support.commands import shell
@@ -110,6 +111,15 @@ def test_what_is_missing_is_said(target: Target) -> None:
     assert "run another program" in family_sentence(
         Family([first, first, first], {}, 0, exact=True)
     )
+
+
+def test_what_older_kernels_do_not_show(
+    target: Target, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which counts of a process without forks, too."""
+    for has, times in ((True, 0), (False, 1)):
+        monkeypatch.setattr(probes, "has_pagemap_scan", lambda has=has: has)
+        assert run("family", target.pid).out.count("Pages that were only read") == times
 
 
 def test_an_ordinary_user_is_told_what_is_less_certain(target: Target) -> None:

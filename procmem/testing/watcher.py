@@ -14,11 +14,13 @@ import sys
 from procmem.errors import ProcmemError
 from procmem.process import Process
 from procmem.procfs.totals import reset_peak_rss
+from procmem.regions.kinds import RegionKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from procmem.regions.region import MeasuredRegion
     from procmem.snapshots import Diff, Snapshot
 
 __all__ = ["Watcher"]
@@ -86,14 +88,27 @@ class Watcher:
 
 def own(diff: Diff) -> int | None:
     """By how many bytes memory grew that is not that of files: anonymous, shared and in swap."""
-    total = 0
-    for sign, snapshot in ((-1, diff.before), (1, diff.after)):
-        memory = snapshot.memory
-        parts = (None,) if memory is None else (memory.rss_anon, memory.rss_shmem, memory.swap or 0)
-        if None in parts:
-            return diff.rss
-        total += sign * sum(part or 0 for part in parts)
-    return total
+    before, after = own_of(diff.before), own_of(diff.after)
+    return diff.rss if before is None or after is None else after - before
+
+
+def own_of(snapshot: Snapshot) -> int | None:
+    """Memory that is not that of files, in bytes; None: not known.
+
+    Where the counters of /proc/PID/status lag, the sum over regions is exact; a file of tmpfs that
+    is mapped counts as a file there.
+    """
+    if snapshot.kernel and snapshot.kernel.rss_error and snapshot.detail == "smaps":
+        return sum(own_of_region(region) for region in snapshot.regions)
+    memory = snapshot.memory
+    if memory is None or memory.rss_anon is None or memory.rss_shmem is None:
+        return None
+    return memory.rss_anon + memory.rss_shmem + (memory.swap or 0)
+
+
+def own_of_region(region: MeasuredRegion) -> int:
+    resident = region.rss if region.kind is RegionKind.SHARED_MEMORY else region.anonymous
+    return (resident or 0) + (region.swap or 0)
 
 
 def gained(change: Any) -> list[dict[str, Any]]:

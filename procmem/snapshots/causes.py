@@ -159,12 +159,7 @@ def is_guard(change: Change, *, after: bool) -> bool:
 def arenas(changes: Sequence[Change]) -> Iterator[Explanation]:
     """Malloc's arenas: reserved as a whole, and made accessible from the start."""
     for came in (True, False):
-        parts = []
-        for change in changes:
-            regions = change.after if came else change.before
-            ranges = change.gained if came else change.lost
-            if ranges and any(region.kind is R.ARENA for region in regions):
-                parts.append(change)
+        parts = [change for change in changes if is_of_arena(change, came=came)]
         if parts:
             size = sum(change.vsz for change in parts)
             mark, evidence = arena_evidence(parts, after=came)
@@ -178,10 +173,30 @@ def arenas(changes: Sequence[Change]) -> Iterator[Explanation]:
             yield Explanation(cause, words, evidence, tuple(parts))
 
 
+def is_of_arena(change: Change, *, came: bool) -> bool:
+    """Whether the addresses that came, or went, are those of an arena.
+
+    The kernel joins an arena with memory that is mapped beside it.
+    """
+    if not (change.gained if came else change.lost):
+        return False
+    sides = (change.after, change.before) if came else (change.before, change.after)
+    here, there = (
+        {region.kind_evidence for region in side if region.kind is R.ARENA} for side in sides
+    )
+    return bool(here) and not (there and JOINED in here | there)
+
+
+JOINED = "heap header of a part"
+"""The evidence of an arena that is one region with other memory."""
+
+
 def arena_evidence(changes: Sequence[Change], *, after: bool) -> tuple[str, tuple[str, ...]]:
     """The mark of a guess, if it is one, and the evidence that these are arenas."""
     regions = [r for change in changes for r in (change.after if after else change.before)]
     evidence = {region.kind_evidence for region in regions if region.kind is R.ARENA}
+    if JOINED in evidence:
+        return f" and other memory{MARK}", ("the first words of a heap of malloc are in it",)
     if evidence <= {"heap header", "name"}:
         return "", ("the first words of the heaps" if "heap header" in evidence else "its name",)
     return MARK, ("aligned to its length; writable at its start, the rest without permissions",)

@@ -14,6 +14,7 @@ import pytest
 import procmem
 from procmem.cli import COMMANDS
 from procmem.cli.terminal import number_of_colours
+from procmem.procfs import probes
 from procmem.view.colours import has_colours
 from procmem.view.names import cells
 from tests.support.sleepers import copied, sleepers
@@ -106,7 +107,8 @@ def test_a_trace_fits_the_screen_and_loses_nothing(width: int, tmp_path: Path) -
     if "procmem trace:" in text:
         pytest.skip(text.strip())  # no ptrace here
     assert max(map(cells, text.splitlines())) <= width
-    assert "Between the calls pages are touched" in " ".join(text.split())
+    last = "this kernel counts pages late" if probes.counters_lag() else "Between the calls pages"
+    assert last in " ".join(text.split())
     file = tmp_path / "trace"
     traced("-o", str(file), COLUMNS="40")
     assert max(map(cells, file.read_text().splitlines())) > 80

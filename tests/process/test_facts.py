@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procmem import (
+    Cause,
     KiB,
     MiB,
     Process,
@@ -239,7 +240,11 @@ def test_an_arena_that_the_kernel_joined_with_other_memory() -> None:
         arena = (specimen.malloc(1000, thread=0).address or 0) & -(64 * MiB)
         alone = region_at(Process(specimen.pid).maps(), arena)
         assert (alone.start, alone.kind_evidence) == (arena, "heap header")
+        before = Process(specimen.pid).snapshot()
         specimen.mmap(64 * KiB, address=arena - 64 * KiB, noreserve=True)
+        after = Process(specimen.pid).snapshot()
+        assert {change.cause for change in (after - before).changes} == {Cause.MEMORY_MAPPED}
+        assert {change.cause for change in (before - after).changes} == {Cause.MEMORY_UNMAPPED}
         joined = region_at(Process(specimen.pid).maps(), arena)
         if joined.start == arena:
             pytest.skip("something else was mapped before the arena")

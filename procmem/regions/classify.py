@@ -14,6 +14,7 @@ from procmem.regions.kinds import (
     ARENA_SIZES,
     GUARD_LIMIT,
     GUESSES,
+    JOINED,
     STACK_MINIMUM,
     Kind,
     Owner,
@@ -507,7 +508,7 @@ def arenas_by_headers(layout: Layout, facts: Facts) -> None:
             region.start <= start < region.end for start in facts.unread
         ):
             # The kernel joins neighbours with the same permissions.
-            found[index] = arena("heap header of a part", "malloc arena and other memory")
+            found[index] = arena(JOINED, "malloc arena and other memory")
 
 
 def arena(evidence: str, name: str) -> Kind:

@@ -107,7 +107,10 @@ class Owner(enum.Enum):
         return self.value
 
 
-GUESSES = frozenset({"position", "size", "none", "heap header of a part"})
+JOINED = "heap header of a part"
+"""The evidence of an arena that is one region with other memory."""
+
+GUESSES = frozenset({"position", "size", "none", JOINED})
 """Evidence that makes a kind a guess: the kind is plausible, but not proven."""
 
 MARK = "?"

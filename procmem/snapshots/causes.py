@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 
-from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, MARK, STACK_MINIMUM, RegionKind
+from procmem.regions.kinds import ARENA_SIZES, GUARD_LIMIT, JOINED, MARK, STACK_MINIMUM, RegionKind
 from procmem.snapshots.changes import ChangeKind, Explanation
 from procmem.snapshots.comparison import OTHERS_CHANGED, SHARER_ENDED
 from procmem.snapshots.parts import Amount, Cause, Part
@@ -185,10 +185,6 @@ def is_of_arena(change: Change, *, came: bool) -> bool:
         {region.kind_evidence for region in side if region.kind is R.ARENA} for side in sides
     )
     return bool(here) and not (there and JOINED in here | there)
-
-
-JOINED = "heap header of a part"
-"""The evidence of an arena that is one region with other memory."""
 
 
 def arena_evidence(changes: Sequence[Change], *, after: bool) -> tuple[str, tuple[str, ...]]:

@@ -348,6 +348,8 @@ def kept_for_later(region: dict[str, Any]) -> tuple[str, int]:
     if region["use"] == "CPython objects":
         # The kernel joins arenas with mappings beside them: these are no multiple of an arena.
         return "CPython's arenas", gained - gained % ARENA
+    if region["beside_arena"]:
+        return "arenas, perhaps CPython's, beside malloc's", gained - gained % ARENA
     if region["kind"] in ALLOCATORS:
         return ALLOCATORS[region["kind"]], gained
     return ("libraries", gained) if region["owner"] else ("", 0)

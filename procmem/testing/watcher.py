@@ -14,7 +14,7 @@ import sys
 from procmem.errors import ProcmemError
 from procmem.process import Process
 from procmem.procfs.totals import reset_peak_rss
-from procmem.regions.kinds import RegionKind
+from procmem.regions.kinds import JOINED, RegionKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,11 +114,13 @@ def own_of_region(region: MeasuredRegion) -> int:
 def gained(change: Any) -> list[dict[str, Any]]:
     """The regions of a change that cover addresses which were not mapped before."""
     ranges = change.gained
+    had_arena = any(region.kind is RegionKind.ARENA for region in change.before)
     found = []
     for region in change.after:
         size = sum(max(0, min(region.end, end) - max(region.start, start)) for start, end in ranges)
         if size:
             use = region.use
+            beside_arena = had_arena and region.kind_evidence == JOINED
             found.append(
                 {
                     "start": region.start,
@@ -126,6 +128,7 @@ def gained(change: Any) -> list[dict[str, Any]]:
                     "gained": size,
                     "perms": str(region.perms),
                     "kind": region.kind.value,
+                    "beside_arena": beside_arena,
                     "owner": None if region.owner is None else region.owner.value,
                     "use": None if use is None else use.name,
                     "name": region.pathname or region.name,

@@ -6,15 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
+
+from procmem import KiB, MiB
 from procmem.experiments import Specimen
 from procmem.procfs import probes
 from procmem.procfs import totals as usage
+from procmem.testing.marks import kept_for_later
 from procmem.testing.watcher import Watcher
-
-if TYPE_CHECKING:
-    import pytest
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -52,3 +52,21 @@ def test_growth_is_exact_where_the_counters_lag(monkeypatch: pytest.MonkeyPatch)
         specimen.mmap(pages=3, populate=True, shared=True)
         specimen.mmap(pages=20)
         assert watcher.answer("end")["own"] == 5 * PAGE
+
+
+def test_memory_that_the_kernel_joins_with_an_arena() -> None:
+    with Specimen(libc=True) as specimen:
+        specimen.thread()
+        watcher = Watcher(specimen.pid)
+        watcher.answer("begin")
+        arena = (specimen.malloc(1000, thread=0).address or 0) & -(64 * MiB)
+        made = watcher.answer("end")["gained"]
+        assert {(one["kind"], one["beside_arena"]) for one in made} == {("arena", False)}
+        assert sum(kept_for_later(one)[1] for one in made) == 64 * MiB
+        watcher.answer("begin")
+        specimen.mmap(1025 * KiB, address=arena - 1028 * KiB, noreserve=True)
+        (leaked,) = watcher.answer("end")["gained"]
+    if leaked["end"] == arena:
+        pytest.skip("something else was mapped before the arena")
+    assert (leaked["kind"], leaked["gained"]) == ("arena", 1028 * KiB)
+    assert kept_for_later(leaked)[1] == 1024 * KiB

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from functools import lru_cache
 from typing import NamedTuple
 
 from procmem.errors import ProcessError, ProcmemError, Unsupported
@@ -42,6 +43,12 @@ PAGE_FLAGS = (
     | FrameFlags.UNEVICTABLE
 )
 """Flags of pages that belong to a file; other kernel memory has none of them."""
+
+# A frame is tested with plain integers: `&` of two FrameFlags takes a microsecond.
+TAIL = int(FrameFlags.COMPOUND_TAIL)
+HEAD = int(PAGE_FLAGS | FrameFlags.ANON)
+"""What the first frame of a huge page has of these, its tails have too, except on older kernels."""
+UNWRITTEN = int(FrameFlags.DIRTY | FrameFlags.WRITEBACK)
 
 ANON, SHMEM, FILE, PAGE_TABLES, OTHER = "anon", "shmem", "file", "page tables", "other"
 
@@ -211,6 +218,7 @@ def frames_charged(name: str, inodes: Iterable[int]) -> array[int]:
     return found
 
 
+@lru_cache(maxsize=1024)
 def kind_of(flags: int) -> str:
     """What a charged frame is, by its flags (include/uapi/linux/kernel-page-flags.h)."""
     if flags & FrameFlags.ANON:
@@ -238,12 +246,12 @@ class ChargedFrames:
         for frame in charged:
             word = flags.get(frame, 0)
             # Older kernels set nothing but this for the tail of a huge page.
-            if word & FrameFlags.COMPOUND_TAIL and not word & (PAGE_FLAGS | FrameFlags.ANON):
+            if word & TAIL and not word & HEAD:
                 word = head
             else:
                 head = word
             self.kinds[frame] = kind_of(word)
-            if word & (FrameFlags.DIRTY | FrameFlags.WRITEBACK):
+            if word & UNWRITTEN:
                 self.dirty.add(frame)
         # For each frame that a member maps: the member (None: several), and what it is there.
         self.mapped: dict[int, tuple[int | None, object]] = {}

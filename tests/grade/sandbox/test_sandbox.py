@@ -15,6 +15,7 @@ import tempfile
 import textwrap
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -125,8 +126,14 @@ def test_fork_bombs(hostile: Submission) -> None:
         run.pause()
 
 
-def test_output_floods(hostile: Submission) -> None:
-    with hostile.program().run("flood") as run, pytest.raises(OutputFlood):
+def test_output_floods(kind: str, binary: Path) -> None:
+    """The bound on output comes before that on CPU time, however slow the processor."""
+    patient = Sandbox(kind, limits=replace(LIMITS, cpu=120, wall=600))
+    with (
+        Submission(binary, program=["./hostile"], sandbox=patient) as made,
+        made.program().run("flood") as run,
+        pytest.raises(OutputFlood),
+    ):
         run.pause()
 
 

@@ -164,6 +164,8 @@ def copy_checkout(place: Path) -> None:
     for old in sorted(place.rglob("*"), reverse=True):
         inner = old.relative_to(place)
         kept = inner.parts[0] == ".venv" or inner.suffix == ".so" or old.name in BUILT
+        # What pip installed there: the version is read from it.
+        kept = kept or inner.parts[0].endswith(".egg-info")
         if not kept and not old.is_dir() and os.fsencode(inner) not in set(names):
             old.unlink()
     packed = subprocess.run(

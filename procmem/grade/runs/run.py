@@ -504,9 +504,10 @@ class Run:
             return
         used, queued = self._jailed.cpu_seconds()
         # The time in which others had the CPU is not its own, within reason.
-        if self._spent - queued <= limits.wall and self._spent <= limits.wall * STARVED:
+        own = self._spent - queued
+        if own <= limits.wall and self._spent <= limits.wall * STARVED:
             return
-        if self._last and (self._asleep > self._running or used < self._spent * BUSY):
+        if self._last and (self._asleep > self._running or used < own * BUSY):
             why = hang(self.pid)
             self._fail(
                 ProgramSleeps,

@@ -200,6 +200,22 @@ def test_computing_is_told(quick: Program) -> None:
     assert caught.value.seconds >= 0
 
 
+def test_one_that_others_leave_no_cpu_computes(
+    quick: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had of the CPU is compared with the time in which it was not kept from it."""
+    with quick.run("spin") as run:
+        wall = run.limits.wall
+        run._last, run._spent = "a stop signal", 30 * wall
+        monkeypatch.setattr(type(run._jailed), "cpu_seconds", lambda _: (1.1 * wall, 28.8 * wall))
+        with pytest.raises(ProgramSpins):
+            run._check(None)
+        monkeypatch.setattr(type(run._jailed), "cpu_seconds", lambda _: (0, 28.8 * wall))
+        with pytest.raises(ProgramSleeps):
+            run._check(None)
+        monkeypatch.undo()
+
+
 def test_one_asks_while_others_never_rest(quick: Program) -> None:
     with quick.run("wait", "hands") as run, pytest.raises(ProgramSpins):
         run.pause()

@@ -178,7 +178,7 @@ def named(name: str) -> list[str]:
     found = []
     for pid in os.listdir("/proc"):
         with contextlib.suppress(OSError):
-            if pid.isdigit() and Path("/proc", pid, "comm").read_text().strip() == name:
+            if pid.isdigit() and Path("/proc", pid, "comm").read_bytes().strip() == name.encode():
                 found.append(pid)
     return found
 

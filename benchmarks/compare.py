@@ -109,6 +109,10 @@ class Skip:
     why: str
 
 
+TICK = 1e-9
+"""A nanosecond, the unit of clocks: on some virtual machines a short call takes no time at all."""
+
+
 def timed(
     run: Callable[[], object], effort: Effort, clock: Callable[[], float] = time.thread_time
 ) -> Sample:
@@ -124,14 +128,14 @@ def timed(
     """
     start = clock()
     run()
-    once = max(clock() - start, 1e-9)
+    once = max(clock() - start, TICK)
     repeats = range(max(1, int(effort.window / once)))
 
     def sample() -> float:
         start = clock()
         for _ in repeats:
             run()
-        return (clock() - start) / len(repeats)
+        return max(clock() - start, TICK) / len(repeats)
 
     return sample
 

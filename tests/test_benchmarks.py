@@ -41,6 +41,8 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 def test_a_sample_is_a_time() -> None:
     assert timed(lambda: None, SMOKE)() > 0
+    # A clock that does not move within it: a ratio can be made of that, too.
+    assert timed(lambda: None, SMOKE, clock=lambda: 5.0)() > 0
 
 
 @pytest.mark.parametrize("ratio, text", [(12.345, "12.35"), (0.123, "0.12"), (0.00019, "0.00019")])

@@ -42,7 +42,9 @@ class Heap:
             "tcmalloc", "mimalloc", "AddressSanitizer"...; "Go runtime" in a program without malloc;
             None: not known. Only arenas of glibc's malloc are read from inside.
         arenas: the arenas of glibc's malloc, the main arena first.
-        mmapped: bytes of allocations that are mappings of their own; None: not known.
+        mmapped: bytes of allocations that are mappings of their own; None: not known. If not all
+            were found, as malloc counts them (mallinfo(3)); but the malloc of glibc 2.43 adds 16
+            bytes too many with each realloc(3) of one, and after 256 this can't be seen.
         mmaps: the number of these; None: not known.
         mmap_threshold: the size in bytes from which malloc makes an allocation that does not fit
             into free memory a mapping of its own (M_MMAP_THRESHOLD, mallopt(3)): it changes when

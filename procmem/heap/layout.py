@@ -97,7 +97,8 @@ class MallocParameters(NamedTuple):
 
     Attributes:
         mmaps: the number of allocations that are mappings of their own now (n_mmaps).
-        mmapped: bytes of these mappings (mmapped_mem).
+        mmapped: bytes of these mappings (mmapped_mem). In glibc 2.43 each realloc(3) that resizes
+            one adds two words too many (mremap_chunk).
         heap: the address at which the main heap starts (sbrk_base); 0: there is none yet.
         threshold: the size in bytes from which an allocation that does not fit into free memory
             becomes a mapping of its own (mmap_threshold), as it is now.
@@ -234,10 +235,16 @@ def find_parameters(
             index = bisect_right(starts, value) - 1
             if index >= 0 and value < ends[index]:
                 places.append(at)
-        elif value == DEFAULT and at >= 2 and DEFAULT in words[at - 2 : at]:
-            # Before the first allocation there is no heap: trim_threshold and top_pad, which stands
-            # behind it, or mmap_threshold, which follows, have their first values.
-            third = at if words[at - 2] == DEFAULT else at + 1
+        elif value == DEFAULT and at >= 2:
+            # Before the first small allocation there is no heap: trim_threshold and top_pad, which
+            # stands behind it, or mmap_threshold, which follows, have their first values; or the
+            # thresholds are those that malloc itself sets when a mapping is freed.
+            if DEFAULT in words[at - 2 : at]:
+                third = at if words[at - 2] == DEFAULT else at + 1
+            elif DEFAULT < words[at - 1] == 2 * max(words[at + 1 : at + 2], default=0):
+                third = at + 1
+            else:
+                continue
             places += [one for one in range(third + 5, third + 15) if not any(words[one : one + 1])]
     found = [one for place in places for one in parameters_at(data, words, place, word)]
     return max(found, key=lambda one: one[0])[1] if found else None
@@ -260,14 +267,16 @@ def parameters_at(
     if not MOST_SETTINGS + 5 <= place < len(words):
         return
     mmapped, most = words[place - 2], words[place - 1]
-    if mmapped > most or mmapped % PAGE or most % PAGE:
+    # No whole pages, and not 0 without any mapping: see MallocParameters.mmapped.
+    if mmapped > most or mmapped % (2 * word) or most % (2 * word):
         return
+    whole = not (mmapped % PAGE or most % PAGE)
     # Since 2.35 an int of padding may follow the four ints, and another int precedes them.
     for start in ((place - 2) * word - 16, (place - 2) * word - 20):
         mmaps, allowed, peak, fixed = struct.unpack_from("=4i", data, start)
         if not 0 <= mmaps <= peak or fixed not in (0, 1):
             continue
-        if (mmaps == 0) != (mmapped == 0) or (peak == 0) != (most == 0):
+        if (mmaps and not mmapped) or (peak == 0) != (most == 0):
             continue
         for settings in range(5, MOST_SETTINGS + 1):
             first = start // word - settings
@@ -281,6 +290,7 @@ def parameters_at(
             count = 2 * (sum(usual) + (test == ARENA_TEST[word]) + 2 * dynamic) + (arenas == 0)
             # Counts of mappings that fit each other.
             count += mmaps > 0
+            count += whole and (mmaps == 0) == (mmapped == 0)
             # Zeros are everywhere: at least one of the other values.
-            if count >= (2 if words[place] else 10):
+            if count >= (3 if words[place] else 11):
                 yield count, MallocParameters(mmaps, mmapped, words[place], threshold)

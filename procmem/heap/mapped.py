@@ -18,6 +18,8 @@ __all__ = ["MappedChunk", "find_mapped", "mapped_at"]
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 IS_MMAPPED = 2
 SIZE_BITS = 7
+MMAP_HP = 1
+"""In prev_size of glibc 2.43: the mapping is of huge pages (glibc.malloc.hugetlb=2)."""
 MOST_TRIED = 20_000
 """Pages without a header of such a chunk that are read."""
 
@@ -47,9 +49,9 @@ def mapped_at(page: bytes, room: int, word: int) -> int:
     while boundary <= len(page):
         offset = boundary - header
         before, head = struct.unpack_from(f"=2{'QI'[word == 4]}", page, offset)
-        size = before + (head & ~SIZE_BITS)
-        if head & SIZE_BITS == IS_MMAPPED and before == offset:
+        if head & SIZE_BITS == IS_MMAPPED and before & ~MMAP_HP == offset:
             # Since 2.43 the size does not include the header.
+            size = offset + (head & ~SIZE_BITS)
             for whole in (size, size + header):
                 if whole and whole % PAGE_SIZE == 0 and whole <= room:
                     return int(whole)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from procmem.heap.arena import HeapArena, TrimRange
     from procmem.heap.chunks import FoundArena
+    from procmem.heap.layout import MallocParameters
     from procmem.procfs import ProcessFiles
     from procmem.regions.region import Region, ResidentRegion
 
@@ -170,7 +171,7 @@ def read_once(
             used=any(one.system for one in made),
             paths=[region.pathname or "" for region in regions],
         ),
-        mmapped=sum(one.mmapped for one in parameters) if parameters else None,
+        mmapped=mapped_bytes(parameters, direct),
         mmaps=mmaps if parameters else None,
         mmap_threshold=parameters[0].threshold if len(parameters) == 1 else None,
         mapped=mapped,
@@ -183,6 +184,25 @@ def read_once(
         pid=files.pid,
         rss=rss,
     )
+
+
+def mapped_bytes(
+    parameters: Sequence[MallocParameters], direct: Sequence[tuple[int, int]]
+) -> int | None:
+    """Bytes of the allocations that are mappings of their own; None: not known.
+
+    Args:
+        parameters: what each C library's malloc counts.
+        direct: address and size of each mapping that was found.
+    """
+    if not parameters:
+        return None
+    counted = sum(one.mmapped for one in parameters)
+    found = sum(size for _, size in direct)
+    if len(direct) == sum(one.mmaps for one in parameters) and found <= counted:
+        return found
+    # Too many by an unknown number of words: see MallocParameters.mmapped.
+    return None if counted % PAGE_SIZE else counted
 
 
 class Locks:

@@ -25,7 +25,8 @@ def agree(heap: procmem.Heap, info: MallocInfo) -> None:
     assert [(a.system, a.fast, a.free + a.top) for a in heap.arenas] == list(info.arenas)
     assert heap.in_use + heap.tcache == info.uordblks
     assert heap.free == info.fordblks
-    assert (heap.mmaps, heap.mmapped) == (info.hblks, info.hblkhd)
+    assert (heap.mmaps, heap.mmapped) == (info.hblks, info.mapped)
+    assert info.hblkhd % os.sysconf("SC_PAGE_SIZE") or info.hblkhd == info.mapped
     assert heap.arenas[0].top == info.keepcost
     sizes = heap.by_size()
     assert sum(one.size * one.free for one in sizes) == sum(a.free + a.fast for a in heap.arenas)

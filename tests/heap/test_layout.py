@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import pytest
 
@@ -25,6 +26,24 @@ def test_arbitrary_memory_holds_no_arena() -> None:
         assert list(find_states(data, 0x7F0000000000, 8)) == []
         assert list(find_states(data, 0x8000000, 4)) == []
         assert find_parameters(data, 8, [(0x555555559000, 0x555555590000)]) is None
+
+
+@pytest.mark.parametrize("heap", [0x555555559000, 0])
+@pytest.mark.parametrize("mmaps, mmapped, most", [
+    (0, 0, 0), (2, 0x301000, 0x501000), (2, 0x301060, 0x501040), (0, 96, 0x501040),
+])  # fmt: skip
+def test_parameters_of_glibc_2_43(mmaps: int, mmapped: int, most: int, heap: int) -> None:
+    """Its count of bytes grows by 16 with each realloc(3) that resizes a mapping.
+
+    A program that has only mappings has no heap.
+    """
+    threshold = 0x100FF0 if most else 128 << 10
+    settings = [2 * threshold if most else threshold, 128 << 10, threshold, 8, 0, 3, 0, 0]
+    data = struct.pack(
+        "=40x8Q5i4x3Q40x", *settings, 0, mmaps, 65536, 5 if most else 0, 0, mmapped, most, heap
+    )
+    found = find_parameters(data, 8, [(0x555555559000, 0x555555659000)])
+    assert found == (mmaps, mmapped, heap, threshold)
 
 
 def test_memory_that_only_has_empty_bins_is_no_arena() -> None:

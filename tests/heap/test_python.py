@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
 MALLINFO = """
 import ctypes, random, sys
 class Info(ctypes.Structure):
@@ -143,7 +145,8 @@ def test_an_interpreter_without_the_allocator(python: str, setting: str) -> None
     # After mallinfo2 the interpreter prints what it returned.
     assert abs(heap.in_use + heap.tcache - uordblks) < 16384
     assert abs(heap.free - fordblks) < 16384 + 135168
-    assert heap.mmapped == hblkhd
+    # With glibc 2.43 each realloc(3) of such an allocation adds 16 bytes.
+    assert heap.mmapped == hblkhd // PAGE_SIZE * PAGE_SIZE
     assert heap.in_use > 5_000_000
 
 

@@ -43,7 +43,13 @@ class ArenaInfo(NamedTuple):
 
 
 class MallocInfo(NamedTuple):
-    """The arenas of malloc_info(3), and mallinfo2(3)."""
+    """The arenas of malloc_info(3), mallinfo2(3), and the program's own count.
+
+    Attributes:
+        hblkhd: bytes of allocations that are mappings of their own. glibc 2.43 adds 16 bytes too
+            many with each realloc(3) of one (mremap_chunk in malloc/malloc.c).
+        mapped: the same, by the headers of the pieces that the program has.
+    """
 
     arenas: tuple[ArenaInfo, ...]
     uordblks: int
@@ -52,6 +58,7 @@ class MallocInfo(NamedTuple):
     hblks: int
     hblkhd: int
     keepcost: int
+    mapped: int
 
 
 def built(directory: str, *flags: str) -> Path:

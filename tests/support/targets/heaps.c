@@ -44,7 +44,10 @@ static size_t top(void)
 static size_t pages(void)
 {
     size_t kept = 0, page = 0, first;
+    void *volatile early = filled(40);
 
+    /* The thread's cache is made now: glibc 2.43 makes it when a piece is freed. */
+    free(early);
     for (int i = 0; i < MANY; i++)
         pieces[i] = filled(40);
     first = (size_t)pieces[0] / 4096 + 1;
@@ -135,6 +138,20 @@ static size_t mixed(void)
     return 0;
 }
 
+/* Mappings of their own that realloc(3) has made larger and smaller, and one that was freed after. */
+static size_t resized(void)
+{
+    void *large[4];
+
+    for (size_t i = 0; i < 4; i++)
+        large[i] = filled((i + 1) << 20);
+    for (int k = 0; k < 100; k++)
+        for (size_t i = 0; i < 4; i++)
+            large[i] = realloc(large[i], (i + 1 + (k & 1)) << 20);
+    free(large[1]);
+    return 2 + 4 + 5;
+}
+
 static void report(size_t number)
 {
     struct mallinfo2 now = info();
@@ -148,7 +165,7 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; size_t (*make)(void); } shapes[] = {
         {"top", top}, {"pages", pages}, {"foreign", foreign}, {"stuck", stuck},
-        {"second", second}, {"direct", direct}, {"mixed", mixed},
+        {"second", second}, {"direct", direct}, {"mixed", mixed}, {"resized", resized},
     };
     char line[16];
     size_t number = 0;

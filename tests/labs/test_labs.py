@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from procmem.grade import Lab, NotPossibleHere, Status, grade
+from procmem.grade import Lab, NotPossibleHere, Status, Submission, grade
 from procmem.grade.exports.shown import verdict
 from tests.support.lab_variants import LABS, VARIANTS, submission, variants
 
@@ -48,6 +49,16 @@ def graded(lab: Lab, directory: Path) -> tuple[Any, dict[Status, set[str]]]:
         by_status[check.status].add(check.name)
     assert not by_status[Status.ERROR], story(result)
     return result, by_status
+
+
+def checks_of(name: str) -> Any:
+    """The module with a lab's checks."""
+    spec = importlib.util.spec_from_file_location("checks", Path(LABS[name].directory, "checks.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    checks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(checks)
+    return checks
 
 
 def assert_full(lab: Lab, directory: Path) -> None:
@@ -104,14 +115,21 @@ def test_the_starter_builds_and_is_told_what_is_missing(name: str) -> None:
 def test_checks_that_compile_need_a_compiler(
     name: str, call: Callable[[Any, Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = importlib.util.spec_from_file_location("checks", Path(LABS[name].directory, "checks.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    checks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(checks)
+    checks = checks_of(name)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NotPossibleHere, match="no C compiler"):
         call(checks, tmp_path)
+
+
+def test_a_check_takes_descriptors_above_9(tmp_path: Path) -> None:
+    (tmp_path / "answers.toml").write_text('closed = "a"\n')
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+    try:
+        with Submission(tmp_path, quiz=LABS["file-size"].quiz) as submitted:
+            checks_of("file-size").test_quiz_closed(submitted, tmp_path)
+    finally:
+        for fd in taken:
+            os.close(fd)
 
 
 @pytest.mark.slow

@@ -169,7 +169,7 @@ def test_on_a_disk_that_is_full(tmp_path: Path) -> None:
     if os.geteuid() or shutil.which("unshare") is None:
         pytest.skip("mounting a small file system needs root and unshare(1)")
     script = (
-        'mount -t tmpfs -o size=16k none "$0" || exit 77; cd "$0"; "$@"; '
+        'mount -t tmpfs -o size=4k none "$0" || exit 77; cd "$0"; "$@"; '
         'echo "status $?"; ls -A "$0"'
     )
     done = subprocess.run(

@@ -80,6 +80,8 @@ int main(void) {
     pthread_create(&thread, &attr, waits, 0);
     mmap(0, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     pthread_create(&thread, 0, runs, 0);
+    /* Not beside that stack. */
+    mmap(0, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     /* Between pages of its own: it would be one region with a stack beside it. */
     at = MAP(65536 + 2 * 4096); mprotect(at, 4096, PROT_NONE); at += 4096;
     mprotect(at + 65536, 4096, PROT_NONE);

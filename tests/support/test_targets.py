@@ -134,6 +134,14 @@ def state(pid: int | str) -> str:
     return text[text.rindex(")") + 2]
 
 
+def has_ended(pid: int) -> bool:
+    """Whether it is a zombie, or gone, which may happen at any time."""
+    try:
+        return state(pid) in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def until(condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -1093,7 +1101,7 @@ def test_it_does_not_outlive_a_killed_parent(target_binary: Path, kind: str) -> 
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         # As a zombie it waits for whoever inherits it.
-        until(lambda: not os.path.exists(f"/proc/{pid}") or state(pid) == "Z", "dead")
+        until(lambda: has_ended(pid), "dead")
         parent.wait()
 
 

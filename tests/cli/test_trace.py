@@ -74,8 +74,8 @@ def test_the_table_explains(program: str) -> None:
     assert "heap grows by 20 KiB" in ran.stderr
     assert "map 400 KiB rw- private anonymous, in place" in ran.stderr
     lags = probes.counters_lag()
-    last = "this kernel counts pages late" if lags else "between the calls"
-    assert last in " ".join(ran.stderr.split())
+    row = "this kernel counts pages late" if lags else "between the calls"
+    assert row in " ".join(ran.stderr.split())
     summary = TraceSummary()
     traced = trace([program, "everything"])
     for call in traced:

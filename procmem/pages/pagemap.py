@@ -88,7 +88,8 @@ class Page(NamedTuple):
         present: it is in memory and mapped here.
         swapped: it is in swap.
         file: it is a file's or shared memory's; False: anonymous, or not there.
-        exclusive: it is mapped once in the whole system.
+        exclusive: it is mapped once in the whole system. Of a transparent huge page that is mapped
+            as a whole, kernels before 6.11 report of each page what holds for the first one.
         zero: it is the zero page, which is mapped when untouched memory is read, and which
             Rss does not count. None: not known.
         soft_dirty: it was written since the bits were cleared (clear_refs, proc(5)).

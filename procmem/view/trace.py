@@ -390,7 +390,8 @@ def break_words(call: MemoryCall, asked: int) -> str:
     if call.result != asked:
         return "refused: the break stays"
     delta = call.delta_vsz
-    if not delta or not call.exact:
+    # Where RSS comes late, VSZ is exact all the same.
+    if not delta or not call.alone:
         return f"the break is {asked:#x} now"
     return f"heap {'grows' if delta > 0 else 'shrinks'} by {kib_text(abs(delta))}"
 

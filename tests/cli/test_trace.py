@@ -21,7 +21,7 @@ from procmem import (
     trace,
 )
 from procmem.procfs import probes
-from procmem.view.trace import TraceSummary
+from procmem.view.trace import TraceSummary, words
 from tests.support.paths import TARGETS
 from tests.support.targets import PAGE
 from tests.support.traced import (
@@ -94,6 +94,13 @@ def test_the_table_explains(program: str) -> None:
         sums[0] + summary.between[0],
         sums[1] + summary.between[1],
     )
+
+
+def test_the_heap_grows_where_rss_comes_late(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "counters_lag", lambda: True)
+    traced = trace([program, "everything"])
+    assert not traced.exact
+    assert "heap grows by 20 KiB" in {words(call) for call in traced}
 
 
 def test_the_table_explains_malloc(program: str) -> None:

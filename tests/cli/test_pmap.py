@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import random
+import re
 import select
 import subprocess
 import sys

@@ -466,7 +466,10 @@ def put(path: str, content: bytes | Iterable[bytes]) -> None:
         with open(half, "wb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)
         os.replace(half, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(half)
+        if isinstance(error, OSError):
+            # Of a full disk and of `ulimit -f`, write(2) names no file.
+            error.filename, error.filename2 = path, None
         raise

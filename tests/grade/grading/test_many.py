@@ -236,6 +236,22 @@ def test_half_a_result_is_none(many: Class, file: str) -> None:
     assert many.ran == ["a", "a"]
 
 
+def test_a_result_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    """`ulimit -f`: write(2) fails, and does not say of which file."""
+    path = tmp_path / "report.html"
+    code = (
+        "import resource, signal, sys; from procmem.grade.grading.many import put\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: put(sys.argv[1], bytes(10_000))\n"
+        "except OSError as error: print(error.filename, error.strerror)\n"
+    )
+    words = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{path} File too large\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_process_at_a_time_writes_results(many: Class) -> None:
     many.add("a")
 

@@ -266,7 +266,7 @@ def test_limits(odd: Machine, hard: bool) -> None:
     if hard and not ROOT:
         pytest.skip("only root may raise hard limits")
     small = {
-        resource.RLIMIT_NPROC: 20, resource.RLIMIT_FSIZE: 64 << 10, resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NPROC: 20, resource.RLIMIT_FSIZE: 1 << 20, resource.RLIMIT_CORE: 0,
         resource.RLIMIT_STACK: 256 << 10, resource.RLIMIT_CPU: 20, resource.RLIMIT_DATA: 200 << 20,
     }  # fmt: skip
 
@@ -280,7 +280,7 @@ def test_limits(odd: Machine, hard: bool) -> None:
     if hard and not may_raise_limits():
         status, said = odd.run(before=before)
         assert status == 1
-        assert "`ulimit -H -f` is 64 and must be at least" in said
+        assert "`ulimit -H -f` is 1,024 and must be at least" in said
         return
     odd.is_right(before=before)
 

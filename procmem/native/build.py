@@ -79,6 +79,7 @@ ffi.cdef(
     int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
     int pm_is_proc(int fd);
     void pm_clear_at_end(int fd);
+    int pm_shares_memory(int pid, int other);
     uint64_t pm_robust_list(int tid);
     uint64_t pm_robust_list_32(int tid);
 

@@ -105,6 +105,19 @@ int pm_is_proc(int fd)
     return !fstatfs(fd, &info) && info.f_type == 0x9fa0; /* PROC_SUPER_MAGIC */
 }
 
+int pm_shares_memory(int pid, int other)
+{
+    long compared = -1;
+
+#ifdef SYS_kcmp
+    compared = syscall(SYS_kcmp, pid, other, 1 /* KCMP_VM */, 0, 0);
+#else
+    (void)pid;
+    (void)other;
+#endif
+    return compared < 0 ? -1 : !compared;
+}
+
 uint64_t pm_robust_list(int tid)
 {
     void *head = NULL;

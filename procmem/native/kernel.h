@@ -32,6 +32,9 @@ int64_t pm_scan_read(pm_scan *scan, int fd, uint64_t limit);
 /* Whether the descriptor belongs to a /proc file system. */
 int pm_is_proc(int fd);
 
+/* Whether two processes have one address space (kcmp(2), KCMP_VM): 1 or 0; -1: not known. */
+int pm_shares_memory(int pid, int other);
+
 /* The head of a thread's list of robust futexes (get_robust_list(2)), which C libraries
  * keep in the thread's descriptor. 0: it has none, or this user may not read it. */
 uint64_t pm_robust_list(int tid);

@@ -21,8 +21,10 @@ __all__ = [
 ]
 
 PF_EXITING = 0x00000004
+PF_FORKNOEXEC = 0x00000040
 PF_KTHREAD = 0x00200000
-"""In the flags of stat: it is ending, it is a kernel thread (include/linux/sched.h)."""
+"""In the flags of stat: it is ending, it has not called execve(2) since it was forked, it is a
+kernel thread (include/linux/sched.h)."""
 
 
 class Stat:

@@ -7,7 +7,7 @@ import os
 
 from procmem import native
 from procmem.native import ffi, lib
-from procmem.procfs.text import saved_text
+from procmem.procfs.text import PF_FORKNOEXEC, saved_text
 from procmem.regions.reading import DELETED, split_deleted
 from procmem.regions.region import PAGE_SIZE, Region
 from procmem.regions.table import table_from_scan
@@ -248,7 +248,9 @@ class Queries:
         for _ in range(ATTEMPTS):
             file = self._file
             if file is None:
-                file = self._file = self.files.memory("maps")
+                keep = self.may_keep()
+                file = self.files.memory("maps")
+                self._file = file if keep else None
             status = lib.pm_query_vma(file.fd, address, 0, words, vma)
             if not status:
                 return True
@@ -265,6 +267,21 @@ class Queries:
                 self.files.explain_empty()
         self.files.explain_death()
         return False
+
+    def may_keep(self) -> bool:
+        """Whether a maps file that is opened now fails once the process has another address space.
+
+        Until it calls execve(2), a child of vfork(2) has that of its parent, and a file that was
+        opened before goes on showing the parent's.
+        """
+        if not self.files.is_live:
+            return True
+        stat = self.files.stat()
+        if not stat.flags & PF_FORKNOEXEC:
+            return True
+        # Elsewhere these are the IDs of other processes.
+        here = self.files.root == "/proc"
+        return here and lib.pm_shares_memory(self.files.pid, stat.ppid) == 0
 
     def region_at(self, address: int) -> Region | None:
         """The region that covers an address, or None.

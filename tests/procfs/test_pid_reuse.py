@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import procmem
 from procmem import Process
 from procmem.procfs import files as procfs_files
+from tests.support.blocking import until, until_blocked
 
 FORCED = """
 import ctypes, os, signal, sys, threading, time
@@ -196,6 +199,36 @@ def test_a_pid_that_is_given_away_at_once(way: str) -> None:
 @pytest.mark.parametrize("way", ["ns_last_pid", "clone3"])
 def test_a_pid_that_is_given_away_at_once_1000_times(way: str) -> None:
     forced(way, 1000)
+
+
+SPAWNER = """
+import os, sys
+actions = [(os.POSIX_SPAWN_OPEN, 9, sys.argv[1], os.O_WRONLY, 0)]
+os.waitpid(os.posix_spawn("/bin/sleep", ["sleep", "60"], {}, file_actions=actions), 0)
+"""
+
+
+def test_a_child_of_vfork_that_executes_a_program(tmp_path: Path) -> None:
+    """Until then it has its parent's address space, which goes on without it."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen([sys.executable, "-c", SPAWNER, str(fifo)]) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        until(lambda: bool(children.read_text()))
+        pid = int(children.read_text())
+        try:
+            # It sleeps in open(2): nobody reads from the FIFO yet.
+            until_blocked(pid, "open", "openat")
+            child = Process(pid)
+            own = child.maps()[0]
+            assert own == Process(parent.pid).maps()[0]
+            assert child.region_at(own.start) == own
+            with open(fifo, "rb"):
+                until(lambda: os.readlink(f"/proc/{pid}/exe").endswith(("sleep", "coreutils")))
+                shown = child.region_at(own.start)
+            assert shown is None or shown.inode != own.inode
+        finally:
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_directories_of_young_processes_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,8 @@ def find_mapped(
 
     Args:
         memory: the resident memory.
-        regions: the regions in which they may be: anonymous, private and writable.
+        regions: the regions in which they may be: anonymous, private and writable; the most
+            likely ones first.
         word: bytes of an address in the program.
         count: how many there are (n_mmaps of struct malloc_par).
         others: starts and ends of ranges that are known to be something else.

@@ -20,7 +20,7 @@ from procmem.native import lib
 from procmem.procfs.activity import idle_since
 from procmem.procfs.resident import ResidentMemory
 from procmem.procfs.totals import read_status, usage_from_status
-from procmem.regions.kinds import RegionKind
+from procmem.regions.kinds import JOINED, RegionKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ def read_once(
     others = [(row.first // PAGE_SIZE * PAGE_SIZE, row.end) for one in arenas for row in one.rows]
     if python is not None:
         others += [(one.address, one.address + one.size) for one in python.arenas]
-    direct = list(find_mapped(memory, anonymous, word, mmaps, others))
+    # The kernel joins a mapping with an arena that begins where it ends.
+    joined = [region for region in regions if region.kind_evidence == JOINED]
+    direct = list(find_mapped(memory, [*anonymous, *joined], word, mmaps, others))
     spans = spans_of(arenas, direct, python, regions, PAGE_SIZE)
     entries, unread = read_pages(memory, spans)
     counted = [

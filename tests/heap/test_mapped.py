@@ -6,6 +6,7 @@ import struct
 import pytest
 
 import procmem
+from procmem.experiments import Specimen
 from procmem.heap.layout import MallocParameters
 from procmem.heap.mapped import PAGE_SIZE, mapped_at
 from procmem.heap.reading import mapped_bytes
@@ -74,3 +75,33 @@ def test_direct_mappings_that_were_resized(flags: tuple[str, ...], tmp_path: Pat
         assert heap.mmaps == target.said.hblks == len(heap.mapped) == 3
         assert heap.mmapped == (target.said.number << 20) + 3 * PAGE_SIZE
         assert heap.mmap_threshold is not None
+
+
+def test_one_that_the_kernel_joined_with_an_arena() -> None:
+    """Allocations are mapped below an arena where the kernel finds room there."""
+    with Specimen(libc=True) as specimen:
+        specimen.thread()
+        arena = (specimen.malloc(1000, thread=0).address or 0) & -(64 << 20)
+        chunk = (specimen.malloc(200_000).address or 0) & -PAGE_SIZE
+        smaps = specimen.process.smaps()
+        own, heap = smaps.find(chunk), smaps.find(arena)
+        assert own is not None
+        assert heap is not None
+        size = 200_000 // PAGE_SIZE * PAGE_SIZE + PAGE_SIZE
+        noreserve = "nr" in (heap.vm_flags or "")
+        specimen.mmap(size, address=arena - size, noreserve=noreserve)
+        # The allocation is moved there, as far as can be seen from outside.
+        with open(f"/proc/{specimen.pid}/mem", "r+b", buffering=0) as memory:
+            memory.seek(chunk)
+            header = memory.read(16)
+            memory.seek(chunk)
+            memory.write(bytes(16))
+            memory.seek(arena - size)
+            memory.write(header)
+        joined = specimen.process.maps().find(arena)
+        assert joined is not None
+        if joined.start == arena:
+            pytest.skip("something else was mapped before the arena")
+        found = specimen.process.heap()
+        assert [(one.address, one.size) for one in found.mapped] == [(arena - size, size)]
+        assert found.mmapped == size

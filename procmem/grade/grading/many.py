@@ -469,7 +469,7 @@ def put(path: str, content: bytes | Iterable[bytes]) -> None:
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(half)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.filename is None:
             # Of a full disk and of `ulimit -f`, write(2) names no file.
-            error.filename, error.filename2 = path, None
+            error.filename = path
         raise

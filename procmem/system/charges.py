@@ -44,7 +44,7 @@ PAGE_FLAGS = (
 )
 """Flags of pages that belong to a file; other kernel memory has none of them."""
 
-# A frame is tested with plain integers: `&` of two FrameFlags takes a microsecond.
+# A frame is tested with plain integers: `&` of FrameFlags takes fifty times as long.
 TAIL = int(FrameFlags.COMPOUND_TAIL)
 HEAD = int(PAGE_FLAGS | FrameFlags.ANON)
 """What the first frame of a huge page has of these, its tails have too, except on older kernels."""

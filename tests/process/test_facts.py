@@ -239,6 +239,7 @@ def test_an_arena_that_the_kernel_joined_with_other_memory() -> None:
     """How much of it is the arena is known; what the rest is, is not."""
     with Specimen(libc=True) as specimen:
         specimen.thread()
+        first = Process(specimen.pid).snapshot()
         arena = (specimen.malloc(1000, thread=0).address or 0) & -(64 * MiB)
         alone = region_at(Process(specimen.pid).maps(), arena)
         assert (alone.start, alone.kind_evidence) == (arena, "heap header")
@@ -255,6 +256,9 @@ def test_an_arena_that_the_kernel_joined_with_other_memory() -> None:
         assert joined.kind_evidence == "heap header of a part"
         assert joined.use is not None
         assert str(joined.use) == "malloc arena and other memory?"
+        (made,) = [one for one in (after - first).explanations if one.cause is Cause.ARENA_MADE]
+        assert "a malloc arena and other memory?, " in made.words
+        assert made.evidence == ("the first words of a heap of malloc are in it",)
         threads = Process(specimen.pid).snapshot().threads or ()
         assert [one.arena for one in threads if one.arena] == [arena]
 
